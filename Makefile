@@ -1,0 +1,51 @@
+# The verbs, nothing else. `make demo` and `make test` set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help demo test lint unit e2e molecule bench lock clean
+help:
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vllm-ansible needs Python 3.11 or later on the controller; $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) from requirements.lock (about half a minute)"
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "python3 has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	@echo "Adding the test tools from requirements-dev.lock"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question
+	ansible-playbook deploy.yml -l local
+
+test: lint unit e2e  ## everything CI runs
+
+lint: $(VENV)/.ready-dev  ## ansible-lint, yamllint, ruff, mypy
+	ruff check . && ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline --strict
+
+unit: $(VENV)/.ready-dev  ## fast tests, no server
+	pytest -m "not e2e"
+
+e2e: $(VENV)/.ready-dev  ## a real vLLM on this machine, started once
+	pytest -m e2e
+
+bench: $(VENV)/.ready-dev  ## figures, as ratios to a peer in the same run: build/bench.json
+	$(BIN)/python benchmarks/run.py
+
+lock: $(VENV)/.ready-dev  ## write the lock files anew from pyproject.toml
+	$(BIN)/python scripts/lock.py
+
+clean:  ## remove what the tools left in this folder
+	rm -rf $(VENV) .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build reports

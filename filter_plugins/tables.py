@@ -1,0 +1,97 @@
+"""Filters for what a person reads: a status table, a plan table, the last words of a deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
+    """Columns of equal width, header first. Empty cells read `-`."""
+    lines = [[str(cell) for cell in header]]
+    lines += [["-" if cell in (None, "") else str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: 45 s, 12 min, 3 h 5 min, 4 d 2 h."""
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{whole} s"
+
+
+def first_line(text: Any, limit: int = 70) -> str:
+    line = (str(text or "").splitlines() or [""])[0]
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def status_row(host: str, row: Mapping[str, Any]) -> list[Any]:
+    model = row.get("model") or {}
+    probe = f"ok: {first_line(row.get('answer'), 30)!r}" if row.get("ready") else first_line(row.get("problem"))
+    state = "ready" if row.get("ready") else row.get("state")
+    uptime = duration(row.get("uptime_seconds"))
+    return [host, row["service"], state, model.get("name"), model.get("revision"), row.get("endpoint"), uptime, probe, row.get("log")]
+
+
+STATUS = ("HOST", "SERVICE", "STATE", "MODEL", "REVISION", "ENDPOINT", "UPTIME", "PROBE", "LOG")
+
+
+def status_table(results: Mapping[str, Any]) -> str:
+    """{host: result of endpoint_probe} -> one line a service. A host without a result is shown as unreachable."""
+    rows = []
+    for host, result in results.items():
+        services = (result or {}).get("services")
+        if services is None:
+            words = first_line((result or {}).get("msg"), 90) or "no answer"
+            rows.append([host, "", "unreachable", "", "", "", "", words, ""])
+        elif not services:
+            rows.append([host, "", "nothing deployed", "", "", "", "", "", ""])
+        else:
+            rows += [status_row(host, row) for row in services]
+    return table(rows, STATUS)
+
+
+def plan_table(plans: Mapping[str, Any]) -> str:
+    """{host: plan} -> one line a service."""
+    rows: list[list[Any]] = []
+    for host, services in plans.items():
+        if not services:
+            rows.append([host, "", "", "", "", "", "", ""])
+        for s in services:
+            devices = "all" if s["devices"] is None else ",".join(map(str, s["devices"]))
+            rows.append([host, s["service"], s["model"]["name"], s["hardware"], s["engine"], s["runtime"], devices, s["endpoint"]])
+    return table(rows, ("HOST", "SERVICE", "MODEL", "HARDWARE", "ENGINE", "RUNTIME", "DEVICES", "ENDPOINT"))
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """What an operator wants to read when a deploy is done: URL, a line to copy, the answer, how long it took."""
+    lines = []
+    for row in report["services"]:
+        timings = row["timings"]
+        key = f" -H \"Authorization: Bearer $(cat {row['key_file']})\"" if row.get("key_file") else ""
+        question = row.get("question") or "Say hello."
+        body = f'{{"model": "{row["served_name"]}", "messages": [{{"role": "user", "content": "{question}"}}], "temperature": 0}}'
+        lines += [
+            f"{row['service']} is ready at {row['endpoint']}/v1",
+            f"  asked     {question}",
+            f"  answered  {first_line(row['answer'])}",
+            f"  ready in {timings['ready_seconds']} s after its start, first token after {timings['first_token_seconds']} s",
+            f"  log       {row['log']}",
+            "  try it:",
+            f"  curl -s {row['endpoint']}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",
+        ]
+    return "\n".join([*lines, f"report: {report['report']}"])
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"status_table": status_table, "plan_table": plan_table, "summary": summary, "duration": duration}

@@ -1,0 +1,57 @@
+#!/usr/bin/python
+"""Module accelerator_info: what a host computes with."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: accelerator_info
+short_description: Read what a host computes with into one record for unlike chips
+description:
+  - Reads CPU, memory and NUMA nodes from /proc and sysfs. Changes nothing and needs no privilege.
+  - The record is a fact as well, RV(ansible_facts.chips), so that a later phase of the same run need not read it again.
+  - Values that can't be read are null; nothing is guessed. What an operator should know stands in RV(record.problems).
+options:
+  kind:
+    description: Which chips to look for.
+    type: str
+    choices: [cpu]
+    default: cpu
+  root:
+    description: Where the file system starts; other than / in tests with recorded files.
+    type: path
+    default: /
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Read the chips
+  accelerator_info:
+    kind: cpu
+  register: chips
+"""
+RETURN = r"""
+record:
+  description: kind, arch, count, devices, driver, versions, topology, cpu, memory, live, problems.
+  returned: always
+  type: dict
+  sample: {kind: cpu, arch: aarch64, count: 2, cpu: {model: Neoverse-V2, threads: 192, flags: [bf16, i8mm]}, problems: []}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.accelerators import cpu_record
+from ansible.module_utils.serving.errors import run_module
+
+
+def body(module: AnsibleModule) -> dict:
+    record = cpu_record(module.params["root"])
+    return {"changed": False, "record": record, "ansible_facts": {"chips": record}}
+
+
+def main() -> None:
+    spec = {"kind": {"type": "str", "choices": ["cpu"], "default": "cpu"}, "root": {"type": "path", "default": "/"}}
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

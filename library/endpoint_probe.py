@@ -1,0 +1,189 @@
+#!/usr/bin/python
+"""Module endpoint_probe: does each deployed service answer like a service?"""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint_probe
+short_description: State of the deployed services, and a real answer from each
+description:
+  - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and one chat completion whose text is checked.
+  - The action plugin of the same name repeats it until everything is ready, tells the progress, and fails with the log's last lines and what they mean.
+  - A process that ended since O(since) ends the wait at once.
+options:
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+  names: {description: Services to ask. Empty means all that are deployed here., type: list, elements: str, default: []}
+  wait: {description: Seconds to wait for the services to get ready. 0 asks once., type: int, default: 0}
+  include_deployed: {description: Ask services that are deployed here but not named as well., type: bool, default: false}
+  since:
+    description: Ends of a process after this time of the host (seconds since 1970) count as a failed start. The action plugin sets it.
+    type: float
+    default: 0
+  timeout: {description: Seconds that one answer may take., type: int, default: 60}
+  required: {description: Fail unless every service is ready., type: bool, default: true}
+  log_lines: {description: Lines of the log to return for a service that is not ready., type: int, default: 20}
+  supervisor: {description: Who runs the services., type: str, choices: [auto, systemd, supervisord], default: auto}
+attributes:
+  check_mode: {support: full, details: Asks once and never fails on a service that is not there yet.}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Wait for a real answer
+  endpoint_probe:
+    serving_root: /srv/vllm
+    names: [demo]
+    wait: 600
+"""
+RETURN = r"""
+now: {description: "The host's time when the look began, seconds since 1970.", returned: always, type: float}
+services:
+  description: A row for each service.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    service: {description: Its name., type: str}
+    state: {description: "running, starting, backoff, failed, stopped or absent.", type: str}
+    ready: {description: Did it answer?, type: bool}
+    problem: {description: What it did instead., type: str}
+    answer: {description: Its answer., type: str}
+    uptime_seconds: {description: Age of its process., type: float}
+    timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
+"""
+
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import read_json, write_json
+from ansible.module_utils.serving.probe import NotYet, probe, stage
+from ansible.module_utils.serving.signatures import explain
+from ansible.module_utils.serving.supervisors import Supervisor, supervisor
+
+FINAL = ("ready", "failed")
+
+
+def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None:
+    """Seconds from the process's start to its first good answer, recorded when it is first seen."""
+    path = os.path.join(folder, "ready.json")
+    try:
+        seen = read_json(path) or {}
+    except ValueError:
+        seen = {}
+    if seen.get("pid") == run["pid"] and seen.get("ticks") == run["ticks"]:
+        return float(seen["seconds"])
+    seconds = round(time.time() - float(run["started"]), 1)
+    if write:
+        write_json(path, {"pid": run["pid"], "ticks": run["ticks"], "seconds": seconds})
+    return seconds
+
+
+def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record: bool) -> dict[str, Any]:
+    """One row, asked once."""
+    folder = r.service_dir(root, name)
+    spec = r.current_spec(root, name)
+    row: dict[str, Any] = {"service": name, "ready": False, "verdict": "waiting", "problem": None, "stage": None, "answer": None, "timings": {}}
+    if spec is None:
+        return dict(row, state="absent", verdict="failed", problem="it is not deployed on this host; run deploy.yml")
+    run = r.running_release(root, name)
+    state = owner.state(name)
+    if run and state in ("starting", "running"):
+        state = "running"
+    row.update(
+        state=state,
+        endpoint=spec["endpoint"],
+        served_name=spec.get("served_name"),
+        model=spec.get("model"),
+        engine=spec.get("engine"),
+        runtime=spec.get("runtime"),
+        release=r.link_digest(folder, "current"),
+        rights=spec.get("rights", []),
+        supervisor=owner.kind,
+        log=owner.log_place(name),
+        key_file=os.path.join(folder, "api_key") if spec.get("api_key") else None,
+        uptime_seconds=round(time.time() - run["started"], 1) if run else None,
+        pid=run["pid"] if run else None,
+    )
+    ended = r.last_exit(root, name)
+    if ended and given["since"] and ended["ended"] > given["since"] and ended.get("release") == row["release"]:
+        text = "its process ended with code %s after %d s" % (ended["code"], ended["seconds"])
+        return dict(row, verdict="failed", problem=text, exit_code=ended["code"])
+    if run is None:
+        words = {"failed": "its supervisor gave up after repeated failed starts", "stopped": "it is stopped"}
+        verdict = "failed" if state in words else "waiting"
+        return dict(row, verdict=verdict, problem=words.get(state, "its process is not running"))
+    if run["release"] != row["release"]:
+        row["problem"] = "it still runs release %s; restart it" % run["release"]
+    try:
+        found = probe(spec["endpoint"], spec["served_name"], r.read_key(folder), spec.get("check"), given["timeout"])
+    except NotYet as problem:
+        return dict(row, problem=str(problem), stage=stage(owner.log_tail(name, 200)))
+    timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
+    timings["ready_seconds"] = ready_seconds(folder, run, record)
+    return dict(row, ready=True, verdict="ready", answer=found["answer"], question=(spec.get("check") or {}).get("prompt"), timings=timings)
+
+
+def sentence(row: dict[str, Any], waited: float) -> str:
+    """What an operator reads about a service that is not ready."""
+    text = "service '%s' is not ready" % row["service"]
+    if row["verdict"] == "waiting" and waited >= 1:
+        text += " after %d s" % waited
+        if row.get("stage"):
+            text += " (last stage: %s)" % row["stage"]
+    text += ": %s" % row["problem"]
+    if row.get("meaning"):
+        text += "\nWhat that means: %s" % row["meaning"]
+    if row.get("log_tail"):
+        text += "\nLast lines of its log (%s):\n  %s" % (row["log"], "\n  ".join(row["log_tail"]))
+    return text
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    root = given["serving_root"]
+    names = list(given["names"])
+    if given["include_deployed"] or not names:
+        names += [name for name in r.services(root) if name not in names]
+    now = time.time()
+    owner = supervisor(root, given["supervisor"])
+    began = time.monotonic()
+    rows: dict[str, dict[str, Any]] = {}
+    while True:
+        for name in names:
+            if rows.get(name, {}).get("verdict") not in FINAL:
+                rows[name] = look(root, name, owner, given, not module.check_mode)
+        waited = time.monotonic() - began
+        if waited >= given["wait"] or module.check_mode or all(row["verdict"] in FINAL for row in rows.values()):
+            break
+        time.sleep(1)
+    bad = [row for row in rows.values() if not row["ready"]]
+    for row in bad:
+        if row["state"] != "absent" and given["log_lines"]:
+            row["log_tail"] = owner.log_tail(row["service"], given["log_lines"])
+            row["meaning"] = explain(owner.log_tail(row["service"], 200), row.get("exit_code"))
+    services = [rows[name] for name in names]
+    if bad and given["required"] and not module.check_mode:
+        raise Refusal("\n".join(sentence(row, waited) for row in bad), services=services, now=now)
+    return {"changed": False, "services": services, "now": now}
+
+
+def main() -> None:
+    spec = {
+        "serving_root": {"type": "path", "required": True},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "wait": {"type": "int", "default": 0},
+        "include_deployed": {"type": "bool", "default": False},
+        "since": {"type": "float", "default": 0},
+        "timeout": {"type": "int", "default": 60},
+        "required": {"type": "bool", "default": True},
+        "log_lines": {"type": "int", "default": 20},
+        "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+"""Module fit: does what is planned fit this host?"""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fit
+short_description: Check that the planned services fit a host, before anything is downloaded
+description:
+  - Compares memory, disk, ports, architecture and Python with what the plan needs, and says everything that is missing at once.
+  - What already runs or lies there counts as there, so that a second run asks for nothing twice. Changes nothing.
+options:
+  plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
+  record: {description: What M(accelerator_info) returned., type: dict, required: true}
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+  models_root: {description: Folder of published models., type: path, required: true}
+  host_python: {description: "Interpreter for environments that we make, empty: the first that fits.", type: str, default: ""}
+  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_000_000_000}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Does it fit?
+  fit:
+    plan: "{{ plan }}"
+    record: "{{ chips.record }}"
+    serving_root: "{{ serving_root }}"
+    models_root: "{{ models_root }}"
+"""
+RETURN = r"""
+problems: {description: What does not fit, returned: always, type: list, elements: str}
+needs:
+  description: Bytes of memory and disk that are still needed.
+  returned: always
+  type: dict
+  sample: {memory_bytes: 2779302128, disk_bytes: 3002911000}
+"""
+
+import errno
+import os
+import pwd
+import socket
+import struct
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import free_bytes, human, read_json
+from ansible.module_utils.serving.pythons import find_python
+from ansible.module_utils.serving.releases import running_release
+
+
+def listener_inodes(port: int) -> set:
+    """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            with open("/proc/net/%s" % name, encoding="ascii") as source:
+                rows = [line.split() for line in source.readlines()[1:]]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
+                found.add(row[9])
+    return found
+
+
+def owners(inodes: set) -> list:
+    """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
+    wanted = {"socket:[%s]" % inode for inode in inodes}
+    found = []
+    for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
+        base = "/proc/%d" % pid
+        try:
+            if not any(os.readlink(os.path.join(base, "fd", fd)) in wanted for fd in os.listdir(base + "/fd")):
+                continue
+            with open(base + "/cmdline", "rb") as source:
+                command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            uid = os.stat(base).st_uid
+        except OSError:
+            continue
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = "uid %d" % uid
+        found.append((pid, user, command))
+    return found
+
+
+def can_bind(address: str, port: int) -> int:
+    """0 if the port can be bound, else the errno."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno or errno.EIO
+    return 0
+
+
+def port_problem(service: dict, ours: bool) -> str | None:
+    """Who sits on the service's port, unless it is the service itself."""
+    if ours:
+        return None
+    name, address, port = service["service"], service["address"], service["port"]
+    code = can_bind(address, port)
+    if code == 0:
+        return None
+    if code == errno.EADDRNOTAVAIL:
+        return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
+    if code == errno.EACCES:
+        return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
+    who = owners(listener_inodes(port))
+    by = "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120]) if who else "a process that this user may not see"
+    return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
+
+
+def memory_bytes(service: dict) -> int:
+    """Memory that one service takes on a CPU host: weights, KV cache and what the engine's processes take."""
+    args = service["engine_args"]
+    return int(service["model"]["bytes"]) + int(args.get("kv_cache_memory_bytes") or 0) + int(service["overhead_bytes"] or 0)
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    root, models_root, record = given["serving_root"], given["models_root"], given["record"]
+    problems: list[str] = list(record["problems"])
+    memory = total = disk = 0
+    env_counted = False
+    for service in given["plan"]:
+        running = running_release(root, service["service"]) is not None
+        if record["kind"] == "cpu":
+            total += memory_bytes(service)
+            memory += 0 if running else memory_bytes(service)
+        ref = read_json(os.path.join(models_root, ".refs", service["model"]["name"] + ".json"))
+        if not ref:
+            disk += int(service["model"]["bytes"])
+        if service["runtime"] == "native" and not service["native_env"] and not env_counted:
+            env_counted = True
+            envs = os.path.join(root, "envs")
+            if not (os.path.isdir(envs) and any(os.path.exists(os.path.join(envs, e, ".complete.json")) for e in os.listdir(envs))):
+                disk += given["env_bytes"]
+            try:
+                find_python(given["host_python"])
+            except Refusal as refusal:
+                problems.append(str(refusal))
+        problem = port_problem(service, running)
+        if problem:
+            problems.append(problem)
+
+    limits = [b for b in (record["memory"]["total_bytes"], record["memory"]["limit_bytes"]) if b]
+    if limits and total > min(limits):
+        problems.append("memory: the services need %s, this host has %s; run fewer or set a smaller kv_cache_memory_bytes" % (human(total), human(min(limits))))
+    elif record["memory"]["available_bytes"] and memory > record["memory"]["available_bytes"]:
+        problems.append(
+            "memory: %s are needed, %s are available now; end something else or set a smaller kv_cache_memory_bytes"
+            % (human(memory), human(record["memory"]["available_bytes"]))
+        )
+    free = free_bytes(root)
+    if disk > free:
+        problems.append("disk: %s are needed, %s are free below %s; free some, or set serving_root or models_root" % (human(disk), human(free), root))
+    result = {"changed": False, "problems": problems, "needs": {"memory_bytes": memory, "disk_bytes": disk}}
+    if problems:
+        raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
+    return result
+
+
+def main() -> None:
+    spec = {
+        "plan": {"type": "list", "elements": "dict", "required": True},
+        "record": {"type": "dict", "required": True},
+        "serving_root": {"type": "path", "required": True},
+        "models_root": {"type": "path", "required": True},
+        "host_python": {"type": "str", "default": ""},
+        "env_bytes": {"type": "int", "default": 3_000_000_000},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

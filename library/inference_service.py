@@ -1,0 +1,251 @@
+#!/usr/bin/python
+"""Module inference_service: one service on a host, from rendered files to a supervised process."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_service
+short_description: Release, run, stop or remove one inference service
+description:
+  - Writes the rendered files as a release named by its digest, points C(current) at it and makes the host's supervisor run it in the foreground.
+  - The process is replaced if and only if it doesn't run the release that C(current) names; RV(reasons) says why.
+  - Supervisor is systemd where it is PID 1, else supervisord. It restarts the process after a crash, O(spec.restart_limit) times in a row.
+  - A killed run leaves a whole release or none. The next one finishes what is missing.
+options:
+  name: {description: "Name of the service: letters, digits, dot, dash, underscore.", type: str, required: true}
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+  state:
+    description:
+      - V(started) releases and runs. V(restarted) replaces the process of the current release. V(stopped) ends it until the next start or boot.
+      - V(absent) removes the service, its releases, key, log and unit.
+    type: str
+    choices: [started, stopped, restarted, absent]
+    default: started
+  spec:
+    description: What the service is, for status and for rollback. Needed for its first start; without it the current release is started.
+    type: dict
+    suboptions:
+      endpoint: {description: URL of the API., type: str, required: true}
+      drain_timeout: {description: Seconds that requests in flight get., type: int, required: true}
+      ready_timeout: {description: Seconds to a first answer., type: int, required: true}
+      restart_limit: {description: Failed starts in a row., type: int, required: true}
+      api_key: {description: Make a key on the host., type: bool, required: true}
+  files: {description: "Rendered files of the release by name; C(start) is what runs.", type: dict}
+  runner: {description: Text of the program that holds the process in the foreground., type: str}
+  python: {description: Interpreter for it., type: path}
+  supervisor: {description: Who runs it., type: str, choices: [auto, systemd, supervisord], default: auto}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+EXAMPLES = r"""
+- name: Restart the demo
+  inference_service:
+    name: demo
+    serving_root: /srv/vllm
+    state: restarted
+"""
+RETURN = r"""
+reasons: {description: Why something was done., returned: always, type: list, elements: str}
+release: {description: Digest of the release that is current., returned: always, type: str}
+supervisor: {description: Who runs it., returned: always, type: str}
+log: {description: Where its output is., returned: always, type: str}
+key_file: {description: Where its API key lies; null without one., returned: always, type: str}
+"""
+
+import difflib
+import os
+import re
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic
+from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
+
+RUNNER = "foreground.py"
+NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_limit": int, "api_key": bool}
+
+
+def spec_reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
+    """What differs between two specs, by key."""
+    if old is None:
+        return []
+    keys = sorted(set(old) | set(new))
+    return ["%s: %s -> %s" % (k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
+
+
+def text_diff(folder: str, files: dict[str, str]) -> dict[str, str]:
+    """--diff of the rendered files against the current release."""
+    before = {n: read_text(os.path.join(folder, "current", n)) for n in files}
+    lines: list[str] = []
+    for name in sorted(files):
+        old, new = before[name].splitlines(True), files[name].splitlines(True)
+        lines += difflib.unified_diff(old, new, "current/" + name, "new/" + name)
+    return {"prepared": "".join(lines)} if lines else {}
+
+
+def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str], dict[str, str]]:
+    """Write the release and point `current` at it: (digest, reasons, diff). In check mode: say what would be."""
+    given = module.params
+    spec, files = given["spec"], given["files"]
+    if spec is None:
+        return r.link_digest(folder, "current"), [], {}
+    for key, kind in NEEDED.items():
+        if not isinstance(spec.get(key), kind):
+            raise Refusal("spec.%s is %r, but must be %s" % (key, spec.get(key), kind.__name__))
+    if "start" not in (files or {}) or not given["runner"] or not given["python"]:
+        raise Refusal("a release needs 'files' with 'start', 'runner' and 'python'")
+    old = r.read_spec(os.path.join(folder, "current"))
+    reasons = spec_reasons(old, spec)
+    diff = text_diff(folder, files)
+    if old is None:
+        reasons.append("the service is not deployed yet")
+    elif diff:
+        changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
+        reasons.append("other content of " + ", ".join(changed))
+    if module.check_mode:
+        return digest({"spec": spec, "files": files})[:12], reasons, diff
+    os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
+    if spec["api_key"] and r.ensure_key(folder):
+        reasons.append("an API key was made")
+    number, _ = r.write_release(folder, spec, files)
+    r.make_current(folder, number)
+    return number, reasons, diff
+
+
+def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: dict[str, Any]) -> list[str]:
+    """Write runner and unit where they differ; say what was written."""
+    name, root = module.params["name"], module.params["serving_root"]
+    script = os.path.join(root, "services", RUNNER)
+    wanted = {}
+    if module.params["runner"]:
+        wanted[script] = module.params["runner"]
+        command = [module.params["python"], "-u", script, folder]
+        for part in command:
+            if re.search(r"\s", part):
+                raise Refusal("'%s' has white space, which a unit's command line does not carry; choose another serving_root" % part)
+        wanted[owner.unit_path(name)] = owner.unit_text(name, command, folder, spec)
+    reasons = []
+    for path, text in wanted.items():
+        old = read_text(path)
+        if old == text:
+            continue
+        if old and path != script and folder not in old:
+            raise Refusal("%s belongs to another service of the same name; uninstall that one or rename this" % path)
+        reasons.append("%s is %s" % (path, "changed" if old else "new"))
+        if not module.check_mode:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            write_atomic(path, text.encode())
+    return reasons
+
+
+def run_reasons(root: str, name: str, number: str | None, state: str) -> list[str]:
+    """Why the process must be (re)started; nothing if it runs the current release."""
+    run = r.running_release(root, name)
+    if run is None:
+        return ["it does not run"]
+    if run["release"] != number:
+        return ["it runs release %s, current is %s" % (run["release"], number)]
+    return ["a restart was asked for"] if state == "restarted" else []
+
+
+def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> tuple[list[str], dict[str, str]]:
+    name, root = module.params["name"], module.params["serving_root"]
+    number, reasons, diff = released(module, folder)
+    spec = module.params["spec"] or r.read_spec(os.path.join(folder, "current"))
+    if number is None or spec is None:
+        raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
+    unit = unit_reasons(module, owner, folder, spec)
+    why = run_reasons(root, name, number, state)
+    if not module.check_mode:
+        if why or unit:
+            # A supervisor that brings it back meanwhile is no reason to do it twice.
+            owner.stop(name)
+            owner.apply(name)
+            owner.start(name)
+            wait_running(root, name, owner)
+    return reasons + unit + why, diff
+
+
+def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0) -> None:
+    """Wait until foreground.py has taken over, so that the caller sees the new process."""
+    until = time.monotonic() + seconds
+    while r.running_release(root, name) is None and time.monotonic() < until:
+        if owner.state(name) in ("failed", "absent"):
+            break
+        time.sleep(0.1)
+
+
+def removed(module: AnsibleModule, owner: Supervisor, folder: str) -> list[str]:
+    name = module.params["name"]
+    there = [path for path in (owner.unit_path(name), folder) if os.path.lexists(path)]
+    if there and not module.check_mode:
+        owner.stop(name)
+        owner.remove(name)
+        remove_tree(folder)
+    return ["%s is removed" % path for path in there]
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    name, root, state = module.params["name"], module.params["serving_root"], module.params["state"]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise Refusal("service name %r may have letters, digits, dot, dash, underscore, and at most 63 of them" % name)
+    folder = r.service_dir(root, name)
+    owner = supervisor(root, module.params["supervisor"])
+    diff: dict[str, str] = {}
+
+    def act() -> list[str]:
+        nonlocal diff
+        if state == "absent":
+            return removed(module, owner, folder)
+        if state == "stopped":
+            if r.current_spec(root, name) is None:
+                raise Refusal("service '%s' is not deployed on this host" % name)
+            # backoff: it doesn't run just now, but the supervisor would bring it back
+            if r.running_release(root, name) is None and owner.state(name) in ("stopped", "failed", "absent"):
+                return []
+            if not module.check_mode:
+                owner.stop(name)
+            return ["it was running"]
+        reasons, diff = started(module, owner, folder, state)
+        return reasons
+
+    if module.check_mode:
+        reasons = act()
+    else:
+        os.makedirs(os.path.join(root, "services"), mode=0o755, exist_ok=True)
+        with locked(os.path.join(root, "services", ".%s.lock" % name), "service '%s'" % name):
+            reasons = act()
+        if state == "absent":
+            remove_tree(os.path.join(root, "services", ".%s.lock" % name))
+    key = os.path.join(folder, "api_key")
+    result = {
+        "changed": bool(reasons),
+        "reasons": reasons,
+        "release": r.link_digest(folder, "current"),
+        "supervisor": owner.kind,
+        "log": owner.log_place(name),
+        "key_file": key if os.path.exists(key) or (module.params["spec"] or {}).get("api_key") else None,
+    }
+    return dict(result, diff=diff) if diff else result
+
+
+def main() -> None:
+    spec = {
+        "name": {"type": "str", "required": True},
+        "serving_root": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
+        "spec": {"type": "dict"},
+        "files": {"type": "dict"},
+        "runner": {"type": "str"},
+        "python": {"type": "path"},
+        "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+#!/usr/bin/python
+"""Module weights_info: where a model is published and whether it is whole."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: weights_info
+short_description: Find and check a published model
+description:
+  - Finds the published folder of a model and checks it against its manifest. Never changes anything.
+options:
+  name: {description: Model's name in models.yml., type: str, required: true}
+  models_root: {description: Folder of published models., type: path, required: true}
+  full: {description: Read every byte and compare sha256; else sizes and files whose mtime changed., type: bool, default: false}
+  required: {description: Fail when the model is not published or damaged., type: bool, default: true}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Is every byte still what was fetched?
+  weights_info:
+    name: demo
+    models_root: /srv/vllm/models
+    full: true
+"""
+RETURN = r"""
+path: {description: The published folder; null if there is none., returned: always, type: str}
+revision: {description: Its revision., returned: always, type: str}
+identity: {description: Digest over names, sizes and sha256 of its files., returned: always, type: str}
+problems: {description: What differs from the manifest., returned: always, type: list, elements: str}
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import read_json
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    name, root = module.params["name"], module.params["models_root"]
+    ref = read_json(m.ref_path(root, name)) or {}
+    folder = m.published(root, name, ref.get("revision", ""))
+    manifest = m.read_manifest(folder) if ref else None
+    if manifest is None:
+        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (name, root)]
+        if module.params["required"]:
+            raise Refusal(problems[0])
+        return {"changed": False, "path": None, "revision": None, "identity": None, "problems": problems}
+    problems = m.damage(folder, manifest, module.params["full"])
+    if problems and module.params["required"]:
+        raise Refusal("%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems)
+    return {
+        "changed": False,
+        "path": folder,
+        "revision": manifest["revision"],
+        "identity": manifest["identity"],
+        "problems": problems,
+    }
+
+
+def main() -> None:
+    spec = {
+        "name": {"type": "str", "required": True},
+        "models_root": {"type": "path", "required": True},
+        "full": {"type": "bool", "default": False},
+        "required": {"type": "bool", "default": True},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

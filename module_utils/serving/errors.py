@@ -1,0 +1,33 @@
+"""How a module ends: `Refusal` for what an operator can mend, and no traceback for the rest."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class Refusal(Exception):
+    """A message for the operator: it names the thing, the value, the limit and the remedy. Extra results travel along."""
+
+    def __init__(self, message: str, **results: Any) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> None:
+    """Exit with what `body` returns; a Refusal or an OSError becomes a plain message."""
+    try:
+        results = body(module)
+    except Refusal as refusal:
+        module.fail_json(msg=str(refusal), **refusal.results)
+    except OSError as error:
+        where = " %s" % error.filename if error.filename else ""
+        module.fail_json(msg="%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid()))
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = "%s:%s" % (os.path.basename(last.filename), last.lineno)
+        module.fail_json(msg="unexpected %s at %s: %s. Please report this" % (type(error).__name__, place, error))
+    module.exit_json(**results)

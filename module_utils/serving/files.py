@@ -1,0 +1,169 @@
+"""Files that are whole or absent: atomic writes, locks that survive a dead holder, copies that share blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from typing import Any, Iterator
+
+from ansible.module_utils.serving.errors import Refusal
+
+BLOCK = 1 << 20
+FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
+
+
+def fsync_dir(path: str) -> None:
+    """Make a rename inside `path` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
+    """The new content in one rename; whoever reads sees the old file or the new one. Durable on return."""
+    part = "%s.part.%d" % (path, os.getpid())
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            os.fchmod(out.fileno(), mode)
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.rename(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    fsync_dir(os.path.dirname(path))
+
+
+def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+    write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), mode)
+
+
+def read_json(path: str) -> Any:
+    """The file's content, None if it isn't there. Not JSON: ValueError."""
+    try:
+        with open(path, "rb") as source:
+            return json.loads(source.read().decode())
+    except FileNotFoundError:
+        return None
+
+
+def canonical(value: Any) -> bytes:
+    """One spelling for equal values: the bytes that digests are made of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) of the canonical spelling of a JSON value."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def sha256_file(path: str) -> str:
+    """sha256 (hex) of a file, read in blocks of 1 MiB."""
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as source:
+        buffer = bytearray(BLOCK)
+        view = memoryview(buffer)
+        while True:
+            count = source.readinto(buffer)
+            if not count:
+                return found.hexdigest()
+            found.update(view[:count])
+
+
+def copy_file(source: str, dest: str) -> str:
+    """Copy with a fresh inode: a reflink where the file system can, else bytes. Durable. Returns which it was.
+
+    Never a hard link: an edit of the source must not reach what was published.
+    """
+    with open(source, "rb") as src, open(dest, "wb") as out:
+        try:
+            fcntl.ioctl(out.fileno(), FICLONE, src.fileno())
+            how = "reflink"
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM):
+                raise
+            shutil.copyfileobj(src, out, BLOCK)
+            how = "copy"
+        out.flush()
+        os.fsync(out.fileno())
+    return how
+
+
+def swap_link(path: str, target: str) -> None:
+    """Point the symbolic link `path` at `target` in one rename."""
+    part = "%s.part.%d" % (path, os.getpid())
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part)
+    os.symlink(target, part)
+    os.rename(part, path)
+    fsync_dir(os.path.dirname(path))
+
+
+def remove_tree(path: str) -> bool:
+    """Remove a folder, a file or a link, if there. True if there was one."""
+    if os.path.islink(path) or os.path.isfile(path):
+        os.unlink(path)
+        return True
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def locked(path: str, what: str, timeout: float = 600.0) -> Iterator[None]:
+    """Hold an advisory lock (flock) on `path`: the kernel drops it with its holder, however that ends.
+
+    `what` names what is being worked on in the message of a Refusal after `timeout` seconds.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            if time.monotonic() > until:
+                holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+                raise Refusal(
+                    "%s is being worked on by %s for more than %d s (lock %s); wait for it, or end that process"
+                    % (what, holder, timeout, path)
+                )
+            time.sleep(0.2)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, ("process %d" % os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def free_bytes(path: str) -> int:
+    """Bytes that this user can still write where `path` is or will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path) or "/"
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize
+
+
+def human(count: float) -> str:
+    """Bytes as a person says them: 61.0 GiB."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024 or unit == "TiB":
+            return "%.0f B" % size if unit == "B" else "%.1f %s" % (size, unit)
+        size /= 1024
+    return ""

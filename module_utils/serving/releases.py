@@ -1,0 +1,151 @@
+"""A service's folder on a host: releases by digest, `current` and `previous`, key, run and exit records.
+
+    services/<name>/releases/<digest>/{start, spec.json, ...}   rendered, never edited afterwards
+    services/<name>/current, previous                           links into releases/
+    services/<name>/api_key                                     0600, made once
+    services/<name>/run.json                                    the process that runs now (written by foreground.py)
+    services/<name>/exit.json                                   how the last one ended
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import digest, fsync_dir, read_json, remove_tree, swap_link, write_atomic, write_json
+
+SPEC = "spec.json"
+
+
+def service_dir(root: str, name: str) -> str:
+    return os.path.join(root, "services", name)
+
+
+def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> tuple[str, bool]:
+    """(digest, written): the release folder of this spec and these files, made in one rename if it isn't there whole."""
+    number = digest({"spec": spec, "files": files})[:12]
+    release = os.path.join(folder, "releases", number)
+    if read_spec(release) is not None and all(_text(os.path.join(release, n)) == text for n, text in files.items()):
+        return number, False
+    part = release + ".partial"
+    remove_tree(part)
+    os.makedirs(part, mode=0o755)
+    for name, text in files.items():
+        write_atomic(os.path.join(part, name), text.encode(), 0o755 if name == "start" else 0o644)
+    write_json(os.path.join(part, SPEC), spec)
+    remove_tree(release)
+    os.rename(part, release)
+    fsync_dir(os.path.dirname(release))
+    return number, True
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as source:
+            return source.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def read_spec(release: str) -> dict[str, Any] | None:
+    """spec.json of a release; None if there is none or it is damaged."""
+    try:
+        spec = read_json(os.path.join(release, SPEC))
+    except ValueError:
+        return None
+    return spec if isinstance(spec, dict) else None
+
+
+def link_digest(folder: str, link: str) -> str | None:
+    """The digest that `current` or `previous` points to."""
+    try:
+        return os.path.basename(os.readlink(os.path.join(folder, link)))
+    except OSError:
+        return None
+
+
+def make_current(folder: str, number: str) -> bool:
+    """Point `current` at a release; what it pointed at becomes `previous`. True if that changed."""
+    old = link_digest(folder, "current")
+    if old == number:
+        return False
+    if old is not None and os.path.isdir(os.path.join(folder, "releases", old)):
+        swap_link(os.path.join(folder, "previous"), os.path.join("releases", old))
+    swap_link(os.path.join(folder, "current"), os.path.join("releases", number))
+    return True
+
+
+def current_spec(root: str, name: str) -> dict[str, Any] | None:
+    return read_spec(os.path.join(service_dir(root, name), "current"))
+
+
+def services(root: str) -> list[str]:
+    """Names of the services that are deployed below `root`."""
+    base = os.path.join(root, "services")
+    if not os.path.isdir(base):
+        return []
+    return sorted(name for name in os.listdir(base) if current_spec(root, name) is not None)
+
+
+def ensure_key(folder: str) -> bool:
+    """Make the API key once: 256 random bits in a 0600 file. True if it was made now."""
+    path = os.path.join(folder, "api_key")
+    try:
+        if os.path.getsize(path) > 0:
+            os.chmod(path, 0o600)
+            return False
+    except FileNotFoundError:
+        pass
+    write_atomic(path, (secrets.token_urlsafe(32) + "\n").encode(), 0o600)
+    return True
+
+
+def read_key(folder: str) -> str | None:
+    """The API key; None if the service has none. Refusal if it may not be read."""
+    path = os.path.join(folder, "api_key")
+    try:
+        with open(path, encoding="ascii") as source:
+            return source.read().strip()
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise Refusal("%s may not be read by this user; use the one who deployed the service" % path) from None
+
+
+def start_ticks(pid: int) -> str | None:
+    """Start time of a living process in clock ticks since boot; with the pid it names one process of this boot."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as source:
+            fields = source.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+            return source.read().strip()
+    except OSError:
+        return ""
+
+
+def running_release(root: str, name: str) -> dict[str, Any] | None:
+    """The run record {pid, ticks, boot, release, started} of a service whose process lives; else None."""
+    try:
+        run = read_json(os.path.join(service_dir(root, name), "run.json"))
+        alive = run and run["boot"] == boot_id() and start_ticks(int(run["pid"])) == run["ticks"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return run if alive else None
+
+
+def last_exit(root: str, name: str) -> dict[str, Any] | None:
+    """How the service's last process ended: {code, release, ended, seconds}; None if none has ended yet."""
+    try:
+        found = read_json(os.path.join(service_dir(root, name), "exit.json"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

