@@ -50,7 +50,8 @@ def status_table(results: Mapping[str, Any]) -> str:
         services = (result or {}).get("services")
         if services is None:
             words = first_line((result or {}).get("msg"), 90) or "no answer"
-            rows.append([host, "", "unreachable", "", "", "", "", words, ""])
+            state = "error" if (result or {}).get("failed") and not (result or {}).get("unreachable") else "unreachable"
+            rows.append([host, "", state, "", "", "", "", words, ""])
         elif not services:
             rows.append([host, "", "nothing deployed", "", "", "", "", "", ""])
         else:

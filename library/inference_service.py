@@ -119,7 +119,7 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
 def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: dict[str, Any]) -> list[str]:
     """Write runner and unit where they differ; say what was written."""
     name, root = module.params["name"], module.params["serving_root"]
-    script = os.path.join(root, "services", RUNNER)
+    script = os.path.join(root, RUNNER)
     wanted = {}
     if module.params["runner"]:
         wanted[script] = module.params["runner"]

@@ -40,7 +40,7 @@ from ansible.module_utils.serving.files import remove_tree
 from ansible.module_utils.serving.supervisors import Supervisord
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
-WHOLE = ("supervisor", "tools", "tools.lock", "logs", "cache", "deploy.lock", ".deploy.flock", "services/foreground.py")
+WHOLE = ("supervisor", "tools", "tools.lock", "logs", "cache", "deploy.lock", ".deploy.flock", "foreground.py")
 FOLDERS = ("models/.refs", "models", "envs", "services")
 
 

@@ -17,7 +17,7 @@ STAGES = (
     # Newest first: what the log shows of a start, in vLLM's words.
     (r"Application startup complete|Uvicorn running", "API is up"),
     (r"(?:Capturing|capturing) .*graphs?.*?(\d+)%", "capturing graphs {0} %"),
-    (r"torch\.compile|Compiling a graph|Dynamo", "compiling"),
+    (r"Compiling a graph|Dynamo bytecode transform", "compiling"),
     (r"KV cache size|init engine", "KV cache is there"),
     (r"checkpoint shards:\s+\d+% Completed \| (\d+/\d+)", "loading shards {0}"),
     (r"Starting to load model", "loading weights"),

@@ -86,7 +86,7 @@ def services(root: str) -> list[str]:
     base = os.path.join(root, "services")
     if not os.path.isdir(base):
         return []
-    return sorted(name for name in os.listdir(base) if current_spec(root, name) is not None)
+    return sorted(n for n in os.listdir(base) if os.path.isdir(service_dir(root, n)) and current_spec(root, n) is not None)
 
 
 def ensure_key(folder: str) -> bool:

@@ -90,15 +90,24 @@ def children() -> list[int]:
     return [p for p in processes() if stat_fields(p)[1:2] == [me]]
 
 
+def reap() -> None:
+    """Collect children that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def end_children() -> None:
     """End and reap everything that is or becomes a child of this process."""
+    until = time.monotonic() + 1  # helpers that see the engine gone end by themselves
+    while children() and time.monotonic() < until:
+        reap()
+        time.sleep(0.05)
     until = time.monotonic() + 60
     while (left := children()) and time.monotonic() < until:
         print(f"foreground: ending {len(left)} processes that the engine left behind: {left}", flush=True)
         end(left)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
 
 
 def main() -> int:
