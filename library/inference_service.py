@@ -116,8 +116,8 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     return number, reasons, diff
 
 
-def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: dict[str, Any]) -> list[str]:
-    """Write runner and unit where they differ; say what was written."""
+def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: dict[str, Any]) -> tuple[list[str], bool]:
+    """Write runner and unit where they differ: what was written, and whether the process must be replaced for it."""
     name, root = module.params["name"], module.params["serving_root"]
     script = os.path.join(root, RUNNER)
     wanted = {}
@@ -128,7 +128,7 @@ def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: di
             if re.search(r"\s", part):
                 raise Refusal("'%s' has white space, which a unit's command line does not carry; choose another serving_root" % part)
         wanted[owner.unit_path(name)] = owner.unit_text(name, command, folder, spec)
-    reasons = []
+    reasons, replace = [], False
     for path, text in wanted.items():
         old = read_text(path)
         if old == text:
@@ -136,10 +136,11 @@ def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: di
         if old and path != script and folder not in old:
             raise Refusal("%s belongs to another service of the same name; uninstall that one or rename this" % path)
         reasons.append("%s is %s" % (path, "changed" if old else "new"))
+        replace = replace or path != script  # a running process does not read its runner again
         if not module.check_mode:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             write_atomic(path, text.encode())
-    return reasons
+    return reasons, replace
 
 
 def run_reasons(root: str, name: str, number: str | None, state: str) -> list[str]:
@@ -158,10 +159,10 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     spec = module.params["spec"] or r.read_spec(os.path.join(folder, "current"))
     if number is None or spec is None:
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
-    unit = unit_reasons(module, owner, folder, spec)
+    unit, replace = unit_reasons(module, owner, folder, spec)
     why = run_reasons(root, name, number, state)
     if not module.check_mode:
-        if why or unit:
+        if why or replace:
             # A supervisor that brings it back meanwhile is no reason to do it twice.
             owner.stop(name)
             owner.apply(name)
