@@ -42,7 +42,10 @@ class ActionModule(ActionBase):
                 if all(row["ready"] for row in rows) or not args.get("required", True):
                     return result
                 # One more look for the message of a failure that is already certain.
-                return self._execute_module("endpoint_probe", module_args={**args, "wait": 0}, task_vars=task_vars)
+                final: dict[str, Any] = self._execute_module(
+                    "endpoint_probe", module_args={**args, "wait": 0}, task_vars=task_vars
+                )
+                return final
             self.tell(waiting, told, time.monotonic() - began, (task_vars or {}).get("inventory_hostname", ""))
 
     def tell(self, rows: list[dict[str, Any]], told: dict[str, tuple[str, float]], waited: float, host: str) -> None:

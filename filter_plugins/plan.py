@@ -59,7 +59,9 @@ SERVICE: dict[str, Key] = {
     **SHARED,
 }
 MODEL: dict[str, Key] = {
-    "sources": Key("dict", ..., "Where it is published: {modelscope|huggingface: {repo, revision}, directory: {path}}."),
+    "sources": Key(
+        "dict", ..., "Where it is published: {modelscope|huggingface: {repo, revision}, directory: {path}}."
+    ),
     "bytes": Key("int", ..., "Size of the weights, bytes."),
     "license": Key("str", ..., "SPDX name of the weights' licence."),
     "dtype": Key("str", "bfloat16", "Type of the published weights."),
@@ -200,11 +202,20 @@ def devices_of(where: str, service: Row, accelerator: Row, taken: dict[int, str]
 
 
 def resolve_service(
-    name: str, host: str, tables: Mapping[str, Mapping[str, Any]], accelerator: Row, override: Any, taken: dict[int, str]
+    name: str,
+    host: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    accelerator: Row,
+    override: Any,
+    taken: dict[int, str],
 ) -> Row:
     """One service on one host as a closed record: every key of SERVICE, and what follows from them."""
     where = f"host {host}: service '{name}'"
-    row = check_row(f"services.yml: service '{name}'", lookup(f"host {host}", "service", name, tables["services"], "services.yml"), SERVICE)
+    row = check_row(
+        f"services.yml: service '{name}'",
+        lookup(f"host {host}", "service", name, tables["services"], "services.yml"),
+        SERVICE,
+    )
     over = check_row(f"{where}: overrides", override, SERVICE, partial=True)
     base = {k: v.default for k, v in SERVICE.items()}
     given = merge(base, {k: accelerator.get(k) for k in SHARED})
@@ -281,7 +292,9 @@ def plan(
     taken: dict[int, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
-        record = resolve_service(name, host, {"services": services, "models": models}, chip, overrides.get(name) or {}, taken)
+        record = resolve_service(
+            name, host, {"services": services, "models": models}, chip, overrides.get(name) or {}, taken
+        )
         port = record["port"]
         if port in ports:
             fail(f"host {host}: services '{ports[port]}' and '{name}' both use port {port}; give one another port")

@@ -11,7 +11,9 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
     lines = [[str(cell) for cell in header]]
     lines += [["-" if cell in (None, "") else str(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def duration(seconds: float | None) -> str:
@@ -37,7 +39,17 @@ def status_row(host: str, row: Mapping[str, Any]) -> list[Any]:
     probe = f"ok: {first_line(row.get('answer'), 30)!r}" if row.get("ready") else first_line(row.get("problem"))
     state = "ready" if row.get("ready") else row.get("state")
     uptime = duration(row.get("uptime_seconds"))
-    return [host, row["service"], state, model.get("name"), model.get("revision"), row.get("endpoint"), uptime, probe, row.get("log")]
+    return [
+        host,
+        row["service"],
+        state,
+        model.get("name"),
+        model.get("revision"),
+        row.get("endpoint"),
+        uptime,
+        probe,
+        row.get("log"),
+    ]
 
 
 STATUS = ("HOST", "SERVICE", "STATE", "MODEL", "REVISION", "ENDPOINT", "UPTIME", "PROBE", "LOG")
@@ -67,7 +79,18 @@ def plan_table(plans: Mapping[str, Any]) -> str:
             rows.append([host, "", "", "", "", "", "", ""])
         for s in services:
             devices = "all" if s["devices"] is None else ",".join(map(str, s["devices"]))
-            rows.append([host, s["service"], s["model"]["name"], s["hardware"], s["engine"], s["runtime"], devices, s["endpoint"]])
+            rows.append(
+                [
+                    host,
+                    s["service"],
+                    s["model"]["name"],
+                    s["hardware"],
+                    s["engine"],
+                    s["runtime"],
+                    devices,
+                    s["endpoint"],
+                ]
+            )
     return table(rows, ("HOST", "SERVICE", "MODEL", "HARDWARE", "ENGINE", "RUNTIME", "DEVICES", "ENDPOINT"))
 
 
@@ -76,7 +99,7 @@ def summary(report: Mapping[str, Any]) -> str:
     lines = []
     for row in report["services"]:
         timings = row["timings"]
-        key = f" -H \"Authorization: Bearer $(cat {row['key_file']})\"" if row.get("key_file") else ""
+        key = f' -H "Authorization: Bearer $(cat {row["key_file"]})"' if row.get("key_file") else ""
         question = row.get("question") or "Say hello."
         body = f'{{"model": "{row["served_name"]}", "messages": [{{"role": "user", "content": "{question}"}}], "temperature": 0}}'
         lines += [

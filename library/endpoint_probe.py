@@ -85,7 +85,15 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     """One row, asked once."""
     folder = r.service_dir(root, name)
     spec = r.current_spec(root, name)
-    row: dict[str, Any] = {"service": name, "ready": False, "verdict": "waiting", "problem": None, "stage": None, "answer": None, "timings": {}}
+    row: dict[str, Any] = {
+        "service": name,
+        "ready": False,
+        "verdict": "waiting",
+        "problem": None,
+        "stage": None,
+        "answer": None,
+        "timings": {},
+    }
     if spec is None:
         return dict(row, state="absent", verdict="failed", problem="it is not deployed on this host; run deploy.yml")
     run = r.running_release(root, name)
@@ -123,7 +131,14 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         return dict(row, problem=str(problem), stage=stage(owner.log_tail(name, 200)))
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
-    return dict(row, ready=True, verdict="ready", answer=found["answer"], question=(spec.get("check") or {}).get("prompt"), timings=timings)
+    return dict(
+        row,
+        ready=True,
+        verdict="ready",
+        answer=found["answer"],
+        question=(spec.get("check") or {}).get("prompt"),
+        timings=timings,
+    )
 
 
 def sentence(row: dict[str, Any], waited: float) -> str:

@@ -115,14 +115,22 @@ def port_problem(service: dict, ours: bool) -> str | None:
     if code == errno.EACCES:
         return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
     who = owners(listener_inodes(port))
-    by = "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120]) if who else "a process that this user may not see"
+    by = (
+        "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120])
+        if who
+        else "a process that this user may not see"
+    )
     return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 
 def memory_bytes(service: dict) -> int:
     """Memory that one service takes on a CPU host: weights, KV cache and what the engine's processes take."""
     args = service["engine_args"]
-    return int(service["model"]["bytes"]) + int(args.get("kv_cache_memory_bytes") or 0) + int(service["overhead_bytes"] or 0)
+    return (
+        int(service["model"]["bytes"])
+        + int(args.get("kv_cache_memory_bytes") or 0)
+        + int(service["overhead_bytes"] or 0)
+    )
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -142,7 +150,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if service["runtime"] == "native" and not service["native_env"] and not env_counted:
             env_counted = True
             envs = os.path.join(root, "envs")
-            if not (os.path.isdir(envs) and any(os.path.exists(os.path.join(envs, e, ".complete.json")) for e in os.listdir(envs))):
+            if not (
+                os.path.isdir(envs)
+                and any(os.path.exists(os.path.join(envs, e, ".complete.json")) for e in os.listdir(envs))
+            ):
                 disk += given["env_bytes"]
             try:
                 find_python(given["host_python"])
@@ -154,7 +165,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
     limits = [b for b in (record["memory"]["total_bytes"], record["memory"]["limit_bytes"]) if b]
     if limits and total > min(limits):
-        problems.append("memory: the services need %s, this host has %s; run fewer or set a smaller kv_cache_memory_bytes" % (human(total), human(min(limits))))
+        problems.append(
+            "memory: the services need %s, this host has %s; run fewer or set a smaller kv_cache_memory_bytes"
+            % (human(total), human(min(limits)))
+        )
     elif record["memory"]["available_bytes"] and memory > record["memory"]["available_bytes"]:
         problems.append(
             "memory: %s are needed, %s are available now; end something else or set a smaller kv_cache_memory_bytes"
@@ -162,7 +176,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         )
     free = free_bytes(root)
     if disk > free:
-        problems.append("disk: %s are needed, %s are free below %s; free some, or set serving_root or models_root" % (human(disk), human(free), root))
+        problems.append(
+            "disk: %s are needed, %s are free below %s; free some, or set serving_root or models_root"
+            % (human(disk), human(free), root)
+        )
     result = {"changed": False, "problems": problems, "needs": {"memory_bytes": memory, "disk_bytes": disk}}
     if problems:
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)

@@ -126,7 +126,10 @@ def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: di
         command = [module.params["python"], "-u", script, folder]
         for part in command:
             if re.search(r"\s", part):
-                raise Refusal("'%s' has white space, which a unit's command line does not carry; choose another serving_root" % part)
+                raise Refusal(
+                    "'%s' has white space, which a unit's command line does not carry; choose another serving_root"
+                    % part
+                )
         wanted[owner.unit_path(name)] = owner.unit_text(name, command, folder, spec)
     reasons, replace = [], False
     for path, text in wanted.items():
@@ -161,13 +164,12 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
     unit, replace = unit_reasons(module, owner, folder, spec)
     why = run_reasons(root, name, number, state)
-    if not module.check_mode:
-        if why or replace:
-            # A supervisor that brings it back meanwhile is no reason to do it twice.
-            owner.stop(name)
-            owner.apply(name)
-            owner.start(name)
-            wait_running(root, name, owner)
+    if not module.check_mode and (why or replace):
+        # A supervisor that brings it back meanwhile is no reason to do it twice.
+        owner.stop(name)
+        owner.apply(name)
+        owner.start(name)
+        wait_running(root, name, owner)
     return reasons + unit + why, diff
 
 

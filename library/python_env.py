@@ -113,7 +113,8 @@ def metadata_wheel(provides: str, folder: str) -> str:
     name, _, version = provides.partition("==")
     info = "%s-%s.dist-info" % (name.replace("-", "_"), version)
     files = {
-        info + "/METADATA": "Metadata-Version: 2.1\nName: %s\nVersion: %s\nSummary: metadata only; the code is of another distribution\n"
+        info
+        + "/METADATA": "Metadata-Version: 2.1\nName: %s\nVersion: %s\nSummary: metadata only; the code is of another distribution\n"
         % (name, version),
         info + "/WHEEL": "Wheel-Version: 1.0\nGenerator: vllm-ansible\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -155,10 +156,14 @@ def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
     own = os.path.join(path, "bin", "python")
     given["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     if uv:
-        config = parse_pip_config(run([os.path.join(os.path.dirname(uv), "python"), "-m", "pip", "config", "list"], given).stdout)
+        config = parse_pip_config(
+            run([os.path.join(os.path.dirname(uv), "python"), "-m", "pip", "config", "list"], given).stdout
+        )
         env = dict(given, **uv_environment(config, given))
         # As pip does it: the best version of all indexes, not the first index that knows the name. Hashes still decide.
-        env.update(UV_INDEX_STRATEGY="unsafe-best-match", UV_NO_CONFIG="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
+        env.update(
+            UV_INDEX_STRATEGY="unsafe-best-match", UV_NO_CONFIG="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never"
+        )
         if module.params["cache"]:
             env.setdefault("UV_CACHE_DIR", module.params["cache"])
         must([uv, "venv", "--quiet", "--python", python, path], env, "making the environment %s" % path)
@@ -168,7 +173,11 @@ def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
             env["UV_INDEX"] = (env.get("UV_INDEX", "") + " " + extra).strip()
         must(sync, env, "installing the lock into %s" % path)
         if wheel:
-            must([uv, "pip", "install", "--quiet", "--python", own, "--no-deps", "--offline", wheel], env, "adding the metadata")
+            must(
+                [uv, "pip", "install", "--quiet", "--python", own, "--no-deps", "--offline", wheel],
+                env,
+                "adding the metadata",
+            )
     else:
         must([python, "-m", "venv", path], given, "making the environment %s" % path)
         pip = [own, "-m", "pip", "install", "--quiet", "--no-deps"]
@@ -188,7 +197,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             found = read_json(marker)
         except ValueError:
             return None
-        good = isinstance(found, dict) and found.get("digest") == want and os.access(os.path.join(path, "bin/python"), os.X_OK)
+        good = (
+            isinstance(found, dict)
+            and found.get("digest") == want
+            and os.access(os.path.join(path, "bin/python"), os.X_OK)
+        )
         return found if good else None
 
     done = complete()

@@ -66,7 +66,9 @@ def unneeded(root: str, models_root: str, keep_models: bool) -> tuple[list[str],
             out.append(path)
     inside = os.path.join(models_root, "").startswith(os.path.join(root, ""))
     if not inside or keep_models:
-        kept.append("models below %s: %s" % (models_root, "asked to keep them" if keep_models else "not inside %s" % root))
+        kept.append(
+            "models below %s: %s" % (models_root, "asked to keep them" if keep_models else "not inside %s" % root)
+        )
     elif os.path.isdir(models_root):
         names = {os.path.basename(path).partition("@")[0] for path in models if path}
         for name in sorted(os.listdir(models_root)):

@@ -51,7 +51,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "path": None, "revision": None, "identity": None, "problems": problems}
     problems = m.damage(folder, manifest, module.params["full"])
     if problems and module.params["required"]:
-        raise Refusal("%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems)
+        raise Refusal(
+            "%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems
+        )
     return {
         "changed": False,
         "path": folder,

@@ -81,7 +81,14 @@ def operator() -> str:
 def describe() -> dict[str, Any]:
     """The dict of RETURN. Without /proc (macOS) a run counts as alive as long as nobody says otherwise."""
     host = socket.gethostname()
-    who: dict[str, Any] = {"operator": operator(), "uid": os.getuid(), "home": str(Path.home()), "controller": host, "run": str(os.getpid()), "live": None}
+    who: dict[str, Any] = {
+        "operator": operator(),
+        "uid": os.getuid(),
+        "home": str(Path.home()),
+        "controller": host,
+        "run": str(os.getpid()),
+        "live": None,
+    }
     if Path("/proc/self/stat").exists():
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         who.update(controller=f"{host}/{boot}", run=started(top_process()), live=runs_alive())

@@ -64,7 +64,13 @@ def compile_lock(source: str, target: Path, *options: str, systems: tuple[str, .
 
 def main() -> None:
     compile_lock("pyproject", ROOT / "requirements.lock", systems=("linux", "darwin"))
-    compile_lock("pyproject", ROOT / "requirements-dev.lock", "--group", f"{ROOT}/pyproject.toml:dev", systems=("linux", "darwin"))
+    compile_lock(
+        "pyproject",
+        ROOT / "requirements-dev.lock",
+        "--group",
+        f"{ROOT}/pyproject.toml:dev",
+        systems=("linux", "darwin"),
+    )
     compile_lock("uv\nsupervisor\n", FILES / "tools.lock")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
         override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))

@@ -25,7 +25,9 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
         module.fail_json(msg=str(refusal), **refusal.results)
     except OSError as error:
         where = " %s" % error.filename if error.filename else ""
-        module.fail_json(msg="%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid()))
+        module.fail_json(
+            msg="%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
+        )
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = "%s:%s" % (os.path.basename(last.filename), last.lineno)

@@ -91,7 +91,14 @@ def copy_file(source: str, dest: str) -> str:
             fcntl.ioctl(out.fileno(), FICLONE, src.fileno())
             how = "reflink"
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM):
+            if error.errno not in (
+                errno.EOPNOTSUPP,
+                errno.ENOTTY,
+                errno.EXDEV,
+                errno.EINVAL,
+                errno.ENOSYS,
+                errno.EPERM,
+            ):
                 raise
             shutil.copyfileobj(src, out, BLOCK)
             how = "copy"

@@ -40,7 +40,9 @@ DTYPE_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16
 def list_files(folder: str) -> dict[str, str]:
     """Relative name -> path of every regular file of a model's folder. Links to files count as files (hub caches)."""
     if not os.path.isdir(folder):
-        raise Refusal("the model's folder %s does not exist on this host; check sources.directory.path in models.yml" % folder)
+        raise Refusal(
+            "the model's folder %s does not exist on this host; check sources.directory.path in models.yml" % folder
+        )
     found: dict[str, str] = {}
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if f not in IGNORED)
@@ -75,7 +77,9 @@ def read_header(path: str) -> dict[str, Any]:
             raise Refusal("%s is %d bytes: too short for a safetensors file; fetch it again" % (path, size))
         length = struct.unpack("<Q", head)[0]
         if length > HEADER_LIMIT or 8 + length > size:
-            raise Refusal("%s: header of %d bytes in a file of %d; it is cut or no safetensors file" % (path, length, size))
+            raise Refusal(
+                "%s: header of %d bytes in a file of %d; it is cut or no safetensors file" % (path, length, size)
+            )
         try:
             header = json.loads(source.read(length).decode("utf-8"))
         except ValueError as error:
@@ -96,15 +100,22 @@ def read_header(path: str) -> dict[str, Any]:
         except (KeyError, TypeError, ValueError):
             good = False
         if not good:
-            raise Refusal("%s: tensor '%s' has type, shape and offsets that don't agree; the file is damaged" % (path, name))
+            raise Refusal(
+                "%s: tensor '%s' has type, shape and offsets that don't agree; the file is damaged" % (path, name)
+            )
         spans.append((begin, end, name))
     place = 0
     for begin, end, name in sorted(spans):
         if begin != place:
-            raise Refusal("%s: tensor '%s' starts at byte %d, expected %d; the file is damaged" % (path, name, begin, place))
+            raise Refusal(
+                "%s: tensor '%s' starts at byte %d, expected %d; the file is damaged" % (path, name, begin, place)
+            )
         place = end
     if 8 + length + place != size:
-        raise Refusal("%s is %d bytes, its header describes %d; it is cut or damaged, fetch it again" % (path, size, 8 + length + place))
+        raise Refusal(
+            "%s is %d bytes, its header describes %d; it is cut or damaged, fetch it again"
+            % (path, size, 8 + length + place)
+        )
     return header
 
 
@@ -138,7 +149,7 @@ def check_shards(files: dict[str, str]) -> None:
 
 def identity(files: dict[str, dict]) -> str:
     """Digest of a model: of names, sizes and sha256 of its files, and of nothing else."""
-    return digest({name: {"bytes": f["bytes"], "sha256": f["sha256"]} for name, f in files.items()})
+    return str(digest({name: {"bytes": f["bytes"], "sha256": f["sha256"]} for name, f in files.items()}))
 
 
 def fingerprint(files: dict[str, str]) -> dict[str, list[int]]:
@@ -162,7 +173,9 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
         if manifest is not None:
             identity(manifest["files"])
     except (ValueError, KeyError, TypeError):
-        raise Refusal("%s is damaged; remove the folder %s and fetch again" % (os.path.join(folder, MANIFEST), folder)) from None
+        raise Refusal(
+            "%s is damaged; remove the folder %s and fetch again" % (os.path.join(folder, MANIFEST), folder)
+        ) from None
     return manifest  # type: ignore[no-any-return]
 
 
@@ -207,7 +220,9 @@ def stage(source: str, staging: str) -> dict[str, dict]:
         copy_file(path, dest)
         found = sha256_file(dest)
         if sums.get(name, found) != found:
-            raise Refusal("%s is damaged: sha256 is %s, %s says %s; restore it at the source" % (path, found, SUMS, sums[name]))
+            raise Refusal(
+                "%s is damaged: sha256 is %s, %s says %s; restore it at the source" % (path, found, SUMS, sums[name])
+            )
         os.chmod(dest, 0o444)
         stat = os.stat(dest)
         done[name] = {"bytes": stat.st_size, "sha256": found, "mtime_ns": stat.st_mtime_ns}

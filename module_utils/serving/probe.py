@@ -48,7 +48,9 @@ def connect(endpoint: str, timeout: float) -> http.client.HTTPConnection:
     return kind({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), url.port, timeout=timeout)  # noqa: S104
 
 
-def ask(endpoint: str, method: str, path: str, key: str | None, body: Any = None, timeout: float = 30.0) -> tuple[int, bytes]:
+def ask(
+    endpoint: str, method: str, path: str, key: str | None, body: Any = None, timeout: float = 30.0
+) -> tuple[int, bytes]:
     """One request: (status, body). NotYet if there is no answer."""
     headers = {"Content-Type": "application/json"}
     if key:
@@ -97,7 +99,9 @@ def chat(endpoint: str, key: str | None, model: str, prompt: str, max_tokens: in
         connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         answer = connection.getresponse()
         if answer.status != 200:
-            raise NotYet("POST /v1/chat/completions: HTTP %d: %s" % (answer.status, answer.read(400).decode("utf-8", "replace")))
+            raise NotYet(
+                "POST /v1/chat/completions: HTTP %d: %s" % (answer.status, answer.read(400).decode("utf-8", "replace"))
+            )
         done = False
         for raw in answer:
             if time.monotonic() - began > timeout:
@@ -153,7 +157,12 @@ def garbage(text: str) -> str | None:
 
 
 def probe(
-    endpoint: str, served_name: str, key: str | None, check: dict[str, str] | None, timeout: float = 60.0, max_tokens: int = 64
+    endpoint: str,
+    served_name: str,
+    key: str | None,
+    check: dict[str, str] | None,
+    timeout: float = 60.0,
+    max_tokens: int = 64,
 ) -> dict[str, Any]:
     """Everything that makes a service good, once. NotYet says what is wrong. Returns what chat() returns."""
     status, _ = ask(endpoint, "GET", "/health", key, timeout=min(timeout, 10.0))
@@ -161,7 +170,10 @@ def probe(
         raise NotYet("GET /health: HTTP %d" % status)
     listed = models(endpoint, key, min(timeout, 30.0))
     if served_name not in listed:
-        raise NotYet("GET /v1/models lists %s, not '%s'; another service answers on this port" % (", ".join(listed) or "nothing", served_name))
+        raise NotYet(
+            "GET /v1/models lists %s, not '%s'; another service answers on this port"
+            % (", ".join(listed) or "nothing", served_name)
+        )
     given = check or {}
     result = chat(endpoint, key, served_name, given.get("prompt") or "Say hello.", max_tokens, timeout)
     bad = garbage(result["answer"] or result["reasoning"])
@@ -169,5 +181,7 @@ def probe(
         raise NotYet(bad)
     expect = given.get("expect")
     if expect and expect not in result["answer"]:
-        raise NotYet("asked %r, expected %r in the answer, got %r" % (given.get("prompt"), expect, result["answer"][:200]))
+        raise NotYet(
+            "asked %r, expected %r in the answer, got %r" % (given.get("prompt"), expect, result["answer"][:200])
+        )
     return result

@@ -36,7 +36,11 @@ def find_python(wanted: str = "") -> str:
 
     The one that runs this module goes first, so that a small host needs only one Python.
     """
-    names = [wanted] if wanted else [sys.executable, "python3"] + ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    names = (
+        [wanted]
+        if wanted
+        else [sys.executable, "python3"] + ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    )
     wrong: list[str] = []
     for name in names:
         path = shutil.which(os.path.expanduser(name)) if name else None
@@ -58,7 +62,9 @@ def find_python(wanted: str = "") -> str:
 
 def base_python(path: str) -> str:
     """The interpreter that `path`'s virtual environment was made from; `path` itself outside of one."""
-    code = "import sys, os; print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else sys.executable)"
+    code = (
+        "import sys, os; print(os.path.realpath(sys.executable) if sys.prefix != sys.base_prefix else sys.executable)"
+    )
     done = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     found = done.stdout.strip()
     return found if done.returncode == 0 and found and not probe(found)[1] else path

@@ -1,10 +1,10 @@
 """A service's folder on a host: releases by digest, `current` and `previous`, key, run and exit records.
 
-    services/<name>/releases/<digest>/{start, spec.json, ...}   rendered, never edited afterwards
-    services/<name>/current, previous                           links into releases/
-    services/<name>/api_key                                     0600, made once
-    services/<name>/run.json                                    the process that runs now (written by foreground.py)
-    services/<name>/exit.json                                   how the last one ended
+services/<name>/releases/<digest>/{start, spec.json, ...}   rendered, never edited afterwards
+services/<name>/current, previous                           links into releases/
+services/<name>/api_key                                     0600, made once
+services/<name>/run.json                                    the process that runs now (written by foreground.py)
+services/<name>/exit.json                                   how the last one ended
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import secrets
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.files import digest, fsync_dir, read_json, remove_tree, swap_link, write_atomic, write_json
+from ansible.module_utils.serving.files import (
+    digest,
+    fsync_dir,
+    read_json,
+    remove_tree,
+    swap_link,
+    write_atomic,
+    write_json,
+)
 
 SPEC = "spec.json"
 
@@ -86,7 +94,9 @@ def services(root: str) -> list[str]:
     base = os.path.join(root, "services")
     if not os.path.isdir(base):
         return []
-    return sorted(n for n in os.listdir(base) if os.path.isdir(service_dir(root, n)) and current_spec(root, n) is not None)
+    return sorted(
+        n for n in os.listdir(base) if os.path.isdir(service_dir(root, n)) and current_spec(root, n) is not None
+    )
 
 
 def ensure_key(folder: str) -> bool:

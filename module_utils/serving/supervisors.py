@@ -86,7 +86,13 @@ class Supervisord:
     """supervisord of our own, one for each serving root, reached over its unix socket."""
 
     kind = "supervisord"
-    STATES = {"RUNNING": "running", "STARTING": "starting", "BACKOFF": "backoff", "FATAL": "failed", "STOPPING": "stopping"}
+    STATES = {
+        "RUNNING": "running",
+        "STARTING": "starting",
+        "BACKOFF": "backoff",
+        "FATAL": "failed",
+        "STOPPING": "stopping",
+    }
 
     def __init__(self, root: str) -> None:
         self.home = os.path.join(root, "supervisor")
@@ -185,7 +191,9 @@ class Supervisord:
         until = time.monotonic() + 20
         while not self.alive():
             if done.returncode != 0 or time.monotonic() > until:
-                raise Refusal("supervisord did not start: %s (log %s/supervisord.log)" % (done.stderr.strip()[-500:], self.home))
+                raise Refusal(
+                    "supervisord did not start: %s (log %s/supervisord.log)" % (done.stderr.strip()[-500:], self.home)
+                )
             time.sleep(0.1)
 
     def apply(self, name: str) -> None:
@@ -295,7 +303,9 @@ class Systemd:
 
     def log_tail(self, name: str, lines: int) -> list[str]:
         command = [*self.log_place(name).split(), "-n", str(lines), "-o", "cat", "--no-pager"]
-        done = subprocess.run(command, env=systemd_environment(), capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command, env=systemd_environment(), capture_output=True, text=True, errors="replace", check=False
+        )
         return done.stdout.splitlines()[-lines:]
 
     def apply(self, name: str) -> None:

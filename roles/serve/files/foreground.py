@@ -122,13 +122,20 @@ def main() -> int:
     os.makedirs(os.path.join(folder, "tmp"), mode=0o700, exist_ok=True)
 
     began = time.time()
-    # Signals wait until the child is there to get them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL, preexec_fn=lambda: signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT}
-    ))  # fmt: skip
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: child.send_signal(signal.SIGTERM))
+    child: subprocess.Popen[bytes] | None = None
+    stopping = False
+
+    def forward(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        if child is not None:
+            child.send_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
+    child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
+    if stopping:  # the signal came while the child was being made
+        child.send_signal(signal.SIGTERM)
     write(
         os.path.join(folder, "run.json"),
         {
@@ -140,7 +147,6 @@ def main() -> int:
             "started": began,
         },
     )
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     code = child.wait()
     end_children()
     write(
