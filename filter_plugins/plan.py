@@ -103,10 +103,12 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Row:
     """
     out = dict(low)
     for key, value in high.items():
-        if isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
-            out[key] = {k: v for k, v in {**out[key], **value}.items() if v is not None}
+        if isinstance(value, Mapping):
+            below = out.get(key)
+            both = {**(below if isinstance(below, Mapping) else {}), **value}
+            out[key] = {k: v for k, v in both.items() if v is not None}
         elif value is not None:
-            out[key] = dict(value) if isinstance(value, Mapping) else value
+            out[key] = value
     return out
 
 

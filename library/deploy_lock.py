@@ -70,11 +70,10 @@ def body(module: AnsibleModule) -> dict:
     if module.check_mode and not os.path.isdir(root):
         return {"changed": False, "holder": None}
     os.makedirs(root, mode=0o755, exist_ok=True)
-    with (
-        locked(os.path.join(root, ".deploy.flock"), "the deploy lock", timeout=10)
-        if not module.check_mode
-        else contextlib.nullcontext()
-    ):
+    guard = contextlib.nullcontext()
+    if not module.check_mode:
+        guard = locked(os.path.join(root, ".deploy.flock"), "the deploy lock", timeout=10)
+    with guard:
         try:
             lock = read_json(path)
         except ValueError:

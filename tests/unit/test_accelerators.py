@@ -1,0 +1,114 @@
+"""accelerator_info: the record, from recorded and from nonsensical files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving import accelerators as a
+from conftest import FIXTURES, ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+PROC = FIXTURES / "proc"
+
+
+def test_x86() -> None:
+    assert a.parse_cpuinfo((PROC / "x86.txt").read_text()) == {
+        "model": "AMD EPYC", "threads": 2, "cores": 2, "sockets": 1, "flags": ["avx2", "fma", "f16c"],
+    }  # fmt: skip
+
+
+def test_arm_names_the_core_by_its_part_number() -> None:
+    found = a.parse_cpuinfo((PROC / "neoverse-v2.txt").read_text())
+    assert found["model"] == "Neoverse-V2"
+    assert found["threads"] == found["cores"] == 2
+    assert {"bf16", "i8mm", "sve2", "asimd"} <= set(found["flags"])
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("0-3,8,10-11\n", [0, 1, 2, 3, 8, 10, 11]), ("", []), ("x,2-", []), ("5", [5])]
+)
+def test_cpulist(text: str, cpus: list[int]) -> None:
+    assert a.parse_cpulist(text) == cpus
+
+
+@given(st.text(max_size=300))
+def test_no_text_crashes_a_parser_or_invents_a_processor(text: str) -> None:
+    found = a.parse_cpuinfo(text)
+    assert found["threads"] is None or "processor" in text
+    a.parse_cpulist(text)
+    a.parse_meminfo(text)
+
+
+@given(cut=st.integers(0, 2000), name=st.sampled_from(["x86.txt", "neoverse-v2.txt"]))
+def test_a_cut_file_gives_fewer_processors_never_more(cut: int, name: str) -> None:
+    text = (PROC / name).read_text()
+    assert (a.parse_cpuinfo(text[:cut])["threads"] or 0) <= 2
+
+
+def host(root: Path, nodes: int = 2) -> Path:
+    (root / "proc").mkdir(parents=True)
+    (root / "proc/cpuinfo").write_text((PROC / "neoverse-v2.txt").read_text())
+    (root / "proc/meminfo").write_text("MemTotal:       1024 kB\nMemAvailable:    512 kB\n")
+    for node in range(nodes):
+        base = root / f"sys/devices/system/node/node{node}"
+        base.mkdir(parents=True)
+        (base / "cpulist").write_text(f"{node * 96}-{node * 96 + 95}\n")
+        (base / "meminfo").write_text(f"Node {node} MemTotal:       512 kB\n")
+    return root
+
+
+def test_record_of_two_numa_nodes(tmp_path: Path, run_module: Callable[..., dict[str, Any]]) -> None:
+    result = run_module("accelerator_info", {"kind": "cpu", "root": str(host(tmp_path))}, check=True)
+    record = result["record"]
+    assert not result["changed"] and record == result["ansible_facts"]["chips"]
+    assert record["count"] == 2 and [d["id"] for d in record["devices"]] == ["node0", "node1"]
+    assert record["devices"][1]["memory_total_bytes"] == 512 * 1024
+    assert len(record["topology"]["numa"][1]["cpus"]) == 96
+    assert record["memory"] == {"total_bytes": 1 << 20, "available_bytes": 1 << 19, "limit_bytes": None}
+    assert record["live"]
+
+
+def test_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
+    root = host(tmp_path)
+    (root / "sys/fs/cgroup").mkdir(parents=True)
+    (root / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert a.cpu_record(str(root))["memory"]["limit_bytes"] is None
+    (root / "sys/fs/cgroup/memory.max").write_text("4096\n")
+    assert a.cpu_record(str(root))["memory"]["limit_bytes"] == 4096
+
+
+def test_an_empty_host_is_not_live_and_says_so(tmp_path: Path) -> None:
+    record = a.cpu_record(str(tmp_path))
+    assert not record["live"] and record["devices"] == [] and "lists no processor" in record["problems"][0]
+
+
+def test_this_machine() -> None:
+    record = a.cpu_record()
+    assert record["live"] and record["cpu"]["threads"] >= 1 and record["memory"]["total_bytes"] > 1 << 28
+
+
+# What runs before anything is installed: files that must be Python 3.8.
+OLD = ["library/accelerator_info.py", "library/fit.py", "library/deploy_lock.py"]
+OLD += [f"module_utils/serving/{n}.py" for n in ("accelerators", "errors", "files", "pythons", "releases")]
+
+
+@pytest.mark.parametrize("path", OLD)
+def test_preflight_is_python_3_8(path: str) -> None:
+    ast.parse((ROOT / path).read_text(), feature_version=(3, 8))
+
+
+def test_preflight_imports_the_standard_library_only() -> None:
+    code = "import ast, sys\nfor path in sys.argv[1:]:\n    for node in ast.walk(ast.parse(open(path).read())):\n"
+    code += "        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []\n"
+    code += "        for name in names:\n            top = name.split('.')[0]\n"
+    code += (
+        "            assert top in sys.stdlib_module_names or name.startswith('ansible.module_utils'), (path, name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *OLD], cwd=ROOT, check=True)

@@ -1,0 +1,130 @@
+"""fit: everything that is missing, at once, before anything is downloaded."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving import accelerators, pythons
+from ansible.module_utils.serving.errors import Refusal
+from conftest import load
+
+GIB = 1 << 30
+
+
+def row(port: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "service": "demo", "address": "127.0.0.1", "port": port, "runtime": "native", "native_env": None, "overhead_bytes": 2 * GIB,
+        "engine_args": {"kv_cache_memory_bytes": GIB}, "model": {"name": "demo", "bytes": GIB}, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def run(
+        *plan: dict[str, Any], memory: dict[str, Any] | None = None, problems: tuple[str, ...] = (), **args: Any
+    ) -> dict[str, Any]:
+        record = {
+            "kind": "cpu",
+            "problems": list(problems),
+            "memory": memory or {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": None},
+        }
+        base = {
+            "plan": list(plan),
+            "record": record,
+            "serving_root": str(tmp_path / "r"),
+            "models_root": str(tmp_path / "r/models"),
+        }
+        return run_module("fit", {**base, **args}, check=True)
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_what_fits_fits_and_says_what_it_needs(fit: Callable[..., dict[str, Any]]) -> None:
+    result = fit(row(free_port()), env_bytes=1000)
+    assert not result["failed"] and not result["changed"]
+    assert result["needs"] == {"memory_bytes": 4 * GIB, "disk_bytes": GIB + 1000}
+
+
+def test_a_port_of_a_stranger_is_said_with_who_holds_it(fit: Callable[..., dict[str, Any]]) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        result = fit(row(port))
+    assert result["failed"]
+    assert f"port {port} is taken by process {os.getpid()} of user" in result["msg"]
+    assert "pytest" in result["msg"] and "another port" in result["msg"]
+
+
+def test_too_little_memory_says_how_much_is_needed(fit: Callable[..., dict[str, Any]]) -> None:
+    low = {"total_bytes": 2 * GIB, "available_bytes": 2 * GIB, "limit_bytes": None}
+    assert "the services need 4.0 GiB, this host has 2.0 GiB" in fit(row(free_port()), memory=low)["msg"]
+    busy = {"total_bytes": 64 * GIB, "available_bytes": 3 * GIB, "limit_bytes": None}
+    assert "4.0 GiB are needed, 3.0 GiB are available now" in fit(row(free_port()), memory=busy)["msg"]
+    boxed = {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": GIB}
+    assert "this host has 1.0 GiB" in fit(row(free_port()), memory=boxed)["msg"]
+
+
+def test_too_little_disk_says_how_much_is_needed(fit: Callable[..., dict[str, Any]]) -> None:
+    result = fit(row(free_port(), model={"name": "demo", "bytes": 1 << 60}))
+    assert "disk: 1048576.0 TiB are needed" in result["msg"] and "set serving_root or models_root" in result["msg"]
+
+
+def test_everything_is_said_at_once(fit: Callable[..., dict[str, Any]]) -> None:
+    low = {"total_bytes": GIB, "available_bytes": GIB, "limit_bytes": None}
+    result = fit(
+        row(free_port(), address="203.0.113.9"), memory=low, problems=("no AVX2",), host_python="/nowhere/python3"
+    )
+    assert len(result["problems"]) == 4
+    for words in ("no AVX2", "/nowhere/python3 is not there", "no address 203.0.113.9", "memory:"):
+        assert words in result["msg"]
+
+
+def fake_python(path: Path, script: str) -> str:
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 3.9", "is Python 3.9"),
+        ("echo \"ModuleNotFoundError: No module named 'ensurepip'\" >&2; exit 1", "apt-get install python3-venv"),
+        ("echo boom >&2; exit 1", "does not run (boom)"),
+    ],
+)
+def test_an_unfit_python_is_named_with_the_remedy(tmp_path: Path, script: str, words: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        pythons.find_python(fake_python(tmp_path / "python", script))
+    assert words in str(refusal.value) and "3.11 to 3.14" in str(refusal.value) and "host_python" in str(refusal.value)
+
+
+def test_no_python_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(pythons.sys, "executable", fake_python(tmp_path / "old", "echo 3.8"))
+    fake_python(tmp_path / "python3", "echo 3.10")
+    with pytest.raises(Refusal, match=r"old is Python 3.8; .*python3 is Python 3.10"):
+        pythons.find_python()
+
+
+def test_environments_are_not_made_from_environments() -> None:
+    found = pythons.find_python()
+    assert "/.venv/" not in found and pythons.probe(found)[1] == ""
+
+
+def test_the_record_of_this_machine_is_what_fit_reads(fit: Callable[..., dict[str, Any]]) -> None:
+    record = accelerators.cpu_record()
+    assert set(record["memory"]) == {"total_bytes", "available_bytes", "limit_bytes"}
+    assert load("library/fit.py").memory_bytes(row()) == 4 * GIB

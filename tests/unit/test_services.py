@@ -1,0 +1,333 @@
+"""A service from release to removal: the real supervisord, the real foreground.py, a stub where vLLM would be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving import releases
+from ansible.module_utils.serving.supervisors import Supervisord
+from conftest import FIXTURES, ROOT
+
+RUNNER = (ROOT / "roles/serve/files/foreground.py").read_text()
+Result = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def members(folder: Path) -> list[int]:
+    """Living processes that work below a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "cwd").startswith(str(folder)) and releases.start_ticks(int(entry.name)):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    raise AssertionError(f"not so within {seconds} s")
+
+
+class Host:
+    """A serving root with one service `demo`, driven through the modules."""
+
+    def __init__(self, root: Path, run: Callable[..., Result]) -> None:
+        self.root, self.run, self.port = root, run, free_port()
+        self.folder = root / "services" / "demo"
+
+    def service(self, mode: str | None = "good", state: str = "started", dry: bool = False, **spec: Any) -> Result:
+        args: Result = {"name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord"}
+        if mode:
+            key = self.folder / "api_key"
+            lines = [
+                "#!/bin/sh",
+                f"export VLLM_API_KEY=$(cat {key})",
+                f"exec {sys.executable} {FIXTURES}/stub_engine.py {mode} {self.port}",
+            ]
+            args |= {
+                "python": sys.executable,
+                "runner": RUNNER,
+                "files": {"start": "\n".join(lines) + "\n"},
+                "spec": {
+                    "endpoint": f"http://127.0.0.1:{self.port}", "served_name": "demo", "drain_timeout": 2, "ready_timeout": 30,
+                    "restart_limit": 2, "api_key": True, "check": {"prompt": "What is 127 + 45?", "expect": "172"}, **spec,
+                },
+            }  # fmt: skip
+        return self.run("inference_service", args, check=dry)
+
+    def ask(self, **args: Any) -> Result:
+        base = {"serving_root": str(self.root), "names": ["demo"], "supervisor": "supervisord", "timeout": 5}
+        return self.run("endpoint_probe", {**base, **args})
+
+    def process(self) -> Result | None:
+        return releases.running_release(str(self.root), "demo")
+
+
+@pytest.fixture
+def host(tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]) -> Iterator[Host]:
+    root = tmp_path_factory.mktemp("h")
+    (root / "tools").symlink_to(tools)
+    host = Host(root, run_module)
+    yield host
+    owner = Supervisord(str(root))
+    owner.stop("demo")
+    owner.shutdown()
+    for pid in members(host.folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_first_start_answers_second_changes_nothing(host: Host) -> None:
+    first = host.service()
+    assert first["changed"], first
+    assert "the service is not deployed yet" in first["reasons"]
+    ready = host.ask(wait=20)
+    row = ready["services"][0]
+    assert row["ready"] and row["answer"] == "172"
+    assert row["timings"]["first_token_seconds"] is not None
+    pid = row["pid"]
+    second = host.service()
+    assert not second["changed"] and second["reasons"] == []
+    assert host.ask()["services"][0]["pid"] == pid
+    assert host.ask()["services"][0]["timings"]["ready_seconds"] == row["timings"]["ready_seconds"]
+
+
+def test_the_key_is_made_once_private_and_needed(host: Host) -> None:
+    host.service()
+    path = host.folder / "api_key"
+    key = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(key.strip()) >= 40
+    row = host.ask(wait=20)["services"][0]
+    assert row["ready"]
+    host.service("slow")
+    assert path.read_text() == key
+    for pid in members(host.folder):
+        assert key.strip().encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    release = "".join(p.read_text() for p in (host.folder / "current").iterdir())
+    assert key.strip() not in release
+
+
+def test_check_mode_writes_nothing_and_says_what_would_be(host: Host) -> None:
+    result = host.service(dry=True)
+    assert result["changed"] and "it does not run" in result["reasons"]
+    assert not (host.root / "services").exists()
+    host.service()
+    before = host.process()
+    result = host.service("slow", dry=True)
+    assert result["changed"] and "other content of start" in result["reasons"]
+    assert "-exec" in result["diff"]["prepared"] and "+exec" in result["diff"]["prepared"]
+    assert host.process() == before
+    assert not host.service(dry=True)["changed"]
+
+
+def test_a_changed_row_replaces_the_process_and_says_why(host: Host) -> None:
+    old = host.service()["release"]
+    result = host.service(drain_timeout=3)
+    assert "drain_timeout: 2 -> 3" in result["reasons"]
+    assert result["release"] != old
+    assert os.readlink(host.folder / "previous") == f"releases/{old}"
+    assert host.process()["release"] == result["release"]
+
+
+def test_killed_between_swap_and_restart_the_next_run_restarts(host: Host) -> None:
+    host.service()
+    spec = releases.read_spec(str(host.folder / "current"))
+    files = {"start": (host.folder / "current/start").read_text() + "# new\n"}
+    number, _ = releases.write_release(str(host.folder), spec, files)
+    releases.make_current(str(host.folder), number)  # and here the run was killed
+    result = host.service(None)
+    assert result["changed"] and any("it runs release" in reason for reason in result["reasons"])
+    assert host.process()["release"] == number
+
+
+def test_a_half_written_release_is_never_current(host: Host) -> None:
+    first = host.service()["release"]
+    folder = host.folder / "releases" / first
+    (folder / "spec.json").write_text("{")  # the disk lost the end of a file
+    result = host.service()
+    assert result["changed"]
+    assert json.loads((folder / "spec.json").read_text())["endpoint"]
+    assert host.ask(wait=20)["services"][0]["ready"]
+
+
+@pytest.mark.parametrize("victim", ["engine", "runner", "both"])
+def test_kill_9_comes_back_and_leaves_nothing(host: Host, victim: str) -> None:
+    host.service("stubborn")
+    host.ask(wait=20)
+    before = members(host.folder)
+    runner = host.process()["pid"]
+    engine = next(p for p in before if b"stub_engine" in Path(f"/proc/{p}/cmdline").read_bytes())
+    assert len(before) == 3
+    for pid in {"engine": [engine], "runner": [runner], "both": [runner, engine]}[victim]:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: (now := host.process()) and now["pid"] != runner)
+    assert host.ask(wait=20)["services"][0]["ready"]
+    assert not set(before) & set(members(host.folder))
+    assert len(members(host.folder)) == 3
+
+
+def test_stop_leaves_no_process_and_start_brings_it_back(host: Host) -> None:
+    host.service("stubborn")
+    host.ask(wait=20)
+    assert host.service(None, state="stopped")["changed"]
+    assert members(host.folder) == []
+    assert not host.service(None, state="stopped")["changed"]
+    row = host.ask(required=False)["services"][0]
+    assert row["state"] == "stopped" and not row["ready"]
+    assert host.service(None, state="started")["changed"]
+    assert host.ask(wait=20)["services"][0]["ready"]
+    pid = host.process()["pid"]
+    assert host.service(None, state="restarted")["reasons"] == ["a restart was asked for"]
+    assert host.process()["pid"] != pid
+
+
+def test_exit_code_0_is_restarted_too_and_the_limit_holds(host: Host) -> None:
+    host.service("zero")
+    owner = Supervisord(str(host.root))
+    until(lambda: owner.state("demo") == "failed", 30)
+    log = (host.root / "logs/demo.log").read_text()
+    assert log.count("the engine ended with code 0") == 3  # one start and two more
+    result = host.ask(wait=5)
+    assert result["failed"] and "gave up after repeated failed starts" in result["msg"]
+
+
+def test_a_crash_ends_the_wait_with_last_lines_and_meaning(host: Host) -> None:
+    began = time.time()
+    host.service("crash")
+    result = host.ask(wait=60, since=began)
+    assert result["failed"]
+    assert time.time() - began < 40
+    assert "its process ended with code 2" in result["msg"] or "gave up" in result["msg"]
+    assert "unrecognized arguments: --no-such-option" in result["msg"]
+    assert "the engine does not know an option of the service's row" in result["msg"]
+    assert "demo.log" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("liar", "HTTP 500"),
+        ("hangs", "no token within 5 s"),
+        ("cut", "the stream was cut"),
+        ("garbage", "over and over"),
+        ("wrong", "lists other, not 'demo'"),
+    ],
+)
+def test_health_alone_is_not_believed(host: Host, mode: str, words: str) -> None:
+    host.service(mode)
+    result = host.ask(wait=8)
+    assert result["failed"] and words in result["msg"], result["msg"]
+    assert "service 'demo' is not ready after" in result["msg"]
+
+
+def test_an_engine_that_dies_at_its_first_token_is_a_failure(host: Host) -> None:
+    began = time.time()
+    host.service("dies")
+    result = host.ask(wait=30, since=began)
+    assert result["failed"]
+    assert "head size" in result["msg"]
+
+
+def test_a_wrong_answer_is_a_failure(host: Host) -> None:
+    host.service("good", check={"prompt": "What is 1 + 1?", "expect": "3"})
+    result = host.ask(wait=6)
+    assert result["failed"] and "expected '3' in the answer, got '2'" in result["msg"]
+
+
+def test_absent_removes_everything_of_the_service_and_nothing_else(host: Host) -> None:
+    host.service()
+    host.ask(wait=20)
+    stranger = host.root / "services" / "notes.txt"
+    stranger.write_text("mine")
+    assert host.service(None, state="absent", dry=True)["changed"]
+    assert host.ask()["services"][0]["ready"]
+    assert host.service(None, state="absent")["changed"]
+    assert not host.folder.exists() and members(host.folder) == []
+    assert not list((host.root / "logs").iterdir())
+    assert stranger.read_text() == "mine"
+    assert not host.service(None, state="absent")["changed"]
+    assert not Supervisord(str(host.root)).alive()
+
+
+def test_prune_removes_what_no_service_names(host: Host, run_module: Callable[..., Result]) -> None:
+    models = host.root / "models"
+    for name in ("demo@1", "old@2"):
+        (models / name).mkdir(parents=True)
+    (models / "mine").mkdir()
+    for env in ("used", "unused"):
+        (host.root / "envs" / env).mkdir(parents=True)
+    host.service(model={"name": "demo", "path": str(models / "demo@1")}, env_path=str(host.root / "envs/used"))
+    args = {"serving_root": str(host.root), "models_root": str(models)}
+    result = run_module("serving_prune", args)
+    assert sorted(map(os.path.basename, result["removed"])) == ["old@2", "unused"]
+    assert (models / "mine").exists() and (models / "demo@1").exists()
+    assert not run_module("serving_prune", args)["changed"]
+    host.service(None, state="absent")
+    kept = run_module("serving_prune", {**args, "keep_models": True})
+    assert kept["kept"] and (models / "demo@1").exists()
+    run_module("serving_prune", args)
+    assert not (models / "demo@1").exists() and (models / "mine").exists()
+
+
+def test_models_outside_the_serving_root_are_never_removed(tmp_path: Path, run_module: Callable[..., Result]) -> None:
+    shared = tmp_path / "nfs"
+    (shared / "demo@1").mkdir(parents=True)
+    result = run_module("serving_prune", {"serving_root": str(tmp_path / "root"), "models_root": str(shared)})
+    assert not result["changed"] and "not inside" in result["kept"][0]
+    assert (shared / "demo@1").exists()
+
+
+def test_unknown_service_is_refused_with_what_to_do(host: Host) -> None:
+    result = host.service(None)
+    assert result["failed"] and "run deploy.yml" in result["msg"]
+    row = host.ask(required=False)["services"][0]
+    assert row["state"] == "absent" and "run deploy.yml" in row["problem"]
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x" * 64])
+def test_names_that_would_leave_the_folder_are_refused(
+    tmp_path: Path, run_module: Callable[..., Result], name: str
+) -> None:
+    result = run_module("inference_service", {"name": name, "serving_root": str(tmp_path), "state": "absent"})
+    assert result["failed"] and "may have letters" in result["msg"]
+
+
+def test_a_socket_path_that_is_too_long_is_refused(tmp_path: Path, run_module: Callable[..., Result]) -> None:
+    root = tmp_path / ("x" * 120)
+    result = run_module(
+        "inference_service",
+        {"name": "demo", "serving_root": str(root), "state": "stopped", "supervisor": "supervisord"},
+    )
+    assert result["failed"] and "limit is 100" in result["msg"]
+
+
+def test_the_log_can_be_read_and_is_named(host: Host, run_module: Callable[..., Result]) -> None:
+    host.service()
+    host.ask(wait=20)
+    result = run_module("service_log", {"name": "demo", "serving_root": str(host.root), "supervisor": "supervisord"})
+    assert "Application startup complete." in result["lines"]
+    assert result["log"] == str(host.root / "logs/demo.log")
+    missing = run_module("service_log", {"name": "dem", "serving_root": str(host.root), "supervisor": "supervisord"})
+    assert missing["failed"] and "deployed: demo" in missing["msg"]

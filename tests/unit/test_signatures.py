@@ -1,0 +1,77 @@
+"""Last words of engines -> what they mean."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible.module_utils.serving import signatures as s
+from ansible.module_utils.serving.probe import garbage, stage
+
+WORDS = [
+    (
+        "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
+        "another process listens",
+    ),
+    ("RuntimeError: Unsupported CPU attention configuration: head_dim=16", "head size"),
+    ("RuntimeError: operator torchvision::nms does not exist", "CUDA build of torchvision"),
+    ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "no distribution called vllm"),
+    ("RuntimeError: Failed to infer device type", "neither a GPU nor a CPU build"),
+    (
+        "ValueError: User-specified max_model_len (65536) is greater than the derived max_model_len",
+        "max_model_len is larger",
+    ),
+    (
+        "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory",
+        "KV cache is too small",
+    ),
+    ("vllm serve: error: unrecognized arguments: --no-such-option 1", "does not know an option"),
+    (
+        "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
+        "weights file is damaged",
+    ),
+    ("RuntimeError: [enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", "memory ran out"),
+    ("ModuleNotFoundError: No module named 'cv2'", "lacks a Python module"),
+    (
+        "/srv/vllm/services/demo/current/start: 24: exec: /nowhere/bin/vllm: not found\nsh: No such file or directory",
+        "names is not there",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "meaning"), WORDS)
+def test_known_last_words(text: str, meaning: str) -> None:
+    found = s.explain(["INFO all is well", *text.splitlines()])
+    assert found and meaning in found and ": " in found
+
+
+def test_every_row_is_exercised_has_a_source_and_compiles() -> None:
+    for row in s.SIGNATURES:
+        assert row.source and row.cause and row.remedy
+        assert any(re.search(row.pattern, text) for text, _ in WORDS), row.pattern
+
+
+def test_a_kill_is_explained_by_its_code() -> None:
+    assert "SIGKILL" in (s.explain(["nothing known"], -9) or "")
+    assert s.explain(["nothing known"], 1) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Loading safetensors checkpoint shards:  50% Completed | 7/14 [00:01<00:01, 5it/s]", "loading shards 7/14"),
+        ("(APIServer pid=1) INFO [utils.py] non-default args: {}", "reading the configuration"),
+        ("INFO:     Application startup complete.", "API is up"),
+        ("WARNING Enforce eager set, disabling torch.compile, CUDAGraphs", "process is starting"),
+        ("Capturing CUDA graphs (decode): 43%", "capturing graphs 43 %"),
+    ],
+)
+def test_stages_of_a_start(line: str, words: str) -> None:
+    assert stage(["x", line]) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"), [("172", False), ("", True), ("  \n", True), ("!!!!!!!!!!", True), ("!!", False)]
+)
+def test_garbage(text: str, bad: bool) -> None:
+    assert bool(garbage(text)) is bad
