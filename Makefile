@@ -25,7 +25,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@touch $@
 
 demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question
-	ansible-playbook deploy.yml -l local
+	ansible-playbook deploy.yml -l local $(ARGS)
 
 test: lint unit e2e  ## everything CI runs
 

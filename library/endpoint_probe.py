@@ -44,7 +44,7 @@ services:
   contains:
     service: {description: Its name., type: str}
     state: {description: "running, starting, backoff, failed, stopped or absent.", type: str}
-    ready: {description: Did it answer?, type: bool}
+    ready: {description: Whether it answered as it should., type: bool}
     problem: {description: What it did instead., type: str}
     answer: {description: Its answer., type: str}
     uptime_seconds: {description: Age of its process., type: float}

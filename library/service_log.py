@@ -5,7 +5,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_log
-short_description: Read the last lines of a service's log, wherever its supervisor keeps it
+short_description: Read the last lines of a service's log
+description: [Reads the log wherever the service's supervisor keeps it. Changes nothing.]
 options:
   name: {description: Name of the service., type: str, required: true}
   serving_root: {description: Folder of everything that serves., type: path, required: true}

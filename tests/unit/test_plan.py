@@ -136,7 +136,7 @@ def test_devices_are_given_out_in_order() -> None:
 
 def test_devices_over_committed_are_refused_with_who_holds_them() -> None:
     with pytest.raises(
-        AnsibleFilterError, match="needs 8 devices.*0 of 8 are free.*taken by: s0.*lower tensor_parallel_size"
+        AnsibleFilterError, match=r"needs 8 devices.*0 of 8 are free.*taken by: s0.*lower tensor_parallel_size"
     ):
         devices(8, 8, 8)
     with pytest.raises(AnsibleFilterError, match="device 1 is already taken by service 's0'"):

@@ -65,7 +65,7 @@ def test_the_cpu_lock_holds_no_cuda_and_only_torch_without_a_hash() -> None:
         names & {"triton", "torchvision", "torchaudio", "torchcodec"}
     )
     assert [name for name, _, hashes in entries if not hashes] == ["torch"]
-    assert dict((n, v) for n, v, _ in entries)["torch"].endswith("+cpu")
+    assert {n: v for n, v, _ in entries}["torch"].endswith("+cpu")
 
 
 def args(path: Path, **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,265 @@
+"""The main job, for real: `deploy.yml -l local` with a real vLLM for CPU, installed and started once.
+
+The tests run in the order in which they stand and share one serving root: an environment takes a minute
+to install and a server half a minute to start, so every check of a running server uses the same one.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import random
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving import probe
+from conftest import ROOT, ansible_environment
+
+pytestmark = pytest.mark.e2e
+
+
+class Site:
+    """One serving root, one port, and ansible-playbook runs against them."""
+
+    def __init__(self, base: Path) -> None:
+        self.root, self.reports = base / "srv", base / "reports"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    def command(self, name: str, *options: str, **override: Any) -> list[str]:
+        values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "supervisor": "supervisord"}
+        extra = {**values, "overrides": {"demo": {"port": self.port, **override}}}
+        return ["ansible-playbook", name, "-l", "local", "-e", json.dumps(extra), *options]
+
+    def start(self, name: str, *options: str, **override: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(name, *options, **override), cwd=ROOT, env=ansible_environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, name: str, *options: str, ok: bool = True, **override: Any) -> str:
+        process = self.start(name, *options, **override)
+        output, _ = process.communicate(timeout=900)
+        assert "Skipping plugin" not in output and "Traceback" not in output, output
+        assert (process.returncode == 0) is ok, output
+        return output
+
+    def key(self) -> str:
+        return (self.root / "services/demo/api_key").read_text().strip()
+
+    def processes(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if os.readlink(entry / "cwd").startswith(str(self.root / "services")):
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+    def status(self) -> str:
+        output = self.run("playbooks/status.yml")
+        return next(line.strip() for line in output.splitlines() if re.match(r"\s*localhost +demo", line))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("e"))
+    yield site
+    subprocess.run(
+        site.command("playbooks/uninstall.yml", "-e", "service=demo"),
+        cwd=ROOT,
+        env=ansible_environment(),
+        capture_output=True,
+    )
+
+
+def changed(output: str) -> int:
+    return int(re.findall(r"localhost +: ok=\d+ +changed=(\d+)", output)[-1])
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> str:
+    """Read a run's output until a line holds `words`."""
+    seen = ""
+    assert process.stdout
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"ended without {words!r}:\n{seen}")
+
+
+def test_check_on_a_fresh_machine_completes_and_changes_nothing(site: Site) -> None:
+    output = site.run("deploy.yml", "--check", "--diff")
+    assert changed(output) == 4  # tools, engine's environment, weights, service: would be made
+    assert not site.root.exists() and not site.reports.exists()
+
+
+@pytest.mark.parametrize(
+    ("phase", "words", "number"),
+    [
+        ("preflight", "TASK [Does the plan fit", signal.SIGKILL),
+        ("prepare", "TASK [python_runtime : Make the tools", signal.SIGKILL),
+        ("prepare", "TASK [python_runtime : Make the engine", signal.SIGKILL),
+        ("prepare", "TASK [python_runtime : Make the engine", signal.SIGINT),
+        ("fetch", "TASK [weights : Publish", signal.SIGKILL),
+        ("serve", "TASK [serve : Release and run", signal.SIGKILL),
+    ],
+)
+def test_ended_in_a_phase(site: Site, phase: str, words: str, number: int) -> None:
+    """kill -9 and Ctrl-C in each phase; the deploys after this one start from what each of them left behind."""
+    process = site.start("deploy.yml")
+    # A task's line is printed when its workers start; with the tools made anew, engine and weights take seconds.
+    wait_for(process, words)
+    time.sleep(1.0)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
+def test_killed_while_verifying_and_two_deploys_at_once(site: Site) -> None:
+    process = site.start("deploy.yml")
+    wait_for(process, "demo: ")  # the first line of progress
+    second = site.run("deploy.yml", ok=False)
+    flat = " ".join(second.split())
+    assert "another deploy is running on this host" in flat and "break_lock=true" in flat
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def test_the_next_run_succeeds_and_reports(site: Site) -> None:
+    output = site.run("deploy.yml")
+    assert f"demo is ready at {site.endpoint}/v1" in output
+    assert re.search(r"answered +172", output)
+    assert "first token after" in output and "curl -s" in output
+    assert site.key() not in output
+    report = json.loads((site.reports / "localhost/report.json").read_text())
+    row = report["services"][0]
+    assert report["host"] == "localhost" and report["accelerator"]["cpu"]["threads"] >= 1
+    assert row["service"] == "demo" and row["endpoint"] == site.endpoint and row["served_name"] == "demo"
+    assert row["answer"] == "172" and row["timings"]["ready_seconds"] > 0 and row["timings"]["first_token_seconds"] > 0
+    page = (site.reports / "localhost/report.html").read_text()
+    assert "172" in page and "1 of 1 services answer" in page
+    assert not re.search(r"""(?:src|href)=["']|@import|url\(""", page), "the page must not load anything"
+    for text in (page, json.dumps(report)):
+        assert site.key() not in text
+
+
+def test_a_second_run_changes_nothing(site: Site) -> None:
+    before = site.processes()
+    assert changed(site.run("deploy.yml")) == 0
+    assert changed(site.run("deploy.yml", "--check")) == 0
+    assert site.processes() == before
+
+
+def test_status_is_one_line_a_service(site: Site) -> None:
+    line = site.status()
+    assert re.match(
+        rf"localhost +demo +ready +demo +[0-9a-f]{{12}} +{site.endpoint} +.*ok: '172' +{site.root}/logs/demo.log", line
+    )
+
+
+def test_it_adds_and_asks_for_its_key(site: Site) -> None:
+    """The accuracy of the card, through the real server; weights are bf16 and so is its arithmetic."""
+    rng = random.Random(5)
+    sums = [(rng.randrange(1000), rng.randrange(1000)) for _ in range(200)]
+
+    def right(pair: tuple[int, int]) -> bool:
+        a, b = pair
+        return bool(
+            probe.chat(site.endpoint, site.key(), "demo", f"What is {a} + {b}?", 16, 60)["answer"] == str(a + b)
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        score = sum(pool.map(right, sums))
+    assert score >= 184, f"{score} of 200"  # 97.8 % expected; 184 is five standard deviations below
+    assert probe.ask(site.endpoint, "GET", "/v1/models", None)[0] == 401
+    with pytest.raises(probe.NotYet, match="API key is refused"):
+        probe.models(site.endpoint, "wrong")
+
+
+def test_secrets_and_sockets_stay_in(site: Site) -> None:
+    assert stat.S_IMODE((site.root / "services/demo/api_key").stat().st_mode) == 0o600
+    for pid in site.processes():
+        assert site.key().encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert site.key() not in (site.root / "logs/demo.log").read_text()
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=False).stdout
+    pids = "|".join(map(str, site.processes()))
+    for line in listening.splitlines():
+        if re.search(rf"pid=({pids}),", line):
+            assert re.match(r"LISTEN +\d+ +\d+ +(127\.0\.0\.1|\[::1\]|\[::ffff:127)", line), line
+
+
+def test_kill_9_comes_back_without_leftovers(site: Site) -> None:
+    before = site.processes()
+    engine = next(
+        p
+        for p in before
+        if b"serve" in Path(f"/proc/{p}/cmdline").read_bytes()
+        and b"bin/vllm" in Path(f"/proc/{p}/cmdline").read_bytes()
+    )
+    assert len(before) >= 4  # runner, API server, EngineCore, worker
+    os.kill(engine, signal.SIGKILL)
+    until = time.monotonic() + 60
+    while set(before) & set(site.processes()) - {before[0]} and time.monotonic() < until:
+        time.sleep(0.5)
+    output = site.run("deploy.yml", "--tags", "verify")
+    assert re.search(r"answered +172", output)
+    left = set(before) & set(site.processes())
+    assert engine not in left and len(left) <= 1  # at most the runner's number was used again
+
+
+def test_stop_drains_and_leaves_no_process(site: Site) -> None:
+    assert changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 1
+    assert site.processes() == []
+    assert re.match(r"localhost +demo +stopped", site.status())
+    assert changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 0
+
+
+def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> None:
+    output = site.run("deploy.yml", ok=False, engine_args={"no_such_option": 1}, restart_limit=0)
+    assert "unrecognized arguments" in output
+    assert "What that means: the engine does not know an option of the service's row" in " ".join(output.split())
+    assert str(site.root / "logs/demo.log") in output
+
+
+def test_a_service_that_never_gets_ready_fails_within_its_limit(site: Site) -> None:
+    began = time.monotonic()
+    output = site.run("deploy.yml", ok=False, ready_timeout=6)
+    assert time.monotonic() - began < 90
+    flat = " ".join(output.split())
+    assert (
+        re.search(r"service '+demo'+ is not ready after", flat)
+        and "last stage:" in flat
+        and "Last lines of its log" in flat
+    )
+
+
+def test_the_good_row_heals_it_and_the_log_can_be_read(site: Site) -> None:
+    assert changed(site.run("deploy.yml")) >= 1
+    assert " ready " in site.status()
+    output = site.run("playbooks/logs.yml", "-e", "service=demo", "-e", "lines=5")
+    assert str(site.root / "logs/demo.log") in output and "INFO" in output
+
+
+def test_uninstall_removes_what_deploy_made_and_nothing_else(site: Site) -> None:
+    stranger = site.root.parent / "stranger"
+    stranger.write_text("mine")
+    output = site.run("playbooks/uninstall.yml", "-e", "service=demo")
+    assert changed(output) == 2
+    assert site.processes() == []
+    assert not site.root.exists(), list(site.root.rglob("*"))[:20]
+    assert stranger.read_text() == "mine"
+    assert changed(site.run("playbooks/uninstall.yml", "-e", "service=demo")) == 0
