@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         while True:
             left = wait - (time.monotonic() - began)
             last = left <= LOOK or self._task.check_mode
-            look = {**args, "wait": max(0, min(LOOK, int(left)))}
+            look = {**args, "wait": max(0, min(LOOK, int(left))), "waited": wait - left}
             if not last:
                 look["required"] = False
             result: dict[str, Any] = self._execute_module("endpoint_probe", module_args=look, task_vars=task_vars)

@@ -19,6 +19,7 @@ options:
     description: Ends of a process after this time of the host (seconds since 1970) count as a failed start. The action plugin sets it.
     type: float
     default: 0
+  waited: {description: Seconds that earlier looks have waited already. The action plugin sets it., type: float, default: 0}
   timeout: {description: Seconds that one answer may take., type: int, default: 60}
   required: {description: Fail unless every service is ready., type: bool, default: true}
   log_lines: {description: Lines of the log to return for a service that is not ready., type: int, default: 20}
@@ -181,7 +182,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             row["meaning"] = explain(owner.log_tail(row["service"], 200), row.get("exit_code"))
     services = [rows[name] for name in names]
     if bad and given["required"] and not module.check_mode:
-        raise Refusal("\n".join(sentence(row, waited) for row in bad), services=services, now=now)
+        raise Refusal("\n".join(sentence(row, given["waited"] + waited) for row in bad), services=services, now=now)
     return {"changed": False, "services": services, "now": now}
 
 
@@ -192,6 +193,7 @@ def main() -> None:
         "wait": {"type": "int", "default": 0},
         "include_deployed": {"type": "bool", "default": False},
         "since": {"type": "float", "default": 0},
+        "waited": {"type": "float", "default": 0},
         "timeout": {"type": "int", "default": 60},
         "required": {"type": "bool", "default": True},
         "log_lines": {"type": "int", "default": 20},
