@@ -32,7 +32,16 @@ DTYPES = ("bfloat16", "float16", "float32")
 SHARED: dict[str, Key] = {
     "engine": Key("str", None, "What turns the row into files and a command: " + ", ".join(ENGINES) + "."),
     "runtime": Key("str", None, "How it runs: `native` (a Python environment) or `container`."),
+    "engine_version": Key("str", None, "Variant of the engine, a key of engines.yml; null: the engine's only one."),
     "image": Key("str", None, "Container image, by digest where pins are required."),
+    "image_arch": Key("str", None, "Machine architecture that the image is built for."),
+    "activate": Key("str", None, "Shell line that enters the image's own environment."),
+    "device_access": Key(
+        "str", None, "How a container gets its devices: `cdi` (named by the vendor's CDI file) or `nodes`."
+    ),
+    "device_nodes": Key(
+        "list", [], "Device nodes for access `nodes`; {index} stands for each of the service's devices."
+    ),
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
     "engine_args": Key("dict", {}, "Options of the engine, under their own names; null drops one."),
     "env": Key("dict", {}, "Environment of the service's process; null drops one."),
@@ -56,6 +65,8 @@ SERVICE: dict[str, Key] = {
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
+    "document": Key("str", None, "Title of the document that the values come from."),
+    "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
     **SHARED,
 }
 MODEL: dict[str, Key] = {
@@ -66,6 +77,8 @@ MODEL: dict[str, Key] = {
     "license": Key("str", ..., "SPDX name of the weights' licence."),
     "dtype": Key("str", "bfloat16", "Type of the published weights."),
     "shape": Key("dict", {}, "Sizes from config.json, for checks before anything is downloaded."),
+    "reasoning": Key("bool", False, "Does it think before it answers?"),
+    "vision": Key("bool", False, "Does it take images?"),
     "check": Key("dict", None, "{prompt, expect}: a question and text that the answer must contain."),
 }
 ACCELERATOR: dict[str, Key] = {
@@ -80,7 +93,6 @@ ACCELERATOR: dict[str, Key] = {
 SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
 CHECK = ("prompt", "expect")
 SOURCES = ("modelscope", "huggingface", "mirror", "directory")
-GPU_ONLY = ("gpu_memory_utilization",)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -173,6 +185,16 @@ def resolve_model(name: str, row: Any) -> Row:
     return merge({k: v.default for k, v in MODEL.items()}, given)
 
 
+def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
+    """Refuse a variant of an engine that engines.yml doesn't have, or has as not done."""
+    version = service["engine_version"]
+    if variants is None or version is None:
+        return
+    row = lookup(where, f"version of engine '{service['engine']}'", version, variants, "engines.yml")
+    if not row["supported"]:
+        fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
+
+
 def devices_of(where: str, service: Row, accelerator: Row, taken: dict[int, str]) -> list[int] | None:
     """Device indices of one service; fills `taken`. None where devices aren't counted."""
     count = accelerator.get("count")
@@ -230,6 +252,7 @@ def resolve_service(
         )
     one_of(where, "engine", service["engine"], ENGINES)
     one_of(where, "runtime", service["runtime"], RUNTIMES)
+    check_variant(where, service, tables["engines"].get(service["engine"]))
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
     model_name = service["model"]
@@ -241,10 +264,6 @@ def resolve_service(
             f"{where}: model '{model_name}' is {model['dtype']}, but '{accelerator['hardware']}' computes in "
             f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load"
         )
-    if accelerator["kind"] == "cpu":
-        for flag in GPU_ONLY:
-            if flag in service["engine_args"]:
-                fail(f"{where}: engine_args.{flag} is for GPUs; on a CPU set kv_cache_memory_bytes instead")
     check = service["check"] or model["check"]
     for key in check or {}:
         one_of(where, "check", key, CHECK)
@@ -271,6 +290,7 @@ def plan(
     host: str = "localhost",
     groups: Iterable[str] = (),
     accelerator_groups: Iterable[str] = (),
+    engines: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Every service of `host`, in the order of `runs`, as closed records. Raises AnsibleFilterError."""
     if not isinstance(runs, list) or not all(isinstance(name, str) for name in runs):
@@ -295,7 +315,12 @@ def plan(
     ports: dict[int, str] = {}
     for name in runs:
         record = resolve_service(
-            name, host, {"services": services, "models": models}, chip, overrides.get(name) or {}, taken
+            name,
+            host,
+            {"services": services, "models": models, "engines": engines or {}},
+            chip,
+            overrides.get(name) or {},
+            taken,
         )
         port = record["port"]
         if port in ports:

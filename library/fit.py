@@ -123,6 +123,17 @@ def port_problem(service: dict, ours: bool) -> str | None:
     return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 
+def arch_problems(service: dict, record: dict) -> list:
+    """An image for another machine than this one."""
+    arch, built = record["arch"], service.get("image_arch")
+    if service["runtime"] != "container" or not built or not arch or built == arch:
+        return []
+    return [
+        "service '%s': its image is built for %s, this host is %s; use an image for %s or another host"
+        % (service["service"], built, arch, arch)
+    ]
+
+
 def memory_bytes(service: dict) -> int:
     """Memory that one service takes on a CPU host: weights, KV cache and what the engine's processes take."""
     args = service["engine_args"]
@@ -140,6 +151,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     memory = total = disk = 0
     env_counted = False
     for service in given["plan"]:
+        problems += arch_problems(service, record)
         running = running_release(root, service["service"]) is not None
         if record["kind"] == "cpu":
             total += memory_bytes(service)

@@ -108,7 +108,16 @@ def test_playbooks_only_sequence(path: Path) -> None:
 
 def test_the_top_playbook_is_a_table_of_contents() -> None:
     plays = yaml.safe_load((ROOT / "playbooks/deploy.yml").read_text())
-    assert [p["name"] for p in plays] == ["Lock", "Preflight", "Prepare", "Fetch", "Serve", "Verify", "Unlock"]
+    assert [p["name"] for p in plays] == [
+        "Check the plan",
+        "Lock",
+        "Preflight",
+        "Prepare",
+        "Fetch",
+        "Serve",
+        "Verify",
+        "Unlock",
+    ]
     for phase in ("preflight", "prepare", "fetch", "serve", "verify"):
         assert yaml.safe_load((ROOT / f"playbooks/{phase}.yml").read_text())[0]["tags"] == [phase]
 

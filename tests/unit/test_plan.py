@@ -75,10 +75,6 @@ def test_the_inventory_of_the_project_plans() -> None:
         ({"services": {"demo": {"model": "demo", "hardware": "local"}}}, ["'port' must be set"]),
         ({"services": service(engine="vlm")}, ["'vlm'", "did you mean 'vllm'?"]),
         ({"services": service(runtime="container")}, ["needs 'image'"]),
-        (
-            {"services": service(engine_args={"gpu_memory_utilization": 0.9})},
-            ["gpu_memory_utilization", "kv_cache_memory_bytes"],
-        ),
         ({"services": service(devices=[0])}, ["counts no devices"]),
         ({"services": {"demo": None}}, ["service 'demo'", "must be a mapping"]),
         ({"models": {"demo": {"sources": {"hub": {}}, "bytes": 1, "license": "x"}}}, ["'sources' is 'hub'"]),
