@@ -98,6 +98,9 @@ def summary(report: Mapping[str, Any]) -> str:
     """What an operator wants to read when a deploy is done: URL, a line to copy, the answer, how long it took."""
     lines = []
     for row in report["services"]:
+        if not row["ready"]:
+            lines.append(f"{row['service']} is NOT ready: {first_line(row.get('problem'), 160)}")
+            continue
         timings = row["timings"]
         key = f' -H "Authorization: Bearer $(cat {row["key_file"]})"' if row.get("key_file") else ""
         question = row.get("question") or "Say hello."

@@ -233,6 +233,9 @@ def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> Non
     assert "unrecognized arguments" in output
     assert "What that means: the engine does not know an option of the service's row" in " ".join(output.split())
     assert str(site.root / "logs/demo.log") in output
+    report = json.loads((site.reports / "localhost/report.json").read_text())
+    assert report["services"][0]["ready"] is False and "demo is NOT ready" in output
+    assert "0 of 1 services answer" in (site.reports / "localhost/report.html").read_text()
 
 
 def test_a_service_that_never_gets_ready_fails_within_its_limit(site: Site) -> None:

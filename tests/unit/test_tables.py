@@ -66,5 +66,10 @@ def test_the_curl_line_can_be_pasted_and_holds_no_key() -> None:
     assert json.loads(words[-1])["messages"][0]["content"] == "What is 127 + 45?"
 
 
+def test_the_summary_of_a_failed_service_says_so() -> None:
+    text = t.summary({"services": [{**ROW, "ready": False, "problem": "GET /health: refused"}], "report": "/r.html"})
+    assert text.splitlines() == ["demo is NOT ready: GET /health: refused", "report: /r.html"]
+
+
 def test_plan_table_says_dash_for_a_host_that_runs_nothing() -> None:
     assert t.plan_table({"a": []}).splitlines()[1].split() == ["a", *["-"] * 7]
