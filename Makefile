@@ -41,6 +41,9 @@ unit: $(VENV)/.ready-dev  ## fast tests, no server
 e2e: $(VENV)/.ready-dev  ## a real vLLM on this machine, started once
 	pytest -m e2e
 
+molecule: $(VENV)/.ready-dev  ## the production playbooks as molecule scenarios (default: this machine)
+	molecule test --all
+
 bench: $(VENV)/.ready-dev  ## figures, as ratios to a peer in the same run: build/bench.json
 	$(BIN)/python benchmarks/run.py
 
