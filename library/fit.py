@@ -50,6 +50,8 @@ from ansible.module_utils.serving.files import free_bytes, human, read_json
 from ansible.module_utils.serving.pythons import find_python
 from ansible.module_utils.serving.releases import running_release
 
+SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
+
 
 def listener_inodes(port: int) -> set:
     """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
@@ -123,6 +125,16 @@ def port_problem(service: dict, ours: bool) -> str | None:
     return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 
+def shm_problems(services: list) -> list:
+    """Shared memory through which an engine's processes talk; Docker gives a container 64 MiB."""
+    need = SHM_BYTES * len(services)
+    free = free_bytes("/dev/shm") if os.path.isdir("/dev/shm") else 0
+    if need <= free:
+        return []
+    text = "shared memory: %s are needed in /dev/shm, %s are free; in a container start it with --shm-size=1g, on a host remount it larger"
+    return [text % (human(need), human(free))]
+
+
 def arch_problems(service: dict, record: dict) -> list:
     """An image for another machine than this one."""
     arch, built = record["arch"], service.get("image_arch")
@@ -150,6 +162,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     problems: list[str] = list(record["problems"])
     memory = total = disk = 0
     env_counted = False
+    starting = [s for s in given["plan"] if s["runtime"] == "native" and running_release(root, s["service"]) is None]
+    problems += shm_problems(starting)
     for service in given["plan"]:
         problems += arch_problems(service, record)
         running = running_release(root, service["service"]) is not None

