@@ -30,8 +30,8 @@ options:
     default: ""
   libraries:
     description:
-      - Shared libraries that packages of the lock link, by file name, with C source for a stand-in.
-      - Where the system has such a library it is used. Where not, the stand-in is compiled into C(lib/) of the environment.
+      - "Shared libraries that packages of the lock link, by file name, each with C(source) (C) and C(versions) (a linker's version script)."
+      - Where the system has such a library it is used. Where not, a stand-in is compiled into C(stand-ins/) of the environment.
     type: dict
     default: {}
   compiler: {description: Lock of the C compiler for O(libraries) (ziglang)., type: str, default: ""}
@@ -155,11 +155,15 @@ def must(command: list[str], env: dict[str, str], what: str) -> str:
 def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, str]) -> list[str]:
     """Compile stand-ins for shared libraries that the system lacks; the names of those."""
     own, made = os.path.join(path, "bin", "python"), []
-    for name, source in sorted(module.params["libraries"].items()):
+    for name, library in sorted(module.params["libraries"].items()):
         if run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
             continue
-        lock, code = os.path.join(folder, "compiler.txt"), os.path.join(folder, "library.c")
-        for target, text in ((lock, module.params["compiler"]), (code, source)):
+        lock, code, versions = (os.path.join(folder, n) for n in ("compiler.txt", "library.c", "library.map"))
+        for target, text in (
+            (lock, module.params["compiler"]),
+            (code, library["source"]),
+            (versions, library["versions"]),
+        ):
             with open(target, "w", encoding="utf-8") as out:
                 out.write(text)
         compiler = os.path.join(folder, "compiler")
@@ -169,8 +173,10 @@ def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, 
             "installing a compiler for %s" % name,
         )
         zig = dict(env, PYTHONPATH=compiler, ZIG_GLOBAL_CACHE_DIR=folder, ZIG_LOCAL_CACHE_DIR=folder)
-        target = os.path.join(path, "lib", name)
-        command = [own, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2", "-Wl,-soname," + name, "-o", target, code]
+        os.makedirs(os.path.join(path, "stand-ins"), exist_ok=True)
+        target = os.path.join(path, "stand-ins", name)
+        link = ["-Wl,-soname," + name, "-Wl,--version-script=" + versions]
+        command = [own, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2", *link, "-o", target, code]
         must(command, zig, "compiling a stand-in for %s" % name)
         made.append(name)
     return made

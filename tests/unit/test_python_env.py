@@ -140,3 +140,28 @@ def test_uv_that_is_missing_is_an_error_not_a_traceback(
 ) -> None:
     result = run_module("python_env", args(tmp_path / "env", uv=bad or "/nowhere/bin/uv"))
     assert result["failed"] and "Please report" not in result["msg"]
+
+
+def test_a_stand_in_is_made_where_the_system_has_no_library_and_only_there(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, tools: Path
+) -> None:
+    """A library of another name, so that it is missing everywhere; its versions are those that vLLM's kernels ask for."""
+    files = ROOT / "roles/python_runtime/files"
+    library = {"source": (files / "libnuma.c").read_text(), "versions": (files / "libnuma.map").read_text()}
+    one = "\n".join(LOCK.split("uv==")[0].splitlines()) + "\n"
+    given = {"libnowhere.so.1": library, "libc.so.6": {"source": "no C", "versions": ""}}
+    compiler = (files / "compiler.lock").read_text()
+    path = tmp_path / "env"
+    result = run_module(
+        "python_env", args(path, lock=one, uv=str(tools / "bin/uv"), libraries=given, compiler=compiler)
+    )
+    assert result["changed"] and not result["failed"], result
+    assert [p.name for p in (path / "stand-ins").iterdir()] == ["libnowhere.so.1"]
+    code = "import ctypes as c; n = c.CDLL('libnowhere.so.1'); print(n.numa_available(), n.numa_migrate_pages(0, 0, 0))"
+    env = {**os.environ, "LD_LIBRARY_PATH": str(path / "stand-ins")}
+    found = subprocess.run([path / "bin/python", "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["-1", "0"]
+    wanted = e.re.findall(r"numa_\w+(?=\()", library["source"])
+    for name in {n for n in wanted if n != "numa_available()"}:
+        assert f"{name};" in library["versions"]
+    assert not list(tmp_path.glob("*.installing"))
