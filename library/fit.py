@@ -173,6 +173,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         ref = read_json(os.path.join(models_root, ".refs", service["model"]["name"] + ".json"))
         if not ref:
             disk += int(service["model"]["bytes"])
+        if service["native_env"] and not os.access(
+            os.path.join(os.path.expanduser(service["native_env"]), "bin/vllm"), os.X_OK
+        ):
+            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null for an environment of ours"
+            problems.append(text % (service["service"], service["native_env"]))
         if service["runtime"] == "native" and not service["native_env"] and not env_counted:
             env_counted = True
             envs = os.path.join(root, "envs")

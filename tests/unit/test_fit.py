@@ -101,6 +101,14 @@ def test_everything_is_said_at_once(fit: Callable[..., dict[str, Any]]) -> None:
         assert words in result["msg"]
 
 
+def test_a_given_environment_must_have_vllm(fit: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "env/bin").mkdir(parents=True)
+    result = fit(row(free_port(), native_env=str(tmp_path / "env")))
+    assert result["failed"] and f"native_env {tmp_path / 'env'} has no bin/vllm" in result["msg"]
+    fake_python(tmp_path / "env/bin/vllm", "exit 0\n")
+    assert not fit(row(free_port(), native_env=str(tmp_path / "env")))["failed"]
+
+
 def fake_python(path: Path, script: str) -> str:
     path.write_text("#!/bin/sh\n" + script)
     path.chmod(0o755)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +123,29 @@ def test_an_index_that_does_not_answer_is_said_with_the_remedy(
     assert result["failed"]
     for words in ("127.0.0.1:9", "pip config list", "HTTPS_PROXY"):
         assert words in result["msg"]
+
+
+def test_what_pips_index_lacks_comes_from_the_extra_one(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, tools: Path
+) -> None:
+    """As CPU builds of torch: PyPI knows no such version, the extra index (here on loopback) has it."""
+    site = tmp_path / "site/simple/vllm-ansible-only-here"
+    site.mkdir(parents=True)
+    wheel = Path(e.metadata_wheel("vllm-ansible-only-here==1.0+cpu", str(site))).name
+    (site / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    index = f"http://127.0.0.1:{server.server_port}/simple"
+    lock = "vllm-ansible-only-here==1.0+cpu\n"
+    given = args(tmp_path / "env", lock=lock, uv=str(tools / "bin/uv"))
+    assert run_module("python_env", given)["failed"]
+    result = run_module("python_env", {**given, "extra_index": index})
+    server.shutdown()
+    assert result["changed"] and not result["failed"], result
+    code = "import importlib.metadata as m; print(m.version('vllm-ansible-only-here'))"
+    found = subprocess.run([tmp_path / "env/bin/python", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1.0+cpu"
 
 
 def test_one_that_points_nowhere_is_made_anew(
