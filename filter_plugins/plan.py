@@ -245,6 +245,8 @@ def resolve_service(
     given = merge(base, {k: accelerator.get(k) for k in SHARED})
     service = merge(merge(given, row), over)
 
+    if tables["hardware"]:
+        one_of(f"services.yml: service '{name}'", "hardware", service["hardware"], tables["hardware"])
     if service["hardware"] != accelerator["hardware"]:
         fail(
             f"{where} is made for hardware '{service['hardware']}', but the host is '{accelerator['hardware']}'; "
@@ -317,7 +319,12 @@ def plan(
         record = resolve_service(
             name,
             host,
-            {"services": services, "models": models, "engines": engines or {}},
+            {
+                "services": services,
+                "models": models,
+                "engines": engines or {},
+                "hardware": dict.fromkeys(accelerator_groups),
+            },
             chip,
             overrides.get(name) or {},
             taken,

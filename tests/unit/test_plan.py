@@ -69,6 +69,10 @@ def test_the_inventory_of_the_project_plans() -> None:
         ({"runs": ("demmo",)}, ["host box", "service 'demmo'", "services.yml", "did you mean 'demo'?"]),
         ({"services": service(model="demi")}, ["host box", "model 'demi'", "models.yml", "did you mean 'demo'?"]),
         ({"services": service(hardware="locale")}, ["'locale'", "'local'"]),
+        (
+            {"services": service(hardware="locale"), "accelerator_groups": ["h100", "local"]},
+            ["'hardware' is 'locale'", "did you mean 'local'?"],
+        ),
         ({"services": service(prt=1)}, ["unknown key 'prt'", "did you mean 'port'?"]),
         ({"services": service(port=99999)}, ["'port' is 99999", "1 to 65535"]),
         ({"services": service(port=True)}, ["'port' is True"]),
