@@ -129,7 +129,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     try:
         found = probe(spec["endpoint"], spec["served_name"], r.read_key(folder), spec.get("check"), given["timeout"])
     except NotYet as problem:
-        return dict(row, problem=str(problem), stage=stage(owner.log_tail(name, 200)))
+        return dict(row, problem=str(problem), stage=stage(r.last_run(owner.log_tail(name, 200))))
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     return dict(
@@ -178,8 +178,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     bad = [row for row in rows.values() if not row["ready"]]
     for row in bad:
         if row["state"] != "absent" and given["log_lines"]:
-            row["log_tail"] = owner.log_tail(row["service"], given["log_lines"])
-            row["meaning"] = explain(owner.log_tail(row["service"], 200), row.get("exit_code"))
+            lines = r.last_run(owner.log_tail(row["service"], 200))
+            row["log_tail"] = lines[-given["log_lines"] :]
+            row["meaning"] = explain(lines, row.get("exit_code"))
     services = [rows[name] for name in names]
     if bad and given["required"] and not module.check_mode:
         raise Refusal("\n".join(sentence(row, given["waited"] + waited) for row in bad), services=services, now=now)

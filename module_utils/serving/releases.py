@@ -159,3 +159,18 @@ def last_exit(root: str, name: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def last_run(lines: list[str]) -> list[str]:
+    """The log lines of the newest run; of the one before too, while a failed service is being started anew.
+
+    A log outlives restarts and releases: what an earlier release said must not explain why this one fails.
+    """
+    starts = [number for number, line in enumerate(lines) if line.startswith("foreground: starting release ")]
+    if not starts:
+        return lines
+    last = lines[starts[-1] :]
+    ended = any(line.startswith("foreground: the engine ended with code ") for line in last)
+    if not ended and len(starts) > 1 and lines[starts[-2]] == lines[starts[-1]]:
+        return lines[starts[-2] :]
+    return last

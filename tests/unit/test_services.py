@@ -225,6 +225,26 @@ def test_a_crash_ends_the_wait_with_last_lines_and_meaning(host: Host) -> None:
     assert "demo.log" in result["msg"]
 
 
+START, END = "foreground: starting release ", "foreground: the engine ended with code "
+
+
+@pytest.mark.parametrize(
+    ("log", "want"),
+    [
+        ([START + "a", "old error", END + "0 after 9 s", START + "b", "usage"], [START + "b", "usage"]),
+        ([START + "a", "why", END + "1 after 9 s", START + "a"], [START + "a", "why", END + "1 after 9 s", START + "a"]),
+        (
+            [START + "a", "old", END + "1 after 9 s", START + "a", "new", END + "1 after 9 s"],
+            [START + "a", "new", END + "1 after 9 s"],
+        ),
+        (["cut off", "by rotation"], ["cut off", "by rotation"]),
+    ],
+    ids=["other release", "being restarted", "ended again", "no start in sight"],
+)
+def test_only_the_newest_run_explains_a_failure(log: list[str], want: list[str]) -> None:
+    assert releases.last_run(log) == want
+
+
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
