@@ -232,7 +232,10 @@ START, END = "foreground: starting release ", "foreground: the engine ended with
     ("log", "want"),
     [
         ([START + "a", "old error", END + "0 after 9 s", START + "b", "usage"], [START + "b", "usage"]),
-        ([START + "a", "why", END + "1 after 9 s", START + "a"], [START + "a", "why", END + "1 after 9 s", START + "a"]),
+        (
+            [START + "a", "why", END + "1 after 9 s", START + "a"],
+            [START + "a", "why", END + "1 after 9 s", START + "a"],
+        ),
         (
             [START + "a", "old", END + "1 after 9 s", START + "a", "new", END + "1 after 9 s"],
             [START + "a", "new", END + "1 after 9 s"],

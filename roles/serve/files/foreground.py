@@ -121,7 +121,9 @@ def main() -> int:
     shutil.rmtree(os.path.join(folder, "tmp"), ignore_errors=True)
     os.makedirs(os.path.join(folder, "tmp"), mode=0o700, exist_ok=True)
 
-    print(f"foreground: starting release {os.path.basename(release)}", flush=True)  # releases.last_run cuts the log here
+    print(
+        f"foreground: starting release {os.path.basename(release)}", flush=True
+    )  # releases.last_run cuts the log here
     began = time.time()
     child: subprocess.Popen[bytes] | None = None
     stopping = False
