@@ -7,18 +7,43 @@ DOCUMENTATION = r"""
 module: weights_fetch
 short_description: Publish a model below models_root
 description:
-  - Copies the model's folder (reflink where the file system can), verifies every file, writes a manifest with sha256 and publishes by one rename.
-  - The source's C(SHA256SUMS) is checked where there is one. Shards are checked against their headers and the index.
-  - Without a pinned revision, the revision is the first 12 digits of the manifest's digest.
-  - A run on an unchanged source reads no weights; a killed run leaves nothing visible and the next one starts clean.
+  - Fetches a model from the first source that can serve it. The hubs' own clients resolve and list; the bytes come by parallel HTTP ranges.
+  - Each file must have the digest that its hub states (sha256, for small files of Hugging Face git's sha1); a folder's C(SHA256SUMS) counts too.
+  - A killed run goes on at the byte where it was. Content that another revision of the model has is not fetched again.
+  - With O(convert) shards are converted while they are fetched, so the bf16 copy never touches the disk.
+  - Published as C(<name>@<first 12 digits of the commit>) by one rename, with a manifest. A run on published, unchanged weights reads none of them.
+  - A revision that is no commit is resolved once and recorded; later runs stay with it.
 options:
   name: {description: Model's name in models.yml., type: str, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   sources:
-    description: Where the model is published, as in models.yml. This version fetches from C(directory), a folder on the host (disk or NFS).
+    description: Where the model is published. C(modelscope), C(huggingface) have repo and revision, C(mirror) url and revision, C(directory) path.
     type: dict
     required: true
-  lock_timeout: {description: Seconds to wait for another process that publishes the same model., type: int, default: 3600}
+  order:
+    description: Which source is tried first.
+    type: list
+    elements: str
+    default: [directory, mirror, modelscope, huggingface]
+  require_pin: {description: Refuse a source whose revision is no commit., type: bool, default: false}
+  exclude: {description: Patterns of files that are left out., type: list, elements: str, default: [.gitattributes]}
+  convert: {description: Publish it as fp16 under C(<name>@<revision>+float16)., type: str, choices: [float16]}
+  overflow:
+    description: What happens to a finite value beyond 65504. V(fail) refuses, V(saturate) takes the largest fp16 value.
+    type: str
+    choices: [fail, saturate]
+    default: fail
+  connections: {description: Parallel connections., type: int, default: 16}
+  stall_timeout: {description: Seconds without a byte (or below 1 KiB/s) after which a connection is given up., type: int, default: 30}
+  retries: {description: Tries without progress before a source is given up., type: int, default: 6}
+  wait_limit: {description: Longest Retry-After that is waited for in seconds., type: int, default: 600}
+  modelscope_endpoint: {description: Address of the hub. Empty takes MODELSCOPE_ENDPOINT of the host, else ModelScope itself., type: str, default: ''}
+  modelscope_token: {description: Empty takes MODELSCOPE_API_TOKEN of the host., type: str, default: ''}
+  huggingface_endpoint: {description: Address of the hub. Empty takes HF_ENDPOINT of the host, else Hugging Face itself., type: str, default: ''}
+  huggingface_token: {description: Empty takes HF_TOKEN of the host., type: str, default: ''}
+  mirror_token: {description: Bearer token of the mirror., type: str, default: ''}
+  lock_timeout: {description: Seconds to wait for another process that fetches the same model., type: int, default: 86400}
+requirements: [modelscope, huggingface-hub, urllib3, numpy (with convert)]
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -29,104 +54,241 @@ EXAMPLES = r"""
     name: demo
     models_root: /srv/vllm/models
     sources: {directory: {path: /opt/models/demo}}
+
+- name: Fetch QwQ-32B as fp16 for a chip without bf16
+  weights_fetch:
+    name: qwq-32b
+    models_root: /srv/vllm/models
+    sources:
+      modelscope: {repo: Qwen/QwQ-32B, revision: master}
+      huggingface: {repo: Qwen/QwQ-32B, revision: main}
+    order: [modelscope, huggingface]
+    convert: float16
+  vars:
+    ansible_python_interpreter: /srv/vllm/tools/bin/python
 """
 RETURN = r"""
 path: {description: The published folder., returned: always, type: str, sample: /srv/vllm/models/demo@0a1b2c3d4e5f}
 revision: {description: Its revision., returned: always, type: str}
+commit: {description: The hub's commit it was resolved to; null for a directory., returned: always, type: str}
 identity: {description: Digest over names, sizes and sha256 of its files., returned: always, type: str}
 bytes: {description: Size of its files., returned: always, type: int}
 source: {description: Which source served., returned: always, type: str}
+reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
+seconds: {description: How long it took., returned: when changed, type: float}
+failed_sources: {description: Sources that were tried first and why they could not serve., returned: always, type: list, elements: str}
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 """
 
+import importlib.metadata
 import os
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import locked, read_json, remove_tree, write_json
+from ansible.module_utils.serving.files import locked, write_json
+from ansible.module_utils.serving.hubs import (
+    COMMIT,
+    Directory,
+    HuggingFace,
+    Listing,
+    Mirror,
+    ModelScope,
+    Published,
+    Source,
+    SourceFailed,
+)
+from ansible.module_utils.serving.transfer import Limits
 
-VERSION = "1"
+VERSION = "2"
+CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}
 
 
-def unchanged(models_root: str, name: str, source: str, files: dict[str, str]) -> tuple[str | None, list[str]]:
-    """(folder, reasons): the folder that the last run published from the same, untouched source; else why not."""
-    try:
-        ref = read_json(m.ref_path(models_root, name))
-    except ValueError:
-        ref = None
-    if not isinstance(ref, dict) or not isinstance(ref.get("revision"), str):
-        return None, ["'%s' is not published yet" % name]
-    folder = m.published(models_root, name, ref["revision"])
+def source_of(kind: str, row: dict[str, Any], given: dict[str, Any]) -> Source:
+    """The source that a row of models.yml describes. SourceFailed where it can't be one."""
+    exclude, revision = given["exclude"], row.get("revision") or None
+    if kind == "directory":
+        return Directory(row.get("path") or "", exclude)
+    if given["require_pin"] and not COMMIT.fullmatch(revision or ""):
+        raise SourceFailed(
+            "its revision is %s, and pins are required: set a commit in models.yml" % (revision or "not set")
+        )
+    if kind == "mirror":
+        return Mirror(given["name"], row.get("url") or "", revision, exclude, given["mirror_token"])
+    hub = {"modelscope": ModelScope, "huggingface": HuggingFace}[kind]
+    return hub(row.get("repo") or "", revision, exclude, given[kind + "_endpoint"], given[kind + "_token"])
+
+
+def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
+    """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
+    record = w.record_of(root, key)
+    if not record:
+        return None, ["'%s' is not published yet" % key]
+    folder = m.published(root, key.removesuffix(w.SUFFIX), record["revision"])
     manifest = m.read_manifest(folder)
     if manifest is None:
         return None, ["%s is gone" % folder]
     problems = m.damage(folder, manifest, full=False)
     if problems:
         return None, problems
-    if ref.get("source") != source or ref.get("fingerprint") != m.fingerprint(files):
-        return None, ["the source %s has changed" % source]
+    kind = record.get("kind", "")
+    row = sources.get(kind)
+    if row is None:
+        return None, ["its source %s is no longer in models.yml" % (kind or "(unknown)")]
+    place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
+    if place != record.get("repo"):
+        return None, ["its source was %s, now it is %s" % (record.get("repo"), place)]
+    if kind == "directory":
+        try:
+            same = record.get("fingerprint") == m.fingerprint(m.list_files(place))
+        except Refusal:  # an unmounted source is no reason to take a whole model away
+            same = True
+        return (folder, []) if same else (None, ["the source %s has changed" % place])
+    wanted = row.get("revision") or None
+    if wanted not in (None, record.get("commit"), record.get("requested")):
+        return None, ["revision %s is wanted, %s is there" % (wanted, record.get("commit"))]
     return folder, []
 
 
-def result(folder: str, revision: str, files: dict[str, dict], changed: bool, reasons: list[str]) -> dict[str, Any]:
+def result(
+    manifest: dict[str, Any], folder: str, changed: bool, reasons: list[str], failures: list[str]
+) -> dict[str, Any]:
+    files = manifest["files"]
     size = sum(f["bytes"] for f in files.values())
-    before, after = ("", "%s (%d files, %d bytes)\n" % (folder, len(files), size)) if changed else ("", "")
+    after = "%s (%d files, %d bytes)\n" % (folder, len(files), size) if changed else ""
     return {
         "changed": changed,
         "path": folder,
-        "revision": revision,
-        "identity": m.identity(files),
+        "revision": manifest["revision"],
+        "commit": manifest.get("commit"),
+        "identity": manifest["identity"],
         "bytes": size,
-        "source": "directory",
+        "source": manifest["source"]["kind"],
         "reasons": reasons,
-        "diff": {"before": before, "after": after, "before_header": "models", "after_header": "models"},
+        "failed_sources": failures,
+        "diff": {"before": "", "after": after, "before_header": "models", "after_header": "models"},
     }
+
+
+def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
+    """(kind, row) of the sources in the order to try; what is on this host already comes first."""
+    given = module.params
+    sources = given["sources"]
+    unknown = sorted(set(sources) - {"directory", "mirror", "modelscope", "huggingface"})
+    if unknown or not sources:
+        raise Refusal(
+            "model '%s' has the sources %s; known are directory, mirror, modelscope and huggingface"
+            % (given["name"], ", ".join(unknown) or "none")
+        )
+    found = [(kind, sources[kind] or {}) for kind in given["order"] if kind in sources]
+    if not found:
+        raise Refusal(
+            "model '%s' has the sources %s, and weights_sources allows %s; add one of them"
+            % (given["name"], ", ".join(sorted(sources)), ", ".join(given["order"]) or "none")
+        )
+    if key != given["name"]:
+        plain, _ = why_not_published(given["models_root"], given["name"], sources)
+        if plain:
+            found.insert(0, ("published", plain))
+    return found
+
+
+def try_sources(module: AnsibleModule, key: str, progress: w.Progress) -> tuple[dict[str, Any], Listing]:
+    """(result, listing) of the first source that serves. Refusal if none does."""
+    given = module.params
+    root, convert = given["models_root"], given["convert"]
+    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"])
+    failures: list[str] = []
+    for kind, row in candidates(module, key):
+        began = time.time()
+        place = (
+            row if kind == "published" else row.get("repo") or row.get("url") or row.get("path") or "(nothing given)"
+        )
+        try:
+            source = Published(row) if kind == "published" else source_of(kind, row, given)
+            listing = source.listing()
+            staging = w.Staging(root, key, listing.short)
+            w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
+            clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
+            tool = {"tool": VERSION, "clients": clients, "began": int(began), "seconds": round(time.time() - began, 1)}
+            folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
+            done = result(manifest, folder, new, [], failures)
+            return dict(done, reused=staging.reused, seconds=tool["seconds"]), listing
+        except SourceFailed as failure:
+            failures.append("%s %s: %s" % (kind, place, failure))
+    raise Refusal(
+        "model '%s' can't be fetched. No source serves it:\n  %s" % (given["name"], "\n  ".join(failures)),
+        failed_sources=failures,
+    )
+
+
+def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, Any]:
+    """What a run would fetch, from the first source that lists it."""
+    failures = []
+    for kind, row in candidates(module, key):
+        try:
+            source = Published(row) if kind == "published" else source_of(kind, row, module.params)
+            listing = source.listing()
+        except SourceFailed as failure:
+            failures.append("%s: %s" % (kind, failure))
+            continue
+        folder = m.published(module.params["models_root"], key, listing.short or "<revision>")
+        text = "%s (%d files, %d bytes, from %s)\n" % (folder, len(listing.files), listing.bytes, kind)
+        return {
+            "changed": True,
+            "path": None,
+            "revision": None,
+            "commit": listing.revision or None,
+            "identity": None,
+            "bytes": listing.bytes,
+            "source": kind,
+            "reasons": reasons,
+            "failed_sources": failures,
+            "diff": {"before": "", "after": text, "before_header": "models", "after_header": "models"},
+        }
+    raise Refusal(
+        "model '%s' can't be fetched. No source lists it:\n  %s" % (module.params["name"], "\n  ".join(failures))
+    )
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
-    source = os.path.expanduser((sources.get("directory") or {}).get("path") or "")
-    if not source:
-        raise Refusal(
-            "model '%s' has the sources %s; this version fetches from a directory: set sources.directory.path in models.yml"
-            % (name, ", ".join(sorted(sources)) or "none")
-        )
-    files = m.list_files(source)
-    folder, reasons = unchanged(root, name, source, files)
+    key = w.key_of(name, module.params["convert"])
+    folder, reasons = why_not_published(root, key, sources)
     if folder:
-        found = m.read_manifest(folder) or {}
-        return result(folder, found["revision"], found["files"], False, [])
+        return result(m.read_manifest(folder) or {}, folder, False, [], [])
     if module.check_mode:
-        m.check_shards(files)
-        size = sum(os.path.getsize(path) for path in files.values())
-        text = "%s (%d files, %d bytes)\n" % (m.published(root, name, "<revision>"), len(files), size)
-        diff = {"before": "", "after": text, "before_header": "models", "after_header": "models"}
-        return {"changed": True, "path": None, "revision": None, "reasons": reasons, "diff": diff}
-
-    os.makedirs(os.path.join(root, ".refs"), exist_ok=True)
-    staging = os.path.join(root, ".%s.partial" % name)
-    with locked(os.path.join(root, ".refs", name + ".lock"), "model '%s'" % name, module.params["lock_timeout"]):
+        return dry_run(module, key, reasons)
+    refs = os.path.join(root, ".refs")
+    os.makedirs(refs, exist_ok=True)
+    with (
+        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
+        locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+    ):
+        folder, again = why_not_published(root, key, sources)
+        if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile
+            return result(m.read_manifest(folder) or {}, folder, False, [], [])
+        directory = sources.get("directory") or {}
         # Taken before the copy: a source edited meanwhile is read again next time.
-        seen = m.fingerprint(files)
-        try:
-            staged = m.stage(source, staging)
-        except BaseException:
-            remove_tree(staging)
-            raise
-        ident = m.identity(staged)
-        revision = ident[:12]
-        folder = m.published(root, name, revision)
-        there = m.read_manifest(folder) if os.path.isdir(folder) else None
-        keep = there is not None and not m.damage(folder, there, full=True)
-        if keep:
-            remove_tree(staging)
-        else:
-            about = {"name": name, "revision": revision, "identity": ident, "files": staged, "tool": VERSION}
-            m.publish(staging, folder, dict(about, source={"kind": "directory", "path": source}))
-        write_json(m.ref_path(root, name), {"revision": revision, "source": source, "fingerprint": seen})
-    return result(folder, revision, staged, not keep, [] if keep else reasons)
+        seen = None
+        if directory.get("path") and os.path.isdir(os.path.expanduser(directory["path"])):
+            seen = m.fingerprint(m.list_files(os.path.expanduser(directory["path"])))
+        done, listing = try_sources(module, key, progress)
+        origin = w.record_of(root, name) if listing.kind == "published" else {}
+        record = {
+            "revision": done["revision"],
+            "kind": origin.get("kind", listing.kind),
+            "repo": origin.get("repo", listing.repo),
+            "requested": origin.get("requested", listing.requested),
+            "commit": origin.get("commit", done["commit"]),
+        }
+        if record["kind"] == "directory":
+            record["fingerprint"] = origin.get("fingerprint", seen)
+        write_json(m.ref_path(root, key), record)
+    return dict(done, reasons=again if done["changed"] else [])
 
 
 def main() -> None:
@@ -134,7 +296,21 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "models_root": {"type": "path", "required": True},
         "sources": {"type": "dict", "required": True},
-        "lock_timeout": {"type": "int", "default": 3600},
+        "order": {"type": "list", "elements": "str", "default": ["directory", "mirror", "modelscope", "huggingface"]},
+        "require_pin": {"type": "bool", "default": False},
+        "exclude": {"type": "list", "elements": "str", "default": [".gitattributes"]},
+        "convert": {"type": "str", "choices": ["float16"]},
+        "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
+        "connections": {"type": "int", "default": 16},
+        "stall_timeout": {"type": "int", "default": 30},
+        "retries": {"type": "int", "default": 6},
+        "wait_limit": {"type": "int", "default": 600},
+        "modelscope_endpoint": {"type": "str", "default": ""},
+        "modelscope_token": {"type": "str", "default": "", "no_log": True},
+        "huggingface_endpoint": {"type": "str", "default": ""},
+        "huggingface_token": {"type": "str", "default": "", "no_log": True},
+        "mirror_token": {"type": "str", "default": "", "no_log": True},
+        "lock_timeout": {"type": "int", "default": 86400},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

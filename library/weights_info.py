@@ -12,6 +12,7 @@ options:
   name: {description: Model's name in models.yml., type: str, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   full: {description: Read every byte and compare sha256; else sizes and files whose mtime changed., type: bool, default: false}
+  convert: {description: Look for its converted form., type: str, choices: [float16]}
   required: {description: Fail when the model is not published or damaged., type: bool, default: true}
 attributes:
   check_mode: {support: full}
@@ -28,6 +29,7 @@ RETURN = r"""
 path: {description: The published folder; null if there is none., returned: always, type: str}
 revision: {description: Its revision., returned: always, type: str}
 identity: {description: Digest over names, sizes and sha256 of its files., returned: always, type: str}
+progress: {description: How far a fetch or conversion that runs now is; null if none does., returned: always, type: dict}
 problems: {description: What differs from the manifest., returned: always, type: list, elements: str}
 """
 
@@ -35,20 +37,23 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import read_json
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root = module.params["name"], module.params["models_root"]
-    ref = read_json(m.ref_path(root, name)) or {}
+    key = w.key_of(name, module.params["convert"])
+    ref = w.record_of(root, key)
+    progress = w.running(root, key)
     folder = m.published(root, name, ref.get("revision", ""))
     manifest = m.read_manifest(folder) if ref else None
     if manifest is None:
-        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (name, root)]
+        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (key, root)]
         if module.params["required"]:
             raise Refusal(problems[0])
-        return {"changed": False, "path": None, "revision": None, "identity": None, "problems": problems}
+        nothing = {"path": None, "revision": None, "identity": None}
+        return {"changed": False, **nothing, "problems": problems, "progress": progress}
     problems = m.damage(folder, manifest, module.params["full"])
     if problems and module.params["required"]:
         raise Refusal(
@@ -60,6 +65,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "revision": manifest["revision"],
         "identity": manifest["identity"],
         "problems": problems,
+        "progress": progress,
     }
 
 
@@ -68,6 +74,7 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "models_root": {"type": "path", "required": True},
         "full": {"type": "bool", "default": False},
+        "convert": {"type": "str", "choices": ["float16"]},
         "required": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

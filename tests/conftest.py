@@ -130,3 +130,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     yield path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=20, help="rounds of kill -9 in each test that kills")

@@ -16,11 +16,8 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
-    copy_file,
     digest,
-    free_bytes,
     fsync_dir,
-    human,
     read_json,
     remove_tree,
     sha256_file,
@@ -31,7 +28,8 @@ MANIFEST = ".manifest.json"
 SUMS = "SHA256SUMS"
 INDEX = "model.safetensors.index.json"
 # Hub clients and editors leave these beside a model; they are no part of it.
-IGNORED = (".git", ".cache", "__pycache__", ".DS_Store", MANIFEST)
+DONE = ".done"
+IGNORED = (".git", ".cache", "__pycache__", ".DS_Store", MANIFEST, DONE)
 HEADER_LIMIT = 100 << 20  # as the safetensors library has it
 DTYPE_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
               "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip
@@ -73,17 +71,30 @@ def read_header(path: str) -> dict[str, Any]:
     size = os.path.getsize(path)
     with open(path, "rb") as source:
         head = source.read(8)
-        if len(head) < 8:
-            raise Refusal("%s is %d bytes: too short for a safetensors file; fetch it again" % (path, size))
-        length = struct.unpack("<Q", head)[0]
-        if length > HEADER_LIMIT or 8 + length > size:
-            raise Refusal(
-                "%s: header of %d bytes in a file of %d; it is cut or no safetensors file" % (path, length, size)
-            )
-        try:
-            header = json.loads(source.read(length).decode("utf-8"))
-        except ValueError as error:
-            raise Refusal("%s: header is not JSON (%s); the file is damaged, fetch it again" % (path, error)) from None
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        return parse_header(head + source.read(min(length, HEADER_LIMIT)), size, path)
+
+
+def no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different; a doubled tensor would hide the first one's bytes."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError("'%s' is there twice" % next(n for n in names if names.count(n) > 1))
+    return found
+
+
+def parse_header(head: bytes, size: int, path: str) -> dict[str, Any]:
+    """The header in the first bytes of a safetensors file of `size` bytes, called `path` in a Refusal."""
+    if len(head) < 8:
+        raise Refusal("%s is %d bytes: too short for a safetensors file; fetch it again" % (path, size))
+    length = struct.unpack("<Q", head[:8])[0]
+    if length > HEADER_LIMIT or 8 + length > size or len(head) != 8 + length:
+        raise Refusal("%s: header of %d bytes in a file of %d; it is cut or no safetensors file" % (path, length, size))
+    try:
+        header = json.loads(head[8:].decode("utf-8"), object_pairs_hook=no_doubles)
+    except (ValueError, RecursionError) as error:
+        raise Refusal("%s: header is not JSON (%s); the file is damaged, fetch it again" % (path, error)) from None
     if not isinstance(header, dict):
         raise Refusal("%s: header is not a table of tensors" % path)
     spans = []
@@ -93,6 +104,9 @@ def read_header(path: str) -> dict[str, Any]:
         try:
             begin, end = tensor["data_offsets"]
             count = 1
+            for number in [begin, end, *tensor["shape"]]:
+                if type(number) is not int or number < 0:  # no bool, no float, no list that multiplies itself
+                    raise TypeError(number)
             for dim in tensor["shape"]:
                 count *= dim
             bits = DTYPE_BITS[tensor["dtype"]]
@@ -194,40 +208,6 @@ def damage(folder: str, manifest: dict[str, Any], full: bool) -> list[str]:
         elif (full or stat.st_mtime_ns != want.get("mtime_ns")) and sha256_file(path) != want["sha256"]:
             problems.append("%s has other content than its sha256 in the manifest" % name)
     return problems
-
-
-def stage(source: str, staging: str) -> dict[str, dict]:
-    """Copy a folder into `staging`, verified: sums where the source has them, shards, and what was really written."""
-    files = list_files(source)
-    check_shards(files)
-    sums = read_sums(files[SUMS]) if SUMS in files else {}
-    for name in sums:
-        if name not in files:
-            raise Refusal("%s lists %s, which is not in %s" % (SUMS, name, source))
-    need = sum(os.path.getsize(path) for path in files.values())
-    free = free_bytes(staging)
-    if need * 1.02 > free:
-        raise Refusal(
-            "not enough disk for the model: %s needed, %s free below %s; free some or set models_root"
-            % (human(need * 1.02), human(free), os.path.dirname(staging))
-        )
-    remove_tree(staging)
-    os.makedirs(staging)
-    done: dict[str, dict] = {}
-    for name, path in files.items():
-        dest = os.path.join(staging, name)
-        os.makedirs(os.path.dirname(dest), exist_ok=True)
-        copy_file(path, dest)
-        found = sha256_file(dest)
-        if sums.get(name, found) != found:
-            raise Refusal(
-                "%s is damaged: sha256 is %s, %s says %s; restore it at the source" % (path, found, SUMS, sums[name])
-            )
-        os.chmod(dest, 0o444)
-        stat = os.stat(dest)
-        done[name] = {"bytes": stat.st_size, "sha256": found, "mtime_ns": stat.st_mtime_ns}
-    check_shards({name: os.path.join(staging, name) for name in done})
-    return done
 
 
 def publish(staging: str, folder: str, manifest: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 import pytest
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
 from conftest import DEMO, start_module
 from hypothesis import given
@@ -121,7 +122,6 @@ def test_a_damaged_source_is_refused_and_nothing_published(
     result = fetch(run_module, source, tmp_path / "models")
     assert result["failed"] and words in result["msg"], result["msg"]
     assert visible(tmp_path / "models") == []
-    assert not list((tmp_path / "models").glob(".*.partial")) if (tmp_path / "models").exists() else True
 
 
 @pytest.mark.parametrize("how", ["flip", "cut", "missing"])
@@ -166,7 +166,7 @@ def test_check_mode_writes_nothing(run_module: Run, source: Path, tmp_path: Path
 def test_a_full_disk_is_said_before_the_first_byte(
     run_module: Run, source: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(m, "free_bytes", lambda path: 1 << 20)
+    monkeypatch.setattr(w, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, source, tmp_path / "models")
     assert result["failed"] and "not enough disk" in result["msg"]
     assert "2.8 MiB needed, 1.0 MiB free" in result["msg"] and "set models_root" in result["msg"]
@@ -180,7 +180,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", small], check=True)
     try:
-        monkeypatch.setattr(m, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
+        monkeypatch.setattr(w, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, source, small / "models")
         assert result["failed"] and "No space left on device" in result["msg"]
         assert visible(small / "models") == []
@@ -229,14 +229,13 @@ def test_two_processes_racing_publish_once(source: Path, tmp_path: Path) -> None
     assert len(visible(tmp_path / "models")) == 1
 
 
-def test_sources_that_this_version_does_not_fetch_are_named(run_module: Run, tmp_path: Path) -> None:
-    args = {
-        "name": "q",
-        "models_root": str(tmp_path),
-        "sources": {"modelscope": {"repo": "a/b"}, "huggingface": {"repo": "a/b"}},
-    }
+def test_sources_that_are_unknown_or_not_allowed_are_named(run_module: Run, tmp_path: Path) -> None:
+    args = {"name": "q", "models_root": str(tmp_path), "sources": {"s3": {"repo": "a/b"}}}
     result = run_module("weights_fetch", args)
-    assert result["failed"] and "huggingface, modelscope" in result["msg"] and "sources.directory.path" in result["msg"]
+    assert result["failed"] and "has the sources s3; known are directory, mirror" in result["msg"]
+    args |= {"sources": {"modelscope": {"repo": "a/b"}}, "order": ["mirror"]}
+    result = run_module("weights_fetch", args)
+    assert result["failed"] and "weights_sources allows mirror" in result["msg"]
 
 
 def test_hub_cache_links_count_as_files_and_hidden_folders_do_not(

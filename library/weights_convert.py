@@ -1,0 +1,148 @@
+#!/usr/bin/python
+"""Module weights_convert: a published model as fp16, for chips without bf16."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: weights_convert
+short_description: Convert a published model to float16, verified, visible by one rename
+description:
+  - bf16 tensors and everything whose name holds C(norm) become fp16, the rest is untouched. Bit for bit what torch's C(.to(float16)) gives.
+  - Streams each shard once through sha256 of the source, conversion and sha256 of the result; several shards at once, memory bounded.
+  - A source shard whose sha256 is not its manifest's is refused. A value that would become infinite is an error that names the tensor.
+  - Index, tokenizer and configuration come along, types and sizes in them are corrected. Per-tensor counts go to the manifest.
+  - Published as C(<name>@<revision>+float16) beside the source; both stay, so it needs as much disk again. An unchanged source is not read again.
+  - A killed run goes on with the shards that were not finished.
+options:
+  name: {description: Model's name in models.yml., type: str, required: true}
+  models_root: {description: Folder of published models., type: path, required: true}
+  overflow:
+    description: What happens to a finite value beyond 65504. V(fail) refuses, V(saturate) takes the largest fp16 value.
+    type: str
+    choices: [fail, saturate]
+    default: fail
+  lock_timeout: {description: Seconds to wait for another process that converts the same model., type: int, default: 86400}
+requirements: [numpy]
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+EXAMPLES = r"""
+- name: Convert for a chip without bf16
+  weights_convert:
+    name: demo
+    models_root: /srv/vllm/models
+  vars:
+    ansible_python_interpreter: /srv/vllm/tools/bin/python
+"""
+RETURN = r"""
+path: {description: The published folder., returned: always, type: str, sample: /srv/vllm/models/demo@0a1b2c3d4e5f+float16}
+revision: {description: Its revision., returned: always, type: str, sample: 0a1b2c3d4e5f+float16}
+identity: {description: Digest over names, sizes and sha256 of its files., returned: success, type: str}
+subnormal: {description: Values that were rounded to fp16's subnormals or to zero., returned: when changed, type: int}
+saturated: {description: Values that were cut to 65504., returned: when changed, type: int}
+reasons: {description: Why it was converted., returned: always, type: list, elements: str}
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import locked, write_json
+from ansible.module_utils.serving.hubs import Published, SourceFailed
+from ansible.module_utils.serving.transfer import Limits
+
+try:
+    import numpy  # noqa: F401  (the conversion's only need; without it this module says so instead of failing inside)
+
+    HAS_NUMPY = True
+except ImportError:
+    HAS_NUMPY = False
+
+
+def source_of(root: str, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(folder, manifest, record) of the published model to convert."""
+    record = w.record_of(root, name)
+    folder = m.published(root, name, record.get("revision", ""))
+    manifest = m.read_manifest(folder) if record else None
+    if manifest is None:
+        raise Refusal("model '%s' is not published below %s; run deploy.yml --tags fetch" % (name, root))
+    return folder, manifest, record
+
+
+def why_not_converted(root: str, name: str, identity: str) -> tuple[str | None, dict[str, Any], list[str]]:
+    """(folder, manifest, reasons): the converted form of exactly this source; else why there is none."""
+    record = w.record_of(root, name + w.SUFFIX)
+    if not record:
+        return None, {}, ["it has no converted form yet"]
+    folder = m.published(root, name, record["revision"])
+    manifest = m.read_manifest(folder)
+    if manifest is None:
+        return None, {}, ["%s is gone" % folder]
+    if manifest["source"]["identity"] != identity:
+        return None, {}, ["the source has changed"]
+    problems = m.damage(folder, manifest, full=False)
+    return (None if problems else folder), manifest, problems
+
+
+def result(folder: str | None, manifest: dict[str, Any], changed: bool, reasons: list[str]) -> dict[str, Any]:
+    after = "%s\n" % folder if changed else ""
+    found = {
+        "changed": changed,
+        "path": folder,
+        "revision": manifest.get("revision"),
+        "identity": manifest.get("identity"),
+        "reasons": reasons,
+        "diff": {"before": "", "after": after, "before_header": "models", "after_header": "models"},
+    }
+    if changed and "tensors" in manifest:
+        counts = manifest["tensors"].values()
+        found["subnormal"] = sum(row["subnormal"] + row["zeroed"] for row in counts)
+        found["saturated"] = sum(row["overflowed"] for row in counts)
+    return found
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    name, root = module.params["name"], module.params["models_root"]
+    source, manifest, record = source_of(root, name)
+    folder, there, reasons = why_not_converted(root, name, manifest["identity"])
+    if folder:
+        return result(folder, there, False, [])
+    if not HAS_NUMPY:
+        raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
+    if module.check_mode:
+        return result(m.published(root, name, manifest["revision"] + w.SUFFIX), {}, True, reasons)
+    refs, key = os.path.join(root, ".refs"), name + w.SUFFIX
+    with (
+        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
+        locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+    ):
+        folder, there, reasons = why_not_converted(root, name, manifest["identity"])
+        if folder:
+            return result(folder, there, False, [])
+        try:
+            listing = Published(source).listing()
+            staging = w.Staging(root, key, listing.short)
+            w.bring(listing, staging, "float16", module.params["overflow"] == "saturate", Limits(), progress)
+            folder, done, new = w.publish(staging, listing, name, "float16", {"tool": "2"})
+        except SourceFailed as failure:
+            raise Refusal("%s; run deploy.yml --tags fetch" % failure) from None
+        write_json(m.ref_path(root, key), dict(record, revision=done["revision"]))
+    return result(folder, done, new, reasons if new else [])
+
+
+def main() -> None:
+    spec = {
+        "name": {"type": "str", "required": True},
+        "models_root": {"type": "path", "required": True},
+        "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
+        "lock_timeout": {"type": "int", "default": 86400},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""bf16 (and norms of any type) -> fp16, streaming: bounded memory whatever the shard's size.
+
+bf16 has 8 significant bits, fp16 has 11: every value from 2**-14 to 65280 converts exactly, by a shift. Below
+that fp16 has subnormals (rounded to nearest even), beyond it has infinity. Which tensors become fp16 is the rule of
+the Atlas document's script: bf16 tensors, and everything whose name holds `norm`.
+
+Both directions are here. Exact codes can be shifted back; the few others (0.2 % of a usual model) are kept aside
+as a `residue` while a shard is fetched and converted in one pass. So the source's sha256 can be computed from
+the result, in order, however disorderly or interrupted the fetch was, and the source never touches the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.manifest import HEADER_LIMIT, parse_header
+
+CHUNK = 1 << 20  # bytes at a time: source, result and scratch stay in the second level cache
+MAX_F16 = 65504.0
+LARGEST = 0x7BFF  # fp16 code of MAX_F16; no exact conversion gives it, since bf16 has too few digits for it
+# Types that a tensor named norm may have beside bf16, as numpy calls them.
+NUMPY = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+         "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1"}  # fmt: skip
+
+
+def table_of_codes() -> Any:
+    """fp16 code of each of the 65,536 bf16 codes, equal to torch's `.to(float16)`, NaN payloads included."""
+    codes = np.arange(65536, dtype=np.uint32)
+    with np.errstate(over="ignore"):
+        table = (codes << 16).view(np.float32).astype(np.float16).view(np.uint16)
+    table[(codes & 0x7FFF) > 0x7F80] |= 0x200  # a NaN stays a quiet one
+    return table
+
+
+TABLE = table_of_codes()
+
+
+class Counts:
+    """What happened to the values of one tensor; `largest` is the largest finite magnitude that overflowed."""
+
+    def __init__(self) -> None:
+        self.values = self.overflowed = self.subnormal = self.zeroed = self.nan = self.inf = 0
+        self.largest = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def add_odd(self, codes: Any) -> None:
+        """Count bf16 codes (uint16, shape (n,)) that did not convert exactly by a shift."""
+        size = codes & np.uint16(0x7FFF)
+        over = (size >= 0x4780) & (size < 0x7F80)
+        small = (size > 0) & (size < 0x3880)
+        zeroed = small & ((TABLE[codes] & np.uint16(0x7FFF)) == 0)
+        self.overflowed += int(over.sum())
+        self.inf += int((size == 0x7F80).sum())
+        self.nan += int((size > 0x7F80).sum())
+        self.zeroed += int(zeroed.sum())
+        self.subnormal += int(small.sum()) - int(zeroed.sum())
+        if over.any():
+            top = np.array([int(size[over].max()) << 16], dtype=np.uint32).view(np.float32)[0]
+            self.largest = max(self.largest, float(top))
+
+
+class Kernel:
+    """Scratch for one thread; converts up to CHUNK bytes at a time."""
+
+    def __init__(self) -> None:
+        self.a = np.empty(CHUNK // 2, np.uint16)
+        self.b = np.empty(CHUNK // 2, np.uint16)
+        self.m = np.empty(CHUNK // 2, np.bool_)
+
+    def to_f16(self, codes: Any, out: Any, saturate: bool) -> Any:
+        """bf16 codes -> fp16 codes in `out`, both uint16 of shape (n,). Returns the odd ones' source codes, in order."""
+        n = codes.size
+        a, b, m = self.a[:n], self.b[:n], self.m[:n]
+        # Without its sign, a code from 0x3880 (2**-14) up to below 0x4780 (65536) is exact.
+        np.left_shift(codes, 1, out=a)
+        np.subtract(a, 0x7100, out=b)
+        np.greater_equal(b, 0x1E00, out=m)
+        # Re-bias the exponent by 112 and move 7 digits to the place of 10.
+        np.left_shift(a, 2, out=b)
+        np.add(b, 0x4000, out=b)
+        np.bitwise_and(b, 0x7FFF, out=b)
+        np.bitwise_and(codes, 0x8000, out=a)
+        np.bitwise_or(a, b, out=out)
+        odd = np.flatnonzero(m)
+        if not odd.size:
+            return codes[:0]
+        kept = codes[odd]
+        out[odd] = TABLE[kept]
+        if saturate:
+            size = kept & np.uint16(0x7FFF)
+            over = (size >= 0x4780) & (size < 0x7F80)
+            out[odd[over]] = (kept[over] & np.uint16(0x8000)) | np.uint16(LARGEST)
+        return kept
+
+    def to_bf16(self, halves: Any, out: Any, residue: Any) -> None:
+        """fp16 codes that `to_f16` made -> their bf16 codes in `out`; `residue` is what it returned for them."""
+        n = halves.size
+        a, b, m = self.a[:n], self.b[:n], self.m[:n]
+        np.bitwise_and(halves, 0x7FFF, out=a)
+        # Odd are subnormals and zero, infinity and NaN (exponent 0 and 31), and the saturated.
+        np.subtract(a, 0x400, out=b)
+        np.greater_equal(b, LARGEST - 0x400, out=m)
+        np.right_shift(a, 3, out=b)
+        np.add(b, 0x3800, out=b)
+        np.bitwise_and(halves, 0x8000, out=a)
+        np.bitwise_or(a, b, out=out)
+        odd = np.flatnonzero(m)
+        if odd.size != residue.size:
+            raise ValueError("%d codes kept for %d odd values" % (residue.size, odd.size))
+        out[odd] = residue
+
+
+def to_f16_from(data: bytes, dtype: str, counts: Counts, saturate: bool) -> bytes:
+    """Little-endian values of a type of NUMPY -> fp16, rounded to nearest even."""
+    values = np.frombuffer(data, NUMPY[dtype])
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    size = np.abs(values.astype(np.float64))
+    over = np.isfinite(size) & np.isinf(half)
+    small = (size > 0) & (size < 2.0**-14)
+    counts.overflowed += int(over.sum())
+    counts.inf += int(np.isinf(size).sum())
+    counts.nan += int(np.isnan(size).sum())
+    counts.zeroed += int((small & (half == 0)).sum())
+    counts.subnormal += int((small & (half != 0)).sum())
+    if over.any():
+        counts.largest = max(counts.largest, float(size[over].max()))
+    if saturate:
+        half = np.where(over, np.copysign(np.float16(MAX_F16), half), half)
+    return half.astype("<f2").tobytes()
+
+
+class Span(NamedTuple):
+    """One tensor: its bytes [begin, end) in the source file, where it begins in the result, its source type."""
+
+    begin: int
+    end: int
+    to: int
+    dtype: str
+    change: bool
+    name: str
+
+    @property
+    def width(self) -> int:
+        """Bytes of an element, 1 where the tensor is only copied."""
+        if not self.change:
+            return 1
+        return 2 if self.dtype == "BF16" else np.dtype(NUMPY[self.dtype]).itemsize
+
+    def target(self, offset: int) -> int:
+        """Place in the result of a source offset of this tensor."""
+        return self.to + (offset - self.begin) // self.width * (2 if self.change else 1)
+
+
+class Layout:
+    """Where each byte of a shard goes. `head` is the result's header, `size` the result's size, both in bytes.
+
+    Where every converted tensor stays 2 bytes wide the header keeps its length too, and with it every offset.
+    """
+
+    def __init__(self, head: bytes, size: int, where: str) -> None:
+        header = parse_header(head, size, where)
+        self.source_head = head
+        rows = sorted((t["data_offsets"], n) for n, t in header.items() if n != "__metadata__")
+        tensors: dict[str, Any] = {}
+        place = 0
+        for (begin, end), name in rows:
+            dtype = header[name]["dtype"]
+            change = dtype == "BF16" or ("norm" in name and dtype != "F16")
+            if change and dtype != "BF16" and dtype not in NUMPY:
+                raise Refusal(
+                    "%s: tensor '%s' is %s, which has no conversion to fp16; convert: false" % (where, name, dtype)
+                )
+            count = (end - begin) if not change else (end - begin) * 2 // self.width_of(dtype)
+            tensors[name] = {"dtype": "F16" if change else dtype, "shape": header[name]["shape"]}
+            tensors[name]["data_offsets"] = [place, place + count]
+            place += count
+        whole = {"__metadata__": header["__metadata__"]} if "__metadata__" in header else {}
+        text = json.dumps({**whole, **tensors}, separators=(",", ":"), ensure_ascii=False).encode()
+        length = len(head) - 8
+        if place != size - len(head) or len(text) > length:
+            length = len(text) + -len(text) % 8
+        self.head = struct.pack("<Q", length) + text.ljust(length)
+        self.size = len(self.head) + place
+        self.tensor_bytes = place
+        self.spans = [
+            Span(
+                len(head) + begin,
+                len(head) + end,
+                len(self.head) + tensors[name]["data_offsets"][0],
+                header[name]["dtype"],
+                tensors[name]["dtype"] != header[name]["dtype"],
+                name,
+            )
+            for (begin, end), name in rows
+            if end > begin
+        ]
+        self.empty = [n for (b, e), n in rows if b == e and tensors[n]["dtype"] != header[n]["dtype"]]
+
+    @staticmethod
+    def width_of(dtype: str) -> int:
+        return 2 if dtype == "BF16" else np.dtype(NUMPY[dtype]).itemsize
+
+
+def overflow(where: str, name: str, counts: Counts) -> Refusal:
+    return Refusal(
+        "%s: tensor '%s' has %d values beyond fp16's %g (seen so far), the largest %g; serve it on a chip with "
+        "bf16, or set overflow: saturate" % (where, name, counts.overflowed, MAX_F16, counts.largest)
+    )
+
+
+class Converter:
+    """Converts pieces of one tensor after another; one for each thread."""
+
+    def __init__(self, where: str, saturate: bool) -> None:
+        self.where, self.saturate = where, saturate
+        self.kernel = Kernel()
+        self.out = np.empty(CHUNK // 2, np.uint16)
+
+    def piece(self, span: Span, data: Any, counts: Counts) -> tuple[Any, bytes]:
+        """(result bytes, residue) of up to CHUNK source bytes, whole elements. Refusal where a value overflows."""
+        if not span.change:
+            return data, b""
+        before = counts.overflowed
+        if span.dtype == "BF16":
+            codes = np.frombuffer(data, "<u2")
+            counts.values += codes.size
+            out = self.out[: codes.size]
+            kept = self.kernel.to_f16(codes, out, self.saturate)
+            if kept.size:
+                counts.add_odd(kept)
+            result, residue = memoryview(out).cast("B"), kept.tobytes()
+        else:
+            source = bytes(data)
+            counts.values += len(source) // span.width
+            result, residue = to_f16_from(source, span.dtype, counts, self.saturate), source  # type: ignore[assignment]
+        if counts.overflowed > before and not self.saturate:
+            raise overflow(self.where, span.name, counts)
+        return result, residue
+
+    def back(self, span: Span, result: bytes, residue: bytes) -> Any:
+        """The source bytes of a piece."""
+        if not span.change:
+            return result
+        if span.dtype != "BF16":
+            return residue
+        halves = np.frombuffer(result, "<u2")
+        out = self.out[: halves.size]
+        self.kernel.to_bf16(halves, out, np.frombuffer(residue, "<u2"))
+        return memoryview(out).cast("B")
+
+
+def convert_shard(
+    source: str, dest: str, saturate: bool = False, told: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Convert one safetensors file. Returns {source_sha256, sha256, bytes, tensors: {name: counts}}. Durable.
+
+    Raises Refusal where a finite value would become infinite, unless `saturate`, and for a file that is cut or
+    lies about itself. Nothing is renamed: the caller publishes. Memory: a few MiB, whatever the size of the file.
+    `told(n)` hears of every n bytes read.
+    """
+    before, after = hashlib.sha256(), hashlib.sha256()
+    tensors: dict[str, Any] = {}
+    converter = Converter(source, saturate)
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    with open(source, "rb", buffering=0) as src, open(dest, "wb", buffering=0) as out:
+        size = os.fstat(src.fileno()).st_size
+        start = src.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        layout = Layout(start + src.read(min(length, HEADER_LIMIT)), size, source)
+        before.update(layout.source_head)
+        after.update(layout.head)
+        out.write(layout.head)
+        tensors.update({name: Counts().as_dict() for name in layout.empty})
+        src.seek(len(layout.source_head))
+        for span in layout.spans:
+            counts, left = Counts(), span.end - span.begin
+            while left:
+                got = fill(src, view[: min(CHUNK, left)])
+                if got < min(CHUNK, left):
+                    raise Refusal("%s ended early at tensor '%s'; fetch it again" % (source, span.name))
+                data = view[:got]
+                before.update(data)
+                result, _ = converter.piece(span, data, counts)
+                after.update(result)
+                write_all(out.fileno(), result)
+                left -= got
+                if told:
+                    told(got)
+            if span.change:
+                tensors[span.name] = counts.as_dict()
+        os.fsync(out.fileno())
+    return {
+        "source_sha256": before.hexdigest(),
+        "sha256": after.hexdigest(),
+        "bytes": layout.size,
+        "tensors": tensors,
+    }
+
+
+def fill(source: Any, view: memoryview) -> int:
+    """Read until the view is full or the file ends; a read may give less at any time."""
+    got = 0
+    while got < len(view):
+        count = source.readinto(view[got:])
+        if not count:
+            break
+        got += count
+    return got
+
+
+def write_all(fd: int, data: Any, offset: int | None = None) -> None:
+    """Write every byte; the kernel may take fewer at a time (a disk that fills up raises on the next)."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.write(fd, view[done:]) if offset is None else os.pwrite(fd, view[done:], offset + done)

@@ -1,0 +1,353 @@
+"""Where weights come from: ModelScope, Hugging Face, a mirror of ours, a folder. One Protocol, four sources.
+
+A source says what a revision consists of and what each file must hash to; transfer.py moves the bytes and
+believes nothing else. The hubs' own clients list and resolve. They do not move the bytes: Hugging Face's neither checks
+content over plain HTTP nor resumes an earlier run, and both ask for a file in one piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import urllib.parse
+from typing import Any, Iterator, Protocol
+
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.errors import Refusal
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class SourceFailed(Exception):
+    """This source can't serve the model; the next one is tried. The message names the source, the thing and the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One file as its source states it: sizes in bytes, digests in hex, `url` or (on this host) `path`."""
+
+    name: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None  # of git's blob: "blob <size>\\0" and the content
+    url: str | None = None
+    path: str | None = None
+
+    @property
+    def content(self) -> str:
+        """What the content is known by: equal for the same file of any source that states the same digest."""
+        return self.sha256 or self.git_sha1 or ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A revision of a model: the commit it was resolved to, and every file of it."""
+
+    kind: str
+    repo: str
+    requested: str | None
+    revision: str
+    files: tuple[Entry, ...]
+    headers: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)  # for the hub's own host alone
+    expect: dict[str, str] = dataclasses.field(default_factory=dict)  # headers that each answer of the hub must have
+
+    @property
+    def short(self) -> str:
+        """The revision as folders are named by it."""
+        return self.revision[:12]
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.size for entry in self.files)
+
+
+class Source(Protocol):
+    kind: str
+    repo: str
+    requested: str | None
+
+    def listing(self) -> Listing:
+        """Resolve the revision and list its files. SourceFailed if that can't be done."""
+
+
+def safe_name(name: Any) -> str:
+    """A file's name in a listing, as it may be written below our folder; Refusal for one that would leave it."""
+    text = name if isinstance(name, str) else repr(name)
+    parts = text.split("/")
+    bad = (
+        not isinstance(name, str)
+        or not text
+        or len(text) > 1000
+        or any(part in ("", ".", "..") or len(part.encode()) > 240 for part in parts)
+        or any(ord(char) < 32 or char in "\\\x7f" for char in text)
+        or parts[0] in m.IGNORED
+        or text.endswith((".part", ".journal", ".head"))
+    )
+    if bad:
+        raise SourceFailed(
+            "its listing has a file called %r, which can't be a file of a model; nothing was fetched" % text[:200]
+        )
+    return text
+
+
+def checked(entries: Iterator[Entry], exclude: list[str]) -> tuple[Entry, ...]:
+    """The files of a listing that are wanted, by name. Doubles, files below files and empty listings are refused."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        safe_name(entry.name)
+        if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in exclude):
+            continue
+        if entry.name in found:
+            raise SourceFailed("its listing has '%s' twice" % entry.name)
+        if not isinstance(entry.size, int) or entry.size < 0:
+            raise SourceFailed("its listing gives '%s' a size of %r" % (entry.name, entry.size))
+        if entry.path is None and not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", entry.content):
+            raise SourceFailed("its listing states no digest of '%s', so it could not be verified" % entry.name)
+        found[entry.name] = entry
+    for name in found:
+        parent = os.path.dirname(name)
+        while parent:
+            if parent in found:
+                raise SourceFailed("its listing has '%s' as a file and as a folder" % parent)
+            parent = os.path.dirname(parent)
+    if not found:
+        raise SourceFailed("its listing is empty")
+    return tuple(found[name] for name in sorted(found))
+
+
+@contextlib.contextmanager
+def client_errors(what: str) -> Iterator[None]:
+    """Errors of the hubs' clients in one sentence; their classes differ from version to version."""
+    try:
+        yield
+    except (Refusal, SourceFailed):
+        raise
+    except ImportError as error:
+        raise SourceFailed(
+            "%s needs the Python package %s, which the tools environment brings; run deploy.yml --tags prepare"
+            % (what, error.name)
+        ) from None
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = re.sub(r"https?://\S*@", "https://...@", text)
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        hints = {
+            401: "it needs a token: set %s_token" % what.split()[0],
+            403: "the token may not read it, or its licence has to be accepted on the hub",
+            404: "it is not there: check repo and revision in models.yml",
+            429: "the hub asks to slow down: wait, or set a token",
+        }
+        hint = (
+            hints.get(status, "check the network, fetch_environment (proxy, CA) and the endpoint")
+            if status
+            else ("check the network, fetch_environment (proxy, CA) and the endpoint")
+        )
+        raise SourceFailed("%s (%s)" % (text[:400], hint)) from None
+
+
+class HuggingFace:
+    """Hugging Face or a hub that speaks its API. Large files are stated by sha256 (LFS), small ones by git's sha1."""
+
+    kind = "huggingface"
+
+    def __init__(
+        self, repo: str, revision: str | None, exclude: list[str], endpoint: str = "", token: str = ""
+    ) -> None:
+        self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        self.token = token or os.environ.get("HF_TOKEN") or ""
+
+    def listing(self) -> Listing:
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        with client_errors("huggingface %s" % self.repo):
+            from huggingface_hub import HfApi, hf_hub_url
+            from huggingface_hub.hf_api import RepoFile
+
+            api = HfApi(endpoint=self.endpoint, token=self.token or False, library_name="vllm-ansible")
+            commit = api.model_info(self.repo, revision=self.requested or "main", timeout=60).sha or ""
+            if not COMMIT.fullmatch(commit):
+                raise SourceFailed("it resolves '%s' to %r, which is no commit" % (self.requested or "main", commit))
+            if self.requested and COMMIT.fullmatch(self.requested) and commit != self.requested:
+                raise SourceFailed("it answers commit %s for %s" % (commit, self.requested))
+            rows = [
+                row
+                for row in api.list_repo_tree(self.repo, recursive=True, revision=commit)
+                if isinstance(row, RepoFile)
+            ]
+            entries = (
+                Entry(
+                    name=safe_name(row.path),
+                    size=row.lfs.size if row.lfs else row.size,
+                    sha256=row.lfs.sha256 if row.lfs else None,
+                    git_sha1=None if row.lfs else row.blob_id,
+                    url=hf_hub_url(self.repo, row.path, revision=commit, endpoint=self.endpoint),
+                )
+                for row in rows
+            )
+            files = checked(entries, self.exclude)
+        headers = {"Authorization": "Bearer " + self.token} if self.token else {}
+        return Listing(self.kind, self.repo, self.requested, commit, files, headers, {"X-Repo-Commit": commit})
+
+
+class ModelScope:
+    """ModelScope or a hub that speaks its API. Every file is stated by sha256."""
+
+    kind = "modelscope"
+
+    def __init__(
+        self, repo: str, revision: str | None, exclude: list[str], endpoint: str = "", token: str = ""
+    ) -> None:
+        self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.endpoint = (endpoint or os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn").rstrip("/")
+        self.token = token or os.environ.get("MODELSCOPE_API_TOKEN") or ""
+
+    def rows(self, api: Any, revision: str) -> list[dict[str, Any]]:
+        found = api.legacy.list_repo_files(self.repo, "model", revision=revision, recursive=True)
+        for row in found:
+            if row.get("Type") not in ("blob", "tree"):
+                raise SourceFailed("its listing has %r of type %r" % (row.get("Path"), row.get("Type")))
+        return [row for row in found if row["Type"] == "blob"]
+
+    def listing(self) -> Listing:
+        with client_errors("modelscope %s" % self.repo):
+            from modelscope_hub.api import HubApi
+
+            api = HubApi(endpoint=self.endpoint, token=self.token or None)
+            wanted = self.requested or "master"
+            rows = self.rows(api, wanted)
+            commit = wanted if COMMIT.fullmatch(wanted) else self.resolve(api, rows)
+            entries = (
+                Entry(
+                    name=safe_name(row.get("Path")),
+                    size=row.get("Size", -1),
+                    sha256=str(row.get("Sha256") or "").lower() or None,
+                    url="%s/api/v1/models/%s/repo?%s"
+                    % (
+                        self.endpoint,
+                        urllib.parse.quote(self.repo),
+                        urllib.parse.urlencode({"Revision": commit or wanted, "FilePath": row.get("Path")}),
+                    ),
+                )
+                for row in rows
+            )
+            files = checked(entries, self.exclude)
+        # No commit that gives this listing: then its content is its name, which every byte is checked against anyway.
+        revision = (
+            commit
+            or "listing-"
+            + hashlib.sha256(json.dumps([[e.name, e.size, e.sha256] for e in files]).encode()).hexdigest()[:32]
+        )
+        headers = {"Authorization": "Bearer " + self.token} if self.token else {}
+        return Listing(self.kind, self.repo, self.requested, revision, files, headers)
+
+    def resolve(self, api: Any, rows: list[dict[str, Any]]) -> str | None:
+        """The commit behind a branch: the newest that touched a file, if listing it gives the same files."""
+        commits = [
+            (row.get("CommittedDate") or 0, row["Revision"])
+            for row in rows
+            if COMMIT.fullmatch(str(row.get("Revision")))
+        ]
+        if not commits:
+            return None
+        newest = max(commits)[1]
+        try:
+            again = self.rows(api, newest)
+        except Exception:
+            return None
+
+        def content(listed: list[dict[str, Any]]) -> set[tuple[Any, Any]]:
+            return {(row.get("Path"), row.get("Sha256")) for row in listed}
+
+        return str(newest) if content(again) == content(rows) else None
+
+
+class Mirror:
+    """Any HTTP server that has a models_root of ours, such as another host: manifests state every file's sha256."""
+
+    kind = "mirror"
+
+    def __init__(self, name: str, url: str, revision: str | None, exclude: list[str], token: str = "") -> None:
+        self.name, self.repo, self.requested, self.exclude = name, url.rstrip("/"), revision, exclude
+        self.token = token
+
+    def read(self, path: str, headers: dict[str, str]) -> Any:
+        from ansible.module_utils.serving.transfer import Client
+
+        url = "%s/%s" % (self.repo, urllib.parse.quote(path))
+        with client_errors("mirror %s" % url):
+            return json.loads(Client(headers, self.repo).read(url, 64 << 20).decode())
+
+    def listing(self) -> Listing:
+        headers = {"Authorization": "Bearer " + self.token} if self.token else {}
+        revision = self.requested
+        if not revision:
+            revision = (self.read(".refs/%s.json" % self.name, headers) or {}).get("revision")
+        if not isinstance(revision, str) or not re.fullmatch(r"[\w.+-]+", revision):
+            raise SourceFailed("its record of '%s' names no revision" % self.name)
+        folder = "%s@%s" % (self.name, revision[:12])
+        manifest = self.read("%s/%s" % (folder, m.MANIFEST), headers)
+        try:
+            listed = dict(manifest["files"])
+            entries = (
+                Entry(
+                    name=safe_name(name),
+                    size=row["bytes"],
+                    sha256=row["sha256"],
+                    url="%s/%s/%s" % (self.repo, urllib.parse.quote(folder), urllib.parse.quote(name)),
+                )
+                for name, row in listed.items()
+            )
+            files = checked(entries, self.exclude)
+            full = str(manifest.get("commit") or manifest["revision"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceFailed("its manifest of %s is not one of ours (%r)" % (folder, error)) from None
+        return Listing(self.kind, self.repo, self.requested, full, files, headers)
+
+
+class Directory:
+    """A folder on the host: a disk, NFS, a hub client's cache. Its content is read once, while it is copied."""
+
+    kind = "directory"
+
+    def __init__(self, path: str, exclude: list[str]) -> None:
+        self.repo, self.requested, self.exclude = os.path.expanduser(path), None, exclude
+
+    def listing(self) -> Listing:
+        try:
+            found = m.list_files(self.repo)
+            m.check_shards(found)
+            sums = m.read_sums(found[m.SUMS]) if m.SUMS in found else {}
+        except Refusal as refusal:
+            raise SourceFailed(str(refusal)) from None
+        for name in sums:
+            if name not in found:
+                raise SourceFailed("%s lists %s, which is not in %s" % (m.SUMS, name, self.repo))
+        entries = (
+            Entry(name=name, size=os.path.getsize(path), sha256=sums.get(name), path=path)
+            for name, path in found.items()
+        )
+        return Listing(self.kind, self.repo, None, "", checked(entries, self.exclude))
+
+
+class Published:
+    """A published model of this host, to be converted; its manifest states every digest."""
+
+    kind = "published"
+
+    def __init__(self, path: str) -> None:
+        self.repo, self.requested = path, None
+
+    def listing(self) -> Listing:
+        manifest = m.read_manifest(self.repo)
+        if manifest is None:
+            raise SourceFailed("%s has no manifest" % self.repo)
+        entries = (
+            Entry(name=name, size=row["bytes"], sha256=row["sha256"], path=os.path.join(self.repo, name))
+            for name, row in manifest["files"].items()
+        )
+        return Listing(self.kind, self.repo, None, manifest.get("commit") or manifest["revision"], checked(entries, []))

@@ -1,0 +1,416 @@
+"""Bring a model onto this host: what is already there is reused, the rest fetched or copied, converted where asked.
+
+Everything gathers in `.<name>@<revision>.partial` below models_root. A row of its `.done` file is written when a
+file's bytes are verified and durable, before the file gets its final name: a file under its final name is always
+a verified one, and a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import glob
+import json
+import os
+import threading
+import time
+from typing import Any, Callable
+
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import (
+    copy_file,
+    free_bytes,
+    fsync_dir,
+    human,
+    read_json,
+    remove_tree,
+    sha256_file,
+    write_atomic,
+)
+from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
+from ansible.module_utils.serving.transfer import Client, Limits, Part, download
+
+SUFFIX = "+float16"
+
+
+def key_of(name: str, convert: str | None) -> str:
+    """What a model is recorded under: its converted form is another model on disk."""
+    return name + SUFFIX if convert else name
+
+
+class Progress:
+    """How far it is: a small file beside the model's record, for whoever asks while this process runs."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self.lock = path, threading.Lock()
+        self.state: dict[str, Any] = {"name": name, "phase": "waiting", "pid": os.getpid(), "began": time.time()}
+        self.done = self.total = 0
+        self.marks: list[tuple[float, int]] = []
+        self.note: Callable[[], str] = str
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self.write()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        remove_tree(self.path)
+
+    def begin(self, phase: str, total: int, source: str, note: Callable[[], str] = str) -> None:
+        self.state.update(phase=phase, source=source)
+        self.done, self.total, self.note = 0, total, note
+        self.marks = []
+
+    def add(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+
+    def loop(self) -> None:
+        while not self.stop.wait(1):
+            self.write()
+
+    def write(self) -> None:
+        now = time.time()
+        self.marks = [*self.marks[-15:], (now, self.done)]
+        (then, before), seconds = self.marks[0], now - self.marks[0][0]
+        rate = max(0.0, (self.done - before) / seconds) if then and seconds > 0 else 0.0
+        left = (self.total - self.done) / rate if rate else None
+        about = {**self.state, "done": self.done, "total": self.total, "rate": rate, "left": left, "note": self.note()}
+        try:
+            with open(self.path + ".part", "w", encoding="utf-8") as out:
+                json.dump(about, out)
+            os.rename(self.path + ".part", self.path)
+        except OSError:  # a full disk must not fail through its progress file; the work itself will say it
+            pass
+
+
+class Staging:
+    """The folder where a revision gathers, and the rows of the files that are verified and durable in it."""
+
+    def __init__(self, root: str, key: str, revision: str) -> None:
+        self.root, self.key = root, key
+        self.folder = os.path.join(root, ".%s@%s.partial" % (key, revision))
+        self.lock = threading.Lock()
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.reused: list[str] = []
+
+    def open(self) -> None:
+        os.makedirs(self.folder, exist_ok=True)
+        self.rows = self.read(self.folder)
+
+    @staticmethod
+    def read(folder: str) -> dict[str, dict[str, Any]]:
+        """Rows of `.done` whose files still are as they were; a torn last line is no row."""
+        rows: dict[str, dict[str, Any]] = {}
+        try:
+            with open(os.path.join(folder, m.DONE), encoding="utf-8", errors="replace") as source:
+                for line in source:
+                    try:
+                        row = json.loads(line)
+                        stat = os.stat(os.path.join(folder, row["name"]))
+                        if (stat.st_size, stat.st_mtime_ns) == (row["bytes"], row["mtime_ns"]):
+                            rows[row["name"]] = row
+                    except (ValueError, KeyError, TypeError, OSError):
+                        continue
+        except FileNotFoundError:
+            pass
+        return rows
+
+    def record(self, entry: Entry, row: dict[str, Any]) -> None:
+        about = {"name": entry.name, "of": entry.content, "source_bytes": entry.size, **row}
+        with self.lock:
+            with open(os.path.join(self.folder, m.DONE), "ab") as out:
+                out.write(b"\n" if out.tell() else b"")  # ends a torn line
+                out.write(json.dumps(about).encode())
+                out.flush()
+                os.fsync(out.fileno())
+            self.rows[entry.name] = about
+
+    def has(self, entry: Entry) -> bool:
+        row = self.rows.get(entry.name)
+        return row is not None and same(row, entry)
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def others(self) -> list[str]:
+        """Unfinished revisions of the same model."""
+        found = glob.glob(os.path.join(glob.escape(self.root), ".%s@*.partial" % glob.escape(self.key)))
+        return sorted(path for path in found if path != self.folder)
+
+    def adopt(self, entry: Entry, convert: bool) -> bool:
+        """Reuse the same content from an unfinished or a published revision. True if the file is there now."""
+        if not entry.content:
+            return False
+        dest = self.path(entry.name)
+        os.makedirs(os.path.dirname(dest), exist_ok=True)
+        for folder in self.others():
+            rows = self.read(folder)
+            found = next((row for row in rows.values() if same(row, entry)), None)
+            if found:
+                os.rename(os.path.join(folder, found["name"]), dest)
+                self.record(entry, {k: v for k, v in found.items() if k not in ("name", "of", "source_bytes")})
+                self.reused.append(entry.name)
+                return True
+            for end in (".part", ".journal", ".head"):  # which content it is stands in the journal itself
+                old = os.path.join(folder, entry.name) + end
+                if os.path.exists(old) and not os.path.exists(dest + end):
+                    os.rename(old, dest + end)
+        pattern = os.path.join(glob.escape(self.root), glob.escape(self.key.removesuffix(SUFFIX)) + "@*")
+        for folder in sorted(glob.glob(pattern)):
+            if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
+                continue
+            try:
+                listed = (m.read_manifest(folder) or {}).get("files", {})
+            except Refusal:
+                continue
+            for name, row in listed.items():
+                wanted = row.get("of") == entry.content if convert else row["sha256"] == entry.sha256
+                if wanted and self.link(os.path.join(folder, name), dest, row):
+                    self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
+                    self.reused.append(entry.name)
+                    return True
+        return False
+
+    @staticmethod
+    def link(path: str, dest: str, row: dict[str, Any]) -> bool:
+        """A published file of models_root under one more name, if every byte of it is what its manifest says."""
+        try:
+            if os.path.getsize(path) != row["bytes"] or sha256_file(path) != row["sha256"]:
+                return False
+            remove_tree(dest)
+            os.link(path, dest)
+            fsync_dir(os.path.dirname(dest))
+        except OSError:
+            return False
+        return True
+
+
+def same(row: dict[str, Any], entry: Entry) -> bool:
+    """Is this row of the content that the entry states? A copy of a folder's file without a sum: of its size and mtime."""
+    if entry.content:
+        return row.get("of") == entry.content
+    return entry.path is not None and row.get("origin") == origin_of(entry.path)
+
+
+def origin_of(path: str) -> list[int]:
+    stat = os.stat(path)
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def is_shard(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+def bring(
+    listing: Listing, staging: Staging, convert: str | None, saturate: bool, limits: Limits, progress: Progress
+) -> None:
+    """Gather every file of the listing in the staging folder, verified. SourceFailed or Refusal where that can't be done."""
+    staging.open()
+    need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
+    progress.begin("fetching" if any(e.url for e in need) else "copying", sum(e.size for e in need), listing.kind)
+    room(listing, need, staging)
+    local = [entry for entry in need if entry.path]
+    if local:
+        workers = len(os.sched_getaffinity(0))
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            jobs = [pool.submit(copy_in, entry, staging, convert, saturate, progress) for entry in local]
+        for job in jobs:
+            job.result()
+    remote = [entry for entry in need if entry.url]
+    if remote:
+        client = Client(listing.headers, remote[0].url or "", listing.expect, limits)
+        progress.note = lambda: client.waiting
+        parts: list[Part] = []
+        for entry in remote:
+            if convert and is_shard(entry.name):
+                from ansible.module_utils.serving.converted import ConvertedPart
+
+                parts.append(ConvertedPart(staging.path(entry.name), entry, client, saturate))
+            else:
+                parts.append(Part(staging.path(entry.name), entry))
+        download(listing, parts, client, progress.add, staging.record)
+
+
+def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
+    """Refuse before the first byte where the disk is too small. Bytes of unfinished files count as there."""
+    there = 0
+    for entry in need:
+        part = staging.path(entry.name) + ".part"
+        if os.path.exists(part):
+            there += min(entry.size, os.stat(part).st_blocks * 512)
+    wanted = sum(entry.size for entry in need) - there
+    free = free_bytes(staging.folder)
+    if wanted * 1.02 > free:
+        raise Refusal(
+            "not enough disk for the model: %s needed, %s free below %s; free some or set models_root"
+            % (human(wanted * 1.02), human(free), staging.root)
+        )
+
+
+def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool, progress: Progress) -> None:
+    """Copy or convert one file of this host into the staging folder, verified."""
+    assert entry.path
+    dest, origin = staging.path(entry.name), origin_of(entry.path)
+    part = dest + ".part"
+    os.makedirs(os.path.dirname(dest), exist_ok=True)
+    if convert and is_shard(entry.name):
+        from ansible.module_utils.serving.convert import convert_shard
+
+        done = convert_shard(entry.path, part, saturate, progress.add)
+        found, row = done["source_sha256"], {k: done[k] for k in ("sha256", "bytes", "tensors", "source_sha256")}
+    else:
+        how = copy_file(entry.path, part)
+        found = sha256_file(part)
+        row = {"sha256": found, "bytes": os.path.getsize(part), "how": how}
+        progress.add(entry.size)
+    if entry.sha256 not in (None, found):
+        os.unlink(part)
+        raise SourceFailed(
+            "%s is damaged: sha256 is %s, %s says %s; restore it at the source"
+            % (entry.path, found, m.SUMS, entry.sha256)
+        )
+    os.chmod(part, 0o444)
+    row.update(mtime_ns=os.stat(part).st_mtime_ns, origin=origin)
+    staging.record(entry, row)
+    os.rename(part, dest)
+
+
+def edit(staging: Staging, listing: Listing, convert: str | None) -> dict[str, dict[str, Any]]:
+    """The rows of the result; where it was converted, with type and sizes in its JSON files corrected."""
+    rows = {entry.name: dict(staging.rows[entry.name]) for entry in listing.files}
+    check_sums(staging, rows)
+    if not convert:
+        return rows
+    rows.pop(m.SUMS, None)  # sums of the source; the manifest has the result's
+    headers = [m.read_header(staging.path(name)) for name in rows if is_shard(name)]
+    total = sum(
+        t["data_offsets"][1] - t["data_offsets"][0] for h in headers for n, t in h.items() if n != "__metadata__"
+    )
+    for name, change in (("config.json", as_float16), (m.INDEX, lambda text, path: with_size(text, path, total))):
+        if name in rows:
+            path = staging.path(name)
+            with open(path, "rb") as source:
+                text = change(source.read(), path)
+            os.unlink(path)  # it may be a hard link of a published one
+            write_atomic(path, text, 0o444)
+            rows[name] |= {"bytes": len(text), "sha256": sha256_file(path), "mtime_ns": os.stat(path).st_mtime_ns}
+    return rows
+
+
+def check_sums(staging: Staging, rows: dict[str, dict[str, Any]]) -> None:
+    """A model that brings sums of its own must agree with them."""
+    if m.SUMS not in rows:
+        return
+    for name, want in m.read_sums(staging.path(m.SUMS)).items():
+        row = rows.get(name)
+        if row and want != (row.get("source_sha256") or row["sha256"]):
+            raise SourceFailed(
+                "%s is damaged: sha256 is %s, %s says %s; restore it at the source"
+                % (name, row["sha256"], m.SUMS, want)
+            )
+
+
+def load(text: bytes, path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text.decode())
+    except ValueError as error:
+        raise Refusal("%s is not JSON (%s); the model can't be converted" % (path, error)) from None
+    if not isinstance(found, dict):
+        raise Refusal("%s is no JSON object; the model can't be converted" % path)
+    return found
+
+
+def as_float16(text: bytes, path: str) -> bytes:
+    """config.json with its type set, under whichever of the two names it has; parts of a model have their own."""
+    config = load(text, path)
+
+    def patch(node: Any) -> None:
+        for key, value in list(node.items()):
+            if key in ("dtype", "torch_dtype") and value in ("bfloat16", "float32"):
+                node[key] = "float16"
+            elif isinstance(value, dict):
+                patch(value)
+
+    patch(config)
+    if not {"dtype", "torch_dtype"} & set(config):
+        config["torch_dtype"] = "float16"
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def with_size(text: bytes, path: str, total: int) -> bytes:
+    """The index with total_size of the converted tensors (it shrinks where fp32 norms do)."""
+    index = load(text, path)
+    index.setdefault("metadata", {})["total_size"] = total
+    return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def publish(
+    staging: Staging, listing: Listing, name: str, convert: str | None, tool: dict[str, Any]
+) -> tuple[str, dict[str, Any], bool]:
+    """Check the whole, write its manifest, make it visible by one rename: (folder, manifest, is it new?)."""
+    rows = edit(staging, listing, convert)
+    m.check_shards({file: staging.path(file) for file in rows})
+    source = {
+        entry.name: {"bytes": entry.size, "sha256": row.get("source_sha256") or row["sha256"]}
+        for entry in listing.files
+        for row in [staging.rows[entry.name]]
+    }
+    files = {
+        file: {
+            key: row[key] for key in ("bytes", "sha256", "mtime_ns", "of", "source_sha256") if row.get(key) is not None
+        }
+        for file, row in rows.items()
+    }
+    identity, origin = m.identity(files), m.identity(source)
+    revision = (listing.short or origin[:12]) + (SUFFIX if convert else "")
+    manifest = {
+        "name": name,
+        "revision": revision,
+        "commit": listing.revision if len(listing.revision) > 12 else None,
+        "identity": identity,
+        "files": files,
+        "source": {"kind": listing.kind, "repo": listing.repo, "identity": origin},
+        **tool,
+    }
+    tensors = {tensor: counts for row in rows.values() for tensor, counts in row.get("tensors", {}).items()}
+    if tensors:
+        manifest["tensors"] = tensors
+    folder = m.published(staging.root, name, revision)
+    for extra in os.listdir(staging.folder):
+        if extra not in rows and extra != m.DONE and not os.path.isdir(staging.path(extra)):
+            os.unlink(staging.path(extra))
+    there = m.read_manifest(folder) if os.path.isdir(folder) else None
+    if there is not None and there["identity"] == identity and not m.damage(folder, there, full=True):
+        remove_tree(staging.folder)
+        return folder, there, False
+    m.publish(staging.folder, folder, manifest)
+    remove_tree(os.path.join(folder, m.DONE))
+    for other in staging.others():
+        remove_tree(other)
+    return folder, manifest, True
+
+
+def record_of(root: str, key: str) -> dict[str, Any]:
+    """What the last run recorded of a model: {revision, kind, repo, commit, ...}; empty if there was none."""
+    try:
+        ref = read_json(m.ref_path(root, key))
+    except ValueError:
+        return {}
+    return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
+
+
+def running(root: str, key: str) -> dict[str, Any] | None:
+    """The progress of a fetch or conversion of this model that runs now, on this host or one that shares the folder."""
+    path = os.path.join(root, ".refs", key + ".progress")
+    try:
+        if time.time() - os.stat(path).st_mtime > 60:  # left behind by a run that was killed
+            return None
+        found = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

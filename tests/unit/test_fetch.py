@@ -1,0 +1,415 @@
+"""weights_fetch from hubs: the clients' real calls, our bytes, every failure that a hub or a network has."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import shards
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import transfer
+from conftest import start_module
+from hub import COMMIT, Hub
+
+Run = Callable[..., dict[str, Any]]
+KINDS = ("modelscope", "huggingface")
+SHARD = "model-00002-of-00002.safetensors"
+TOKEN = "hf_a-secret-that-must-not-be-seen"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two shards, 9 MB, with small files, an empty one and one in a folder."""
+    folder = tmp_path_factory.mktemp("hub") / "model"
+    (folder / "extra").mkdir(parents=True)
+    make_model(folder, 4_000_000)
+    return folder
+
+
+def make_model(folder: Path, size: int) -> None:
+    """Two shards, each with a tensor of `size` bytes, bf16 in one and 8-bit in the other, a norm of fp32 and one of bf16."""
+    dice = numpy.random.default_rng(7)
+    index: dict[str, str] = {}
+    for number, dtype in ((1, "BF16"), (2, "U8")):
+        name = f"model-0000{number}-of-00002.safetensors"
+        values = dice.normal(0, 0.02, size // 2).astype(numpy.float32)
+        codes = (values.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
+        norm = dice.normal(size=64).astype(numpy.float32)
+        tensors: shards.Tensors = {
+            f"layer.{number}.weight": (dtype, [size // (2 if dtype == "BF16" else 1)], codes),
+            f"layer.{number}.norm": ("F32", [64], norm.tobytes()),
+            f"layer.{number}.last_norm": ("BF16", [64], (norm.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()),
+        }
+        shards.write(folder / name, tensors)
+        index |= dict.fromkeys(tensors, name)
+    (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": 2 * size + 512}, "weight_map": index}))
+    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    (folder / "empty.txt").write_text("")
+    (folder / "extra").mkdir(exist_ok=True)
+    (folder / "extra/notes.txt").write_text("in a folder\n")
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[Hub]:
+    hub = Hub(model)
+    yield hub
+    hub.close()
+
+
+def arguments(hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
+    sources = options.pop("sources", {kind: {"repo": "org/model", "revision": options.pop("revision", None)}})
+    endpoints = {f"{k}_endpoint": hub.url for k in KINDS}
+    quick = {"stall_timeout": 1, "retries": 2, "connections": 4}
+    return {"name": "m", "models_root": str(root), "sources": sources, **endpoints, **quick, **options}
+
+
+def fetch(run: Run, hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
+    check = options.pop("check", False)
+    return run("weights_fetch", arguments(hub, root, kind, **options), check=check)
+
+
+def visible(root: Path) -> list[str]:
+    return sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.exists() else []
+
+
+def same_as(model: Path, folder: Path) -> None:
+    names = {str(p.relative_to(model)) for p in model.rglob("*") if p.is_file()} - {".gitattributes"}
+    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert found == names | {m.MANIFEST}
+    for name in names:
+        assert (folder / name).read_bytes() == (model / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fetches_verified_and_a_second_run_asks_nothing(run_module: Run, hub: Hub, tmp_path: Path, kind: str) -> None:
+    first = fetch(run_module, hub, tmp_path, kind)
+    assert not first["failed"], first
+    assert first["changed"] and first["source"] == kind and first["commit"] == COMMIT
+    assert visible(tmp_path) == [f"m@{COMMIT[:12]}"]
+    same_as(hub.folder, Path(first["path"]))
+    manifest = json.loads((Path(first["path"]) / m.MANIFEST).read_text())
+    assert manifest["source"]["repo"] == "org/model" and manifest["clients"] and manifest["published"]
+    hub.requests.clear()
+    second = fetch(run_module, hub, tmp_path, kind)
+    assert not second["changed"] and second["identity"] == first["identity"] and not hub.requests
+    assert not list((tmp_path / ".refs").glob("*.progress*"))
+
+
+def test_a_model_is_the_same_whichever_hub_it_came_from(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    found = [fetch(run_module, hub, tmp_path / kind, kind)["identity"] for kind in KINDS]
+    assert found[0] == found[1]
+
+
+def test_another_revision_reuses_equal_content(run_module: Run, hub: Hub, tmp_path: Path, model: Path) -> None:
+    """A new commit that leaves the weights alone costs no transfer of them."""
+    first = fetch(run_module, hub, tmp_path)
+    published = Path(first["path"])
+    published.rename(published.with_name("m@000000000000"))
+    hub.sent.clear()
+    second = fetch(run_module, hub, tmp_path)
+    assert second["changed"] and {"model-00001-of-00002.safetensors", SHARD} <= set(second["reused"])
+    assert not any(name.endswith(".safetensors") for name in hub.sent)
+    same_as(model, Path(second["path"]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_of_equal_size_is_never_published(run_module: Run, hub: Hub, tmp_path: Path, kind: str) -> None:
+    hub.trouble.flip = SHARD
+    result = fetch(run_module, hub, tmp_path, kind)
+    assert result["failed"] and f"'{SHARD}' arrived damaged twice" in result["msg"] and visible(tmp_path) == []
+    hub.trouble.flip = ""
+    hub.sent.clear()
+    assert fetch(run_module, hub, tmp_path, kind)["changed"]
+    assert "model-00001-of-00002.safetensors" not in hub.sent  # what was good is not fetched again
+
+
+def test_a_flipped_bit_of_a_small_file_is_caught_by_its_git_digest(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.flip = "config.json"
+    result = fetch(run_module, hub, tmp_path)
+    assert result["failed"] and "'config.json' arrived damaged twice" in result["msg"]
+
+
+def test_one_damaged_transfer_is_repeated(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.flip, hub.trouble.flips = "config.json", 1
+    assert fetch(run_module, hub, tmp_path)["changed"]
+    same_as(hub.folder, tmp_path / f"m@{COMMIT[:12]}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"cut_after": 300_001, "cuts": 9},
+        {"stall_after": 300_001, "stalls": 2},
+        {"status": 429, "statuses": 3, "retry_after": "1"},
+        {"status": 503, "statuses": 2},
+        {"no_ranges": True},
+        {"no_ranges": True, "cut_after": 700_001, "cuts": 1},
+    ],
+    ids=["cut", "stall", "429", "503", "no ranges", "no ranges and cut"],
+)
+def test_troubles_that_pass_are_overcome(
+    run_module: Run, hub: Hub, tmp_path: Path, kind: str, trouble: dict[str, Any]
+) -> None:
+    vars(hub.trouble).update(trouble)
+    result = fetch(run_module, hub, tmp_path, kind)
+    assert not result["failed"], result
+    same_as(hub.folder, Path(result["path"]))
+    assert hub.trouble.cuts == hub.trouble.stalls == hub.trouble.statuses == 0
+
+
+def test_a_cut_connection_goes_on_where_it_was(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    vars(hub.trouble).update(cut_after=300_001, cuts=9)
+    fetch(run_module, hub, tmp_path)
+    size = sum((hub.folder / name).stat().st_size for name in hub.names())
+    assert sum(hub.sent.values()) <= size + 64
+
+
+def test_retry_after_holds_for_all_connections(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    vars(hub.trouble).update(status=429, statuses=1, retry_after="2")
+    began = time.monotonic()
+    assert fetch(run_module, hub, tmp_path)["changed"]
+    assert time.monotonic() - began >= 2
+    vars(hub.trouble).update(status=429, statuses=99, retry_after="7200")
+    result = fetch(run_module, hub, tmp_path / "2")
+    assert result["failed"] and "asks to wait 7200 s (limit 600 s)" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ({"status": 500, "statuses": 999}, "3 times in a row without progress"),
+        ({"status": 403, "statuses": 999}, "HTTP 403: the token may not read it"),
+        ({"listed": {SHARD: {"size": 4_000_000}}}, "its server has"),
+        ({"extra": [{"path": "gone.txt", "size": 5, "sha256": "0" * 64}]}, "HTTP 404"),
+        ({"extra": [{"path": "../escape", "size": 5, "sha256": "0" * 64}]}, "'../escape', which can't be a file of a model"),
+        ({"extra": [{"path": "/etc/cron.d/x", "size": 5, "sha256": "0" * 64}]}, "can't be a file of a model"),
+        ({"extra": [{"path": "a/../../b", "size": 5, "sha256": "0" * 64}]}, "can't be a file of a model"),
+        ({"extra": [{"path": "config.json/x", "size": 5, "sha256": "0" * 64}]}, "as a file and as a folder"),
+        ({"extra": [{"path": ".manifest.json", "size": 5, "sha256": "0" * 64}]}, "can't be a file of a model"),
+        ({"api_status": 404}, "check repo and revision in models.yml"),
+        ({"redirect": "ftp://127.0.0.1"}, "redirect"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", KINDS)
+def test_troubles_that_stay_are_named_and_nothing_is_published(
+    run_module: Run, hub: Hub, tmp_path: Path, kind: str, trouble: dict[str, Any], words: str
+) -> None:
+    vars(hub.trouble).update(trouble)
+    result = fetch(run_module, hub, tmp_path / "models", kind)
+    assert result["failed"] and words in result["msg"], result["msg"]
+    assert f"{kind} org/model: " in result["msg"]
+    assert visible(tmp_path / "models") == [] and not (tmp_path / "escape").exists()
+
+
+def test_a_symbolic_link_in_a_listing_is_refused(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.extra = [{"path": "link", "size": 9, "sha256": "0" * 64, "type": "symlink"}]
+    result = fetch(run_module, hub, tmp_path, "modelscope")
+    assert result["failed"] and "'link' of type 'symlink'" in result["msg"]
+
+
+def test_a_revision_that_moves_meanwhile_is_noticed(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.moved = True
+    result = fetch(run_module, hub, tmp_path)
+    assert result["failed"] and "the revision moved while it was fetched" in result["msg"]
+
+
+def test_a_branch_without_a_commit_is_named_by_its_listing(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.no_commit = True
+    result = fetch(run_module, hub, tmp_path, "modelscope")
+    assert result["changed"] and result["commit"].startswith("listing-")
+
+
+def test_the_next_source_serves_and_goes_on_with_what_is_there(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    other = Hub(hub.folder)
+    try:
+        vars(hub.trouble).update(flip=SHARD)
+        sources = {kind: {"repo": "org/model", "revision": None} for kind in KINDS}
+        options = {"sources": sources, "order": list(KINDS), "huggingface_endpoint": other.url}
+        result = fetch(run_module, hub, tmp_path, **options)
+        assert result["changed"] and result["source"] == "huggingface"
+        assert "modelscope org/model: file" in result["failed_sources"][0]
+        assert "model-00001-of-00002.safetensors" not in other.sent
+        same_as(hub.folder, Path(result["path"]))
+    finally:
+        other.close()
+
+
+def test_the_token_is_for_the_hub_alone_and_seen_nowhere(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    """A redirect to another host never gets it, and no result, manifest or record has it."""
+    storage = Hub(hub.folder)
+    try:
+        hub.token, hub.trouble.redirect = TOKEN, storage.url
+        refused = fetch(run_module, hub, tmp_path / "x")
+        assert refused["failed"] and "set huggingface_token" in refused["msg"]
+        for kind in KINDS:
+            result = fetch(run_module, hub, tmp_path / kind, kind, **{f"{kind}_token": TOKEN})
+            assert result["changed"], result
+            assert TOKEN not in json.dumps(result)
+            for path in (tmp_path / kind).rglob("*"):
+                assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+        assert storage.requests and not any("authorization" in {k.lower() for k in h} for _, _, h in storage.requests)
+    finally:
+        storage.close()
+
+
+def test_pins(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    result = fetch(run_module, hub, tmp_path, require_pin=True, revision="main")
+    assert result["failed"] and "its revision is main, and pins are required" in result["msg"]
+    assert fetch(run_module, hub, tmp_path, revision="main")["changed"]
+    assert not fetch(run_module, hub, tmp_path, revision="main")["changed"]
+    assert not fetch(run_module, hub, tmp_path, revision=COMMIT, require_pin=True)["changed"]
+    result = fetch(run_module, hub, tmp_path, revision="f" * 40)
+    assert result["failed"] and "check repo and revision" in result["msg"]
+
+
+def test_check_mode_lists_and_writes_nothing(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    result = fetch(run_module, hub, tmp_path / "models", check=True)
+    assert (
+        result["changed"] and COMMIT[:12] in result["diff"]["after"] and "from huggingface" in result["diff"]["after"]
+    )
+    assert not (tmp_path / "models").exists() and not hub.files_asked()
+
+
+def test_a_mirror_serves_what_a_host_has_published(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    fetch(run_module, hub, tmp_path / "a")
+    mirror = Hub(tmp_path / "a")
+    try:
+        sources = {"mirror": {"url": mirror.url + "/raw", "revision": None}}
+        result = fetch(run_module, hub, tmp_path / "b", sources=sources)
+        assert result["changed"] and result["source"] == "mirror", result
+        same_as(hub.folder, Path(result["path"]))
+        (tmp_path / "a" / f"m@{COMMIT[:12]}" / "config.json").unlink()
+        result = fetch(run_module, hub, tmp_path / "c", sources=sources)
+        assert result["failed"] and "HTTP 404" in result["msg"]
+    finally:
+        mirror.close()
+
+
+def test_an_unreachable_hub_says_what_to_check(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.close()
+    for kind in KINDS:
+        result = fetch(run_module, hub, tmp_path, kind)
+        assert result["failed"] and "check the network, fetch_environment" in result["msg"]
+
+
+def test_the_disk_is_checked_before_the_first_byte(
+    run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ansible.module_utils.serving import weights
+
+    monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 20)
+    result = fetch(run_module, hub, tmp_path)
+    assert result["failed"] and "not enough disk" in result["msg"] and not hub.files_asked()
+
+
+@pytest.mark.parametrize("convert", [None, "float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_any_moment_the_next_run_goes_on(
+    run_module: Run, tmp_path: Path, kind: str, convert: str | None, request: Any
+) -> None:
+    """Rounds of kill -9: nothing wrong is ever visible, and no round starts over."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    make_model(folder, 12_000_000)
+    hub = Hub(folder)
+    hub.trouble.bytes_per_second = 4_000_000
+    root = tmp_path / "models"
+    args = arguments(hub, root, kind, convert=convert)
+    rounds, dice = request.config.getoption("--rounds"), random.Random(3)
+    done = 0
+    try:
+        while done < rounds:
+            process = start_module("weights_fetch", args)
+            time.sleep(dice.uniform(0.8, 2.2))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            done += 1
+            for name in visible(root):
+                published = root / name
+                assert not m.damage(str(published), json.loads((published / m.MANIFEST).read_text()), full=True)
+            if visible(root):
+                subprocess.run(["rm", "-rf", str(root)], check=True)
+        hub.trouble.bytes_per_second = 0
+        result = fetch(run_module, hub, root, kind, convert=convert)
+        assert not result["failed"], result
+        clean = fetch(run_module, hub, tmp_path / "clean", kind, convert=convert)
+        assert clean["identity"] == result["identity"]
+        if not convert:
+            same_as(folder, Path(result["path"]))
+    finally:
+        hub.close()
+
+
+def test_two_processes_fetch_once(hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.bytes_per_second = 3_000_000
+    both = [start_module("weights_fetch", arguments(hub, tmp_path)) for _ in range(2)]
+    results = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    assert sorted(result["changed"] for result in results) == [False, True]
+    assert sum(hub.sent.values()) == sum((hub.folder / n).stat().st_size for n in hub.names() if n != ".gitattributes")
+
+
+def test_a_part_of_an_earlier_boot_counts_only_as_far_as_it_was_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
+    part = transfer.Part(str(tmp_path / "x"), entry)
+    monkeypatch.setattr(transfer, "SYNC_EVERY", 300)
+    part.open()
+    for offset in (0, 100, 200, 600):
+        part.add(offset, memoryview(b"a" * 100))
+    part.close()
+    again = transfer.Part(str(tmp_path / "x"), entry)
+    again.open()
+    assert again.missing() == [(300, 600), (700, 1000)]
+    again.close()
+    monkeypatch.setattr(transfer, "boot_id", lambda: b"another boot")
+    again.open()
+    assert again.missing() == [(300, 1000)]
+    again.close()
+    other = transfer.Part(str(tmp_path / "x"), transfer.Entry("x", 1000, sha256="2" * 64, url="http://x"))
+    other.open()
+    assert other.missing() == [(0, 1000)]
+    other.close()
+
+
+@pytest.mark.parametrize("cut", range(0, 260, 13))
+def test_a_torn_or_damaged_journal_never_claims_what_is_not_there(tmp_path: Path, cut: int) -> None:
+    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
+    part = transfer.Part(str(tmp_path / "x"), entry)
+    part.open()
+    for offset in (0, 100, 200):
+        part.add(offset, memoryview(b"a" * 100))
+    part.close()
+    log = tmp_path / "x.journal"
+    log.write_bytes(log.read_bytes()[:cut] + b"\0" * 40)
+    again = transfer.Part(str(tmp_path / "x"), entry)
+    again.open()
+    assert again.missing()[-1][1] == 1000 and again.missing()[0][0] in (0, 100, 200, 300)
+    again.close()
+
+
+def test_progress_can_be_read_while_it_runs(run_module: Run, hub: Hub, tmp_path: Path) -> None:
+    hub.trouble.bytes_per_second = 1_000_000
+    process = start_module("weights_fetch", arguments(hub, tmp_path))
+    seen: list[dict[str, Any]] = []
+    try:
+        while process.poll() is None:
+            info = run_module("weights_info", {"name": "m", "models_root": str(tmp_path), "required": False})
+            if info["progress"]:
+                seen.append(info["progress"])
+            time.sleep(0.2)
+    finally:
+        process.kill()
+    fetching = [p for p in seen if p["phase"] == "fetching" and p["done"]]
+    assert fetching and fetching[-1]["total"] > 8_000_000 and fetching[-1]["rate"] > 0
+    assert [p["done"] for p in fetching] == sorted(p["done"] for p in fetching)
