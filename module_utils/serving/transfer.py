@@ -27,7 +27,8 @@ from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import fsync_dir, human
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
 
-BLOCK = 1 << 20
+BLOCK = 1 << 20  # bytes written at a time
+READ = 128 << 10  # bytes read at a time: a read returns when it is full
 SYNC_EVERY = 256 << 20  # bytes between two syncs of a part: what a reboot can cost
 PIECE_MIN, PIECE_MAX = 1 << 20, 64 << 20
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -247,12 +248,13 @@ class Client:
                 if not count:
                     raise Transient("the connection was cut")
                 skip -= count
-            at, held, since, moved = start, 0, time.monotonic(), 0
+            at, held, moved = start, 0, 0
+            since = stored = time.monotonic()
             while at + held < end:
                 problem: Exception | None = None
                 count = 0
                 try:
-                    count = raw.readinto(buffer[held : min(BLOCK, end - at)])
+                    count = raw.readinto(buffer[held : min(BLOCK, held + READ, end - at)])
                     if not count:
                         problem = Transient(
                             "the connection was cut after %s of %s" % (human(at + held - start), human(end - start))
@@ -266,7 +268,8 @@ class Client:
                     if moved < 1024 * self.limits.stall:
                         problem = problem or Transient("it stalls: %s in %d s" % (human(moved), now - since))
                     since, moved = now, 0
-                if problem or self.stop.is_set() or held == BLOCK or at + held == end:
+                if problem or self.stop.is_set() or held == BLOCK or at + held == end or now - stored > 1:
+                    stored = now  # kill -9 costs a second of transfer at most
                     taken = sink(at, buffer[:held])
                     buffer[: held - taken] = bytes(buffer[taken:held])
                     at, held = at + taken, held - taken

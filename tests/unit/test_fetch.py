@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import signal
@@ -66,6 +67,7 @@ def hub(model: Path) -> Iterator[Hub]:
 
 
 def arguments(hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
+    options = {key: value for key, value in options.items() if value is not None}
     sources = options.pop("sources", {kind: {"repo": "org/model", "revision": options.pop("revision", None)}})
     endpoints = {f"{k}_endpoint": hub.url for k in KINDS}
     quick = {"stall_timeout": 1, "retries": 2, "connections": 4}
@@ -325,7 +327,7 @@ def test_killed_at_any_moment_the_next_run_goes_on(
     hub.trouble.bytes_per_second = 4_000_000
     root = tmp_path / "models"
     args = arguments(hub, root, kind, convert=convert)
-    rounds, dice = request.config.getoption("--rounds"), random.Random(3)
+    rounds, dice = request.config.getoption("--rounds") // 4, random.Random(3)
     done = 0
     try:
         while done < rounds:
@@ -348,6 +350,35 @@ def test_killed_at_any_moment_the_next_run_goes_on(
             same_as(folder, Path(result["path"]))
     finally:
         hub.close()
+
+
+@pytest.mark.parametrize("convert", [None, "float16"])
+def test_after_kill_9_only_what_is_missing_is_asked_for(
+    run_module: Run, hub: Hub, tmp_path: Path, convert: str | None
+) -> None:
+    from ansible.module_utils.serving.converted import ConvertedPart
+
+    hub.trouble.bytes_per_second = 500_000
+    process = start_module("weights_fetch", arguments(hub, tmp_path, convert=convert))
+    while sum(hub.sent.values()) < 7_000_000:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    hub.trouble.bytes_per_second = 0
+    time.sleep(0.5)  # for the server to notice
+    hub.sent.clear()
+    missing = 0
+    for path in tmp_path.glob(".m*.partial/*.part"):
+        path = path.with_suffix("")
+        data = (hub.folder / path.name).read_bytes()
+        entry = transfer.Entry(path.name, len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
+        part = ConvertedPart(str(path), entry, None, False) if convert else transfer.Part(str(path), entry)  # type: ignore[arg-type]
+        part.prepare()
+        part.load()
+        missing += sum(end - start for start, end in part.missing())
+    assert 0 < missing < 3_000_000
+    assert not fetch(run_module, hub, tmp_path, convert=convert)["failed"]
+    assert sum(sent for name, sent in hub.sent.items() if name.endswith(".safetensors")) == missing
 
 
 def test_two_processes_fetch_once(hub: Hub, tmp_path: Path) -> None:

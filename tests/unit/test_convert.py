@@ -1,0 +1,371 @@
+"""Conversion to fp16: exact, streaming, resumable, and never half there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import shards
+from ansible.module_utils.serving import convert as c
+from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.errors import Refusal
+from conftest import DEMO, start_module
+from hub import COMMIT, Hub
+from hypothesis import given
+from hypothesis import strategies as st
+
+Run = Callable[..., dict[str, Any]]
+# sha256 of torch 2.13.0's `.to(torch.float16)` of all 65,536 bf16 codes in order, as little-endian bytes.
+TORCH = "77a6185483423cf9e70d8767f91c87e2f3abad239057a84b09afaaef7ae0c2a7"
+BF16_OF_4 = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
+CODES = numpy.arange(65536, dtype=numpy.uint16)
+
+
+def bf16(values: Any) -> bytes:
+    """bf16 codes of float32 values, cut."""
+    return (numpy.asarray(values, numpy.float32).view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
+
+
+def published(run: Run, root: Path, source: Path) -> dict[str, Any]:
+    args = {"name": "m", "models_root": str(root), "sources": {"directory": {"path": str(source)}}}
+    result = run("weights_fetch", args)
+    assert not result["failed"], result
+    return result
+
+
+def convert(run: Run, root: Path, **options: Any) -> dict[str, Any]:
+    check = options.pop("check", False)
+    return run("weights_convert", {"name": "m", "models_root": str(root), **options}, check=check)
+
+
+def model(folder: Path, shard: shards.Tensors, second: shards.Tensors | None = None, index: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    shards.write(folder / "a.safetensors", shard)
+    if second:
+        shards.write(folder / "b.safetensors", second)
+    if index:
+        places = dict.fromkeys(shard, "a.safetensors") | dict.fromkeys(second or {}, "b.safetensors")
+        total = sum(len(t[2]) for t in [*shard.values(), *(second or {}).values()])
+        (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}))
+    (folder / "config.json").write_text('{"dtype": "bfloat16", "text_config": {"torch_dtype": "bfloat16"}, "é": 1}')
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def test_every_bf16_code_becomes_what_torch_makes_of_it() -> None:
+    out = numpy.empty(65536, numpy.uint16)
+    c.Kernel().to_f16(CODES, out, False)
+    assert hashlib.sha256(out.tobytes()).hexdigest() == TORCH
+
+
+@pytest.mark.parametrize("saturate", [False, True])
+def test_every_code_comes_back_from_its_result_and_residue(saturate: bool) -> None:
+    kernel, out, back = c.Kernel(), numpy.empty(65536, numpy.uint16), numpy.empty(65536, numpy.uint16)
+    kept = kernel.to_f16(CODES, out, saturate)
+    kernel.to_bf16(out, back, kept)
+    assert (back == CODES).all()
+    values = out.view(numpy.float16)
+    assert (
+        not numpy.isinf(values[numpy.isfinite((CODES.astype(numpy.uint32) << 16).view(numpy.float32))]).any()
+        or not saturate
+    )
+
+
+def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path: Path) -> None:
+    """bf16 and everything named norm become fp16, all else stays; index, types and sizes are right."""
+    norm = numpy.array([1.0001, -2.5, 3e-6, 0.1], numpy.float32)
+    shard: shards.Tensors = {
+        "w": ("BF16", [2, 3], bf16([[0.02, -1.5, 0], [1e-5, 3e38 / 1e34, -0.0]])),
+        "norm.weight": ("F32", [4], norm.tobytes()),
+        "norm.steps": ("I64", [], numpy.int64(7).tobytes()),
+        "bias": ("F32", [2], numpy.float32([1.1, 2.2]).tobytes()),
+        "scale": ("I8", [3], b"\x01\x02\x03"),
+        "input_norm": ("F16", [1], numpy.float16([1.5]).tobytes()),
+        "none": ("BF16", [0], b""),
+    }
+    plain = published(run_module, tmp_path / "models", model(tmp_path / "source", shard))
+    result = convert(run_module, tmp_path / "models")
+    assert result["changed"] and result["revision"] == plain["revision"] + "+float16"
+    folder = Path(result["path"])
+    found = shards.read(folder / "a.safetensors")
+    assert {n: t[0] for n, t in found.items()} == {
+        "w": "F16", "norm.weight": "F16", "norm.steps": "F16", "bias": "F32", "scale": "I8", "input_norm": "F16", "none": "F16",
+    }  # fmt: skip
+    w = numpy.frombuffer(shard["w"][2], numpy.uint16).astype(numpy.uint32) << 16
+    assert found["w"][2] == w.view(numpy.float32).astype(numpy.float16).tobytes() and found["w"][1] == [2, 3]
+    assert found["norm.weight"][2] == norm.astype(numpy.float16).tobytes()
+    assert found["norm.steps"][2] == numpy.float16(7).tobytes()
+    for same in ("bias", "scale", "input_norm"):
+        assert found[same] == shard[same]
+    index = json.loads((folder / m.INDEX).read_text())
+    assert index["metadata"]["total_size"] == sum(len(t[2]) for t in found.values())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["dtype"] == config["text_config"]["torch_dtype"] == "float16" and "torch_dtype" not in config
+    manifest = json.loads((folder / m.MANIFEST).read_text())
+    assert manifest["source"]["identity"] == plain["identity"]
+    assert manifest["tensors"]["w"] == {
+        "values": 6, "overflowed": 0, "subnormal": 1, "zeroed": 0, "nan": 0, "inf": 0, "largest": 0.0,
+    }  # fmt: skip
+    assert manifest["tensors"]["norm.weight"]["subnormal"] == 1
+    head = (folder / "a.safetensors").read_bytes()
+    assert (8 + struct.unpack("<Q", head[:8])[0]) % 8 == 0
+    assert Path(plain["path"]).exists()  # both stay
+
+
+def test_offsets_stay_where_every_converted_tensor_is_two_bytes_wide(tmp_path: Path) -> None:
+    shards.write(tmp_path / "s", {"a": ("BF16", [5], bf16([1] * 5)), "b": ("U8", [3], b"abc")})
+    c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+    before, after = (tmp_path / "s").read_bytes(), (tmp_path / "d").read_bytes()
+    assert len(before) == len(after) and before[:8] == after[:8] and after.endswith(b"abc")
+
+
+def test_an_unchanged_source_is_not_read_again_and_a_changed_one_is(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = model(tmp_path / "source", {"w": ("BF16", [4], bf16([1, 2, 3, 4]))})
+    root = tmp_path / "models"
+    published(run_module, root, source)
+    first = convert(run_module, root)
+    monkeypatch.setattr(c, "convert_shard", lambda *_: pytest.fail("it was converted again"))
+    second = convert(run_module, root)
+    assert not second["changed"] and second["identity"] == first["identity"]
+    monkeypatch.undo()
+    model(source, {"w": ("BF16", [4], bf16([1, 2, 3, 5]))})
+
+
+def test_a_changed_source_is_converted_anew(run_module: Run, tmp_path: Path) -> None:
+    source = model(tmp_path / "source", {"w": ("BF16", [4], bf16([1, 2, 3, 4]))})
+    root = tmp_path / "models"
+    published(run_module, root, source)
+    first = convert(run_module, root)
+    model(source, {"w": ("BF16", [4], bf16([1, 2, 3, 5]))})
+    published(run_module, root, source)
+    check = convert(run_module, root, check=True)
+    assert check["changed"] and check["reasons"] == ["the source has changed"]
+    second = convert(run_module, root)
+    assert second["changed"] and second["path"] != first["path"]
+
+
+def test_overflow_is_an_error_that_names_it_or_is_saturated(run_module: Run, tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    values = [65280.0, 65536.0, -1e5, 3e38, float("inf"), float("nan")]
+    published(run_module, root, model(tmp_path / "source", {"mlp.up": ("BF16", [6], bf16(values))}))
+    result = convert(run_module, root)
+    assert result["failed"] and "tensor 'mlp.up' has 3 values beyond fp16's 65504" in result["msg"]
+    assert "the largest 2.9" in result["msg"] and "overflow: saturate" in result["msg"]
+    assert not list(root.glob("m@*float16"))
+    result = convert(run_module, root, overflow="saturate")
+    assert result["changed"] and result["saturated"] == 3
+    found = numpy.frombuffer(shards.read(Path(result["path"]) / "a.safetensors")["mlp.up"][2], numpy.float16)
+    assert found[:4].tolist() == [65280, 65504, -65504, 65504] and numpy.isinf(found[4]) and numpy.isnan(found[5])
+
+
+def test_a_norm_that_overflows_is_an_error_too(run_module: Run, tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    published(run_module, root, model(tmp_path / "source", {"norm": ("F32", [2], numpy.float32([1, 7e4]).tobytes())}))
+    result = convert(run_module, root)
+    assert result["failed"] and "tensor 'norm' has 1 values beyond fp16's 65504" in result["msg"]
+
+
+def test_a_damaged_published_source_is_refused(run_module: Run, tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    shard = (
+        Path(published(run_module, root, model(tmp_path / "s", {"w": ("BF16", [4], bf16([1] * 4))}))["path"])
+        / "a.safetensors"
+    )
+    stamp, data = shard.stat().st_mtime_ns, bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.chmod(0o644)
+    shard.write_bytes(data)
+    os.utime(shard, ns=(stamp, stamp))
+    result = convert(run_module, root)
+    assert result["failed"] and "is damaged: sha256 is" in result["msg"] and "--tags fetch" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"a": BF16_OF_4, "b": {**BF16_OF_4, "data_offsets": [2, 6]}}, "starts at byte 2, expected 4"),
+        ({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 9]}}, "don't agree"),
+        ({"a": {"dtype": "BF16", "shape": [[]], "data_offsets": [0, 4]}}, "don't agree"),
+        ({"a": {"dtype": "BF16", "shape": [True, 2], "data_offsets": [0, 4]}}, "don't agree"),
+        ({"a": {"dtype": "BF17", "shape": [2], "data_offsets": [0, 4]}}, "don't agree"),
+        ([1], "not a table"),
+    ],
+)  # fmt: skip
+def test_headers_that_lie_are_refused(tmp_path: Path, header: Any, words: str) -> None:
+    text = json.dumps(header).encode()
+    (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 6)
+    with pytest.raises(Refusal, match=words):
+        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+
+
+@pytest.mark.parametrize("length", [8, 1 << 40, (1 << 64) - 1, 101 << 20])
+def test_header_lengths_that_lie_are_refused_without_reading_them(tmp_path: Path, length: int) -> None:
+    (tmp_path / "s").write_bytes(struct.pack("<Q", length) + b"{}     ")
+    with pytest.raises(Refusal):
+        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+
+
+def test_a_tensor_named_twice_is_refused(tmp_path: Path) -> None:
+    text = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"x")
+    with pytest.raises(Refusal, match="'a' is there twice"):
+        m.read_header(str(tmp_path / "s"))
+
+
+@given(data=st.binary(max_size=400), length=st.none() | st.integers(0, 400))
+def test_no_bytes_make_the_converter_fail_otherwise(tmp_path_factory: Any, data: bytes, length: int | None) -> None:
+    """A fuzz target: whatever the file, it is converted or refused."""
+    folder = tmp_path_factory.mktemp("f")
+    (folder / "s").write_bytes((struct.pack("<Q", length) if length is not None else b"") + data)
+    with contextlib.suppress(Refusal):
+        c.convert_shard(str(folder / "s"), str(folder / "d"))
+
+
+@given(
+    tensors=st.dictionaries(
+        st.sampled_from(["w", "x_norm", "y", "norm.z"]),
+        st.tuples(st.sampled_from(["BF16", "F32", "U8", "F16"]), st.integers(0, 9)),
+    ),
+    seed=st.integers(0, 9),
+)
+def test_fetching_in_any_order_gives_what_converting_at_once_gives(
+    tmp_path_factory: Any, tensors: dict[str, tuple[str, int]], seed: int
+) -> None:
+    """ConvertedPart fed with pieces in random order, of odd lengths, against convert_shard."""
+    from ansible.module_utils.serving.converted import ConvertedPart
+    from ansible.module_utils.serving.transfer import Client, Entry
+
+    folder = tmp_path_factory.mktemp("o")
+    dice = random.Random(seed)
+    width = {"BF16": 2, "F32": 4, "U8": 1, "F16": 2}
+    made: shards.Tensors = {}
+    for name, (dtype, count) in tensors.items():
+        values = numpy.array([dice.choice([0.5, -3.0, 1e-6, 1e-9, 100.0]) for _ in range(count)], numpy.float32)
+        made[name] = (dtype, [count], bf16(values) if dtype == "BF16" else values.tobytes()[: count * width[dtype]])
+    shards.write(folder / "s", made)
+    data = (folder / "s").read_bytes()
+    wanted = c.convert_shard(str(folder / "s"), str(folder / "d"))
+    client = Client({}, "http://127.0.0.1")
+    client.read = lambda url, limit, start, end, size: data[start:end]  # type: ignore[method-assign]
+    entry = Entry("x", len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
+    part = ConvertedPart(str(folder / "x"), entry, client, False)
+    part.open()
+    while gaps := part.missing():
+        start, end = dice.choice(gaps)
+        start = part.floor(dice.randrange(start, end))
+        end = min(end, start + dice.randrange(1, 12))
+        part.add(start, memoryview(bytearray(data[start:end])))
+        if dice.random() < 0.2:  # as after kill -9
+            part.close()
+            part = ConvertedPart(str(folder / "x"), entry, client, False)
+            part.open()
+    part.restart_digest()
+    source = hashlib.sha256()
+    for _, block in part.source_blocks(0):
+        source.update(block)
+    row = part.about(source.hexdigest())
+    assert row["source_sha256"] == wanted["source_sha256"] == entry.sha256
+    assert row["sha256"] == wanted["sha256"] and row["tensors"] == wanted["tensors"]
+    assert (folder / "x.part").read_bytes() == (folder / "d").read_bytes()
+    part.close()
+
+
+def test_in_one_pass_the_source_never_touches_the_disk(run_module: Run, tmp_path: Path) -> None:
+    """The same model, fetched and converted at once, or one after the other: the same identity, half the disk."""
+    dice = numpy.random.default_rng(1)
+    shard: shards.Tensors = {
+        "w": ("BF16", [3_000_000], bf16(dice.normal(0, 0.02, 3_000_000))),
+        "norm": ("F32", [100], dice.normal(size=100).astype(numpy.float32).tobytes()),
+    }
+    source = model(tmp_path / "source", shard)
+    hub = Hub(source)
+    args = {"name": "m", "models_root": str(tmp_path / "one"), "huggingface_endpoint": hub.url, "connections": 4}
+    args |= {"sources": {"huggingface": {"repo": "org/m", "revision": None}}, "convert": "float16"}
+    try:
+        one = run_module("weights_fetch", args)
+    finally:
+        hub.close()
+    assert one["changed"] and one["revision"] == COMMIT[:12] + "+float16", one
+    assert [p.name for p in (tmp_path / "one").iterdir() if "@" in p.name] == [f"m@{COMMIT[:12]}+float16"]
+    plain = published(run_module, tmp_path / "two", source)
+    two = convert(run_module, tmp_path / "two")
+    assert one["identity"] == two["identity"]
+    manifests = [json.loads((Path(r["path"]) / m.MANIFEST).read_text()) for r in (one, two)]
+    assert manifests[0]["tensors"] == manifests[1]["tensors"]
+    assert manifests[0]["source"]["identity"] == manifests[1]["source"]["identity"] == plain["identity"]
+    info = {"name": "m", "models_root": str(tmp_path / "one"), "convert": "float16", "full": True}
+    assert run_module("weights_info", info)["path"] == one["path"]
+
+
+def test_a_published_model_is_converted_without_the_hub(run_module: Run, tmp_path: Path) -> None:
+    source = model(tmp_path / "source", {"w": ("BF16", [4], bf16([1, 2, 3, 4]))})
+    hub = Hub(source)
+    args = {"name": "m", "models_root": str(tmp_path / "models"), "modelscope_endpoint": hub.url}
+    args |= {"sources": {"modelscope": {"repo": "org/m", "revision": None}}}
+    assert run_module("weights_fetch", args)["changed"]
+    hub.close()
+    result = run_module("weights_fetch", {**args, "convert": "float16"})
+    assert result["changed"] and result["source"] == "published", result
+    assert not run_module("weights_fetch", {**args, "convert": "float16"})["changed"]
+
+
+def test_killed_at_any_moment_the_next_run_heals(run_module: Run, tmp_path: Path, request: Any) -> None:
+    dice, numbers = random.Random(5), numpy.random.default_rng(2)
+    source = tmp_path / "source"
+    many = {f"w{i}": ("BF16", [4_000_000], bf16(numbers.normal(0, 0.02, 4_000_000))) for i in range(2)}
+    model(source, many, {f"v{i}": row for i, row in enumerate(many.values())})  # type: ignore[arg-type]
+    root = tmp_path / "models"
+    published(run_module, root, source)
+    wanted = convert(run_module, root)["identity"]
+    args = {"name": "m", "models_root": str(root)}
+    landed = 0
+    for _ in range(request.config.getoption("--rounds")):
+        for path in root.glob("*float16"):
+            shutil.rmtree(path)
+        process = start_module("weights_convert", args)
+        time.sleep(dice.uniform(0.3, 1.2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in root.glob("m@*+float16"):
+            landed += 1
+            assert not m.damage(str(path), json.loads((path / m.MANIFEST).read_text()), full=True)
+    result = convert(run_module, root)
+    assert not result["failed"] and result["identity"] == wanted, landed
+    assert not list(root.glob(".*.partial"))
+
+
+def test_a_shard_that_was_finished_is_not_converted_again(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "models"
+    good: shards.Tensors = {"w": ("BF16", [4], bf16([1, 2, 3, 4]))}
+    bad: shards.Tensors = {"v": ("BF16", [4], bf16([1, 2, 3, 1e6]))}
+    published(run_module, root, model(tmp_path / "source", good, bad))
+    assert convert(run_module, root)["failed"]
+    seen = []
+    real = c.convert_shard
+    monkeypatch.setattr(c, "convert_shard", lambda *args: (seen.append(Path(args[0]).name), real(*args))[1])
+    assert convert(run_module, root, overflow="saturate")["changed"]
+    assert seen == ["b.safetensors"]
+
+
+def test_the_demo_model_converts_exactly(run_module: Run, tmp_path: Path) -> None:
+    published(run_module, tmp_path, DEMO)
+    result = convert(run_module, tmp_path)
+    assert result["changed"]
+    assert not (Path(result["path"]) / m.SUMS).exists()  # they are the source's
+    assert json.loads((Path(result["path"]) / "config.json").read_text())["torch_dtype"] == "float16"
