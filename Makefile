@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test lint unit e2e molecule bench lock clean
+.PHONY: help demo test lint unit e2e molecule soak fuzz bench lock clean
 help:
 	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
@@ -43,6 +43,13 @@ e2e: $(VENV)/.ready-dev  ## a real vLLM on this machine, started once
 
 molecule: $(VENV)/.ready-dev  ## the production playbooks as molecule scenarios (default: this machine)
 	molecule test --all
+
+soak: $(VENV)/.ready-dev  ## 200 rounds of kill -9 in each test of fetch and conversion (an hour)
+	pytest --rounds 800 -k "killed and (fetch or convert)" tests/unit/test_fetch.py
+	pytest --rounds 200 -k killed tests/unit/test_convert.py tests/unit/test_weights.py
+
+fuzz: $(VENV)/.ready-dev  ## readers of foreign bytes against 20,000 files each
+	FUZZ=1 pytest -k "header_reader or no_bytes or any_order" tests/unit
 
 bench: $(VENV)/.ready-dev  ## figures, as ratios to a peer in the same run: build/bench.json
 	$(BIN)/python benchmarks/run.py

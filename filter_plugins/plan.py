@@ -71,7 +71,9 @@ SERVICE: dict[str, Key] = {
 }
 MODEL: dict[str, Key] = {
     "sources": Key(
-        "dict", ..., "Where it is published: {modelscope|huggingface: {repo, revision}, directory: {path}}."
+        "dict",
+        ...,
+        "Where it is published: {modelscope|huggingface: {repo, revision}, mirror: {url, revision}, directory: {path}}.",
     ),
     "bytes": Key("int", ..., "Size of the weights, bytes."),
     "license": Key("str", ..., "SPDX name of the weights' licence."),
@@ -337,8 +339,17 @@ def plan(
     return records
 
 
+def model_forms(records: Iterable[Row]) -> list[Row]:
+    """[{model, convert}] of what the services of a plan need, each form of a model once, the published form first."""
+    forms: dict[tuple[str, str], Row] = {}
+    for record in records:
+        convert = record["convert"] or None
+        forms.setdefault((record["model"]["name"], convert or ""), {"model": record["model"], "convert": convert})
+    return [forms[key] for key in sorted(forms)]
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan}
+        return {"plan": plan, "model_forms": model_forms}

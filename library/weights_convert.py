@@ -22,6 +22,7 @@ options:
     choices: [fail, saturate]
     default: fail
   lock_timeout: {description: Seconds to wait for another process that converts the same model., type: int, default: 86400}
+  look: {description: Only say whether there is anything to do (C(pending))., type: bool, default: false}
 requirements: [numpy]
 attributes:
   check_mode: {support: full}
@@ -41,6 +42,7 @@ revision: {description: Its revision., returned: always, type: str, sample: 0a1b
 identity: {description: Digest over names, sizes and sha256 of its files., returned: success, type: str}
 subnormal: {description: Values that were rounded to fp16's subnormals or to zero., returned: when changed, type: int}
 saturated: {description: Values that were cut to 65504., returned: when changed, type: int}
+pending: {description: Whether there is anything to do., returned: with look, type: bool}
 reasons: {description: Why it was converted., returned: always, type: list, elements: str}
 """
 
@@ -111,14 +113,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     folder, there, reasons = why_not_converted(root, name, manifest["identity"])
     if folder:
         return result(folder, there, False, [])
+    if module.params["look"]:
+        return {"changed": False, "pending": True, "reasons": reasons}
     if not HAS_NUMPY:
         raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
     if module.check_mode:
         return result(m.published(root, name, manifest["revision"] + w.SUFFIX), {}, True, reasons)
     refs, key = os.path.join(root, ".refs"), name + w.SUFFIX
     with (
-        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
         locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
     ):
         folder, there, reasons = why_not_converted(root, name, manifest["identity"])
         if folder:
@@ -140,6 +144,7 @@ def main() -> None:
         "models_root": {"type": "path", "required": True},
         "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
         "lock_timeout": {"type": "int", "default": 86400},
+        "look": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -43,6 +43,7 @@ options:
   huggingface_token: {description: Empty takes HF_TOKEN of the host., type: str, default: ''}
   mirror_token: {description: Bearer token of the mirror., type: str, default: ''}
   lock_timeout: {description: Seconds to wait for another process that fetches the same model., type: int, default: 86400}
+  look: {description: Only say whether there is anything to do (C(pending)); contacts no source., type: bool, default: false}
 requirements: [modelscope, huggingface-hub, urllib3, numpy (with convert)]
 attributes:
   check_mode: {support: full}
@@ -77,6 +78,7 @@ source: {description: Which source served., returned: always, type: str}
 reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
 seconds: {description: How long it took., returned: when changed, type: float}
 failed_sources: {description: Sources that were tried first and why they could not serve., returned: always, type: list, elements: str}
+pending: {description: Whether there is anything to do., returned: with look, type: bool}
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 """
 
@@ -260,13 +262,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     folder, reasons = why_not_published(root, key, sources)
     if folder:
         return result(m.read_manifest(folder) or {}, folder, False, [], [])
+    if module.params["look"]:
+        return {"changed": False, "pending": True, "reasons": reasons}
     if module.check_mode:
         return dry_run(module, key, reasons)
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
-        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
         locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
     ):
         folder, again = why_not_published(root, key, sources)
         if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile
@@ -311,6 +315,7 @@ def main() -> None:
         "huggingface_token": {"type": "str", "default": "", "no_log": True},
         "mirror_token": {"type": "str", "default": "", "no_log": True},
         "lock_timeout": {"type": "int", "default": 86400},
+        "look": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, settings
 
 # Machines are noisy: time decides nothing here.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("project")
+settings.register_profile("fuzz", settings.get_profile("project"), max_examples=20_000)
+settings.load_profile("fuzz" if os.environ.get("FUZZ") else "project")
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"

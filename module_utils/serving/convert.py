@@ -237,7 +237,7 @@ class Converter:
             kept = self.kernel.to_f16(codes, out, self.saturate)
             if kept.size:
                 counts.add_odd(kept)
-            result, residue = memoryview(out).cast("B"), kept.tobytes()
+            result, residue = out.data.cast("B"), kept.tobytes()
         else:
             source = bytes(data)
             counts.values += len(source) // span.width
@@ -255,7 +255,7 @@ class Converter:
         halves = np.frombuffer(result, "<u2")
         out = self.out[: halves.size]
         self.kernel.to_bf16(halves, out, np.frombuffer(residue, "<u2"))
-        return memoryview(out).cast("B")
+        return out.data.cast("B")
 
 
 def convert_shard(

@@ -60,14 +60,15 @@ class ConvertedPart(Part):
         """Scratch of this thread."""
         if not hasattr(self.mine, "converter"):
             self.mine.converter = Converter(self.entry.name, self.saturate)
-        return self.mine.converter  # type: ignore[no-any-return]
+        found: Converter = self.mine.converter
+        return found
 
     def span_at(self, offset: int) -> Span:
         return self.layout.spans[bisect.bisect_right(self.begins, offset) - 1]
 
     def floor(self, offset: int) -> int:
         span = self.span_at(offset)
-        return offset - (offset - span.begin) % span.width
+        return int(offset - (offset - span.begin) % span.width)
 
     def write(self, offset: int, data: memoryview) -> tuple[int, bytes]:
         span = self.span_at(offset)

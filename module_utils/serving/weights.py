@@ -78,7 +78,7 @@ class Progress:
         self.marks = [*self.marks[-15:], (now, self.done)]
         (then, before), seconds = self.marks[0], now - self.marks[0][0]
         rate = max(0.0, (self.done - before) / seconds) if then and seconds > 0 else 0.0
-        left = (self.total - self.done) / rate if rate else None
+        left = (self.total - self.done) / rate if rate and seconds >= 8 else None
         about = {**self.state, "done": self.done, "total": self.total, "rate": rate, "left": left, "note": self.note()}
         try:
             with open(self.path + ".part", "w", encoding="utf-8") as out:
@@ -193,7 +193,7 @@ class Staging:
 def same(row: dict[str, Any], entry: Entry) -> bool:
     """Is this row of the content that the entry states? A copy of a folder's file without a sum: of its size and mtime."""
     if entry.content:
-        return row.get("of") == entry.content
+        return bool(row.get("of") == entry.content)
     return entry.path is not None and row.get("origin") == origin_of(entry.path)
 
 

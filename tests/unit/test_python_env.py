@@ -83,7 +83,7 @@ def works(path: Path) -> None:
 def test_a_whole_environment_is_left_alone(run_module: Callable[..., dict[str, Any]], tools: Path) -> None:
     works(tools)
     result = run_module("python_env", args(tools))
-    assert not result["changed"] and result["packages"] == 2
+    assert not result["changed"] and result["packages"] > 20
     assert run_module("python_env", args(tools, lock=LOCK + "# other\n"), check=True)["changed"]
 
 

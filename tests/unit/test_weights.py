@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
         subprocess.run(["umount", small], check=True)
 
 
-def test_killed_at_any_moment_the_next_run_heals(source: Path, tmp_path: Path, run_module: Run) -> None:
+def test_killed_at_any_moment_the_next_run_heals(source: Path, tmp_path: Path, run_module: Run, request: Any) -> None:
     """20 rounds of kill -9 at a random moment of a model of 40 MB; what is visible is whole, always."""
     big = numpy.random.default_rng(1).integers(0, 255, 40_000_000, dtype=numpy.uint8)
     (source / m.SUMS).unlink()
@@ -198,7 +198,7 @@ def test_killed_at_any_moment_the_next_run_heals(source: Path, tmp_path: Path, r
     save_file({"big": big}, source / "big.safetensors")
     rng = random.Random(7)
     killed = 0
-    for _ in range(20):
+    for _ in range(request.config.getoption("--rounds")):
         root = tmp_path / "models"
         process = start_module(
             "weights_fetch", {"name": "demo", "models_root": str(root), "sources": {"directory": {"path": str(source)}}}

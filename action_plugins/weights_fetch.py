@@ -1,0 +1,101 @@
+"""Actions weights_fetch and weights_convert: run the module in the background of its host and tell how far it is.
+
+A module can't print while it runs, and an hour is longer than many connections live. So it runs as an asynchronous
+job; a lost connection or a controller that goes away does not end it, and the next run waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+LONGEST = 7 * 86400  # seconds after which Ansible's own wrapper would end the job
+LOOK, QUIET = 5.0, 20.0  # seconds between two looks, and between two lines
+
+
+def human(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit in ("B", "KiB") else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def line(progress: dict[str, Any]) -> str:
+    """Done and total, rate and remaining time, as one reads them in a terminal or in a log."""
+    done, total = progress["done"], progress["total"]
+    if not total:
+        return str(progress["phase"])
+    text = f"{progress['phase']} {human(done)} of {human(total)} ({100 * done // total} %)"
+    if progress["rate"]:
+        text += f", {human(progress['rate'])}/s"
+    if progress["left"]:
+        text += f", {duration(progress['left'])} left"
+    text += f", from {progress['source']}"
+    return text + (f"; {progress['note']}" if progress["note"] else "")
+
+
+class ActionModule(ActionBase):
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        name, args = self._task.action.rpartition(".")[2], dict(self._task.args)
+
+        def module(called: str, given: dict[str, Any], background: bool = False) -> dict[str, Any]:
+            result: dict[str, Any] = self._execute_module(
+                called, module_args=given, task_vars=task_vars, wrap_async=background
+            )
+            return result
+
+        result = module(name, {**args, "look": not self._task.check_mode})
+        python = (task_vars or {}).get("ansible_python_interpreter", "")
+        if result.get("rc") == 127 and self._task.check_mode and python in str(result):
+            return {"changed": True, "msg": f"{python} is not there yet; it would be made first"}
+        if self._task.check_mode or result.get("failed") or not result.pop("pending", False):
+            return result
+        self._task.async_val = LONGEST
+        job = module(name, args, background=True)
+        self._task.async_val = 0
+        if not job.get("ansible_job_id"):
+            return job
+        folder = self.get_shell_option("async_dir", default="~/.ansible_async")
+        status = {"jid": job["ansible_job_id"], "_async_dir": folder}
+        look = {key: args[key] for key in ("name", "models_root", "convert") if key in args}
+        if name == "weights_convert":
+            look["convert"] = "float16"
+        pause, told, host = 0.5, time.monotonic(), (task_vars or {}).get("inventory_hostname", "")
+        while True:
+            time.sleep(pause)
+            pause = min(LOOK, pause * 2)
+            result = module("ansible.legacy.async_status", {**status, "mode": "status"})
+            if result.get("finished"):
+                break
+            if time.monotonic() - told >= LOOK:
+                progress = module("weights_info", {**look, "required": False}).get("progress")
+                if progress:
+                    Display().display(f"  {host}: {args['name']}: {line(progress)}")
+                    told = time.monotonic() + QUIET - LOOK if progress["total"] else time.monotonic()
+        module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
+        for key in (
+            "ansible_job_id",
+            "started",
+            "finished",
+            "results_file",
+            "stdout",
+            "stderr",
+            "stdout_lines",
+            "stderr_lines",
+        ):
+            result.pop(key, None)
+        return result
