@@ -161,11 +161,18 @@ def demo_to_first_answer(site: Site) -> list[Figure]:
     return figures
 
 
+def weights_figures(_site: Site) -> list[Figure]:
+    """Conversion, fetch and verification of weights (benchmarks/weights.py)."""
+    import weights
+
+    return weights.measure()
+
+
 def main() -> None:
     wanted = set(sys.argv[1:])
     site = Site()
     figures: list[Figure] = []
-    parts: list[Callable[[Site], list[Figure]]] = [demo_to_first_answer, noop_over_ping]
+    parts: list[Callable[[Site], list[Figure]]] = [demo_to_first_answer, noop_over_ping, weights_figures]
     try:
         for part in parts:
             figures += part(site)

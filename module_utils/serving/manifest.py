@@ -7,6 +7,7 @@ name before every byte has been verified.
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import re
@@ -195,19 +196,25 @@ def read_manifest(folder: str) -> dict[str, Any] | None:
 
 def damage(folder: str, manifest: dict[str, Any], full: bool) -> list[str]:
     """What differs from the manifest. Cheap: sizes, and content where mtime changed. Full: every byte."""
-    problems = []
+    problems: dict[str, str] = {}
+    read = []
     for name, want in sorted(manifest["files"].items()):
         path = os.path.join(folder, name)
         try:
             stat = os.stat(path)
         except FileNotFoundError:
-            problems.append("%s is missing" % name)
+            problems[name] = "%s is missing" % name
             continue
         if stat.st_size != want["bytes"]:
-            problems.append("%s is %d bytes, the manifest says %d" % (name, stat.st_size, want["bytes"]))
-        elif (full or stat.st_mtime_ns != want.get("mtime_ns")) and sha256_file(path) != want["sha256"]:
-            problems.append("%s has other content than its sha256 in the manifest" % name)
-    return problems
+            problems[name] = "%s is %d bytes, the manifest says %d" % (name, stat.st_size, want["bytes"])
+        elif full or stat.st_mtime_ns != want.get("mtime_ns"):
+            read.append((name, path, want["sha256"]))
+    read.sort(key=lambda row: -os.path.getsize(row[1]))
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for (name, _path, want), found in zip(read, pool.map(sha256_file, [row[1] for row in read])):  # noqa: B905 (Python 3.9)
+            if found != want:
+                problems[name] = "%s has other content than its sha256 in the manifest" % name
+    return [problems[name] for name in sorted(problems)]
 
 
 def publish(staging: str, folder: str, manifest: dict[str, Any]) -> None:

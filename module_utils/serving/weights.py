@@ -216,7 +216,8 @@ def bring(
     room(listing, need, staging)
     local = [entry for entry in need if entry.path]
     if local:
-        workers = len(os.sched_getaffinity(0))
+        workers = len(os.sched_getaffinity(0)) + 1  # one more than can compute: one of them waits for the disk
+        local.sort(key=lambda entry: -entry.size)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(copy_in, entry, staging, convert, saturate, progress) for entry in local]
         for job in jobs:
