@@ -52,6 +52,7 @@ class Hub:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.sent: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self.known: dict[tuple[str, int], dict[str, Any]] = {}
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -96,11 +97,21 @@ class Hub:
     def rows(self) -> list[dict[str, Any]]:
         rows = []
         for name in self.names():
-            data = (self.folder / name).read_bytes()
-            row = {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            row["git"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-            rows.append({**row, **self.trouble.listed.get(name, {})})
+            rows.append({**self.digests(name), **self.trouble.listed.get(name, {})})
         return rows + self.trouble.extra
+
+    def digests(self, name: str) -> dict[str, Any]:
+        """A file's row, made once: hubs don't read files to list them."""
+        path = self.folder / name
+        known = (name, path.stat().st_mtime_ns)
+        with self.lock:
+            if known not in self.known:
+                data = path.read_bytes()
+                git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+                self.known[known] = {
+                    "path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "git": git,
+                }  # fmt: skip
+            return dict(self.known[known])
 
     def answer(self, http: BaseHTTPRequestHandler, body: bool) -> None:
         parts = urllib.parse.urlsplit(http.path)
@@ -164,15 +175,16 @@ class Hub:
         path = self.folder / name
         if not path.is_file():
             return self.send(http, 404, {"error": "no such file"}, body, {"X-Error-Code": "EntryNotFound"})
-        data = path.read_bytes()
-        headers = {"X-Repo-Commit": MOVED if trouble.moved else COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
-        headers |= {"Accept-Ranges": "bytes", "X-Linked-Size": str(len(data))}
+        row = self.digests(name)
+        headers = {"X-Repo-Commit": MOVED if trouble.moved else COMMIT, "ETag": f'"{row["git"]}"'}
+        headers |= {"Accept-Ranges": "bytes", "X-Linked-Size": str(row["size"])}
         if hf and name.endswith(".safetensors"):
-            headers["X-Linked-Etag"] = f'"{hashlib.sha256(data).hexdigest()}"'
+            headers["X-Linked-Etag"] = f'"{row["sha256"]}"'
         if trouble.redirect and not http.path.startswith("/raw/"):
             return self.send(
                 http, 302, {}, body, {**headers, "Location": f"{trouble.redirect}/raw/{urllib.parse.quote(name)}"}
             )
+        data = path.read_bytes()
         if trouble.flip == name and (not body or self.use("flips")):
             data = data[:-1] + bytes([data[-1] ^ 1])
         begin, end, status = 0, len(data), 200

@@ -20,6 +20,8 @@ from ansible.module_utils.serving.transfer import Client, Part
 class ConvertedPart(Part):
     """Offsets are the source's. Each journal record is of one tensor and keeps the codes that can't be shifted back."""
 
+    inline = False
+
     def __init__(self, path: str, entry: Entry, client: Client, saturate: bool) -> None:
         super().__init__(path, entry)
         self.client, self.saturate = client, saturate

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import concurrent.futures
 import contextlib
+import ctypes
 import email.utils
 import hashlib
 import http.client
@@ -28,7 +29,11 @@ from ansible.module_utils.serving.files import fsync_dir, human
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
 
 BLOCK = 1 << 20  # bytes written at a time
-READ = 128 << 10  # bytes read at a time: a read returns when it is full
+READ_MIN = (
+    64 << 10
+)  # bytes asked for at a time; a read returns when it is full, so slow links read little, fast ones a block
+AT_FIRST = 4  # connections; the others join after half a second, unless these alone make FAST bytes a second
+FAST = 256 << 20
 SYNC_EVERY = 256 << 20  # bytes between two syncs of a part: what a reboot can cost
 PIECE_MIN, PIECE_MAX = 1 << 20, 64 << 20
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -249,12 +254,13 @@ class Client:
                     raise Transient("the connection was cut")
                 skip -= count
             at, held, moved = start, 0, 0
-            since = stored = time.monotonic()
+            since = stored = before = time.monotonic()
+            read = READ_MIN
             while at + held < end:
                 problem: Exception | None = None
                 count = 0
                 try:
-                    count = raw.readinto(buffer[held : min(BLOCK, held + READ, end - at)])
+                    count = raw.readinto(buffer[held : min(BLOCK, held + read, end - at)])
                     if not count:
                         problem = Transient(
                             "the connection was cut after %s of %s" % (human(at + held - start), human(end - start))
@@ -264,6 +270,8 @@ class Client:
                 held += count
                 moved += count
                 now = time.monotonic()
+                read = min(BLOCK, read * 2) if now - before < 0.05 else max(READ_MIN, read // 2)
+                before = now
                 if now - since > self.limits.stall:
                     if moved < 1024 * self.limits.stall:
                         problem = problem or Transient("it stalls: %s in %d s" % (human(moved), now - since))
@@ -279,7 +287,7 @@ class Client:
                     raise Stopped
                 if at + held == end and held:
                     raise Transient("an incomplete value at the end of a piece")
-            if end == size:
+            if raw.isclosed():  # the whole answer was read: its connection serves the next piece
                 answer.release_conn()
         finally:
             answer.close()
@@ -328,9 +336,16 @@ def boot_id() -> bytes:
         return b"-"
 
 
+def begin_writing(fd: int, offset: int, count: int) -> None:
+    """Let the disk begin with these bytes now, so that the last sync is short. Where that can't be done, it does it all."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(count), 2)  # SYNC_FILE_RANGE_WRITE
+
+
 class Part:
     """A file that is being fetched, and the journal of which of its spans [start, end) are there."""
 
+    inline = True  # what is on disk is what came in, so it can be digested before it is written
     RECORD = struct.Struct("<4sQQI")  # tag, two numbers, length of what follows
 
     def __init__(self, path: str, entry: Entry) -> None:
@@ -420,6 +435,7 @@ class Part:
         done = 0
         while done < len(data):
             done += os.pwrite(self.out, data[done:], offset + done)
+        begin_writing(self.out, offset, done)
         return done, b""
 
     def add(self, offset: int, data: memoryview) -> int:
@@ -492,8 +508,10 @@ class Part:
 class Download:
     """One file: which pieces are still to be taken, and the digest of what is there so far, in order."""
 
-    def __init__(self, part: Part, client: Client, told: Callable[[int], None]) -> None:
-        self.part, self.entry, self.client, self.told = part, part.entry, client, told
+    told: Callable[[int], None]
+
+    def __init__(self, part: Part, client: Client) -> None:
+        self.part, self.entry, self.client = part, part.entry, client
         self.lock, self.hashing = threading.Lock(), threading.Lock()
         self.opened = self.finished = False
         self.active = 0
@@ -540,6 +558,12 @@ class Download:
             while taken < len(block) and (count := self.part.add(offset + taken, block[taken:])):
                 taken += count
             at = offset + taken
+            if self.part.inline and offset == self.hashed and self.hashing.acquire(blocking=False):
+                try:
+                    if offset == self.hashed:
+                        self.digest(at, block[:taken])
+                finally:
+                    self.hashing.release()
             self.told(taken)
             return taken
 
@@ -562,14 +586,18 @@ class Download:
             return
         try:
             for at, data in self.part.source_blocks(self.hashed):
-                self.sha256.update(data)
-                if self.sha1:
-                    self.sha1.update(data)
-                self.hashed = at
+                self.digest(at, data)
                 if self.client.stop.is_set():
                     return
         finally:
             self.hashing.release()
+
+    def digest(self, at: int, data: Any) -> None:
+        """The next bytes, up to offset `at`. Only for the holder of `hashing`."""
+        self.sha256.update(data)
+        if self.sha1:
+            self.sha1.update(data)
+        self.hashed = at
 
     def leave(self) -> bool:
         """A piece is done. True for the one caller after whom nothing is left to fetch."""
@@ -618,21 +646,36 @@ def download(
 
     Pieces of all files are shared out among `limits.connections` threads, so that one large file uses them all too.
     """
-    downloads = [Download(part, client, told) for part in parts]
+    downloads = [Download(part, client) for part in parts]
     total = sum(d.entry.size for d in downloads)
     connections = client.limits.connections
-    piece = min(PIECE_MAX, max(PIECE_MIN, total // (connections * 4)))
     lock = threading.Lock()
 
     def next_piece() -> tuple[Download, tuple[int, int]] | None:
+        # Pieces shrink towards the end, so that all connections finish together.
+        piece = min(PIECE_MAX, max(PIECE_MIN, (total - counted) // (connections * 3)))
         with lock:
             for found in downloads:
                 if (span := found.take(piece)) is not None:
                     return found, span
             return None
 
-    def work() -> None:
+    began, counted = time.monotonic(), 0
+
+    def count(number: int) -> None:
+        nonlocal counted
+        counted += number
+        told(number)
+
+    for one in downloads:
+        one.told = count
+
+    def work(number: int) -> None:
         try:
+            if number >= AT_FIRST:
+                client.sleep(0.5)
+                if counted > FAST * (time.monotonic() - began):
+                    return
             while not client.stop.is_set():
                 job = next_piece()
                 if job is None:
@@ -651,7 +694,7 @@ def download(
             raise
 
     with concurrent.futures.ThreadPoolExecutor(min(connections, max(1, total // PIECE_MIN + len(parts)))) as workers:
-        jobs = [workers.submit(work) for _ in range(workers._max_workers)]
+        jobs = [workers.submit(work, number) for number in range(workers._max_workers)]
     for part in parts:
         part.close()
     problems = [error for job in jobs if (error := job.exception())]
