@@ -1,4 +1,4 @@
-"""Actions weights_fetch and weights_convert: run the module in the background of its host and tell how far it is.
+"""Actions weights_fetch, weights_convert and container_image: run the module in the background of its host and tell how far it is.
 
 A module can't print while it runs, and an hour is longer than many connections live. So it runs as an asynchronous
 job; a lost connection or a controller that goes away does not end it, and the next run waits for it.
@@ -6,6 +6,8 @@ job; a lost connection or a controller that goes away does not end it, and the n
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from typing import Any
 
@@ -64,6 +66,7 @@ class ActionModule(ActionBase):
             return {"changed": True, "msg": f"{python} is not there yet; it would be made first"}
         if self._task.check_mode or result.get("failed") or not result.pop("pending", False):
             return result
+        result_file = result["progress_file"]
         self._task.async_val = LONGEST
         job = module(name, args, background=True)
         self._task.async_val = 0
@@ -71,9 +74,6 @@ class ActionModule(ActionBase):
             return job
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         status = {"jid": job["ansible_job_id"], "_async_dir": folder}
-        look = {key: args[key] for key in ("name", "models_root", "convert") if key in args}
-        if name == "weights_convert":
-            look["convert"] = "float16"
         pause, told, host = 0.5, time.monotonic(), (task_vars or {}).get("inventory_hostname", "")
         while True:
             time.sleep(pause)
@@ -82,9 +82,10 @@ class ActionModule(ActionBase):
             if result.get("finished"):
                 break
             if time.monotonic() - told >= LOOK:
-                progress = module("weights_info", {**look, "required": False}).get("progress")
-                if progress:
-                    Display().display(f"  {host}: {args['name']}: {line(progress)}")
+                file = module("ansible.legacy.slurp", {"src": result_file})
+                if file.get("content"):
+                    progress = json.loads(base64.b64decode(file["content"]))
+                    Display().display(f"  {host}: {progress['name']}: {line(progress)}")
                     told = time.monotonic() + QUIET - LOOK if progress["total"] else time.monotonic()
         module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
         for key in (

@@ -42,6 +42,7 @@ revision: {description: Its revision., returned: always, type: str, sample: 0a1b
 identity: {description: Digest over names, sizes and sha256 of its files., returned: success, type: str}
 subnormal: {description: Values that were rounded to fp16's subnormals or to zero., returned: when changed, type: int}
 saturated: {description: Values that were cut to 65504., returned: when changed, type: int}
+progress_file: {description: Where a run tells how far it is., returned: with look, type: str}
 pending: {description: Whether there is anything to do., returned: with look, type: bool}
 reasons: {description: Why it was converted., returned: always, type: list, elements: str}
 """
@@ -55,6 +56,7 @@ from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.hubs import Published, SourceFailed
+from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
 
 try:
@@ -114,7 +116,12 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if folder:
         return result(folder, there, False, [])
     if module.params["look"]:
-        return {"changed": False, "pending": True, "reasons": reasons}
+        return {
+            "changed": False,
+            "pending": True,
+            "reasons": reasons,
+            "progress_file": w.progress_path(root, name + w.SUFFIX),
+        }
     if not HAS_NUMPY:
         raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
     if module.check_mode:
@@ -122,7 +129,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     refs, key = os.path.join(root, ".refs"), name + w.SUFFIX
     with (
         locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
-        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
+        Progress(w.progress_path(root, key), key) as progress,
     ):
         folder, there, reasons = why_not_converted(root, name, manifest["identity"])
         if folder:

@@ -78,6 +78,7 @@ source: {description: Which source served., returned: always, type: str}
 reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
 seconds: {description: How long it took., returned: when changed, type: float}
 failed_sources: {description: Sources that were tried first and why they could not serve., returned: always, type: list, elements: str}
+progress_file: {description: Where a run tells how far it is., returned: with look, type: str}
 pending: {description: Whether there is anything to do., returned: with look, type: bool}
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 """
@@ -103,6 +104,7 @@ from ansible.module_utils.serving.hubs import (
     Source,
     SourceFailed,
 )
+from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
 
 VERSION = "2"
@@ -198,7 +200,7 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
     return found
 
 
-def try_sources(module: AnsibleModule, key: str, progress: w.Progress) -> tuple[dict[str, Any], Listing]:
+def try_sources(module: AnsibleModule, key: str, progress: Progress) -> tuple[dict[str, Any], Listing]:
     """(result, listing) of the first source that serves. Refusal if none does."""
     given = module.params
     root, convert = given["models_root"], given["convert"]
@@ -263,14 +265,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if folder:
         return result(m.read_manifest(folder) or {}, folder, False, [], [])
     if module.params["look"]:
-        return {"changed": False, "pending": True, "reasons": reasons}
+        return {"changed": False, "pending": True, "reasons": reasons, "progress_file": w.progress_path(root, key)}
     if module.check_mode:
         return dry_run(module, key, reasons)
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
         locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
-        w.Progress(os.path.join(refs, key + ".progress"), key) as progress,
+        Progress(w.progress_path(root, key), key) as progress,
     ):
         folder, again = why_not_published(root, key, sources)
         if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile

@@ -27,7 +27,7 @@ from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.manifest import HEADER_LIMIT, parse_header
 
 CHUNK = 1 << 20  # bytes at a time: what two threads need of it stays in the cache
-AHEAD = 4  # chunks that are read before the first of them is written
+AHEAD = 2  # chunks that are read before the first of them is written
 MAX_F16 = 65504.0
 LARGEST = 0x7BFF  # fp16 code of MAX_F16; no exact conversion gives it, since bf16 has too few digits for it
 # Types that a tensor named norm may have beside bf16, as numpy calls them.

@@ -12,8 +12,7 @@ import glob
 import json
 import os
 import threading
-import time
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving.errors import Refusal
@@ -28,6 +27,7 @@ from ansible.module_utils.serving.files import (
     write_atomic,
 )
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
+from ansible.module_utils.serving.progress import Progress, read_progress
 from ansible.module_utils.serving.transfer import Client, Limits, Part, download
 
 SUFFIX = "+float16"
@@ -36,56 +36,6 @@ SUFFIX = "+float16"
 def key_of(name: str, convert: str | None) -> str:
     """What a model is recorded under: its converted form is another model on disk."""
     return name + SUFFIX if convert else name
-
-
-class Progress:
-    """How far it is: a small file beside the model's record, for whoever asks while this process runs."""
-
-    def __init__(self, path: str, name: str) -> None:
-        self.path, self.lock = path, threading.Lock()
-        self.state: dict[str, Any] = {"name": name, "phase": "waiting", "pid": os.getpid(), "began": time.time()}
-        self.done = self.total = 0
-        self.marks: list[tuple[float, int]] = []
-        self.note: Callable[[], str] = str
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.loop, daemon=True)
-
-    def __enter__(self) -> Progress:
-        self.write()
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-        remove_tree(self.path)
-
-    def begin(self, phase: str, total: int, source: str, note: Callable[[], str] = str) -> None:
-        self.state.update(phase=phase, source=source)
-        self.done, self.total, self.note = 0, total, note
-        self.marks = []
-
-    def add(self, count: int) -> None:
-        with self.lock:
-            self.done += count
-
-    def loop(self) -> None:
-        while not self.stop.wait(1):
-            self.write()
-
-    def write(self) -> None:
-        now = time.time()
-        self.marks = [*self.marks[-15:], (now, self.done)]
-        (then, before), seconds = self.marks[0], now - self.marks[0][0]
-        rate = max(0.0, (self.done - before) / seconds) if then and seconds > 0 else 0.0
-        left = (self.total - self.done) / rate if rate and seconds >= 8 else None
-        about = {**self.state, "done": self.done, "total": self.total, "rate": rate, "left": left, "note": self.note()}
-        try:
-            with open(self.path + ".part", "w", encoding="utf-8") as out:
-                json.dump(about, out)
-            os.rename(self.path + ".part", self.path)
-        except OSError:  # a full disk must not fail through its progress file; the work itself will say it
-            pass
 
 
 class Staging:
@@ -407,11 +357,9 @@ def record_of(root: str, key: str) -> dict[str, Any]:
 
 def running(root: str, key: str) -> dict[str, Any] | None:
     """The progress of a fetch or conversion of this model that runs now, on this host or one that shares the folder."""
-    path = os.path.join(root, ".refs", key + ".progress")
-    try:
-        if time.time() - os.stat(path).st_mtime > 60:  # left behind by a run that was killed
-            return None
-        found = read_json(path)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    found: dict[str, Any] | None = read_progress(progress_path(root, key))
+    return found
+
+
+def progress_path(root: str, key: str) -> str:
+    return os.path.join(root, ".refs", key + ".progress")

@@ -1,0 +1,186 @@
+"""Container images: by digest, from the first place that has them, checked against the host before gigabytes move."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import Any, Callable, Iterator, NamedTuple
+
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import free_bytes, human
+
+# What Docker calls an architecture, by the kernel's name for it.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Layers travel compressed; unpacked they take about this much more.
+UNPACKED = 2.6
+
+# What engines and registries say about a pull (moby 20.10 to 28, distribution 2.8; excerpts are in the tests), and what to do.
+REMEDIES = (
+    (
+        r"manifest unknown|manifest for .* not found|not found: manifest",
+        "the registry has no such tag or digest: set the image of the row to one that it has",
+    ),
+    (
+        r"no matching manifest for|does not match the specified platform",
+        "the image is not built for this host's architecture: set another image for this hardware",
+    ),
+    (
+        r"unauthorized|authentication required|no basic auth|denied|403 Forbidden",
+        "the registry wants other credentials, or the path is wrong: set image_username and image_password (vault)",
+    ),
+    (r"repository .* not found|name unknown", "the registry has no such repository: check the image's path"),
+    (
+        r"x509|certificate",
+        "the registry's certificate is not trusted: put its CA into /etc/docker/certs.d/<registry>/ca.crt",
+    ),
+    (
+        r"server gave HTTP response to HTTPS",
+        "the registry speaks plain HTTP: give it TLS, or name it in insecure-registries of daemon.json",
+    ),
+    (r"no space left", "the disk of the container engine is full: free some, or move its data-root"),
+    (
+        r"toomanyrequests|rate limit",
+        "the registry limits pulls: set image_username and image_password, or image_mirrors",
+    ),
+    (
+        r"connection refused|no such host|timeout|deadline exceeded|EOF|reset by peer|no route",
+        "the registry can't be reached: check network, proxy of the engine, image_mirrors",
+    ),
+)
+
+
+class PullFailed(Exception):
+    """This place can't give the image; the next one is tried."""
+
+
+class Reference(NamedTuple):
+    """registry/path[:tag][@sha256:...] in its parts."""
+
+    registry: str
+    path: str
+    tag: str
+    digest: str
+
+    @property
+    def repo(self) -> str:
+        return "%s/%s" % (self.registry, self.path) if self.registry else self.path
+
+    @property
+    def text(self) -> str:
+        return self.repo + (":" + self.tag if self.tag else "") + ("@" + self.digest if self.digest else "")
+
+
+def parse(text: str) -> Reference:
+    """An image's reference in its parts. Refusal if it is none."""
+    found = re.fullmatch(
+        r"(?:(?P<registry>localhost|[\w-]+(?:\.[\w-]+)+|[\w.-]+(?=:\d+/)|\[[0-9a-f:]+\])(?P<port>:\d+)?/)?"
+        r"(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
+        text,
+    )
+    if not found:
+        raise Refusal("image %r is no reference like registry/path:tag or registry/path@sha256:<64 hex digits>" % text)
+    registry = (found["registry"] or "") + (found["port"] or "")
+    return Reference(registry, found["path"], found["tag"] or "", found["digest"] or "")
+
+
+def places(image: Reference, mirrors: list[str]) -> list[Reference]:
+    """Where to ask, in order: each mirror (`host[:port][/prefix]`) with the image's path, then its own registry."""
+    found = []
+    for mirror in mirrors:
+        registry, _, prefix = mirror.strip("/").partition("/")
+        found.append(image._replace(registry=registry, path="%s/%s" % (prefix, image.path) if prefix else image.path))
+    return [*found, image]
+
+
+@contextlib.contextmanager
+def registry_errors(place: str) -> Iterator[None]:
+    """What the engine says about a registry, in words that name the remedy."""
+    import docker.errors
+    import requests
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise PullFailed("%s: %s" % (place, explain(error.explanation or str(error)))) from None
+    except requests.exceptions.RequestException as error:
+        raise PullFailed("%s: the engine went away (%s)" % (place, type(error).__name__)) from None
+
+
+def explain(text: Any) -> str:
+    """An engine's words about a pull, and what to do. Sources: moby and distribution, their messages as recorded in tests."""
+    said = " ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).split())[:400]
+    for pattern, remedy in REMEDIES:
+        if re.search(pattern, said, re.I):
+            return "%s (%s)" % (said, remedy)
+    return said
+
+
+def check_platform(image: Reference, platforms: list[dict[str, Any]], arch: str) -> None:
+    """Refuse an image that isn't built for `arch` (the kernel's name), before it is pulled."""
+    want = ARCHITECTURES.get(arch, arch)
+    found = sorted({row.get("architecture", "") for row in platforms} - {"", "unknown"})
+    if arch and found and want not in found:
+        raise Refusal(
+            "image %s is built for %s, this host is %s (%s); set another image for this hardware"
+            % (image.text, ", ".join(found), arch, want)
+        )
+
+
+class Layers:
+    """Progress of a pull: bytes of layers as the engine tells them, and whether the disk will hold them."""
+
+    def __init__(self, folder: str, told: Callable[[int, int], None]) -> None:
+        self.folder, self.told = folder, told
+        self.free = free_bytes(folder)
+        self.totals: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+
+    def event(self, row: dict[str, Any]) -> None:
+        """One line of the engine's stream. Refusal when what is announced won't fit."""
+        layer, status, detail = row.get("id", ""), row.get("status", ""), row.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self.totals[layer], self.done[layer] = int(detail["total"]), int(detail.get("current", 0))
+        elif status in ("Download complete", "Pull complete") and layer in self.totals:
+            self.done[layer] = self.totals[layer]
+        total = sum(self.totals.values())
+        if total * UNPACKED > self.free:
+            raise Refusal(
+                "not enough disk for the image: about %s needed, %s free below %s; free some or move the engine's data-root"
+                % (human(total * UNPACKED), human(self.free), self.folder)
+            )
+        self.told(sum(self.done.values()), total)
+
+
+def digest_of(attributes: dict[str, Any]) -> list[str]:
+    """The manifest digests that an image on this host is known by."""
+    return sorted({name.rpartition("@")[2] for name in attributes.get("RepoDigests") or []})
+
+
+def data_root(client: Any) -> str:
+    """The engine's folder, or the nearest one that this process can see."""
+    root = str(client.info().get("DockerRootDir") or "/")
+    while not os.path.exists(root):
+        root = os.path.dirname(root) or "/"
+    return root
+
+
+def connect() -> Any:
+    """A client of the host's engine. Refusal if it doesn't answer."""
+    try:
+        import docker
+        import docker.errors
+    except ImportError as error:
+        raise Refusal(
+            "the Python package %s is missing, which the tools environment brings; run deploy.yml --tags prepare"
+            % error.name
+        ) from None
+    try:
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise Refusal(
+            "no container engine answers at %s (%s); start it, or run deploy.yml --tags prepare"
+            % (os.environ.get("DOCKER_HOST", "/var/run/docker.sock"), " ".join(str(error).split())[:200])
+        ) from None
+    return client

@@ -1,0 +1,162 @@
+"""A container engine, registries and images for tests: the real ones, on loopback, started only where they aren't there.
+
+Images are put together from this machine's own Python (its interpreter, standard library and C library), so that no registry
+is needed to have a first image.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+
+
+def installed() -> bool:
+    return os.getuid() == 0 and all(shutil.which(tool) for tool in ("dockerd", "docker", "docker-registry"))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def answers() -> bool:
+    try:
+        docker.from_env(timeout=5).ping()
+    except (docker.errors.DockerException, OSError):
+        return False
+    return True
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[Any]:
+    """A client of this machine's engine; one is started if none answers, and ended at the end."""
+    process = None
+    if not answers():
+        log = (folder / "dockerd.log").open("w")
+        process = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + 60
+        while not answers():
+            if time.monotonic() > until or process.poll() is not None:
+                raise RuntimeError((folder / "dockerd.log").read_text()[-2000:])
+            time.sleep(0.2)
+    try:
+        yield docker.from_env(timeout=60)
+    finally:
+        if process:
+            process.terminate()
+            process.wait(30)
+
+
+def python_root() -> bytes:
+    """A tar with /usr/bin/python3, sh, what they are linked with, and the standard library without its tests."""
+    data = io.BytesIO()
+    seen: set[str] = set()
+    with tarfile.open(fileobj=data, mode="w") as out:
+
+        def add(path: str) -> None:
+            """A file under each name it has, links and their targets."""
+            if path in seen:
+                return
+            seen.add(path)
+            if os.path.islink(path):
+                target = os.path.join(os.path.dirname(path), os.readlink(path))
+                out.add(path, recursive=False)
+                add(os.path.normpath(target))
+            else:
+                out.add(path, recursive=False)
+
+        real = os.path.realpath("/usr/bin/python3")
+        out.add(real, arcname="/usr/bin/python3")
+        programs = [real, os.path.realpath("/bin/sh")]
+        out.add(programs[1], arcname="/bin/sh")
+        listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+        for path in sorted(set(re.findall(r"(/\S+\.so[.\d]*)", listed))):
+            out.add(os.path.realpath(path), arcname=path)
+        version = re.search(r"python(3\.\d+)", real)
+        library = Path("/usr/lib") / f"python{version[1] if version else '3'}"
+        for path in sorted(library.rglob("*")):
+            if not {"__pycache__", "test", "tests", "idlelib", "lib2to3", "dist-packages"} & set(path.parts):
+                out.add(str(path), recursive=False)
+        for folder in ("tmp", "proc", "dev", "sys", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            out.addfile(entry)
+    return data.getvalue()
+
+
+def tiny(text: str) -> bytes:
+    """A tar with one small file: an image that is quick to move."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as out:
+        entry = tarfile.TarInfo("etc/motd")
+        entry.size = len(text)
+        out.addfile(entry, io.BytesIO(text.encode()))
+    return data.getvalue()
+
+
+def import_image(client: Any, tar: bytes, name: str, arch: str = "", changes: list[str] | None = None) -> Any:
+    """An image of one layer from a tar, for this machine or, so its configuration says, for another architecture."""
+    command = ["docker", "import"]
+    for change in changes or []:
+        command += ["--change", change]
+    subprocess.run([*command, "-", name], input=tar, check=True, capture_output=True)
+    if arch:
+        subprocess.run(["docker", "load"], input=relabelled(client, name, arch), check=True, capture_output=True)
+    return client.images.get(name)
+
+
+def relabelled(client: Any, name: str, arch: str) -> bytes:
+    """An archive of the image whose configuration names another architecture (engines before 23 can't import one)."""
+    given = io.BytesIO(b"".join(client.images.get(name).save(named=name)))
+    data = io.BytesIO()
+    with tarfile.open(fileobj=given) as source, tarfile.open(fileobj=data, mode="w") as out:
+        listed = source.extractfile("manifest.json")
+        assert listed
+        config = json.load(listed)[0]["Config"]
+        for entry in source:
+            content = source.extractfile(entry) if entry.isfile() else None
+            body = content.read() if content else b""
+            if entry.name == config:
+                body = json.dumps({**json.loads(body), "architecture": arch}).encode()
+                entry.size = len(body)
+            out.addfile(entry, io.BytesIO(body) if entry.isfile() else None)
+    return data.getvalue()
+
+
+@contextmanager
+def registry(folder: Path, users: Path | None = None) -> Iterator[str]:
+    """Debian's docker-registry on loopback: host:port. With an htpasswd file it asks for a user."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    auth = f"auth:\n  htpasswd: {{realm: test, path: {users}}}\n" if users else ""
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n{auth}"
+    )
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)

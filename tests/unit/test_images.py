@@ -1,0 +1,238 @@
+"""container_image against a real engine and real registries, and what registries say when they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import engine
+import pytest
+from ansible.module_utils.serving import images as i
+from ansible.module_utils.serving.errors import Refusal
+from conftest import start_module
+
+Run = Callable[..., dict[str, Any]]
+SHA = "sha256:" + "a" * 64
+needs_engine = pytest.mark.skipif(
+    not engine.installed() and not os.environ.get("CI"), reason="needs root, docker and docker-registry"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("alpine", ("", "alpine", "", "")),
+        ("vllm/vllm-openai:v0.33.0", ("", "vllm/vllm-openai", "v0.33.0", "")),
+        ("10.0.0.5:5000/a/b:1", ("10.0.0.5:5000", "a/b", "1", "")),
+        ("localhost/a", ("localhost", "a", "", "")),
+        (f"registry.example.org/a/b:1@{SHA}", ("registry.example.org", "a/b", "1", SHA)),
+        ("host:5000/a", ("host:5000", "a", "", "")),
+    ],
+)
+def test_references_are_read_in_parts(text: str, parts: tuple[str, ...]) -> None:
+    assert tuple(i.parse(text)) == parts and i.parse(text).text == text
+
+
+@pytest.mark.parametrize("text", ["", "A/b", "a b", "a@sha256:12", "a:b:c", "../a", "a//b:", "-a", "a;rm"])
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(Refusal, match="is no reference"):
+        i.parse(text)
+
+
+def test_mirrors_come_first_with_the_images_path() -> None:
+    found = [p.text for p in i.places(i.parse("docker.io/a/b:1"), ["m:5000", "n.example/proxy"])]
+    assert found == ["m:5000/a/b:1", "n.example/proxy/a/b:1", "docker.io/a/b:1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("manifest for 127.0.0.1:5000/a:nope not found: manifest unknown: manifest unknown", "no such tag or digest"),
+        ("Error response from daemon: manifest unknown: manifest unknown", "no such tag or digest"),
+        ("no matching manifest for linux/arm64/v8 in the manifest list entries", "this host's architecture"),
+        ("Get \"https://r/v2/\": no basic auth credentials", "image_username"),
+        ("pull access denied for a, repository does not exist or may require 'docker login': denied", "image_username"),
+        ("Get \"https://r/v2/\": x509: certificate signed by unknown authority", "/etc/docker/certs.d"),
+        ("Get \"https://10.0.0.5:5000/v2/\": http: server gave HTTP response to HTTPS client", "insecure-registries"),
+        ("write /var/lib/docker/tmp/GetImageBlob: no space left on device", "data-root"),
+        ("toomanyrequests: You have reached your pull rate limit", "image_mirrors"),
+        ("Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", "can't be reached"),
+        ("Get \"https://r/v2/\": context deadline exceeded", "can't be reached"),
+    ],
+)  # fmt: skip
+def test_what_registries_say_gets_a_remedy(said: str, remedy: str) -> None:
+    assert remedy in i.explain(said)
+
+
+def test_a_pull_that_the_disk_cannot_hold_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(i, "free_bytes", lambda path: 1_000_000)
+    layers = i.Layers("/", lambda done, total: None)
+    layers.event({"status": "Downloading", "id": "a", "progressDetail": {"current": 1, "total": 300_000}})
+    with pytest.raises(Refusal, match="not enough disk for the image: about"):
+        layers.event({"status": "Downloading", "id": "b", "progressDetail": {"current": 1, "total": 300_000}})
+
+
+class Bed:
+    """An engine, a registry and two images in it: demo:1 and other:1."""
+
+    def __init__(self, client: Any, registry: str, folder: Path) -> None:
+        self.client, self.registry, self.folder = client, registry, folder
+        self.digests = {name: self.push(f"{registry}/team/{name}:1", name) for name in ("demo", "other")}
+
+    def push(self, name: str, text: str, arch: str = "") -> str:
+        engine.import_image(self.client, engine.tiny(text), name, arch)
+        said = subprocess.run(["docker", "push", name], check=True, capture_output=True, text=True).stdout
+        self.client.images.remove(name, force=True)
+        return "sha256:" + said.rpartition("sha256:")[2].split()[0]
+
+    def forget(self) -> None:
+        for image in self.client.images.list():
+            if any("/team/" in name for name in [*image.attrs.get("RepoDigests", []), *image.tags]):
+                self.client.images.remove(image.id, force=True)
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    folder = tmp_path_factory.mktemp("i")
+    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
+        bed = Bed(client, registry, folder)
+        yield bed
+        bed.forget()
+
+
+@pytest.fixture
+def arguments(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    bed.forget()
+
+    def make(name: str = "", **options: Any) -> dict[str, Any]:
+        return {"name": name or f"{bed.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
+
+    return make
+
+
+Arguments = Callable[..., dict[str, Any]]
+
+
+@needs_engine
+def test_a_tag_is_resolved_once_and_stays_where_it_was(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+    first = run_module("container_image", arguments(arch="x86_64"))
+    assert first["changed"] and first["digest"] == bed.digests["demo"], first
+    moved = bed.push(f"{bed.registry}/team/demo:1", "moved")
+    second = run_module("container_image", arguments())
+    assert not second["changed"] and second["id"] == first["id"]
+    bed.forget()
+    third = run_module("container_image", arguments())  # the image is gone, the record is not
+    assert third["changed"] and third["digest"] == first["digest"] != moved
+    bed.digests["demo"] = bed.push(f"{bed.registry}/team/demo:1", "demo")
+
+
+@needs_engine
+def test_by_digest_and_in_check_mode(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+    name = f"{bed.registry}/team/demo@{bed.digests['demo']}"
+    check = run_module("container_image", arguments(name), check=True)
+    assert check["changed"] and check["id"] is None
+    assert run_module("container_image", arguments(name))["changed"]
+    assert not run_module("container_image", arguments(name))["changed"]
+    refused = run_module("container_image", arguments(require_digest=True))
+    assert refused["failed"] and "pins are required" in refused["msg"]
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("team/demo:nope", "no such tag or digest"),
+        (f"team/demo@{SHA}", "no such tag or digest"),
+        ("team/nothing:1", "no such"),
+    ],
+)
+def test_what_the_registry_does_not_have_is_said(
+    run_module: Run, bed: Bed, arguments: Arguments, name: str, words: str
+) -> None:
+    result = run_module("container_image", arguments(f"{bed.registry}/{name}"))
+    assert result["failed"] and words in result["msg"] and f"{bed.registry}/team" in result["msg"], result["msg"]
+
+
+@needs_engine
+def test_an_image_of_another_platform_is_refused_before_it_is_pulled(
+    run_module: Run, bed: Bed, arguments: Arguments
+) -> None:
+    name = f"{bed.registry}/team/arm:1"
+    bed.push(name, "arm", "arm64")
+    result = run_module("container_image", arguments(name, arch="x86_64"))
+    assert result["failed"] and "is built for arm64, this host is x86_64 (amd64)" in result["msg"], result
+    assert not any(name in image.tags for image in bed.client.images.list())
+
+
+@needs_engine
+def test_a_registry_that_is_down_and_the_next_mirror(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        down = f"127.0.0.1:{closed.getsockname()[1]}"
+        result = run_module("container_image", arguments(f"{down}/team/demo:1"))
+        assert result["failed"] and "can't be reached" in result["msg"]
+        result = run_module("container_image", arguments(f"{down}/team/demo:1", mirrors=[f"{down}", bed.registry]))
+    assert result["changed"] and result["source"] == f"{bed.registry}/team/demo" and len(result["failed_places"]) == 1
+
+
+@needs_engine
+def test_credentials(run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path) -> None:
+    """bcrypt of «secret»; the password is in no result and no record."""
+    users = tmp_path / "users"
+    users.write_text("ops:$2y$04$AeGdNGBDfKEE59xnvHp6MeuPOPeeBA2.n2djPwGLSIPEkH63E1Qsy\n")
+    with engine.registry(bed.folder / f"private{time.monotonic_ns()}", users) as registry:
+        name = f"{registry}/team/demo:1"
+        engine.import_image(bed.client, engine.tiny("private"), name)
+        secret = {"username": "ops", "password": "secret"}
+        list(bed.client.api.push(name, stream=True, auth_config=secret))
+        bed.client.images.remove(name, force=True)
+        result = run_module("container_image", arguments(name))
+        assert result["failed"] and "set image_username and image_password" in result["msg"], result
+        result = run_module("container_image", arguments(name, **{**secret, "password": "wrong"}))
+        assert result["failed"] and "set image_username and image_password" in result["msg"], result
+        result = run_module("container_image", arguments(name, **secret))
+        assert result["changed"], result
+        kept = [p.read_text() for p in (tmp_path / "images").glob("*")]
+        assert "secret" not in json.dumps(result) + "".join(kept)
+
+
+@needs_engine
+def test_an_archive_serves_where_there_is_no_registry(
+    run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path
+) -> None:
+    image = engine.import_image(bed.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"".join(image.save(named=True)))
+    bed.client.images.remove(image.id, force=True)
+    given = {"path": str(archive), "id": image.id}
+    result = run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive=given))
+    assert result["changed"] and result["id"] == image.id and result["source"] == str(archive), result
+    assert not run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive=given))["changed"]
+    bed.forget()
+    result = run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive={**given, "id": SHA}))
+    assert result["failed"] and f"wanted is {SHA}" in result["msg"]
+
+
+@needs_engine
+def test_a_killed_pull_is_finished_by_the_next_run(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+    for wait in (0.3, 0.6, 0.9):
+        process = start_module("container_image", arguments())
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+    result = run_module("container_image", arguments())
+    assert not result["failed"] and result["digest"] == bed.digests["demo"]
+
+
+def test_no_engine_says_what_to_do(run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    result = run_module("container_image", {"name": "a/b:1", "record": str(tmp_path)})
+    assert result["failed"] and "no container engine answers at unix://" in result["msg"]
+    assert isinstance(docker.__version__, str)
