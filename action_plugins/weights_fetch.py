@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from typing import Any
 
@@ -61,9 +62,9 @@ class ActionModule(ActionBase):
             return result
 
         result = module(name, {**args, "look": not self._task.check_mode})
-        python = (task_vars or {}).get("ansible_python_interpreter", "")
-        if result.get("rc") == 127 and self._task.check_mode and python in str(result):
-            return {"changed": True, "msg": f"{python} is not there yet; it would be made first"}
+        missing = re.search(r"module interpreter '(.*?)' was not found", str(result.get("msg")))
+        if missing and self._task.check_mode:
+            return {"changed": True, "msg": f"{missing[1]} is not there yet; it would be made first"}
         if self._task.check_mode or result.get("failed") or not result.pop("pending", False):
             return result
         result_file = result["progress_file"]

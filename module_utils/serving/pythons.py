@@ -55,7 +55,7 @@ def find_python(wanted: str = "") -> str:
         if problem not in wrong:
             wrong.append(problem)
     raise Refusal(
-        "this host has no Python from %d.%d to %d.%d with venv: %s; install one and set host_python to its path"
+        "this host has no Python from %d.%d to %d.%d with venv: %s; install one and set host_python (for the tools alone: tools_python) to its path"
         % (OLDEST + NEWEST + ("; ".join(wrong) or "no python3 on PATH",))
     )
 

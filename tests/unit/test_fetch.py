@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -312,6 +313,29 @@ def test_the_disk_is_checked_before_the_first_byte(
     monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, hub, tmp_path)
     assert result["failed"] and "not enough disk" in result["msg"] and not hub.files_asked()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
+@pytest.mark.parametrize("convert", [None, "float16"])
+def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
+    run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: str | None
+) -> None:
+    from ansible.module_utils.serving import weights
+
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", small], check=True)
+    try:
+        monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
+        result = fetch(run_module, hub, small / "models", convert=convert)
+        assert result["failed"] and "No space left on device" in result["msg"], result
+        assert visible(small / "models") == []
+        subprocess.run(["mount", "-o", "remount,size=40m", small], check=True)
+        result = fetch(run_module, hub, small / "models", convert=convert)
+        assert result["changed"], result
+        assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 @pytest.mark.parametrize("convert", [None, "float16"])
