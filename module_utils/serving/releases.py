@@ -41,6 +41,7 @@ def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> t
     remove_tree(part)
     os.makedirs(part, mode=0o755)
     for name, text in files.items():
+        os.makedirs(os.path.dirname(os.path.join(part, name)), mode=0o755, exist_ok=True)
         write_atomic(os.path.join(part, name), text.encode(), 0o755 if name == "start" else 0o644)
     write_json(os.path.join(part, SPEC), spec)
     remove_tree(release)

@@ -110,11 +110,18 @@ def end_children() -> None:
         reap()
 
 
+def end_container() -> None:
+    """Run the release's `stop`, if it has one: a container does not end with the client that started it."""
+    if os.path.exists("stop"):
+        subprocess.run(["/bin/sh", "stop"], stdin=subprocess.DEVNULL, check=False)
+
+
 def main() -> int:
     folder = os.path.realpath(sys.argv[1])
     end_leftovers(folder)
     release = os.path.realpath(os.path.join(folder, "current"))
     os.chdir(release)
+    end_container()
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -152,6 +159,7 @@ def main() -> int:
     )
     code = child.wait()
     end_children()
+    end_container()
     write(
         os.path.join(folder, "exit.json"),
         {"code": code, "release": os.path.basename(release), "ended": time.time(), "seconds": time.time() - began},

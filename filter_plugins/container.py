@@ -1,0 +1,125 @@
+"""Filters that turn a service's record into what a container gets: `container_arguments`, `flagscale_engine_args`.
+
+Least privilege is the rule: exact devices, no capability, no new privileges, a read-only root, private IPC, a published
+port and nothing else. Whatever a row asks for beyond stands in its `rights`, one word each, and the report lists it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Record = Mapping[str, Any]
+
+RIGHTS = {
+    "writable-root": "the image writes outside /tmp and /cache",
+    "host-network": "the container shares the host's network: multi-node serving",
+    "cap:<NAME>": "a Linux capability, such as cap:SYS_NICE for memory binding on several NUMA nodes",
+    "seccomp:unconfined": "system calls that Docker's profile refuses",
+}
+LOG_SIZE, LOG_FILES = "20m", "3"
+
+
+def fail(message: str) -> None:
+    raise AnsibleFilterError(message)
+
+
+def device_arguments(service: Record) -> list[str]:
+    """Exactly the service's devices: by CDI name, or node by node with {index} standing for each."""
+    found: list[str] = []
+    devices = service["devices"] or []
+    if service["device_access"] == "cdi":
+        found += [f"--device=nvidia.com/gpu={index}" for index in devices]
+    elif service["device_access"] == "nodes":
+        for node in service["device_nodes"]:
+            names = [node.replace("{index}", str(index)) for index in devices] if "{index}" in node else [node]
+            found += [f"--device={name}" for name in names]
+    if service["rdma"]:
+        found += ["--device=/dev/infiniband", "--cap-add=IPC_LOCK", "--ulimit=memlock=-1:-1"]
+    return found
+
+
+def right_arguments(service: Record) -> list[str]:
+    found: list[str] = []
+    for right in service["rights"]:
+        if match := re.fullmatch(r"cap:([A-Z_]+)", str(right)):
+            found.append(f"--cap-add={match[1]}")
+        elif right == "seccomp:unconfined":
+            found.append("--security-opt=seccomp=unconfined")
+        elif right not in ("writable-root", "host-network"):
+            fail(f"service '{service['service']}': right '{right}' is unknown; there are {', '.join(RIGHTS)}")
+    return found
+
+
+def memory_limit(service: Record) -> int | None:
+    """Bytes that the container may take, where weights, KV cache and overhead are all known: a CPU's case."""
+    cache = service["engine_args"].get("kv_cache_memory_bytes")
+    if service["kind"] != "cpu" or not cache or not service["overhead_bytes"]:
+        return None
+    parallel = int(service["engine_args"].get("tensor_parallel_size") or 1)
+    return int(service["model"]["bytes"]) + int(cache) * parallel + int(service["overhead_bytes"])
+
+
+def container_arguments(service: Record, name: str, model_path: str, key_file: str) -> list[str]:
+    """Options of `docker run` for one service, in a fixed order. `$here` is the release's folder, `$cache` the caches'."""
+    found = [
+        f"--name={name}",
+        f"--label=vllm-ansible.service={service['service']}",
+        "--init",
+        "--pull=never",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--ipc=private",
+        "--tmpfs=/tmp:rw,nosuid,nodev,exec,mode=1777",
+        "--log-driver=local",
+        f"--log-opt=max-size={LOG_SIZE}",
+        f"--log-opt=max-file={LOG_FILES}",
+        f"--stop-timeout={int(service['drain_timeout']) + 15}",
+    ]
+    if "writable-root" not in service["rights"]:
+        found.append("--read-only")
+    if "host-network" in service["rights"]:
+        found.append("--network=host")
+    else:
+        found.append(f"--publish={service['address']}:{service['port']}:{service['port']}")
+    if service["shm_bytes"]:
+        found.append(f"--shm-size={service['shm_bytes']}b")
+    if (limit := memory_limit(service)) is not None:
+        found += [f"--memory={limit}b", f"--memory-swap={limit}b"]
+    found += device_arguments(service) + right_arguments(service)
+    found += ["--volume=$here:/config:ro", "--volume=$cache:/cache:rw"]
+    found.append(f"--volume={model_path}:/models/{service['model']['name']}:ro")
+    if service["api_key"]:
+        found.append(f"--volume={key_file}:/run/api_key:ro")
+    found += [f"--volume={mount}" for mount in service["mounts"]]
+    return found
+
+
+def flagscale_engine_args(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine options as FlagScale hands them on unharmed: `false` would drop a flag, dicts and lists would become Python's.
+
+    `enable_x: false` becomes `no_enable_x: true`; another `false` is left out, which is what FlagScale does with it.
+    """
+    found: dict[str, Any] = {}
+    for key, value in args.items():
+        if value is None:
+            continue
+        if value is False:
+            if key.startswith("enable_"):
+                found[f"no_{key}"] = True
+        elif isinstance(value, (Mapping, list, tuple)):
+            found[key] = json.dumps(value, separators=(", ", ": "))
+        else:
+            found[key] = value
+    return found
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"container_arguments": container_arguments, "flagscale_engine_args": flagscale_engine_args}
