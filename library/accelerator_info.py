@@ -7,14 +7,16 @@ DOCUMENTATION = r"""
 module: accelerator_info
 short_description: Read what a host computes with into one record for unlike chips
 description:
-  - Reads CPU, memory and NUMA nodes from /proc and sysfs. Changes nothing and needs no privilege.
+  - Reads CPU, memory and NUMA nodes from /proc and sysfs, GPUs from C(nvidia-smi -q -x) and C(topo -m).
+  - NPUs come from C(npu-smi info), version.info and device nodes. Where no driver answers, PCI ids tell what is there.
+  - Changes nothing and needs no privilege. A tool that does not answer within a minute is cut off and reported.
   - The record is a fact as well, RV(ansible_facts.chips), so that a later phase of the same run need not read it again.
   - Values that can't be read are null; nothing is guessed. What an operator should know stands in RV(record.problems).
 options:
   kind:
     description: Which chips to look for.
     type: str
-    choices: [cpu]
+    choices: [cpu, gpu, npu]
     default: cpu
   root:
     description: Where the file system starts; other than / in tests with recorded files.
@@ -41,15 +43,20 @@ record:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.accelerators import cpu_record
 from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.gpus import gpu_record
+from ansible.module_utils.serving.npus import npu_record
 
 
 def body(module: AnsibleModule) -> dict:
-    record = cpu_record(module.params["root"])
+    record = {"cpu": cpu_record, "gpu": gpu_record, "npu": npu_record}[module.params["kind"]](module.params["root"])
     return {"changed": False, "record": record, "ansible_facts": {"chips": record}}
 
 
 def main() -> None:
-    spec = {"kind": {"type": "str", "choices": ["cpu"], "default": "cpu"}, "root": {"type": "path", "default": "/"}}
+    spec = {
+        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "default": "cpu"},
+        "root": {"type": "path", "default": "/"},
+    }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 
 
