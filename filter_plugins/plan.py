@@ -268,6 +268,10 @@ def resolve_service(
             f"{where}: model '{model_name}' is {model['dtype']}, but '{accelerator['hardware']}' computes in "
             f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load"
         )
+    mine = {**(row.get("engine_args") or {}), **(over.get("engine_args") or {})}
+    if service["convert"] and "dtype" in service["engine_args"] and "dtype" not in mine:
+        # The accelerator's dtype is that of weights as they are published.
+        service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
     check = service["check"] or model["check"]
     for key in check or {}:
         one_of(where, "check", key, CHECK)
@@ -295,6 +299,7 @@ def plan(
     groups: Iterable[str] = (),
     accelerator_groups: Iterable[str] = (),
     engines: Mapping[str, Any] | None = None,
+    pins: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Every service of `host`, in the order of `runs`, as closed records. Raises AnsibleFilterError."""
     if not isinstance(runs, list) or not all(isinstance(name, str) for name in runs):
@@ -331,12 +336,26 @@ def plan(
             overrides.get(name) or {},
             taken,
         )
+        pin(record, pins or {})
         port = record["port"]
         if port in ports:
             fail(f"host {host}: services '{ports[port]}' and '{name}' both use port {port}; give one another port")
         ports[port] = name
         records.append(record)
     return records
+
+
+def pin(record: Row, pins: Mapping[str, Any]) -> None:
+    """Put resolved commits and digests where the tables leave a moving name. What the tables pin stays."""
+    digest = (pins.get("images") or {}).get(record["image"])
+    if digest:
+        record["image"] = f"{record['image']}@{digest}"
+    model = record["model"]
+    commits = (pins.get("models") or {}).get(model["name"]) or {}
+    model["sources"] = {
+        hub: {**row, "revision": commits[hub]} if hub in commits and not row.get("revision") else row
+        for hub, row in ((hub, row or {}) for hub, row in model["sources"].items())
+    }
 
 
 def model_forms(records: Iterable[Row]) -> list[Row]:

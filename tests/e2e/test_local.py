@@ -24,7 +24,7 @@ import pytest
 import yaml
 from ansible.module_utils.serving import probe
 from conftest import DEMO, ROOT, ansible_environment
-from hub import Hub
+from hub import COMMIT, Hub
 
 pytestmark = pytest.mark.e2e
 
@@ -33,15 +33,15 @@ class Site:
     """One serving root, one port, and ansible-playbook runs against them."""
 
     def __init__(self, base: Path) -> None:
-        self.root, self.reports = base / "srv", base / "reports"
+        self.root, self.reports, self.pins = base / "srv", base / "reports", base / "pins.json"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
     def command(self, name: str, *options: str, **override: Any) -> list[str]:
-        values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "supervisor": "supervisord"}
-        extra = {**values, "overrides": {"demo": {"port": self.port, **override}}}
+        values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "pins_file": str(self.pins)}
+        extra = {**values, "supervisor": "supervisord", "overrides": {"demo": {"port": self.port, **override}}}
         return ["ansible-playbook", name, "-l", "local", "-e", json.dumps(extra), *options]
 
     def start(self, name: str, *options: str, **override: Any) -> subprocess.Popen[str]:
@@ -276,8 +276,9 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
         models["demo"]["sources"] = {"modelscope": {"repo": "org/demo", "revision": None}}
         values = json.dumps({"models": models, "modelscope_endpoint": hub.url})
         assert changed(site.run("deploy.yml", "-e", values, convert="float16")) >= 2
+        assert json.loads(site.pins.read_text())["pins"]["models"]["demo"]["modelscope"] == COMMIT
         hub.requests.clear()
-        assert changed(site.run("deploy.yml", "-e", values, convert="float16")) == 0
+        assert changed(site.run("deploy.yml", "-e", values, "-e", f"@{site.pins}", convert="float16")) == 0
         assert not hub.requests
     finally:
         hub.close()

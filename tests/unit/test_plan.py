@@ -129,6 +129,17 @@ def devices(count: int, *widths: int, **override: Any) -> list[list[int]]:
     return [r["devices"] for r in records]
 
 
+def test_a_conversion_sets_the_type_that_is_computed_in_unless_the_row_says_another() -> None:
+    accelerator = {**ACCELERATOR, "engine_args": {"dtype": "bfloat16"}}
+
+    def dtype(**changes: Any) -> str:
+        return str(plan(accelerator=accelerator, services=service(**changes))[0]["engine_args"]["dtype"])
+
+    assert dtype() == "bfloat16" and dtype(convert=False) == "bfloat16"
+    assert dtype(convert="float16") == "float16"
+    assert dtype(convert="float16", engine_args={"dtype": "float32"}) == "float32"
+
+
 def test_devices_are_given_out_in_order() -> None:
     assert devices(8, 2, 4, 2) == [[0, 1], [2, 3, 4, 5], [6, 7]]
     assert devices(8, 2, 2, s1={"devices": [6, 7]}) == [[0, 1], [6, 7]]
