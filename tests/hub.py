@@ -1,6 +1,6 @@
 """A loopback hub that speaks the HTTP APIs of Hugging Face and of ModelScope, with the failures of real ones.
 
-As recorded from huggingface_hub 2.4 and modelscope 1.40 against a server of files. `python tests/hub.py FOLDER PORT` runs
+As recorded from huggingface_hub 2.4 and modelscope 1.40 against a server of files. `python tests/hub.py FOLDER PORT [ADDRESS]` runs
 one by hand: HF_ENDPOINT=http://127.0.0.1:PORT hf download org/model.
 """
 
@@ -47,7 +47,7 @@ class Trouble:
 
 
 class Hub:
-    def __init__(self, folder: Path, port: int = 0, token: str = "") -> None:
+    def __init__(self, folder: Path, port: int = 0, token: str = "", address: str = "127.0.0.1") -> None:
         self.folder, self.token, self.trouble = folder, token, Trouble()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.sent: Counter[str] = Counter()
@@ -72,7 +72,7 @@ class Hub:
 
             def handle_error(self, *_: Any) -> None: ...
 
-        self.server = Server(("127.0.0.1", port), Handler)
+        self.server = Server((address, port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -226,5 +226,5 @@ class Hub:
 
 
 if __name__ == "__main__":
-    print(Hub(Path(sys.argv[1]), int(sys.argv[2])).url, flush=True)
+    print(Hub(Path(sys.argv[1]), int(sys.argv[2]), address=[*sys.argv, "127.0.0.1"][3]).url, flush=True)
     threading.Event().wait()

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+"""Module container_engine_info: what a host's container engine lacks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: container_engine_info
+short_description: Read a host's Docker engine and say what it lacks
+description:
+  - Reads version, daemon.json and state of Docker, and compares them with what services need. Changes nothing.
+  - RV(packages) is what to install where no engine is there; an engine that is there is never replaced.
+  - RV(config) is daemon.json with our settings merged in; everything else in it stays as it is.
+options:
+  cdi: {description: Do containers get their devices by CDI names? That needs Docker 25., type: bool, default: false}
+  source: {description: Where Docker comes from where none is installed., type: str, choices: [auto, distribution, vendor], default: auto}
+  sources:
+    description: "What each system offers: {debian-12: {distribution: {packages, version}, vendor: {packages, version}}}."
+    type: dict
+    required: true
+  settings: {description: "Keys of daemon.json that we want; a key that is there already wins over ours, but for C(features).", type: dict, default: {}}
+  config_path: {description: Docker's configuration., type: path, default: /etc/docker/daemon.json}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: What does Docker lack?
+  container_engine_info:
+    cdi: true
+    sources: "{{ container_engine_sources }}"
+"""
+RETURN = r"""
+version: {description: Version of the engine., returned: always, type: str}
+live: {description: Whether it answers., returned: always, type: bool}
+os: {description: The host's system., returned: always, type: dict}
+origin: {description: "Where to install from: C(distribution) or C(vendor); null if nothing is to be installed.", returned: always, type: str}
+packages: {description: What to install., returned: always, type: list, elements: str}
+config: {description: daemon.json as it should be., returned: always, type: str}
+config_changed: {description: Whether that differs from what is there., returned: always, type: bool}
+restart: {description: "Whether the running engine has not read its configuration yet.", returned: always, type: bool}
+serving: {description: Our services that run in containers., returned: always, type: list, elements: str}
+problems: {description: What is wrong and what helps., returned: always, type: list, elements: str}
+"""
+
+import json
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.accelerators import read
+from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.hosts import installed, numbers, os_release, run_tool, unit_states
+
+CDI_SINCE, CDI_WITHOUT_FLAG = (25,), (28, 2)
+
+
+def merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Our settings below what an operator wrote; `features` by key, ours on top: CDI is what services need."""
+    out = {**settings, **config}
+    if settings.get("features"):
+        out["features"] = {**(config.get("features") or {}), **settings["features"]}
+    return out
+
+
+def choose(os_key: str | None, sources: dict[str, Any], source: str, cdi: bool) -> tuple[str | None, list[str], str | None]:
+    """(origin, packages, problem) for a host without an engine. The distribution's is preferred where it is new enough."""
+    offers = sources.get(os_key or "")
+    if not offers:
+        text = "no container engine is installed, and this version installs none on %s; install Docker%s by hand"
+        return None, [], text % (os_key or "this system", " 25 or later" if cdi else "")
+    good = [
+        name
+        for name in ("distribution", "vendor")
+        if name in offers and source in ("auto", name) and (not cdi or numbers(offers[name]["version"]) >= CDI_SINCE)
+    ]
+    if not good:
+        text = "container_engine_source is %s, but on %s that offers %s%s; set it to auto"
+        told = ", ".join("%s: Docker %s" % (n, o["version"]) for n, o in sorted(offers.items()))
+        return None, [], text % (source, os_key, told, ", and CDI needs 25" if cdi else "")
+    return good[0], list(offers[good[0]]["packages"]), None
+
+
+def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What follows from what was read. Pure."""
+    problems, packages, origin = list(state["problems"]), [], None
+    version = numbers(state["version"])
+    if not state["installed"]:
+        origin, packages, problem = choose(state["os"]["key"], given["sources"], given["source"], given["cdi"])
+        problems += [problem] if problem else []
+        # The version that will be there decides about the flag.
+        version = numbers(given["sources"][state["os"]["key"]][origin]["version"]) if origin else ()
+    elif given["cdi"] and version and version < CDI_SINCE:
+        problems.append(
+            "Docker %s is installed (%s), and devices by CDI names need 25 or later; upgrade it, or set accelerator.device_access: nodes"
+            % (state["version"], ", ".join(state["packages"]) or "not from a package")
+        )
+    settings = dict(given["settings"])
+    if given["cdi"] and CDI_SINCE <= version < CDI_WITHOUT_FLAG:
+        settings["features"] = {**settings.get("features", {}), "cdi": True}
+    config = merged(state["config"], settings)
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n" if config else ""
+    changed = config != state["config"]
+    if state["installed"] and not state["live"]:
+        problems.append("Docker is installed and does not answer (%s); look at journalctl -u docker" % state["answer"])
+    return {
+        "version": state["version"],
+        "live": state["live"],
+        "os": state["os"],
+        "origin": origin,
+        "packages": packages,
+        "config": text,
+        "config_changed": changed,
+        "restart": bool(state["live"] and not changed and state["stale"]),
+        "serving": state["serving"],
+        "problems": problems,
+    }
+
+
+def look(config_path: str) -> dict[str, Any]:
+    """Everything about the engine that this host tells."""
+    code, text, error = run_tool(["docker", "version", "--format", "{{.Server.Version}}"])
+    live = code == 0 and bool(text.strip())
+    version = text.strip() if live else None
+    packages = installed([r"docker\.io", r"docker-ce", r"docker", r"docker-engine", r"moby(-engine)?"])
+    if not version:
+        version = next((row["version"] for row in packages.values()), None)
+    problems, config = [], {}
+    raw = read(config_path)
+    if raw.strip():
+        try:
+            config = json.loads(raw)
+            if not isinstance(config, dict):
+                raise ValueError
+        except ValueError:
+            problems.append("%s is not JSON; correct it, or remove it" % config_path)
+            config = {}
+    serving = []
+    stale = False
+    if live:
+        names = run_tool(["docker", "ps", "--filter", "label=vllm-ansible.service", "--format", "{{.Names}}"])[1].split()
+        serving = [name.replace("vllm-", "", 1) for name in names]
+        stale = newer_than_engine(config_path)
+    return {
+        "installed": bool(packages) or code is not None,
+        "packages": sorted("%s %s" % (name, row["version"]) for name, row in packages.items()),
+        "version": version,
+        "live": live,
+        "answer": " ".join((error or text).split())[:200],
+        "config": config,
+        "stale": stale,
+        "serving": serving,
+        "os": os_release(),
+        "problems": problems,
+    }
+
+
+def newer_than_engine(path: str) -> bool:
+    """Was the configuration written after the engine started?"""
+    try:
+        return os.stat(path).st_mtime > os.stat("/run/docker.pid").st_mtime
+    except OSError:
+        return False
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    state = look(module.params["config_path"])
+    if state["installed"] and not state["live"]:
+        unit = unit_states(["docker.service"])["docker.service"]
+        state["answer"] = "docker.service is %s; %s" % (unit["active"], state["answer"])
+    return {"changed": False, **judge(state, module.params)}
+
+
+def main() -> None:
+    spec = {
+        "cdi": {"type": "bool", "default": False},
+        "source": {"type": "str", "choices": ["auto", "distribution", "vendor"], "default": "auto"},
+        "sources": {"type": "dict", "required": True},
+        "settings": {"type": "dict", "default": {}},
+        "config_path": {"type": "path", "default": "/etc/docker/daemon.json"},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What kind of system a host is: os-release, packages, services. Standard library only, Python 3.8."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+from ansible.module_utils.serving.accelerators import read
+
+TIMEOUT = 60
+
+
+def os_release(root: str = "/") -> dict:
+    """/etc/os-release -> {id, version, major, codename, name, like, family, key}; `key` is such as debian-12 or rocky-9."""
+    text = read(os.path.join(root, "etc/os-release")) or read(os.path.join(root, "usr/lib/os-release"))
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and re.fullmatch(r"[A-Z_]+", name.strip()):
+            found[name.strip()] = value.strip().strip("\"'")
+    ident, version = found.get("ID", "").lower(), found.get("VERSION_ID", "")
+    major = version.split(".")[0]
+    like = [ident, *found.get("ID_LIKE", "").lower().split()]
+    apt = bool({"debian", "ubuntu"} & set(like))
+    dnf = bool({"rhel", "fedora", "centos", "amzn", "openeuler"} & set(like))
+    # Distributions whose minor number is a release of its own; the others live by their major.
+    whole = ident in ("ubuntu", "openeuler")
+    return {
+        "id": ident or None,
+        "version": version or None,
+        "major": major or None,
+        "codename": found.get("VERSION_CODENAME") or None,
+        "name": found.get("PRETTY_NAME") or None,
+        "family": "apt" if apt else "dnf" if dnf else None,
+        "key": "%s-%s" % (ident, version if whole else major) if ident and version else None,
+    }
+
+
+def run_tool(command: list, timeout: int = TIMEOUT) -> tuple:
+    """(exit code, stdout, stderr); code None where the tool is not there or does not answer in time."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        return None, "", "%s is not installed" % command[0]
+    except subprocess.TimeoutExpired:
+        return None, "", "%s did not answer within %d s" % (" ".join(command[:3]), timeout)
+    except OSError as error:
+        return None, "", "%s can't be run (%s)" % (command[0], error.strerror)
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def numbers(version: str | None) -> tuple:
+    """`5:26.1.5-1~deb` -> (26, 1, 5): what versions are compared by. Empty for what has none."""
+    text = re.sub(r"^\d+:", "", version or "")
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[-+~ ]", text.lstrip("vV"))[0]))
+
+
+def installed(patterns: list) -> dict:
+    """{package: {version, held}} of installed packages whose names match one of the regular expressions."""
+    wanted = re.compile("|".join("(?:%s)" % p for p in patterns))
+    found = {}
+    if shutil.which("dpkg-query"):
+        _, text, _ = run_tool(["dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Abbrev}\n"])
+        for line in text.splitlines():
+            name, version, status = (line.split("\t") + ["", ""])[:3]
+            if status[1:2] == "i" and wanted.fullmatch(name):
+                found[name] = {"version": version, "held": status[:1] == "h"}
+    elif shutil.which("rpm"):
+        _, text, _ = run_tool(["rpm", "-qa", "--qf", "%{NAME}\t%{EPOCH}:%{VERSION}-%{RELEASE}\n"])
+        locks = read("/etc/dnf/plugins/versionlock.list")
+        for line in text.splitlines():
+            name, _, version = line.partition("\t")
+            if wanted.fullmatch(name):
+                found[name] = {"version": version.replace("(none):", ""), "held": name in locks}
+    return found
+
+
+def unit_states(units: list) -> dict:
+    """{unit: {active, enabled}} from systemd; `inactive` and `absent` where there is none."""
+    states = {}
+    for unit in units:
+        _, text, _ = run_tool(["systemctl", "show", "-p", "ActiveState,UnitFileState,LoadState", unit])
+        found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        there = found.get("LoadState") == "loaded"
+        states[unit] = {
+            "active": found.get("ActiveState", "inactive") if there else "inactive",
+            "enabled": (found.get("UnitFileState") or "static") if there else "absent",
+        }
+    return states

@@ -1,0 +1,455 @@
+"""A bed of hosts to deploy to: systemd containers with their own container engine, reached over ssh, on one Docker engine.
+
+    python molecule/shared/bed.py up NAME...      start hosts (and what lies outside of them), print their inventory
+    python molecule/shared/bed.py down [NAME...]  remove hosts; without a name everything of the bed but its images
+
+Everything is real but the edges that can't be here: chips are fakes (molecule/shared/fakes), and what hosts reach over
+the network (registry, hub, package repositories of vendors) is one container, `outside`, on the bed's own network.
+Nothing runs privileged: some machines forbid it. Needs root, Docker and, for the first base image, mmdebstrap.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+STATE = ROOT / "build" / "bed"
+NETWORK = OUTSIDE = "vllm-bed"
+PACKAGES = (
+    "systemd systemd-sysv dbus libpam-systemd openssh-server sudo python3 python3-venv python3-apt kmod pciutils "
+    "iproute2 iptables ca-certificates procps libnuma1 gpgv"
+)
+# What systemd needs to boot, and nothing of the machine outside.
+SYSTEMD = ["--cap-add=SYS_ADMIN", "--cgroupns=private", "--tmpfs=/run:exec", "--tmpfs=/run/lock"]
+# What an engine inside needs beyond that.
+ENGINE = ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined",
+          "--cgroupns=private", "--device-cgroup-rule=a *:* rwm", "--tmpfs=/run:exec", "--tmpfs=/run/lock"]  # fmt: skip
+DOCKERFILE = """\
+FROM {raw}
+COPY ca/ /usr/local/share/ca-certificates/
+COPY units/ /etc/systemd/system/
+RUN update-ca-certificates >/dev/null 2>&1 \\
+ && systemctl mask systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \\
+    getty.target console-getty.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \\
+ && systemctl enable bed-boot.service && rm -f /etc/ssh/ssh_host_* && : >/etc/machine-id \\
+ && useradd -m -s /bin/bash ops && echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
+ENV container=docker
+STOPSIGNAL SIGRTMIN+3
+CMD ["/sbin/init"]
+"""
+# Writable control groups for an engine inside, and host keys of its own for each host.
+BOOT = """\
+[Unit]
+Before=ssh.service docker.service containerd.service
+DefaultDependencies=no
+After=local-fs.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+ExecStart=-/bin/sh -c 'mount -o remount,bind,rw /sys/fs/cgroup; for d in /sys/fs/cgroup/*; do mountpoint -q $d && mount -o remount,bind,rw $d; done'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def run(*command: str, ok: bool = True, code: bool = False, text: str | None = None, **options: Any) -> str:
+    """Output of a command, or its exit code. Its last words are in the error when it fails."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, **options)
+    if code:
+        return str(done.returncode)
+    if ok and done.returncode:
+        raise RuntimeError(f"{' '.join(command)[:300]}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}")
+    return done.stdout.strip()
+
+
+def docker(*words: str, **options: Any) -> str:
+    return run("docker", *words, **options)
+
+
+def exists(kind: str, name: str) -> bool:
+    return bool(docker(kind, "inspect", "--format", "x", name, ok=False))
+
+
+def tag_of(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()[:12]
+
+
+def free_port() -> int:
+    """A port that stays the host's over its restarts; Docker would give another one each time."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def say(text: str) -> None:
+    print(f"bed: {text}", file=sys.stderr, flush=True)
+
+
+def pip_mounts() -> list[str]:
+    """docker options that give a host this machine's package indexes: pip's files, and the local folders that they name."""
+    found = []
+    for file in ("/etc/pip.conf", str(Path.home() / ".config/pip/pip.conf")):
+        if os.path.exists(file):
+            found.append(f"--volume={file}:{'/etc/pip.conf' if file.startswith('/etc') else '/root/.config/pip/pip.conf'}:ro")
+    for line in run(sys.executable, "-m", "pip", "config", "list").splitlines():
+        name, _, value = line.partition("=")
+        if name.rpartition(".")[2] in ("find-links", "index-url", "extra-index-url"):
+            for word in str(ast.literal_eval(value)).split():
+                path = word.removeprefix("file://").rstrip("/").removesuffix("/simple")  # its files lie beside it
+                if path.startswith("/") and os.path.isdir(path):
+                    mount = f"--volume={path}:{path}:ro"
+                    found += [mount] if mount not in found else []
+    return found
+
+
+def base_image() -> str:
+    """Debian 12 with systemd, ssh and Python: no container engine, no driver."""
+    name = f"vllm-ansible-bed:base-{tag_of(PACKAGES, DOCKERFILE, BOOT)}"
+    if exists("image", name):
+        return name
+    say("making the base image (a minute)")
+    if not shutil.which("mmdebstrap"):
+        raise RuntimeError("the bed's base image is made with mmdebstrap: apt-get install mmdebstrap")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        source = "/etc/apt/sources.list.d/debian.sources"
+        sources = [source] if os.path.exists(source) else []
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES.replace(' ', ',')}", "bookworm", str(work / "base.tar"), *sources)
+        raw = docker("import", str(work / "base.tar"))  # docker import takes no STOPSIGNAL: a layer on top does
+        (work / "base.tar").unlink()
+        (work / "ca").mkdir()
+        (work / "units").mkdir()
+        for certificate in Path("/usr/local/share/ca-certificates").glob("**/*.crt"):
+            shutil.copy(certificate, work / "ca")
+        (work / "ca/README").write_text("certificates of this machine\n")
+        (work / "units/bed-boot.service").write_text(BOOT)
+        (work / "Dockerfile").write_text(DOCKERFILE.format(raw=raw))
+        docker("build", "--quiet", "--tag", name, folder)
+    return name
+
+
+def wait_booted(name: str) -> None:
+    until = time.monotonic() + 60
+    while (state := docker("exec", name, "systemctl", "is-system-running", ok=False)) not in ("running", "degraded"):
+        if time.monotonic() > until:
+            raise RuntimeError(f"{name} has not booted within 60 s ({state})\n{docker('logs', name, ok=False)[-1000:]}")
+        time.sleep(0.3)
+
+
+def put(name: str, path: str, text: str, mode: str = "0644") -> None:
+    """Write a file on a host of the bed."""
+    docker("exec", "-i", name, "sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path} && chmod {mode} {path}", text=text)
+
+
+# -- outside: registry, hub and package repositories ---------------------------------------------------------------------
+
+OUTSIDE_SETUP = r"""
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends docker-registry gnupg apt-utils >/dev/null
+mkdir -p /bed/registry /bed/packages /bed/certificates
+cd /bed/certificates
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 3650 -subj '/CN=bed CA' 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj '/CN=registry.bed' 2>/dev/null
+printf 'subjectAltName=DNS:registry.bed,DNS:private.bed,DNS:hub.bed,DNS:packages.bed,IP:127.0.0.1\n' > san
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 3650 -extfile san 2>/dev/null
+gpg --batch --quiet --passphrase '' --quick-generate-key 'bed packages' rsa2048 sign never
+gpg --export --armor > /bed/packages/key.asc
+printf '%s\n' "$HTPASSWD" > /bed/htpasswd
+chown -R docker-registry /bed/registry /bed/certificates /bed/htpasswd
+systemctl disable --now docker-registry
+systemctl daemon-reload
+systemctl enable --now bed-registry bed-private bed-hub bed-packages
+"""
+REGISTRY = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: /bed/registry}}, delete: {{enabled: true}}}}
+http: {{addr: ':{port}', tls: {{certificate: /bed/certificates/server.crt, key: /bed/certificates/server.key}}}}
+{auth}
+"""
+UNIT = "[Service]\nExecStart={command}\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def outside() -> str:
+    """Start what lies outside of the hosts, unless it runs."""
+    if not exists("network", NETWORK):
+        docker("network", "create", NETWORK)
+    if not exists("container", OUTSIDE):
+        say("starting what lies outside: registry, hub, packages")
+        aliases = [f"--network-alias={name}.bed" for name in ("registry", "private", "hub", "packages")]
+        docker("run", "--detach", "--name", OUTSIDE, "--hostname=outside", f"--network={NETWORK}", *aliases, f"--publish=127.0.0.1:{free_port()}:5000",
+               *SYSTEMD, f"--volume={ROOT}/models/demo:/bed/demo:ro", f"--volume={ROOT}/tests:/bed/tests:ro", base_image())  # fmt: skip
+        wait_booted(OUTSIDE)
+        auth = "auth: {htpasswd: {realm: bed, path: /bed/htpasswd}}"
+        put(OUTSIDE, "/bed/registry.yml", REGISTRY.format(port=5000, auth=""))
+        put(OUTSIDE, "/bed/private.yml", REGISTRY.format(port=5001, auth=auth))
+        for name, command in {
+            "bed-registry": "/usr/bin/docker-registry serve /bed/registry.yml",
+            "bed-private": "/usr/bin/docker-registry serve /bed/private.yml",
+            "bed-hub": "/usr/bin/python3 /bed/tests/hub.py /bed/demo 8000 0.0.0.0",
+            "bed-packages": "/usr/bin/python3 -m http.server 8001 --directory /bed/packages",
+        }.items():
+            put(OUTSIDE, f"/etc/systemd/system/{name}.service", UNIT.format(command=command))
+        entry = "ops:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+        docker("exec", "-i", "-e", f"HTPASSWD={entry}", OUTSIDE, "sh", text=OUTSIDE_SETUP)
+    elif docker("inspect", "--format", "{{.State.Running}}", OUTSIDE) != "true":
+        docker("start", OUTSIDE)
+        wait_booted(OUTSIDE)
+    STATE.mkdir(parents=True, exist_ok=True)
+    (STATE / "ca.crt").write_text(docker("exec", OUTSIDE, "cat", "/bed/certificates/ca.crt") + "\n")
+    return OUTSIDE
+
+
+
+
+# -- packages of vendors ---------------------------------------------------------------------------------------------------
+
+DOCKER_CE = r"""
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+work=$(mktemp -d)
+cd "$work"
+chmod 755 "$work"
+apt-get update -qq
+mkdir -p lists/partial
+echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' > trixie.list
+newer="-o Dir::Etc::SourceList=$work/trixie.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$work/lists -o APT::Sandbox::User=root"
+apt-get $newer update -qq
+apt-get $newer download -qq docker.io docker-cli
+apt-get -o APT::Sandbox::User=root download -qq containerd runc tini
+mkdir ce cli io
+dpkg-deb -x docker.io_*.deb ce
+dpkg-deb -x tini_*.deb ce
+dpkg-deb -x docker-cli_*.deb cli
+dpkg-deb -x containerd_*.deb io
+dpkg-deb -x runc_*.deb io
+mv ce/usr/sbin ce/usr/sbin.all && mkdir -p ce/usr/bin && mv ce/usr/sbin.all/* ce/usr/bin/ && rmdir ce/usr/sbin.all
+[ -e ce/usr/bin/docker-init ] || ln -s /usr/bin/tini-static ce/usr/bin/docker-init
+mkdir -p ce/lib/systemd/system
+sed -i 's,/usr/sbin/dockerd,/usr/bin/dockerd,' $(find ce -name docker.service)
+make() { # name version folder depends
+    mkdir -p "$3/DEBIAN"
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: bed\nDepends: %s\nDescription: stand-in of the bed\n' "$1" "$2" "$4" > "$3/DEBIAN/control"
+    dpkg-deb --build -Znone --root-owner-group "$3" "/bed/packages/debian/pool/$1_$2_amd64.deb" >/dev/null
+}
+mkdir -p /bed/packages/debian/pool
+cat > /tmp/postinst <<'END'
+#!/bin/sh
+getent group docker >/dev/null || groupadd --system docker
+systemctl daemon-reload
+systemctl enable --now containerd.service docker.socket docker.service
+END
+mkdir -p ce/DEBIAN && install -m 755 /tmp/postinst ce/DEBIAN/postinst
+make containerd.io 1.6.20-1 io 'libc6, libseccomp2'
+make docker-ce-cli 5:26.1.5-1~debian.12~bookworm cli libc6
+make docker-ce 5:26.1.5-1~debian.12~bookworm ce 'containerd.io, docker-ce-cli, iptables, libsystemd0'
+rm -rf "$work"
+"""
+
+
+def docker_ce() -> None:
+    """Docker's own packages: stand-ins with the real names around Debian's builds of Docker 26."""
+    outside()
+    if docker("exec", OUTSIDE, "ls", "/bed/packages/debian/pool", ok=False):
+        return
+    say("making Docker's packages")
+    docker("exec", "-i", OUTSIDE, "sh", text=DOCKER_CE)
+    index("debian")
+
+
+def index(name: str) -> None:
+    """(Re)make the signed index of one repository outside: dists/bookworm over pool/."""
+    docker("exec", "-i", OUTSIDE, "sh", text=f"""
+set -eu
+cd /bed/packages/{name}
+cp ../key.asc gpg
+mkdir -p dists/bookworm/stable/binary-amd64
+apt-ftparchive packages pool > dists/bookworm/stable/binary-amd64/Packages
+cd dists/bookworm
+rm -f Release InRelease
+apt-ftparchive -o APT::FTPArchive::Release::Suite=bookworm -o APT::FTPArchive::Release::Codename=bookworm \\
+  -o APT::FTPArchive::Release::Origin={name} -o APT::FTPArchive::Release::Components=stable -o APT::FTPArchive::Release::Architectures=amd64 release . > /tmp/Release
+mv /tmp/Release Release
+gpg --batch --yes --clearsign -o InRelease Release
+""")
+
+
+# -- hosts -----------------------------------------------------------------------------------------------------------------
+
+
+def key() -> Path:
+    """The operator's ssh key of this bed."""
+    path = STATE / "id_ed25519"
+    if not path.exists():
+        STATE.mkdir(parents=True, exist_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bed", "-f", str(path))
+    return path
+
+
+def container(name: str) -> str:
+    return f"{NETWORK}-{name}"
+
+
+def host(name: str, *options: str) -> dict[str, Any]:
+    """Start a host, unless it runs, and wait until ssh answers. Returns its inventory variables."""
+    outside()
+    inside = container(name)
+    if not exists("container", inside):
+        docker("volume", "create", inside)
+        docker("run", "--detach", "--name", inside, f"--hostname={name}", f"--network={NETWORK}", f"--publish=127.0.0.1:{free_port()}:22", *ENGINE,
+               f"--volume={inside}:/var/lib/docker", *pip_mounts(), *options, base_image())  # fmt: skip
+        wait_booted(inside)
+        put(inside, "/usr/local/share/ca-certificates/bed.crt", (STATE / "ca.crt").read_text())
+        put(inside, "/home/ops/.ssh/authorized_keys", key().with_suffix(".pub").read_text(), "0600")
+        docker("exec", inside, "sh", "-c", "chown -R ops: /home/ops/.ssh && update-ca-certificates 2>/dev/null")
+    elif docker("inspect", "--format", "{{.State.Running}}", inside) != "true":
+        docker("start", inside)
+        wait_booted(inside)
+    return connection(name)
+
+
+def connection(name: str) -> dict[str, Any]:
+    """Inventory variables of a host, with its ssh host key pinned."""
+    inside = container(name)
+    port = int(docker("port", inside, "22").split(":")[-1])
+    known = STATE / f"{name}.known_hosts"
+    public = docker("exec", inside, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").rsplit(" ", 1)[0]
+    known.write_text(f"[127.0.0.1]:{port} {public}\n")
+    return {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": port,
+        "ansible_user": "ops",
+        "ansible_become": True,
+        "ansible_ssh_private_key_file": str(key()),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
+        "bed_container": inside,
+    }
+
+
+def reboot(name: str) -> None:
+    """As a reboot does it: /run is new, /etc and /var stay."""
+    docker("restart", "--time", "60", container(name))
+    wait_booted(container(name))
+
+
+def remove(name: str) -> None:
+    docker("rm", "--force", "--volumes", container(name), ok=False)
+    docker("volume", "rm", container(name), ok=False)
+
+
+def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Path:
+    """A folder for `ansible-playbook -i`: hosts of the bed by group, the production group_vars, the scenario's host_vars."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "group_vars").mkdir(parents=True)
+    for source in (ROOT / "inventory/group_vars", HERE / "group_vars"):
+        for entry in source.iterdir():
+            (folder / "group_vars" / entry.name).symlink_to(entry)
+    (folder / "host_vars").symlink_to(HERE.parent / scenario / "host_vars")
+    groups: dict[str, Any] = {"accelerators": {"children": {group: {"hosts": rows} for group, rows in hosts.items()}}}
+    groups["bed"] = {"hosts": {name: {} for rows in hosts.values() for name in rows}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(groups, sort_keys=False))
+    return folder
+
+
+def fake_gpus(name: str, **state: Any) -> None:
+    """Put the stand-in of nvidia-smi and its CDI file on a host; `state` is what the stand-in tells (fakes/nvidia-smi)."""
+    inside = container(name)
+    put(inside, "/etc/bed/nvidia.json", json.dumps(state))
+    if docker("exec", inside, "test", "-e", "/usr/bin/nvidia-smi", "-a", "-e", "/dev/nvidia0", ok=False, code=True) == "0":
+        return
+    put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
+    put(inside, "/usr/bin/nvidia-smi", (HERE / "fakes/nvidia-smi").read_text(), "0755")
+    nodes = [f"nvidia{i}" for i in range(8)]
+    devices = [{"name": str(i), "containerEdits": {"deviceNodes": [{"path": f"/dev/{node}"}]}} for i, node in enumerate(nodes)]
+    every = {"deviceNodes": [{"path": "/dev/nvidiactl"}]}
+    put(inside, "/etc/cdi/nvidia.yaml", yaml.safe_dump({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices, "containerEdits": every}))
+    docker("exec", inside, "sh", "-c", "; ".join(f"mknod -m 666 /dev/{node} c 1 3" for node in [*nodes, "nvidiactl"]))
+
+
+# -- images ----------------------------------------------------------------------------------------------------------------
+
+REPOSITORY = "flagrelease/flagrelease"
+
+
+def engine_image() -> str:
+    """The documents' interface with real parts: conda-style activation, FlagScale 0.8.0, vLLM for CPU. Its name outside."""
+    parts = [HERE / "engine_image.yml", *sorted((HERE / "engine").iterdir()), *sorted((ROOT / "roles/python_runtime/files").iterdir())]
+    name = f"vllm-ansible-bed:engine-{tag_of(base_image(), *(p.read_bytes() for p in parts))}"
+    if not exists("image", name):
+        say("making the engine image (two minutes)")
+        builder = host("builder")
+        folder = STATE / "builder"
+        folder.mkdir(exist_ok=True)
+        (folder / "hosts.yml").write_text(yaml.safe_dump({"builders": {"hosts": {"builder": builder}}}))
+        run("ansible-playbook", "-i", str(folder), str(HERE / "engine_image.yml"), "-e", json.dumps({"fetch_environment": certificates()}),
+            cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")})  # fmt: skip
+        made = docker("commit", container("builder"))
+        docker("build", "--quiet", "--tag", name, "-", text=f'FROM {made}\nSTOPSIGNAL SIGTERM\nCMD ["/bin/bash"]\n')
+        remove("builder")
+    return name
+
+
+def certificates() -> dict[str, str]:
+    """Variables that make Python's clients trust what the host trusts."""
+    return dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), "/etc/ssl/certs/ca-certificates.crt")
+
+
+def push(image: str, tag: str) -> str:
+    """Push an image of the outer engine to the bed's registry: its name for hosts of the bed."""
+    outside()
+    port = docker("port", OUTSIDE, "5000").splitlines()[0].rpartition(":")[2]
+    local = f"127.0.0.1:{port}/{REPOSITORY}:{tag}"
+    manifests = f"/bed/registry/docker/registry/v2/repositories/{REPOSITORY}/_manifests/tags"
+    if tag not in docker("exec", OUTSIDE, "ls", manifests, ok=False).split():
+        say(f"pushing {tag}")
+        docker("tag", image, local)
+        docker("push", "--quiet", local)
+        docker("rmi", "--no-prune", local)
+    return f"registry.bed:5000/{REPOSITORY}:{tag}"
+
+
+def down(names: list[str]) -> None:
+    every = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{NETWORK}-").split()
+    for name in names or [n.removeprefix(f"{NETWORK}-") for n in every]:
+        remove(name)
+    if not names:
+        docker("rm", "--force", "--volumes", OUTSIDE, ok=False)
+        docker("network", "rm", NETWORK, ok=False)
+        shutil.rmtree(STATE, ignore_errors=True)
+
+
+def main() -> int:
+    match sys.argv[1:]:
+        case ["up", *names] if names:
+            print(json.dumps({name: host(name) for name in names}, indent=2))
+        case ["down", *names]:
+            down(names)
+        case _:
+            print(__doc__)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
