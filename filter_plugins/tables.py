@@ -110,6 +110,14 @@ def summary(report: Mapping[str, Any]) -> str:
             f"  asked     {question}",
             f"  answered  {first_line(row['answer'])}",
             f"  ready in {timings['ready_seconds']} s after its start, first token after {timings['first_token_seconds']} s",
+            *(
+                [
+                    f"  FlagGems  {len(flaggems['operators'])} operators run: {first_line(', '.join(flaggems['operators']))}"
+                ]
+                if (flaggems := row.get("flaggems") or {}).get("operators")
+                else []
+            ),
+            *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),
             f"  log       {row['log']}",
             "  try it:",
             f"  curl -s {row['endpoint']}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",

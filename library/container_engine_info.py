@@ -62,7 +62,9 @@ def merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def choose(os_key: str | None, sources: dict[str, Any], source: str, cdi: bool) -> tuple[str | None, list[str], str | None]:
+def choose(
+    os_key: str | None, sources: dict[str, Any], source: str, cdi: bool
+) -> tuple[str | None, list[str], str | None]:
     """(origin, packages, problem) for a host without an engine. The distribution's is preferred where it is new enough."""
     offers = sources.get(os_key or "")
     if not offers:
@@ -82,7 +84,8 @@ def choose(os_key: str | None, sources: dict[str, Any], source: str, cdi: bool) 
 
 def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """What follows from what was read. Pure."""
-    problems, packages, origin = list(state["problems"]), [], None
+    problems, origin = list(state["problems"]), None
+    packages: list[str] = []
     version = numbers(state["version"])
     if not state["installed"]:
         origin, packages, problem = choose(state["os"]["key"], given["sources"], given["source"], given["cdi"])
@@ -137,7 +140,9 @@ def look(config_path: str) -> dict[str, Any]:
     serving = []
     stale = False
     if live:
-        names = run_tool(["docker", "ps", "--filter", "label=vllm-ansible.service", "--format", "{{.Names}}"])[1].split()
+        names = run_tool(["docker", "ps", "--filter", "label=vllm-ansible.service", "--format", "{{.Names}}"])[
+            1
+        ].split()
         serving = [name.replace("vllm-", "", 1) for name in names]
         stale = newer_than_engine(config_path)
     return {

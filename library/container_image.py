@@ -44,6 +44,7 @@ id: {description: The image's id on this host (sha256 of its configuration)., re
 digest: {description: Digest of its manifest; null for an image from an archive., returned: success, type: str}
 source: {description: Where it came from., returned: when changed, type: str}
 user: {description: User that the image runs as., returned: success, type: str}
+uid: {description: That user's number., returned: success, type: int}
 failed_places: {description: Places that could not give it and why., returned: always, type: list, elements: str}
 progress_file: {description: Where a running pull tells how far it is., returned: with look, type: str}
 pending: {description: Whether there is anything to do., returned: with look, type: bool}
@@ -193,6 +194,7 @@ def answer(image: Any, digest: str | None, changed: bool, source: str, failures:
         "digest": digest,
         "source": source,
         "user": image.attrs.get("Config", {}).get("User") or "root",
+        "uid": i.uid_of(image),
         "failed_places": failures,
         "diff": {"before": "", "after": after, "before_header": "images", "after_header": "images"},
     }

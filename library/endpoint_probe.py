@@ -8,6 +8,7 @@ module: endpoint_probe
 short_description: State of the deployed services, and a real answer from each
 description:
   - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and one chat completion whose text is checked.
+  - The engine's metrics must count the tokens, a vision model is shown an image, and FlagGems must run if and only if it was asked for.
   - The action plugin of the same name repeats it until everything is ready, tells the progress, and fails with the log's last lines and what they mean.
   - A process that ended since O(since) ends the wait at once.
 options:
@@ -48,6 +49,10 @@ services:
     ready: {description: Whether it answered as it should., type: bool}
     problem: {description: What it did instead., type: str}
     answer: {description: Its answer., type: str}
+    reasoning: {description: Whether it thought before it answered., type: bool}
+    image: {description: What a vision model said of a red image., type: str}
+    counted: {description: Whether its metrics counted the answer's tokens; null if it has none., type: bool}
+    flaggems: {description: "Which FlagGems operators run: {asked, operators, problem}; null where the engine has no such switch.", type: dict}
     uptime_seconds: {description: Age of its process., type: float}
     timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
 """
@@ -60,6 +65,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
+from ansible.module_utils.serving.flaggems import proof
 from ansible.module_utils.serving.probe import NotYet, probe, stage
 from ansible.module_utils.serving.signatures import explain
 from ansible.module_utils.serving.supervisors import Supervisor, supervisor
@@ -127,16 +133,26 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     if run["release"] != row["release"]:
         row["problem"] = "it still runs release %s; restart it" % run["release"]
     try:
-        found = probe(spec["endpoint"], spec["served_name"], r.read_key(folder), spec.get("check"), given["timeout"])
+        found = probe(
+            spec["endpoint"], spec["served_name"], r.read_key(folder), spec.get("check"), given["timeout"],
+            reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
+        )  # fmt: skip
     except NotYet as problem:
         return dict(row, problem=str(problem), stage=stage(r.last_run(owner.log_tail(name, 200))))
+    flaggems = proof(spec, folder)
+    row.update(flaggems=flaggems)
+    if flaggems and flaggems["problem"]:
+        return dict(row, verdict="failed", problem=flaggems["problem"])
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     return dict(
         row,
         ready=True,
         verdict="ready",
-        answer=found["answer"],
+        answer=found["answer"] or found["reasoning"],
+        reasoning=bool(found["reasoning"]),
+        image=found["image"],
+        counted=found["counted"],
         question=(spec.get("check") or {}).get("prompt"),
         timings=timings,
     )

@@ -64,7 +64,7 @@ def installed(patterns: list) -> dict:
     if shutil.which("dpkg-query"):
         _, text, _ = run_tool(["dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Abbrev}\n"])
         for line in text.splitlines():
-            name, version, status = (line.split("\t") + ["", ""])[:3]
+            name, version, status = [*line.split("\t"), "", ""][:3]
             if status[1:2] == "i" and wanted.fullmatch(name):
                 found[name] = {"version": version, "held": status[:1] == "h"}
     elif shutil.which("rpm"):

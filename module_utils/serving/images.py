@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 from typing import Any, Callable, Iterator, NamedTuple
 
 from ansible.module_utils.serving.errors import Refusal
@@ -184,3 +185,18 @@ def connect() -> Any:
             % (os.environ.get("DOCKER_HOST", "/var/run/docker.sock"), " ".join(str(error).split())[:200])
         ) from None
     return client
+
+
+def uid_of(image: Any) -> int:
+    """Number of the user that an image runs as. A name is looked up in the image itself."""
+    user = str((image.attrs.get("Config") or {}).get("User") or "0").partition(":")[0]
+    if user.isdigit():
+        return int(user)
+    command = ["docker", "run", "--rm", "--network=none", "--entrypoint=id", image.id, "-u"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    if not done.stdout.strip().isdigit():
+        raise Refusal(
+            "image %s runs as user '%s', and that user's number can't be found (%s); the image needs the program id, or a numeric USER"
+            % (image.id[:19], user, done.stderr.strip()[-200:])
+        )
+    return int(done.stdout)

@@ -270,12 +270,14 @@ class Systemd:
         return os.path.join(self.units, self.unit(name))
 
     def unit_text(self, name: str, command: list[str], folder: str, spec: dict[str, Any]) -> str:
+        # A container needs its engine, and the devices' CDI file, which a unit of NVIDIA's writes at boot.
+        after = " docker.service nvidia-cdi-refresh.service" if spec.get("runtime") == "container" else ""
         lines = [
             "# Written by vllm-ansible. Changes are overwritten.",
             "[Unit]",
             "Description=LLM inference service %s" % name,
-            "After=network-online.target",
-            "Wants=network-online.target",
+            "After=network-online.target" + after,
+            "Wants=network-online.target" + (" docker.service" if after else ""),
             "StartLimitIntervalSec=3600",
             "StartLimitBurst=%d" % (spec["restart_limit"] + 1),
             "[Service]",

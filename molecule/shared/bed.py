@@ -14,7 +14,6 @@ import ast
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -74,7 +73,9 @@ def run(*command: str, ok: bool = True, code: bool = False, text: str | None = N
     if code:
         return str(done.returncode)
     if ok and done.returncode:
-        raise RuntimeError(f"{' '.join(command)[:300]}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)[:300]}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}"
+        )
     return done.stdout.strip()
 
 
@@ -109,7 +110,9 @@ def pip_mounts() -> list[str]:
     found = []
     for file in ("/etc/pip.conf", str(Path.home() / ".config/pip/pip.conf")):
         if os.path.exists(file):
-            found.append(f"--volume={file}:{'/etc/pip.conf' if file.startswith('/etc') else '/root/.config/pip/pip.conf'}:ro")
+            found.append(
+                f"--volume={file}:{'/etc/pip.conf' if file.startswith('/etc') else '/root/.config/pip/pip.conf'}:ro"
+            )
     for line in run(sys.executable, "-m", "pip", "config", "list").splitlines():
         name, _, value = line.partition("=")
         if name.rpartition(".")[2] in ("find-links", "index-url", "extra-index-url"):
@@ -133,7 +136,15 @@ def base_image() -> str:
         work = Path(folder)
         source = "/etc/apt/sources.list.d/debian.sources"
         sources = [source] if os.path.exists(source) else []
-        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES.replace(' ', ',')}", "bookworm", str(work / "base.tar"), *sources)
+        run(
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--include={PACKAGES.replace(' ', ',')}",
+            "bookworm",
+            str(work / "base.tar"),
+            *sources,
+        )
         raw = docker("import", str(work / "base.tar"))  # docker import takes no STOPSIGNAL: a layer on top does
         (work / "base.tar").unlink()
         (work / "ca").mkdir()
@@ -157,30 +168,13 @@ def wait_booted(name: str) -> None:
 
 def put(name: str, path: str, text: str, mode: str = "0644") -> None:
     """Write a file on a host of the bed."""
-    docker("exec", "-i", name, "sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path} && chmod {mode} {path}", text=text)
+    docker(
+        "exec", "-i", name, "sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path} && chmod {mode} {path}", text=text
+    )
 
 
 # -- outside: registry, hub and package repositories ---------------------------------------------------------------------
 
-OUTSIDE_SETUP = r"""
-set -eu
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends docker-registry gnupg apt-utils >/dev/null
-mkdir -p /bed/registry /bed/packages /bed/certificates
-cd /bed/certificates
-openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 3650 -subj '/CN=bed CA' 2>/dev/null
-openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj '/CN=registry.bed' 2>/dev/null
-printf 'subjectAltName=DNS:registry.bed,DNS:private.bed,DNS:hub.bed,DNS:packages.bed,IP:127.0.0.1\n' > san
-openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 3650 -extfile san 2>/dev/null
-gpg --batch --quiet --passphrase '' --quick-generate-key 'bed packages' rsa2048 sign never
-gpg --export --armor > /bed/packages/key.asc
-printf '%s\n' "$HTPASSWD" > /bed/htpasswd
-chown -R docker-registry /bed/registry /bed/certificates /bed/htpasswd
-systemctl disable --now docker-registry
-systemctl daemon-reload
-systemctl enable --now bed-registry bed-private bed-hub bed-packages
-"""
 REGISTRY = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -189,6 +183,11 @@ http: {{addr: ':{port}', tls: {{certificate: /bed/certificates/server.crt, key: 
 {auth}
 """
 UNIT = "[Service]\nExecStart={command}\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def script(name: str, *words: str) -> None:
+    """Run a script of molecule/shared/outside there."""
+    docker("exec", "-i", OUTSIDE, "sh", "-s", *words, text=(HERE / "outside" / name).read_text())
 
 
 def outside() -> str:
@@ -212,7 +211,7 @@ def outside() -> str:
         }.items():
             put(OUTSIDE, f"/etc/systemd/system/{name}.service", UNIT.format(command=command))
         entry = "ops:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-        docker("exec", "-i", "-e", f"HTPASSWD={entry}", OUTSIDE, "sh", text=OUTSIDE_SETUP)
+        script("setup.sh", entry)
     elif docker("inspect", "--format", "{{.State.Running}}", OUTSIDE) != "true":
         docker("start", OUTSIDE)
         wait_booted(OUTSIDE)
@@ -221,51 +220,7 @@ def outside() -> str:
     return OUTSIDE
 
 
-
-
 # -- packages of vendors ---------------------------------------------------------------------------------------------------
-
-DOCKER_CE = r"""
-set -eu
-export DEBIAN_FRONTEND=noninteractive
-work=$(mktemp -d)
-cd "$work"
-chmod 755 "$work"
-apt-get update -qq
-mkdir -p lists/partial
-echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' > trixie.list
-newer="-o Dir::Etc::SourceList=$work/trixie.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$work/lists -o APT::Sandbox::User=root"
-apt-get $newer update -qq
-apt-get $newer download -qq docker.io docker-cli
-apt-get -o APT::Sandbox::User=root download -qq containerd runc tini
-mkdir ce cli io
-dpkg-deb -x docker.io_*.deb ce
-dpkg-deb -x tini_*.deb ce
-dpkg-deb -x docker-cli_*.deb cli
-dpkg-deb -x containerd_*.deb io
-dpkg-deb -x runc_*.deb io
-mv ce/usr/sbin ce/usr/sbin.all && mkdir -p ce/usr/bin && mv ce/usr/sbin.all/* ce/usr/bin/ && rmdir ce/usr/sbin.all
-[ -e ce/usr/bin/docker-init ] || ln -s /usr/bin/tini-static ce/usr/bin/docker-init
-mkdir -p ce/lib/systemd/system
-sed -i 's,/usr/sbin/dockerd,/usr/bin/dockerd,' $(find ce -name docker.service)
-make() { # name version folder depends
-    mkdir -p "$3/DEBIAN"
-    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: bed\nDepends: %s\nDescription: stand-in of the bed\n' "$1" "$2" "$4" > "$3/DEBIAN/control"
-    dpkg-deb --build -Znone --root-owner-group "$3" "/bed/packages/debian/pool/$1_$2_amd64.deb" >/dev/null
-}
-mkdir -p /bed/packages/debian/pool
-cat > /tmp/postinst <<'END'
-#!/bin/sh
-getent group docker >/dev/null || groupadd --system docker
-systemctl daemon-reload
-systemctl enable --now containerd.service docker.socket docker.service
-END
-mkdir -p ce/DEBIAN && install -m 755 /tmp/postinst ce/DEBIAN/postinst
-make containerd.io 1.6.20-1 io 'libc6, libseccomp2'
-make docker-ce-cli 5:26.1.5-1~debian.12~bookworm cli libc6
-make docker-ce 5:26.1.5-1~debian.12~bookworm ce 'containerd.io, docker-ce-cli, iptables, libsystemd0'
-rm -rf "$work"
-"""
 
 
 def docker_ce() -> None:
@@ -274,25 +229,13 @@ def docker_ce() -> None:
     if docker("exec", OUTSIDE, "ls", "/bed/packages/debian/pool", ok=False):
         return
     say("making Docker's packages")
-    docker("exec", "-i", OUTSIDE, "sh", text=DOCKER_CE)
+    script("docker_ce.sh")
     index("debian")
 
 
 def index(name: str) -> None:
-    """(Re)make the signed index of one repository outside: dists/bookworm over pool/."""
-    docker("exec", "-i", OUTSIDE, "sh", text=f"""
-set -eu
-cd /bed/packages/{name}
-cp ../key.asc gpg
-mkdir -p dists/bookworm/stable/binary-amd64
-apt-ftparchive packages pool > dists/bookworm/stable/binary-amd64/Packages
-cd dists/bookworm
-rm -f Release InRelease
-apt-ftparchive -o APT::FTPArchive::Release::Suite=bookworm -o APT::FTPArchive::Release::Codename=bookworm \\
-  -o APT::FTPArchive::Release::Origin={name} -o APT::FTPArchive::Release::Components=stable -o APT::FTPArchive::Release::Architectures=amd64 release . > /tmp/Release
-mv /tmp/Release Release
-gpg --batch --yes --clearsign -o InRelease Release
-""")
+    """(Re)make the signed index of one repository outside."""
+    script("index.sh", name)
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------------
@@ -376,14 +319,23 @@ def fake_gpus(name: str, **state: Any) -> None:
     """Put the stand-in of nvidia-smi and its CDI file on a host; `state` is what the stand-in tells (fakes/nvidia-smi)."""
     inside = container(name)
     put(inside, "/etc/bed/nvidia.json", json.dumps(state))
-    if docker("exec", inside, "test", "-e", "/usr/bin/nvidia-smi", "-a", "-e", "/dev/nvidia0", ok=False, code=True) == "0":
+    if (
+        docker("exec", inside, "test", "-e", "/usr/bin/nvidia-smi", "-a", "-e", "/dev/nvidia0", ok=False, code=True)
+        == "0"
+    ):
         return
     put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
     put(inside, "/usr/bin/nvidia-smi", (HERE / "fakes/nvidia-smi").read_text(), "0755")
     nodes = [f"nvidia{i}" for i in range(8)]
-    devices = [{"name": str(i), "containerEdits": {"deviceNodes": [{"path": f"/dev/{node}"}]}} for i, node in enumerate(nodes)]
+    devices = [
+        {"name": str(i), "containerEdits": {"deviceNodes": [{"path": f"/dev/{node}"}]}} for i, node in enumerate(nodes)
+    ]
     every = {"deviceNodes": [{"path": "/dev/nvidiactl"}]}
-    put(inside, "/etc/cdi/nvidia.yaml", yaml.safe_dump({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices, "containerEdits": every}))
+    put(
+        inside,
+        "/etc/cdi/nvidia.yaml",
+        yaml.safe_dump({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices, "containerEdits": every}),
+    )
     docker("exec", inside, "sh", "-c", "; ".join(f"mknod -m 666 /dev/{node} c 1 3" for node in [*nodes, "nvidiactl"]))
 
 
@@ -394,7 +346,11 @@ REPOSITORY = "flagrelease/flagrelease"
 
 def engine_image() -> str:
     """The documents' interface with real parts: conda-style activation, FlagScale 0.8.0, vLLM for CPU. Its name outside."""
-    parts = [HERE / "engine_image.yml", *sorted((HERE / "engine").iterdir()), *sorted((ROOT / "roles/python_runtime/files").iterdir())]
+    parts = [
+        HERE / "engine_image.yml",
+        *sorted((HERE / "engine").iterdir()),
+        *sorted((ROOT / "roles/python_runtime/files").iterdir()),
+    ]
     name = f"vllm-ansible-bed:engine-{tag_of(base_image(), *(p.read_bytes() for p in parts))}"
     if not exists("image", name):
         say("making the engine image (two minutes)")
