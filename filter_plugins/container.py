@@ -91,12 +91,21 @@ def container_arguments(service: Record, name: str, model_path: str, key_file: s
     if (limit := memory_limit(service)) is not None:
         found += [f"--memory={limit}b", f"--memory-swap={limit}b"]
     found += device_arguments(service) + right_arguments(service)
-    found += ["--volume=$here:/config:ro", "--volume=$cache:/cache:rw"]
-    found.append(f"--volume={model_path}:/models/{service['model']['name']}:ro")
+    found += [
+        bind("$here:/config:ro"),
+        bind("$cache:/cache"),
+        bind(f"{model_path}:/models/{service['model']['name']}:ro"),
+    ]
     if service["api_key"]:
-        found.append(f"--volume={key_file}:/run/api_key:ro")
-    found += [f"--volume={mount}" for mount in service["mounts"]]
+        found.append(bind(f"{key_file}:/run/api_key:ro"))
+    found += [bind(mount) for mount in service["mounts"]]
     return found
+
+
+def bind(mount: str) -> str:
+    """`source:target[:ro]` as an option that fails where the source is missing; --volume would make an empty folder of it."""
+    source, target, *mode = mount.split(":")
+    return f"--mount=type=bind,source={source},target={target}{',readonly' if mode == ['ro'] else ''}"
 
 
 def flagscale_engine_args(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,70 @@ from ansible.module_utils.serving.probe import garbage, stage
 
 WORDS = [
     (
+        "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",
+        "no such device",
+    ),
+    (
+        'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
+        "asked for with --gpus",
+    ),
+    (
+        'docker: Error response from daemon: error gathering device information while adding custom device "/dev/davinci7": no such file or directory.',
+        "device node",
+    ),
+    (
+        "docker: Error response from daemon: driver failed programming external connectivity on endpoint x (623d): Bind for 127.0.0.1:9010 failed: "
+        "port is already allocated.",
+        "has the service's port",
+    ),
+    (
+        "docker: Error response from daemon: driver failed programming external connectivity on endpoint x (ee1d): Error starting userland proxy: "
+        "listen tcp4 127.0.0.1:9333: bind: address already in use.",
+        "has the service's port",
+    ),
+    (
+        "Error starting userland proxy: listen tcp4 10.9.9.9:80: bind: cannot assign requested address.",
+        "no such address",
+    ),
+    ("docker: Error response from daemon: No such image: sha256:bb38e4243cac.", "image is gone"),
+    (
+        'docker: Error response from daemon: invalid mount config for type "bind": bind source path does not exist: /srv/vllm/models/x.',
+        "is gone from this host",
+    ),
+    (
+        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
+        "Docker does not run",
+    ),
+    (
+        'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
+        "left over",
+    ),
+    ("Failed to initialize NVML: Driver/library version mismatch", "upgraded under the loaded kernel module"),
+    ("Failed to initialize NVML: Unknown Error", "lost its GPUs"),
+    (
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
+        "fabric is not up",
+    ),
+    (
+        "CUDA initialization: The NVIDIA driver on your system is too old (found version 12020).",
+        "newer than the host's driver",
+    ),
+    (
+        "ValueError: Free memory on device (10.2/79.19 GiB) on startup is less than desired GPU memory utilization (0.9, 71.27 GiB).",
+        "holds memory of the GPU",
+    ),
+    ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "GPU's memory ran out"),
+    (
+        "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
+        "can't talk to each other",
+    ),
+    ("ModuleNotFoundError: No module named 'flag_gems'", "not in the image"),
+    ("Could not find conda environment: flagscale-inference", "no such environment"),
+    (
+        "leaf: this image's environment has no FlagScale (Python package flag_scale); set `activate` or another image",
+        "no FlagScale",
+    ),
+    (
         "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
         "another process listens",
     ),
