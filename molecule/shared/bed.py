@@ -349,6 +349,7 @@ def engine_image() -> str:
     parts = [
         HERE / "engine_image.yml",
         *sorted((HERE / "engine").iterdir()),
+        ROOT / "tests/fixtures/stub_engine.py",
         *sorted((ROOT / "roles/python_runtime/files").iterdir()),
     ]
     name = f"vllm-ansible-bed:engine-{tag_of(base_image(), *(p.read_bytes() for p in parts))}"
@@ -376,12 +377,13 @@ def push(image: str, tag: str) -> str:
     outside()
     port = docker("port", OUTSIDE, "5000").splitlines()[0].rpartition(":")[2]
     local = f"127.0.0.1:{port}/{REPOSITORY}:{tag}"
-    manifests = f"/bed/registry/docker/registry/v2/repositories/{REPOSITORY}/_manifests/tags"
-    if tag not in docker("exec", OUTSIDE, "ls", manifests, ok=False).split():
+    ident = docker("image", "inspect", "--format", "{{.Id}}", image)
+    if docker("exec", OUTSIDE, "cat", f"/bed/pushed-{tag}", ok=False) != ident:
         say(f"pushing {tag}")
         docker("tag", image, local)
         docker("push", "--quiet", local)
         docker("rmi", "--no-prune", local)
+        put(OUTSIDE, f"/bed/pushed-{tag}", ident)
     return f"registry.bed:5000/{REPOSITORY}:{tag}"
 
 

@@ -1,0 +1,286 @@
+"""deploy.yml on a host of the bed: systemd, ssh, an engine of its own, a registry and a hub outside; real FlagScale, real vLLM.
+
+The tests run in the order in which they stand and share one host: an image takes minutes to make and a server half a minute to
+start. Where no model is needed a small process in the same image answers instead of vLLM (tests/fixtures/stub_engine.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, ansible_environment
+from test_local import wait_for
+
+sys.path.insert(0, str(ROOT / "molecule/shared"))
+import bed
+
+NEEDS = ("dockerd", "docker", "mmdebstrap")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        not os.environ.get("CI") and (os.getuid() != 0 or not all(shutil.which(tool) for tool in NEEDS)),
+        reason=f"needs root and {', '.join(NEEDS)}",
+    ),
+]
+IMAGE = "registry.bed:5000/flagrelease/flagrelease:bed"
+THREE = ["qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"]
+
+
+class Host:
+    """One host of the bed in one inventory group, and ansible-playbook runs against it."""
+
+    def __init__(self, scenario: str, name: str, folder: Path) -> None:
+        self.name, self.group, self.inside = name, scenario, bed.container("host")
+        variables = bed.connection("host")
+        self.inventory = bed.inventory(scenario, {scenario: {name: variables}}, folder / scenario)
+        self.reports = Path(f"{self.inventory}-reports")
+
+    def start(self, playbook: str, *options: str, **values: Any) -> subprocess.Popen[str]:
+        command = [
+            "ansible-playbook",
+            "-i",
+            str(self.inventory),
+            playbook,
+            "-l",
+            self.group,
+            "-e",
+            json.dumps(values),
+            *options,
+        ]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=ansible_environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, playbook: str, *options: str, ok: bool = True, **values: Any) -> str:
+        process = self.start(playbook, *options, **values)
+        output, _ = process.communicate(timeout=900)
+        assert "Traceback" not in output and "Skipping plugin" not in output, output
+        assert (process.returncode == 0) is ok, output
+        return output
+
+    def changed(self, output: str) -> int:
+        return int(re.findall(rf"{self.name} +: ok=\d+ +changed=(\d+)", output)[-1])
+
+    def sh(self, command: str, ok: bool = True) -> str:
+        return bed.docker("exec", self.inside, "sh", "-c", command, ok=ok)
+
+    def status(self) -> str:
+        return self.run("playbooks/status.yml")
+
+    def until_ready(self, service: str, seconds: float = 120) -> None:
+        until = time.monotonic() + seconds
+        while not re.search(rf"{self.name} +{re.escape(service)} +ready ", status := self.status()):
+            assert time.monotonic() < until, status
+            time.sleep(2)
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    import engine
+
+    with engine.engine(tmp_path_factory.mktemp("engine")):
+        bed.remove("host")
+        bed.docker_ce()
+        bed.push(bed.engine_image(), "bed")
+        bed.host("host")
+        bed.fake_gpus("host")
+        yield Host("h100", "gpu", tmp_path_factory.mktemp("bed"))
+        bed.remove("host")
+
+
+@pytest.fixture(scope="module")
+def arm(gpu: Host) -> Host:
+    """The same host as one without GPUs."""
+    return Host("graviton4", "arm", gpu.inventory.parent)
+
+
+def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
+    """A row's override that runs the small process, in the row's container with the row's rights."""
+    return {
+        "activate": f"exec /usr/bin/python3 /opt/stub_engine.py {mode} {port}",
+        "env": {"HOST": "0.0.0.0"},
+        "flaggems": False, "served_name": "demo", "model": "demo", "image": IMAGE, "port": port, "engine_version": "layout-2",
+        "engine_args": {"tensor_parallel_size": 1, "gpu_memory_utilization": None}, "ready_timeout": 20, "drain_timeout": 2, **more,
+    }  # fmt: skip
+
+
+def flat(output: str) -> str:
+    return " ".join(output.split())
+
+
+def test_check_mode_on_a_bare_host_says_what_would_be_done(gpu: Host) -> None:
+    output = gpu.run("deploy.yml", "--check", "--diff")
+    assert gpu.changed(output) >= 4 and '"cdi": true' in output
+    assert gpu.sh("ls -d /etc/docker /srv/vllm 2>/dev/null || true") == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Write daemon.json",
+        "container_engine : Install it",
+        "Make the tools environment",
+        "gpu: flagrelease: pulling",
+        "weights : Publish",
+        "Release and run",
+        "gpu: qwq-32b: ",
+    ],
+)
+def test_killed_in_every_phase(gpu: Host, words: str) -> None:
+    """kill -9 of the playbook; each next run starts from what the one before has left, and the last one must succeed."""
+    process = gpu.start("deploy.yml")
+    wait_for(process, words)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
+def test_the_next_run_serves_through_flagscale_and_proves_it(gpu: Host) -> None:
+    output = gpu.run("deploy.yml")
+    assert "qwq-32b is ready at http://127.0.0.1:9010/v1" in output and re.search(r"answered +172", output)
+    assert "FlagGems  3 operators run: addmm, rms_norm, silu_and_mul" in output
+    [row] = json.loads((gpu.reports / "gpu/report.json").read_text())["services"]
+    assert row["engine"] == "flagscale" and row["runtime"] == "container" and row["counted"] is True
+    assert row["flaggems"]["asked"] and row["supervisor"] == "systemd"
+    pins = json.loads(Path(f"{gpu.inventory}-pins.json").read_text())["pins"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", pins["images"][IMAGE]) and pins["models"]["demo"]["modelscope"]
+    processes = gpu.sh("docker top vllm-qwq-32b -o pid,args")
+    assert "flagscale/serve/run_inference_engine.py" in processes and "vllm serve" in processes
+
+
+def test_a_second_run_changes_nothing_pinned_or_not(gpu: Host) -> None:
+    started = gpu.sh("docker inspect --format '{{.State.StartedAt}}' vllm-qwq-32b")
+    assert gpu.changed(gpu.run("deploy.yml")) == 0
+    assert gpu.changed(gpu.run("deploy.yml", "--check")) == 0
+    assert gpu.changed(gpu.run("deploy.yml", "-e", f"@{gpu.inventory}-pins.json", require_pins=True)) == 0
+    assert gpu.sh("docker inspect --format '{{.State.StartedAt}}' vllm-qwq-32b") == started
+
+
+def test_the_container_has_the_least_rights_and_the_key_shows_nowhere(gpu: Host) -> None:
+    about = json.loads(gpu.sh("docker inspect vllm-qwq-32b"))[0]
+    host = about["HostConfig"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"] and host["ReadonlyRootfs"] and not host["Privileged"]
+    assert host["SecurityOpt"] == ["no-new-privileges"] and host["IpcMode"] == "private" and host["ShmSize"] == 16 << 30
+    assert host["PortBindings"] == {"9010/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9010"}]}
+    assert gpu.sh("docker exec vllm-qwq-32b sh -c 'ls /dev/nvidia*'").split() == ["/dev/nvidia0", "/dev/nvidiactl"]
+    assert all(not m["RW"] for m in about["Mounts"] if m["Destination"] != "/cache")
+    key = gpu.sh("cat /srv/vllm/services/qwq-32b/api_key")
+    assert len(key) >= 32 and key not in json.dumps(about)
+    assert key not in gpu.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; journalctl --no-pager -u 'vllm-*'")
+    assert key not in (gpu.reports / "gpu/report.json").read_text() + (gpu.reports / "gpu/report.html").read_text()
+    asked = (
+        "curl"
+        if gpu.sh("command -v curl || true")
+        else "python3 -c 'import urllib.request as u; u.urlopen(\"http://127.0.0.1:9010/v1/models\")'"
+    )
+    assert "401" in gpu.sh(f"{asked} 2>&1 || true")
+
+
+def test_it_comes_back_after_the_engine_restarts(gpu: Host) -> None:
+    gpu.sh("systemctl restart docker")
+    gpu.until_ready("qwq-32b")
+    assert gpu.sh("docker ps --format '{{.Names}}'").split() == ["vllm-qwq-32b"]
+
+
+def test_it_comes_back_after_a_reboot(gpu: Host) -> None:
+    """The caches lie on the host: compiled files of before are there after."""
+    bed.reboot("host")
+    gpu.sh("for i in 0 1 2 3 4 5 6 7 ctl; do mknod -m 666 /dev/nvidia$i c 1 3; done")  # the driver's part
+    gpu.until_ready("qwq-32b")
+    assert gpu.changed(gpu.run("deploy.yml")) == 0
+
+
+def test_flaggems_that_is_asked_for_and_not_active_is_a_failure(gpu: Host) -> None:
+    row = {**json.loads(json.dumps(overrides(gpu)))["qwq-32b"], "env": {"FLAGOS_STAND_IN": "off"}}
+    output = flat(gpu.run("deploy.yml", ok=False, overrides={"qwq-32b": row}))
+    assert "FlagGems is asked for and not active" in output and "build_image.yml" in output
+
+
+def overrides(host: Host) -> dict[str, Any]:
+    import yaml
+
+    found: dict[str, Any] = yaml.safe_load((ROOT / f"molecule/{host.group}/host_vars/{host.name}.yml").read_text())[
+        "overrides"
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("crash", ["its process ended with code", "the engine does not know an option"]),
+        ("dies", ["its process ended with code"]),
+        ("hangs", ["no token within"]),
+        ("garbage", ["damaged weights or a number overflow"]),
+    ],
+)
+def test_an_engine_in_trouble_is_told_with_its_cause(gpu: Host, mode: str, words: list[str]) -> None:
+    began = time.monotonic()
+    output = flat(
+        gpu.run("deploy.yml", "--tags", "serve,verify", ok=False, overrides={"qwq-32b": stub(mode)}, probe_timeout=8)
+    )
+    assert "is not ready" in output and "gpu is NOT" not in output
+    for word in words:
+        assert word in output, output
+    assert time.monotonic() - began < 120
+
+
+def test_a_taken_port_is_named_before_anything_is_done(gpu: Host) -> None:
+    gpu.run("playbooks/uninstall.yml", "-e", "keep_models=true", service="qwq-32b")
+    holder = "import socket,time; s=socket.socket(); s.bind(('127.0.0.1',9010)); s.listen(); time.sleep(60)"
+    subprocess.run(["docker", "exec", "--detach", gpu.inside, "python3", "-c", holder], check=True)
+    time.sleep(1)
+    output = flat(gpu.run("deploy.yml", ok=False))
+    assert "port 9010 is taken by process" in output and "TASK [serve" not in output
+    gpu.sh("pkill -f '[9]010'")
+
+
+def test_three_services_share_the_host_without_overlap(gpu: Host) -> None:
+    rows = {name: stub("good", 9010 + i, mounts=[]) for i, name in enumerate(THREE)}
+    values = {"runs": THREE, "overrides": rows}
+    gpu.run("deploy.yml", **values)
+    seen = [gpu.sh(f"docker exec vllm-{name} sh -c 'ls /dev/nvidia[0-9]'") for name in THREE]
+    assert seen == ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia2"]
+    assert gpu.changed(gpu.run("deploy.yml", **values)) == 0
+    one = gpu.run("deploy.yml", runs=THREE[1:2], overrides=rows)
+    assert f"{THREE[1]} is ready" in one and f"{THREE[0]} is ready" not in one
+    assert len(re.findall(r"gpu +\S+ +ready ", gpu.run("playbooks/status.yml", **values))) == 3
+    for name in THREE:
+        gpu.run("playbooks/uninstall.yml", "-e", "keep_models=true", service=name)
+    assert gpu.sh("docker ps -aq") == ""
+
+
+def test_graviton4_serves_with_a_memory_limit(arm: Host) -> None:
+    output = arm.run("deploy.yml")
+    assert "qwen2-7b-instruct is ready at http://127.0.0.1:8000/v1" in output
+    limit = int(arm.sh("docker inspect --format '{{.HostConfig.Memory}}' vllm-qwen2-7b-instruct"))
+    assert limit == 2_911_000 + 268_435_456 + 2_500_000_000
+    assert arm.sh("docker inspect --format '{{.HostConfig.DeviceRequests}}' vllm-qwen2-7b-instruct") in (
+        "[]",
+        "<no value>",
+    )
+    assert arm.changed(arm.run("deploy.yml")) == 0
+
+
+def test_a_service_that_outgrows_its_memory_is_killed_and_told(arm: Host) -> None:
+    row = {**overrides(arm)["qwen2-7b-instruct"], "overhead_bytes": 1_000_000}
+    output = flat(arm.run("deploy.yml", "--tags", "serve,verify", ok=False, overrides={"qwen2-7b-instruct": row}))
+    assert "was killed (SIGKILL), most often for lack of memory" in output
+
+
+def test_uninstall_leaves_no_container_and_no_unit(arm: Host) -> None:
+    arm.run("playbooks/uninstall.yml", service="qwen2-7b-instruct")
+    assert arm.sh("docker ps -aq; ls /etc/systemd/system/ | grep vllm- || true; ls /srv/vllm 2>/dev/null || true") == ""
