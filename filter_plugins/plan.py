@@ -90,6 +90,8 @@ ACCELERATOR: dict[str, Key] = {
     "count": Key("int", None, "Devices of a host that services may take; null where devices aren't counted (CPU)."),
     "memory_bytes": Key("int", None, "Memory of one device, bytes."),
     "dtypes": Key("list", list(DTYPES), "Types that the chip computes in."),
+    "names": Key("list", [], "Regular expressions of which one must match each device's name; empty: any name."),
+    "supported_os": Key("list", [], "Systems that its role knows, such as debian-12; empty: any."),
     **SHARED,
 }
 SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")

@@ -11,8 +11,8 @@ description:
   - RV(packages) is what to install where no engine is there; an engine that is there is never replaced.
   - RV(config) is daemon.json with our settings merged in; everything else in it stays as it is.
 options:
-  cdi: {description: Do containers get their devices by CDI names? That needs Docker 25., type: bool, default: false}
-  source: {description: Where Docker comes from where none is installed., type: str, choices: [auto, distribution, vendor], default: auto}
+  cdi: {description: "Do containers get their devices by CDI names? That needs Docker 25.", type: bool, default: false}
+  source: {description: "Where Docker comes from where none is installed.", type: str, choices: [auto, distribution, vendor], default: auto}
   sources:
     description: "What each system offers: {debian-12: {distribution: {packages, version}, vendor: {packages, version}}}."
     type: dict
@@ -51,7 +51,8 @@ from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.hosts import installed, numbers, os_release, run_tool, unit_states
 
-CDI_SINCE, CDI_WITHOUT_FLAG = (25,), (28, 2)
+CDI_SINCE = (25,)
+CDI_WITHOUT_FLAG = (28, 2)
 
 
 def merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

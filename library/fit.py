@@ -15,6 +15,11 @@ options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   host_python: {description: "Interpreter for environments that we make, empty: the first that fits.", type: str, default: ""}
+  count: {description: Devices that the host should have., type: int, default: 0}
+  names: {description: Regular expressions of which one must match each device's name., type: list, elements: str, default: []}
+  supported_os: {description: "Systems that the group supports, such as debian-12; empty: any.", type: list, elements: str, default: []}
+  arch: {description: "Machine architecture of the group, empty: any.", type: str, default: ''}
+  mendable: {description: "May preparing the host mend what is pending (drivers, a reboot)?", type: bool, default: false}
   env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_000_000_000}
 attributes:
   check_mode: {support: full}
@@ -40,6 +45,7 @@ needs:
 import errno
 import os
 import pwd
+import re
 import socket
 import struct
 from typing import Any
@@ -47,8 +53,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human, read_json
+from ansible.module_utils.serving.hosts import os_release
 from ansible.module_utils.serving.pythons import find_python
 from ansible.module_utils.serving.releases import running_release
+from ansible.module_utils.serving.sizing import gpu_problems
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
 
@@ -160,6 +168,24 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, models_root, record = given["serving_root"], given["models_root"], given["record"]
     problems: list[str] = list(record["problems"])
+    if given["count"] and record["count"] < given["count"]:
+        problems.append("this host has %d devices, accelerator.count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
+                        % (record["count"], given["count"]))  # fmt: skip
+    strangers = sorted({str(d["name"]) for d in record.get("devices", []) if d["name"] and given["names"]
+                        and not any(re.search(name, d["name"]) for name in given["names"])})  # fmt: skip
+    if strangers:
+        problems.append("this host has %s, the group is for %s; put it into another group, or extend accelerator.names"
+                        % (", ".join(strangers), " or ".join(given["names"])))  # fmt: skip
+    system = os_release()["key"]
+    if given["supported_os"] and system not in given["supported_os"]:
+        problems.append("this host runs %s, supported are %s; use one of these, or extend accelerator.supported_os after a trial"
+                        % (system or "an unknown system", ", ".join(given["supported_os"])))  # fmt: skip
+    if given["arch"] and record["arch"] != given["arch"]:
+        problems.append("this host is %s, the group is for %s" % (record["arch"], given["arch"]))
+    if not given["mendable"]:
+        problems += [
+            "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
+        ]
     memory = total = disk = 0
     env_counted = False
     starting = [s for s in given["plan"] if s["runtime"] == "native" and running_release(root, s["service"]) is None]
@@ -167,6 +193,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     for service in given["plan"]:
         problems += arch_problems(service, record)
         running = running_release(root, service["service"]) is not None
+        if record["kind"] == "gpu" and not record.get("pending"):
+            problems += gpu_problems(service, record, running)
         if record["kind"] == "cpu":
             total += memory_bytes(service)
             memory += 0 if running else memory_bytes(service)
@@ -224,6 +252,11 @@ def main() -> None:
         "serving_root": {"type": "path", "required": True},
         "models_root": {"type": "path", "required": True},
         "host_python": {"type": "str", "default": ""},
+        "count": {"type": "int", "default": 0},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "supported_os": {"type": "list", "elements": "str", "default": []},
+        "arch": {"type": "str", "default": ""},
+        "mendable": {"type": "bool", "default": False},
         "env_bytes": {"type": "int", "default": 3_000_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

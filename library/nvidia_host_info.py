@@ -19,8 +19,9 @@ options:
     type: str
     choices: [auto, distribution, nvidia]
     default: auto
-  containers: {description: Do containers need the GPUs (CDI)?, type: bool, default: true}
+  containers: {description: "Do containers need the GPUs (CDI)?", type: bool, default: true}
   count: {description: GPUs that this host should have., type: int, default: 0}
+  serving_root: {description: "Folder of everything that serves, to know what runs.", type: path, default: ''}
   root: {description: Where the file system starts; other than / in tests., type: path, default: /}
 attributes:
   check_mode: {support: full}
@@ -48,10 +49,13 @@ state: {description: Everything that was read., returned: always, type: dict}
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.nvidia_host import judge, look
+from ansible.module_utils.serving.releases import running_release, services
 
 
 def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
+    root = module.params["serving_root"]
+    state["serving"] = [name for name in services(root) if running_release(root, name)] if root else []
     return {"changed": False, "state": state, **judge(state, module.params)}
 
 
@@ -63,6 +67,7 @@ def main() -> None:
         "origin": {"type": "str", "choices": ["auto", "distribution", "nvidia"], "default": "auto"},
         "containers": {"type": "bool", "default": True},
         "count": {"type": "int", "default": 0},
+        "serving_root": {"type": "path", "default": ""},
         "root": {"type": "path", "default": "/"},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -1,6 +1,6 @@
 """What a host computes with, read into one record for unlike chips. Standard library only, Python 3.8.
 
-The record: kind, count, devices[], driver, versions, topology, cpu, memory, live, problems[].
+The record: kind, count, devices[], driver, versions, topology, cpu, memory, live, pending[], problems[].
 Every value that can't be read is null; nothing is guessed.
 """
 
@@ -142,5 +142,6 @@ def cpu_record(root: str = "/") -> dict:
         "cpu": cpu,
         "memory": {"total_bytes": total, "available_bytes": memory.get("MemAvailable"), "limit_bytes": limit},
         "live": bool(cpu["threads"]),
+        "pending": [],  # what preparing the host mends
         "problems": problems,
     }

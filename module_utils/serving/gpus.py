@@ -227,7 +227,7 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
     record.update(kind="gpu", devices=[], count=0, live=False, driver=None)
     record["versions"].update(loaded_module=loaded)
     record["topology"].update(nvswitches=switches, nvlink_islands=[])
-    record["problems"] = []
+    record["problems"], record["pending"] = [], []
     code, text = run_tool(["nvidia-smi", "-q", "-x"])
     if code == 0:
         found = parse_smi(text)
@@ -245,7 +245,8 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
                 % (len(cards), len(found["devices"]))
             )
     else:
-        record["problems"].append(why_not(code, text, cards, loaded))
+        kind, sentence = why_not(code, text, cards, loaded)
+        record[kind].append(sentence)
         record["devices"] = [
             {"index": order, "memory_total_bytes": None, "memory_used_bytes": None, "health": "Unknown", "id": None,
              "container_id": None, "uuid": None, **card}
@@ -255,17 +256,17 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
     return record
 
 
-def why_not(code: int | None, text: str, cards: list[dict[str, Any]], loaded: str | None) -> str:
-    """In one sentence, why the driver does not answer."""
+def why_not(code: int | None, text: str, cards: list[dict[str, Any]], loaded: str | None) -> tuple[str, str]:
+    """(`pending` for what installing or rebooting mends, else `problems`; in one sentence why the driver does not answer)."""
     if "version mismatch" in text.lower():
-        return (
+        return "pending", (
             "driver and user-space library have different versions (%s); reboot the host" % " ".join(text.split())[:200]
         )
     if not cards:
-        return "no NVIDIA GPU is on the PCI bus of this host"
+        return "problems", "no NVIDIA GPU is on the PCI bus of this host"
     names = ", ".join(sorted({card["name"] or card["pci_id"] for card in cards}))
-    if code is None and not loaded:
-        return "%d NVIDIA GPUs are on the PCI bus (%s) and no driver is loaded (%s); run deploy.yml --tags prepare" % (
-            len(cards), names, text,
+    if not loaded:
+        return "pending", "%d NVIDIA GPUs are on the PCI bus (%s) and no driver is loaded (%s)" % (
+            len(cards), names, " ".join(text.split())[:200],
         )  # fmt: skip
-    return "nvidia-smi does not answer: %s" % " ".join(text.split())[:300]
+    return "problems", "nvidia-smi does not answer: %s" % " ".join(text.split())[:300]

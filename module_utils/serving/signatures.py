@@ -118,6 +118,12 @@ SIGNATURES = (
         "FlagScale's patch of vLLM imports it",
     ),
     Signature(
+        r"leaf: the kernel killed \d+ processes for lack of memory",
+        "the kernel killed the engine (SIGKILL) for lack of memory: the container's limit is weights + KV cache + overhead_bytes",
+        "raise overhead_bytes, or lower kv_cache_memory_bytes or max_num_seqs",
+        "templates/flagscale/leaf.py",
+    ),
+    Signature(
         r"leaf: this image's environment has no FlagScale",
         "the image has no FlagScale where `activate` looks",
         "correct `activate`, or use an image of FlagOS",

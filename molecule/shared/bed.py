@@ -1,6 +1,7 @@
 """A bed of hosts to deploy to: systemd containers with their own container engine, reached over ssh, on one Docker engine.
 
     python molecule/shared/bed.py up NAME...      start hosts (and what lies outside of them), print their inventory
+    python molecule/shared/bed.py scenario h100   a bare host of one molecule scenario
     python molecule/shared/bed.py down [NAME...]  remove hosts; without a name everything of the bed but its images
 
 Everything is real but the edges that can't be here: chips are fakes (molecule/shared/fakes), and what hosts reach over
@@ -43,6 +44,7 @@ DOCKERFILE = """\
 FROM {raw}
 COPY ca/ /usr/local/share/ca-certificates/
 COPY units/ /etc/systemd/system/
+COPY boot /usr/local/sbin/bed-boot
 RUN update-ca-certificates >/dev/null 2>&1 \\
  && systemctl mask systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \\
     getty.target console-getty.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \\
@@ -52,16 +54,15 @@ ENV container=docker
 STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init"]
 """
-# Writable control groups for an engine inside, and host keys of its own for each host.
 BOOT = """\
 [Unit]
-Before=ssh.service docker.service containerd.service
+Before=ssh.service docker.service containerd.service nvidia-cdi-refresh.service nvidia-persistenced.service nvidia-fabricmanager.service
 DefaultDependencies=no
 After=local-fs.target
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/ssh-keygen -A
-ExecStart=-/bin/sh -c 'mount -o remount,bind,rw /sys/fs/cgroup; for d in /sys/fs/cgroup/*; do mountpoint -q $d && mount -o remount,bind,rw $d; done'
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/bed-boot
 [Install]
 WantedBy=multi-user.target
 """
@@ -126,7 +127,8 @@ def pip_mounts() -> list[str]:
 
 def base_image() -> str:
     """Debian 12 with systemd, ssh and Python: no container engine, no driver."""
-    name = f"vllm-ansible-bed:base-{tag_of(PACKAGES, DOCKERFILE, BOOT)}"
+    boot = (HERE / "fakes/boot").read_text()
+    name = f"vllm-ansible-bed:base-{tag_of(PACKAGES, DOCKERFILE, BOOT, boot)}"
     if exists("image", name):
         return name
     say("making the base image (a minute)")
@@ -153,6 +155,8 @@ def base_image() -> str:
             shutil.copy(certificate, work / "ca")
         (work / "ca/README").write_text("certificates of this machine\n")
         (work / "units/bed-boot.service").write_text(BOOT)
+        (work / "boot").write_text(boot)
+        (work / "boot").chmod(0o755)
         (work / "Dockerfile").write_text(DOCKERFILE.format(raw=raw))
         docker("build", "--quiet", "--tag", name, folder)
     return name
@@ -198,7 +202,8 @@ def outside() -> str:
         say("starting what lies outside: registry, hub, packages")
         aliases = [f"--network-alias={name}.bed" for name in ("registry", "private", "hub", "packages")]
         docker("run", "--detach", "--name", OUTSIDE, "--hostname=outside", f"--network={NETWORK}", *aliases, f"--publish=127.0.0.1:{free_port()}:5000",
-               *SYSTEMD, f"--volume={ROOT}/models/demo:/bed/demo:ro", f"--volume={ROOT}/tests:/bed/tests:ro", base_image())  # fmt: skip
+               *SYSTEMD, f"--volume={ROOT}/models/demo:/bed/demo:ro", f"--volume={ROOT}/tests:/bed/tests:ro",
+               f"--volume={HERE}/fakes:/bed/fakes:ro", base_image())  # fmt: skip
         wait_booted(OUTSIDE)
         auth = "auth: {htpasswd: {realm: bed, path: /bed/htpasswd}}"
         put(OUTSIDE, "/bed/registry.yml", REGISTRY.format(port=5000, auth=""))
@@ -260,8 +265,9 @@ def host(name: str, *options: str) -> dict[str, Any]:
     inside = container(name)
     if not exists("container", inside):
         docker("volume", "create", inside)
+        options = ("--restart=unless-stopped", *pip_mounts(), *options)
         docker("run", "--detach", "--name", inside, f"--hostname={name}", f"--network={NETWORK}", f"--publish=127.0.0.1:{free_port()}:22", *ENGINE,
-               f"--volume={inside}:/var/lib/docker", *pip_mounts(), *options, base_image())  # fmt: skip
+               f"--volume={inside}:/var/lib/docker", *options, base_image())  # fmt: skip
         wait_booted(inside)
         put(inside, "/usr/local/share/ca-certificates/bed.crt", (STATE / "ca.crt").read_text())
         put(inside, "/home/ops/.ssh/authorized_keys", key().with_suffix(".pub").read_text(), "0600")
@@ -280,6 +286,7 @@ def connection(name: str) -> dict[str, Any]:
     public = docker("exec", inside, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").rsplit(" ", 1)[0]
     known.write_text(f"[127.0.0.1]:{port} {public}\n")
     return {
+        "ansible_connection": "ssh",
         "ansible_host": "127.0.0.1",
         "ansible_port": port,
         "ansible_user": "ops",
@@ -315,28 +322,30 @@ def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder
     return folder
 
 
-def fake_gpus(name: str, **state: Any) -> None:
-    """Put the stand-in of nvidia-smi and its CDI file on a host; `state` is what the stand-in tells (fakes/nvidia-smi)."""
+def nvidia_packages() -> None:
+    """NVIDIA's repositories: stand-ins with the real names."""
+    outside()
+    if not docker("exec", OUTSIDE, "ls", "/bed/packages/cuda", ok=False):
+        script("nvidia.sh", os.uname().release)
+
+
+def gpus(name: str, driver: str = "", **state: Any) -> None:
+    """Put eight H100 on an HGX board into a host, with a driver or without, and reboot it.
+
+    What stands in for nvidia-smi tells `state` (fakes/nvidia-smi).
+    """
     inside = container(name)
+    cards = [f"0000:{16 + i:02x}:00.0 0x030200 0x10de 0x2330 0x10de 0x16c1" for i in range(8)]
+    switches = [f"0000:{5 + i:02x}:00.0 0x068000 0x10de 0x22a3 0x10de 0x1796" for i in range(4)]
+    put(inside, "/etc/bed/pci", "\n".join([*cards, *switches]) + "\n")
     put(inside, "/etc/bed/nvidia.json", json.dumps(state))
-    if (
-        docker("exec", inside, "test", "-e", "/usr/bin/nvidia-smi", "-a", "-e", "/dev/nvidia0", ok=False, code=True)
-        == "0"
-    ):
-        return
     put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
-    put(inside, "/usr/bin/nvidia-smi", (HERE / "fakes/nvidia-smi").read_text(), "0755")
-    nodes = [f"nvidia{i}" for i in range(8)]
-    devices = [
-        {"name": str(i), "containerEdits": {"deviceNodes": [{"path": f"/dev/{node}"}]}} for i, node in enumerate(nodes)
-    ]
-    every = {"deviceNodes": [{"path": "/dev/nvidiactl"}]}
-    put(
-        inside,
-        "/etc/cdi/nvidia.yaml",
-        yaml.safe_dump({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices, "containerEdits": every}),
-    )
-    docker("exec", inside, "sh", "-c", "; ".join(f"mknod -m 666 /dev/{node} c 1 3" for node in [*nodes, "nvidiactl"]))
+    put(inside, "/usr/local/sbin/modinfo", (HERE / "fakes/modinfo").read_text(), "0755")
+    if driver:
+        for file in ("module-version", "library-version"):
+            put(inside, f"/etc/bed/{file}", driver + "\n")
+        put(inside, "/usr/bin/nvidia-smi", (HERE / "fakes/nvidia-smi").read_text(), "0755")
+    reboot(name)
 
 
 # -- images ----------------------------------------------------------------------------------------------------------------
@@ -387,6 +396,18 @@ def push(image: str, tag: str) -> str:
     return f"registry.bed:5000/{REPOSITORY}:{tag}"
 
 
+def scenario(name: str) -> Path:
+    """A bare host for one molecule scenario, and its inventory."""
+    docker_ce()
+    push(engine_image(), "bed")
+    host(name)
+    if name == "h100":
+        nvidia_packages()
+        gpus(name)
+    inventory_name = {"h100": "gpu", "graviton4": "arm", "atlas300iduo": "npu"}[name]
+    return inventory(name, {name: {inventory_name: connection(name)}}, STATE / f"scenario-{name}")
+
+
 def down(names: list[str]) -> None:
     every = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{NETWORK}-").split()
     for name in names or [n.removeprefix(f"{NETWORK}-") for n in every]:
@@ -401,6 +422,8 @@ def main() -> int:
     match sys.argv[1:]:
         case ["up", *names] if names:
             print(json.dumps({name: host(name) for name in names}, indent=2))
+        case ["scenario", name]:
+            print(scenario(name))
         case ["down", *names]:
             down(names)
         case _:

@@ -1,7 +1,7 @@
 """Run FlagScale's leaf inside a container, so that SIGTERM reaches the engine and drains it.
 
 The leaf (flagscale/serve/run_inference_engine.py) starts `vllm serve` as its child, passes no signal on and ends with 0 whatever
-the engine did. So SIGTERM goes to the leaf's children here, and the leaf ends by itself when they have.
+the engine did, a kill for lack of memory included. So SIGTERM goes to the leaf's children here, and the leaf ends by itself when they have.
 """
 
 import os
@@ -14,6 +14,17 @@ from importlib.util import find_spec
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
         return [int(child) for child in listed.read().split()]
+
+
+def out_of_memory():
+    """Processes of this container that the kernel has killed for lack of memory: control groups version 2, then 1."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        try:
+            with open(path, encoding="ascii") as source:
+                return int(dict(line.split() for line in source).get("oom_kill", 0))
+        except OSError:
+            continue
+    return 0
 
 
 def main():
@@ -39,7 +50,14 @@ def main():
 
     signal.signal(signal.SIGTERM, drain)
     signal.signal(signal.SIGINT, drain)
-    return leaf.wait()
+    code = leaf.wait()
+    if killed := out_of_memory():
+        print(
+            f"leaf: the kernel killed {killed} processes for lack of memory: the container's limit is too small",
+            flush=True,
+        )
+        return 137
+    return code
 
 
 if __name__ == "__main__":

@@ -93,9 +93,10 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with engine.engine(tmp_path_factory.mktemp("engine")):
         bed.remove("host")
         bed.docker_ce()
+        bed.nvidia_packages()
         bed.push(bed.engine_image(), "bed")
         bed.host("host")
-        bed.fake_gpus("host")
+        bed.gpus("host")
         yield Host("h100", "gpu", tmp_path_factory.mktemp("bed"))
         bed.remove("host")
 
@@ -148,6 +149,22 @@ def test_killed_in_every_phase(gpu: Host, words: str) -> None:
     assert process.returncode != 0
 
 
+def test_the_driver_is_installed_paired_and_held(gpu: Host) -> None:
+    """What the killed runs have brought so far: one version of everything, held, loaded after a reboot, named by CDI."""
+    gpu.run("deploy.yml", "--tags", "preflight,prepare")
+    versions = dict(
+        line.split() for line in gpu.sh("dpkg-query -W -f '${Package} ${Version}\\n' 'nvidia-*'").splitlines()
+    )
+    assert {versions[name] for name in versions if "toolkit" not in name} == {"580.159.04-1"} and len(versions) == 5
+    assert set(gpu.sh("apt-mark showhold").split()) >= set(versions)
+    assert gpu.sh("cat /sys/module/nvidia/version") == "580.159.04" and "install nouveau" not in gpu.sh(
+        "cat /etc/modprobe.d/vllm-ansible-nouveau.conf"
+    )
+    assert "Before=docker.service" in gpu.sh("systemctl cat nvidia-cdi-refresh")
+    assert gpu.sh("systemctl is-active nvidia-fabricmanager nvidia-persistenced").split() == ["active", "active"]
+    assert gpu.changed(gpu.run("deploy.yml", "--tags", "preflight,prepare")) == 0
+
+
 def test_the_next_run_serves_through_flagscale_and_proves_it(gpu: Host) -> None:
     output = gpu.run("deploy.yml")
     assert "qwq-32b is ready at http://127.0.0.1:9010/v1" in output and re.search(r"answered +172", output)
@@ -198,9 +215,50 @@ def test_it_comes_back_after_the_engine_restarts(gpu: Host) -> None:
 def test_it_comes_back_after_a_reboot(gpu: Host) -> None:
     """The caches lie on the host: compiled files of before are there after."""
     bed.reboot("host")
-    gpu.sh("for i in 0 1 2 3 4 5 6 7 ctl; do mknod -m 666 /dev/nvidia$i c 1 3; done")  # the driver's part
     gpu.until_ready("qwq-32b")
     assert gpu.changed(gpu.run("deploy.yml")) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"elements": {"current_mig": "Enabled"}, "at": 3}, "GPU 3 (00000000:13:00.0) has MIG on"),
+        ({"count": 7}, "8 NVIDIA GPUs are on the PCI bus and the driver lists 7"),
+        (
+            {"elements": {"remapped_row_pending": "Yes"}, "at": 1},
+            "GPU 1 (00000000:11:00.0) has memory rows that wait to be remapped",
+        ),
+        (
+            {"fails": "Unable to determine the device handle for GPU0000:18:00.0: Unknown Error", "code": 255},
+            "nvidia-smi does not answer",
+        ),
+    ],
+)
+def test_a_gpu_in_trouble_stops_the_deploy_before_anything_is_done(
+    gpu: Host, state: dict[str, Any], words: str
+) -> None:
+    bed.put(gpu.inside, "/etc/bed/nvidia.json", json.dumps(state))
+    try:
+        output = flat(gpu.run("deploy.yml", ok=False))
+        assert words in output and "TASK [Make the hardware ready]" not in output, output
+    finally:
+        bed.put(gpu.inside, "/etc/bed/nvidia.json", "{}")
+
+
+def test_a_driver_that_was_swapped_under_services_waits_for_the_operator(gpu: Host) -> None:
+    """As after unattended upgrades: module and library on disk are newer than what is loaded; the service still runs."""
+    for name in ("module", "library"):
+        bed.put(gpu.inside, f"/etc/bed/{name}-version", "580.173.02\n")
+    try:
+        output = flat(gpu.run("deploy.yml", ok=False))
+        assert (
+            "loaded module 580.159.04, module on disk 580.173.02" in output
+            and "qwq-32b serve on it: stop them first" in output
+        )
+        assert re.search(r"gpu +qwq-32b +ready ", gpu.status())
+    finally:
+        for name in ("module", "library"):
+            bed.put(gpu.inside, f"/etc/bed/{name}-version", "580.159.04\n")
 
 
 def test_flaggems_that_is_asked_for_and_not_active_is_a_failure(gpu: Host) -> None:
@@ -278,7 +336,7 @@ def test_graviton4_serves_with_a_memory_limit(arm: Host) -> None:
 def test_a_service_that_outgrows_its_memory_is_killed_and_told(arm: Host) -> None:
     row = {**overrides(arm)["qwen2-7b-instruct"], "overhead_bytes": 1_000_000}
     output = flat(arm.run("deploy.yml", "--tags", "serve,verify", ok=False, overrides={"qwen2-7b-instruct": row}))
-    assert "was killed (SIGKILL), most often for lack of memory" in output
+    assert "the kernel killed the engine (SIGKILL) for lack of memory" in output, output
 
 
 def test_uninstall_leaves_no_container_and_no_unit(arm: Host) -> None:

@@ -194,7 +194,7 @@ def test_a_library_of_another_version(tmp_path: Path, tool: Any) -> None:
     tool(
         "echo 'Failed to initialize NVML: Driver/library version mismatch'; echo 'NVML library version: 580.173'; exit 18\n"
     )
-    [problem] = g.gpu_record(str(tmp_path))["problems"]
+    [problem] = g.gpu_record(str(tmp_path))["pending"]
     assert "different versions" in problem and "reboot the host" in problem
 
 
