@@ -10,6 +10,10 @@ from ansible.module_utils.serving.probe import garbage, stage
 
 WORDS = [
     (
+        "leaf: the kernel killed 2 processes for lack of memory: the container's limit is too small",
+        "killed the engine (SIGKILL)",
+    ),
+    (
         "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",
         "no such device",
     ),
