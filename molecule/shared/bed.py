@@ -365,8 +365,7 @@ def engine_image() -> str:
     if not exists("image", name):
         say("making the engine image (two minutes)")
         builder = host("builder")
-        folder = STATE / "builder"
-        folder.mkdir(exist_ok=True)
+        folder = inventory("h100", {}, STATE / "builder")
         (folder / "hosts.yml").write_text(yaml.safe_dump({"builders": {"hosts": {"builder": builder}}}))
         run("ansible-playbook", "-i", str(folder), str(HERE / "engine_image.yml"), "-e", json.dumps({"fetch_environment": certificates()}),
             cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")})  # fmt: skip
