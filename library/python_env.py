@@ -284,6 +284,11 @@ def unpack(python: str, path: str, folder: str) -> int:
             pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
         raise Refusal("bundle %s can't be unpacked (%s); copy it again" % (folder, error)) from None
+    if found["provided"]:
+        # An interpreter that lives in an environment itself hands on the system's packages, not its own.
+        sites = run([python, "-c", "import site; print('\\n'.join(site.getsitepackages()))"], dict(os.environ)).stdout
+        with open(os.path.join(packages, "provided.pth"), "w", encoding="utf-8") as out:
+            out.write(sites)
     write_scripts(path, packages)
     return int(found["packages"])
 
