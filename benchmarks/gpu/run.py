@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""deploy.yml and its services on one real NVIDIA GPU without network, measured against the documents' settings.
+
+    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems convert
+FOLDER gets results.json (added to) and logs. The machine needs Python with torch, and below $BUNDLES what playbooks/bundle_env.yml made:
+controller/ (requirements.lock), tools/ (tools.lock), vllm-gpu/ (vllm-gpu.lock). benchmarks/gpu/README.md says how the bundles were made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
+WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
+SRV = WORK / "srv"
+CONCURRENCY = "1,16,64,256"
+SHAPES = {
+    "7b": {
+        "bytes": 15_231_233_024, "heads": 28, "kv": 4, "layers": 28, "hidden": 3584, "ffn": 18944, "vocab": 152064,
+    },
+    "32b": {
+        "bytes": 65_527_752_704, "heads": 40, "kv": 8, "layers": 64, "hidden": 5120, "ffn": 27648, "vocab": 152064,
+    },
+}  # fmt: skip
+
+
+def shape(name: str) -> Path:
+    """A model folder without weights: config.json of that shape, the demo's tokenizer stretched to its vocabulary."""
+    folder, row = WORK / "shapes" / name, SHAPES[name]
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(
+        ROOT / "models/demo", folder, ignore=shutil.ignore_patterns("*.safetensors*", "SHA256SUMS", "vocab.json", "merges.txt")
+    )
+    config = {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "torch_dtype": "bfloat16", "hidden_size": row["hidden"],
+        "intermediate_size": row["ffn"], "num_hidden_layers": row["layers"], "num_attention_heads": row["heads"],
+        "num_key_value_heads": row["kv"], "vocab_size": row["vocab"], "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0, "tie_word_embeddings": False, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    known = set(vocabulary.values()) | {token["id"] for token in tokenizer.get("added_tokens", [])}
+    vocabulary.update({f"w{i}": i for i in range(row["vocab"]) if i not in known})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
+def inventory() -> Path:
+    folder = WORK / "inventory"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "group_vars").symlink_to(ROOT / "inventory/group_vars")
+    accelerator = (
+        "{{ (lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/h100.yml') | from_yaml).accelerator"
+        " | combine({'count': 1, 'runtime': 'native', 'engine': 'vllm', 'engine_version': none, 'image': none, 'device_access': none,"
+        " 'activate': none, 'memory_bytes': 150755868672, 'ready_timeout': 400, 'drain_timeout': 5}) }}"
+    )
+    models: dict[str, Any] = {
+        "demo": {"sources": {"directory": {"path": str(ROOT / "models/demo")}}, "bytes": 2_911_000, "license": "apache-2.0",
+                 "check": {"prompt": "What is 127 + 45?", "expect": "172"}},
+        **{name: {"sources": {"directory": {"path": str(WORK / "shapes" / name)}}, "bytes": row["bytes"], "license": "apache-2.0",
+                  "shape": {"layers": row["layers"], "kv_heads": row["kv"], "head_dim": 128, "attention_heads": row["heads"],
+                            "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}
+           for name, row in SHAPES.items()},
+    }  # fmt: skip
+    host = {
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
+        "reports_dir": str(WORK / "reports"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),
+        "native_bundles": {"vllm": str(BUNDLES / "vllm-gpu")}, "host_python": sys.executable, "tools_python": sys.executable,
+        "accelerator": accelerator, "models": models, "runs": ["qwq-32b"],
+    }  # fmt: skip
+    (folder / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"h100": {"hosts": {"h200": host}}}}}))
+    return folder
+
+
+def override(model: str, **changes: Any) -> dict[str, Any]:
+    """The H100 row of the documents, native and with one device."""
+    args = {
+        "tensor_parallel_size": 1, "pipeline_parallel_size": None, "max_model_len": 8192, "enable_chunked_prefill": None,
+        "trust_remote_code": None, **changes.pop("engine_args", {}),
+    }  # fmt: skip
+    env = {"VLLM_USE_FLASHINFER_SAMPLER": "0", **changes.pop("env", {})}
+    return {
+        "qwq-32b": {"model": model, "served_name": model, "flaggems": False, "engine_args": args, "env": env, **changes}
+    }
+
+
+class Bench:
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        out.mkdir(parents=True, exist_ok=True)
+        self.path = out / "results.json"
+        self.results: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.inventory = inventory()
+        for name in SHAPES:
+            shape(name)
+
+    def note(self, key: str, value: Any) -> None:
+        self.results[key] = value
+        self.path.write_text(json.dumps(self.results, indent=1) + "\n")
+        print(key, json.dumps(value)[:600], flush=True)
+
+    def play(self, book: str, *options: str, ok: bool = True, **values: Any) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "ansible.cli.playbook",
+            "-i",
+            str(self.inventory),
+            book,
+            "-e",
+            json.dumps(values),
+            *options,
+        ]
+        env = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "PYTHONPATH": str(WORK / "controller"),
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        with (self.out / "plays.log").open("a") as log:
+            log.write(f"$ {book} {options} {json.dumps(values)}\n{done.stdout}\n")
+        if (done.returncode == 0) is not ok:
+            print(done.stdout[-6000:], flush=True)
+            raise SystemExit(f"{book}: exit code {done.returncode}")
+        return done.stdout
+
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((WORK / "reports/h200/report.json").read_text())["services"][0]
+        return found
+
+    def serve(self, name: str, rows: dict[str, Any], *, tags: str = "fetch,serve,verify") -> dict[str, Any]:
+        """Deploy these rows; what the report says. A setting that does not start is noted with its reason."""
+        began = time.monotonic()
+        self.play("deploy.yml", "--tags", tags, overrides=rows)
+        row = self.report()
+        log = subprocess.run(
+            ["tail", "-n", "400", str(SRV / "logs/qwq-32b.log")], capture_output=True, text=True, check=False
+        ).stdout
+        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
+        tokens = re.findall(r"GPU KV cache size: ([\d,]+) tokens", log)
+        return {
+            "deploy_s": round(time.monotonic() - began, 1), "ready_s": row["timings"]["ready_seconds"],
+            "kv_tokens": int(tokens[-1].replace(",", "")) if tokens else None,
+            "flaggems": (row.get("flaggems") or {}).get("operators"), "counted": row["counted"],
+        }  # fmt: skip
+
+    def measure(
+        self, name: str, model: str, rows: dict[str, Any], concurrency: str = CONCURRENCY, prompt: int = 512
+    ) -> None:
+        try:
+            found = self.serve(name, rows)
+        except SystemExit as error:
+            self.note(name, {"failed": str(error)})
+            return
+        key = (SRV / "services/qwq-32b/api_key").read_text().strip()
+        client = [sys.executable, str(ROOT / "benchmarks/gpu/client.py"), "http://127.0.0.1:9010", model, key]
+        done = subprocess.run(
+            [*client, "--concurrency", concurrency, "--prompt", str(prompt)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found["load"] = [json.loads(line) for line in done.stdout.splitlines()]
+        if done.returncode:
+            found["client"] = done.stderr[-500:]
+        self.note(name, found)
+
+    # -- stages -------------------------------------------------------------------------------------------------------------
+
+    def smi(self) -> None:
+        for name, words in {"q.xml": ["-q", "-x"], "topo.txt": ["topo", "-m"]}.items():
+            done = subprocess.run(["nvidia-smi", *words], capture_output=True, text=True, check=False)
+            (self.out / name).write_text(done.stdout)
+        self.play("playbooks/validate.yml")
+        code = (
+            "import torch,time\nx=torch.empty(4*2**30,dtype=torch.uint8,device='cuda');y=torch.empty_like(x)\n"
+            "for _ in range(3): y.copy_(x)\ntorch.cuda.synchronize();t=time.time()\nfor _ in range(20): y.copy_(x)\n"
+            "torch.cuda.synchronize();print(2*20*x.numel()/(time.time()-t))"
+        )
+        copied = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+        self.note("memory_bytes_per_s", float(copied or 0))
+
+    def deploy(self) -> None:
+        """Everything that an operator does, with the demo model and its checked answers."""
+        rows = override(
+            "demo",
+            engine_args={
+                "max_model_len": 512,
+                "gpu_memory_utilization": 0.1,
+                "max_num_seqs": 32,
+                "enforce_eager": True,
+            },
+        )
+        began = time.monotonic()
+        output = self.play("deploy.yml", overrides=rows)
+        self.note("demo_from_bare_s", round(time.monotonic() - began, 1))
+        row = self.report()
+        self.note("demo", {"answer": row["answer"], "ready_s": row["timings"]["ready_seconds"], "said": output[-900:]})
+        began = time.monotonic()
+        second = self.play("deploy.yml", overrides=rows)
+        self.note(
+            "demo_second",
+            {"seconds": round(time.monotonic() - began, 1), "recap": re.findall(r"changed=\d+", second)[-1]},
+        )
+        self.note("status", self.play("playbooks/status.yml", overrides=rows)[-900:])
+        self.play("playbooks/restart.yml", overrides=rows, service="qwq-32b")
+        big = {
+            "qwq-32b": {
+                **override("32b")["qwq-32b"],
+                "engine_args": {**override("32b")["qwq-32b"]["engine_args"], "gpu_memory_utilization": 0.45},
+            }
+        }
+        text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=big).split())
+        self.note("fit_refuses", (re.findall(r"this host does not fit.{0,400}", text) or ["?"])[0])
+        self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
+        left = subprocess.run(
+            ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.note("processes_after_stop", left.stdout.split())
+
+    def settings(self, model: str, name: str, **more: Any) -> dict[str, Any]:
+        document = {"enforce_eager": True, "max_num_seqs": 256, "gpu_memory_utilization": 0.9}
+        ours = {"enforce_eager": False, "max_num_seqs": 256, "gpu_memory_utilization": 0.9}
+        args = {"load_format": "dummy", **(document if name == "document" else ours), **more.pop("engine_args", {})}
+        return override(model, engine_args=args, check={"prompt": "Say hello.", "expect": ""}, **more)
+
+    def shape_7b(self) -> None:
+        self.measure("7b_document", "7b", self.settings("7b", "document"))
+        self.measure("7b_ours", "7b", self.settings("7b", "ours"))
+
+    def shape_32b(self) -> None:
+        self.measure("32b_document", "32b", self.settings("32b", "document"))
+        self.measure("32b_ours", "32b", self.settings("32b", "ours"))
+
+    def gems(self) -> None:
+        few = "1,64"
+        self.measure("7b_gems_eager", "7b", self.settings("7b", "document", flaggems=True), few)
+        self.measure("7b_gems_graphs", "7b", self.settings("7b", "ours", flaggems=True), few)
+        self.measure(
+            "7b_gems_graphs_uncompiled",
+            "7b",
+            self.settings("7b", "ours", flaggems=True, engine_args={"compilation_config": {"mode": 0}}),
+            few,
+        )
+        self.measure(
+            "7b_graphs_uncompiled",
+            "7b",
+            self.settings("7b", "ours", engine_args={"compilation_config": {"mode": 0}}),
+            few,
+        )
+
+    def proof(self) -> None:
+        """Asked for and not active is caught: FlagGems' plugin is there and every operator denied."""
+        rows = override("demo", flaggems={"allow": ["no_such_operator"]},
+                        engine_args={"max_model_len": 512, "gpu_memory_utilization": 0.1, "max_num_seqs": 32, "enforce_eager": True})  # fmt: skip
+        text = " ".join(self.play("deploy.yml", "--tags", "fetch,serve,verify", ok=False, overrides=rows).split())
+        self.note("gems_asked_not_active", (re.findall(r"FlagGems is asked for.{0,200}", text) or [text[-400:]])[0])
+
+    def convert(self) -> None:
+        """weights_convert on this disk and CPU against cp + sync of the same bytes."""
+        env = {**os.environ, "BENCH_PARTS": "convert", "BENCH_RUNS": "2", "PYTHONPATH": str(WORK / "controller")}
+        done = subprocess.run(
+            [sys.executable, "benchmarks/run.py", "--none"],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.note("convert", done.stdout[-3000:] + done.stderr[-500:])
+
+
+def main() -> None:
+    out, *stages = sys.argv[1:]
+    WORK.mkdir(parents=True, exist_ok=True)
+    if not (WORK / "controller").exists():
+        rows = json.loads((BUNDLES / "controller/bundle.json").read_text())["parts"]
+        (WORK / "controller").mkdir()
+        parts = [str(BUNDLES / "controller" / row["file"]) for row in rows]
+        subprocess.run(f"cat {' '.join(parts)} | tar -xzf - -C {WORK}/controller", shell=True, check=True)
+    bench = Bench(Path(out))
+    for stage in stages:
+        {"smi": bench.smi, "deploy": bench.deploy, "7b": bench.shape_7b, "32b": bench.shape_32b, "gems": bench.gems, "proof": bench.proof,
+         "convert": bench.convert}[stage]()  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
