@@ -99,6 +99,10 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         "problem": None,
         "stage": None,
         "answer": None,
+        "reasoning": False,
+        "image": None,
+        "counted": None,
+        "flaggems": None,
         "timings": {},
     }
     if spec is None:

@@ -238,7 +238,7 @@ def write_scripts(path: str, packages: str) -> None:
             target = os.path.join(path, "bin", name)
             with open(target, "w", encoding="utf-8") as out:
                 out.write(
-                    "#!%s/bin/python\nimport sys\nfrom %s import %s\nsys.exit(%s())\n"
+                    '#!%s/bin/python\nimport sys\nfrom %s import %s\nif __name__ == "__main__":\n    sys.exit(%s())\n'
                     % (path, place, function.split(".")[0], function)
                 )
             os.chmod(target, 0o755)  # noqa: S103
@@ -297,7 +297,8 @@ def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
     """Make the environment at `path`; `folder` is for passing files. Returns the number of packages."""
     uv, given = module.params["uv"], dict(os.environ)
     if module.params["bundle"]:
-        return unpack(python, path, module.params["bundle"])
+        # As it was named: an interpreter in an environment has packages that the one behind it lacks.
+        return unpack(module.params["python"] or python, path, module.params["bundle"])
     lock = os.path.join(folder, "lock.txt")
     with open(lock, "w", encoding="utf-8") as out:
         out.write(module.params["lock"])

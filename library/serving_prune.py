@@ -47,6 +47,8 @@ WHOLE = (
     "tools.installing",
     "logs",
     "cache",
+    "images",
+    "bundles",
     "deploy.lock",
     ".deploy.flock",
     "foreground.py",
@@ -89,6 +91,8 @@ def unneeded(root: str, models_root: str, keep_models: bool) -> tuple[list[str],
         for name in sorted(os.listdir(refs)) if os.path.isdir(refs) else []:
             if os.path.splitext(name)[0] not in names:
                 out.append(os.path.join(refs, name))
+    if os.path.isdir(os.path.join(root, "images")):
+        kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
     if not r.services(root):
         out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
     return out, kept

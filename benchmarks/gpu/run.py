@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """deploy.yml and its services on one real NVIDIA GPU without network, measured against the documents' settings.
 
-    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems convert
+    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems_eager gems proof convert
 FOLDER gets results.json (added to) and logs. The machine needs Python with torch, and below $BUNDLES what playbooks/bundle_env.yml made:
 controller/ (requirements.lock), tools/ (tools.lock), vllm-gpu/ (vllm-gpu.lock). benchmarks/gpu/README.md says how the bundles were made.
 """
@@ -38,7 +38,9 @@ def shape(name: str) -> Path:
     folder, row = WORK / "shapes" / name, SHAPES[name]
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(
-        ROOT / "models/demo", folder, ignore=shutil.ignore_patterns("*.safetensors*", "SHA256SUMS", "vocab.json", "merges.txt")
+        ROOT / "models/demo",
+        folder,
+        ignore=shutil.ignore_patterns("*.safetensors*", "SHA256SUMS", "vocab.json", "merges.txt"),
     )
     config = {
         "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "torch_dtype": "bfloat16", "hidden_size": row["hidden"],
@@ -175,6 +177,7 @@ class Bench:
             check=False,
         )
         found["load"] = [json.loads(line) for line in done.stdout.splitlines()]
+        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
         if done.returncode:
             found["client"] = done.stderr[-500:]
         self.note(name, found)
@@ -185,7 +188,6 @@ class Bench:
         for name, words in {"q.xml": ["-q", "-x"], "topo.txt": ["topo", "-m"]}.items():
             done = subprocess.run(["nvidia-smi", *words], capture_output=True, text=True, check=False)
             (self.out / name).write_text(done.stdout)
-        self.play("playbooks/validate.yml")
         code = (
             "import torch,time\nx=torch.empty(4*2**30,dtype=torch.uint8,device='cuda');y=torch.empty_like(x)\n"
             "for _ in range(3): y.copy_(x)\ntorch.cuda.synchronize();t=time.time()\nfor _ in range(20): y.copy_(x)\n"
@@ -250,21 +252,17 @@ class Bench:
         self.measure("32b_ours", "32b", self.settings("32b", "ours"))
 
     def gems(self) -> None:
-        few = "1,64"
-        self.measure("7b_gems_eager", "7b", self.settings("7b", "document", flaggems=True), few)
+        """Eager, CUDA graphs with and without torch.compile, each beside native operators; kernels are compiled on the first pass."""
+        few, graphs = "1,64,1,64", {"compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}}
         self.measure("7b_gems_graphs", "7b", self.settings("7b", "ours", flaggems=True), few)
         self.measure(
-            "7b_gems_graphs_uncompiled",
-            "7b",
-            self.settings("7b", "ours", flaggems=True, engine_args={"compilation_config": {"mode": 0}}),
-            few,
+            "7b_gems_graphs_uncompiled", "7b", self.settings("7b", "ours", flaggems=True, engine_args=graphs), few
         )
-        self.measure(
-            "7b_graphs_uncompiled",
-            "7b",
-            self.settings("7b", "ours", engine_args={"compilation_config": {"mode": 0}}),
-            few,
-        )
+        self.measure("7b_graphs_uncompiled", "7b", self.settings("7b", "ours", engine_args=graphs), few)
+
+    def gems_eager(self) -> None:
+        few = "1,64,1,64"
+        self.measure("7b_gems_eager", "7b", self.settings("7b", "document", flaggems=True), few)
 
     def proof(self) -> None:
         """Asked for and not active is caught: FlagGems' plugin is there and every operator denied."""
@@ -275,16 +273,17 @@ class Bench:
 
     def convert(self) -> None:
         """weights_convert on this disk and CPU against cp + sync of the same bytes."""
-        env = {**os.environ, "BENCH_PARTS": "convert", "BENCH_RUNS": "2", "PYTHONPATH": str(WORK / "controller")}
+        env = {
+            **os.environ,
+            "BENCH_PARTS": "convert",
+            "BENCH_RUNS": "2",
+            "PYTHONPATH": f"{WORK / 'controller'}:{ROOT / 'benchmarks'}",
+        }
+        code = "import json, weights; print(json.dumps(weights.measure()))"
         done = subprocess.run(
-            [sys.executable, "benchmarks/run.py", "--none"],
-            cwd=ROOT,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
+            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False
         )
-        self.note("convert", done.stdout[-3000:] + done.stderr[-500:])
+        self.note("convert", json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr[-800:])
 
 
 def main() -> None:
@@ -296,9 +295,18 @@ def main() -> None:
         parts = [str(BUNDLES / "controller" / row["file"]) for row in rows]
         subprocess.run(f"cat {' '.join(parts)} | tar -xzf - -C {WORK}/controller", shell=True, check=True)
     bench = Bench(Path(out))
+    known = {
+        "smi": bench.smi,
+        "deploy": bench.deploy,
+        "7b": bench.shape_7b,
+        "32b": bench.shape_32b,
+        "gems": bench.gems,
+        "gems_eager": bench.gems_eager,
+        "proof": bench.proof,
+        "convert": bench.convert,
+    }
     for stage in stages:
-        {"smi": bench.smi, "deploy": bench.deploy, "7b": bench.shape_7b, "32b": bench.shape_32b, "gems": bench.gems, "proof": bench.proof,
-         "convert": bench.convert}[stage]()  # fmt: skip
+        known[stage]()
 
 
 if __name__ == "__main__":
