@@ -168,11 +168,25 @@ def weights_figures(_site: Site) -> list[Figure]:
     return weights.measure()
 
 
+def container_figures(_site: Site) -> list[Figure]:
+    """Services in containers on a host of the bed (benchmarks/containers.py); nothing where that can't run."""
+    if os.getuid() or not all(shutil.which(tool) for tool in ("docker", "mmdebstrap")):
+        return []
+    import containers
+
+    return containers.measure()
+
+
 def main() -> None:
     wanted = set(sys.argv[1:])
     site = Site()
     figures: list[Figure] = []
-    parts: list[Callable[[Site], list[Figure]]] = [demo_to_first_answer, noop_over_ping, weights_figures]
+    parts: list[Callable[[Site], list[Figure]]] = [
+        demo_to_first_answer,
+        noop_over_ping,
+        weights_figures,
+        container_figures,
+    ]
     try:
         for part in parts:
             figures += part(site)

@@ -67,7 +67,7 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
 from ansible.module_utils.serving.flaggems import proof
 from ansible.module_utils.serving.probe import NotYet, probe, stage
-from ansible.module_utils.serving.signatures import explain
+from ansible.module_utils.serving.signatures import explain, root_cause
 from ansible.module_utils.serving.supervisors import Supervisor, supervisor
 
 FINAL = ("ready", "failed")
@@ -170,6 +170,8 @@ def sentence(row: dict[str, Any], waited: float) -> str:
         if row.get("stage"):
             text += " (last stage: %s)" % row["stage"]
     text += ": %s" % row["problem"]
+    if row.get("root_cause"):
+        text += "\nWhat failed first: %s" % row["root_cause"]
     if row.get("meaning"):
         text += "\nWhat that means: %s" % row["meaning"]
     if row.get("log_tail"):
@@ -198,8 +200,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     bad = [row for row in rows.values() if not row["ready"]]
     for row in bad:
         if row["state"] != "absent" and given["log_lines"]:
-            lines = r.last_run(owner.log_tail(row["service"], 200))
+            lines = r.last_run(owner.log_tail(row["service"], 400))
             row["log_tail"] = lines[-given["log_lines"] :]
+            row["root_cause"] = root_cause(lines)
             row["meaning"] = explain(lines, row.get("exit_code"))
     services = [rows[name] for name in names]
     if bad and given["required"] and not module.check_mode:

@@ -225,6 +225,26 @@ LAST_WORDS = (
 )
 
 
+# vLLM's API process ends with «see root cause above» while another process has said what it was, up to hundreds of lines before.
+AFTERMATH = r"Engine core initialization failed|EngineDeadError|EngineCore encountered an issue"
+SAID_BY = r"^(\(\w+[^)]*\))\s*(?:(?:ERROR|CRITICAL)\s+[\d: -]+\[[^\]]*\]\s*)?"
+ERROR = re.compile(SAID_BY + r"([A-Za-z_][\w.]*(?:Error|Exception|Refused|NotFound)\b:?.*)$")
+
+
+def root_cause(lines: list[str]) -> str | None:
+    """The error of the process that failed first, where the last lines only tell of its aftermath; None elsewhere."""
+    end = next((i for i, line in enumerate(lines) if re.search(AFTERMATH, line)), None)
+    for i in range(end - 1, -1, -1) if end else ():
+        found = ERROR.match(lines[i])
+        if not found:
+            continue
+        text = found.group(2).strip()
+        rest = lines[i + 1 : i + 4] if text.endswith(":") else []
+        more = next((said for said in (re.sub(SAID_BY, "", line).strip() for line in rest) if said), "")
+        return ("%s %s" % (text, more)).strip()[:300]
+    return None
+
+
 def explain(lines: list[str], code: int | None = None) -> str | None:
     """What the last words (and the exit code, negative for a signal) of an engine mean; None if nobody knows."""
     for rows, text in ((SIGNATURES, "\n".join(lines)), (LAST_WORDS, "\n".join(lines[-10:]))):

@@ -158,3 +158,28 @@ def test_stages_of_a_start(line: str, words: str) -> None:
 )
 def test_garbage(text: str, bad: bool) -> None:
     assert bool(garbage(text)) is bad
+
+
+# As vLLM 0.25.1 logged it on a GPU host: a script without a guard, imported again by the process that it spawned.
+SPAWNED = """(APIServer pid=1223) Traceback (most recent call last):
+(APIServer pid=1223)   File "<string>", line 1, in <module>
+(APIServer pid=1223)     local_engine_manager = CoreEngineProcManager(
+(APIServer pid=1223) RuntimeError:
+(APIServer pid=1223)         An attempt has been made to start a new process before the
+(APIServer pid=1223)         current process has finished its bootstrapping phase.
+(APIServer pid=1076) Traceback (most recent call last):
+(APIServer pid=1076)     wait_for_engine_startup(
+(APIServer pid=1076) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+foreground: the engine ended with code 1 after 36 s"""
+ASSERTED = """(EngineCore pid=7568) INFO 11-21 11:53:06 [core.py:114] running
+(EngineCore pid=7568) ERROR 11-21 11:53:06 [core.py:1100] torch.AcceleratorError: CUDA error: device-side assert triggered
+(APIServer pid=7446) ERROR 11-21 11:53:06 [serving.py:494] vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."""
+
+
+def test_the_error_that_came_first_is_named() -> None:
+    assert (
+        s.root_cause(SPAWNED.splitlines()) == "RuntimeError: An attempt has been made to start a new process before the"
+    )
+    assert s.root_cause(ASSERTED.splitlines()) == "torch.AcceleratorError: CUDA error: device-side assert triggered"
+    assert s.root_cause(["RuntimeError: all is said here", "foreground: the engine ended with code 1"]) is None
+    assert s.root_cause([]) is None and s.root_cause(["EngineDeadError"]) is None
