@@ -52,8 +52,7 @@ class Host:
         bed.nvidia_packages()
         bed.push(bed.engine_image(), "bed")
         bed.host("bench")
-        bed.gpus("bench", driver="580.159.04")
-        bed.docker("exec", bed.container("bench"), "sh", "-c", "mkdir -p /etc/cdi")
+        bed.gpus("bench")
         self.inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("bench")}}, ROOT / "build/bed/bench")
 
     def play(self, book: str, *options: str, **values: Any) -> tuple[float, str]:
