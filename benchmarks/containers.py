@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "molecule/shared"), str(ROOT / "module_utils")]
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 Figure = dict[str, Any]
-IMAGE = "registry.bed:5000/flagrelease/flagrelease:bed"
 THREE = ["qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"]
 # On the host: asks until the first token comes, and says how long the service's own probe takes for that.
 FIRST_TOKEN = """
@@ -35,24 +34,12 @@ while True:
 """
 
 
-def stub(port: int) -> dict[str, Any]:
-    return {
-        "activate": f"exec /usr/bin/python3 /opt/stub_engine.py good {port}", "env": {"HOST": "0.0.0.0"}, "flaggems": False,
-        "served_name": "demo", "model": "demo", "image": IMAGE, "port": port, "engine_version": "layout-2",
-        "engine_args": {"tensor_parallel_size": 1, "gpu_memory_utilization": None}, "ready_timeout": 60, "drain_timeout": 2,
-    }  # fmt: skip
-
-
 class Host:
     def __init__(self) -> None:
         import bed
 
         self.bed = bed
-        bed.docker_ce()
-        bed.nvidia_packages()
-        bed.push(bed.engine_image(), "bed")
-        bed.host("bench")
-        bed.gpus("bench")
+        bed.bare("bench", with_gpus=True)
         self.inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("bench")}}, ROOT / "build/bed/bench")
 
     def play(self, book: str, *options: str, **values: Any) -> tuple[float, str]:
@@ -112,7 +99,7 @@ def serve_over_docker_run(host: Host) -> Figure:
 
 def noop_three_services(host: Host) -> Figure:
     """A deploy that changes nothing, of three services in containers, each asked."""
-    rows = {name: stub(9010 + i) for i, name in enumerate(THREE)}
+    rows = {name: host.bed.stub("good", 9010 + i, ready_timeout=60) for i, name in enumerate(THREE)}
     host.play("deploy.yml", runs=THREE, overrides=rows)
     walls = []
     for _ in range(RUNS):

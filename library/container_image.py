@@ -95,7 +95,7 @@ def pull(
 ) -> tuple[Any, str, str, list[str]]:
     """(image, digest, place, failures) from the first place that has it. Refusal if none has."""
     given = module.params
-    secret = {"username": given["username"], "password": given["password"]} if given["username"] else None
+    secret = i.credentials(given)
     failures: list[str] = []
     for place in i.places(image, given["mirrors"]):
         try:

@@ -105,13 +105,15 @@ def build(client: Any, given: dict[str, Any], recipe: str) -> Any:
 
 def push(client: Any, given: dict[str, Any]) -> str:
     """Push the image: the digest that its registry gives it."""
-    secret = {"username": given["username"], "password": given["password"]} if given["username"] else None
-    with i.registry_errors(given["name"]):
-        for row in client.api.push(given["name"], stream=True, decode=True, auth_config=secret):
-            if "error" in row:
-                raise Refusal("%s can't be pushed: %s" % (given["name"], i.explain(row["error"])))
-            if (row.get("aux") or {}).get("Digest"):
-                return str(row["aux"]["Digest"])
+    try:
+        with i.registry_errors(given["name"]):
+            for row in client.api.push(given["name"], stream=True, decode=True, auth_config=i.credentials(given)):
+                if "error" in row:
+                    raise Refusal("%s can't be pushed: %s" % (given["name"], i.explain(row["error"])))
+                if (row.get("aux") or {}).get("Digest"):
+                    return str(row["aux"]["Digest"])
+    except i.PullFailed as failure:
+        raise Refusal("%s can't be pushed: %s" % (given["name"], failure)) from None
     raise Refusal("%s was pushed and its registry named no digest" % given["name"])
 
 

@@ -71,6 +71,7 @@ import zipfile
 from typing import Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, read_json, remove_tree, write_json
 from ansible.module_utils.serving.pythons import find_python
@@ -230,7 +231,7 @@ def bundle_manifest(folder: str) -> dict[str, Any]:
 def write_scripts(path: str, packages: str) -> None:
     """bin/ of an environment whose packages were unpacked: console scripts from their metadata, programs as they came."""
     for base in sorted(os.listdir(packages)):
-        text = read_text(os.path.join(packages, base, "entry_points.txt")) if base.endswith(".dist-info") else ""
+        text = read(os.path.join(packages, base, "entry_points.txt")) if base.endswith(".dist-info") else ""
         section = re.search(r"(?ms)^\[console_scripts\]\s*$(.*?)(?=^\[|\Z)", text)
         for name, place, function in re.findall(
             r"(?m)^\s*([\w.-]+)\s*=\s*([\w.]+):([\w.]+)", section.group(1) if section else ""
@@ -250,14 +251,6 @@ def write_scripts(path: str, packages: str) -> None:
             with open(os.path.join(path, "bin", name), "wb") as binary:
                 binary.write(data)
             os.chmod(os.path.join(path, "bin", name), 0o755)  # noqa: S103
-
-
-def read_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as source:
-            return source.read()
-    except OSError:
-        return ""
 
 
 def unpack(python: str, path: str, folder: str) -> int:

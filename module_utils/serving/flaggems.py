@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from typing import Any
+
+from ansible.module_utils.serving.hosts import run_tool
 
 # FlagScale's patch of vLLM writes the first, vllm-plugin-FL the second unless a variable says otherwise. Ours sets it to the first.
 OPLISTS = ("gems_oplist.log.txt", "flaggems_enable_oplist.txt")
@@ -40,11 +41,7 @@ def op_list(container: str | None, folder: str) -> str:
                 continue
         return "\n".join(texts)
     command = ["docker", "exec", container, "cat", *("/tmp/" + name for name in OPLISTS)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace")
+    return str(run_tool(command, TIMEOUT)[1])
 
 
 def proof(spec: dict[str, Any], folder: str) -> dict[str, Any] | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import xml.etree.ElementTree as xml
 from typing import Any
 
+from ansible.module_utils.serving import hosts
 from ansible.module_utils.serving.accelerators import cpu_record, parse_cpulist, read
 from ansible.module_utils.serving.errors import Refusal
 
@@ -208,15 +208,10 @@ def on_pci(root: str) -> tuple[list[dict[str, Any]], int]:
 
 def run_tool(command: list[str]) -> tuple[int | None, str]:
     """(exit code, output) of a vendor's tool; code None and the reason where it can't run or hangs."""
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
-    except FileNotFoundError:
-        return None, "%s is not installed" % command[0]
-    except subprocess.TimeoutExpired:
-        return None, "%s did not answer within %d s; its driver is in trouble (dmesg)" % (command[0], TIMEOUT)
-    except OSError as error:
-        return None, "%s can't be run (%s)" % (command[0], error.strerror)
-    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+    code, out, error = hosts.run_tool(command, TIMEOUT)
+    if code is None and "did not answer" in error:
+        error += "; its driver is in trouble (dmesg)"
+    return code, out + error
 
 
 def gpu_record(root: str = "/") -> dict[str, Any]:

@@ -45,7 +45,7 @@ def run_tool(command: list, timeout: int = TIMEOUT) -> tuple:
     except FileNotFoundError:
         return None, "", "%s is not installed" % command[0]
     except subprocess.TimeoutExpired:
-        return None, "", "%s did not answer within %d s" % (" ".join(command[:3]), timeout)
+        return None, "", "%s did not answer within %d s" % (command[0], timeout)
     except OSError as error:
         return None, "", "%s can't be run (%s)" % (command[0], error.strerror)
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")

@@ -153,6 +153,11 @@ class Layers:
         self.told(sum(self.done.values()), total)
 
 
+def credentials(given: dict[str, Any]) -> dict[str, str] | None:
+    """What the engine logs in with, from a module's options; None without a user."""
+    return {"username": given["username"], "password": given["password"]} if given["username"] else None
+
+
 def digest_of(attributes: dict[str, Any]) -> list[str]:
     """The manifest digests that an image on this host is known by."""
     return sorted({name.rpartition("@")[2] for name in attributes.get("RepoDigests") or []})

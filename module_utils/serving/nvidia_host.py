@@ -69,7 +69,7 @@ def cdi_devices(root: str) -> list[str]:
 def look(root: str = "/") -> dict[str, Any]:
     """Everything about the GPUs' software that this host tells."""
     kernel = platform.release() if root == "/" else read(os.path.join(root, "proc/sys/kernel/osrelease")).strip()
-    cards, switches = on_pci(root)
+    _, switches = on_pci(root)
     code, on_disk, _ = run_tool(["modinfo", "-F", "version", "nvidia"])
     smi, text, error = run_tool(["nvidia-smi", "-q", "-x"])
     driver = re.search(r"<driver_version>([\d.]+)</driver_version>", text)
@@ -79,7 +79,6 @@ def look(root: str = "/") -> dict[str, Any]:
         "os": os_release(root),
         "kernel": kernel,
         "arch": platform.machine(),
-        "cards": len(cards),
         "switches": switches,
         "packages": installed(PATTERNS),
         "loaded": read(os.path.join(root, "sys/module/nvidia/version")).strip() or None,
@@ -88,12 +87,10 @@ def look(root: str = "/") -> dict[str, Any]:
         "smi": " ".join((text + error).split())[:200] if smi != 0 else "",
         "nouveau": os.path.isdir(os.path.join(root, "sys/module/nouveau")),
         "secure_boot": secure_boot(root),
-        "headers": os.path.exists(os.path.join(root, "lib/modules", kernel, "build")),
         "units": unit_states(UNITS),
         "toolkit": (re.search(r"version (\d[\d.]*)", ctk) or [None, None])[1],
         "cdi": cdi_devices(root),
         "clock": {"yes": True, "no": False}.get(clock),
-        "local": False,
     }
 
 

@@ -68,11 +68,9 @@ WantedBy=multi-user.target
 """
 
 
-def run(*command: str, ok: bool = True, code: bool = False, text: str | None = None, **options: Any) -> str:
-    """Output of a command, or its exit code. Its last words are in the error when it fails."""
+def run(*command: str, ok: bool = True, text: str | None = None, **options: Any) -> str:
+    """Output of a command. Its last words are in the error when it fails."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, **options)
-    if code:
-        return str(done.returncode)
     if ok and done.returncode:
         raise RuntimeError(
             f"{' '.join(command)[:300]}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-2000:]}"
@@ -293,7 +291,6 @@ def connection(name: str) -> dict[str, Any]:
         "ansible_become": True,
         "ansible_ssh_private_key_file": str(key()),
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
-        "bed_container": inside,
     }
 
 
@@ -329,29 +326,26 @@ def nvidia_packages() -> None:
         script("nvidia.sh", os.uname().release)
 
 
-def gpus(name: str, driver: str = "", **state: Any) -> None:
-    """Put eight H100 on an HGX board into a host, with a driver or without, and reboot it.
+def gpus(name: str) -> None:
+    """Put eight H100 on an HGX board into a host without a driver, and reboot it.
 
-    What stands in for nvidia-smi tells `state` (fakes/nvidia-smi).
+    /etc/bed/nvidia.json is what the stand-in of nvidia-smi will tell (fakes/nvidia-smi).
     """
     inside = container(name)
     cards = [f"0000:{16 + i:02x}:00.0 0x030200 0x10de 0x2330 0x10de 0x16c1" for i in range(8)]
     switches = [f"0000:{5 + i:02x}:00.0 0x068000 0x10de 0x22a3 0x10de 0x1796" for i in range(4)]
     put(inside, "/etc/bed/pci", "\n".join([*cards, *switches]) + "\n")
-    put(inside, "/etc/bed/nvidia.json", json.dumps(state))
+    put(inside, "/etc/bed/nvidia.json", "{}")
     put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
     put(inside, "/usr/local/bin/timedatectl", "#!/bin/sh\necho yes\n", "0755")  # the clock is the outer machine's
     put(inside, "/usr/local/sbin/modinfo", (HERE / "fakes/modinfo").read_text(), "0755")
-    if driver:
-        for file in ("module-version", "library-version"):
-            put(inside, f"/etc/bed/{file}", driver + "\n")
-        put(inside, "/usr/bin/nvidia-smi", (HERE / "fakes/nvidia-smi").read_text(), "0755")
     reboot(name)
 
 
 # -- images ----------------------------------------------------------------------------------------------------------------
 
 REPOSITORY = "flagrelease/flagrelease"
+IMAGE = f"registry.bed:5000/{REPOSITORY}:bed"
 
 
 def engine_image() -> str:
@@ -384,8 +378,8 @@ def certificates() -> dict[str, str]:
     return dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), "/etc/ssl/certs/ca-certificates.crt")
 
 
-def push(image: str, tag: str) -> str:
-    """Push an image of the outer engine to the bed's registry: its name for hosts of the bed."""
+def push(image: str, tag: str) -> None:
+    """Push an image of the outer engine to the bed's registry, where hosts know it as registry.bed:5000/REPOSITORY:TAG."""
     outside()
     port = docker("port", OUTSIDE, "5000").splitlines()[0].rpartition(":")[2]
     local = f"127.0.0.1:{port}/{REPOSITORY}:{tag}"
@@ -396,17 +390,31 @@ def push(image: str, tag: str) -> str:
         docker("push", "--quiet", local)
         docker("rmi", "--no-prune", local)
         put(OUTSIDE, f"/bed/pushed-{tag}", ident)
-    return f"registry.bed:5000/{REPOSITORY}:{tag}"
+
+
+def bare(name: str, with_gpus: bool) -> None:
+    """A bare host, and outside all that its deploy will ask for."""
+    docker_ce()
+    push(engine_image(), "bed")
+    host(name)
+    if with_gpus:
+        nvidia_packages()
+        gpus(name)
+
+
+def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
+    """A row's override that runs the small process (tests/fixtures/stub_engine.py), in the row's container with the row's rights."""
+    return {
+        "activate": f"exec /usr/bin/python3 /opt/stub_engine.py {mode} {port}",
+        "env": {"HOST": "0.0.0.0"},  # noqa: S104 - inside its container
+        "flaggems": False, "served_name": "demo", "model": "demo", "image": IMAGE, "port": port, "engine_version": "layout-2",
+        "engine_args": {"tensor_parallel_size": 1, "gpu_memory_utilization": None}, "ready_timeout": 20, "drain_timeout": 2, **more,
+    }  # fmt: skip
 
 
 def scenario(name: str) -> Path:
     """A bare host for one molecule scenario, and its inventory."""
-    docker_ce()
-    push(engine_image(), "bed")
-    host(name)
-    if name == "h100":
-        nvidia_packages()
-        gpus(name)
+    bare(name, with_gpus=name == "h100")
     inventory_name = {"h100": "gpu", "graviton4": "arm", "atlas300iduo": "npu"}[name]
     return inventory(name, {name: {inventory_name: connection(name)}}, STATE / f"scenario-{name}")
 

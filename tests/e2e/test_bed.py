@@ -33,7 +33,6 @@ pytestmark = [
         reason=f"needs root and {', '.join(NEEDS)}",
     ),
 ]
-IMAGE = "registry.bed:5000/flagrelease/flagrelease:bed"
 THREE = ["qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"]
 
 
@@ -92,11 +91,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
     with engine.engine(tmp_path_factory.mktemp("engine")):
         bed.remove("host")
-        bed.docker_ce()
-        bed.nvidia_packages()
-        bed.push(bed.engine_image(), "bed")
-        bed.host("host")
-        bed.gpus("host")
+        bed.bare("host", with_gpus=True)
         yield Host("h100", "gpu", tmp_path_factory.mktemp("bed"))
         bed.remove("host")
 
@@ -105,16 +100,6 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def arm(gpu: Host) -> Host:
     """The same host as one without GPUs."""
     return Host("graviton4", "arm", gpu.inventory.parent)
-
-
-def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
-    """A row's override that runs the small process, in the row's container with the row's rights."""
-    return {
-        "activate": f"exec /usr/bin/python3 /opt/stub_engine.py {mode} {port}",
-        "env": {"HOST": "0.0.0.0"},
-        "flaggems": False, "served_name": "demo", "model": "demo", "image": IMAGE, "port": port, "engine_version": "layout-2",
-        "engine_args": {"tensor_parallel_size": 1, "gpu_memory_utilization": None}, "ready_timeout": 20, "drain_timeout": 2, **more,
-    }  # fmt: skip
 
 
 def flat(output: str) -> str:
@@ -173,7 +158,7 @@ def test_the_next_run_serves_through_flagscale_and_proves_it(gpu: Host) -> None:
     assert row["engine"] == "flagscale" and row["runtime"] == "container" and row["counted"] is True
     assert row["flaggems"]["asked"] and row["supervisor"] == "systemd"
     pins = json.loads(Path(f"{gpu.inventory}-pins.json").read_text())["pins"]
-    assert re.fullmatch(r"sha256:[0-9a-f]{64}", pins["images"][IMAGE]) and pins["models"]["demo"]["modelscope"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", pins["images"][bed.IMAGE]) and pins["models"]["demo"]["modelscope"]
     processes = gpu.sh("docker top vllm-qwq-32b -o pid,args")
     assert "flagscale/serve/run_inference_engine.py" in processes and "vllm serve" in processes
 
@@ -288,7 +273,9 @@ def overrides(host: Host) -> dict[str, Any]:
 def test_an_engine_in_trouble_is_told_with_its_cause(gpu: Host, mode: str, words: list[str]) -> None:
     began = time.monotonic()
     output = flat(
-        gpu.run("deploy.yml", "--tags", "serve,verify", ok=False, overrides={"qwq-32b": stub(mode)}, probe_timeout=8)
+        gpu.run(
+            "deploy.yml", "--tags", "serve,verify", ok=False, overrides={"qwq-32b": bed.stub(mode)}, probe_timeout=8
+        )
     )
     assert "is not ready" in output and "gpu is NOT" not in output
     for word in words:
@@ -307,7 +294,7 @@ def test_a_taken_port_is_named_before_anything_is_done(gpu: Host) -> None:
 
 
 def test_three_services_share_the_host_without_overlap(gpu: Host) -> None:
-    rows = {name: stub("good", 9010 + i, mounts=[]) for i, name in enumerate(THREE)}
+    rows = {name: bed.stub("good", 9010 + i, mounts=[]) for i, name in enumerate(THREE)}
     values = {"runs": THREE, "overrides": rows}
     gpu.run("deploy.yml", **values)
     seen = [gpu.sh(f"docker exec vllm-{name} sh -c 'ls /dev/nvidia[0-9]'") for name in THREE]

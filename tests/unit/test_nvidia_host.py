@@ -9,8 +9,8 @@ from ansible.module_utils.serving import nvidia_host as n
 
 READY = {
     "os": {"id": "debian", "key": "debian-12", "family": "apt", "codename": "bookworm"},
-    "kernel": "6.1.0-28-amd64", "arch": "x86_64", "cards": 8, "switches": 4, "loaded": "580.159.04", "on_disk": "580.159.04",
-    "library": "580.159.04", "smi": "", "nouveau": False, "secure_boot": False, "headers": True, "toolkit": "1.20.0",
+    "kernel": "6.1.0-28-amd64", "arch": "x86_64", "switches": 4, "loaded": "580.159.04", "on_disk": "580.159.04",
+    "library": "580.159.04", "smi": "", "nouveau": False, "secure_boot": False, "toolkit": "1.20.0",
     "packages": {
         "nvidia-kernel-open-dkms": {"version": "580.159.04-1", "held": True},
         "nvidia-fabricmanager-580": {"version": "580.159.04-1", "held": True},
@@ -22,7 +22,7 @@ READY = {
         "nvidia-cdi-refresh.service": {"active": "inactive", "enabled": "enabled"},
         "nvidia-cdi-refresh.path": {"active": "active", "enabled": "enabled"},
     },
-    "cdi": [*map(str, range(8)), "all"], "clock": True, "local": False,
+    "cdi": [*map(str, range(8)), "all"], "clock": True,
 }  # fmt: skip
 BARE = {
     **READY,

