@@ -39,7 +39,7 @@ class Host:
         import bed
 
         self.bed = bed
-        bed.bare("bench", with_gpus=True)
+        bed.bare("bench", "h100")
         self.inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("bench")}}, ROOT / "build/bed/bench")
 
     def play(self, book: str, *options: str, **values: Any) -> tuple[float, str]:

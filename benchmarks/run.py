@@ -169,12 +169,13 @@ def weights_figures(_site: Site) -> list[Figure]:
 
 
 def container_figures(_site: Site) -> list[Figure]:
-    """Services in containers on a host of the bed (benchmarks/containers.py); nothing where that can't run."""
+    """Services in containers and ten hosts in the bed (benchmarks/containers.py, hosts.py); nothing where that can't run."""
     if os.getuid() or not all(shutil.which(tool) for tool in ("docker", "mmdebstrap")):
         return []
     import containers
+    import hosts
 
-    return containers.measure()
+    return containers.measure() + hosts.measure()
 
 
 def main() -> None:

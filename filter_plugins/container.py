@@ -1,4 +1,5 @@
-"""Filters that turn a service's record into what a container gets: `container_arguments`, `flagscale_engine_args`.
+"""Filters that turn a service's record into what a container gets: `container_arguments`, `flagscale_engine_args`,
+`beyond_host`.
 
 Least privilege is the rule: exact devices, no capability, no new privileges, a read-only root, private IPC, a published
 port and nothing else. Whatever a row asks for beyond stands in its `rights`, one word each, and the report lists it.
@@ -108,6 +109,17 @@ def bind(mount: str) -> str:
     return f"--mount=type=bind,source={source},target={target}{',readonly' if mode == ['ro'] else ''}"
 
 
+def beyond_host(plan: list[Record]) -> list[Record]:
+    """Services that callers from outside reach through the host's firewall: Docker's rules come before it for published ports."""
+    return [
+        service
+        for service in plan
+        if service["address"] not in ("localhost", "::1")
+        and not str(service["address"]).startswith("127.")
+        and (service["runtime"] == "native" or "host-network" in service["rights"])
+    ]
+
+
 def flagscale_engine_args(args: Mapping[str, Any]) -> dict[str, Any]:
     """Engine options as FlagScale hands them on unharmed: `false` would drop a flag, dicts and lists would become Python's.
 
@@ -131,4 +143,8 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"container_arguments": container_arguments, "flagscale_engine_args": flagscale_engine_args}
+        return {
+            "beyond_host": beyond_host,
+            "container_arguments": container_arguments,
+            "flagscale_engine_args": flagscale_engine_args,
+        }

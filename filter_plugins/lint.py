@@ -198,6 +198,26 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
         yield f"ASCEND_RT_VISIBLE_DEVICES is {value}, ids inside the container are {ids}", f'set it to "{ids}"'
 
 
+@rule("guard-rails-310p", "error", "vllm_ascend on a 310P without the settings that it needs there")
+def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
+    if service["engine"] != "vllm_ascend" or service["hardware"] != "atlas300iduo":
+        return
+    args = service["engine_args"]
+    if args.get("dtype") != "float16":
+        yield f"dtype is {args.get('dtype') or 'not set'}; a 310P computes in float16", "set engine_args.dtype: float16"
+    if not args.get("max_model_len"):
+        yield (
+            "max_model_len is not set, and the attention mask takes memory by its square",
+            "set engine_args.max_model_len",
+        )
+    sizes = re.search(r"cudagraph_capture_sizes\W+\[([\d, ]*)\]", str(args.get("compilation_config") or ""))
+    if not args.get("enforce_eager") and not (sizes and len(sizes[1].split(",")) <= 2):
+        yield (
+            "the graphs of all batch sizes would be captured, and a 310P has room for two beside a 32B model",
+            "set compilation_config with cudagraph_capture_sizes of at most two, or enforce_eager: true",
+        )
+
+
 @rule("flaggems-without-backend", "error", "FlagGems asked for where it has no back end")
 def flaggems_without_backend(service: Record, options: Record) -> Iterator[Finding]:
     if service["flaggems"] and service["hardware"] in ("atlas300iduo", "local"):

@@ -18,6 +18,11 @@ options:
     type: dict
     required: true
   settings: {description: "Keys of daemon.json that we want; a key that is there already wins over ours, but for C(features).", type: dict, default: {}}
+  environment:
+    description: "Variables for fetching from outside; Docker gets their proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) unless a URL has a password."
+    type: dict
+    default: {}
+  certificates: {description: "Certificates of private registries, as registry[:port] to PEM text.", type: dict, default: {}}
   config_path: {description: Docker's configuration., type: path, default: /etc/docker/daemon.json}
 attributes:
   check_mode: {support: full}
@@ -38,6 +43,7 @@ packages: {description: What to install., returned: always, type: list, elements
 config: {description: daemon.json as it should be., returned: always, type: str}
 config_changed: {description: Whether that differs from what is there., returned: always, type: bool}
 restart: {description: "Whether the running engine has not read its configuration yet.", returned: always, type: bool}
+certificates: {description: Registries whose certificate Docker does not have yet., returned: always, type: list, elements: str}
 serving: {description: Our services that run in containers., returned: always, type: list, elements: str}
 problems: {description: What is wrong and what helps., returned: always, type: list, elements: str}
 """
@@ -61,6 +67,16 @@ def merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     if settings.get("features"):
         out["features"] = {**(config.get("features") or {}), **settings["features"]}
     return out
+
+
+def proxies(environment: dict[str, Any]) -> dict[str, str]:
+    """Docker's `proxies` (since 23) from the usual variables. A URL with a password is left out: daemon.json is no place for it."""
+    found = {}
+    for name, key in (("http_proxy", "http-proxy"), ("https_proxy", "https-proxy"), ("no_proxy", "no-proxy")):
+        value = environment.get(name.upper()) or environment.get(name)
+        if value and "@" not in str(value):
+            found[key] = str(value)
+    return found
 
 
 def choose(
@@ -99,6 +115,8 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
             % (state["version"], ", ".join(state["packages"]) or "not from a package")
         )
     settings = dict(given["settings"])
+    if proxies(given["environment"]):
+        settings["proxies"] = proxies(given["environment"])
     if given["cdi"] and CDI_SINCE <= version < CDI_WITHOUT_FLAG:
         settings["features"] = {**settings.get("features", {}), "cdi": True}
     config = merged(state["config"], settings)
@@ -115,12 +133,15 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "config": text,
         "config_changed": changed,
         "restart": bool(state["live"] and not changed and state["stale"]),
+        "certificates": sorted(
+            name for name, text in given["certificates"].items() if state["certificates"].get(name) != text.strip()
+        ),
         "serving": state["serving"],
         "problems": problems,
     }
 
 
-def look(config_path: str) -> dict[str, Any]:
+def look(config_path: str, registries: list[str]) -> dict[str, Any]:
     """Everything about the engine that this host tells."""
     code, text, error = run_tool(["docker", "version", "--format", "{{.Server.Version}}"])
     live = code == 0 and bool(text.strip())
@@ -153,6 +174,10 @@ def look(config_path: str) -> dict[str, Any]:
         "live": live,
         "answer": " ".join((error or text).split())[:200],
         "config": config,
+        "certificates": {
+            name: read(os.path.join(os.path.dirname(config_path), "certs.d", name, "ca.crt")).strip()
+            for name in registries
+        },
         "stale": stale,
         "serving": serving,
         "os": os_release(),
@@ -169,11 +194,17 @@ def newer_than_engine(path: str) -> bool:
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    state = look(module.params["config_path"])
+    given = module.params
+    state = look(given["config_path"], list(given["certificates"]))
+    if any("@" in str(value) for name, value in given["environment"].items() if name.lower().endswith("_proxy")):
+        module.warn(
+            "fetch_environment has a proxy with a password: Docker does not get it, since daemon.json would keep it for everybody to read; "
+            "give Docker a proxy without one, or set proxies in container_engine_settings"
+        )
     if state["installed"] and not state["live"]:
         unit = unit_states(["docker.service"])["docker.service"]
         state["answer"] = "docker.service is %s; %s" % (unit["active"], state["answer"])
-    return {"changed": False, **judge(state, module.params)}
+    return {"changed": False, **judge(state, given)}
 
 
 def main() -> None:
@@ -182,6 +213,8 @@ def main() -> None:
         "source": {"type": "str", "choices": ["auto", "distribution", "vendor"], "default": "auto"},
         "sources": {"type": "dict", "required": True},
         "settings": {"type": "dict", "default": {}},
+        "environment": {"type": "dict", "default": {}},
+        "certificates": {"type": "dict", "default": {}},
         "config_path": {"type": "path", "default": "/etc/docker/daemon.json"},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

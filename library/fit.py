@@ -20,6 +20,7 @@ options:
   supported_os: {description: "Systems that the group supports, such as debian-12; empty: any.", type: list, elements: str, default: []}
   arch: {description: "Machine architecture of the group, empty: any.", type: str, default: ''}
   mendable: {description: "May preparing the host mend what is pending (drivers, a reboot)?", type: bool, default: false}
+  known_versions: {description: "Rows of versions.yml; what a row with verdict bad matches is refused.", type: list, elements: dict, default: []}
   env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_000_000_000}
 attributes:
   check_mode: {support: full}
@@ -53,10 +54,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human, read_json
+from ansible.module_utils.serving.guard import bad
 from ansible.module_utils.serving.hosts import os_release
 from ansible.module_utils.serving.pythons import find_python
 from ansible.module_utils.serving.releases import running_release
-from ansible.module_utils.serving.sizing import gpu_problems
+from ansible.module_utils.serving.sizing import device_problems
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
 
@@ -157,9 +159,10 @@ def arch_problems(service: dict, record: dict) -> list:
 def memory_bytes(service: dict) -> int:
     """Memory that one service takes on a CPU host: weights, KV cache and what the engine's processes take."""
     args = service["engine_args"]
+    parallel = int(args.get("tensor_parallel_size") or 1)  # each rank has a cache of that size
     return (
         int(service["model"]["bytes"])
-        + int(args.get("kv_cache_memory_bytes") or 0)
+        + int(args.get("kv_cache_memory_bytes") or 0) * parallel
         + int(service["overhead_bytes"] or 0)
     )
 
@@ -191,10 +194,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     starting = [s for s in given["plan"] if s["runtime"] == "native" and running_release(root, s["service"]) is None]
     problems += shm_problems(starting)
     for service in given["plan"]:
-        problems += arch_problems(service, record)
+        problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         running = running_release(root, service["service"]) is not None
-        if record["kind"] == "gpu" and not record.get("pending"):
-            problems += gpu_problems(service, record, running)
+        if record["kind"] in ("gpu", "npu") and not record.get("pending"):
+            problems += device_problems(service, record, running)
         if record["kind"] == "cpu":
             total += memory_bytes(service)
             memory += 0 if running else memory_bytes(service)
@@ -257,6 +260,7 @@ def main() -> None:
         "supported_os": {"type": "list", "elements": "str", "default": []},
         "arch": {"type": "str", "default": ""},
         "mendable": {"type": "bool", "default": False},
+        "known_versions": {"type": "list", "elements": "dict", "default": []},
         "env_bytes": {"type": "int", "default": 3_000_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

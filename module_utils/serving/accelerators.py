@@ -108,6 +108,8 @@ def cpu_record(root: str = "/") -> dict:
     """The record of a host that computes on its CPU."""
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
     cpu["usable"] = usable_cpus()
+    pages = re.search(r"\[(\w+)\]", read(os.path.join(root, "sys/kernel/mm/transparent_hugepage/enabled")))
+    cpu["large_pages"] = pages.group(1) if pages else None
     memory = parse_meminfo(read(os.path.join(root, "proc/meminfo")))
     nodes = numa_nodes(root)
     limit = memory_limit(root)

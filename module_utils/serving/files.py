@@ -129,8 +129,10 @@ def remove_tree(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: str, what: str, timeout: float = 600.0) -> Iterator[None]:
+def locked(path: str, what: str, timeout: float = 600.0) -> Iterator[int]:
     """Hold an advisory lock (flock) on `path`: the kernel drops it with its holder, however that ends.
+
+    Yields the file descriptor: a child that inherits it holds the lock too.
 
     `what` names what is being worked on in the message of a Refusal after `timeout` seconds.
     """
@@ -153,7 +155,7 @@ def locked(path: str, what: str, timeout: float = 600.0) -> Iterator[None]:
             time.sleep(0.2)
         os.ftruncate(fd, 0)
         os.pwrite(fd, ("process %d" % os.getpid()).encode(), 0)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

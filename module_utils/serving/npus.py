@@ -17,6 +17,7 @@ from ansible.module_utils.serving.gpus import run_tool
 VENDOR, DEVICE_310P = "0x19e5", "0xd500"
 DUO = "0x0110"  # subsystem device: one function on the PCI bus, two chips
 NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
+DRIVER_MODULES = re.compile(r"drv_")  # kernel modules of the driver begin so
 MIB = 1 << 20
 # What npu-smi says when it can't look, and what to do (messages of drivers 23 to 26).
 FAILURES = (
@@ -127,14 +128,16 @@ def fits(version: str, ranges: str) -> bool | None:
     return False
 
 
+def install_path(root: str) -> str:
+    """Where driver and firmware lie below root. The file that tells is written before the installation: no proof of one."""
+    told = read(os.path.join(root, "etc/ascend_install.info"))
+    found = re.search(r"^Driver_Install_Path_Param=(\S+)", told, re.M | re.I)
+    return found.group(1).lstrip("/") if found else "usr/local/Ascend"
+
+
 def versions(root: str) -> tuple[dict[str, Any], list[str]]:
     """Driver and firmware as installed, and whether they belong together."""
-    base = "usr/local/Ascend"
-    found = re.search(
-        r"^Driver_Install_Path_Param=(\S+)", read(os.path.join(root, "etc/ascend_install.info")), re.M | re.I
-    )
-    if found:
-        base = found.group(1).lstrip("/")
+    base = install_path(root)
     driver = parse_version_info(read(os.path.join(root, base, "driver/version.info")))
     firmware = parse_version_info(read(os.path.join(root, base, "firmware/version.info")))
     problems = []
@@ -181,7 +184,8 @@ def npu_record(root: str = "/") -> dict[str, Any]:
     code, text = run_tool(["npu-smi", "info"])
     found = parse_npu_smi(text) if code == 0 else {"version": None, "devices": [], "problems": []}
     if not found["devices"]:
-        problems.append(why_not(code, text, cards, installed["driver"]))
+        mended, sentence = why_not(code, text, cards, installed["driver"])
+        record["pending" if mended else "problems"].append(sentence)
         return record
     missing = [n for n in NODES if not os.path.exists(os.path.join(root, "dev", n))]
     nodes = (
@@ -193,7 +197,7 @@ def npu_record(root: str = "/") -> dict[str, Any]:
     record["versions"].update(npu_smi=found["version"])
     problems += found["problems"]
     if missing:
-        problems.append("/dev/%s is missing: the driver is not loaded whole; reboot the host" % ", /dev/".join(missing))
+        record["pending"].append("/dev/%s is missing: the driver is not loaded whole" % ", /dev/".join(missing))
     if cards and chips != len(found["devices"]):
         problems.append(
             "%d chips are on the PCI bus and npu-smi lists %d; look at dmesg and the BMC"
@@ -206,20 +210,15 @@ def npu_record(root: str = "/") -> dict[str, Any]:
     return record
 
 
-def why_not(code: int | None, text: str, cards: list[dict[str, Any]], driver: str | None) -> str:
-    """In one sentence, why npu-smi lists nothing."""
+def why_not(code: int | None, text: str, cards: list[dict[str, Any]], driver: str | None) -> tuple[bool, str]:
+    """Why npu-smi lists nothing, and whether installing or rebooting would mend it."""
     said = " ".join(text.split())[:300]
     for pattern, remedy in FAILURES:
         if re.search(pattern, text):
-            return "npu-smi says: %s. %s" % (said, remedy)
+            return False, "npu-smi says: %s. %s" % (said, remedy)
     if not cards:
-        return "no Ascend 310P is on the PCI bus of this host"
-    names = ", ".join(sorted({card["name"] for card in cards}))
-    if code is None and not driver:
-        return "%d cards are on the PCI bus (%s) and no driver is installed; run deploy.yml --tags prepare" % (
-            len(cards),
-            names,
-        )
-    if code is None:
-        return "driver %s is installed and not live (%s); reboot the host" % (driver, said)
-    return "npu-smi lists no chip (exit code %s: %s)" % (code, said or "no output")
+        return False, "no Ascend 310P is on the PCI bus of this host"
+    if not driver:
+        names = ", ".join(sorted({card["name"] for card in cards}))
+        return True, "%d cards are on the PCI bus (%s) and no driver is installed" % (len(cards), names)
+    return True, "driver %s is installed and not live (npu-smi: %s)" % (driver, said or "no chip, exit code %s" % code)

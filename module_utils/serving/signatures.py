@@ -118,16 +118,16 @@ SIGNATURES = (
         "FlagScale's patch of vLLM imports it",
     ),
     Signature(
-        r"leaf: the kernel killed \d+ processes for lack of memory",
+        r"launch: the kernel killed \d+ processes for lack of memory",
         "the kernel killed the engine (SIGKILL) for lack of memory: the container's limit is weights + KV cache + overhead_bytes",
         "raise overhead_bytes, or lower kv_cache_memory_bytes or max_num_seqs",
-        "templates/flagscale/leaf.py",
+        "templates/container/launch.py",
     ),
     Signature(
-        r"leaf: this image's environment has no FlagScale",
+        r"launch: this image's environment has no Python package",
         "the image has no FlagScale where `activate` looks",
         "correct `activate`, or use an image of FlagOS",
-        "templates/flagscale/leaf.py",
+        "templates/container/launch.py",
     ),
     Signature(
         r"Could not find conda environment: (\S+)|(?:activate|miniconda3/\S*): No such file",

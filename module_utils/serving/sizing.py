@@ -1,4 +1,4 @@
-"""Does a model fit a GPU? Bytes of weights, KV cache and the rest, as vLLM 0.19 logs them on H100.
+"""Does a model fit a GPU or NPU? Bytes of weights, KV cache and the rest, as vLLM 0.19 logs them on H100.
 
 Constants: llm-d-incubation/llm-d-planner, accuracy_report.md, 54 runs with vLLM 0.19 on H100. Versions differ: a margin
 of one context is asked for, no more, and vLLM itself measures when it starts. Standard library only, Python 3.8.
@@ -6,6 +6,7 @@ of one context is asked for, no more, and vLLM itself measures when it starts. S
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 GIB = 1 << 30
@@ -47,9 +48,16 @@ def cache_tokens(service: dict[str, Any], memory: int) -> int | None:
     return int((usable - service["model"]["bytes"] / (tensor * pipeline) - rest) // one)
 
 
-def gpu_problems(service: dict[str, Any], record: dict[str, Any], running: bool) -> list[str]:
-    """Why a service does not fit the host's GPUs: too small, taken by others, or not linked with one another."""
-    by_index = {device["index"]: device for device in record["devices"]}
+def number(device: dict[str, Any]) -> int:
+    """What a plan calls a device: a GPU's index, an NPU's N of /dev/davinciN."""
+    found = re.fullmatch(r"davinci(\d+)", str(device.get("id")))
+    return int(found.group(1)) if found else int(device["index"])
+
+
+def device_problems(service: dict[str, Any], record: dict[str, Any], running: bool) -> list[str]:
+    """Why a service does not fit the host's devices: too small, taken by others, or not linked with one another."""
+    noun, tool = ("chip", "npu-smi info") if record["kind"] == "npu" else ("GPU", "nvidia-smi")
+    by_index = {number(device): device for device in record["devices"]}
     mine = [by_index[i] for i in service["devices"] or [] if i in by_index]
     missing = [str(i) for i in service["devices"] or [] if i not in by_index]
     where = "service '%s': " % service["service"]
@@ -57,16 +65,16 @@ def gpu_problems(service: dict[str, Any], record: dict[str, Any], running: bool)
     if missing:
         found.append(
             where
-            + "GPU %s is not on this host, which has %d; correct `runs` or `devices`"
-            % (", ".join(missing), record["count"])
+            + "%s %s is not on this host, which has %s; correct `runs` or `devices`"
+            % (noun, ", ".join(missing), ", ".join(map(str, sorted(by_index))) or "none")
         )
     sizes = [device["memory_total_bytes"] for device in mine if device["memory_total_bytes"]]
     context = int(service["engine_args"].get("max_model_len") or 0)
     tokens = cache_tokens(service, min(sizes)) if sizes else None
     if tokens is not None and tokens < context:
         found.append(
-            where + "on %.1f GiB a GPU the KV cache holds about %d tokens beside the weights, and max_model_len is %d; "
-            "raise tensor_parallel_size, or lower max_model_len" % (min(sizes) / GIB, max(tokens, 0), context)
+            where + "on %.1f GiB a %s the KV cache holds about %d tokens beside the weights, and max_model_len is %d; "
+            "raise tensor_parallel_size, or lower max_model_len" % (min(sizes) / GIB, noun, max(tokens, 0), context)
         )
     share = float(service["engine_args"].get("gpu_memory_utilization") or DEFAULT_UTILIZATION)
     for device in mine if not running else []:
@@ -74,8 +82,8 @@ def gpu_problems(service: dict[str, Any], record: dict[str, Any], running: bool)
         if used and total and used > total * (1 - share) + GIB:
             found.append(
                 where
-                + "GPU %d has %.1f of %.1f GiB taken by something else; nvidia-smi shows by what: end it, or set `devices`"
-                % (device["index"], used / GIB, total / GIB)
+                + "%s %d has %.1f of %.1f GiB taken by something else; %s shows by what: end it, or set `devices`"
+                % (noun, number(device), used / GIB, total / GIB, tool)
             )
     islands = record["topology"].get("nvlink_islands") or []
     indices = {device["index"] for device in mine}

@@ -257,19 +257,18 @@ def container(name: str) -> str:
     return f"{NETWORK}-{name}"
 
 
-def host(name: str, *options: str) -> dict[str, Any]:
-    """Start a host, unless it runs, and wait until ssh answers. Returns its inventory variables."""
+def host(name: str, *options: str, image: str | None = None) -> dict[str, Any]:
+    """Start a host, unless it runs, and wait until it has booted. Returns its inventory variables."""
     outside()
     inside = container(name)
     if not exists("container", inside):
         docker("volume", "create", inside)
         options = ("--restart=unless-stopped", *pip_mounts(), *options)
         docker("run", "--detach", "--name", inside, f"--hostname={name}", f"--network={NETWORK}", f"--publish=127.0.0.1:{free_port()}:22", *ENGINE,
-               f"--volume={inside}:/var/lib/docker", *options, base_image())  # fmt: skip
+               f"--volume={inside}:/var/lib/docker", *options, image or base_image())  # fmt: skip
         wait_booted(inside)
-        put(inside, "/usr/local/share/ca-certificates/bed.crt", (STATE / "ca.crt").read_text())
         put(inside, "/home/ops/.ssh/authorized_keys", key().with_suffix(".pub").read_text(), "0600")
-        docker("exec", inside, "sh", "-c", "chown -R ops: /home/ops/.ssh && update-ca-certificates 2>/dev/null")
+        docker("exec", inside, "sh", "-c", "chown -R ops: /home/ops/.ssh")
     elif docker("inspect", "--format", "{{.State.Running}}", inside) != "true":
         docker("start", inside)
         wait_booted(inside)
@@ -326,20 +325,55 @@ def nvidia_packages() -> None:
         script("nvidia.sh", os.uname().release)
 
 
+def board(inside: str, slots: list[str]) -> None:
+    """What lies in a host's slots from the next boot on: lines of slot, class, vendor, device, subsystem's two."""
+    put(inside, "/etc/bed/pci", "\n".join(slots) + "\n")
+    put(inside, "/usr/local/bin/timedatectl", "#!/bin/sh\necho yes\n", "0755")  # the clock is the outer machine's
+
+
 def gpus(name: str) -> None:
     """Put eight H100 on an HGX board into a host without a driver, and reboot it.
 
     /etc/bed/nvidia.json is what the stand-in of nvidia-smi will tell (fakes/nvidia-smi).
     """
+    nvidia_packages()
     inside = container(name)
     cards = [f"0000:{16 + i:02x}:00.0 0x030200 0x10de 0x2330 0x10de 0x16c1" for i in range(8)]
     switches = [f"0000:{5 + i:02x}:00.0 0x068000 0x10de 0x22a3 0x10de 0x1796" for i in range(4)]
-    put(inside, "/etc/bed/pci", "\n".join([*cards, *switches]) + "\n")
+    board(inside, [*cards, *switches])
     put(inside, "/etc/bed/nvidia.json", "{}")
     put(inside, "/etc/bed/nvidia-smi.xml", (ROOT / "tests/fixtures/nvidia/h200-v13.xml").read_text())
-    put(inside, "/usr/local/bin/timedatectl", "#!/bin/sh\necho yes\n", "0755")  # the clock is the outer machine's
     put(inside, "/usr/local/sbin/modinfo", (HERE / "fakes/modinfo").read_text(), "0755")
     reboot(name)
+
+
+def npus(name: str) -> None:
+    """Put two Atlas 300I Duo into a host without a driver, and reboot it. /etc/bed/npu-smi.txt is what npu-smi will tell.
+
+    The operator's packages lie in build/bed/ascend; /etc/bed/ascend on the host says what goes wrong with them.
+    """
+    inside = container(name)
+    docker("exec", inside, "rm", "-f", "/etc/bed/module-version")
+    board(inside, [f"0000:0{slot}:00.0 0x120000 0x19e5 0xd500 0x0200 0x0110" for slot in (1, 2)])
+    put(inside, "/etc/bed/npu-smi.txt", npu_table(4))
+    docker("exec", "-i", inside, "sh", "-s", os.uname().release, text=(HERE / "fakes/kernel_packages").read_text())
+    (STATE / "ascend").mkdir(parents=True, exist_ok=True)
+    for file in (
+        "driver_25.2.0_linux-x86-64",
+        "driver_25.5.1_linux-x86-64",
+        "firmware_7.7.0.6.236",
+        "firmware_7.8.0.6.201",
+    ):
+        shutil.copy(HERE / "fakes/ascend.run", STATE / f"ascend/Ascend-hdk-310p-npu-{file}.run")
+    reboot(name)
+
+
+def npu_table(chips: int) -> str:
+    """The recorded table of eight chips, cut down to the first ones."""
+    lines = (ROOT / "tests/fixtures/ascend/npu-smi-duo-8-25.3.rc1.txt").read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("+====")) + 1
+    tail = next(i for i, line in enumerate(lines) if "Process id" in line) - 1
+    return "\n".join(lines[: head + 3 * chips] + lines[tail:]) + "\n"
 
 
 # -- images ----------------------------------------------------------------------------------------------------------------
@@ -352,7 +386,7 @@ def engine_image() -> str:
     """The documents' interface with real parts: conda-style activation, FlagScale 0.8.0, vLLM for CPU. Its name outside."""
     parts = [
         HERE / "engine_image.yml",
-        *sorted((HERE / "engine").iterdir()),
+        *sorted(p for p in (HERE / "engine").rglob("*") if p.is_file() and p.suffix != ".pyc"),
         ROOT / "tests/fixtures/stub_engine.py",
         *(
             ROOT / "roles/python_runtime/files" / name
@@ -392,14 +426,16 @@ def push(image: str, tag: str) -> None:
         put(OUTSIDE, f"/bed/pushed-{tag}", ident)
 
 
-def bare(name: str, with_gpus: bool) -> None:
-    """A bare host, and outside all that its deploy will ask for."""
+BOARDS = {"h100": gpus, "atlas300iduo": npus}
+
+
+def bare(name: str, hardware: str) -> None:
+    """A bare host of one hardware group, and outside all that its deploy will ask for."""
     docker_ce()
     push(engine_image(), "bed")
     host(name)
-    if with_gpus:
-        nvidia_packages()
-        gpus(name)
+    if hardware in BOARDS:
+        BOARDS[hardware](name)
 
 
 def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
@@ -414,7 +450,7 @@ def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
 
 def scenario(name: str) -> Path:
     """A bare host for one molecule scenario, and its inventory."""
-    bare(name, with_gpus=name == "h100")
+    bare(name, name)
     inventory_name = {"h100": "gpu", "graviton4": "arm", "atlas300iduo": "npu"}[name]
     return inventory(name, {name: {inventory_name: connection(name)}}, STATE / f"scenario-{name}")
 

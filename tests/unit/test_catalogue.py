@@ -192,8 +192,10 @@ def test_no_row_of_ours_has_an_error(service: str) -> None:
             "weights-beyond-memory",
         ),
         ("qwq-32b-atlas", {"env": {"ASCEND_RT_VISIBLE_DEVICES": "4,5,6,7"}}, "visible-devices"),
-        ("qwq-32b-atlas", {"env": {"ASCEND_RT_VISIBLE_DEVICES": None}}, "visible-devices"),
         ("qwq-32b-atlas", {"flaggems": True}, "flaggems-without-backend"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"dtype": "bfloat16"}}, "guard-rails-310p"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"max_model_len": None}}, "guard-rails-310p"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"compilation_config": None}}, "guard-rails-310p"),
         ("qwen2-7b-instruct", {"image_arch": "x86_64"}, "wrong-architecture"),
     ],
 )
@@ -263,6 +265,9 @@ def test_an_image_for_another_machine_is_said_by_fit(run_module: Callable[..., d
     chips = {
         "kind": "npu",
         "arch": "x86_64",
+        "count": 4,
+        "devices": [],
+        "topology": {},
         "problems": [],
         "memory": {"total_bytes": None, "available_bytes": None, "limit_bytes": None},
     }
@@ -292,7 +297,9 @@ def test_mindformers_settings_are_the_documents() -> None:
     source = (ROOT / "templates/mindspore/predict_qwq_32b.yaml.j2").read_text()
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     environment.filters["to_json"] = lambda value: f'"{value}"'
-    rendered = environment.from_string(source).render(mindspore_model_path="/home/ckpt/QwQ")
+    rendered = environment.from_string(source).render(
+        serve_seen={"model": "/home/ckpt/QwQ"}, serve_service={"engine_args": {"tensor_parallel_size": 4}}
+    )
     theirs = next(
         b
         for b in re.findall(r"```yaml\n(.*?)```", text("QwQ-32B-Atlas-300I-Duo-vLLM-MindSpore"), re.S)

@@ -27,13 +27,22 @@ OS_RELEASE = {
 
 
 def judged(**changes: Any) -> dict[str, Any]:
-    options = {key: changes.pop(key) for key in ("cdi", "source", "settings") if key in changes}
+    options = {key: changes.pop(key) for key in ("cdi", "source", "settings", "environment") if key in changes}
     state = {
         "installed": True, "packages": ["docker.io 28.2.2"], "version": "28.2.2", "live": True, "answer": "", "config": dict(SETTINGS),
-        "stale": False, "serving": [], "os": {"key": "ubuntu-24.04"}, "problems": [], **changes,
+        "certificates": {"registry.example": ""}, "stale": False, "serving": [], "os": {"key": "ubuntu-24.04"}, "problems": [], **changes,
     }  # fmt: skip
     found: dict[str, Any] = c.judge(
-        state, {"cdi": True, "source": "auto", "sources": SOURCES, "settings": SETTINGS, **options}
+        state,
+        {
+            "cdi": True,
+            "source": "auto",
+            "sources": SOURCES,
+            "settings": SETTINGS,
+            "environment": {},
+            "certificates": {"registry.example": "PEM\n"},
+            **options,
+        },
     )
     return found
 
@@ -124,5 +133,21 @@ def test_an_engine_that_does_not_answer_is_told() -> None:
 
 def test_a_broken_daemon_json_is_told(tmp_path: Path) -> None:
     (tmp_path / "daemon.json").write_text("{")
-    state = c.look(str(tmp_path / "daemon.json"))
+    state = c.look(str(tmp_path / "daemon.json"), [])
     assert "is not JSON" in state["problems"][0] and state["config"] == {}
+
+
+def test_docker_gets_the_proxies_but_no_password() -> None:
+    environment = {"HTTPS_PROXY": "http://proxy.example:3128", "no_proxy": "10.0.0.0/8", "SSL_CERT_FILE": "/x"}
+    config = json.loads(judged(environment=environment)["config"])
+    assert config["proxies"] == {"https-proxy": "http://proxy.example:3128", "no-proxy": "10.0.0.0/8"}
+    assert "proxies" not in json.loads(
+        judged(environment={"HTTPS_PROXY": "http://me:secret@proxy.example:3128"})["config"]
+    )
+    theirs = {"proxies": {"http-proxy": "http://other.example"}}
+    assert json.loads(judged(environment=environment, config=theirs)["config"])["proxies"] == theirs["proxies"]
+
+
+def test_certificates_that_docker_lacks_are_named() -> None:
+    assert judged()["certificates"] == ["registry.example"]
+    assert judged(certificates={"registry.example": "PEM"})["certificates"] == []

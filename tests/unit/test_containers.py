@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,16 +46,41 @@ def test_what_is_rendered_for_each_document_is_the_golden_file(tmp_path: Path, r
         for row in sorted(tmp_path.glob("*.json"))
         for name, content in json.loads(row.read_text()).items()
     }
-    leaf = (ROOT / "templates/flagscale/leaf.py").read_text()
-    for row in FLAGSCALE:  # a program, the same for all
-        assert found.pop(f"{row}/leaf.py").rstrip() == leaf.rstrip()
+    launch = (ROOT / "templates/container/launch.py").read_text()
+    for row in ROWS.values():  # a program, the same for all
+        assert found.pop(f"{row}/launch.py").rstrip() == launch.rstrip()
     if request.config.getoption("--golden"):
         shutil.rmtree(RENDERED, ignore_errors=True)
         for name, content in found.items():
             (RENDERED / name).parent.mkdir(parents=True, exist_ok=True)
             (RENDERED / name).write_text(content)
     assert found == {str(p.relative_to(RENDERED)): p.read_text() for p in RENDERED.rglob("*") if p.is_file()}
-    assert {name.partition("/")[0] for name in found} == set(FLAGSCALE)
+    assert {name.partition("/")[0] for name in found} == {*ROWS.values(), "qwq-32b-atlas-ascend"}
+
+
+def test_the_atlas_command_is_the_documents() -> None:
+    """Word by word what the document runs, but for what docs/architecture.md lists: code from the weights' folder, name, address."""
+    [command] = re.findall(
+        r"^python3 -m vllm_mindspore\S+ (.*) 2>&1",
+        (FIXTURES / "documents/QwQ-32B-Atlas-300I-Duo-vLLM-MindSpore.md").read_text(),
+        re.M,
+    )
+    run = (RENDERED / "qwq-32b-atlas/run").read_text().replace("\\\n", " ")
+    ours = set(run[run.index("vllm_mindspore.entrypoints") :].split()[1:])
+    theirs = set(command.replace('--model "/home/ckpt/QwQ"', "--model=/models/qwq-32b").split())
+    assert theirs - ours == {"--trust-remote-code"}
+    assert ours - theirs == {"--served-model-name=qwq-32b", "--host=0.0.0.0", "--port=8000"}
+    settings = yaml.safe_load((RENDERED / "qwq-32b-atlas/predict_qwq_32b.yaml").read_text())
+    assert settings["processor"]["tokenizer"]["vocab_file"] == "/models/qwq-32b/vocab.json"
+    assert "ASCEND_RT_VISIBLE_DEVICES=0,1,2,3" in (RENDERED / "qwq-32b-atlas/environment").read_text()
+
+
+def test_chips_are_numbered_from_0_inside() -> None:
+    """A container that gets the host's davinci 4 to 7 sees 0 to 3."""
+    row = record("qwq-32b-atlas", devices=[3, 1], engine_args={"tensor_parallel_size": 2})
+    assert row["env"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"
+    found = arguments("qwq-32b-atlas", devices=[3, 1], engine_args={"tensor_parallel_size": 2})
+    assert [a for a in found if "davinci" in a][:2] == ["--device=/dev/davinci3", "--device=/dev/davinci1"]
 
 
 @pytest.mark.parametrize("row", FLAGSCALE)
@@ -180,7 +206,7 @@ class Box:
         return self.run("endpoint_probe", {**base, "wait": wait})
 
     def containers(self) -> list[Any]:
-        return list(self.client.containers.list(all=True, filters={"name": self.name}))
+        return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
 
 
 @pytest.fixture(scope="module")

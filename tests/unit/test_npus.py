@@ -142,16 +142,22 @@ def test_cards_without_a_driver_are_known_by_their_pci_ids(host: Any) -> None:
     [
         ("echo 'dcmi model initialized failed, because the device is used. ret is -8020'; exit 1\n", "device-share"),
         ("echo 'dcmi module initialize failed. ret is -8005'; exit 1\n", "held by another container"),
-        ("exit 0\n", "lists no chip"),
     ],
 )
 def test_what_npu_smi_says_when_it_cannot_look(host: Any, script: str, words: str) -> None:
     assert any(words in problem for problem in host(script)["problems"])
 
 
+def test_a_driver_that_lists_nothing_is_not_live(host: Any) -> None:
+    record = host("exit 0\n")
+    assert not record["live"] and record["pending"] == [
+        "driver 25.2.0 is installed and not live (npu-smi: no chip, exit code 0)"
+    ]
+
+
 def test_nodes_that_are_missing_mean_a_reboot(host: Any) -> None:
     record = host(SHOW, nodes=0)
-    assert not record["live"] and any("reboot the host" in problem for problem in record["problems"])
+    assert not record["live"] and "/dev/davinci_manager, /dev/devmm_svm" in record["pending"][0]
 
 
 def test_a_chip_less_than_the_bus_has(host: Any) -> None:

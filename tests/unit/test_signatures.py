@@ -10,7 +10,7 @@ from ansible.module_utils.serving.probe import garbage, stage
 
 WORDS = [
     (
-        "leaf: the kernel killed 2 processes for lack of memory: the container's limit is too small",
+        "launch: the kernel killed 2 processes for lack of memory: the container's limit is too small",
         "killed the engine (SIGKILL)",
     ),
     (
@@ -74,7 +74,7 @@ WORDS = [
     ("ModuleNotFoundError: No module named 'flag_gems'", "not in the image"),
     ("Could not find conda environment: flagscale-inference", "no such environment"),
     (
-        "leaf: this image's environment has no FlagScale (Python package flag_scale); set `activate` or another image",
+        "launch: this image's environment has no Python package flag_scale; set `activate` or another image",
         "no FlagScale",
     ),
     (
