@@ -241,6 +241,15 @@ def trust_remote_code(service: Record, options: Record) -> Iterator[Finding]:
         yield "trust_remote_code is on", "remove it unless the model has no class of its own in the engine"
 
 
+@rule("open-media", "warning", "callers can make the engine fetch any URL, also inside your network")
+def open_media(service: Record, options: Record) -> Iterator[Finding]:
+    if service["model"]["vision"] and not service["engine_args"].get("allowed_media_domains"):
+        yield (
+            "image URLs of callers are fetched from anywhere, http://127.0.0.1 and metadata services among it",
+            "set engine_args.allowed_media_domains, which vLLM knows since 0.11; before, let only trusted callers in",
+        )
+
+
 @rule("rights-beyond-least", "warning", "rights that a service seldom needs")
 def rights_beyond_least(service: Record, options: Record) -> Iterator[Finding]:
     for right in service["rights"]:

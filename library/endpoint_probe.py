@@ -149,6 +149,8 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         return dict(row, verdict="failed", problem=flaggems["problem"])
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
+    if record and run["release"] == row["release"]:
+        r.mark_verified(folder, run["release"])
     return dict(
         row,
         ready=True,

@@ -17,9 +17,11 @@ options:
   state:
     description:
       - V(started) releases and runs. V(restarted) replaces the process of the current release. V(stopped) ends it until the next start or boot.
+      - V(rolled_back) swaps C(current) and C(previous) and runs that; it needs nothing but this host. V(reverted) does so only if the current
+        release has never answered, which is what an upgrade that failed asks for.
       - V(absent) removes the service, its releases, key, log and unit.
     type: str
-    choices: [started, stopped, restarted, absent]
+    choices: [started, stopped, restarted, rolled_back, reverted, absent]
     default: started
   spec:
     description: What the service is, for status and for rollback. Needed for its first start; without it the current release is started.
@@ -48,6 +50,7 @@ EXAMPLES = r"""
 RETURN = r"""
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 release: {description: Digest of the release that is current., returned: always, type: str}
+before: {description: Digest of the release that was current., returned: always, type: str}
 supervisor: {description: Who runs it., returned: always, type: str}
 log: {description: Where its output is., returned: always, type: str}
 key_file: {description: Where its API key lies; null without one., returned: always, type: str}
@@ -63,6 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic
+from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
 
 RUNNER = "foreground.py"
@@ -182,6 +186,43 @@ def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0)
         time.sleep(0.1)
 
 
+def lacking(spec: dict[str, Any]) -> list[str]:
+    """What a release needs on this host and no longer finds."""
+    model = (spec.get("model") or {}).get("path")
+    gone = [path for path in (model, spec.get("env_path")) if path and not os.path.exists(os.path.expanduser(path))]
+    image = (spec.get("image") or {}).get("id")
+    if image and run_tool(["docker", "image", "inspect", "--format", "x", image])[0] != 0:
+        gone.append("image %s" % ((spec["image"].get("name") or "") + " " + image).strip())
+    return gone
+
+
+def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> list[str]:
+    """Return to the release before. `reverted`: only from one that has never answered."""
+    name = module.params["name"]
+    now = r.link_digest(folder, "current")
+    if now is None:
+        raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
+    if state == "reverted" and now in r.verified(folder):
+        return []
+    target = r.earlier(folder, now)
+    if target is None:
+        if state == "reverted":
+            return []
+        raise Refusal(
+            "service '%s' has no earlier release on this host to return to; deploy the one that you want" % name
+        )
+    gone = lacking(r.read_spec(os.path.join(folder, "releases", target)) or {})
+    if gone:
+        raise Refusal(
+            "service '%s' can't return to release %s: %s is no longer on this host; deploy it from its row"
+            % (name, target, ", ".join(gone))
+        )
+    if not module.check_mode:
+        r.make_current(folder, target)
+        started(module, owner, folder, "started")
+    return ["release %s -> %s" % (now, target)]
+
+
 def removed(module: AnsibleModule, owner: Supervisor, folder: str) -> list[str]:
     name = module.params["name"]
     there = [path for path in (owner.unit_path(name), folder) if os.path.lexists(path)]
@@ -198,6 +239,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         raise Refusal("service name %r may have letters, digits, dot, dash, underscore, and at most 63 of them" % name)
     folder = r.service_dir(root, name)
     owner = supervisor(root, module.params["supervisor"])
+    before = r.link_digest(folder, "current")
     diff: dict[str, str] = {}
 
     def act() -> list[str]:
@@ -213,6 +255,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             if not module.check_mode:
                 owner.stop(name)
             return ["it was running"]
+        if state in ("rolled_back", "reverted"):
+            return rolled_back(module, owner, folder, state)
         reasons, diff = started(module, owner, folder, state)
         return reasons
 
@@ -229,6 +273,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "changed": bool(reasons),
         "reasons": reasons,
         "release": r.link_digest(folder, "current"),
+        "before": before,
         "supervisor": owner.kind,
         "log": owner.log_place(name),
         "key_file": key if os.path.exists(key) or (module.params["spec"] or {}).get("api_key") else None,
@@ -240,7 +285,11 @@ def main() -> None:
     spec = {
         "name": {"type": "str", "required": True},
         "serving_root": {"type": "path", "required": True},
-        "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
+        "state": {
+            "type": "str",
+            "choices": ["started", "stopped", "restarted", "rolled_back", "reverted", "absent"],
+            "default": "started",
+        },
         "spec": {"type": "dict"},
         "files": {"type": "dict"},
         "runner": {"type": "str"},

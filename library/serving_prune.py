@@ -14,6 +14,12 @@ options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   keep_models: {description: Leave all models where they are., type: bool, default: false}
+  keep_releases:
+    description:
+      - Releases that each service keeps, the current one and the one to return to among them. 0 keeps all.
+      - With a number, images and caches that no kept release names go, too.
+    type: int
+    default: 0
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -26,17 +32,20 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 removed: {description: What was removed., returned: always, type: list, elements: str}
+freed_bytes: {description: "Bytes of the files that were removed, images not counted.", returned: always, type: int}
 kept: {description: "What was left, and why.", returned: always, type: list, elements: str}
 """
 
 import contextlib
 import os
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.files import remove_tree
+from ansible.module_utils.serving.files import read_json, remove_tree
+from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.supervisors import Supervisord
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
@@ -56,18 +65,67 @@ WHOLE = (
 FOLDERS = ("models/.refs", "models", "envs", "services")
 
 
-def specs(root: str) -> list[dict[str, Any]]:
-    """Specs of every release that a remaining service could run or return to."""
+def old_releases(root: str, keep: int) -> list[str]:
+    """Folders of releases beyond the newest `keep` of each service. What runs, and what a rollback leads to, always stays."""
+    out = []
+    for name in r.services(root) if keep else []:
+        folder = r.service_dir(root, name)
+        base = os.path.join(folder, "releases")
+        now = r.link_digest(folder, "current") or ""
+        run = r.running_release(root, name) or {}
+        needed = {now, r.earlier(folder, now), r.link_digest(folder, "previous"), run.get("release")} - {None, ""}
+        known = r.verified(folder)
+        rest = [n for n in os.listdir(base) if n not in needed]
+        rest.sort(key=lambda n: (known.get(n, 0), os.stat(os.path.join(base, n)).st_mtime), reverse=True)
+        out += [os.path.join(base, n) for n in rest[max(0, keep - len(needed)) :]]
+    return out
+
+
+def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
+    """Specs of every release that a remaining service could run or return to, without those that go."""
     found = []
     for name in r.services(root):
         base = os.path.join(r.service_dir(root, name), "releases")
-        found += [s for s in (r.read_spec(os.path.join(base, d)) for d in sorted(os.listdir(base))) if s]
+        paths = [os.path.join(base, d) for d in sorted(os.listdir(base))]
+        found += [s for s in (r.read_spec(path) for path in paths if path not in gone) if s]
     return found
 
 
-def unneeded(root: str, models_root: str, keep_models: bool) -> tuple[list[str], list[str]]:
+def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> dict[str, str]:
+    """{image id: what we know it by} of images that we have brought and no kept release names."""
+    named = {(s.get("image") or {}).get("id") for s in left}
+    found = {}
+    for spec in (r.read_spec(path) or {} for path in gone):
+        image = spec.get("image") or {}
+        if image.get("id"):
+            found[image["id"]] = image.get("name") or image["id"]
+    base = os.path.join(root, "images")
+    for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
+        try:
+            record = read_json(os.path.join(base, name)) if name.endswith(".json") else None
+        except ValueError:
+            continue
+        if record and record.get("digest"):
+            reference = "%s@%s" % (re.sub(r"(:[^/:@]*)?(@.*)?$", "", record["image"]), record["digest"])
+            code, ident, _ = run_tool(["docker", "image", "inspect", "--format", "{{.Id}}", reference])
+            if code == 0:
+                found[ident.strip()] = record["image"]
+    there = {ident: name for ident, name in found.items() if ident not in named}
+    return {i: n for i, n in there.items() if run_tool(["docker", "image", "inspect", "--format", "x", i])[0] == 0}
+
+
+def unneeded_caches(root: str, left: list[dict[str, Any]]) -> list[str]:
+    """Caches of images and environments that no kept release names; roles/serve/vars names them."""
+    made = {(s.get("image") or {}).get("id", "").split(":")[-1][:12] for s in left if s.get("image")}
+    made |= {os.path.basename(s["env_path"]) for s in left if s.get("env_path")}
+    base = os.path.join(root, "cache")
+    names = sorted(os.listdir(base)) if os.path.isdir(base) else []
+    return [os.path.join(base, n) for n in names if n != "uv" and not any(n.startswith(m + "-") for m in made)]
+
+
+def unneeded(root: str, models_root: str, keep_models: bool, gone: list[str]) -> tuple[list[str], list[str]]:
     """(paths to remove, reasons for what is kept)."""
-    left = specs(root)
+    left = specs(root, gone)
     envs = {s.get("env_path") for s in left}
     models = {(s.get("model") or {}).get("path") for s in left}
     out, kept = [], []
@@ -98,10 +156,30 @@ def unneeded(root: str, models_root: str, keep_models: bool) -> tuple[list[str],
     return out, kept
 
 
+def tree_bytes(path: str) -> int:
+    """Bytes of the files below a path."""
+    total = 0
+    for folder, _, files in os.walk(path) if not os.path.islink(path) else ():
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
+    return total + (os.lstat(path).st_size if os.path.isfile(path) and not os.path.islink(path) else 0)
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     root, models_root = module.params["serving_root"], module.params["models_root"]
-    gone, kept = unneeded(root, models_root, module.params["keep_models"])
+    keep = module.params["keep_releases"]
+    old = old_releases(root, keep)
+    gone, kept = unneeded(root, models_root, module.params["keep_models"], old)
+    images: dict[str, str] = {}
+    if keep:
+        images = unneeded_images(root, specs(root, old), old)
+        gone = old + gone + unneeded_caches(root, specs(root, old))
+        kept = [text for text in kept if not text.startswith("images in")]
+    size = sum(tree_bytes(path) for path in gone)
     if not module.check_mode:
+        for ident, name in sorted(images.items()):
+            code, _, error = run_tool(["docker", "image", "rm", "--force", ident], 600)
+            if code != 0:
+                kept.append("image %s: %s" % (name, " ".join(error.split())[:200]))
         if not r.services(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
             Supervisord(root).shutdown()
         for path in gone:
@@ -110,9 +188,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             for name in (*FOLDERS, "."):
                 with contextlib.suppress(OSError):  # not empty: it holds something that is not ours
                     os.rmdir(os.path.normpath(os.path.join(root, name)))
-    text = "".join(path + "\n" for path in gone)
+    everything = [*gone, *("image %s" % name for _, name in sorted(images.items()))]
+    text = "".join(path + "\n" for path in everything)
     diff = {"before": text, "after": "", "before_header": "no longer needed", "after_header": "no longer needed"}
-    return {"changed": bool(gone), "removed": gone, "kept": kept, "diff": diff}
+    return {"changed": bool(everything), "removed": everything, "freed_bytes": size, "kept": kept, "diff": diff}
 
 
 def main() -> None:
@@ -120,6 +199,7 @@ def main() -> None:
         "serving_root": {"type": "path", "required": True},
         "models_root": {"type": "path", "required": True},
         "keep_models": {"type": "bool", "default": False},
+        "keep_releases": {"type": "int", "default": 0},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

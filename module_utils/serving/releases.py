@@ -2,6 +2,7 @@
 
 services/<name>/releases/<digest>/{start, spec.json, ...}   rendered, never edited afterwards
 services/<name>/current, previous                           links into releases/
+services/<name>/verified.json                               releases that have answered, and since when
 services/<name>/api_key                                     0600, made once
 services/<name>/run.json                                    the process that runs now (written by foreground.py)
 services/<name>/exit.json                                   how the last one ended
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
@@ -75,14 +77,53 @@ def link_digest(folder: str, link: str) -> str | None:
         return None
 
 
+def verified(folder: str) -> dict[str, float]:
+    """{release: when it last answered}: what verify has seen work on this host."""
+    try:
+        found = read_json(os.path.join(folder, "verified.json")) or {}
+    except ValueError:
+        return {}
+    there = os.path.join(folder, "releases")
+    return {
+        n: float(t) for n, t in found.items() if isinstance(t, (int, float)) and os.path.isdir(os.path.join(there, n))
+    }
+
+
+def mark_verified(folder: str, number: str) -> None:
+    """Record that a release answers as it should."""
+    known = verified(folder)
+    if number not in known:
+        write_json(os.path.join(folder, "verified.json"), {**known, number: time.time()})
+
+
+def earlier(folder: str, number: str) -> str | None:
+    """The release to return to from `number`: `previous`, else the newest other one that has answered. None: there is none."""
+    there = os.path.join(folder, "releases")
+    link = link_digest(folder, "previous")
+    if link and link != number and read_spec(os.path.join(there, link)) is not None:
+        return link
+    known = verified(folder)
+    others = sorted(
+        (n for n in known if n != number and read_spec(os.path.join(there, n)) is not None), key=known.__getitem__
+    )
+    return others[-1] if others else None
+
+
 def make_current(folder: str, number: str) -> bool:
-    """Point `current` at a release; what it pointed at becomes `previous`. True if that changed."""
+    """Point `current` at a release. True if that changed.
+
+    `previous` becomes what was current, unless that has never answered: then it stays with the one before. So a rollback never
+    leads to a release that nobody has seen work, whatever was tried and killed in between.
+    """
     old = link_digest(folder, "current")
     if old == number:
         return False
+    back = None
     if old is not None and os.path.isdir(os.path.join(folder, "releases", old)):
-        swap_link(os.path.join(folder, "previous"), os.path.join("releases", old))
+        back = old if old in verified(folder) else earlier(folder, number) or old
     swap_link(os.path.join(folder, "current"), os.path.join("releases", number))
+    if back is not None and back != number:
+        swap_link(os.path.join(folder, "previous"), os.path.join("releases", back))
     return True
 
 

@@ -293,9 +293,9 @@ def connection(name: str) -> dict[str, Any]:
     }
 
 
-def reboot(name: str) -> None:
+def reboot(name: str, power_cut: bool = False) -> None:
     """As a reboot does it: /run is new, /etc and /var stay."""
-    docker("restart", "--time", "60", container(name))
+    docker("restart", "--time", "0" if power_cut else "60", container(name))
     wait_booted(container(name))
 
 

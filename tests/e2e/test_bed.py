@@ -371,7 +371,7 @@ def test_atlas_power_cut_while_an_installer_runs(npu: Host) -> None:
         assert time.monotonic() < until
         time.sleep(0.5)
     time.sleep(1)
-    bed.reboot("host")
+    bed.reboot("host", power_cut=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert installed(npu) == [] and npu.sh("test -e /etc/ascend_install.info && echo there") == "there"

@@ -291,6 +291,24 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
     assert score_of(site) >= 184
 
 
+def test_a_vision_model_is_shown_an_image_and_fetches_none(site: Site) -> None:
+    """A real vision model beside the demo: a red square in the request is named, a URL is refused before it is asked for."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    values = json.dumps({"runs": ["demo-vision"], "overrides": {"demo-vision": {"port": port}}})
+    output = site.run("deploy.yml", "-e", values)
+    assert f"demo-vision is ready at http://127.0.0.1:{port}/v1" in output and re.search(r"an image +red", output), output
+    key = (site.root / "services/demo-vision/api_key").read_text().strip()
+    picture = {"type": "image_url", "image_url": {"url": f"{site.endpoint}/picture.png"}}
+    message = {"role": "user", "content": [picture, {"type": "text", "text": probe.IMAGE_QUESTION}]}
+    request = {"model": "demo-vision", "messages": [message], "max_tokens": 4}
+    status, text = probe.ask(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", key, request)
+    assert status == 400 and "allowed domains" in str(text)
+    site.run("playbooks/uninstall.yml", "-e", values, "-e", "service=demo-vision")
+    assert re.match(r"localhost +demo +ready", site.status())
+
+
 def test_uninstall_removes_what_deploy_made_and_nothing_else(site: Site) -> None:
     stranger = site.root.parent / "stranger"
     stranger.write_text("mine")

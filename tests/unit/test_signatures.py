@@ -9,6 +9,38 @@ from ansible.module_utils.serving import signatures as s
 from ansible.module_utils.serving.probe import garbage, stage
 
 WORDS = [
+    ("ModuleNotFoundError: No module named 'torchvision'", "needs torchvision"),
+    (
+        "  Value error, Model architectures ['Qwen2_5_VLForConditionalGeneration'] failed to be inspected. Please check the logs for more details.",
+        "could not import the model's class",
+    ),
+    ("dcmi model initialized failed, because the device is used. ret is -8020", "a chip serves one container"),
+    (
+        "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
+        "may not use its NPU",
+    ),
+    ("RuntimeError: For 310p, bfloat16 type is not supported", "a 310P has no bf16"),
+    (
+        'RuntimeError: For "MindFormers" model backend, environment MINDFORMERS_MODEL_CONFIG should be set!',
+        "where its model settings are",
+    ),
+    ("RuntimeError: Set device failed: tensor parallel size 4, ASCEND_RT_VISIBLE_DEVICES=''", "numbered from 0"),
+    ("ValueError: Cannot find option named 'Ascend310P3'", "Triton is installed"),
+    ("  assert soc_version != AscendSocVersion.UNDEFINED", "does not know a 310P"),
+    (
+        "EI0006: [PID: 1292363] 2025-04-08-18:07:20.444.436 Getting socket times out. Reason: Remote Rank did not send the data in time.",
+        "HCCL's connection timed out",
+    ),
+    (
+        "[ERROR] HCCL(2717288,python3):2025-07-23-03:47:57 [hccl_socket.cc:100] [HcclSocket][Listen] socket type[1], listen on ip[10.0.0.1] fail.",
+        "HCCL's connection timed out",
+    ),
+    ("RuntimeError: HCCL_OP_EXPANSION_MODE is not supported on this chip", "does not know AIV"),
+    (
+        "RuntimeError: NPU out of memory. Tried to allocate 22.00 MiB (NPU 0; 60.97 GiB total capacity; 10.24 GiB already allocated)",
+        "the NPU's memory ran out",
+    ),
+    ("Loading model weights took 27.5376 GB\nAvailable KV cache memory: -0.87 GiB", "the NPU's memory ran out"),
     (
         "launch: the kernel killed 2 processes for lack of memory: the container's limit is too small",
         "killed the engine (SIGKILL)",
