@@ -154,16 +154,21 @@ def ensure_key(folder: str) -> bool:
     return True
 
 
-def read_key(folder: str) -> str | None:
-    """The API key; None if the service has none. Refusal if it may not be read."""
+def read_keys(folder: str) -> list[str]:
+    """The API keys, the one that counts first; none if the service has none. Refusal if they may not be read."""
     path = os.path.join(folder, "api_key")
     try:
         with open(path, encoding="ascii") as source:
-            return source.read().strip()
+            return [line.strip() for line in source if line.strip()]
     except FileNotFoundError:
-        return None
+        return []
     except PermissionError:
         raise Refusal("%s may not be read by this user; use the one who deployed the service" % path) from None
+
+
+def read_key(folder: str) -> str | None:
+    """The API key that counts; None if the service has none."""
+    return next(iter(read_keys(folder)), None)
 
 
 def start_ticks(pid: int) -> str | None:

@@ -220,6 +220,21 @@ def test_secrets_and_sockets_stay_in(site: Site) -> None:
             assert re.match(r"LISTEN +\d+ +\d+ +(127\.0\.0\.1|\[::1\]|\[::ffff:127)", line), line
 
 
+def test_a_key_is_rotated_with_a_time_in_which_both_count(site: Site) -> None:
+    old = site.key()
+    output = site.run("playbooks/rotate_key.yml", "-e", "service=demo")
+    new, second = site.key().split()
+    assert "both keys count" in output and second == old and new not in output
+    for key, status in ((new, 200), (old, 200), ("wrong", 401)):
+        assert probe.ask(site.endpoint, "GET", "/v1/models", key)[0] == status
+    log = (site.root / "logs/demo.log").read_text()
+    assert new not in log and old not in log
+    for pid in site.processes():
+        assert new.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert "one key counts" in site.run("playbooks/rotate_key.yml", "-e", "service=demo", "-e", "finish=true")
+    assert site.key() == new and probe.ask(site.endpoint, "GET", "/v1/models", old)[0] == 401
+
+
 def test_kill_9_comes_back_without_leftovers(site: Site) -> None:
     before = site.processes()
     engine = next(
@@ -298,7 +313,9 @@ def test_a_vision_model_is_shown_an_image_and_fetches_none(site: Site) -> None:
         port = int(free.getsockname()[1])
     values = json.dumps({"runs": ["demo-vision"], "overrides": {"demo-vision": {"port": port}}})
     output = site.run("deploy.yml", "-e", values)
-    assert f"demo-vision is ready at http://127.0.0.1:{port}/v1" in output and re.search(r"an image +red", output), output
+    assert f"demo-vision is ready at http://127.0.0.1:{port}/v1" in output and re.search(r"an image +red", output), (
+        output
+    )
     key = (site.root / "services/demo-vision/api_key").read_text().strip()
     picture = {"type": "image_url", "image_url": {"url": f"{site.endpoint}/picture.png"}}
     message = {"role": "user", "content": [picture, {"type": "text", "text": probe.IMAGE_QUESTION}]}

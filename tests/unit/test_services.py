@@ -443,3 +443,20 @@ def test_prune_keeps_what_runs_and_what_a_rollback_needs(host: Host) -> None:
     assert host.run("serving_prune", {**arguments, "keep_releases": 1})["changed"]  # previous stays even then
     assert {p.name for p in (host.folder / "releases").iterdir()} == set(made[-2:])
     assert host.service(None, state="rolled_back")["release"] == made[-2]
+
+
+def test_a_key_is_changed_in_two_steps(host: Host) -> None:
+    host.service()
+    arguments = {"name": "demo", "serving_root": str(host.root)}
+    path = host.folder / "api_key"
+    old = path.read_text().strip()
+    assert host.run("api_key", arguments, check=True)["keys"] == 2 and path.read_text().strip() == old
+    found = host.run("api_key", arguments)
+    new, second = path.read_text().split()
+    assert found["changed"] and found["keys"] == 2 and second == old and new != old
+    assert new not in json.dumps(found) and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert host.run("api_key", arguments)["changed"] is False
+    assert releases.read_key(str(host.folder)) == new
+    assert host.run("api_key", {**arguments, "state": "finished"})["changed"]
+    assert path.read_text().split() == [new]
+    assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]

@@ -1,0 +1,84 @@
+#!/usr/bin/python
+"""Module api_key: change a service's API key, with a time in which both keys count."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: api_key
+short_description: Make a new API key for a service beside the old one, or drop the old one
+description:
+  - The key file holds the key that counts in its first line, and, while callers change over, the old one in its second.
+  - The service reads the file when it starts. vLLM accepts both keys where it hides them in its log; other engines accept the first alone.
+  - No key is ever returned.
+options:
+  name: {description: Name of the service., type: str, required: true}
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+  state:
+    description:
+      - V(added) puts a new key before the one there is, once; with two keys there it changes nothing.
+      - V(finished) leaves the first key alone.
+    type: str
+    choices: [added, finished]
+    default: added
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: A new key
+  api_key:
+    name: qwq-32b
+    serving_root: /srv/vllm
+"""
+RETURN = r"""
+keys: {description: How many keys the file holds., returned: always, type: int}
+key_file: {description: Where it lies on the host., returned: always, type: str}
+both: {description: Whether the service's engine accepts two keys., returned: always, type: bool}
+"""
+
+import os
+import secrets
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import locked, write_atomic
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    name, root = module.params["name"], module.params["serving_root"]
+    folder = r.service_dir(root, name)
+    spec = r.current_spec(root, name)
+    if spec is None:
+        raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
+    if not spec.get("api_key"):
+        raise Refusal("service '%s' asks for no key (api_key: false in its row)" % name)
+    path = os.path.join(folder, "api_key")
+    with locked(os.path.join(root, "services", ".%s.lock" % name), "service '%s'" % name):
+        keys = r.read_keys(folder)
+        wanted = keys[:1] if module.params["state"] == "finished" else keys
+        if module.params["state"] == "added" and len(keys) < 2:
+            wanted = [secrets.token_urlsafe(32), *keys]
+        changed = wanted != keys
+        if changed and not module.check_mode:
+            write_atomic(path, "".join(key + "\n" for key in wanted).encode(), 0o600)
+    return {
+        "changed": changed,
+        "keys": len(wanted),
+        "key_file": path,
+        "both": spec.get("engine") in ("vllm", "vllm_ascend"),
+    }
+
+
+def main() -> None:
+    spec = {
+        "name": {"type": "str", "required": True},
+        "serving_root": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["added", "finished"], "default": "added"},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()
