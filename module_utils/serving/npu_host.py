@@ -244,11 +244,8 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         pending.append("driver %s is installed and not loaded" % here["driver"])
     elif state["reboot_asked"] and not steps:
         pending.append("the installer of the %s asks for a reboot" % " and of the ".join(state["reboot_asked"]))
-    hold = (
-        [name for name in kernel_packages(state) if not state["packages"][name]["held"]]
-        if given["manage_driver"] and here["driver"]
-        else []
-    )
+    mine = given["manage_driver"] and (here["driver"] or steps)
+    hold = [name for name in kernel_packages(state) if mine and not state["packages"][name]["held"]]
     return {
         "driver": here["driver"],
         "firmware": here["firmware"],
