@@ -1,0 +1,141 @@
+#!/usr/bin/python
+"""Module support_info: what whoever helps needs to see of a host, with secrets masked."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: support_info
+short_description: Collect logs, releases, chips and versions of a host as texts, with secrets masked
+description:
+  - Reads only. Every text goes through one filter, which masks the services' keys, values of variables whose name speaks of a token, key,
+    secret or password, bearer tokens, and passwords in URLs.
+  - A part that can't be read is named with its reason instead of being left out in silence.
+options:
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+  kind: {description: Which chips the host has., type: str, choices: [cpu, gpu, npu], default: cpu}
+  lines: {description: Last lines of each log., type: int, default: 1000}
+  supervisor: {description: Who runs the services., type: str, choices: [auto, systemd, supervisord], default: auto}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Collect
+  support_info:
+    serving_root: /srv/vllm
+    kind: gpu
+"""
+RETURN = r"""
+files: {description: "Texts by file name.", returned: always, type: dict}
+"""
+
+import json
+import os
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.accelerators import cpu_record, read
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.gpus import gpu_record
+from ansible.module_utils.serving.hosts import os_release, run_tool
+from ansible.module_utils.serving.npus import npu_record
+from ansible.module_utils.serving.supervisors import supervisor
+
+MASK = "********"
+# name = value, name: value, "name": "value", export NAME='value'
+NAMED = re.compile(
+    r"(?i)(?P<name>[\w-]*(?:token(?!i[zs])|api[_-]?key|secret|passw(?:or)?d)[\w-]*[\"']?\s*[:=]\s*[\"']?)(?P<value>(?!null\b|none\b|true\b|false\b)[^\s\"',}\]]+)"
+)
+OTHERS = (
+    (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{8,}"), r"\1" + MASK),
+    (re.compile(r"(\w+://[^\s:/@]+:)[^\s@/]+(@)"), r"\1" + MASK + r"\2"),
+    (re.compile(r"\b(hf|sk|ghp|glpat)[_-][A-Za-z0-9_-]{16,}"), MASK),
+)
+TOOLS = {
+    "gpu": [["nvidia-smi"], ["nvidia-smi", "topo", "-m"], ["nvidia-ctk", "cdi", "list"]],
+    "npu": [["npu-smi", "info"], ["npu-smi", "info", "-m"]],
+    "cpu": [["lscpu"]],
+}
+COMMON = [
+    ["uname", "-a"],
+    ["uptime"],
+    ["free", "-m"],
+    ["df", "-h"],
+    ["docker", "version"],
+    ["docker", "ps", "--all"],
+    ["dmesg", "--ctime"],
+]
+NUMBERS = re.compile(r"^\d+$|^\d[\d.]*[a-zA-Z%]?$")
+
+
+def masked(text: str, secrets: list[str]) -> str:
+    """A text without secrets: the known ones, and what looks like one."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    # `max_tokens: 16` and `tokens=5` are no secrets.
+    text = NAMED.sub(lambda m: m.group(0) if NUMBERS.match(m.group("value")) else m.group("name") + MASK, text)
+    for pattern, to in OTHERS:
+        text = pattern.sub(to, text)
+    return text
+
+
+def of_service(root: str, name: str, owner: Any, lines: int) -> dict[str, str]:
+    """Texts of one service: what runs, how it ended, what it said."""
+    folder = r.service_dir(root, name)
+    found = {"state.txt": "%s\n" % owner.state(name), "log.txt": "\n".join(owner.log_tail(name, lines)) + "\n"}
+    for record in ("run.json", "exit.json", "ready.json", "verified.json"):
+        found[record] = read(os.path.join(folder, record))
+    for link in ("current", "previous"):
+        base = os.path.join(folder, link)
+        if os.path.isdir(base):
+            found[link + ".txt"] = "%s\n" % r.link_digest(folder, link)
+            for entry in sorted(os.listdir(base)):
+                path = os.path.join(base, entry)
+                if os.path.isfile(path) and (link == "current" or entry == "spec.json"):
+                    found["%s/%s" % (link, entry)] = read(path)
+    return {"services/%s/%s" % (name, file): text for file, text in found.items() if text.strip()}
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    root = given["serving_root"]
+    files: dict[str, str] = {}
+    record = {"cpu": cpu_record, "gpu": gpu_record, "npu": npu_record}[given["kind"]]()
+    files["chips.json"] = json.dumps(record, indent=2) + "\n"
+    files["os.json"] = json.dumps(os_release(), indent=2) + "\n"
+    for command in COMMON + TOOLS[given["kind"]]:
+        code, out, error = run_tool(command)
+        text = out if code == 0 else "%s\n(exit code %s) %s\n" % (out, code, error.strip())
+        tail = text.splitlines()[-400:]
+        files["tools/%s.txt" % "-".join(word.lstrip("-") for word in command)] = "\n".join(tail) + "\n"
+    for name in ("docker", "nvidia-fabricmanager", "nvidia-persistenced"):
+        code, out, _ = run_tool(["journalctl", "--no-pager", "--quiet", "-n", "300", "-u", name])
+        if code == 0 and out.strip():
+            files["journal/%s.txt" % name] = out
+    secrets = []
+    try:
+        owner = supervisor(root, given["supervisor"])
+        for name in r.services(root):
+            secrets += r.read_keys(r.service_dir(root, name))
+            files.update(of_service(root, name, owner, given["lines"]))
+    except Refusal as refusal:
+        files["services/NOT-READ.txt"] = "%s\n" % refusal
+    files["deploy.lock"] = read(os.path.join(root, "deploy.lock")) or "nobody deploys\n"
+    files["daemon.json"] = read("/etc/docker/daemon.json") or "there is none\n"
+    return {"changed": False, "files": {name: masked(text, secrets) for name, text in sorted(files.items())}}
+
+
+def main() -> None:
+    spec = {
+        "serving_root": {"type": "path", "required": True},
+        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "default": "cpu"},
+        "lines": {"type": "int", "default": 1000},
+        "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()
