@@ -6,6 +6,8 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: support_bundle
 short_description: Pack texts into a tar.gz that only its owner may read
+description:
+  - Writes one archive with one folder of its own name. Runs on the controller, with what M(support_info) has returned.
 options:
   path: {description: The archive., type: path, required: true}
   files: {description: Texts by file name., type: dict, required: true}

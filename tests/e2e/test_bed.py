@@ -495,7 +495,7 @@ def test_atlas_from_no_driver_to_an_answer(npu: Host) -> None:
     nodes = {row["PathOnHost"] for row in about["Devices"]}
     assert nodes == {f"/dev/davinci{i}" for i in range(4)} | {"/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"}
     assert not about["Privileged"] and about["CapDrop"] == ["ALL"]
-    command = npu.sh("docker top vllm-qwq-32b-atlas -o args")
+    command = npu.sh("docker top vllm-qwq-32b-atlas -o pid,args")
     assert "vllm_mindspore.entrypoints vllm.entrypoints.openai.api_server --model=/models/demo" in command
     assert npu.changed(npu.run("deploy.yml")) == 0
 
