@@ -34,6 +34,31 @@ while True:
 """
 
 
+# On the host: asks every 20 ms until it is told to stop, and prints the longest time without an answer and what came instead.
+CLIENT = """
+import collections, json, os, time, urllib.error, urllib.request
+key = open('/srv/vllm/services/qwq-32b/api_key').readline().strip()
+body = json.dumps({'model': 'qwq-32b-flagos', 'prompt': 'What is 127 + 45?', 'max_tokens': 4, 'temperature': 0}).encode()
+headers = {'Authorization': 'Bearer ' + key, 'Content-Type': 'application/json'}
+said, gap, last = collections.Counter(), 0.0, None
+open('/tmp/asking', 'w').close()
+while os.path.exists('/tmp/asking') or last is None:
+    request = urllib.request.Request('http://127.0.0.1:9010/v1/completions', body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            text = json.load(answer)['choices'][0]['text']
+        now = time.monotonic()
+        gap, last = max(gap, now - (last or now)), now
+        said['answered'] += 1
+    except urllib.error.HTTPError as error:
+        said['status %d' % error.code] += 1
+    except OSError as error:
+        said['refused or cut'] += 1
+    time.sleep(0.02)
+json.dump({'gap': gap, 'said': said}, open('/tmp/asked', 'w'))
+"""
+
+
 class Host:
     def __init__(self) -> None:
         import bed
@@ -61,6 +86,14 @@ class Host:
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
         return time.monotonic() - began, done.stdout
+
+    def overrides(self, **more: Any) -> dict[str, Any]:
+        """The scenario's row of the bed, changed."""
+        import yaml
+
+        rows: dict[str, Any] = yaml.safe_load((ROOT / "molecule/h100/host_vars/gpu.yml").read_text())["overrides"]
+        row = rows["qwq-32b"]
+        return {"qwq-32b": {**row, **{key: {**row.get(key, {}), **value} for key, value in more.items()}}}
 
     def sh(self, text: str) -> str:
         return str(self.bed.docker("exec", "-i", self.bed.container("bench"), "sh", text=text))
@@ -97,6 +130,48 @@ def serve_over_docker_run(host: Host) -> Figure:
     }  # fmt: skip
 
 
+def asked_during(host: Host, act: Any) -> tuple[float, dict[str, int]]:
+    """(longest seconds without an answer, what callers got) while something is done."""
+    host.sh(
+        "rm -f /tmp/asking /tmp/asked; cat > /tmp/client.py <<'END'\n"
+        + CLIENT
+        + "\nEND\nnohup python3 /tmp/client.py >/tmp/client.log 2>&1 </dev/null &"
+    )
+    time.sleep(3)
+    act()
+    time.sleep(1)
+    host.sh("rm -f /tmp/asking; for i in $(seq 300); do [ -e /tmp/asked ] && break; sleep 0.2; done")
+    found = json.loads(host.sh("cat /tmp/asked"))
+    return float(found["gap"]), dict(found["said"])
+
+
+def swap_gap(host: Host) -> Figure:
+    """Time without an answer while upgrade.yml swaps a release, against `systemctl restart` of the same service, interleaved."""
+    host.play("deploy.yml")
+    ours, peers, said = [], [], []
+    for number in range(RUNS):
+        change = {"overrides": host.overrides(env={"UPGRADE": str(number)})}
+        gap, outcomes = asked_during(host, lambda change=change: host.play("playbooks/upgrade.yml", **change))
+        ours.append(gap)
+        said.append(outcomes)
+        gap, outcomes = asked_during(
+            host,
+            lambda change=change: (
+                host.sh("systemctl restart vllm-qwq-32b"),
+                host.play("deploy.yml", "--tags", "verify", **change),
+            ),
+        )
+        peers.append(gap)
+        said.append(outcomes)
+    wrong = sorted({key for row in said for key in row} - {"answered", "refused or cut"})
+    peer = round(statistics.median(peers), 1)
+    return {
+        "name": "swap_gap_s", "value": round(statistics.median(ours), 1), "unit": "s", "peer": f"systemctl restart: {peer} s", "runs": RUNS,
+        "ratio": round(statistics.median(ours) / statistics.median(peers), 2), "command": "playbooks/upgrade.yml -l h100, a changed variable",
+        "includes": f"longest time between two answers, asked every 20 ms; other than answers and refused connections callers saw: {wrong or 'nothing'}",
+    }  # fmt: skip
+
+
 def noop_three_services(host: Host) -> Figure:
     """A deploy that changes nothing, of three services in containers, each asked."""
     rows = {name: host.bed.stub("good", 9010 + i, ready_timeout=60) for i, name in enumerate(THREE)}
@@ -115,7 +190,7 @@ def noop_three_services(host: Host) -> Figure:
 def measure() -> list[Figure]:
     host = Host()
     try:
-        return [serve_over_docker_run(host), noop_three_services(host)]
+        return [serve_over_docker_run(host), swap_gap(host), noop_three_services(host)]
     finally:
         host.bed.remove("bench")
 

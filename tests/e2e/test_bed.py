@@ -439,6 +439,35 @@ def test_a_service_that_outgrows_its_memory_is_killed_and_told(arm: Host) -> Non
     assert "the kernel killed the engine (SIGKILL) for lack of memory" in output, output
 
 
+PYTHON39 = """
+set -e
+echo 'deb http://deb.debian.org/debian bullseye main' > /etc/apt/sources.list.d/bullseye.list
+apt-get -qq update
+apt-get -qq install --yes --no-install-recommends python3.9-minimal libpython3.9-stdlib >/dev/null
+rm /etc/apt/sources.list.d/bullseye.list
+"""
+
+
+def test_a_host_whose_own_python_is_3_9(arm: Host) -> None:
+    """As on Rocky 9: modules run on 3.9, the tools environment on a newer one that is there, and without one it is said."""
+    arm.sh(PYTHON39)
+    values = {
+        "ansible_python_interpreter": "/usr/bin/python3.9",
+        "serving_root": "/srv/other",
+        "overrides": overrides(arm),
+    }
+    output = arm.run("deploy.yml", "--tags", "preflight,prepare", **values)
+    assert "Make the tools environment" in output
+    assert arm.sh("/srv/other/tools/bin/python --version").startswith("Python 3.11")
+    assert arm.changed(arm.run("deploy.yml", "--tags", "preflight,prepare", **values)) == 0
+    arm.sh("rm -rf /srv/other")
+    output = flat(
+        arm.run("deploy.yml", "--tags", "preflight,prepare", ok=False, tools_python="/usr/bin/python3.9", **values)
+    )
+    assert "/usr/bin/python3.9 is Python 3.9" in output and "tools_python" in output, output
+    arm.sh("rm -rf /srv/other")
+
+
 def test_uninstall_leaves_no_container_and_no_unit(arm: Host) -> None:
     arm.run("playbooks/uninstall.yml", service="qwen2-7b-instruct")
     assert arm.sh("docker ps -aq; ls /etc/systemd/system/ | grep vllm- || true; ls /srv/vllm 2>/dev/null || true") == ""
@@ -559,7 +588,9 @@ def test_atlas_an_upgrade_takes_the_firmware_first(npu: Host) -> None:
         "firmware": {"path": str(folder / "Ascend-hdk-310p-npu-firmware_7.8.0.6.201.run"), "sha256": digest},
     }
     tags = ("deploy.yml", "--tags", "preflight,prepare")
-    assert npu.changed(npu.run(*tags, ascend_packages=packages)) == 0  # an installed pair stays
+    npu.run(*tags, ascend_packages=packages)
+    assert installed(npu) == ["25.2.0", "7.7.0.6.236"]  # an installed pair stays
+    assert npu.changed(npu.run(*tags, ascend_packages=packages)) == 0
     output = npu.run(*tags, ascend_packages=packages, upgrade_driver=True)
     assert output.index("(item=firmware)") < output.index("(item=driver)") and "Reboot and wait" in output
     assert installed(npu) == ["25.5.1", "7.8.0.6.201"]
