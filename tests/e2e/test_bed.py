@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import sys
 import time
 from collections.abc import Iterator
@@ -346,6 +347,23 @@ def test_an_upgrade_swaps_and_a_rollback_returns_and_returns_again(served: Host)
     assert f"serves release {old} again (before: {new})" in output and release(served) == old
     served.run("playbooks/rollback.yml", service="qwq-32b")
     assert release(served) == new and re.search(r"gpu +qwq-32b +ready ", served.status())
+
+
+def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None:
+    served.run("playbooks/stop.yml", service="all")
+    assert served.sh("docker ps -q") == "" and re.search(r"gpu +qwq-32b +stopped ", served.status())
+    assert "qwq-32b is ready" in served.run("playbooks/start.yml", service="qwq-32b")
+    before = served.sh("docker inspect --format '{{.Id}}' vllm-qwq-32b")
+    assert "qwq-32b is ready" in served.run("playbooks/restart.yml", service="all")
+    assert served.sh("docker inspect --format '{{.Id}}' vllm-qwq-32b") != before
+    served.run("playbooks/support_bundle.yml")
+    [path] = (served.reports / "support").iterdir()
+    with tarfile.open(path) as archive:
+        texts = {name.partition("/")[2]: archive.extractfile(name).read().decode() for name in archive.getnames()}  # type: ignore[union-attr]
+    assert "NVIDIA H100" in texts["chips.json"] and "vllm-qwq-32b" in texts["tools/docker-ps-all.txt"]
+    assert "foreground: starting release" in texts["services/qwq-32b/log.txt"]
+    key = served.sh("cat /srv/vllm/services/qwq-32b/api_key")
+    assert not any(key in text for text in texts.values())
 
 
 @pytest.mark.parametrize(
