@@ -13,8 +13,8 @@ import re
 import shutil
 import signal
 import subprocess
-import tarfile
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
