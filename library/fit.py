@@ -132,6 +132,8 @@ def port_problem(service: dict, ours: bool) -> str | None:
         if who
         else "a process that this user may not see"
     )
+    if who and "docker-proxy" in who[0][2]:
+        by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
     return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 

@@ -10,7 +10,7 @@ import sys
 from ansible.module_utils.serving.errors import Refusal
 
 OLDEST, NEWEST = (3, 11), (3, 14)
-PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+PROBE = "import sys; print('%d.%d' % sys.version_info[:2]); import venv, ensurepip"
 
 
 def probe(python: str) -> tuple[str, str]:
@@ -19,15 +19,15 @@ def probe(python: str) -> tuple[str, str]:
         done = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", "%s does not run (%s)" % (python, error)
+    version = done.stdout.strip()
+    number = tuple(int(part) for part in version.split(".")) if version else ()
+    if number and not OLDEST <= number <= NEWEST:
+        return version, "%s is Python %s" % (python, version)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         if "ensurepip" in last or "venv" in last:
             return "", "%s has no venv module (Debian, Ubuntu: apt-get install python3-venv)" % python
         return "", "%s does not run (%s)" % (python, last)
-    version = done.stdout.strip()
-    number = tuple(int(part) for part in version.split("."))
-    if not OLDEST <= number <= NEWEST:
-        return version, "%s is Python %s" % (python, version)
     return version, ""
 
 

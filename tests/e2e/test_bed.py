@@ -404,6 +404,7 @@ def test_a_host_that_reboots_during_an_upgrade(served: Host) -> None:
     bed.reboot("host", power_cut=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
+    served.until_ready("qwq-32b")  # by itself, though Docker still holds the port of before (moby issue 25981)
     served.run("playbooks/upgrade.yml", **row(drain_timeout=4))
     assert re.search(r"gpu +qwq-32b +ready ", served.status())
 
@@ -606,6 +607,7 @@ def test_atlas_an_upgrade_takes_the_firmware_first(npu: Host) -> None:
         "firmware": {"path": str(folder / "Ascend-hdk-310p-npu-firmware_7.8.0.6.201.run"), "sha256": digest},
     }
     tags = ("deploy.yml", "--tags", "preflight,prepare")
+    npu.run(*tags)
     npu.run(*tags, ascend_packages=packages)
     assert installed(npu) == ["25.2.0", "7.7.0.6.236"]  # an installed pair stays
     assert npu.changed(npu.run(*tags, ascend_packages=packages)) == 0
