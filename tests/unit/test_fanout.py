@@ -1,0 +1,436 @@
+"""Weights from host to host: one copy from outside, whatever happens to a host. Each host is an address of loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shards
+from ansible.module_utils.serving import manifest as m
+from conftest import ROOT, start_module
+from hub import COMMIT, Hub
+
+Run = Callable[..., dict[str, Any]]
+SERVER = (ROOT / "roles/weights/files/peer_server.py").read_text()
+SHARDS = 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shards of bf16, 8 MB, with small files."""
+    folder = tmp_path_factory.mktemp("hub") / "model"
+    folder.mkdir()
+    index: dict[str, str] = {}
+    for number in range(SHARDS):
+        name = f"model-0000{number + 1}-of-0000{SHARDS}.safetensors"
+        codes = bytes([number, 0x3C]) * 1_000_000
+        shards.write(folder / name, {f"layer.{number}.weight": ("BF16", [1000, 1000], codes)})
+        index[f"layer.{number}.weight"] = name
+    (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": 8_000_000}, "weight_map": index}))
+    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    (folder / "extra").mkdir()
+    (folder / "extra/notes.txt").write_text("in a folder\n")
+    return folder
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[Hub]:
+    hub = Hub(model)
+    yield hub
+    hub.close()
+
+
+def size_of(hub: Hub) -> int:
+    return sum((hub.folder / name).stat().st_size for name in hub.names())
+
+
+class Fleet:
+    """Hosts of a play: a models_root, an address and a server each."""
+
+    def __init__(self, base: Path, run: Run, hub: Hub, count: int, **form: Any) -> None:
+        self.base, self.run, self.hub, self.count, self.form = base, run, hub, count, form
+        self.sources = {"huggingface": {"repo": "org/model", "revision": None}}
+        self.processes: dict[int, subprocess.Popen[str]] = {}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def root(self, number: int) -> Path:
+        return self.base / f"host-{number}"
+
+    def common(self, number: int) -> dict[str, Any]:
+        forms = [{"name": "m", "sources": self.sources, "convert": None, **self.form}]
+        about = {"name": f"host-{number}", "address": f"127.0.0.{20 + number}", "port": self.port}
+        return {
+            **about,
+            "models_root": str(self.root(number) / "models"),
+            "folder": str(self.folder(number)),
+            "forms": forms,
+        }
+
+    def folder(self, number: int) -> Path:
+        return self.root(number) / "peers"
+
+    def serve(self, *numbers: int, **options: Any) -> Fleet:
+        looks = [self.run("weights_peer", {"state": "look", **self.common(n)}) for n in range(self.count)]
+        self.looks = [look["peer"] for look in looks]
+        for number in numbers or range(self.count):
+            self.start(number, **options)
+        return self
+
+    def start(self, number: int, **options: Any) -> dict[str, Any]:
+        given = {"state": "started", **self.common(number), "peers": self.looks, "server": SERVER, **options}
+        return self.run("weights_peer", given)
+
+    def stop(self, number: int) -> dict[str, Any]:
+        return self.run("weights_peer", {"state": "stopped", "folder": str(self.folder(number))})
+
+    def arguments(self, number: int, **options: Any) -> dict[str, Any]:
+        quick = {"stall_timeout": 2, "retries": 2, "connections": 4, "peer_patience": 4}
+        return {
+            "name": "m", "models_root": str(self.root(number) / "models"), "sources": self.sources, **quick, **self.form,
+            "huggingface_endpoint": self.hub.url, "peers_file": str(self.folder(number) / "config.json"), **options,
+        }  # fmt: skip
+
+    def begin(self, number: int, **options: Any) -> subprocess.Popen[str]:
+        self.processes[number] = start_module("weights_fetch", self.arguments(number, **options))
+        return self.processes[number]
+
+    def result(self, number: int) -> dict[str, Any]:
+        output = self.processes[number].communicate(timeout=90)[0]
+        found: dict[str, Any] = json.loads(output)
+        return found
+
+    def fetch(self, *numbers: int, **options: Any) -> list[dict[str, Any]]:
+        for number in numbers or range(self.count):
+            self.begin(number, **options)
+        return [self.result(number) for number in numbers or range(self.count)]
+
+    def pid(self, number: int) -> int:
+        return int(json.loads((self.folder(number) / "server.pid").read_text())["pid"])
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for number in range(self.count):
+            self.stop(number)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(count: int, **form: Any) -> Fleet:
+        made.append(Fleet(tmp_path, run_module, hub, count, **form))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def good(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        assert not result.get("failed"), result
+    assert len({result["identity"] for result in results}) == 1
+
+
+def wait(what: Callable[[], Any], seconds: float = 30) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("convert", [None, "float16"])
+def test_hosts_of_a_play_cost_one_copy(
+    fleet: Any, hub: Hub, run_module: Run, tmp_path: Path, convert: str | None
+) -> None:
+    hosts = fleet(4, **({"convert": convert} if convert else {})).serve()
+    hub.trouble.bytes_per_second = 1_000_000
+    results = hosts.fetch()
+    good(results)
+    assert sum(hub.sent.values()) <= 1.1 * size_of(hub)
+    assert [r["source"] for r in results] == ["huggingface", "peers", "peers", "peers"]
+    assert results[1]["peers"] and not results[1]["dropped_peers"] and not results[1]["failed_sources"]
+    alone = run_module("weights_fetch", hosts.arguments(9, peers_file="/nowhere"))
+    assert alone["identity"] == results[0]["identity"]
+    manifests = [json.loads((Path(r["path"]) / m.MANIFEST).read_text()) for r in [*results, alone]]
+    for one in manifests:
+        assert one["source"] == manifests[0]["source"] and one.get("tensors") == manifests[0].get("tensors")
+        assert one["commit"] == COMMIT
+    again = hosts.fetch()
+    assert not any(r["changed"] for r in again)
+
+
+def test_a_host_that_has_it_serves_without_a_word_to_the_hub(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(3)
+    good(hosts.fetch(2, peers_file="/nowhere"))
+    hosts.serve()
+    assert [row["forms"][0]["pending"] for row in hosts.looks] == [True, True, False]
+    hub.requests.clear()
+    results = hosts.fetch(0, 1)
+    good(results)
+    assert [r["source"] for r in results] == ["peers", "peers"] and not hub.requests
+    assert set(results[0]["peers"]) <= {"host-1", "host-2"}
+
+
+@pytest.mark.parametrize("convert", [None, "float16"])
+@pytest.mark.parametrize("server_too", [False, True])
+def test_a_dead_first_host_is_replaced_by_the_next(
+    fleet: Any, hub: Hub, tmp_path: Path, server_too: bool, convert: str | None
+) -> None:
+    hosts = fleet(3, **({"convert": convert} if convert else {})).serve()
+    hub.trouble.bytes_per_second = 300_000
+    for number in range(3):
+        hosts.begin(number)
+    wait(lambda: len(list(tmp_path.glob("host-2/models/.m*.partial/*.safetensors"))) >= 2)
+    os.killpg(hosts.processes[0].pid, signal.SIGKILL)
+    if server_too:
+        os.kill(hosts.pid(0), signal.SIGKILL)
+    hub.trouble.bytes_per_second = 0
+    results = [hosts.result(1), hosts.result(2)]
+    good(results)
+    assert results[0]["source"] == "huggingface" and results[1]["source"] == "peers"
+    # What the first had verified came from it; what it had under way is what its death costs.
+    assert sum(hub.sent.values()) <= size_of(hub) * (1 + 2.2 / SHARDS)
+
+
+def test_a_first_host_that_comes_back_takes_what_the_others_have(fleet: Any, hub: Hub, tmp_path: Path) -> None:
+    hosts = fleet(2).serve()
+    hub.trouble.bytes_per_second = 300_000
+    hosts.begin(0)
+    hosts.begin(1)
+    wait(lambda: list(tmp_path.glob("host-1/models/.m*.partial/*.safetensors")))
+    os.killpg(hosts.processes[0].pid, signal.SIGKILL)
+    os.kill(hosts.pid(0), signal.SIGKILL)
+    good([hosts.result(1)])
+    hosts.start(0)
+    hub.sent.clear()
+    result = hosts.fetch(0)[0]
+    good([result])
+    assert result["source"] == "peers" and not hub.sent
+
+
+def test_a_first_host_that_stands_still_is_not_waited_for(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(2).serve()
+    stuck = Hub(hub.folder)
+    stuck.trouble.bytes_per_second = 60
+    try:
+        hosts.begin(0, huggingface_endpoint=stuck.url, stall_timeout=60)
+        result = hosts.fetch(1)[0]
+        good([result])
+        assert result["source"] == "huggingface"
+        assert hosts.processes[0].poll() is None
+    finally:
+        hosts.processes[0].kill()
+        stuck.close()
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_wrong_bytes_drop_their_host_and_name_it(fleet: Any, hub: Hub, who: int) -> None:
+    """Of two hosts that have the model one has a flipped bit. Once the other serves in its place, once the hub."""
+    hosts = fleet(3)
+    first, second = hosts.fetch(0, peers_file="/nowhere"), hosts.fetch(1, peers_file="/nowhere")
+    for result in (first[0],) if who == 0 else (first[0], second[0]):
+        path = Path(result["path"]) / "model-00003-of-00004.safetensors"
+        stat = path.stat()
+        path.chmod(0o644)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    hosts.serve()
+    hub.sent.clear()
+    results = [hosts.fetch(2)[0] for _ in range(1)]
+    good([results[0], first[0]])
+    if who == 0:
+        assert results[0]["source"] == "peers" and not hub.sent
+    else:
+        assert results[0]["source"] == "huggingface" and set(hub.sent) == {"model-00003-of-00004.safetensors"}
+        assert len(results[0]["dropped_peers"]) == 2
+    if results[0]["dropped_peers"]:
+        assert "host-0 (127.0.0.20:" in results[0]["dropped_peers"][0]
+        assert "'model-00003-of-00004.safetensors'" in results[0]["dropped_peers"][0]
+    assert not m.damage(results[0]["path"], json.loads((Path(results[0]["path"]) / m.MANIFEST).read_text()), full=True)
+
+
+def test_without_any_peer_the_hub_serves(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(3).serve(2)  # servers of 0 and 1 never came up
+    result = hosts.fetch(2)[0]
+    good([result])
+    assert result["source"] == "huggingface"
+
+
+def test_a_host_that_begins_late_is_waited_for_a_while(fleet: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = fleet(2).serve()
+    hosts.begin(1)
+    time.sleep(3)
+    hosts.begin(0)
+    results = [hosts.result(0), hosts.result(1)]
+    good(results)
+    assert [r["source"] for r in results] == ["huggingface", "peers"]
+    assert sum(hub.sent.values()) <= 1.1 * size_of(hub)
+
+
+def test_hosts_without_a_route_take_it_from_the_one_that_has_one(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(3).serve()
+    nowhere = "http://127.0.0.1:9"
+    for number in range(3):
+        hosts.begin(number, **({} if number == 2 else {"huggingface_endpoint": nowhere}))
+    results = [hosts.result(number) for number in range(3)]
+    good(results)
+    assert [r["source"] for r in results] == ["peers", "peers", "huggingface"]
+    assert sum(hub.sent.values()) <= 1.1 * size_of(hub)
+
+
+def test_if_nobody_has_a_route_all_say_so_soon(fleet: Any) -> None:
+    hosts = fleet(2).serve()
+    began = time.monotonic()
+    for result in hosts.fetch(huggingface_endpoint="http://127.0.0.1:9"):
+        assert result["failed"] and "huggingface org/model: " in result["msg"]
+        assert "peers the hosts of the play: host-" in result["msg"]
+    assert time.monotonic() - began < 45
+
+
+def test_another_revision_than_models_yml_has_is_not_taken(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(2)
+    good(hosts.fetch(0, peers_file="/nowhere"))
+    hosts.serve()
+    hosts.sources = {"huggingface": {"repo": "org/model", "revision": "f" * 40}}
+    result = hosts.fetch(1)[0]
+    assert result["failed"] and "check repo and revision" in result["msg"]
+    hosts.sources = {"huggingface": {"repo": "org/other", "revision": None}}
+    hub.sent.clear()
+    assert hosts.fetch(1)[0]["source"] == "huggingface" and hub.sent
+
+
+# The server
+
+
+def ask(fleet: Fleet, number: int, path: str, token: str | None = None, address: str = "") -> tuple[int, bytes]:
+    url = f"http://127.0.0.{20 + number}:{fleet.port}{path}"
+    headers = {"Authorization": f"Bearer {token if token is not None else fleet.looks[number]['token']}"}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), From(address or "127.0.0.20"))
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+class From(urllib.request.HTTPHandler):
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+    def http_open(self, request: Any) -> Any:
+        import http.client
+
+        def connect(host: str, **options: Any) -> http.client.HTTPConnection:
+            return http.client.HTTPConnection(host, source_address=(self.address, 0), **options)
+
+        return self.do_open(connect, request)  # type: ignore[arg-type]
+
+
+def test_the_server_gives_only_models_of_the_play_to_its_hosts_with_its_token(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(2)
+    good(hosts.fetch(0, peers_file="/nowhere"))
+    hosts.serve()
+    status, text = ask(hosts, 0, f"/v1/m/files?commit={COMMIT}")
+    rows = json.loads(text)["files"]
+    digest = rows["config.json"]["sha256"]
+    assert status == 200 and set(rows) == set(hub.names())
+    assert ask(hosts, 0, f"/v1/m/sha256/{digest}") == (200, (hub.folder / "config.json").read_bytes())
+    assert ask(hosts, 0, f"/v1/m/sha256/{digest}", "")[0] == 401
+    assert ask(hosts, 0, f"/v1/m/sha256/{digest}", hosts.looks[1]["token"])[0] == 401
+    assert ask(hosts, 0, f"/v1/m/sha256/{digest}", address="127.0.0.99")[0] == 403
+    assert ask(hosts, 0, f"/v1/other/sha256/{digest}")[0] == 404
+    for path in ("/", "/etc/passwd", "/v1/m/sha256/..%2f..%2fconfig.json", "/v1/..%2f..", "/v1/m/sha256/" + "0" * 64):
+        assert ask(hosts, 0, path)[0] == 404, path
+
+
+def test_tokens_lie_in_one_file_and_go_with_the_server(fleet: Any, hub: Hub, tmp_path: Path) -> None:
+    hosts = fleet(2).serve()
+    tokens = [row["token"] for row in hosts.looks]
+    assert len(set(tokens)) == 2 and all(len(token) > 40 for token in tokens)
+    results = hosts.fetch()
+    good(results)
+    for number in range(2):
+        config = hosts.folder(number) / "config.json"
+        assert config.stat().st_mode & 0o777 == 0o600
+        command = Path(f"/proc/{hosts.pid(number)}/cmdline").read_bytes()
+        environment = Path(f"/proc/{hosts.pid(number)}/environ").read_bytes()
+        for token in tokens:
+            assert token.encode() not in command + environment
+            assert token not in json.dumps(results)
+            for path in tmp_path.rglob("*"):
+                assert not path.is_file() or path.name == "config.json" or token.encode() not in path.read_bytes()
+    pid = hosts.pid(0)
+    assert hosts.stop(0)["changed"] and not Path(f"/proc/{pid}/cmdline").exists()
+    assert not hosts.stop(0)["changed"] and not (hosts.folder(0) / "config.json").exists()
+
+
+@pytest.mark.parametrize("options", [{"limit": 2}, {"idle": 2}])
+def test_the_server_ends_by_itself(fleet: Any, options: dict[str, int]) -> None:
+    hosts = fleet(2).serve(0, **options)
+    assert ask(hosts, 0, "/v1/m")[0] == 200
+    wait(lambda: not (hosts.folder(0) / "config.json").exists(), 10)
+
+
+def test_the_server_stays_while_something_is_fetched_here(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(2).serve(0, idle=2)
+    hub.trouble.bytes_per_second = 300_000
+    hosts.begin(0)
+    time.sleep(5)
+    assert ask(hosts, 0, "/v1/m")[0] == 200
+    assert json.loads(ask(hosts, 0, "/v1/m")[1])["stage"] == "outside"
+    hub.trouble.bytes_per_second = 0
+    good([hosts.result(0)])
+
+
+def test_a_port_that_is_taken_is_said_and_stops_nobody(fleet: Any, hub: Hub) -> None:
+    hosts = fleet(2)
+    hosts.serve(1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.20", hosts.port))
+        other.listen()
+        result = hosts.start(0)
+        assert not result["failed"] and not result["serving"]
+        assert "no server on 127.0.0.20 port" in result["reason"] and "weights_peer_port" in result["reason"]
+    results = hosts.fetch()
+    good(results)
+
+
+def test_a_second_start_replaces_the_first_and_its_token(fleet: Any) -> None:
+    hosts = fleet(2).serve(0)
+    old, pid = hosts.looks[0]["token"], hosts.pid(0)
+    hosts.serve(0)
+    assert hosts.pid(0) != pid and not Path(f"/proc/{pid}/cmdline").exists()
+    assert ask(hosts, 0, "/v1/m", old)[0] == 401 and ask(hosts, 0, "/v1/m")[0] == 200
+
+
+def test_check_mode_starts_and_stops_nothing(fleet: Any, run_module: Run, hub: Hub) -> None:
+    hosts = fleet(2)
+    hosts.serve(1)
+    given = {"state": "started", **hosts.common(0), "peers": hosts.looks, "server": SERVER}
+    assert run_module("weights_peer", given, check=True)["changed"]
+    assert not hosts.folder(0).exists()
+    stopped = {"state": "stopped", "folder": str(hosts.folder(1))}
+    assert (
+        run_module("weights_peer", stopped, check=True)["changed"]
+        and ask(hosts, 1, "/v1/m", address="127.0.0.21")[0] == 200
+    )
+    result = run_module("weights_fetch", hosts.arguments(1), check=True)
+    assert result["changed"] and not hub.files_asked()
