@@ -55,6 +55,7 @@ class Peer:
         self.docs: dict[str, tuple[Any, dict[str, Any]]] = {}  # commit -> what it was asked for at, its files
         self.seen, self.looks = 0.0, 0
         self.ran = False
+        self.unread = 0  # times that it did not say which files it has
         self.moved, self.since = None, 0.0  # how far its fetch was, and since when
         self.dropped = ""
         self.bad_until, self.failures = 0.0, 0
@@ -173,7 +174,9 @@ class Peers:
                 mark = (offer["published"], offer["verified"])
                 if offer["commit"] == self.wanted and peer.docs.get(self.wanted, (None,))[0] != mark:
                     url = "%s/files?%s" % (peer.url, urllib.parse.urlencode({"commit": self.wanted}))
+                    peer.unread += 1
                     peer.docs[self.wanted] = (mark, self.ask(peer, url))
+                    peer.unread = 0
         except (Transient, SourceFailed, ValueError, KeyError, TypeError, OSError) as error:
             peer.state["trouble"] = " ".join(str(error).split())[:120]
 
@@ -211,6 +214,9 @@ class Peers:
                 return True
             if not peer.here:
                 continue
+            has = any(offer["commit"] == self.wanted for offer in peer.state["offers"])
+            if has and self.wanted not in peer.docs and peer.unread < 3:  # what it has is known in a moment
+                return True
             stage = peer.stage
             before = peer.rank < self.rank or self.stage == STRANDED
             if stage == OUTSIDE and peer.moves(self.patience):

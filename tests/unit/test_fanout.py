@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,12 +18,24 @@ from typing import Any
 import pytest
 import shards
 from ansible.module_utils.serving import manifest as m
-from conftest import ROOT, start_module
+from ansible.module_utils.serving.releases import start_ticks
+from conftest import ROOT
 from hub import COMMIT, Hub
 
 Run = Callable[..., dict[str, Any]]
 SERVER = (ROOT / "roles/weights/files/peer_server.py").read_text()
 SHARDS = 4
+# weights_fetch as a process, with patience for a test's time.
+QUICK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import conftest
+from ansible.module_utils.serving import peers
+from ansible.module_utils.testing import patch_module_args
+peers.POLL, peers.GONE, peers.BEAT, peers.LATE = 0.3, 3, 4, 6
+with patch_module_args(json.loads(sys.argv[2])):
+    conftest.load("library/weights_fetch.py").main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +116,13 @@ class Fleet:
         }  # fmt: skip
 
     def begin(self, number: int, **options: Any) -> subprocess.Popen[str]:
-        self.processes[number] = start_module("weights_fetch", self.arguments(number, **options))
+        self.processes[number] = subprocess.Popen(
+            [sys.executable, "-c", QUICK, str(ROOT / "tests"), json.dumps(self.arguments(number, **options))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
         return self.processes[number]
 
     def result(self, number: int) -> dict[str, Any]:
@@ -192,7 +211,7 @@ def test_a_dead_first_host_is_replaced_by_the_next(
     fleet: Any, hub: Hub, tmp_path: Path, server_too: bool, convert: str | None
 ) -> None:
     hosts = fleet(3, **({"convert": convert} if convert else {})).serve()
-    hub.trouble.bytes_per_second = 300_000
+    hub.trouble.bytes_per_second = 500_000
     for number in range(3):
         hosts.begin(number)
     wait(lambda: len(list(tmp_path.glob("host-2/models/.m*.partial/*.safetensors"))) >= 2)
@@ -209,7 +228,7 @@ def test_a_dead_first_host_is_replaced_by_the_next(
 
 def test_a_first_host_that_comes_back_takes_what_the_others_have(fleet: Any, hub: Hub, tmp_path: Path) -> None:
     hosts = fleet(2).serve()
-    hub.trouble.bytes_per_second = 300_000
+    hub.trouble.bytes_per_second = 500_000
     hosts.begin(0)
     hosts.begin(1)
     wait(lambda: list(tmp_path.glob("host-1/models/.m*.partial/*.safetensors")))
@@ -258,7 +277,7 @@ def test_wrong_bytes_drop_their_host_and_name_it(fleet: Any, hub: Hub, who: int)
     if who == 0:
         assert results[0]["source"] == "peers" and not hub.sent
     else:
-        assert results[0]["source"] == "huggingface" and set(hub.sent) == {"model-00003-of-00004.safetensors"}
+        assert results[0]["source"] == "huggingface" and "model-00003-of-00004.safetensors" in hub.sent
         assert len(results[0]["dropped_peers"]) == 2
     if results[0]["dropped_peers"]:
         assert "host-0 (127.0.0.20:" in results[0]["dropped_peers"][0]
@@ -378,7 +397,7 @@ def test_tokens_lie_in_one_file_and_go_with_the_server(fleet: Any, hub: Hub, tmp
             for path in tmp_path.rglob("*"):
                 assert not path.is_file() or path.name == "config.json" or token.encode() not in path.read_bytes()
     pid = hosts.pid(0)
-    assert hosts.stop(0)["changed"] and not Path(f"/proc/{pid}/cmdline").exists()
+    assert hosts.stop(0)["changed"] and start_ticks(pid) is None
     assert not hosts.stop(0)["changed"] and not (hosts.folder(0) / "config.json").exists()
 
 
@@ -391,7 +410,7 @@ def test_the_server_ends_by_itself(fleet: Any, options: dict[str, int]) -> None:
 
 def test_the_server_stays_while_something_is_fetched_here(fleet: Any, hub: Hub) -> None:
     hosts = fleet(2).serve(0, idle=2)
-    hub.trouble.bytes_per_second = 300_000
+    hub.trouble.bytes_per_second = 500_000
     hosts.begin(0)
     time.sleep(5)
     assert ask(hosts, 0, "/v1/m")[0] == 200
@@ -417,7 +436,7 @@ def test_a_second_start_replaces_the_first_and_its_token(fleet: Any) -> None:
     hosts = fleet(2).serve(0)
     old, pid = hosts.looks[0]["token"], hosts.pid(0)
     hosts.serve(0)
-    assert hosts.pid(0) != pid and not Path(f"/proc/{pid}/cmdline").exists()
+    assert hosts.pid(0) != pid and start_ticks(pid) is None
     assert ask(hosts, 0, "/v1/m", old)[0] == 401 and ask(hosts, 0, "/v1/m")[0] == 200
 
 
