@@ -20,7 +20,17 @@ options:
   address: {description: Address or name at which the other hosts reach this one; the server listens on it., type: str}
   port: {description: Its port., type: int}
   forms: {description: "Models of this host: name, sources and convert.", type: list, elements: dict, default: []}
-  peers: {description: C(peer) of each host of the play that takes part., type: list, elements: dict, default: []}
+  peers:
+    description: C(peer) of each host of the play that takes part.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: What it is called., type: str, required: true}
+      address: {description: Where it listens., type: str, required: true}
+      port: {description: Its port., type: int, required: true}
+      token: {description: Its token of this run., type: str, required: true}
+      forms: {description: "Its models: key and pending.", type: list, elements: dict, required: true}
   server: {description: Text of the server's program., type: str}
   limit: {description: Seconds after which the server ends whatever happens., type: int, default: 43200}
   idle: {description: Seconds without a request and without a fetch here after which it ends., type: int, default: 900}
@@ -205,7 +215,18 @@ def main() -> None:
         "address": {"type": "str"},
         "port": {"type": "int"},
         "forms": {"type": "list", "elements": "dict", "default": []},
-        "peers": {"type": "list", "elements": "dict", "default": []},
+        "peers": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "name": {"type": "str", "required": True},
+                "address": {"type": "str", "required": True},
+                "port": {"type": "int", "required": True},
+                "token": {"type": "str", "required": True, "no_log": True},
+                "forms": {"type": "list", "elements": "dict", "required": True},
+            },
+        },
         "server": {"type": "str"},
         "limit": {"type": "int", "default": 43200},
         "idle": {"type": "int", "default": 900},

@@ -151,7 +151,7 @@ class Peers:
         """Say to the others what this host does."""
         self.stage = stage
         if self.peers:
-            self.progress.state["stage"] = stage
+            self.progress.state.update(stage=stage, host=self.name, rank=self.rank)
             self.progress.write()
 
     def loop(self, peer: Peer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 import shards
+import yaml
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving.releases import start_ticks
-from conftest import ROOT
+from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub
 
 Run = Callable[..., dict[str, Any]]
@@ -453,3 +455,134 @@ def test_check_mode_starts_and_stops_nothing(fleet: Any, run_module: Run, hub: H
     )
     result = run_module("weights_fetch", hosts.arguments(1), check=True)
     assert result["changed"] and not hub.files_asked()
+
+
+# The controller's part
+
+
+filters = load("filter_plugins/weights.py")
+action = load("action_plugins/weights_fetch.py")
+
+
+def about(name: str, **forms: bool) -> dict[str, Any]:
+    return {"name": name, "forms": [{"key": key, "pending": pending} for key, pending in forms.items()]}
+
+
+def test_who_shares_with_whom() -> None:
+    rows = [
+        about("a", x=True),
+        about("b", x=False, y=True),
+        about("c", y=False),
+        about("d", z=True),
+        about("e", w=False),
+    ]
+
+    def shared(host: str) -> list[str]:
+        return [row["name"] for row in filters.weights_sharing(rows, host)]
+
+    assert shared("a") == ["a", "b"] and shared("b") == ["a", "b", "c"] and shared("c") == ["b", "c"]
+    assert shared("d") == [] and shared("e") == []
+    assert filters.weights_sharing([about("a", x=False), about("b", x=False)], "a") == []
+
+
+def test_what_a_host_wants() -> None:
+    forms = [{"model": {"name": "m", "sources": {"modelscope": {"repo": "o/m"}}}, "convert": "float16"}]
+    assert filters.weights_wanted(forms) == [
+        {"name": "m", "sources": {"modelscope": {"repo": "o/m"}}, "convert": "float16"}
+    ]
+    kept = filters.weights_wanted(forms, "http://mirror", True)[0]
+    assert kept["convert"] is None and kept["sources"]["mirror"] == {"url": "http://mirror"}
+
+
+def test_one_table_tells_of_all_hosts() -> None:
+    fetching = {
+        "stage": "outside",
+        "done": 50 << 20,
+        "total": 100 << 20,
+        "rate": 1 << 20,
+        "left": 50.0,
+        "source": "modelscope",
+    }
+    taking = {**fetching, "stage": "taking", "done": 25 << 20, "rate": 0.0, "left": None, "source": "gpu-1"}
+    others = [
+        {"host": "gpu-1", "rank": 0, **fetching},
+        {
+            "host": "gpu-3",
+            "rank": 2,
+            "stage": "no answer",
+            "done": None,
+            "total": None,
+            "rate": None,
+            "left": None,
+            "source": None,
+        },
+    ]
+    progress = {"name": "m", "host": "gpu-2", "rank": 1, "fleet": others, **taking}
+    assert action.table(progress).splitlines() == [
+        "  m:",
+        "    host   from        done                          rate       left",
+        "    gpu-1  modelscope  50.0 MiB of 100.0 MiB (50 %)  1.0 MiB/s  50 s",
+        "    gpu-2  gpu-1       25.0 MiB of 100.0 MiB (25 %)  -          -",
+        "    gpu-3  no answer",
+    ]
+    assert not action.tells(progress)
+    others[0]["stage"] = "ready"
+    assert action.tells(progress)
+
+
+def test_the_play_shares_and_leaves_nothing_behind(hub: Hub, tmp_path: Path) -> None:
+    """playbooks/fetch.yml on three hosts: one has no way outside, one fails before it begins."""
+    hub.trouble.bytes_per_second = 250_000
+    names = ["gpu-1", "gpu-2", "gpu-3", "gpu-4"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rows = {}
+    for number, name in enumerate(names):
+        python = tmp_path / name / "tools/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        rows[name] = {
+            "ansible_connection": "local",
+            "serving_root": str(tmp_path / name),
+            "weights_peer_address": f"127.0.0.{40 + number}",
+            "huggingface_endpoint": hub.url if name == "gpu-2" else "http://127.0.0.1:9",
+            "runs": ["demo"],
+        }
+    rows["gpu-4"]["models_root"] = "/proc/nothing/can/be/made/here"
+    inventory = tmp_path / "inventory"
+    inventory.mkdir()
+    (inventory / "group_vars").symlink_to(ROOT / "inventory/group_vars")
+    (inventory / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"local": {"hosts": rows}}}}))
+    models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
+    models["demo"]["sources"] = {"huggingface": {"repo": "org/model", "revision": None}}
+    extra = {"models": models, "pins_file": str(tmp_path / "pins.json"), "weights_peer_port": port}
+    command = [
+        "ansible-playbook",
+        "playbooks/fetch.yml",
+        "-i",
+        str(inventory / "hosts.yml"),
+        "-e",
+        json.dumps(extra),
+        "-v",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=180)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout  # of the tokens
+    assert not re.search(r"token\W+(?!VALUE_SPECIFIED)[\w-]{43}\b", done.stdout)
+    for name in names[:3]:
+        assert list((tmp_path / name / "models").glob("demo@*/config.json")), done.stdout
+        assert not list((tmp_path / name / "peers").glob("*.json"))
+    assert re.search(r"gpu-4 +: .*failed=1", done.stdout), done.stdout
+    assert done.stdout.count("failed=0") == 3
+    assert sum(hub.sent.values()) <= 1.1 * size_of(hub)
+    assert re.search(r"^    gpu-2 +huggingface +\S+ MiB of 7.6 MiB", done.stdout, re.M), done.stdout
+    assert not [p for p in Path("/proc").glob("[0-9]*") if str(tmp_path).encode() in command_of(p)]
+
+
+def command_of(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
