@@ -306,6 +306,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         if record["kind"] == "directory":
             record["fingerprint"] = origin.get("fingerprint", seen)
+        if done.get("dropped_peers"):
+            record["dropped_peers"] = done["dropped_peers"]
+            for words in done["dropped_peers"]:
+                module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words))
         write_json(m.ref_path(root, key), record)
     return dict(done, reasons=again if done["changed"] else [])
 

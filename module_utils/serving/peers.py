@@ -99,7 +99,6 @@ class Peers:
         self.peers: list[Peer] = []
         self.rank, self.name, self.address = 0, "", ""
         self.stage = ASKING
-        self.notes: list[str] = []
         self.wanted = ""  # the commit whose files are asked for
         self.reload()
 
@@ -168,10 +167,10 @@ class Peers:
     def look(self, peer: Peer) -> None:
         """Ask one host how far it is, and for its list of files when that has grown."""
         try:
-            state = self.ask(peer, peer.url)
+            state = checked_state(self.ask(peer, peer.url))
             peer.heard(state, time.monotonic())
             for offer in state["offers"]:
-                mark = (offer["published"], offer["verified"])
+                mark = (offer["published"], offer.get("verified"))
                 if offer["commit"] == self.wanted and peer.docs.get(self.wanted, (None,))[0] != mark:
                     url = "%s/files?%s" % (peer.url, urllib.parse.urlencode({"commit": self.wanted}))
                     peer.unread += 1
@@ -250,7 +249,7 @@ class Peers:
 
     def allowed(self, offer: dict[str, Any]) -> bool:
         row = self.sources.get(offer.get("kind") or "")
-        if row is None or not isinstance(offer.get("commit"), str) or not re.fullmatch(r"[\w.-]+", offer["commit"]):
+        if row is None or not re.fullmatch(r"[\w.-]+", offer["commit"]):
             return False
         place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
         wanted = row.get("revision") or None
@@ -296,6 +295,8 @@ class Peers:
             for peer, offer in self.offers():
                 self.wanted = offer["commit"]
                 if self.wanted not in peer.docs:
+                    if peer.unread > 2:
+                        continue
                     self.look(peer)
                 doc = peer.docs.get(self.wanted)
                 if doc:
@@ -501,6 +502,18 @@ class PeerClient(Client):
             if peer.name in gave:
                 self.peers.drop(peer, "its bytes of '%s' don't have the digest that is stated" % entry.name)
         return any(p.here for p in self.holders.get(digest, ()))
+
+
+def checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """What a host says of itself, with nothing in it but what is expected."""
+    numbers = {k: state.get(k) for k in ("beat", "done", "total", "rate", "left", "busy")}
+    offers = [o for o in state["offers"] if isinstance(o, dict) and isinstance(o.get("commit"), str)]
+    return {
+        **{k: v if isinstance(v, (int, float)) else None for k, v in numbers.items()},
+        "stage": state.get("stage") if state.get("stage") in (ASKING, OUTSIDE, TAKING, STRANDED) else None,
+        "source": str(state.get("source") or "")[:80],
+        "offers": [{**offer, "published": offer.get("published") is True} for offer in offers],
+    }
 
 
 def family(address: str) -> socket.AddressFamily:

@@ -361,6 +361,13 @@ def record_of(root: str, key: str) -> dict[str, Any]:
     return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
 
 
+def dropped_peers(folder: str) -> list[str]:
+    """Hosts whose bytes were wrong when the model in this published folder was fetched."""
+    name, _, revision = os.path.basename(folder).partition("@")
+    record = record_of(os.path.dirname(folder), name + SUFFIX * revision.endswith(SUFFIX))
+    return list(record.get("dropped_peers") or []) if record.get("revision") == revision else []
+
+
 def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
     """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
     record = record_of(root, key)

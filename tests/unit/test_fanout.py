@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,7 +21,12 @@ import pytest
 import shards
 import yaml
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving import peers as p
+from ansible.module_utils.serving.hubs import Entry
+from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.releases import start_ticks
+from ansible.module_utils.serving.transfer import Client, Limits, Transient
+from ansible.module_utils.serving.weights import dropped_peers
 from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub
 
@@ -281,10 +287,82 @@ def test_wrong_bytes_drop_their_host_and_name_it(fleet: Any, hub: Hub, who: int)
     else:
         assert results[0]["source"] == "huggingface" and "model-00003-of-00004.safetensors" in hub.sent
         assert len(results[0]["dropped_peers"]) == 2
+    assert dropped_peers(results[0]["path"]) == results[0]["dropped_peers"]
     if results[0]["dropped_peers"]:
         assert "host-0 (127.0.0.20:" in results[0]["dropped_peers"][0]
         assert "'model-00003-of-00004.safetensors'" in results[0]["dropped_peers"][0]
     assert not m.damage(results[0]["path"], json.loads((Path(results[0]["path"]) / m.MANIFEST).read_text()), full=True)
+
+
+class OnePeer:
+    """What PeerClient needs of Peers."""
+
+    address = "127.0.0.1"
+
+    def __init__(self, *peers: Any) -> None:
+        self.peers = list(peers)
+        self.progress = types.SimpleNamespace(state={})
+
+    def drop(self, peer: Any, why: str) -> None:
+        peer.dropped = why
+
+
+def test_a_host_that_is_much_slower_than_the_others_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(p, "SLOW_AFTER", 0.2)
+    slow, fast = (
+        p.Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("slow", "fast")
+    )
+    slow.seen = fast.seen = time.monotonic()
+    client = p.PeerClient(OnePeer(slow, fast), Limits())  # type: ignore[arg-type]
+    client.holders = {"d": [slow, fast]}
+    client.chosen, fast.rate = {"d": slow}, 10e6
+    asked = []
+
+    def stream(self: Any, url: str, start: int, end: int, size: int | None, sink: Any) -> None:
+        asked.append(url)
+        for offset in range(start, end, 1000):
+            sink(offset, memoryview(b"x" * 1000))
+            time.sleep(0.05)
+
+    monkeypatch.setattr(Client, "stream", stream)
+    with pytest.raises(Transient, match=r"slow .* is much slower than the others"):
+        client.stream("peer:d", 0, 100_000, 100_000, lambda offset, block: len(block))
+    assert client.choose("d") is fast
+    fast.seen = 0  # where the slow one is the only one left, it serves
+    assert client.choose("d") is slow
+
+
+def test_a_host_is_blamed_only_where_all_bytes_were_its_own() -> None:
+    one, other = (
+        p.Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("one", "other")
+    )
+    client = p.PeerClient(OnePeer(one, other), Limits())  # type: ignore[arg-type]
+    entry = Entry("x", 10, sha256="0" * 64, url="peer:d")
+    for gave, came, dropped in (({"one", "other"}, 10, False), ({"one"}, 5, False), ({"one"}, 10, True)):
+        client.gave, client.came = {"d": gave}, {"d": came}
+        client.damaged(entry)
+        assert bool(one.dropped) is dropped and not other.dropped
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"offers": 1},
+        {"offers": ["x", {"commit": 5}], "done": "many", "stage": "x"},
+        {"offers": [{"commit": "../x"}]},
+    ],
+)
+def test_nonsense_from_a_host_is_no_offer(state: dict[str, Any], tmp_path: Path) -> None:
+    peers = p.Peers(
+        str(tmp_path / "none"), "m", {"huggingface": {"repo": "o/m"}}, 5, Progress(str(tmp_path / "p"), "m")
+    )
+    assert not peers
+    peer = p.Peer({"name": "a", "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m")
+    peers.peers, peers.ask = [peer], lambda _peer, _url: state  # type: ignore[method-assign]
+    peers.look(peer)
+    assert peers.offers() == [] and not peers.outdated("x")
+    peers.table()
 
 
 def test_without_any_peer_the_hub_serves(fleet: Any, hub: Hub) -> None:
