@@ -32,8 +32,18 @@ def weights_sharing(peers: Iterable[Row], host: str) -> list[Row]:
     return found if len(found) > 1 else []
 
 
+def weights_lacking(peers: Iterable[Row]) -> list[dict[str, Any]]:
+    """[{name, sources, convert}] of what some host lacks, each form once."""
+    found = {form["key"]: form for row in peers for form in row["forms"] if form["pending"]}
+    return [{key: found[name][key] for key in ("name", "sources", "convert")} for name in sorted(found)]
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"weights_wanted": weights_wanted, "weights_sharing": weights_sharing}
+        return {
+            "weights_wanted": weights_wanted,
+            "weights_sharing": weights_sharing,
+            "weights_lacking": weights_lacking,
+        }

@@ -162,7 +162,7 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
             % (given["name"], ", ".join(unknown) or "none")
         )
     found = [(kind, sources.get(kind) or {}) for kind in given["order"] if kind in sources or kind == "peers"]
-    if not [kind for kind, _ in found if kind != "peers"]:
+    if not [kind for kind, _ in found if kind != "peers" or given["peers_file"]]:
         raise Refusal(
             "model '%s' has the sources %s, and weights_sources allows %s; add one of them"
             % (given["name"], ", ".join(sorted(sources)), ", ".join(given["order"]) or "none")
@@ -178,9 +178,14 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
     """(result, listing) of the first source that serves. Refusal if none does."""
     given = module.params
     root, convert = given["models_root"], given["convert"]
-    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"])
+    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"], bool(peers))
     failures: list[str] = []
     order = [one for one in candidates(module, key) if one[0] != "peers" or peers]
+    if not order:
+        raise Refusal(
+            "model '%s' may come from other hosts of the play alone, and none takes part; "
+            "add a source to weights_sources, or set weights_relay" % given["name"]
+        )
     if ("peers", {}) in order:
         order.append(("peers", {}))  # a host without a way outside waits for one that has
     for number, (kind, row) in enumerate(order, 1):

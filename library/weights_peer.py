@@ -30,7 +30,7 @@ options:
       address: {description: Where it listens., type: str, required: true}
       port: {description: Its port., type: int, required: true}
       token: {description: Its token of this run., type: str, required: true}
-      forms: {description: "Its models: key and pending.", type: list, elements: dict, required: true}
+      forms: {description: "Its models: what O(forms) has, key and pending.", type: list, elements: dict, required: true}
   server: {description: Text of the server's program., type: str}
   limit: {description: Seconds after which the server ends whatever happens., type: int, default: 43200}
   idle: {description: Seconds without a request and without a fetch here after which it ends., type: int, default: 900}
@@ -59,7 +59,7 @@ EXAMPLES = r"""
     folder: /srv/vllm/peers
 """
 RETURN = r"""
-peer: {description: "This host for the others: name, address, port, token and forms (key, pending).", returned: with look, type: dict}
+peer: {description: "This host for the others: name, address, port, token and forms (with key and pending).", returned: with look, type: dict}
 serving: {description: Whether the server answers., returned: with started, type: bool}
 reason: {description: Why it does not., returned: when it does not serve, type: str}
 """
@@ -89,7 +89,7 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     for form in given["forms"]:
         key = w.key_of(form["name"], form.get("convert") or None)
         folder, _ = w.why_not_published(given["models_root"], key, form["sources"])
-        forms.append({"key": key, "pending": folder is None})
+        forms.append({**form, "key": key, "pending": folder is None})
     about = {"name": given["name"], "address": given["address"], "port": given["port"]}
     return {"changed": False, "peer": {**about, "token": secrets.token_urlsafe(32), "forms": forms}}
 

@@ -52,10 +52,16 @@ class Stopped(Exception):
 
 
 class Limits:
-    """What a transfer may take: connections, seconds without progress, tries without progress, the longest wait asked for."""
+    """What a transfer may take: connections, seconds without progress, tries without progress, the longest wait asked for.
 
-    def __init__(self, connections: int = 16, stall: float = 30, retries: int = 6, wait: float = 600) -> None:
+    With `by_file` the connections work on about one file at a time, for others who wait for whole files.
+    """
+
+    def __init__(
+        self, connections: int = 16, stall: float = 30, retries: int = 6, wait: float = 600, by_file: bool = False
+    ) -> None:
         self.connections, self.stall, self.retries, self.wait = connections, stall, retries, wait
+        self.by_file = by_file
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -661,11 +667,12 @@ def download(
     downloads = [Download(part, client) for part in parts]
     total = sum(d.entry.size for d in downloads)
     connections = client.limits.connections
+    most = max((d.entry.size for d in downloads), default=0) // connections if client.limits.by_file else PIECE_MAX
     lock = threading.Lock()
 
     def next_piece() -> tuple[Download, tuple[int, int]] | None:
         # Pieces shrink towards the end, so that all connections finish together.
-        piece = min(PIECE_MAX, max(PIECE_MIN, (total - counted) // (connections * 3)))
+        piece = min(PIECE_MAX, max(PIECE_MIN, min(most, (total - counted) // (connections * 3))))
         with lock:
             for found in downloads:
                 if (span := found.take(piece)) is not None:

@@ -568,6 +568,9 @@ def test_what_a_host_wants() -> None:
     assert filters.weights_wanted(forms) == [
         {"name": "m", "sources": {"modelscope": {"repo": "o/m"}}, "convert": "float16"}
     ]
+    wanted = filters.weights_wanted(forms)
+    looks = [{"forms": [{**wanted[0], "key": "m+float16", "pending": pending}]} for pending in (True, False, True)]
+    assert filters.weights_lacking(looks) == wanted and filters.weights_lacking(looks[1:2]) == []
     kept = filters.weights_wanted(forms, "http://mirror", True)[0]
     assert kept["convert"] is None and kept["sources"]["mirror"] == {"url": "http://mirror"}
 
@@ -608,55 +611,66 @@ def test_one_table_tells_of_all_hosts() -> None:
     assert action.tells(progress)
 
 
-def test_the_play_shares_and_leaves_nothing_behind(hub: Hub, tmp_path: Path) -> None:
-    """playbooks/fetch.yml on three hosts: one has no way outside, one fails before it begins."""
-    hub.trouble.bytes_per_second = 250_000
-    names = ["gpu-1", "gpu-2", "gpu-3", "gpu-4"]
+def play(hub: Hub, base: Path, hosts: dict[str, dict[str, Any]], **extra: Any) -> str:
+    """Output of playbooks/fetch.yml on hosts that are folders and addresses of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    rows = {}
-    for number, name in enumerate(names):
-        python = tmp_path / name / "tools/bin/python"
+    for number, (name, row) in enumerate(hosts.items()):
+        python = base / name / "tools/bin/python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
-        rows[name] = {
-            "ansible_connection": "local",
-            "serving_root": str(tmp_path / name),
-            "weights_peer_address": f"127.0.0.{40 + number}",
-            "huggingface_endpoint": hub.url if name == "gpu-2" else "http://127.0.0.1:9",
-            "runs": ["demo"],
-        }
-    rows["gpu-4"]["models_root"] = "/proc/nothing/can/be/made/here"
-    inventory = tmp_path / "inventory"
+        about = {"ansible_connection": "local", "serving_root": str(base / name), "runs": ["demo"]}
+        hosts[name] = {**about, "weights_peer_address": f"127.0.0.{40 + number}", **row}
+    inventory = base / "inventory"
     inventory.mkdir()
     (inventory / "group_vars").symlink_to(ROOT / "inventory/group_vars")
-    (inventory / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"local": {"hosts": rows}}}}))
+    (inventory / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"local": {"hosts": hosts}}}}))
     models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
     models["demo"]["sources"] = {"huggingface": {"repo": "org/model", "revision": None}}
-    extra = {"models": models, "pins_file": str(tmp_path / "pins.json"), "weights_peer_port": port}
-    command = [
-        "ansible-playbook",
-        "playbooks/fetch.yml",
-        "-i",
-        str(inventory / "hosts.yml"),
-        "-e",
-        json.dumps(extra),
-        "-v",
-    ]
-    done = subprocess.run(command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=180)
+    given = {"models": models, "pins_file": str(base / "pins.json"), "weights_peer_port": port, **extra}
+    command = ["ansible-playbook", "playbooks/fetch.yml", "-i", str(inventory / "hosts.yml"), "-e", json.dumps(given)]
+    done = subprocess.run(
+        [*command, "-vvv"], cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=180
+    )
     assert "Traceback" not in done.stdout + done.stderr
-    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout  # of the tokens
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout  # the tokens
     assert not re.search(r"token\W+(?!VALUE_SPECIFIED)[\w-]{43}\b", done.stdout)
-    for name in names[:3]:
-        assert list((tmp_path / name / "models").glob("demo@*/config.json")), done.stdout
-        assert not list((tmp_path / name / "peers").glob("*.json"))
-    assert re.search(r"gpu-4 +: .*failed=1", done.stdout), done.stdout
-    assert done.stdout.count("failed=0") == 3
+    assert not list(base.rglob("server.pid")) and not list(base.rglob("config.json.part*"))
+    assert not [
+        one
+        for one in Path("/proc").glob("[0-9]*")
+        if b"server.py" in (c := command_of(one)) and str(base).encode() in c
+    ]
     assert sum(hub.sent.values()) <= 1.1 * size_of(hub)
-    assert re.search(r"^    gpu-2 +huggingface +\S+ MiB of 7.6 MiB", done.stdout, re.M), done.stdout
-    assert not [p for p in Path("/proc").glob("[0-9]*") if str(tmp_path).encode() in command_of(p)]
+    return done.stdout
+
+
+def test_the_play_shares_and_leaves_nothing_behind(hub: Hub, tmp_path: Path) -> None:
+    """Of four hosts two have no way outside, and one fails."""
+    hub.trouble.bytes_per_second = 60_000  # long enough to be told of
+    nowhere = {"huggingface_endpoint": "http://127.0.0.1:9"}
+    hosts = {
+        "gpu-1": nowhere,
+        "gpu-2": {"huggingface_endpoint": hub.url},
+        "gpu-3": nowhere,
+        "gpu-4": {**nowhere, "models_root": "/proc/nothing/can/be/made/here"},
+    }
+    output = play(hub, tmp_path, hosts)
+    for name in ("gpu-1", "gpu-2", "gpu-3"):
+        assert list((tmp_path / name / "models").glob("demo@*/config.json")), output
+    assert re.search(r"gpu-4 +: .*failed=1", output) and output.count("failed=0") == 3, output
+    assert re.search(r"^    gpu-2 +huggingface +\S+ MiB of 7.6 MiB", output, re.M), output
+
+
+def test_the_controller_fetches_for_hosts_without_a_route(hub: Hub, tmp_path: Path) -> None:
+    hosts: dict[str, dict[str, Any]] = {name: {"weights_sources": ["peers"]} for name in ("gpu-1", "gpu-2")}
+    relay = {"weights_relay": str(tmp_path / "relay"), "weights_relay_address": "127.0.0.60"}
+    output = play(hub, tmp_path, hosts, huggingface_endpoint=hub.url, **relay)
+    assert output.count("failed=0") >= 2 and not re.search(r"failed=[1-9]", output), output
+    for name in ("gpu-1/models", "gpu-2/models", "relay"):
+        assert list((tmp_path / name).glob("demo@*/config.json")), output
 
 
 def command_of(process: Path) -> bytes:
