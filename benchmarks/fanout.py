@@ -77,10 +77,8 @@ def make_model(folder: Path) -> int:
 def network() -> Iterator[list[str]]:
     """Namespaces fan-lan (a switch), fan-wan (the hub) and fan-0, fan-1, ... with addresses 10.77.0.10 and up."""
     names = ["fan-lan", "fan-wan", *(f"fan-{number}" for number in range(HOSTS))]
-    there = sh("ip", "netns", "list").split()
-    for name in names:
-        if name in there:
-            sh("ip", "netns", "delete", name)
+    if there := sorted(set(names) & set(sh("ip", "netns", "list").split())):
+        sys.exit(f"{', '.join(there)}: another run has them, or left them when it was killed; ip netns delete NAME")
     try:
         for name in names:
             sh("ip", "netns", "add", name)

@@ -125,6 +125,7 @@ class Peers:
                 found.append(peer)
             if found:
                 self.name, self.address, self.peers, self.read_at = config["name"], config["address"], found, at
+                self.began = time.monotonic()
                 return True
         return False
 

@@ -330,7 +330,7 @@ class Client:
 
 def plain(error: BaseException) -> str:
     """An error of the network in words, without object addresses."""
-    text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>|\w+Pool\([^)]*\)", "", str(error)).strip(" :,()'\"")
+    text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>|\w+(?:Pool|Connection)\([^)]*\)", "", str(error)).strip(" :,()'\"")
     return text[:300] or type(error).__name__
 
 

@@ -151,7 +151,7 @@ class Server:
         if request.remote not in self.config["allow"]:
             raise web.HTTPForbidden(text="this address is not of the play\n")
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self.config["token"].encode()):
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), self.config["token"].encode()):
             raise web.HTTPUnauthorized(text="the token is not of this run\n")
         if request.match_info.get("key") not in self.config["keys"]:
             raise web.HTTPNotFound(text="no such model here\n")
