@@ -31,6 +31,7 @@ POLL = 1.0  # seconds between two looks at the others
 GONE = 8.0  # seconds without an answer after which a host is gone
 BEAT = 10.0  # seconds after which a fetch that says nothing is dead
 LATE = 20.0  # seconds that a host of lower rank may begin later
+SMALL, AT_ONCE = 1 << 20, 2  # bytes of a small file; how many large ones are taken at once
 STALL = 10.0  # seconds without a byte after which another host is asked
 SLOW_AFTER, SLOW = 3.0, 4  # seconds, and how many times slower than others a host must be to be left
 # What a host does, in its progress file: it asks the others, fetches from outside, takes from others, or
@@ -349,14 +350,11 @@ class Peers:
         client = PeerClient(self, Limits(min(limits.connections, 4), STALL, 3, 30))
         self.progress.note = lambda: "; ".join(self.dropped)
         while need:
-            client.holders, parts = {}, []
-            for entry in need.values():
-                part = self.part(client, staging, entry, convert)
-                if part:
-                    parts.append(part)
+            client.holders = {}
+            parts = [part for entry in need.values() if (part := self.part(client, staging, entry, convert))]
             if parts:
                 try:
-                    download(listing, parts, client, self.progress.add, staging.record)
+                    download(listing, client.next_ones(parts), client, self.progress.add, staging.record)
                     failures = 0
                 except SourceFailed as problem:
                     failures += 1
@@ -453,6 +451,12 @@ class PeerClient(Client):
         self.chosen[digest] = min(good, key=lambda p: (p.mine + (p.state.get("busy") or 0), random.random()))  # noqa: S311
         return self.chosen[digest]
 
+    def next_ones(self, parts: list[Part]) -> list[Part]:
+        """All small files, and a few large ones: those that the fewest have, so that hosts soon have different ones to give."""
+        large = [part for part in parts if part.size >= SMALL]
+        large.sort(key=lambda part: (len(self.holders[digest_of(part.entry)]), random.random()))  # noqa: S311
+        return [part for part in parts if part.size < SMALL] + large[:AT_ONCE]
+
     def stream(self, url: str, start: int, end: int, size: int | None, sink: Callable[[int, memoryview], int]) -> None:
         digest = url.partition(":")[2]
         peer = self.choose(digest)
@@ -494,7 +498,7 @@ class PeerClient(Client):
 
     def damaged(self, entry: Entry) -> bool:
         """Drop the host that gave wrong bytes. Where several gave pieces, the next try takes the whole from one."""
-        digest = (entry.url or "").partition(":")[2]
+        digest = digest_of(entry)
         gave, came = self.gave.pop(digest, set()), self.came.pop(digest, 0)
         self.chosen.pop(digest, None)
         if len(gave) != 1 or came < entry.size:  # some of it was there from an earlier run
@@ -503,6 +507,10 @@ class PeerClient(Client):
             if peer.name in gave:
                 self.peers.drop(peer, "its bytes of '%s' don't have the digest that is stated" % entry.name)
         return any(p.here for p in self.holders.get(digest, ()))
+
+
+def digest_of(entry: Entry) -> str:
+    return (entry.url or "").partition(":")[2]
 
 
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
