@@ -27,11 +27,11 @@ from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Client, Limits, Part, Transient, download
 from ansible.module_utils.serving.weights import Staging, is_shard, room
 
-POLL = 1.0  # seconds between two looks at the others
+POLL = 0.5  # seconds between two looks at another host; among many hosts it is longer
 GONE = 8.0  # seconds without an answer after which a host is gone
 BEAT = 10.0  # seconds after which a fetch that says nothing is dead
 LATE = 20.0  # seconds that a host of lower rank may begin later
-SMALL, AT_ONCE = 1 << 20, 2  # bytes of a small file; how many large ones are taken at once
+SMALL = 1 << 20  # bytes below which a file costs more to ask for than to send
 STALL = 10.0  # seconds without a byte after which another host is asked
 SLOW_AFTER, SLOW = 3.0, 4  # seconds, and how many times slower than others a host must be to be left
 # What a host does, in its progress file: it asks the others, fetches from outside, takes from others, or
@@ -164,7 +164,7 @@ class Peers:
                 if self.reload():
                     self.watch()
                     return
-            self.stop.wait(POLL)
+            self.stop.wait(POLL * max(1.0, len(self.peers) / 10))
 
     def look(self, peer: Peer) -> None:
         """Ask one host how far it is, and for its list of files when that has grown."""
@@ -452,10 +452,11 @@ class PeerClient(Client):
         return self.chosen[digest]
 
     def next_ones(self, parts: list[Part]) -> list[Part]:
-        """All small files, and a few large ones: those that the fewest have, so that hosts soon have different ones to give."""
+        """All small files, and one or two large ones: those that the fewest have, so that hosts soon differ in what they can give."""
         large = [part for part in parts if part.size >= SMALL]
         large.sort(key=lambda part: (len(self.holders[digest_of(part.entry)]), random.random()))  # noqa: S311
-        return [part for part in parts if part.size < SMALL] + large[:AT_ONCE]
+        alone = large and len(self.holders[digest_of(large[0].entry)]) == 1
+        return [part for part in parts if part.size < SMALL] + large[: 1 if alone else 2]
 
     def stream(self, url: str, start: int, end: int, size: int | None, sink: Callable[[int, memoryview], int]) -> None:
         digest = url.partition(":")[2]
