@@ -667,12 +667,15 @@ def download(
     downloads = [Download(part, client) for part in parts]
     total = sum(d.entry.size for d in downloads)
     connections = client.limits.connections
-    most = max((d.entry.size for d in downloads), default=0) // connections if client.limits.by_file else PIECE_MAX
+    least, most = PIECE_MIN, PIECE_MAX
+    if client.limits.by_file:  # a slow connection must not hold up a whole file, so it gets little at a time
+        most = min(most, max(PIECE_MIN // 4, max(d.entry.size for d in downloads) // (connections * 16)))
+        least = min(least, most)
     lock = threading.Lock()
 
     def next_piece() -> tuple[Download, tuple[int, int]] | None:
         # Pieces shrink towards the end, so that all connections finish together.
-        piece = min(PIECE_MAX, max(PIECE_MIN, min(most, (total - counted) // (connections * 3))))
+        piece = min(most, max(least, (total - counted) // (connections * 3)))
         with lock:
             for found in downloads:
                 if (span := found.take(piece)) is not None:
