@@ -249,12 +249,16 @@ def origin_of(listing: Listing, root: str, name: str) -> dict[str, Any]:
 def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, Any]:
     """What a run would fetch, from the first source that lists it."""
     failures = []
-    for kind, row in candidates(module, key):
+    order = candidates(module, key)
+    for kind, row in order:
         if kind == "peers":  # in check mode none of them serves
-            continue
+            if len(order) > 1:
+                continue
+            listing = Listing(kind, "", None, "", ())
         try:
-            source = Published(row) if kind == "published" else source_of(kind, row, module.params)
-            listing = source.listing()
+            if kind != "peers":
+                source = Published(row) if kind == "published" else source_of(kind, row, module.params)
+                listing = source.listing()
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue

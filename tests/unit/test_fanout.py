@@ -403,6 +403,19 @@ def test_if_nobody_has_a_route_all_say_so_soon(fleet: Any) -> None:
     assert time.monotonic() - began < 45
 
 
+def test_peers_may_be_the_only_source(fleet: Any, run_module: Run, hub: Hub) -> None:
+    hosts = fleet(2)
+    good(hosts.fetch(1, peers_file="/nowhere"))
+    hosts.serve()
+    hub.requests.clear()
+    assert run_module("weights_fetch", hosts.arguments(0, order=["peers"]), check=True)["source"] == "peers"
+    result = hosts.fetch(0, order=["peers"])[0]
+    good([result])
+    assert result["source"] == "peers" and not hub.requests
+    alone = run_module("weights_fetch", hosts.arguments(5, order=["peers"]))
+    assert alone["failed"] and "set weights_relay" in alone["msg"]
+
+
 def test_another_revision_than_models_yml_has_is_not_taken(fleet: Any, hub: Hub) -> None:
     hosts = fleet(2)
     good(hosts.fetch(0, peers_file="/nowhere"))
