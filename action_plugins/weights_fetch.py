@@ -47,6 +47,40 @@ def line(progress: dict[str, Any]) -> str:
     return text + (f"; {progress['note']}" if progress["note"] else "")
 
 
+AT_WORK = ("asking", "outside", "taking", "stranded")
+
+
+def rows(progress: dict[str, Any]) -> list[dict[str, Any]]:
+    """This host and the others of the play that share with it, in their order."""
+    own = {key: progress.get(key) for key in ("host", "rank", "stage", "done", "total", "rate", "left", "source")}
+    return sorted([own, *progress.get("fleet", [])], key=lambda row: row["rank"])
+
+
+def tells(progress: dict[str, Any]) -> bool:
+    """One host tells for all of them: the first that is still at work."""
+    busy = [row["rank"] for row in rows(progress) if row["stage"] in AT_WORK]
+    return not busy or progress["rank"] == busy[0]
+
+
+def table(progress: dict[str, Any]) -> str:
+    """Where each host takes a model from, and how far it is."""
+    words = {"asking": "asks the others", "stranded": "no way outside; waits for the others"}
+    cells = [("host", "from", "done", "rate", "left")]
+    for row in rows(progress):
+        total, stage = row.get("total") or 0, row["stage"]
+        if stage not in ("outside", "taking") or not total:
+            cells.append((row["host"], words.get(stage, stage), "", "", ""))
+            continue
+        done = f"{human(row['done'])} of {human(total)} ({100 * row['done'] // total} %)"
+        rate = f"{human(row['rate'])}/s" if row["rate"] else "-"
+        cells.append((row["host"], row["source"] or "-", done, rate, duration(row["left"]) if row["left"] else "-"))
+    widths = [max(len(row[number]) for row in cells) for number in range(5)]
+    text = (
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+    return "\n".join([f"  {progress['name']}:", *(f"  {one}" for one in text)])
+
+
 class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
@@ -86,7 +120,10 @@ class ActionModule(ActionBase):
                 file = module("ansible.legacy.slurp", {"src": result_file})
                 if file.get("content"):
                     progress = json.loads(base64.b64decode(file["content"]))
-                    Display().display(f"  {host}: {progress['name']}: {line(progress)}")
+                    if not progress.get("fleet"):
+                        Display().display(f"  {host}: {progress['name']}: {line(progress)}")
+                    elif tells(progress):
+                        Display().display(table(progress))
                     told = time.monotonic() + QUIET - LOOK if progress["total"] else time.monotonic()
         module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
         for key in (

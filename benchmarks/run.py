@@ -168,6 +168,13 @@ def weights_figures(_site: Site) -> list[Figure]:
     return weights.measure()
 
 
+def fanout_figures(_site: Site) -> list[Figure]:
+    """Weights across a fleet in network namespaces (benchmarks/fanout.py); nothing where that can't run."""
+    import fanout
+
+    return fanout.measure()
+
+
 def container_figures(_site: Site) -> list[Figure]:
     """Services in containers and ten hosts in the bed (benchmarks/containers.py, hosts.py); nothing where that can't run."""
     if os.getuid() or not all(shutil.which(tool) for tool in ("docker", "mmdebstrap")):
@@ -186,6 +193,7 @@ def main() -> None:
         demo_to_first_answer,
         noop_over_ping,
         weights_figures,
+        fanout_figures,
         container_figures,
     ]
     try:

@@ -53,6 +53,7 @@ services:
     image: {description: What a vision model said of a red image., type: str}
     counted: {description: Whether its metrics counted the answer's tokens; null if it has none., type: bool}
     flaggems: {description: "Which FlagGems operators run: {asked, operators, problem}; null where the engine has no such switch.", type: dict}
+    dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
     uptime_seconds: {description: Age of its process., type: float}
     timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
 """
@@ -69,6 +70,7 @@ from ansible.module_utils.serving.flaggems import proof
 from ansible.module_utils.serving.probe import NotYet, probe, stage
 from ansible.module_utils.serving.signatures import explain, root_cause
 from ansible.module_utils.serving.supervisors import Supervisor, supervisor
+from ansible.module_utils.serving.weights import dropped_peers
 
 FINAL = ("ready", "failed")
 
@@ -120,6 +122,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         runtime=spec.get("runtime"),
         release=r.link_digest(folder, "current"),
         rights=spec.get("rights", []),
+        dropped_peers=dropped_peers((spec.get("model") or {}).get("path") or ""),
         supervisor=owner.kind,
         log=owner.log_place(name),
         key_file=os.path.join(folder, "api_key") if spec.get("api_key") else None,

@@ -61,6 +61,7 @@ WHOLE = (
     "deploy.lock",
     ".deploy.flock",
     "foreground.py",
+    "peers",
 )
 FOLDERS = ("models/.refs", "models", "envs", "services")
 

@@ -21,10 +21,10 @@ options:
     type: dict
     required: true
   order:
-    description: Which source is tried first.
+    description: Which source is tried first. C(peers) are the hosts of the play that have it or fetch it; O(peers_file) says who they are.
     type: list
     elements: str
-    default: [directory, mirror, modelscope, huggingface]
+    default: [directory, peers, mirror, modelscope, huggingface]
   require_pin: {description: Refuse a source whose revision is no commit., type: bool, default: false}
   exclude: {description: Patterns of files that are left out., type: list, elements: str, default: [.gitattributes]}
   convert: {description: Publish it as fp16 under C(<name>@<revision>+float16)., type: str, choices: [float16]}
@@ -43,6 +43,8 @@ options:
   huggingface_token: {description: Empty takes HF_TOKEN of the host., type: str, default: ''}
   mirror_token: {description: Bearer token of the mirror., type: str, default: ''}
   lock_timeout: {description: Seconds to wait for another process that fetches the same model., type: int, default: 86400}
+  peers_file: {description: File in which module weights_peer has written the hosts of this play; none without it., type: path}
+  peer_patience: {description: Seconds without a byte after which another host's fetch is no longer waited for., type: int, default: 60}
   look: {description: Only say whether there is anything to do (C(pending)); contacts no source., type: bool, default: false}
 requirements: [modelscope, huggingface-hub, urllib3, numpy (with convert)]
 attributes:
@@ -75,6 +77,8 @@ commit: {description: The hub's commit it was resolved to; null for a directory.
 identity: {description: Digest over names, sizes and sha256 of its files., returned: always, type: str}
 bytes: {description: Size of its files., returned: always, type: int}
 source: {description: Which source served., returned: always, type: str}
+peers: {description: Bytes that came from each host of the play., returned: when hosts share, type: dict}
+dropped_peers: {description: Hosts of the play whose bytes were wrong., returned: when hosts share, type: list, elements: str}
 reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
 seconds: {description: How long it took., returned: when changed, type: float}
 failed_sources: {description: Sources that were tried first and why they could not serve., returned: always, type: list, elements: str}
@@ -104,6 +108,7 @@ from ansible.module_utils.serving.hubs import (
     Source,
     SourceFailed,
 )
+from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
 
@@ -124,37 +129,6 @@ def source_of(kind: str, row: dict[str, Any], given: dict[str, Any]) -> Source:
         return Mirror(given["name"], row.get("url") or "", revision, exclude, given["mirror_token"])
     hub = {"modelscope": ModelScope, "huggingface": HuggingFace}[kind]
     return hub(row.get("repo") or "", revision, exclude, given[kind + "_endpoint"], given[kind + "_token"])
-
-
-def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
-    """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
-    record = w.record_of(root, key)
-    if not record:
-        return None, ["'%s' is not published yet" % key]
-    folder = m.published(root, key.removesuffix(w.SUFFIX), record["revision"])
-    manifest = m.read_manifest(folder)
-    if manifest is None:
-        return None, ["%s is gone" % folder]
-    problems = m.damage(folder, manifest, full=False)
-    if problems:
-        return None, problems
-    kind = record.get("kind", "")
-    row = sources.get(kind)
-    if row is None:
-        return None, ["its source %s is no longer in models.yml" % (kind or "(unknown)")]
-    place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
-    if place != record.get("repo"):
-        return None, ["its source was %s, now it is %s" % (record.get("repo"), place)]
-    if kind == "directory":
-        try:
-            same = record.get("fingerprint") == m.fingerprint(m.list_files(place))
-        except Refusal:  # an unmounted source is no reason to take a whole model away
-            same = True
-        return (folder, []) if same else (None, ["the source %s has changed" % place])
-    wanted = row.get("revision") or None
-    if wanted not in (None, record.get("commit"), record.get("requested")):
-        return None, ["revision %s is wanted, %s is there" % (wanted, record.get("commit"))]
-    return folder, []
 
 
 def result(
@@ -187,40 +161,73 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
             "model '%s' has the sources %s; known are directory, mirror, modelscope and huggingface"
             % (given["name"], ", ".join(unknown) or "none")
         )
-    found = [(kind, sources[kind] or {}) for kind in given["order"] if kind in sources]
-    if not found:
+    found = [(kind, sources.get(kind) or {}) for kind in given["order"] if kind in sources or kind == "peers"]
+    if not [kind for kind, _ in found if kind != "peers" or given["peers_file"]]:
         raise Refusal(
             "model '%s' has the sources %s, and weights_sources allows %s; add one of them"
             % (given["name"], ", ".join(sorted(sources)), ", ".join(given["order"]) or "none")
         )
     if key != given["name"]:
-        plain, _ = why_not_published(given["models_root"], given["name"], sources)
+        plain, _ = w.why_not_published(given["models_root"], given["name"], sources)
         if plain:
             found.insert(0, ("published", plain))
     return found
 
 
-def try_sources(module: AnsibleModule, key: str, progress: Progress) -> tuple[dict[str, Any], Listing]:
+def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peers) -> tuple[dict[str, Any], Listing]:
     """(result, listing) of the first source that serves. Refusal if none does."""
     given = module.params
     root, convert = given["models_root"], given["convert"]
-    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"])
+    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"], bool(peers))
     failures: list[str] = []
-    for kind, row in candidates(module, key):
+    order = [one for one in candidates(module, key) if one[0] != "peers" or peers]
+    if not order:
+        raise Refusal(
+            "model '%s' may come from other hosts of the play alone, and none takes part; "
+            "add a source to weights_sources, or set weights_relay" % given["name"]
+        )
+    if ("peers", {}) in order:
+        order.append(("peers", {}))  # a host without a way outside waits for one that has
+    for number, (kind, row) in enumerate(order, 1):
         began = time.time()
+        last = number == len(order) and kind == "peers"
         place = (
-            row if kind == "published" else row.get("repo") or row.get("url") or row.get("path") or "(nothing given)"
+            row
+            if kind == "published"
+            else row.get("repo")
+            or row.get("url")
+            or row.get("path")
+            or (peers.repo if kind == "peers" else "(nothing given)")
         )
         try:
-            source = Published(row) if kind == "published" else source_of(kind, row, given)
-            listing = source.listing()
-            staging = w.Staging(root, key, listing.short)
-            w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
+            if kind == "peers":
+                if last:
+                    peers.tell(STRANDED)
+                listing, staging = peers.bring(root, convert, limits)
+            else:
+                if kind not in ("published", "directory"):
+                    peers.tell(OUTSIDE)
+                source = Published(row) if kind == "published" else source_of(kind, row, given)
+                listing = source.listing()
+                staging = w.Staging(root, key, listing.short)
+                if peers:
+                    staging.open()
+                    staging.describe(listing, origin_of(listing, root, given["name"]))
+                w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
             clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
             tool = {"tool": VERSION, "clients": clients, "began": int(began), "seconds": round(time.time() - began, 1)}
+            if kind == "peers" and convert:
+                tool["tensors"] = peers.tensors
             folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
             done = result(manifest, folder, new, [], failures)
+            if kind == "peers":
+                done["source"] = kind
+            if peers:
+                done.update(peers=peers.served, dropped_peers=peers.dropped)
             return dict(done, reused=staging.reused, seconds=tool["seconds"]), listing
+        except Nobody as failure:
+            if last:  # before, it only means that this host is the one to fetch
+                failures.append("%s %s: %s" % (kind, place, failure))
         except SourceFailed as failure:
             failures.append("%s %s: %s" % (kind, place, failure))
     raise Refusal(
@@ -229,13 +236,29 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress) -> tuple[di
     )
 
 
+def origin_of(listing: Listing, root: str, name: str) -> dict[str, Any]:
+    """Where a listing comes from first of all: a converted model from where its source came."""
+    found = w.record_of(root, name) if listing.kind == "published" else {}
+    return {
+        "kind": found.get("kind", listing.kind),
+        "repo": found.get("repo", listing.repo),
+        "requested": found.get("requested", listing.requested),
+    }
+
+
 def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, Any]:
     """What a run would fetch, from the first source that lists it."""
     failures = []
-    for kind, row in candidates(module, key):
+    order = candidates(module, key)
+    for kind, row in order:
+        if kind == "peers":  # in check mode none of them serves
+            if len(order) > 1:
+                continue
+            listing = Listing(kind, "", None, "", ())
         try:
-            source = Published(row) if kind == "published" else source_of(kind, row, module.params)
-            listing = source.listing()
+            if kind != "peers":
+                source = Published(row) if kind == "published" else source_of(kind, row, module.params)
+                listing = source.listing()
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue
@@ -261,7 +284,7 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
     key = w.key_of(name, module.params["convert"])
-    folder, reasons = why_not_published(root, key, sources)
+    folder, reasons = w.why_not_published(root, key, sources)
     if folder:
         return result(m.read_manifest(folder) or {}, folder, False, [], [])
     if module.params["look"]:
@@ -273,8 +296,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     with (
         locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
         Progress(w.progress_path(root, key), key) as progress,
+        Peers(module.params["peers_file"] or "", key, sources, module.params["peer_patience"], progress) as peers,
     ):
-        folder, again = why_not_published(root, key, sources)
+        folder, again = w.why_not_published(root, key, sources)
         if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile
             return result(m.read_manifest(folder) or {}, folder, False, [], [])
         directory = sources.get("directory") or {}
@@ -282,17 +306,19 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         seen = None
         if directory.get("path") and os.path.isdir(os.path.expanduser(directory["path"])):
             seen = m.fingerprint(m.list_files(os.path.expanduser(directory["path"])))
-        done, listing = try_sources(module, key, progress)
+        done, listing = try_sources(module, key, progress, peers)
         origin = w.record_of(root, name) if listing.kind == "published" else {}
         record = {
             "revision": done["revision"],
-            "kind": origin.get("kind", listing.kind),
-            "repo": origin.get("repo", listing.repo),
-            "requested": origin.get("requested", listing.requested),
+            **origin_of(listing, root, name),
             "commit": origin.get("commit", done["commit"]),
         }
         if record["kind"] == "directory":
             record["fingerprint"] = origin.get("fingerprint", seen)
+        if done.get("dropped_peers"):
+            record["dropped_peers"] = done["dropped_peers"]
+            for words in done["dropped_peers"]:
+                module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words))
         write_json(m.ref_path(root, key), record)
     return dict(done, reasons=again if done["changed"] else [])
 
@@ -302,7 +328,11 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "models_root": {"type": "path", "required": True},
         "sources": {"type": "dict", "required": True},
-        "order": {"type": "list", "elements": "str", "default": ["directory", "mirror", "modelscope", "huggingface"]},
+        "order": {
+            "type": "list",
+            "elements": "str",
+            "default": ["directory", "peers", "mirror", "modelscope", "huggingface"],
+        },
         "require_pin": {"type": "bool", "default": False},
         "exclude": {"type": "list", "elements": "str", "default": [".gitattributes"]},
         "convert": {"type": "str", "choices": ["float16"]},
@@ -317,6 +347,8 @@ def main() -> None:
         "huggingface_token": {"type": "str", "default": "", "no_log": True},
         "mirror_token": {"type": "str", "default": "", "no_log": True},
         "lock_timeout": {"type": "int", "default": 86400},
+        "peers_file": {"type": "path"},
+        "peer_patience": {"type": "int", "default": 60},
         "look": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -84,7 +84,7 @@ def main() -> None:
         f"{ROOT}/pyproject.toml:dev",
         systems=("linux", "darwin"),
     )
-    compile_lock("uv\nsupervisor\nnumpy\nmodelscope\nhuggingface-hub\ndocker\n", FILES / "tools.lock")
+    compile_lock("uv\nsupervisor\nnumpy\nmodelscope\nhuggingface-hub\ndocker\naiohttp\n", FILES / "tools.lock")
     compile_lock("ziglang\n", FILES / "compiler.lock")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
         override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))

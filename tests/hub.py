@@ -184,23 +184,27 @@ class Hub:
             return self.send(
                 http, 302, {}, body, {**headers, "Location": f"{trouble.redirect}/raw/{urllib.parse.quote(name)}"}
             )
-        data = path.read_bytes()
-        if trouble.flip == name and (not body or self.use("flips")):
-            data = data[:-1] + bytes([data[-1] ^ 1])
-        begin, end, status = 0, len(data), 200
+        flip = trouble.flip == name and (not body or self.use("flips"))
+        size, status = row["size"], 200
+        begin, end = 0, size
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", http.headers.get("Range") or "")
         if asked and not trouble.no_ranges:
-            begin, end = int(asked[1]), min(int(asked[2] or len(data) - 1) + 1, len(data))
-            if begin >= len(data):
+            begin, end = int(asked[1]), min(int(asked[2] or size - 1) + 1, size)
+            if begin >= size:
                 return self.send(http, 416, {}, body)
             status = 206
-            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
         http.send_response(status)
         for key, text in {**headers, "Content-Length": str(end - begin)}.items():
             http.send_header(key, text)
         http.end_headers()
         if body:
-            self.body(http, name, data[begin:end])
+            with path.open("rb") as source:
+                source.seek(begin)
+                data = source.read(end - begin)
+            if flip and data and end == size:
+                data = data[:-1] + bytes([data[-1] ^ 1])
+            self.body(http, name, data)
         return None
 
     def body(self, http: BaseHTTPRequestHandler, name: str, data: bytes) -> None:

@@ -37,11 +37,12 @@ class Entry:
     git_sha1: str | None = None  # of git's blob: "blob <size>\\0" and the content
     url: str | None = None
     path: str | None = None
+    of: str | None = None  # of a file that another host has converted: its source's content
 
     @property
     def content(self) -> str:
         """What the content is known by: equal for the same file of any source that states the same digest."""
-        return self.sha256 or self.git_sha1 or ""
+        return self.of or self.sha256 or self.git_sha1 or ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,8 @@ SUMS = "SHA256SUMS"
 INDEX = "model.safetensors.index.json"
 # Hub clients and editors leave these beside a model; they are no part of it.
 DONE = ".done"
-IGNORED = (".git", ".cache", "__pycache__", ".DS_Store", MANIFEST, DONE)
+LISTING = ".listing.json"
+IGNORED = (".git", ".cache", "__pycache__", ".DS_Store", MANIFEST, DONE, LISTING)
 HEADER_LIMIT = 100 << 20  # as the safetensors library has it
 DTYPE_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
               "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip

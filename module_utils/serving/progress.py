@@ -17,7 +17,7 @@ class Progress:
     """How far it is: a small file, for whoever asks while this process runs."""
 
     def __init__(self, path: str, name: str) -> None:
-        self.path, self.lock = path, threading.Lock()
+        self.path, self.lock, self.writing = path, threading.Lock(), threading.Lock()
         self.state: dict[str, Any] = {"name": name, "phase": "waiting", "pid": os.getpid(), "began": time.time()}
         self.done = self.total = 0
         self.marks: list[tuple[float, int]] = []
@@ -52,6 +52,10 @@ class Progress:
             self.write()
 
     def write(self) -> None:
+        with self.writing:
+            self.write_now()
+
+    def write_now(self) -> None:
         now = time.time()
         self.marks = [*self.marks[-15:], (now, self.done)]
         (then, before), seconds = self.marks[0], now - self.marks[0][0]

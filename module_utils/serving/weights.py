@@ -25,6 +25,7 @@ from ansible.module_utils.serving.files import (
     remove_tree,
     sha256_file,
     write_atomic,
+    write_json,
 )
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
 from ansible.module_utils.serving.progress import Progress, read_progress
@@ -69,6 +70,12 @@ class Staging:
         except FileNotFoundError:
             pass
         return rows
+
+    def describe(self, listing: Listing, record: dict[str, Any]) -> None:
+        """Say what gathers here, for hosts that take it from this one; `record` is where it comes from first of all."""
+        files = [{k: getattr(e, k) for k in ("name", "size", "sha256", "git_sha1")} for e in listing.files]
+        about = {k: record.get(k) for k in ("kind", "repo", "requested")}
+        write_json(self.path(m.LISTING), {**about, "commit": listing.revision, "files": files})
 
     def record(self, entry: Entry, row: dict[str, Any]) -> None:
         about = {"name": entry.name, "of": entry.content, "source_bytes": entry.size, **row}
@@ -249,7 +256,9 @@ def edit(staging: Staging, listing: Listing, convert: str | None) -> dict[str, d
                 text = change(source.read(), path)
             os.unlink(path)  # it may be a hard link of a published one
             write_atomic(path, text, 0o444)
+            was = rows[name].get("source_sha256") or rows[name]["sha256"]
             rows[name] |= {"bytes": len(text), "sha256": sha256_file(path), "mtime_ns": os.stat(path).st_mtime_ns}
+            rows[name]["source_sha256"] = was
     return rows
 
 
@@ -311,12 +320,8 @@ def publish(
         for entry in listing.files
         for row in [staging.rows[entry.name]]
     }
-    files = {
-        file: {
-            key: row[key] for key in ("bytes", "sha256", "mtime_ns", "of", "source_sha256") if row.get(key) is not None
-        }
-        for file, row in rows.items()
-    }
+    kept = ("bytes", "sha256", "mtime_ns", "of", "source_sha256", "source_bytes")
+    files = {file: {key: row[key] for key in kept if row.get(key) is not None} for file, row in rows.items()}
     identity, origin = m.identity(files), m.identity(source)
     revision = (listing.short or origin[:12]) + (SUFFIX if convert else "")
     manifest = {
@@ -328,7 +333,8 @@ def publish(
         "source": {"kind": listing.kind, "repo": listing.repo, "identity": origin},
         **tool,
     }
-    tensors = {tensor: counts for row in rows.values() for tensor, counts in row.get("tensors", {}).items()}
+    tensors = dict(tool.get("tensors") or {})
+    tensors.update((tensor, counts) for row in rows.values() for tensor, counts in row.get("tensors", {}).items())
     if tensors:
         manifest["tensors"] = tensors
     folder = m.published(staging.root, name, revision)
@@ -353,6 +359,44 @@ def record_of(root: str, key: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
+
+
+def dropped_peers(folder: str) -> list[str]:
+    """Hosts whose bytes were wrong when the model in this published folder was fetched."""
+    name, _, revision = os.path.basename(folder).partition("@")
+    record = record_of(os.path.dirname(folder), name + SUFFIX * revision.endswith(SUFFIX))
+    return list(record.get("dropped_peers") or []) if record.get("revision") == revision else []
+
+
+def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
+    """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
+    record = record_of(root, key)
+    if not record:
+        return None, ["'%s' is not published yet" % key]
+    folder = m.published(root, key.removesuffix(SUFFIX), record["revision"])
+    manifest = m.read_manifest(folder)
+    if manifest is None:
+        return None, ["%s is gone" % folder]
+    problems = m.damage(folder, manifest, full=False)
+    if problems:
+        return None, problems
+    kind = record.get("kind", "")
+    row = sources.get(kind)
+    if row is None:
+        return None, ["its source %s is no longer in models.yml" % (kind or "(unknown)")]
+    place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
+    if place != record.get("repo"):
+        return None, ["its source was %s, now it is %s" % (record.get("repo"), place)]
+    if kind == "directory":
+        try:
+            same = record.get("fingerprint") == m.fingerprint(m.list_files(place))
+        except Refusal:  # an unmounted source is no reason to take a whole model away
+            same = True
+        return (folder, []) if same else (None, ["the source %s has changed" % place])
+    wanted = row.get("revision") or None
+    if wanted not in (None, record.get("commit"), record.get("requested")):
+        return None, ["revision %s is wanted, %s is there" % (wanted, record.get("commit"))]
+    return folder, []
 
 
 def running(root: str, key: str) -> dict[str, Any] | None:

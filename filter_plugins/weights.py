@@ -1,0 +1,49 @@
+"""Filters about weights: what a host wants, and which hosts of a play have something to give each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def weights_wanted(forms: Iterable[Row], mirror: str = "", keep_source: bool = False) -> list[dict[str, Any]]:
+    """[{name, sources, convert}] of a plan's model forms, as weights_fetch is asked for them."""
+    return [
+        {
+            "name": form["model"]["name"],
+            "sources": {**form["model"]["sources"], **({"mirror": {"url": mirror}} if mirror else {})},
+            "convert": None if keep_source else form["convert"],
+        }
+        for form in forms
+    ]
+
+
+def weights_sharing(peers: Iterable[Row], host: str) -> list[Row]:
+    """The hosts that this one shares with, itself among them: some model that both have in their plans is lacking somewhere.
+
+    Empty where there is nothing to share.
+    """
+    rows = list(peers)
+    lacking = {form["key"] for row in rows for form in row["forms"] if form["pending"]}
+    mine = {form["key"] for row in rows if row["name"] == host for form in row["forms"]} & lacking
+    found = [row for row in rows if mine & {form["key"] for form in row["forms"]}]
+    return found if len(found) > 1 else []
+
+
+def weights_lacking(peers: Iterable[Row]) -> list[dict[str, Any]]:
+    """[{name, sources, convert}] of what some host lacks, each form once."""
+    found = {form["key"]: form for row in peers for form in row["forms"] if form["pending"]}
+    return [{key: found[name][key] for key in ("name", "sources", "convert")} for name in sorted(found)]
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "weights_wanted": weights_wanted,
+            "weights_sharing": weights_sharing,
+            "weights_lacking": weights_lacking,
+        }
