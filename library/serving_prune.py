@@ -178,7 +178,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     size = sum(tree_bytes(path) for path in gone)
     if not module.check_mode:
         for ident, name in sorted(images.items()):
-            code, _, error = run_tool(["docker", "image", "rm", "--force", ident], 600)
+            code, _, error = run_tool(["docker", "image", "rm", ident], 600)  # not forced: others may use it
             if code != 0:
                 kept.append("image %s: %s" % (name, " ".join(error.split())[:200]))
         if not r.services(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:

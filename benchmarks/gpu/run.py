@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """deploy.yml and its services on one real NVIDIA GPU without network, measured against the documents' settings.
 
-    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems_eager gems proof convert
+    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems_eager gems caches proof convert
 FOLDER gets results.json (added to) and logs. The machine needs Python with torch, and below $BUNDLES what playbooks/bundle_env.yml made:
 controller/ (requirements.lock), tools/ (tools.lock), vllm-gpu/ (vllm-gpu.lock). benchmarks/gpu/README.md says how the bundles were made.
 """
@@ -264,6 +264,18 @@ class Bench:
         few = "1,64,1,64"
         self.measure("7b_gems_eager", "7b", self.settings("7b", "document", flaggems=True), few)
 
+    def caches(self) -> None:
+        """Seconds to the first answer with an empty cache, and after a restart that finds what the first start has compiled."""
+        for name, more in (("native", {}), ("flaggems", {"flaggems": True})):
+            rows = self.settings("7b", "ours", **more)
+            shutil.rmtree(SRV / "cache", ignore_errors=True)
+            cold = self.serve(f"7b_cold_{name}", rows)["ready_s"]
+            self.play("playbooks/restart.yml", overrides=rows, service="qwq-32b")
+            self.play("deploy.yml", "--tags", "verify", overrides=rows)
+            warm = self.report()["timings"]["ready_seconds"]
+            self.note(f"7b_cache_{name}", {"cold_ready_s": cold, "warm_ready_s": warm})
+            self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
+
     def proof(self) -> None:
         """Asked for and not active is caught: FlagGems' plugin is there and every operator denied."""
         rows = override("demo", flaggems={"allow": ["no_such_operator"]},
@@ -302,6 +314,7 @@ def main() -> None:
         "32b": bench.shape_32b,
         "gems": bench.gems,
         "gems_eager": bench.gems_eager,
+        "caches": bench.caches,
         "proof": bench.proof,
         "convert": bench.convert,
     }

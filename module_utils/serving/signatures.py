@@ -82,7 +82,7 @@ SIGNATURES = (
         "vllm-ascend issues 486, 1955, 5461",
     ),
     Signature(
-        r"EI9999|HCCL_OP_EXPANSION_MODE.{0,60}not support|AIV.{0,40}not support",
+        r"HCCL_OP_EXPANSION_MODE.{0,60}not support|AIV.{0,40}not support",
         "HCCL runs its operators where this chip can't",
         "set env HCCL_OP_EXPANSION_MODE: AI_CPU or HOST; a 300I Duo does not know AIV",
         "CANN, environment variables; vllm-ascend issue 12985",
