@@ -37,7 +37,6 @@ both: {description: Whether the service's engine accepts two keys., returned: al
 """
 
 import os
-import secrets
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -59,7 +58,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         keys = r.read_keys(folder)
         wanted = keys[:1] if module.params["state"] == "finished" else keys
         if module.params["state"] == "added" and len(keys) < 2:
-            wanted = [secrets.token_urlsafe(32), *keys]
+            wanted = [r.new_key(), *keys]
         changed = wanted != keys
         if changed and not module.check_mode:
             write_atomic(path, "".join(key + "\n" for key in wanted).encode(), 0o600)

@@ -141,6 +141,11 @@ def services(root: str) -> list[str]:
     )
 
 
+def new_key() -> str:
+    """256 random bits in hexadecimal: nothing that a shell, a header or an option parser takes for something else."""
+    return secrets.token_hex(32)
+
+
 def ensure_key(folder: str) -> bool:
     """Make the API key once: 256 random bits in a 0600 file. True if it was made now."""
     path = os.path.join(folder, "api_key")
@@ -150,7 +155,7 @@ def ensure_key(folder: str) -> bool:
             return False
     except FileNotFoundError:
         pass
-    write_atomic(path, (secrets.token_urlsafe(32) + "\n").encode(), 0o600)
+    write_atomic(path, (new_key() + "\n").encode(), 0o600)
     return True
 
 
