@@ -31,7 +31,7 @@ EXAMPLES = r"""
     serving_root: /srv/vllm
 """
 RETURN = r"""
-keys: {description: How many keys the file holds., returned: always, type: int}
+count: {description: How many keys the file holds., returned: always, type: int}
 key_file: {description: Where it lies on the host., returned: always, type: str}
 both: {description: Whether the service's engine accepts two keys., returned: always, type: bool}
 """
@@ -64,7 +64,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             write_atomic(path, "".join(key + "\n" for key in wanted).encode(), 0o600)
     return {
         "changed": changed,
-        "keys": len(wanted),
+        "count": len(wanted),
         "key_file": path,
         "both": spec.get("engine") in ("vllm", "vllm_ascend"),
     }

@@ -450,10 +450,10 @@ def test_a_key_is_changed_in_two_steps(host: Host) -> None:
     arguments = {"name": "demo", "serving_root": str(host.root)}
     path = host.folder / "api_key"
     old = path.read_text().strip()
-    assert host.run("api_key", arguments, check=True)["keys"] == 2 and path.read_text().strip() == old
+    assert host.run("api_key", arguments, check=True)["count"] == 2 and path.read_text().strip() == old
     found = host.run("api_key", arguments)
     new, second = path.read_text().split()
-    assert found["changed"] and found["keys"] == 2 and second == old and new != old
+    assert found["changed"] and found["count"] == 2 and second == old and new != old
     assert new.isalnum() and len(new) == 64  # an option parser takes a leading dash for an option
     assert new not in json.dumps(found) and stat.S_IMODE(path.stat().st_mode) == 0o600
     assert host.run("api_key", arguments)["changed"] is False
