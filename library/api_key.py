@@ -54,7 +54,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not spec.get("api_key"):
         raise Refusal("service '%s' asks for no key (api_key: false in its row)" % name)
     path = os.path.join(folder, "api_key")
-    with locked(os.path.join(root, "services", ".%s.lock" % name), "service '%s'" % name):
+    with locked(r.lock_path(root, name), "service '%s'" % name):
         keys = r.read_keys(folder)
         wanted = keys[:1] if module.params["state"] == "finished" else keys
         if module.params["state"] == "added" and len(keys) < 2:

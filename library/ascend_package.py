@@ -45,9 +45,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import locked, read_json, sha256_file, write_json
-from ansible.module_utils.serving.npu_host import STATE, boot_id, parse_name
-from ansible.module_utils.serving.npus import install_path, parse_version_info
+from ansible.module_utils.serving.files import locked, sha256_file, write_json
+from ansible.module_utils.serving.npu_host import boot_id, mark_path, parse_name, read_mark
+from ansible.module_utils.serving.npus import version_info
 
 LOGS = "/var/log/ascend_seclog/ascend_install.log"
 # What installers say, and what helps (install.sh of the open-sourced driver; issues of ascend-deployer and vllm-ascend).
@@ -62,13 +62,6 @@ WORDS = (
     (r"[Nn]o space|not enough space", "free some disk space below /usr/local"),
     (r"permission|not root-owned", "the install path and its parents must belong to root with mode 755"),
 )  # fmt: skip
-
-
-def installed_version(root: str, kind: str) -> str | None:
-    """Version of what is installed, by the file that its installer writes last."""
-    text: str = read(os.path.join(root, install_path(root), kind, "version.info"))
-    found: str | None = parse_version_info(text).get("Version")
-    return found
 
 
 def meaning(text: str) -> str:
@@ -100,15 +93,12 @@ def install(given: dict[str, Any], folder: str, mark: str, lock: int) -> tuple[i
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     path, kind, root = given["path"], given["kind"], given["root"]
-    folder = os.path.join(root, STATE.lstrip("/"))
-    mark = os.path.join(folder, kind + ".json")
+    mark = mark_path(root, kind)
+    folder = os.path.dirname(mark)
     name = os.path.basename(path)
     wanted = parse_name(path).get("version")
-    before = installed_version(root, kind)
-    try:
-        interrupted = bool((read_json(mark) or {}).get("installing"))
-    except ValueError:
-        interrupted = True
+    before = version_info(root, kind).get("Version")
+    interrupted = bool(read_mark(root, kind).get("installing"))
     result: dict[str, Any] = {"changed": False, "version": before, "before": before, "reboot_required": False}
     if before and before == wanted and not interrupted:
         return result
@@ -128,7 +118,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     os.makedirs(folder, mode=0o755, exist_ok=True)
     with locked(os.path.join(folder, "lock"), "an installer of Ascend's", given["wait"]) as lock:
         code, lines = install(given, folder, mark, lock)
-        after = installed_version(root, kind)
+        after = version_info(root, kind).get("Version")
         text = "\n".join(lines)
         if code not in (0, 2):
             raise Refusal(
@@ -148,7 +138,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             mark,
             {"installing": None, "version": after, "code": code, "reboot_after": boot_id(root) if reboot else None},
         )
-    return dict(result, version=after, log=lines, reboot_required=reboot)  # fmt: skip
+    return dict(result, version=after, log=lines, reboot_required=reboot)
 
 
 def main() -> None:

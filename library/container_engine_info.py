@@ -115,8 +115,8 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
             % (state["version"], ", ".join(state["packages"]) or "not from a package")
         )
     settings = dict(given["settings"])
-    if proxies(given["environment"]):
-        settings["proxies"] = proxies(given["environment"])
+    if found := proxies(given["environment"]):
+        settings["proxies"] = found
     if given["cdi"] and CDI_SINCE <= version < CDI_WITHOUT_FLAG:
         settings["features"] = {**settings.get("features", {}), "cdi": True}
     config = merged(state["config"], settings)

@@ -51,13 +51,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.guard import pairs
 from ansible.module_utils.serving.npu_host import judge, look
-from ansible.module_utils.serving.releases import running_release, services
+from ansible.module_utils.serving.releases import serving
 
 
 def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
-    root = module.params["serving_root"]
-    state["serving"] = [name for name in services(root) if running_release(root, name)] if root else []
+    state["serving"] = serving(module.params["serving_root"])
     devices = {index: service["service"] for service in module.params["plan"] for index in service["devices"] or []}
     verdict = judge(state, {**module.params, "devices": devices, "pairs": pairs(module.params["known_versions"])})
     for note in verdict["notes"]:

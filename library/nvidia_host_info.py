@@ -49,13 +49,12 @@ state: {description: Everything that was read., returned: always, type: dict}
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.nvidia_host import judge, look
-from ansible.module_utils.serving.releases import running_release, services
+from ansible.module_utils.serving.releases import serving
 
 
 def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
-    root = module.params["serving_root"]
-    state["serving"] = [name for name in services(root) if running_release(root, name)] if root else []
+    state["serving"] = serving(module.params["serving_root"])
     return {"changed": False, "state": state, **judge(state, module.params)}
 
 

@@ -95,11 +95,11 @@ def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
 def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> dict[str, str]:
     """{image id: what we know it by} of images that we have brought and no kept release names."""
     named = {(s.get("image") or {}).get("id") for s in left}
-    found = {}
+    known = {}  # what Docker finds an image by
     for spec in (r.read_spec(path) or {} for path in gone):
         image = spec.get("image") or {}
         if image.get("id"):
-            found[image["id"]] = image.get("name") or image["id"]
+            known[image["id"]] = image.get("name") or image["id"]
     base = os.path.join(root, "images")
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         try:
@@ -107,12 +107,14 @@ def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> d
         except ValueError:
             continue
         if record and record.get("digest"):
-            reference = "%s@%s" % (re.sub(r"(:[^/:@]*)?(@.*)?$", "", record["image"]), record["digest"])
-            code, ident, _ = run_tool(["docker", "image", "inspect", "--format", "{{.Id}}", reference])
-            if code == 0:
-                found[ident.strip()] = record["image"]
-    there = {ident: name for ident, name in found.items() if ident not in named}
-    return {i: n for i, n in there.items() if run_tool(["docker", "image", "inspect", "--format", "x", i])[0] == 0}
+            repository = re.sub(r"(:[^/:@]*)?(@.*)?$", "", record["image"])
+            known["%s@%s" % (repository, record["digest"])] = record["image"]
+    found = {}
+    for reference, name in known.items():
+        code, ident, _ = run_tool(["docker", "image", "inspect", "--format", "{{.Id}}", reference])
+        if code == 0 and ident.strip() not in named:
+            found[ident.strip()] = name
+    return found
 
 
 def unneeded_caches(root: str, left: list[dict[str, Any]]) -> list[str]:
@@ -124,9 +126,8 @@ def unneeded_caches(root: str, left: list[dict[str, Any]]) -> list[str]:
     return [os.path.join(base, n) for n in names if n != "uv" and not any(n.startswith(m + "-") for m in made)]
 
 
-def unneeded(root: str, models_root: str, keep_models: bool, gone: list[str]) -> tuple[list[str], list[str]]:
+def unneeded(root: str, models_root: str, keep_models: bool, left: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """(paths to remove, reasons for what is kept)."""
-    left = specs(root, gone)
     envs = {s.get("env_path") for s in left}
     models = {(s.get("model") or {}).get("path") for s in left}
     out, kept = [], []
@@ -150,8 +151,6 @@ def unneeded(root: str, models_root: str, keep_models: bool, gone: list[str]) ->
         for name in sorted(os.listdir(refs)) if os.path.isdir(refs) else []:
             if os.path.splitext(name)[0] not in names:
                 out.append(os.path.join(refs, name))
-    if os.path.isdir(os.path.join(root, "images")):
-        kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
     if not r.services(root):
         out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
     return out, kept
@@ -169,12 +168,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     root, models_root = module.params["serving_root"], module.params["models_root"]
     keep = module.params["keep_releases"]
     old = old_releases(root, keep)
-    gone, kept = unneeded(root, models_root, module.params["keep_models"], old)
+    left = specs(root, old)
+    gone, kept = unneeded(root, models_root, module.params["keep_models"], left)
     images: dict[str, str] = {}
     if keep:
-        images = unneeded_images(root, specs(root, old), old)
-        gone = old + gone + unneeded_caches(root, specs(root, old))
-        kept = [text for text in kept if not text.startswith("images in")]
+        images = unneeded_images(root, left, old)
+        gone = old + gone + unneeded_caches(root, left)
+    elif os.path.isdir(os.path.join(root, "images")):
+        kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
     size = sum(tree_bytes(path) for path in gone)
     if not module.check_mode:
         for ident, name in sorted(images.items()):

@@ -51,6 +51,12 @@ def run_tool(command: list, timeout: int = TIMEOUT) -> tuple:
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
 
+def clock_synchronised() -> bool | None:
+    """Does systemd call the clock synchronised? None where it doesn't say."""
+    said = run_tool(["timedatectl", "show", "-p", "NTPSynchronized", "--value"])[1].strip()
+    return {"yes": True, "no": False}.get(said)
+
+
 def numbers(version: str | None) -> tuple:
     """`5:26.1.5-1~deb` -> (26, 1, 5): what versions are compared by. Empty for what has none."""
     text = re.sub(r"^\d+:", "", version or "")

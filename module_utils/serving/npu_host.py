@@ -15,8 +15,8 @@ from typing import Any
 
 from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.files import read_json
-from ansible.module_utils.serving.hosts import installed, os_release, run_tool
-from ansible.module_utils.serving.npus import DRIVER_MODULES, fits, install_path, on_pci, parse_version_info
+from ansible.module_utils.serving.hosts import clock_synchronised, installed, os_release, run_tool
+from ansible.module_utils.serving.npus import DRIVER_MODULES, fits, on_pci, version_info
 
 USER = "HwHiAiUser"
 USER_ID = 1000  # the images of AscendHub assume it
@@ -59,6 +59,18 @@ def boot_id(root: str) -> str:
     return str(read(os.path.join(root, "proc/sys/kernel/random/boot_id"))).strip()
 
 
+def mark_path(root: str, kind: str) -> str:
+    return os.path.join(root, STATE.lstrip("/"), kind + ".json")
+
+
+def read_mark(root: str, kind: str) -> dict[str, Any]:
+    """What our last installation of the driver or the firmware has left; a torn mark is one of an installation that was cut."""
+    try:
+        return dict(read_json(mark_path(root, kind)) or {})
+    except ValueError:
+        return {"installing": "?"}
+
+
 def holders(root: str) -> dict[str, str]:
     """{davinciN: container} of running containers that are not ours: a chip serves one container."""
     if root != "/" or run_tool(["docker", "version"])[0] != 0:
@@ -80,20 +92,13 @@ def look(root: str = "/") -> dict[str, Any]:
     """Everything about the NPUs' software that this host tells."""
     kernel = platform.release() if root == "/" else read(os.path.join(root, "proc/sys/kernel/osrelease")).strip()
     system = os_release(root)
-    base = os.path.join(root, install_path(root))
-    driver = parse_version_info(read(os.path.join(base, "driver/version.info")))
-    firmware = parse_version_info(read(os.path.join(base, "firmware/version.info")))
     modules = os.path.join(root, "sys/module")
     dev = os.path.join(root, "dev")
     broken, asked = [], []
     for kind in ("driver", "firmware"):
-        try:
-            mark = read_json(os.path.join(root, STATE.lstrip("/"), kind + ".json")) or {}
-        except ValueError:
-            mark = {"installing": "?"}
+        mark = read_mark(root, kind)
         broken += [kind] if mark.get("installing") else []
         asked += [kind] if mark.get("reboot_after") and mark["reboot_after"] == boot_id(root) else []
-    clock = run_tool(["timedatectl", "show", "-p", "NTPSynchronized", "--value"])[1].strip()
     build = [name % kernel if "%s" in name else name for name in BUILD.get(system["family"] or "", [])]
     there = installed([re.escape(name) for name in build] + [KERNEL, "unattended-upgrades"])
     return {
@@ -101,8 +106,8 @@ def look(root: str = "/") -> dict[str, Any]:
         "kernel": kernel,
         "arch": platform.machine(),
         "cards": len(on_pci(root)),
-        "driver": driver,
-        "firmware": firmware,
+        "driver": version_info(root, "driver"),
+        "firmware": version_info(root, "firmware"),
         "interrupted": broken,
         "reboot_asked": asked,
         "loaded": sorted(name for name in (os.listdir(modules) if os.path.isdir(modules) else []) if DRIVER_MODULES.match(name)),
@@ -111,7 +116,7 @@ def look(root: str = "/") -> dict[str, Any]:
         "build_missing": [name for name in build if not provided(name, there)],
         "packages": {name: row for name, row in there.items() if re.fullmatch(KERNEL, name)},
         "holders": holders(root),
-        "clock": {"yes": True, "no": False}.get(clock),
+        "clock": clock_synchronised(),
     }  # fmt: skip
 
 
@@ -240,9 +245,11 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         notes.append("the clock is not synchronised; start systemd-timesyncd or chrony")
 
     live = bool(state["loaded"] and state["nodes"])
-    if here["driver"] and not steps and not live and state["cards"]:
+    unloaded = bool(here["driver"] and not steps and not live and state["cards"])
+    asked = bool(state["reboot_asked"] and not steps)
+    if unloaded:
         pending.append("driver %s is installed and not loaded" % here["driver"])
-    elif state["reboot_asked"] and not steps:
+    elif asked:
         pending.append("the installer of the %s asks for a reboot" % " and of the ".join(state["reboot_asked"]))
     mine = given["manage_driver"] and (here["driver"] or steps)
     hold = [name for name in kernel_packages(state) if mine and not state["packages"][name]["held"]]
@@ -254,7 +261,7 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "hold": hold,
         "user_missing": bool(steps) and user["uid"] is None,
         "user_uid": USER_ID if user["taken_by"] is None else None,
-        "reboot_required": any("not loaded" in text or "asks for a reboot" in text for text in pending),
+        "reboot_required": unloaded or asked,
         "pending": pending,
         "problems": problems,
         "notes": notes,

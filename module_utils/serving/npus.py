@@ -135,11 +135,14 @@ def install_path(root: str) -> str:
     return found.group(1).lstrip("/") if found else "usr/local/Ascend"
 
 
+def version_info(root: str, kind: str) -> dict[str, str]:
+    """version.info of the driver or the firmware, which its installer writes last; empty where there is none."""
+    return parse_version_info(read(os.path.join(root, install_path(root), kind, "version.info")))
+
+
 def versions(root: str) -> tuple[dict[str, Any], list[str]]:
     """Driver and firmware as installed, and whether they belong together."""
-    base = install_path(root)
-    driver = parse_version_info(read(os.path.join(root, base, "driver/version.info")))
-    firmware = parse_version_info(read(os.path.join(root, base, "firmware/version.info")))
+    driver, firmware = version_info(root, "driver"), version_info(root, "firmware")
     problems = []
     if driver and firmware and fits(firmware.get("Version", ""), driver.get("compatible_version_fw", "")) is False:
         problems.append(

@@ -13,7 +13,14 @@ from typing import Any
 
 from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.gpus import on_pci
-from ansible.module_utils.serving.hosts import installed, numbers, os_release, run_tool, unit_states
+from ansible.module_utils.serving.hosts import (
+    clock_synchronised,
+    installed,
+    numbers,
+    os_release,
+    run_tool,
+    unit_states,
+)
 
 TOOLKIT = "1.20.0"  # CDI refreshed by a unit since 1.18; container escapes before 1.17.8
 TOOLKIT_FLOOR = (1, 17, 8)
@@ -74,7 +81,6 @@ def look(root: str = "/") -> dict[str, Any]:
     smi, text, error = run_tool(["nvidia-smi", "-q", "-x"])
     driver = re.search(r"<driver_version>([\d.]+)</driver_version>", text)
     ctk = run_tool(["nvidia-ctk", "--version"])[1]
-    clock = run_tool(["timedatectl", "show", "-p", "NTPSynchronized", "--value"])[1].strip()
     return {
         "os": os_release(root),
         "kernel": kernel,
@@ -90,7 +96,7 @@ def look(root: str = "/") -> dict[str, Any]:
         "units": unit_states(UNITS),
         "toolkit": (re.search(r"version (\d[\d.]*)", ctk) or [None, None])[1],
         "cdi": cdi_devices(root),
-        "clock": {"yes": True, "no": False}.get(clock),
+        "clock": clock_synchronised(),
     }
 
 

@@ -141,6 +141,16 @@ def services(root: str) -> list[str]:
     )
 
 
+def serving(root: str) -> list[str]:
+    """Names of the services whose process lives."""
+    return [name for name in services(root) if running_release(root, name)] if root else []
+
+
+def lock_path(root: str, name: str) -> str:
+    """The lock of whoever changes a service."""
+    return os.path.join(root, "services", ".%s.lock" % name)
+
+
 def new_key() -> str:
     """256 random bits in hexadecimal: nothing that a shell, a header or an option parser takes for something else."""
     return secrets.token_hex(32)

@@ -470,10 +470,12 @@ rm /etc/apt/sources.list.d/bullseye.list
 def test_a_host_whose_own_python_is_3_9(arm: Host) -> None:
     """As on Rocky 9: modules run on 3.9, the tools environment on a newer one that is there, and without one it is said."""
     arm.sh(PYTHON39)
+    # Another port: the service of the test before is started again and again, and holds its own now and then.
+    row = {**overrides(arm)["qwen2-7b-instruct"], "port": 8001}
     values = {
         "ansible_python_interpreter": "/usr/bin/python3.9",
         "serving_root": "/srv/other",
-        "overrides": overrides(arm),
+        "overrides": {"qwen2-7b-instruct": row},
     }
     output = arm.run("deploy.yml", "--tags", "preflight,prepare", **values)
     assert "Make the tools environment" in output
