@@ -1,4 +1,4 @@
-"""Filters about weights: what a host wants, and which hosts of a play have something to give each other."""
+"""Filters about weights and archives of images: what a host wants, and which hosts of a play have something to give each other."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ def weights_lacking(peers: Iterable[Row]) -> list[dict[str, Any]]:
     return [{key: found[name][key] for key in ("name", "sources", "convert")} for name in sorted(found)]
 
 
+def image_lacking(hosts: Iterable[Row]) -> list[dict[str, Any]]:
+    """[{key, name, arch, digest}] of the images that some host lacks, each once; of each host what it registered as `image_looks`."""
+    looks = [row for host in hosts for row in host.get("image_looks", {}).get("results", []) if row.get("pending")]
+    found = {row["image"]["key"]: row["image"] for row in looks}
+    return [found[key] for key in sorted(found)]
+
+
+def image_forms(looks: Iterable[Row]) -> list[dict[str, Any]]:
+    """The archives that a host needs, as its models would be given."""
+    found = {row["image"]["key"]: row["image"]["name"] for row in looks if row.get("pending")}
+    return [
+        {"model": {"name": key, "sources": {"registry": {"repo": name}}}, "convert": None}
+        for key, name in sorted(found.items())
+    ]
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
@@ -46,4 +62,6 @@ class FilterModule:
             "weights_wanted": weights_wanted,
             "weights_sharing": weights_sharing,
             "weights_lacking": weights_lacking,
+            "image_lacking": image_lacking,
+            "image_forms": image_forms,
         }

@@ -41,14 +41,12 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.accelerators import cpu_record
+from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.gpus import gpu_record
-from ansible.module_utils.serving.npus import npu_record
 
 
 def body(module: AnsibleModule) -> dict:
-    record = {"cpu": cpu_record, "gpu": gpu_record, "npu": npu_record}[module.params["kind"]](module.params["root"])
+    record = chips(module.params["kind"], module.params["root"])
     return {"changed": False, "record": record, "ansible_facts": {"chips": record}}
 
 

@@ -9,6 +9,7 @@ short_description: Bring a container image onto a host, by digest
 description:
   - A tag is resolved once to its digest and recorded on the host; later runs stay with that digest, whatever the tag says then.
   - Mirrors are asked in order, then the image's own registry, then O(archive). Which digest counts is the same for all.
+  - On hosts without a route, what the controller has sent (O(sent)) serves instead.
   - Before gigabytes move, the image must be built for O(arch). A pull that the disk can't hold is ended when the engine has announced the layers.
   - An image that is there is not asked for again. Layers that were finished when a run was killed stay.
 options:
@@ -22,6 +23,11 @@ options:
       path: {description: File on the host., type: path, required: true}
       id: {description: The image's id that it must have (sha256:...)., type: str, required: true}
   arch: {description: Machine architecture that it must be built for (x86_64 or aarch64). Empty asks for none., type: str, default: ''}
+  sent:
+    description:
+      - Folder into which M(weights_fetch) has brought archives that the controller made with M(image_archive). Such an archive comes
+        before every registry, and is removed when the engine has the image.
+    type: path
   require_digest: {description: Refuse a tag without a digest., type: bool, default: false}
   username: {description: User for the registries., type: str, default: ''}
   password: {description: Password or token for them., type: str, default: ''}
@@ -46,11 +52,14 @@ source: {description: Where it came from., returned: when changed, type: str}
 user: {description: User that the image runs as., returned: success, type: str}
 uid: {description: That user's number., returned: success, type: int}
 failed_places: {description: Places that could not give it and why., returned: always, type: list, elements: str}
+image: {description: "With which name, arch and digest M(image_archive) would make its archive, and key.", returned: with look, type: dict}
 progress_file: {description: Where a running pull tells how far it is., returned: with look, type: str}
 pending: {description: Whether there is anything to do., returned: with look, type: bool}
 """
 
+import glob
 import os
+import platform
 import time
 from typing import Any
 
@@ -58,7 +67,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest as digest_of_value
-from ansible.module_utils.serving.files import locked, read_json, write_json
+from ansible.module_utils.serving.files import locked, read_json, remove_tree, write_json
 from ansible.module_utils.serving.progress import Progress
 
 
@@ -66,76 +75,64 @@ def record_path(module: AnsibleModule) -> str:
     return os.path.join(module.params["record"], "%s.json" % digest_of_value(module.params["name"])[:16])
 
 
-def here(client: Any, image: i.Reference, digest: str, archive: dict[str, Any] | None) -> Any:
-    """The image on this host with this manifest digest, or from this archive; None if it isn't there."""
+def read_record(module: AnsibleModule) -> dict[str, Any]:
+    """What an earlier run has found out: the digest of a tag, the id of an image from an archive."""
+    try:
+        return dict(read_json(record_path(module)) or {})
+    except ValueError:
+        return {}
+
+
+def here(client: Any, digest: str, ids: list[str]) -> Any:
+    """The image on this host with this manifest digest, or with one of these ids; None if it isn't there."""
     import docker.errors
 
     for found in client.images.list() if digest else []:
         if digest in i.digest_of(found.attrs):
             return found
-    if archive:
+    for ident in ids:
         try:
-            return client.images.get(archive["id"])
+            return client.images.get(ident)
         except docker.errors.ImageNotFound:
-            return None
+            continue
     return None
 
 
-def known_digest(module: AnsibleModule, image: i.Reference) -> str:
-    """The digest that counts: the one given, else the one that the tag was resolved to before."""
-    try:
-        record = read_json(record_path(module)) or {}
-    except ValueError:
-        record = {}
-    return image.digest or str(record.get("digest") or "")
+def forget_archive(folder: str | None, key: str) -> None:
+    """Remove what the controller has sent, when the engine has it."""
+    paths = [os.path.join(folder, ".refs", key + ".json")] if folder else []
+    paths += glob.glob(os.path.join(glob.escape(folder), glob.escape(key) + "@*")) if folder else []
+    for path in paths:
+        remove_tree(path)
 
 
-def pull(
+def bring(
     module: AnsibleModule, client: Any, image: i.Reference, digest: str, progress: Progress
 ) -> tuple[Any, str, str, list[str]]:
-    """(image, digest, place, failures) from the first place that has it. Refusal if none has."""
-    given = module.params
-    secret = i.credentials(given)
-    failures: list[str] = []
-    for place in i.places(image, given["mirrors"]):
+    """(image, digest, place, failures). Refusal where no place has it."""
+    given, archive = module.params, module.params["archive"]
+    sent = i.published_archive(given["sent"], given["name"], machine(given)) if given["sent"] else None
+    if sent and digest in ("", sent["digest"]):
+        progress.begin("loading", 0, "the controller")
+        return i.load(client, image, sent["path"], sent["id"]), sent["digest"], "the controller", []
+    found, digest, source, failures = i.pull(client, image, digest, given, progress)
+    if found is None and archive:
         try:
-            with i.registry_errors(place.repo):
-                target = "%s@%s" % (place.repo, digest) if digest else "%s:%s" % (place.repo, place.tag or "latest")
-                about = client.api.inspect_distribution(target, auth_config=secret)
-                found = about["Descriptor"]["digest"]
-                i.check_platform(image, about.get("Platforms") or [], given["arch"])
-                layers = i.Layers(i.data_root(client), progress.set)
-                progress.begin("pulling", 0, place.registry or "docker.io")
-                for row in client.api.pull(place.repo, tag=found, stream=True, decode=True, auth_config=secret):
-                    if "error" in row:
-                        raise i.PullFailed("%s: %s" % (place.repo, i.explain(row["error"])))
-                    layers.event(row)
-                return client.images.get("%s@%s" % (place.repo, found)), found, place.repo, failures
+            progress.begin("loading", 0, archive["path"])
+            found, source = i.load(client, image, archive["path"], archive["id"]), archive["path"]
         except i.PullFailed as failure:
             failures.append(str(failure))
-    return None, digest, "", failures
+    if found is None:
+        raise Refusal(
+            "image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)),
+            failed_places=failures,
+        )
+    return found, digest, source, failures
 
 
-def load(client: Any, archive: dict[str, Any]) -> Any:
-    """The image of an archive, if it is the one that it should be."""
-    try:
-        with open(archive["path"], "rb") as source:
-            loaded = client.images.load(source)
-    except FileNotFoundError:
-        raise i.PullFailed("archive %s is not on this host" % archive["path"]) from None
-    for found in loaded:
-        if found.id == archive["id"]:
-            return found
-    raise Refusal(
-        "archive %s holds %s, wanted is %s; make it anew, or correct the id"
-        % (archive["path"], ", ".join(f.id for f in loaded) or "no image", archive["id"])
-    )
-
-
-def check_built_for(image: Any, name: str, arch: str) -> None:
-    built = image.attrs.get("Architecture", "")
-    if arch and built:
-        i.check_platform(i.parse(name), [{"architecture": built}], arch)
+def machine(given: dict[str, Any]) -> str:
+    """The architecture that counts: the one given, else this host's."""
+    return given["arch"] or platform.machine()
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -144,45 +141,41 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if given["require_digest"] and not image.digest:
         raise Refusal("image %s has no digest, and pins are required; write it as name@sha256:..." % image.text)
     client = i.connect()
-    digest = known_digest(module, image)
-    found = here(client, image, digest, given["archive"])
-    progress_file = os.path.join(given["record"], os.path.basename(record_path(module))[:-5] + ".progress")
+    record, key = read_record(module), i.archive_key(given["name"], machine(given))
+    digest = image.digest or str(record.get("digest") or "")
+    ids = [str(record["id"])] if record.get("id") else []
+    ids += [given["archive"]["id"]] if given["archive"] else []
+    found = here(client, digest, ids)
     if found is not None:
-        check_built_for(found, given["name"], given["arch"])
-        return answer(found, digest or None, False, "", [])
+        i.check_built_for(found, given["name"], given["arch"])
+        if not given["look"] and not module.check_mode:
+            forget_archive(given["sent"], key)
     if given["look"]:
-        return {"changed": False, "pending": True, "progress_file": progress_file}
+        progress_file = record_path(module)[: -len(".json")] + ".progress"
+        about = {"key": key, "name": given["name"], "arch": machine(given), "digest": digest}
+        return {"changed": False, "pending": found is None, "progress_file": progress_file, "image": about}
+    if found is not None:
+        return answer(found, digest or None, False, "", [])
     if module.check_mode:
-        after = "%s\n" % image.text
-        return {
-            "changed": True,
-            "id": None,
-            "digest": digest or None,
-            "failed_places": [],
-            "diff": {"before": "", "after": after},
-        }
+        diff = {"before": "", "after": "%s\n" % image.text}
+        return {"changed": True, "id": None, "digest": digest or None, "failed_places": [], "diff": diff}
     os.makedirs(given["record"], exist_ok=True)
+    progress_file = record_path(module)[: -len(".json")] + ".progress"
     with (
         locked(record_path(module) + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
     ):
-        found = here(client, image, digest, given["archive"])
+        found = here(client, digest, ids)
         if found is not None:
             return answer(found, digest or None, False, "", [])
-        found, digest, source, failures = pull(module, client, image, digest, progress)
-        if found is None and given["archive"]:
-            try:
-                found, source = load(client, given["archive"]), given["archive"]["path"]
-            except i.PullFailed as failure:
-                failures.append(str(failure))
-        if found is None:
-            raise Refusal(
-                "image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)),
-                failed_places=failures,
-            )
-        check_built_for(found, given["name"], given["arch"])
-        if digest and not image.digest:
-            write_json(record_path(module), {"image": image.text, "digest": digest, "resolved": int(time.time())})
+        found, digest, source, failures = bring(module, client, image, digest, progress)
+        i.check_built_for(found, given["name"], given["arch"])
+        if digest and (not image.digest or source == "the controller"):
+            # An image from an archive has no digest of its own: it is known again by its id.
+            more = {"id": found.id} if source == "the controller" else {}
+            row = {"image": image.text, "digest": digest, "resolved": int(time.time()), **more}
+            write_json(record_path(module), row)
+        forget_archive(given["sent"], key)
     return answer(found, digest or None, True, source, failures)
 
 
@@ -208,6 +201,7 @@ def main() -> None:
         "mirrors": {"type": "list", "elements": "str", "default": []},
         "archive": {"type": "dict", "options": archive},
         "arch": {"type": "str", "default": ""},
+        "sent": {"type": "path"},
         "require_digest": {"type": "bool", "default": False},
         "username": {"type": "str", "default": ""},
         "password": {"type": "str", "default": "", "no_log": True},

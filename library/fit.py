@@ -9,9 +9,11 @@ short_description: Check that the planned services fit a host, before anything i
 description:
   - Compares memory, disk, ports, architecture and Python with what the plan needs, and says everything that is missing at once.
   - What already runs or lies there counts as there, so that a second run asks for nothing twice. Changes nothing.
+  - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
-  record: {description: What M(accelerator_info) returned., type: dict, required: true}
+  kind: {description: Which chips to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
+  record: {description: What M(accelerator_info) returned., type: dict}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   host_python: {description: "Interpreter for environments that we make, empty: the first that fits.", type: str, default: ""}
@@ -30,7 +32,7 @@ EXAMPLES = r"""
 - name: Does it fit?
   fit:
     plan: "{{ plan }}"
-    record: "{{ chips.record }}"
+    kind: gpu
     serving_root: "{{ serving_root }}"
     models_root: "{{ models_root }}"
 """
@@ -52,6 +54,7 @@ import struct
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human, read_json
 from ansible.module_utils.serving.guard import bad
@@ -171,7 +174,7 @@ def memory_bytes(service: dict) -> int:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    root, models_root, record = given["serving_root"], given["models_root"], given["record"]
+    root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
     problems: list[str] = list(record["problems"])
     if given["count"] and record["count"] < given["count"]:
         problems.append("this host has %d devices, accelerator.count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
@@ -247,13 +250,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     result = {"changed": False, "problems": problems, "needs": {"memory_bytes": memory, "disk_bytes": disk}}
     if problems:
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
-    return result
+    return dict(result, ansible_facts={"chips": record})
 
 
 def main() -> None:
     spec = {
         "plan": {"type": "list", "elements": "dict", "required": True},
-        "record": {"type": "dict", "required": True},
+        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "default": "cpu"},
+        "record": {"type": "dict"},
         "serving_root": {"type": "path", "required": True},
         "models_root": {"type": "path", "required": True},
         "host_python": {"type": "str", "default": ""},

@@ -60,7 +60,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     images = {
         row["image"]: row["digest"]
         for _, row in records(module.params["images_root"])
-        if isinstance(row.get("image"), str) and re.fullmatch(r"sha256:[0-9a-f]{64}", str(row.get("digest")))
+        if isinstance(row.get("image"), str)
+        and "@" not in row["image"]
+        and re.fullmatch(r"sha256:[0-9a-f]{64}", str(row.get("digest")))
     }
     return {"changed": False, "models": models, "images": images}
 

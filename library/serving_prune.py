@@ -108,7 +108,7 @@ def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> d
             continue
         if record and record.get("digest"):
             repository = re.sub(r"(:[^/:@]*)?(@.*)?$", "", record["image"])
-            known["%s@%s" % (repository, record["digest"])] = record["image"]
+            known[record.get("id") or "%s@%s" % (repository, record["digest"])] = record["image"]
     found = {}
     for reference, name in known.items():
         code, ident, _ = run_tool(["docker", "image", "inspect", "--format", "{{.Id}}", reference])

@@ -36,11 +36,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.accelerators import cpu_record, read
+from ansible.module_utils.serving.accelerators import read
+from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.gpus import gpu_record
 from ansible.module_utils.serving.hosts import os_release, run_tool
-from ansible.module_utils.serving.npus import npu_record
 from ansible.module_utils.serving.supervisors import supervisor
 
 MASK = "********"
@@ -102,8 +101,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root = given["serving_root"]
     files: dict[str, str] = {}
-    record = {"cpu": cpu_record, "gpu": gpu_record, "npu": npu_record}[given["kind"]]()
-    files["chips.json"] = json.dumps(record, indent=2) + "\n"
+    files["chips.json"] = json.dumps(chips(given["kind"]), indent=2) + "\n"
     files["os.json"] = json.dumps(os_release(), indent=2) + "\n"
     for command in COMMON + TOOLS[given["kind"]]:
         code, out, error = run_tool(command)

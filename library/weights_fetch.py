@@ -17,7 +17,9 @@ options:
   name: {description: Model's name in models.yml., type: str, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   sources:
-    description: Where the model is published. C(modelscope), C(huggingface) have repo and revision, C(mirror) url and revision, C(directory) path.
+    description:
+      - Where the model is published. C(modelscope), C(huggingface) have repo and revision, C(mirror) url and revision, C(directory) path.
+      - C(registry) with repo is the archive of an image (M(image_archive)), which comes from C(peers) alone.
     type: dict
     required: true
   order:
@@ -155,7 +157,7 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
     """(kind, row) of the sources in the order to try; what is on this host already comes first."""
     given = module.params
     sources = given["sources"]
-    unknown = sorted(set(sources) - {"directory", "mirror", "modelscope", "huggingface"})
+    unknown = sorted(set(sources) - {"directory", "mirror", "modelscope", "huggingface", "registry"})
     if unknown or not sources:
         raise Refusal(
             "model '%s' has the sources %s; known are directory, mirror, modelscope and huggingface"

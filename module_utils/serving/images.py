@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
+import tarfile
 from typing import Any, Callable, Iterator, NamedTuple
 
+from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import digest as digest_of_value
 from ansible.module_utils.serving.files import free_bytes, human
+from ansible.module_utils.serving.progress import Progress
 
 # What Docker calls an architecture, by the kernel's name for it.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -190,6 +195,113 @@ def connect() -> Any:
             % (os.environ.get("DOCKER_HOST", "/var/run/docker.sock"), " ".join(str(error).split())[:200])
         ) from None
     return client
+
+
+def pull(
+    client: Any, image: Reference, digest: str, given: dict[str, Any], progress: Progress, platform: str | None = None
+) -> tuple[Any, str, str, list[str]]:
+    """(image, digest, place, failures) from the first place that has it; image is None where none has.
+
+    `given` are a module's options mirrors, arch, username and password; `platform` is one other than the engine's own.
+    """
+    secret = credentials(given)
+    failures: list[str] = []
+    for place in places(image, given["mirrors"]):
+        try:
+            with registry_errors(place.repo):
+                target = "%s@%s" % (place.repo, digest) if digest else "%s:%s" % (place.repo, place.tag or "latest")
+                about = client.api.inspect_distribution(target, auth_config=secret)
+                found = about["Descriptor"]["digest"]
+                check_platform(image, about.get("Platforms") or [], given["arch"])
+                layers = Layers(data_root(client), progress.set)
+                progress.begin("pulling", 0, place.registry or "docker.io")
+                for row in client.api.pull(
+                    place.repo, tag=found, stream=True, decode=True, auth_config=secret, platform=platform
+                ):
+                    if "error" in row:
+                        raise PullFailed("%s: %s" % (place.repo, explain(row["error"])))
+                    layers.event(row)
+                return client.images.get("%s@%s" % (place.repo, found)), found, place.repo, failures
+        except PullFailed as failure:
+            failures.append(str(failure))
+    return None, digest, "", failures
+
+
+def check_built_for(image: Any, name: str, arch: str) -> None:
+    built = image.attrs.get("Architecture", "")
+    if arch and built:
+        check_platform(parse(name), [{"architecture": built}], arch)
+
+
+# Archives: what `docker save` makes, from an operator or from the controller (module image_archive)
+
+TAR, ABOUT = "image.tar", "image.json"  # files of a folder that module image_archive publishes
+
+
+def ids_in(path: str) -> list[str]:
+    """The ids by which engines know the images of an archive: of the configuration, or of the manifest (containerd's store)."""
+    try:
+        with tarfile.open(path) as tar:
+            found = []
+            for name in ("manifest.json", "index.json"):
+                member = tar.extractfile(name) if name in tar.getnames() else None
+                rows = json.loads(member.read()) if member else []
+                for row in rows["manifests"] if isinstance(rows, dict) else rows:
+                    found += re.findall(r"[0-9a-f]{64}", str(row.get("Config") or row.get("digest")))
+    except FileNotFoundError:
+        raise PullFailed("archive %s is not on this machine" % path) from None
+    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        raise Refusal("%s is no archive that docker save makes (%s); make it anew" % (path, error)) from None
+    return ["sha256:" + one for one in dict.fromkeys(found)]
+
+
+def check_archive(path: str, wanted: str) -> list[str]:
+    """The ids in an archive. Refusal if it isn't the one that it should be."""
+    found = ids_in(path)
+    if wanted not in found:
+        raise Refusal(
+            "archive %s holds %s, wanted is %s; make it anew, or correct the id"
+            % (path, ", ".join(found) or "no image", wanted)
+        )
+    return found
+
+
+def load(client: Any, image: Reference, path: str, wanted: str) -> Any:
+    """The image of an archive, under a name: the engine's clean-up takes what has none."""
+    ids = check_archive(path, wanted)
+    needed, root = os.path.getsize(path), data_root(client)
+    if needed > free_bytes(root):
+        raise Refusal(
+            "not enough disk for the image: about %s needed, %s free below %s; free some or move the engine's data-root"
+            % (human(needed), human(free_bytes(root)), root)
+        )
+    with registry_errors(path), open(path, "rb") as source:
+        found = next((one for one in client.images.load(source) if one.id in ids), None)
+    if found is None:
+        raise Refusal("archive %s was loaded, and the engine has no image %s; look into its log" % (path, wanted))
+    if not found.tags:
+        found.tag(image.repo, image.tag or "loaded-" + found.id[7:19])
+        found.reload()
+    return found
+
+
+def archive_key(name: str, arch: str) -> str:
+    """What the archive of an image is called where it is published: `vllm-openai.0a1b2c3d`."""
+    return "%s.%s" % (parse(name).path.replace("/", "-")[-60:], digest_of_value([name, arch])[:8])
+
+
+def archive_sources(name: str) -> dict[str, Any]:
+    """As sources of models are given: where an archive comes from, first of all."""
+    return {"registry": {"repo": name}}
+
+
+def published_archive(folder: str, name: str, arch: str) -> dict[str, Any] | None:
+    """{path, id, digest} of an image's archive below `folder`; None if there is none, or not whole."""
+    found, _ = w.why_not_published(folder, archive_key(name, arch), archive_sources(name))
+    if not found:
+        return None
+    with open(os.path.join(found, ABOUT), encoding="utf-8") as source:
+        return {**json.load(source), "path": os.path.join(found, TAR)}
 
 
 def uid_of(image: Any) -> int:

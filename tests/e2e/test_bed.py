@@ -317,6 +317,33 @@ def test_three_services_share_the_host_without_overlap(gpu: Host) -> None:
     assert gpu.sh("docker ps -aq") == ""
 
 
+def test_an_image_comes_through_the_controller(gpu: Host, tmp_path: Path) -> None:
+    """No registry has it, and the host has no file: the controller's is taken once, served, loaded and removed."""
+    import engine
+
+    name = "registry.nowhere.example/team/relayed:1"
+    said = subprocess.run(["docker", "import", "-", name], input=engine.tiny("relayed"), check=True, capture_output=True)
+    ident = said.stdout.decode().strip()
+    bed.docker("save", "--output", str(tmp_path / "image.tar"), name)
+    bed.docker("rmi", name)
+    gateway, address = gpu.sh("ip -4 route show default | cut -d' ' -f3; hostname -I | cut -d' ' -f1").split()
+    values = {
+        "image_relay": str(tmp_path / "relay"),
+        "image_archives": {name: {"path": str(tmp_path / "image.tar"), "id": ident}},
+        "weights_relay_address": gateway,
+        "weights_peer_address": address,
+        "overrides": {"qwq-32b": bed.stub("good", image=name)},
+    }
+    output = gpu.run("deploy.yml", "--tags", "fetch", **values)
+    assert "Save on the controller what some host lacks" in output
+    assert gpu.sh(f"docker image inspect --format '{{{{.Id}}}}' {name}") == ident
+    assert gpu.sh("ls /srv/vllm/archives; ls /srv/vllm/peers/server.json 2>&1 || true").startswith("ls: cannot access")
+    assert not list((tmp_path / "relay/.peers").glob("server.*id"))
+    again = gpu.run("deploy.yml", "--tags", "fetch", **values)
+    assert gpu.changed(again) == 0 and "Bring the archives" not in again
+    gpu.sh(f"docker rmi {name}")
+
+
 # -- upgrade and rollback: the small process in the row's container ----------------------------------------------------------
 
 

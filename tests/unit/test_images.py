@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -218,6 +219,133 @@ def test_an_archive_serves_where_there_is_no_registry(
     bed.forget()
     result = run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive={**given, "id": SHA}))
     assert result["failed"] and f"wanted is {SHA}" in result["msg"]
+
+
+@pytest.fixture
+def relay(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Arguments of image_archive, on a controller that has no image yet."""
+    bed.forget()
+
+    def make(name: str = "", **options: Any) -> dict[str, Any]:
+        name = name or f"{bed.registry}/team/demo:1"
+        return {"name": name, "arch": "x86_64", "folder": str(tmp_path / "relay"), **options}
+
+    return make
+
+
+def sent(relay_folder: Path, to: Path) -> Path:
+    """What weights_fetch would have brought to a host."""
+    shutil.copytree(relay_folder, to)
+    return to
+
+
+@needs_engine
+def test_an_image_goes_through_the_controller(
+    run_module: Run, bed: Bed, relay: Arguments, arguments: Arguments, tmp_path: Path
+) -> None:
+    saved = run_module("image_archive", relay())
+    assert saved["changed"] and saved["digest"] == bed.digests["demo"], saved
+    assert not any("/team/demo" in str(one.attrs.get("RepoDigests")) for one in bed.client.images.list())
+    assert not run_module("image_archive", relay())["changed"]
+
+    archives = sent(tmp_path / "relay", tmp_path / "archives")
+    down = f"127.0.0.1:{engine.free_port()}"
+    look = run_module("container_image", arguments(look=True, arch="x86_64"))
+    assert look["pending"] and saved["path"].startswith(f"{tmp_path}/relay/{look['image']['key']}@")
+    given = arguments(arch="x86_64", sent=str(archives), mirrors=[down])
+    loaded = run_module("container_image", given)
+    assert loaded["changed"] and loaded["source"] == "the controller" and loaded["id"] == saved["id"], loaded
+    assert loaded["digest"] == saved["digest"] and loaded["failed_places"] == []
+    image = bed.client.images.get(loaded["id"])
+    assert image.tags == [f"{bed.registry}/team/demo:1"]  # a clean-up of what has no name leaves it
+    assert list(archives.glob("team-demo*")) == [] and list(archives.glob(".refs/*.json")) == []
+
+    second = run_module("container_image", given)
+    assert not second["changed"] and second["id"] == loaded["id"] and second["digest"] == loaded["digest"]
+    assert not run_module("container_image", arguments(look=True, arch="x86_64"))["pending"]
+
+
+@needs_engine
+def test_the_controller_saves_the_digest_that_hosts_have_and_their_platform(
+    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path
+) -> None:
+    """The tag has moved since the first host resolved it; and a host of another architecture than the controller."""
+    old = bed.digests["demo"]
+    bed.push(f"{bed.registry}/team/demo:1", "moved on")
+    found = run_module("image_archive", relay(digest=old))
+    assert found["changed"] and found["digest"] == old, found
+    newer = run_module("image_archive", relay())
+    assert not newer["changed"] and newer["digest"] == old  # a host that has no record takes what the others have
+    bed.digests["demo"] = bed.push(f"{bed.registry}/team/demo:1", "demo")
+
+    name = f"{bed.registry}/team/arm:2"
+    bed.push(name, "for arm", "arm64")
+    refused = run_module("image_archive", relay(name))
+    assert refused["failed"] and "is built for arm64" in refused["msg"], refused
+    assert run_module("image_archive", relay(name, arch="aarch64"))["changed"]
+
+
+@needs_engine
+def test_a_controller_without_an_engine_takes_a_file(
+    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = engine.import_image(bed.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"".join(image.save(named=True)))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    refused = run_module("image_archive", relay())
+    assert (
+        refused["failed"]
+        and "start one on the controller, or give the image's file in image_archives" in refused["msg"]
+    )
+    name = "127.0.0.1:1/team/file:1"
+    for row, words in (
+        ({"path": str(archive), "id": SHA}, f"holds {image.id}, wanted is {SHA}"),
+        ({"path": f"{tmp_path}/none.tar", "id": SHA}, "none.tar is not on this machine"),
+        ({"path": __file__, "id": SHA}, "is no archive that docker save makes"),
+    ):
+        refused = run_module("image_archive", relay(name, archive=row))
+        assert refused["failed"] and words in refused["msg"], refused["msg"]
+    given = relay(name, archive={"path": str(archive), "id": image.id})
+    found = run_module("image_archive", given)
+    assert found["changed"] and found["id"] == image.id and found["digest"] == ""
+    assert not run_module("image_archive", given)["changed"]
+
+
+@needs_engine
+def test_an_archive_is_made_whole_whatever_ends_its_making(
+    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path
+) -> None:
+    for wait in (0.4, 0.6, 0.8, 1.0):
+        process = start_module("image_archive", relay())
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+    found = run_module("image_archive", relay())
+    assert not found["failed"] and found["digest"] == bed.digests["demo"]
+    assert sorted(path.name for path in Path(found["path"]).glob("[!.]*")) == ["image.json", "image.tar"]
+    assert list((tmp_path / "relay").glob(".*partial")) == []
+    (Path(found["path"]) / "image.tar").unlink()  # somebody tidied up
+    again = run_module("image_archive", relay())
+    assert again["changed"] and Path(again["path"], "image.tar").is_file()
+
+
+@needs_engine
+def test_an_archive_that_is_not_what_it_says_is_not_taken(
+    run_module: Run, bed: Bed, relay: Arguments, arguments: Arguments, tmp_path: Path
+) -> None:
+    run_module("image_archive", relay())
+    archives = sent(tmp_path / "relay", tmp_path / "archives")
+    tar = next(archives.glob("*@*/image.tar"))
+    tar.chmod(0o644)
+    other = engine.import_image(bed.client, engine.tiny("another one"), "127.0.0.1:1/team/evil:1")
+    tar.write_bytes(b"".join(other.save(named=True)))
+    bed.client.images.remove(other.id, force=True)
+    result = run_module("container_image", arguments(arch="x86_64", sent=str(archives)))
+    assert (
+        result["changed"] and result["source"] != "the controller"
+    )  # its size says that it is another: the registry serves
+    bed.forget()
 
 
 @needs_engine
