@@ -52,9 +52,9 @@ source: {description: Where it came from., returned: when changed, type: str}
 user: {description: User that the image runs as., returned: success, type: str}
 uid: {description: That user's number., returned: success, type: int}
 failed_places: {description: Places that could not give it and why., returned: always, type: list, elements: str}
-image: {description: "With which name, arch and digest M(image_archive) would make its archive, and key.", returned: with look, type: dict}
-progress_file: {description: Where a running pull tells how far it is., returned: with look, type: str}
-pending: {description: Whether there is anything to do., returned: with look, type: bool}
+image: {description: "With which name, arch and digest M(image_archive) would make its archive, and key.", returned: when pending, type: dict}
+progress_file: {description: Where a running pull tells how far it is., returned: when pending, type: str}
+pending: {description: With O(look), that there is something to do., returned: when pending, type: bool}
 """
 
 import glob
@@ -148,19 +148,17 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     found = here(client, digest, ids)
     if found is not None:
         i.check_built_for(found, given["name"], given["arch"])
-        if not given["look"] and not module.check_mode:
+        if not module.check_mode:
             forget_archive(given["sent"], key)
-    if given["look"]:
-        progress_file = record_path(module)[: -len(".json")] + ".progress"
-        about = {"key": key, "name": given["name"], "arch": machine(given), "digest": digest}
-        return {"changed": False, "pending": found is None, "progress_file": progress_file, "image": about}
-    if found is not None:
         return answer(found, digest or None, False, "", [])
+    progress_file = record_path(module)[: -len(".json")] + ".progress"
+    if given["look"]:
+        about = {"key": key, "name": given["name"], "arch": machine(given), "digest": digest}
+        return {"changed": False, "pending": True, "progress_file": progress_file, "image": about}
     if module.check_mode:
         diff = {"before": "", "after": "%s\n" % image.text}
         return {"changed": True, "id": None, "digest": digest or None, "failed_places": [], "diff": diff}
     os.makedirs(given["record"], exist_ok=True)
-    progress_file = record_path(module)[: -len(".json")] + ".progress"
     with (
         locked(record_path(module) + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
