@@ -200,6 +200,30 @@ def test_the_container_has_the_least_rights_and_the_key_shows_nowhere(gpu: Host)
     assert "401" in gpu.sh(f"{asked} 2>&1 || true")
 
 
+LONG = """
+import json, urllib.request
+key = open('/srv/vllm/services/qwq-32b/api_key').readline().strip()
+body = json.dumps({'model': 'qwq-32b-flagos', 'prompt': 'What is 127 + 45?', 'max_tokens': 480, 'ignore_eos': True}).encode()
+headers = {'Authorization': 'Bearer ' + key, 'Content-Type': 'application/json'}
+answer = json.load(urllib.request.urlopen(urllib.request.Request('http://127.0.0.1:9010/v1/completions', body, headers), timeout=120))
+print(answer['usage']['completion_tokens'])
+"""
+
+
+def test_a_restart_lets_the_request_in_flight_finish(gpu: Host) -> None:
+    bed.put(gpu.inside, "/tmp/long.py", LONG)
+    asking = subprocess.Popen(
+        ["docker", "exec", gpu.inside, "python3", "/tmp/long.py"], stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(2)
+    assert asking.poll() is None
+    began = time.monotonic()
+    gpu.sh("systemctl stop vllm-qwq-32b")
+    assert asking.communicate(timeout=60)[0].strip() == "480" and time.monotonic() - began < 60
+    gpu.sh("systemctl start vllm-qwq-32b")
+    gpu.until_ready("qwq-32b")
+
+
 def test_it_comes_back_after_the_engine_restarts(gpu: Host) -> None:
     gpu.sh("systemctl restart docker")
     gpu.until_ready("qwq-32b")
@@ -322,7 +346,9 @@ def test_an_image_comes_through_the_controller(gpu: Host, tmp_path: Path) -> Non
     import engine
 
     name = "registry.nowhere.example/team/relayed:1"
-    said = subprocess.run(["docker", "import", "-", name], input=engine.tiny("relayed"), check=True, capture_output=True)
+    said = subprocess.run(
+        ["docker", "import", "-", name], input=engine.tiny("relayed"), check=True, capture_output=True
+    )
     ident = said.stdout.decode().strip()
     bed.docker("save", "--output", str(tmp_path / "image.tar"), name)
     bed.docker("rmi", name)

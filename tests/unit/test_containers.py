@@ -103,6 +103,26 @@ def test_the_experiment_has_the_layout_of_its_image(row: str) -> None:
     assert (RENDERED / row / "conf/serve" / f"{row}.yaml").exists()
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_requests_in_flight_finish_below_flagscale_too(tmp_path: Path, knows: bool) -> None:
+    """A vLLM that aborts them unless it is told otherwise is told; an earlier one does not know the option."""
+    source = tmp_path / "vllm/engine/arg_utils.py"
+    source.parent.mkdir(parents=True)
+    (tmp_path / "vllm/__init__.py").touch()
+    source.write_text("shutdown_timeout: int = 0\n" if knows else "port: int = 8000\n")
+    rendered = RENDERED / "qwen2-7b-instruct"
+    [drain] = re.findall(r"--drain (\d+) ", (rendered / "run").read_text())
+    read = "import sys, pathlib; print(pathlib.Path(sys.argv[1].partition('=')[2]).read_text())"
+    launch = [sys.executable, ROOT / "templates/container/launch.py", "--drain", drain, "-c", read]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*launch, f"--config-path={rendered}/serve.yaml"], env=environment, check=True, capture_output=True, text=True
+    )
+    [before] = yaml.safe_load((rendered / "serve.yaml").read_text())["serve"]
+    [after] = yaml.safe_load(done.stdout)["serve"]
+    assert after["engine_args"] == {**before["engine_args"], **({"shutdown_timeout": int(drain)} if knows else {})}
+
+
 def test_options_that_flagscale_would_spoil_are_spelt_so_that_they_arrive() -> None:
     args = {
         "enable_prefix_caching": False,
@@ -186,9 +206,8 @@ class Box:
         ]
         lines += [f'  "{option}" \\' for option in options]
         lines += [f"  {self.image} /bin/sh /config/run"]
-        stop = (
-            f"docker stop --time 3 {self.name} >/dev/null 2>&1\ndocker rm --force {self.name} >/dev/null 2>&1\nexit 0\n"
-        )
+        stop = (RENDERED / "qwen2-7b-instruct/stop").read_text().replace("vllm-qwen2-7b-instruct", self.name)
+        stop = re.sub(r"--time \d+", "--time 3", stop)
         inside = f"export HOST=0.0.0.0 VLLM_API_KEY=$(cat /run/api_key)\nexec /usr/bin/python3 /opt/stub_engine.py {mode} {self.port}\n"
         args: Result = {
             "name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord",
@@ -308,6 +327,15 @@ def test_a_container_that_an_earlier_run_left_is_no_obstacle(box: Box) -> None:
     [container] = box.containers()
     os.kill(run["pid"], signal.SIGKILL)  # foreground.py itself
     answers_again(box, container.id)
+
+
+@needs_engine
+def test_a_container_that_does_not_end_in_its_time_is_killed(box: Box) -> None:
+    box.service("deaf")
+    assert not box.ask()["failed"]
+    began = time.monotonic()
+    box.service("deaf", state="stopped")
+    assert 3 + 5 <= time.monotonic() - began < 25 and box.containers() == []
 
 
 @needs_engine

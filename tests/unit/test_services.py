@@ -203,6 +203,16 @@ def test_stop_leaves_no_process_and_start_brings_it_back(host: Host) -> None:
     assert host.process()["pid"] != pid
 
 
+def test_an_engine_that_does_not_end_in_its_time_is_killed(host: Host) -> None:
+    host.service("deaf")
+    host.ask(wait=20)
+    began = time.monotonic()
+    assert host.service(None, state="stopped")["changed"]
+    assert 2 + 5 <= time.monotonic() - began < 20  # drain_timeout and OVERDUE; supervisord itself would wait 32 s
+    assert members(host.folder) == []
+    assert "still runs 5 s after the 2 s that requests get: killing it" in (host.root / "logs/demo.log").read_text()
+
+
 def test_exit_code_0_is_restarted_too_and_the_limit_holds(host: Host) -> None:
     host.service("zero")
     owner = Supervisord(str(host.root))

@@ -1,9 +1,9 @@
 """Run one service in the foreground: the process that a supervisor owns. Standard library only.
 
-    foreground.py SERVICE_DIR [DRAIN_SECONDS]
+    foreground.py SERVICE_DIR
 
 Starts `current/start` in the release's own folder and passes SIGTERM on to it alone, so that the engine
-drains its requests. When it ends, however it ends, no process of it stays: as child subreaper this process
+drains its requests; an engine that is not done OVERDUE seconds after its time is killed. When it ends, however it ends, no process of it stays: as child subreaper this process
 inherits whatever the engine leaves behind (kill -9 of vLLM leaves EngineCore and its workers, with all
 their memory) and ends it. A run that was itself killed is cleaned up by the next start.
 run.json names the running process, exit.json how the last one ended.
@@ -22,6 +22,7 @@ import sys
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
+OVERDUE = 5  # seconds beyond drain_timeout
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL for what the engine left behind
 
 
@@ -110,10 +111,19 @@ def end_children() -> None:
         reap()
 
 
-def end_container() -> None:
+def end_container(*words: str) -> None:
     """Run the release's `stop`, if it has one: a container does not end with the client that started it."""
     if os.path.exists("stop"):
-        subprocess.run(["/bin/sh", "stop"], stdin=subprocess.DEVNULL, check=False)
+        subprocess.run(["/bin/sh", "stop", *words], stdin=subprocess.DEVNULL, check=False)
+
+
+def drain_seconds() -> int:
+    """The time that the release gives to requests in flight."""
+    try:
+        with open("spec.json", encoding="utf-8") as source:
+            return int(json.load(source)["drain_timeout"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 60
 
 
 def main() -> int:
@@ -133,19 +143,33 @@ def main() -> int:
     )  # releases.last_run cuts the log here
     began = time.time()
     child: subprocess.Popen[bytes] | None = None
-    stopping = False
+    stopping = overdue = False
+    drain = drain_seconds()
 
     def forward(*_: object) -> None:
         nonlocal stopping
         stopping = True
         if child is not None:
             child.send_signal(signal.SIGTERM)
+            signal.alarm(drain + OVERDUE)
 
+    def kill(*_: object) -> None:
+        """Some versions of vLLM wait forever for a request that they have aborted."""
+        nonlocal overdue
+        overdue = True
+        print(
+            f"foreground: the engine still runs {OVERDUE} s after the {drain} s that requests get: killing it",
+            flush=True,
+        )
+        if child is not None:
+            child.kill()
+
+    signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
     child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
     if stopping:  # the signal came while the child was being made
-        child.send_signal(signal.SIGTERM)
+        forward()
     write(
         os.path.join(folder, "run.json"),
         {
@@ -158,8 +182,9 @@ def main() -> int:
         },
     )
     code = child.wait()
+    signal.alarm(0)
     end_children()
-    end_container()
+    end_container(*(["now"] if overdue else []))
     write(
         os.path.join(folder, "exit.json"),
         {"code": code, "release": os.path.basename(release), "ended": time.time(), "seconds": time.time() - began},
