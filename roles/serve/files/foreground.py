@@ -3,9 +3,10 @@
     foreground.py SERVICE_DIR
 
 Starts `current/start` in the release's own folder and passes SIGTERM on to it alone, so that the engine
-drains its requests; an engine that is not done OVERDUE seconds after its time is killed. When it ends, however it ends, no process of it stays: as child subreaper this process
-inherits whatever the engine leaves behind (kill -9 of vLLM leaves EngineCore and its workers, with all
-their memory) and ends it. A run that was itself killed is cleaned up by the next start.
+drains its requests; an engine that is not done OVERDUE seconds after its time is killed. When it ends, however
+it ends, no process of it stays: as child subreaper this process inherits whatever the engine leaves behind
+(kill -9 of vLLM leaves EngineCore and its workers, with all their memory) and ends it. A run that was itself
+killed is cleaned up by the next start.
 run.json names the running process, exit.json how the last one ended.
 """
 
