@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-LOOK = 5  # seconds that one look waits on the host
+LOOK = 10  # seconds that one look waits on the host; it ends at once with an answer or a failure
 QUIET = 20.0  # seconds without news after which the same stage is told again
 
 

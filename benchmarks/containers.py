@@ -197,10 +197,10 @@ def measure() -> list[Figure]:
     parts = {"serve": serve_over_docker_run, "swap": swap_gap, "noop": noop_three_services}
     host = Host()
     try:
-        return [parts[name](host) for name in (os.environ.get("BENCH_PARTS") or "serve,swap,noop").split(",")]
+        return [parts[name](host) for name in (os.environ.get("BENCH_CONTAINERS") or "serve,swap,noop").split(",")]
     finally:
         host.bed.remove("bench")
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(), indent=1))  # BENCH_PARTS=serve,swap,noop
+    print(json.dumps(measure(), indent=1))  # BENCH_CONTAINERS=serve,swap,noop

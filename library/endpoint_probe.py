@@ -145,7 +145,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
             reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
         )  # fmt: skip
     except NotYet as problem:
-        return dict(row, problem=str(problem), stage=stage(r.last_run(owner.log_tail(name, 200))))
+        return dict(row, problem=str(problem))
     flaggems = proof(spec, folder)
     row.update(flaggems=flaggems)
     if flaggems and flaggems["problem"]:
@@ -204,6 +204,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         time.sleep(1)
     bad = [row for row in rows.values() if not row["ready"]]
     for row in bad:
+        if row["verdict"] == "waiting" and row.get(
+            "pid"
+        ):  # once, not with each try: it would take CPU from the engine's start
+            row["stage"] = stage(r.last_run(owner.log_tail(row["service"], 200)))
         if row["state"] != "absent" and given["log_lines"]:
             lines = r.last_run(owner.log_tail(row["service"], 400))
             row["log_tail"] = lines[-given["log_lines"] :]
