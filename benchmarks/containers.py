@@ -103,9 +103,20 @@ class Host:
         self.bed.docker("exec", "-i", self.bed.container("bench"), "python3", "-", text=text)
 
 
+def apart(host: Host) -> None:
+    """The controller on one half of the cores and the host on the other, as they are two machines elsewhere."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    os.sched_setaffinity(0, cores[:half])
+    for pid in host.bed.docker("top", host.bed.container("bench"), "-o", "pid").split()[1:]:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), cores[half:])
+
+
 def serve_over_docker_run(host: Host) -> Figure:
     """deploy.yml --tags serve,verify with image and weights there, against the bare `docker run` of the same release, interleaved."""
     host.play("deploy.yml")
+    apart(host)
     start = "/srv/vllm/services/qwq-32b/current/start"
     ours, bare, whole = [], [], []
     for _ in range(RUNS):
