@@ -67,6 +67,16 @@ class Host:
         self.bed = bed
         bed.bare("bench", "h100")
         self.inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("bench")}}, ROOT / "build/bed/bench")
+        self.apart()
+
+    def apart(self) -> None:
+        """The controller on one half of the cores and the host on the other: elsewhere they are two machines."""
+        cores = sorted(os.sched_getaffinity(0))
+        half = len(cores) // 2
+        os.sched_setaffinity(0, cores[:half])
+        for pid in self.bed.docker("top", self.bed.container("bench"), "-o", "pid").split()[1:]:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cores[half:])
 
     def play(self, book: str, *options: str, **values: Any) -> tuple[float, str]:
         command = [
@@ -103,20 +113,9 @@ class Host:
         self.bed.docker("exec", "-i", self.bed.container("bench"), "python3", "-", text=text)
 
 
-def apart(host: Host) -> None:
-    """The controller on one half of the cores and the host on the other, as they are two machines elsewhere."""
-    cores = sorted(os.sched_getaffinity(0))
-    half = len(cores) // 2
-    os.sched_setaffinity(0, cores[:half])
-    for pid in host.bed.docker("top", host.bed.container("bench"), "-o", "pid").split()[1:]:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(thread), cores[half:])
-
-
 def serve_over_docker_run(host: Host) -> Figure:
     """deploy.yml --tags serve,verify with image and weights there, against the bare `docker run` of the same release, interleaved."""
     host.play("deploy.yml")
-    apart(host)
     start = "/srv/vllm/services/qwq-32b/current/start"
     ours, bare, whole = [], [], []
     for _ in range(RUNS):
