@@ -143,8 +143,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     client = i.connect()
     record, key = read_record(module), i.archive_key(given["name"], machine(given))
     digest = image.digest or str(record.get("digest") or "")
-    ids = [str(record["id"])] if record.get("id") else []
-    ids += [given["archive"]["id"]] if given["archive"] else []
+    wanted = given["archive"]["id"] if given["archive"] else None
+    ids = [one for one in (record.get("id") if record.get("archive") == wanted else None, wanted) if one]
     found = here(client, digest, ids)
     if found is not None:
         i.check_built_for(found, given["name"], given["arch"])
@@ -168,9 +168,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             return answer(found, digest or None, False, "", [])
         found, digest, source, failures = bring(module, client, image, digest, progress)
         i.check_built_for(found, given["name"], given["arch"])
-        if digest and (not image.digest or source == "the controller"):
-            # An image from an archive has no digest of its own: it is known again by its id.
-            more = {"id": found.id} if source == "the controller" else {}
+        # An image from an archive has no digest of its own: it is known again by its id.
+        more = {"id": found.id, "archive": wanted} if source == "the controller" else {}
+        if more or (digest and not image.digest):
             row = {"image": image.text, "digest": digest, "resolved": int(time.time()), **more}
             write_json(record_path(module), row)
         forget_archive(given["sent"], key)

@@ -106,7 +106,7 @@ def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> d
             record = read_json(os.path.join(base, name)) if name.endswith(".json") else None
         except ValueError:
             continue
-        if record and record.get("digest"):
+        if record and (record.get("id") or record.get("digest")):
             repository = re.sub(r"(:[^/:@]*)?(@.*)?$", "", record["image"])
             known[record.get("id") or "%s@%s" % (repository, record["digest"])] = record["image"]
     found = {}

@@ -288,7 +288,12 @@ def test_the_controller_saves_the_digest_that_hosts_have_and_their_platform(
 
 @needs_engine
 def test_a_controller_without_an_engine_takes_a_file(
-    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_module: Run,
+    bed: Bed,
+    relay: Arguments,
+    arguments: Arguments,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image = engine.import_image(bed.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
     archive = tmp_path / "image.tar"
@@ -311,6 +316,17 @@ def test_a_controller_without_an_engine_takes_a_file(
     found = run_module("image_archive", given)
     assert found["changed"] and found["id"] == image.id and found["digest"] == ""
     assert not run_module("image_archive", given)["changed"]
+
+    monkeypatch.delenv("DOCKER_HOST")
+    bed.client.images.remove(image.id, force=True)
+    row = {"path": str(archive), "id": image.id}
+    taken = arguments(name, arch="x86_64", sent=str(sent(tmp_path / "relay", tmp_path / "archives")), archive=row)
+    archive.unlink()  # it is the controller's, not the host's
+    loaded = run_module("container_image", taken)
+    assert loaded["changed"] and loaded["id"] == image.id and loaded["digest"] is None
+    assert not run_module("container_image", taken)["changed"]
+    look = run_module("container_image", {**taken, "archive": {**row, "id": SHA}, "look": True})
+    assert look["pending"]  # the operator has made another one
 
 
 @needs_engine
