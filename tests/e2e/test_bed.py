@@ -360,12 +360,12 @@ def test_an_image_comes_through_the_controller(gpu: Host, tmp_path: Path) -> Non
         "weights_peer_address": address,
         "overrides": {"qwq-32b": bed.stub("good", image=name)},
     }
-    output = gpu.run("deploy.yml", "--tags", "fetch", **values)
+    output = gpu.run("deploy.yml", "--tags", "prepare,fetch", **values)
     assert "Save on the controller what some host lacks" in output
     assert gpu.sh(f"docker image inspect --format '{{{{.Id}}}}' {name}") == ident
     assert gpu.sh("ls /srv/vllm/archives; ls /srv/vllm/peers/server.json 2>&1 || true").startswith("ls: cannot access")
     assert not list((tmp_path / "relay/.peers").glob("server.*id"))
-    again = gpu.run("deploy.yml", "--tags", "fetch", **values)
+    again = gpu.run("deploy.yml", "--tags", "prepare,fetch", **values)
     assert gpu.changed(again) == 0 and "Bring the archives" not in again
     gpu.sh(f"docker rmi {name}")
 
