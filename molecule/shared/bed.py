@@ -307,10 +307,8 @@ def remove(name: str) -> None:
 def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Path:
     """A folder for `ansible-playbook -i`: hosts of the bed by group, the production group_vars, the scenario's host_vars."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "group_vars").mkdir(parents=True)
-    for source in (ROOT / "inventory/group_vars", HERE / "group_vars"):
-        for entry in source.iterdir():
-            (folder / "group_vars" / entry.name).symlink_to(entry)
+    folder.mkdir(parents=True)
+    (folder / "group_vars").symlink_to(HERE / "group_vars")  # the production ones and the bed's
     (folder / "host_vars").symlink_to(HERE.parent / scenario / "host_vars")
     groups: dict[str, Any] = {"accelerators": {"children": {group: {"hosts": rows} for group, rows in hosts.items()}}}
     groups["bed"] = {"hosts": {name: {} for rows in hosts.values() for name in rows}}
