@@ -100,10 +100,10 @@ def here(client: Any, digest: str, ids: list[str]) -> Any:
 
 def forget_archive(folder: str | None, key: str) -> None:
     """Remove what the controller has sent, when the engine has it."""
-    paths = [os.path.join(folder, ".refs", key + ".json")] if folder else []
-    paths += glob.glob(os.path.join(glob.escape(folder), glob.escape(key) + "@*")) if folder else []
-    for path in paths:
-        remove_tree(path)
+    if folder:
+        remove_tree(os.path.join(folder, ".refs", key + ".json"))
+        for path in glob.glob(os.path.join(glob.escape(folder), glob.escape(key) + "@*")):
+            remove_tree(path)
 
 
 def bring(
@@ -192,18 +192,12 @@ def answer(image: Any, digest: str | None, changed: bool, source: str, failures:
 
 
 def main() -> None:
-    archive = {"path": {"type": "path", "required": True}, "id": {"type": "str", "required": True}}
     spec = {
-        "name": {"type": "str", "required": True},
+        **i.ARGUMENTS,
         "record": {"type": "path", "required": True},
-        "mirrors": {"type": "list", "elements": "str", "default": []},
-        "archive": {"type": "dict", "options": archive},
         "arch": {"type": "str", "default": ""},
         "sent": {"type": "path"},
         "require_digest": {"type": "bool", "default": False},
-        "username": {"type": "str", "default": ""},
-        "password": {"type": "str", "default": "", "no_log": True},
-        "look": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -206,17 +206,11 @@ def answer(about: dict[str, Any], changed: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    archive = {"path": {"type": "path", "required": True}, "id": {"type": "str", "required": True}}
     spec = {
-        "name": {"type": "str", "required": True},
+        **i.ARGUMENTS,
         "arch": {"type": "str", "required": True},
         "digest": {"type": "str", "default": ""},
         "folder": {"type": "path", "required": True},
-        "mirrors": {"type": "list", "elements": "str", "default": []},
-        "archive": {"type": "dict", "options": archive},
-        "username": {"type": "str", "default": ""},
-        "password": {"type": "str", "default": "", "no_log": True},
-        "look": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

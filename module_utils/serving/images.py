@@ -56,6 +56,20 @@ REMEDIES = (
 )
 
 
+# Options of the modules that bring an image from registries or an archive.
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "mirrors": {"type": "list", "elements": "str", "default": []},
+    "archive": {
+        "type": "dict",
+        "options": {"path": {"type": "path", "required": True}, "id": {"type": "str", "required": True}},
+    },
+    "username": {"type": "str", "default": ""},
+    "password": {"type": "str", "default": "", "no_log": True},
+    "look": {"type": "bool", "default": False},
+}
+
+
 class PullFailed(Exception):
     """This place can't give the image; the next one is tried."""
 
@@ -133,6 +147,15 @@ def check_platform(image: Reference, platforms: list[dict[str, Any]], arch: str)
         )
 
 
+def check_room(needed: float, free: int, folder: str) -> None:
+    """Refuse an image that the engine's disk can't hold."""
+    if needed > free:
+        raise Refusal(
+            "not enough disk for the image: about %s needed, %s free below %s; free some or move the engine's data-root"
+            % (human(needed), human(free), folder)
+        )
+
+
 class Layers:
     """Progress of a pull: bytes of layers as the engine tells them, and whether the disk will hold them."""
 
@@ -150,11 +173,7 @@ class Layers:
         elif status in ("Download complete", "Pull complete") and layer in self.totals:
             self.done[layer] = self.totals[layer]
         total = sum(self.totals.values())
-        if total * UNPACKED > self.free:
-            raise Refusal(
-                "not enough disk for the image: about %s needed, %s free below %s; free some or move the engine's data-root"
-                % (human(total * UNPACKED), human(self.free), self.folder)
-            )
+        check_room(total * UNPACKED, self.free, self.folder)
         self.told(sum(self.done.values()), total)
 
 
@@ -269,12 +288,8 @@ def check_archive(path: str, wanted: str) -> list[str]:
 def load(client: Any, image: Reference, path: str, wanted: str) -> Any:
     """The image of an archive, under a name: the engine's clean-up takes what has none."""
     ids = check_archive(path, wanted)
-    needed, root = os.path.getsize(path), data_root(client)
-    if needed > free_bytes(root):
-        raise Refusal(
-            "not enough disk for the image: about %s needed, %s free below %s; free some or move the engine's data-root"
-            % (human(needed), human(free_bytes(root)), root)
-        )
+    root = data_root(client)
+    check_room(os.path.getsize(path), free_bytes(root), root)
     with registry_errors(path), open(path, "rb") as source:
         found = next((one for one in client.images.load(source) if one.id in ids), None)
     if found is None:

@@ -99,6 +99,15 @@ class Bed:
                 self.client.images.remove(image.id, force=True)
 
 
+def kill_each(module: str, given: dict[str, Any], seconds: tuple[float, ...]) -> None:
+    """Start a module again and again, and end each run with SIGKILL after so many seconds."""
+    for wait in seconds:
+        process = start_module(module, given)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     folder = tmp_path_factory.mktemp("i")
@@ -333,11 +342,7 @@ def test_a_controller_without_an_engine_takes_a_file(
 def test_an_archive_is_made_whole_whatever_ends_its_making(
     run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path
 ) -> None:
-    for wait in (0.4, 0.6, 0.8, 1.0):
-        process = start_module("image_archive", relay())
-        time.sleep(wait)
-        process.kill()
-        process.wait()
+    kill_each("image_archive", relay(), (0.4, 0.6, 0.8, 1.0))
     found = run_module("image_archive", relay())
     assert not found["failed"] and found["digest"] == bed.digests["demo"]
     assert sorted(path.name for path in Path(found["path"]).glob("[!.]*")) == ["image.json", "image.tar"]
@@ -367,11 +372,7 @@ def test_an_archive_that_is_not_what_it_says_is_not_taken(
 
 @needs_engine
 def test_a_killed_pull_is_finished_by_the_next_run(run_module: Run, bed: Bed, arguments: Arguments) -> None:
-    for wait in (0.3, 0.6, 0.9):
-        process = start_module("container_image", arguments())
-        time.sleep(wait)
-        process.kill()
-        process.wait()
+    kill_each("container_image", arguments(), (0.3, 0.6, 0.9))
     result = run_module("container_image", arguments())
     assert not result["failed"] and result["digest"] == bed.digests["demo"]
 
