@@ -17,7 +17,7 @@ options:
   keep_releases:
     description:
       - Releases that each service keeps, the current one and the one to return to among them. 0 keeps all.
-      - With a number, images and caches that no kept release names go, too.
+      - With a number, images and caches that no kept release names go, too, and what a killed relay of images has left.
     type: int
     default: 0
 attributes:
@@ -62,6 +62,7 @@ WHOLE = (
     ".deploy.flock",
     "foreground.py",
     "peers",
+    "archives",
 )
 FOLDERS = ("models/.refs", "models", "envs", "services")
 
@@ -174,6 +175,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if keep:
         images = unneeded_images(root, left, old)
         gone = old + gone + unneeded_caches(root, left)
+        archives = os.path.join(root, "archives")  # of images, left by a deploy that was killed
+        if os.path.isdir(archives) and archives not in gone:
+            gone.append(archives)
     elif os.path.isdir(os.path.join(root, "images")):
         kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
     size = sum(tree_bytes(path) for path in gone)

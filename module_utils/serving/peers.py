@@ -19,7 +19,7 @@ import statistics
 import threading
 import time
 import urllib.parse
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar
 
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked
@@ -267,9 +267,8 @@ class Peers:
                 words.append("%s does not answer%s" % (peer.label, self.trouble(peer)))
             else:
                 words.append("%s has nothing to give" % peer.label)
-        return "; ".join(words) + " (is weights_peer_port open between the hosts?)" * any(
-            not p.here for p in self.peers
-        )
+        silent = any(not p.here and not str(p.state.get("trouble", "")).startswith("HTTP") for p in self.peers)
+        return "; ".join(words) + " (is weights_peer_port open between the hosts?)" * silent
 
     @staticmethod
     def trouble(peer: Peer) -> str:
@@ -417,6 +416,12 @@ class TakenPart(Part):
 
 class PeerClient(Client):
     """HTTP to the other hosts: never through a proxy, from the address they know, each with its own token."""
+
+    refusals: ClassVar[dict[int, str]] = {
+        **Client.refusals,
+        401: "it serves for another run",
+        403: "this host does not reach it from an address of the play; set weights_peer_address",
+    }
 
     def __init__(self, peers: Peers, limits: Limits) -> None:
         super().__init__({}, "http://peers", None, limits)

@@ -22,7 +22,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, ClassVar, Iterator
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import fsync_dir, human
@@ -82,6 +82,13 @@ class Gather:
 
 class Client:
     """HTTP as an operator's network needs it: proxies and CA from the environment, tokens for the hub's own host only."""
+
+    refusals: ClassVar[dict[int, str]] = {
+        401: "it needs a token",
+        403: "the token may not read it",
+        404: "it is not there (any more)",
+        416: "it is shorter than its listing says",
+    }
 
     def __init__(
         self, headers: dict[str, str], home: str, expect: dict[str, str] | None = None, limits: Limits | None = None
@@ -178,13 +185,8 @@ class Client:
                 raise Transient("HTTP %d of a redirect that has expired" % answer.status, 0)
             if answer.status in AGAIN:
                 raise Transient("HTTP %d" % answer.status, wait)
-            reasons = {
-                401: "it needs a token",
-                403: "the token may not read it",
-                404: "it is not there (any more)",
-                416: "it is shorter than its listing says",
-            }
-            raise SourceFailed("HTTP %d: %s" % (answer.status, reasons.get(answer.status, answer.reason or "refused")))
+            reason = self.refusals.get(answer.status, answer.reason or "refused")
+            raise SourceFailed("HTTP %d: %s" % (answer.status, reason))
         raise SourceFailed("more than 5 redirects")
 
     def check_expected(self, at: str, answer: Any) -> None:

@@ -360,7 +360,8 @@ def test_an_image_comes_through_the_controller(gpu: Host, tmp_path: Path) -> Non
     ident = said.stdout.decode().strip()
     bed.docker("save", "--output", str(tmp_path / "image.tar"), name)
     bed.docker("rmi", name)
-    gateway, address = gpu.sh("ip -4 route show default | cut -d' ' -f3; hostname -I | cut -d' ' -f1").split()
+    gateway = gpu.sh("ip -4 route show default | cut -d' ' -f3").strip()
+    address = gpu.sh(f"ip -4 route get {gateway} | grep -oP 'src \\K\\S+'").strip()
     values = {
         "image_relay": str(tmp_path / "relay"),
         "image_archives": {name: {"path": str(tmp_path / "image.tar"), "id": ident}},

@@ -416,6 +416,16 @@ def test_peers_may_be_the_only_source(fleet: Any, run_module: Run, hub: Hub) -> 
     assert alone["failed"] and "set weights_relay" in alone["msg"]
 
 
+def test_a_host_that_comes_from_another_address_than_the_play_has_says_so(fleet: Any, hub: Hub) -> None:
+    good(fleet(2).fetch(0, peers_file="/nowhere"))
+    hosts = fleet(2).serve()
+    config = hosts.folder(1) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "address": "127.0.0.99"}))
+    (result,) = hosts.fetch(1, order=["peers"])
+    assert result["failed"] and "set weights_peer_address" in result["msg"], result
+    assert "weights_peer_port" not in result["msg"], result
+
+
 def test_another_revision_than_models_yml_has_is_not_taken(fleet: Any, hub: Hub) -> None:
     hosts = fleet(2)
     good(hosts.fetch(0, peers_file="/nowhere"))

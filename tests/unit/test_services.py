@@ -318,8 +318,9 @@ def test_prune_removes_what_no_service_names(host: Host, run_module: Callable[..
     assert (models / "mine").exists() and (models / "demo@1").exists()
     assert not run_module("serving_prune", args)["changed"]
     host.service(None, state="absent")
+    (host.root / "archives").mkdir()  # a relay of images that was killed
     kept = run_module("serving_prune", {**args, "keep_models": True})
-    assert kept["kept"] and (models / "demo@1").exists()
+    assert kept["kept"] and (models / "demo@1").exists() and not (host.root / "archives").exists()
     run_module("serving_prune", args)
     assert not (models / "demo@1").exists() and (models / "mine").exists()
 
@@ -443,12 +444,14 @@ def test_prune_keeps_what_runs_and_what_a_rollback_needs(host: Host) -> None:
     arguments = {"serving_root": str(host.root), "models_root": str(host.root / "models"), "keep_releases": 3}
     (host.root / "cache/uv").mkdir(parents=True)
     (host.root / "cache/0123456789ab-h100").mkdir()
+    (host.root / "archives/.team-image@1.partial").mkdir(parents=True)
     dry = host.run("serving_prune", arguments, check=True)
     assert dry["changed"] and len(list((host.folder / "releases").iterdir())) == 5
     found = host.run("serving_prune", arguments)
     left = {p.name for p in (host.folder / "releases").iterdir()}
     assert left == set(made[-3:]) and found["removed"] == dry["removed"]
     assert not (host.root / "cache/0123456789ab-h100").exists() and (host.root / "cache/uv").exists()
+    assert not (host.root / "archives").exists()
     assert host.run("serving_prune", arguments)["changed"] is False
     assert host.run("serving_prune", {**arguments, "keep_releases": 1})["changed"]  # previous stays even then
     assert {p.name for p in (host.folder / "releases").iterdir()} == set(made[-2:])
