@@ -66,36 +66,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest as digest_of_value
-from ansible.module_utils.serving.files import locked, read_json, remove_tree, write_json
+from ansible.module_utils.serving.files import locked, remove_tree, write_json
 from ansible.module_utils.serving.progress import Progress
-
-
-def record_path(module: AnsibleModule) -> str:
-    return os.path.join(module.params["record"], "%s.json" % digest_of_value(module.params["name"])[:16])
-
-
-def read_record(module: AnsibleModule) -> dict[str, Any]:
-    """What an earlier run has found out: the digest of a tag, the id of an image from an archive."""
-    try:
-        return dict(read_json(record_path(module)) or {})
-    except ValueError:
-        return {}
-
-
-def here(client: Any, digest: str, ids: list[str]) -> Any:
-    """The image on this host with this manifest digest, or with one of these ids; None if it isn't there."""
-    import docker.errors
-
-    for found in client.images.list() if digest else []:
-        if digest in i.digest_of(found.attrs):
-            return found
-    for ident in ids:
-        try:
-            return client.images.get(ident)
-        except docker.errors.ImageNotFound:
-            continue
-    return None
 
 
 def forget_archive(folder: str | None, key: str) -> None:
@@ -141,17 +113,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if given["require_digest"] and not image.digest:
         raise Refusal("image %s has no digest, and pins are required; write it as name@sha256:..." % image.text)
     client = i.connect()
-    record, key = read_record(module), i.archive_key(given["name"], machine(given))
-    digest = image.digest or str(record.get("digest") or "")
-    wanted = given["archive"]["id"] if given["archive"] else None
-    ids = [one for one in (record.get("id") if record.get("archive") == wanted else None, wanted) if one]
-    found = here(client, digest, ids)
+    record, key = i.record_path(given["record"], given["name"]), i.archive_key(given["name"], machine(given))
+    found, digest = i.on_host(client, given)
     if found is not None:
         i.check_built_for(found, given["name"], given["arch"])
         if not module.check_mode:
             forget_archive(given["sent"], key)
-        return answer(found, digest or None, False, "", [])
-    progress_file = record_path(module)[: -len(".json")] + ".progress"
+        return answer(found, digest, False, "", [])
+    progress_file = record[: -len(".json")] + ".progress"
     if given["look"]:
         about = {"key": key, "name": given["name"], "arch": machine(given), "digest": digest}
         return {"changed": False, "pending": True, "progress_file": progress_file, "image": about}
@@ -160,32 +129,30 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": True, "id": None, "digest": digest or None, "failed_places": [], "diff": diff}
     os.makedirs(given["record"], exist_ok=True)
     with (
-        locked(record_path(module) + ".lock", "image %s" % image.text, 86400),
+        locked(record + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
     ):
-        found = here(client, digest, ids)
+        found, digest = i.on_host(client, given)  # another run may have brought it meanwhile
         if found is not None:
-            return answer(found, digest or None, False, "", [])
+            return answer(found, digest, False, "", [])
         found, digest, source, failures = bring(module, client, image, digest, progress)
         i.check_built_for(found, given["name"], given["arch"])
         # An image from an archive has no digest of its own: it is known again by its id.
+        wanted = given["archive"]["id"] if given["archive"] else None
         more = {"id": found.id, "archive": wanted} if source == "the controller" else {}
         if more or (digest and not image.digest):
             row = {"image": image.text, "digest": digest, "resolved": int(time.time()), **more}
-            write_json(record_path(module), row)
+            write_json(record, row)
         forget_archive(given["sent"], key)
-    return answer(found, digest or None, True, source, failures)
+    return answer(found, digest, True, source, failures)
 
 
-def answer(image: Any, digest: str | None, changed: bool, source: str, failures: list[str]) -> dict[str, Any]:
+def answer(image: Any, digest: str, changed: bool, source: str, failures: list[str]) -> dict[str, Any]:
     after = "%s %s\n" % (digest or image.id, source) if changed else ""
     return {
         "changed": changed,
-        "id": image.id,
-        "digest": digest,
+        **i.about(image, digest),
         "source": source,
-        "user": image.attrs.get("Config", {}).get("User") or "root",
-        "uid": i.uid_of(image),
         "failed_places": failures,
         "diff": {"before": "", "after": after, "before_header": "images", "after_header": "images"},
     }

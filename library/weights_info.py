@@ -36,37 +36,15 @@ problems: {description: What differs from the manifest., returned: always, type:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import weights as w
-from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.errors import run_module
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    name, root = module.params["name"], module.params["models_root"]
-    key = w.key_of(name, module.params["convert"])
-    ref = w.record_of(root, key)
-    progress = w.running(root, key)
-    folder = m.published(root, name, ref.get("revision", ""))
-    manifest = m.read_manifest(folder) if ref else None
-    if manifest is None:
-        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (key, root)]
-        if module.params["required"]:
-            raise Refusal(problems[0])
-        nothing = {"path": None, "revision": None, "identity": None}
-        return {"changed": False, **nothing, "problems": problems, "progress": progress}
-    problems = m.damage(folder, manifest, module.params["full"])
-    if problems and module.params["required"]:
-        raise Refusal(
-            "%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems
-        )
-    return {
-        "changed": False,
-        "path": folder,
-        "revision": manifest["revision"],
-        "identity": manifest["identity"],
-        "problems": problems,
-        "progress": progress,
-    }
+    given = module.params
+    found = w.find(given["models_root"], given["name"], given["convert"], given["full"], given["required"])
+    progress = w.running(given["models_root"], w.key_of(given["name"], given["convert"]))
+    return {"changed": False, **found, "progress": progress}
 
 
 def main() -> None:

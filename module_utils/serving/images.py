@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import digest as digest_of_value
-from ansible.module_utils.serving.files import free_bytes, human
+from ansible.module_utils.serving.files import free_bytes, human, read_json
 from ansible.module_utils.serving.progress import Progress
 
 # What Docker calls an architecture, by the kernel's name for it.
@@ -56,14 +56,15 @@ REMEDIES = (
 )
 
 
+ARCHIVE: dict[str, Any] = {
+    "type": "dict",
+    "options": {"path": {"type": "path", "required": True}, "id": {"type": "str", "required": True}},
+}
 # Options of the modules that bring an image from registries or an archive.
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "mirrors": {"type": "list", "elements": "str", "default": []},
-    "archive": {
-        "type": "dict",
-        "options": {"path": {"type": "path", "required": True}, "id": {"type": "str", "required": True}},
-    },
+    "archive": ARCHIVE,
     "username": {"type": "str", "default": ""},
     "password": {"type": "str", "default": "", "no_log": True},
     "look": {"type": "bool", "default": False},
@@ -244,6 +245,45 @@ def pull(
         except PullFailed as failure:
             failures.append(str(failure))
     return None, digest, "", failures
+
+
+# What is on this host
+
+
+def record_path(folder: str, name: str) -> str:
+    """Where it is recorded what an image's name was resolved to."""
+    return os.path.join(folder, "%s.json" % digest_of_value(name)[:16])
+
+
+def read_record(folder: str, name: str) -> dict[str, Any]:
+    """What an earlier run has found out: the digest of a tag, the id of an image from an archive."""
+    try:
+        return dict(read_json(record_path(folder, name)) or {})
+    except ValueError:
+        return {}
+
+
+def on_host(client: Any, given: dict[str, Any]) -> tuple[Any, str]:
+    """(the image, the digest that counts) by a module's options name, record and archive; None where the host has no such image."""
+    import docker.errors
+
+    record = read_record(given["record"], given["name"])
+    digest = parse(given["name"]).digest or str(record.get("digest") or "")
+    wanted = given["archive"]["id"] if given["archive"] else None
+    for row in client.api.images() if digest else []:  # whichever mirror it came from
+        if digest in digest_of(row):
+            return client.images.get(row["Id"]), digest
+    for ident in (record.get("id") if record.get("archive") == wanted else None, wanted):
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            if ident:
+                return client.images.get(ident), digest
+    return None, digest
+
+
+def about(image: Any, digest: str) -> dict[str, Any]:
+    """What a release needs to know of an image on this host."""
+    user = (image.attrs.get("Config") or {}).get("User") or "root"
+    return {"id": image.id, "digest": digest or None, "user": user, "uid": uid_of(image)}
 
 
 def check_built_for(image: Any, name: str, arch: str) -> None:

@@ -312,8 +312,7 @@ class Systemd:
         return done.stdout.splitlines()[-lines:]
 
     def apply(self, name: str) -> None:
-        self.systemctl("daemon-reload")
-        self.systemctl("enable", "--quiet", self.unit(name))
+        self.systemctl("enable", "--quiet", self.unit(name))  # and this reads all units anew
         if self.user:  # services of a user end with the last session unless they may linger
             subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=False)
 

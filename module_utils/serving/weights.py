@@ -361,6 +361,33 @@ def record_of(root: str, key: str) -> dict[str, Any]:
     return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
 
 
+def find(root: str, name: str, convert: str | None, full: bool = False, required: bool = True) -> dict[str, Any]:
+    """{path, revision, identity, problems} of a published model. Refusal where one that is required is not there, or damaged.
+
+    `full` reads every byte; else sizes count, and the content of files whose mtime changed.
+    """
+    key = key_of(name, convert)
+    ref = record_of(root, key)
+    folder = m.published(root, name, ref.get("revision", ""))
+    manifest = m.read_manifest(folder) if ref else None
+    if manifest is None:
+        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (key, root)]
+        if required:
+            raise Refusal(problems[0])
+        return {"path": None, "revision": None, "identity": None, "problems": problems}
+    problems = m.damage(folder, manifest, full)
+    if problems and required:
+        raise Refusal(
+            "%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems
+        )
+    return {
+        "path": folder,
+        "revision": manifest["revision"],
+        "identity": manifest["identity"],
+        "problems": problems,
+    }
+
+
 def dropped_peers(folder: str) -> list[str]:
     """Hosts whose bytes were wrong when the model in this published folder was fetched."""
     name, _, revision = os.path.basename(folder).partition("@")

@@ -307,6 +307,7 @@ def remove(name: str) -> None:
 def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Path:
     """A folder for `ansible-playbook -i`: hosts of the bed by group, the production group_vars, the scenario's host_vars."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f"{folder.name}-pins.json").unlink(missing_ok=True)  # of the hosts that were
     folder.mkdir(parents=True)
     (folder / "group_vars").symlink_to(HERE / "group_vars")  # the production ones and the bed's
     (folder / "host_vars").symlink_to(HERE.parent / scenario / "host_vars")

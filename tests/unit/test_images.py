@@ -144,6 +144,29 @@ def test_a_tag_is_resolved_once_and_stays_where_it_was(run_module: Run, bed: Bed
 
 
 @needs_engine
+def test_what_a_release_is_made_of(run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path) -> None:
+    """As the modules that bring weights and image have left them; nothing is fetched for it."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/config.json").write_text("{}")
+    models = {"models_root": str(tmp_path / "models")}
+    fetched = {"name": "m", "sources": {"directory": {"path": str(tmp_path / "source")}}, **models}
+    asked = {"model": "m", **models, **arguments(arch="x86_64")}
+    assert "run deploy.yml --tags fetch" in run_module("artifact_info", asked)["msg"]
+    assert run_module("weights_fetch", fetched)["changed"]
+    assert "is not on this host; run deploy.yml --tags fetch" in run_module("artifact_info", asked)["msg"]
+    nothing = run_module("artifact_info", {**asked, "required": False})
+    assert nothing["image"] is None and nothing["weights"]["revision"], nothing
+
+    brought = run_module("container_image", arguments())
+    found = run_module("artifact_info", asked)
+    assert found["changed"] is False and found["weights"]["path"].startswith(str(tmp_path / "models/m@"))
+    assert found["image"] == {key: brought[key] for key in ("id", "digest", "user", "uid")}
+    assert "is built for amd64" in run_module("artifact_info", {**asked, "arch": "aarch64"})["msg"]
+    without = {"model": "m", **models}
+    assert run_module("artifact_info", without)["image"] is None
+
+
+@needs_engine
 def test_by_digest_and_in_check_mode(run_module: Run, bed: Bed, arguments: Arguments) -> None:
     name = f"{bed.registry}/team/demo@{bed.digests['demo']}"
     check = run_module("container_image", arguments(name), check=True)

@@ -1,0 +1,106 @@
+#!/usr/bin/python
+"""Module artifact_info: the weights and the image that a release of a service is made of."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: artifact_info
+short_description: Find what a service's release is made of
+description:
+  - Finds the published weights of a model, checked against their manifest as M(weights_info) does, and the container image as
+    M(container_image) has brought it. Asks no registry and no hub, and never changes anything.
+options:
+  model: {description: Model's name in models.yml., type: str, required: true}
+  models_root: {description: Folder of published models., type: path, required: true}
+  convert: {description: Look for its converted form., type: str, choices: [float16]}
+  name: {description: "Reference of the image, as M(container_image) takes it. Without it no container engine is asked.", type: str}
+  record: {description: Folder where M(container_image) records tags., type: path}
+  archive:
+    description: "The image's archive, as M(container_image) takes it: {path, id}."
+    type: dict
+    suboptions:
+      path: {description: File on the host., type: path, required: true}
+      id: {description: The image's id that it must have (sha256:...)., type: str, required: true}
+  arch: {description: Machine architecture that the image must be built for (x86_64 or aarch64). Empty asks for none., type: str, default: ''}
+  required: {description: Fail where one of them is not on this host., type: bool, default: true}
+requirements: [docker]
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: What would a release of qwq-32b be made of?
+  artifact_info:
+    model: qwq-32b
+    models_root: /srv/vllm/models
+    name: registry.example.org/vllm/openai:v0.33.0
+    record: /srv/vllm/images
+"""
+RETURN = r"""
+weights:
+  description: Of the published model; each null if there is none.
+  returned: success
+  type: dict
+  contains:
+    path: {description: The published folder., type: str, returned: always}
+    revision: {description: Its revision., type: str, returned: always}
+    identity: {description: "Digest over names, sizes and sha256 of its files.", type: str, returned: always}
+    problems: {description: What differs from the manifest., type: list, elements: str, returned: always}
+image:
+  description: Of the image on this host; null without O(name), or if there is none.
+  returned: success
+  type: dict
+  contains:
+    id: {description: Its id on this host (sha256 of its configuration)., type: str, returned: always}
+    digest: {description: Digest of its manifest; null for an image from an archive., type: str, returned: always}
+    user: {description: User that it runs as., type: str, returned: always}
+    uid: {description: That user's number., type: int, returned: always}
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import images as i
+from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.errors import Refusal, run_module
+
+
+def image(given: dict[str, Any]) -> dict[str, Any] | None:
+    """The image as it is on this host. Refusal where it is required and not there, or built for other hosts."""
+    try:
+        found, digest = i.on_host(i.connect(), given)
+    except Refusal:  # before the first deploy there is no engine
+        if given["required"]:
+            raise
+        return None
+    if found is not None:
+        i.check_built_for(found, given["name"], given["arch"])
+        about: dict[str, Any] = i.about(found, digest)
+        return about
+    if given["required"]:
+        raise Refusal("image %s is not on this host; run deploy.yml --tags fetch" % i.parse(given["name"]).text)
+    return None
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    weights = w.find(given["models_root"], given["model"], given["convert"], required=given["required"])
+    return {"changed": False, "weights": weights, "image": image(given) if given["name"] else None}
+
+
+def main() -> None:
+    spec = {
+        "model": {"type": "str", "required": True},
+        "models_root": {"type": "path", "required": True},
+        "convert": {"type": "str", "choices": ["float16"]},
+        "name": {"type": "str"},
+        "record": {"type": "path"},
+        "archive": i.ARCHIVE,
+        "arch": {"type": "str", "default": ""},
+        "required": {"type": "bool", "default": True},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True, required_by={"name": ["record"]}), body)
+
+
+if __name__ == "__main__":
+    main()
