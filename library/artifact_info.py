@@ -23,7 +23,6 @@ options:
       id: {description: The image's id that it must have (sha256:...)., type: str, required: true}
   arch: {description: Machine architecture that the image must be built for (x86_64 or aarch64). Empty asks for none., type: str, default: ''}
   required: {description: Fail where one of them is not on this host., type: bool, default: true}
-requirements: [docker]
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -68,7 +67,7 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 def image(given: dict[str, Any]) -> dict[str, Any] | None:
     """The image as it is on this host. Refusal where it is required and not there, or built for other hosts."""
     try:
-        found, digest = i.on_host(i.connect(), given)
+        found, digest = i.on_host(given)
     except Refusal:  # before the first deploy there is no engine
         if given["required"]:
             raise

@@ -112,9 +112,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     image = i.parse(given["name"])
     if given["require_digest"] and not image.digest:
         raise Refusal("image %s has no digest, and pins are required; write it as name@sha256:..." % image.text)
-    client = i.connect()
     record, key = i.record_path(given["record"], given["name"]), i.archive_key(given["name"], machine(given))
-    found, digest = i.on_host(client, given)
+    found, digest = i.on_host(given)
     if found is not None:
         i.check_built_for(found, given["name"], given["arch"])
         if not module.check_mode:
@@ -132,14 +131,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         locked(record + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
     ):
-        found, digest = i.on_host(client, given)  # another run may have brought it meanwhile
+        found, digest = i.on_host(given)  # another run may have brought it meanwhile
         if found is not None:
             return answer(found, digest, False, "", [])
-        found, digest, source, failures = bring(module, client, image, digest, progress)
+        brought, digest, source, failures = bring(module, i.connect(), image, digest, progress)
+        found = brought.attrs
         i.check_built_for(found, given["name"], given["arch"])
         # An image from an archive has no digest of its own: it is known again by its id.
         wanted = given["archive"]["id"] if given["archive"] else None
-        more = {"id": found.id, "archive": wanted} if source == "the controller" else {}
+        more = {"id": found["Id"], "archive": wanted} if source == "the controller" else {}
         if more or (digest and not image.digest):
             row = {"image": image.text, "digest": digest, "resolved": int(time.time()), **more}
             write_json(record, row)
@@ -147,8 +147,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     return answer(found, digest, True, source, failures)
 
 
-def answer(image: Any, digest: str, changed: bool, source: str, failures: list[str]) -> dict[str, Any]:
-    after = "%s %s\n" % (digest or image.id, source) if changed else ""
+def answer(image: dict[str, Any], digest: str, changed: bool, source: str, failures: list[str]) -> dict[str, Any]:
+    after = "%s %s\n" % (digest or image["Id"], source) if changed else ""
     return {
         "changed": changed,
         **i.about(image, digest),

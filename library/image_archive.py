@@ -123,7 +123,7 @@ def bring(given: dict[str, Any], part: str, progress: Progress) -> tuple[str, st
     found, digest, source, failures = i.pull(client, image, digest, given, progress, platform)
     if found is None:
         raise Refusal("image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)))
-    i.check_built_for(found, given["name"], given["arch"])
+    i.check_built_for(found.attrs, given["name"], given["arch"])
     total = save(found, part, progress)
     if found.id not in before:
         with contextlib.suppress(docker.errors.APIError):  # somebody uses it by now

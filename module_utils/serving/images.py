@@ -14,6 +14,7 @@ from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import digest as digest_of_value
 from ansible.module_utils.serving.files import free_bytes, human, read_json
+from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.progress import Progress
 
 # What Docker calls an architecture, by the kernel's name for it.
@@ -263,31 +264,46 @@ def read_record(folder: str, name: str) -> dict[str, Any]:
         return {}
 
 
-def on_host(client: Any, given: dict[str, Any]) -> tuple[Any, str]:
-    """(the image, the digest that counts) by a module's options name, record and archive; None where the host has no such image."""
-    import docker.errors
+def inspect(ident: str) -> dict[str, Any] | None:
+    """What the host's engine says of an image; None if it has none by that name or id. Refusal if no engine answers."""
+    code, text, error = run_tool(["docker", "image", "inspect", ident])
+    if code == 0:
+        found: dict[str, Any] = json.loads(text)[0]
+        return found
+    if re.search(r"no such image", error, re.I):
+        return None
+    raise Refusal(
+        "no container engine answers (%s); start it, or run deploy.yml --tags prepare" % " ".join(error.split())[:200]
+    )
 
+
+def on_host(given: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """(the image, the digest that counts) by a module's options name, record and archive; None where the host has no such image.
+
+    By the engine's command line: this runs under any Python of a host.
+    """
     record = read_record(given["record"], given["name"])
     digest = parse(given["name"]).digest or str(record.get("digest") or "")
     wanted = given["archive"]["id"] if given["archive"] else None
-    for row in client.api.images() if digest else []:  # whichever mirror it came from
-        if digest in digest_of(row):
-            return client.images.get(row["Id"]), digest
-    for ident in (record.get("id") if record.get("archive") == wanted else None, wanted):
-        with contextlib.suppress(docker.errors.ImageNotFound):
-            if ident:
-                return client.images.get(ident), digest
+    idents = [record.get("id") if record.get("archive") == wanted else None, wanted]
+    if digest:  # whichever mirror it came from
+        _, text, _ = run_tool(["docker", "image", "ls", "--no-trunc", "--digests", "--format", "{{.Digest}} {{.ID}}"])
+        idents = [line.partition(" ")[2] for line in text.splitlines() if line.startswith(digest + " ")][:1] + idents
+    for ident in idents:
+        found = inspect(ident) if ident else None
+        if found:
+            return found, digest
     return None, digest
 
 
-def about(image: Any, digest: str) -> dict[str, Any]:
+def about(image: dict[str, Any], digest: str) -> dict[str, Any]:
     """What a release needs to know of an image on this host."""
-    user = (image.attrs.get("Config") or {}).get("User") or "root"
-    return {"id": image.id, "digest": digest or None, "user": user, "uid": uid_of(image)}
+    user = (image.get("Config") or {}).get("User") or "root"
+    return {"id": image["Id"], "digest": digest or None, "user": user, "uid": uid_of(image["Id"], user)}
 
 
-def check_built_for(image: Any, name: str, arch: str) -> None:
-    built = image.attrs.get("Architecture", "")
+def check_built_for(image: dict[str, Any], name: str, arch: str) -> None:
+    built = image.get("Architecture", "")
     if arch and built:
         check_platform(parse(name), [{"architecture": built}], arch)
 
@@ -359,16 +375,16 @@ def published_archive(folder: str, name: str, arch: str) -> dict[str, Any] | Non
         return {**json.load(source), "path": os.path.join(found, TAR)}
 
 
-def uid_of(image: Any) -> int:
+def uid_of(ident: str, user: str) -> int:
     """Number of the user that an image runs as. A name is looked up in the image itself."""
-    user = str((image.attrs.get("Config") or {}).get("User") or "0").partition(":")[0]
-    if user.isdigit():
-        return int(user)
-    command = ["docker", "run", "--rm", "--network=none", "--entrypoint=id", image.id, "-u"]
+    name = user.partition(":")[0]
+    if name.isdigit() or name == "root":
+        return int(name.replace("root", "0"))
+    command = ["docker", "run", "--rm", "--network=none", "--entrypoint=id", ident, "-u"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     if not done.stdout.strip().isdigit():
         raise Refusal(
             "image %s runs as user '%s', and that user's number can't be found (%s); the image needs the program id, or a numeric USER"
-            % (image.id[:19], user, done.stderr.strip()[-200:])
+            % (ident[:19], name, done.stderr.strip()[-200:])
         )
     return int(done.stdout)
