@@ -85,10 +85,11 @@ def installed(patterns: list) -> dict:
 
 def unit_states(units: list) -> dict:
     """{unit: {active, enabled}} from systemd; `inactive` and `absent` where there is none."""
+    _, text, _ = run_tool(["systemctl", "show", "-p", "Id,ActiveState,UnitFileState,LoadState", *units])
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")]
     states = {}
     for unit in units:
-        _, text, _ = run_tool(["systemctl", "show", "-p", "ActiveState,UnitFileState,LoadState", unit])
-        found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        found = next((block for block in blocks if block.get("Id") == unit), {})
         there = found.get("LoadState") == "loaded"
         states[unit] = {
             "active": found.get("ActiveState", "inactive") if there else "inactive",
