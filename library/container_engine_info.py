@@ -44,7 +44,7 @@ config: {description: daemon.json as it should be., returned: always, type: str}
 config_changed: {description: Whether that differs from what is there., returned: always, type: bool}
 restart: {description: "Whether the running engine has not read its configuration yet.", returned: always, type: bool}
 certificates: {description: Registries whose certificate Docker does not have yet., returned: always, type: list, elements: str}
-serving: {description: Our services that run in containers., returned: always, type: list, elements: str}
+serving: {description: Our services in containers that a restart of the engine would end., returned: always, type: list, elements: str}
 problems: {description: What is wrong and what helps., returned: always, type: list, elements: str}
 """
 
@@ -136,7 +136,6 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "certificates": sorted(
             name for name, text in given["certificates"].items() if state["certificates"].get(name) != text.strip()
         ),
-        "serving": state["serving"],
         "problems": problems,
     }
 
@@ -159,14 +158,6 @@ def look(config_path: str, registries: list[str]) -> dict[str, Any]:
         except ValueError:
             problems.append("%s is not JSON; correct it, or remove it" % config_path)
             config = {}
-    serving = []
-    stale = False
-    if live:
-        names = run_tool(["docker", "ps", "--filter", "label=vllm-ansible.service", "--format", "{{.Names}}"])[
-            1
-        ].split()
-        serving = [name.replace("vllm-", "", 1) for name in names]
-        stale = newer_than_engine(config_path)
     return {
         "installed": bool(packages) or code is not None,
         "packages": sorted("%s %s" % (name, row["version"]) for name, row in packages.items()),
@@ -178,11 +169,16 @@ def look(config_path: str, registries: list[str]) -> dict[str, Any]:
             name: read(os.path.join(os.path.dirname(config_path), "certs.d", name, "ca.crt")).strip()
             for name in registries
         },
-        "stale": stale,
-        "serving": serving,
+        "stale": live and newer_than_engine(config_path),
         "os": os_release(),
         "problems": problems,
     }
+
+
+def serving() -> list[str]:
+    """Our services that run in containers now."""
+    _, text, _ = run_tool(["docker", "ps", "--filter", "label=vllm-ansible.service", "--format", "{{.Names}}"])
+    return [name.replace("vllm-", "", 1) for name in text.split()]
 
 
 def newer_than_engine(path: str) -> bool:
@@ -204,7 +200,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if state["installed"] and not state["live"]:
         unit = unit_states(["docker.service"])["docker.service"]
         state["answer"] = "docker.service is %s; %s" % (unit["active"], state["answer"])
-    return {"changed": False, **judge(state, given)}
+    found = judge(state, given)
+    restarts = state["live"] and (found["config_changed"] or found["restart"])
+    return {"changed": False, **found, "serving": serving() if restarts else []}
 
 
 def main() -> None:

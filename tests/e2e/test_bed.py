@@ -266,7 +266,7 @@ def test_a_gpu_in_trouble_stops_the_deploy_before_anything_is_done(
     bed.put(gpu.inside, "/etc/bed/nvidia.json", json.dumps(state))
     try:
         output = flat(gpu.run("deploy.yml", ok=False))
-        assert words in output and "TASK [Make the hardware ready]" not in output, output
+        assert words in output and "TASK [Make the host ready]" not in output, output
     finally:
         bed.put(gpu.inside, "/etc/bed/nvidia.json", "{}")
 
@@ -641,7 +641,7 @@ def test_atlas_chips_in_trouble_stop_the_deploy_before_anything_is_done(
     values = {"models": big(npu)} if "21527" in (new or "") else {}
     try:
         output = flat(npu.run("deploy.yml", "--tags", "preflight,prepare", ok=False, **values))
-        assert words in output and "TASK [Make the hardware ready]" not in output, output
+        assert words in output and "TASK [Make the host ready]" not in output, output
     finally:
         bed.put(npu.inside, "/etc/bed/npu-smi.txt", table)
 

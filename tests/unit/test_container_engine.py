@@ -30,7 +30,7 @@ def judged(**changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("cdi", "source", "settings", "environment") if key in changes}
     state = {
         "installed": True, "packages": ["docker.io 28.2.2"], "version": "28.2.2", "live": True, "answer": "", "config": dict(SETTINGS),
-        "certificates": {"registry.example": ""}, "stale": False, "serving": [], "os": {"key": "ubuntu-24.04"}, "problems": [], **changes,
+        "certificates": {"registry.example": ""}, "stale": False, "os": {"key": "ubuntu-24.04"}, "problems": [], **changes,
     }  # fmt: skip
     found: dict[str, Any] = c.judge(
         state,
