@@ -13,7 +13,7 @@ options:
   model: {description: Model's name in models.yml., type: str, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   convert: {description: Look for its converted form., type: str, choices: [float16]}
-  name: {description: "Reference of the image, as M(container_image) takes it. Without it no container engine is asked.", type: str}
+  image: {description: "Reference of the image, as M(container_image) takes it. Without it no container engine is asked.", type: str}
   record: {description: Folder where M(container_image) records tags., type: path}
   archive:
     description: "The image's archive, as M(container_image) takes it: {path, id}."
@@ -32,7 +32,7 @@ EXAMPLES = r"""
   artifact_info:
     model: qwq-32b
     models_root: /srv/vllm/models
-    name: registry.example.org/vllm/openai:v0.33.0
+    image: registry.example.org/vllm/openai:v0.33.0
     record: /srv/vllm/images
 """
 RETURN = r"""
@@ -46,7 +46,7 @@ weights:
     identity: {description: "Digest over names, sizes and sha256 of its files.", type: str, returned: always}
     problems: {description: What differs from the manifest., type: list, elements: str, returned: always}
 image:
-  description: Of the image on this host; null without O(name), or if there is none.
+  description: Of the image on this host; null without O(image), or if there is none.
   returned: success
   type: dict
   contains:
@@ -64,27 +64,27 @@ from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
 
 
-def image(given: dict[str, Any]) -> dict[str, Any] | None:
+def image_of(given: dict[str, Any]) -> dict[str, Any] | None:
     """The image as it is on this host. Refusal where it is required and not there, or built for other hosts."""
     try:
-        found, digest = i.on_host(given)
+        found, digest = i.on_host(given["image"], given["record"], given["archive"])
     except Refusal:  # before the first deploy there is no engine
         if given["required"]:
             raise
         return None
     if found is not None:
-        i.check_built_for(found, given["name"], given["arch"])
+        i.check_built_for(found, given["image"], given["arch"])
         about: dict[str, Any] = i.about(found, digest)
         return about
     if given["required"]:
-        raise Refusal("image %s is not on this host; run deploy.yml --tags fetch" % i.parse(given["name"]).text)
+        raise Refusal("image %s is not on this host; run deploy.yml --tags fetch" % i.parse(given["image"]).text)
     return None
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     weights = w.find(given["models_root"], given["model"], given["convert"], required=given["required"])
-    return {"changed": False, "weights": weights, "image": image(given) if given["name"] else None}
+    return {"changed": False, "weights": weights, "image": image_of(given) if given["image"] else None}
 
 
 def main() -> None:
@@ -92,13 +92,13 @@ def main() -> None:
         "model": {"type": "str", "required": True},
         "models_root": {"type": "path", "required": True},
         "convert": {"type": "str", "choices": ["float16"]},
-        "name": {"type": "str"},
+        "image": {"type": "str"},
         "record": {"type": "path"},
         "archive": i.ARCHIVE,
         "arch": {"type": "str", "default": ""},
         "required": {"type": "bool", "default": True},
     }
-    run_module(AnsibleModule(spec, supports_check_mode=True, required_by={"name": ["record"]}), body)
+    run_module(AnsibleModule(spec, supports_check_mode=True, required_by={"image": ["record"]}), body)
 
 
 if __name__ == "__main__":

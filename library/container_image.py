@@ -113,7 +113,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if given["require_digest"] and not image.digest:
         raise Refusal("image %s has no digest, and pins are required; write it as name@sha256:..." % image.text)
     record, key = i.record_path(given["record"], given["name"]), i.archive_key(given["name"], machine(given))
-    found, digest = i.on_host(given)
+    found, digest = i.on_host(given["name"], given["record"], given["archive"])
     if found is not None:
         i.check_built_for(found, given["name"], given["arch"])
         if not module.check_mode:
@@ -131,7 +131,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         locked(record + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
     ):
-        found, digest = i.on_host(given)  # another run may have brought it meanwhile
+        found, digest = i.on_host(
+            given["name"], given["record"], given["archive"]
+        )  # another run may have brought it meanwhile
         if found is not None:
             return answer(found, digest, False, "", [])
         brought, digest, source, failures = bring(module, i.connect(), image, digest, progress)

@@ -277,14 +277,14 @@ def inspect(ident: str) -> dict[str, Any] | None:
     )
 
 
-def on_host(given: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """(the image, the digest that counts) by a module's options name, record and archive; None where the host has no such image.
+def on_host(name: str, folder: str, archive: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]:
+    """(the image, the digest that counts) by its reference, the records in `folder`, and the archive that it may have come from.
 
-    By the engine's command line: this runs under any Python of a host.
+    None where the host has no such image. By the engine's command line: this runs under any Python of a host.
     """
-    record = read_record(given["record"], given["name"])
-    digest = parse(given["name"]).digest or str(record.get("digest") or "")
-    wanted = given["archive"]["id"] if given["archive"] else None
+    record = read_record(folder, name)
+    digest = parse(name).digest or str(record.get("digest") or "")
+    wanted = archive["id"] if archive else None
     idents = [record.get("id") if record.get("archive") == wanted else None, wanted]
     if digest:  # whichever mirror it came from
         _, text, _ = run_tool(["docker", "image", "ls", "--no-trunc", "--digests", "--format", "{{.Digest}} {{.ID}}"])

@@ -150,7 +150,8 @@ def test_what_a_release_is_made_of(run_module: Run, bed: Bed, arguments: Argumen
     (tmp_path / "source/config.json").write_text("{}")
     models = {"models_root": str(tmp_path / "models")}
     fetched = {"name": "m", "sources": {"directory": {"path": str(tmp_path / "source")}}, **models}
-    asked = {"model": "m", **models, **arguments(arch="x86_64")}
+    image = arguments(arch="x86_64")
+    asked = {"model": "m", **models, "image": image.pop("name"), **image}
     assert "run deploy.yml --tags fetch" in run_module("artifact_info", asked)["msg"]
     assert run_module("weights_fetch", fetched)["changed"]
     assert "is not on this host; run deploy.yml --tags fetch" in run_module("artifact_info", asked)["msg"]
