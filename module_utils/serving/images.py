@@ -184,11 +184,6 @@ def credentials(given: dict[str, Any]) -> dict[str, str] | None:
     return {"username": given["username"], "password": given["password"]} if given["username"] else None
 
 
-def digest_of(attributes: dict[str, Any]) -> list[str]:
-    """The manifest digests that an image on this host is known by."""
-    return sorted({name.rpartition("@")[2] for name in attributes.get("RepoDigests") or []})
-
-
 def data_root(client: Any) -> str:
     """The engine's folder, or the nearest one that this process can see."""
     root = str(client.info().get("DockerRootDir") or "/")
@@ -378,8 +373,10 @@ def published_archive(folder: str, name: str, arch: str) -> dict[str, Any] | Non
 def uid_of(ident: str, user: str) -> int:
     """Number of the user that an image runs as. A name is looked up in the image itself."""
     name = user.partition(":")[0]
-    if name.isdigit() or name == "root":
-        return int(name.replace("root", "0"))
+    if name == "root":
+        return 0
+    if name.isdigit():
+        return int(name)
     command = ["docker", "run", "--rm", "--network=none", "--entrypoint=id", ident, "-u"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     if not done.stdout.strip().isdigit():
