@@ -43,6 +43,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.environments import folders, in_use
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json, remove_tree
 from ansible.module_utils.serving.hosts import run_tool
@@ -129,13 +130,14 @@ def unneeded_caches(root: str, left: list[dict[str, Any]]) -> list[str]:
 
 def unneeded(root: str, models_root: str, keep_models: bool, left: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """(paths to remove, reasons for what is kept)."""
-    envs = {s.get("env_path") for s in left}
+    envs = {s["env_path"] for s in left if s.get("env_path")}
+    envs |= {os.path.realpath(path) for path in envs}  # a name leads to a folder beside it
     models = {(s.get("model") or {}).get("path") for s in left}
     out, kept = [], []
     base = os.path.join(root, "envs")
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         path = os.path.join(base, name)
-        if path.removesuffix(".lock") not in envs:  # .installing of a killed run goes too
+        if path.removesuffix(".lock") not in envs and not in_use(path):  # what a killed run left goes too
             out.append(path)
     inside = os.path.join(models_root, "").startswith(os.path.join(root, ""))
     if not inside or keep_models:
@@ -154,6 +156,7 @@ def unneeded(root: str, models_root: str, keep_models: bool, left: list[dict[str
                 out.append(os.path.join(refs, name))
     if not r.services(root):
         out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
+        out += folders(os.path.join(root, "tools"))
     return out, kept
 
 
