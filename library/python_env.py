@@ -76,6 +76,7 @@ from ansible.module_utils.serving import environments as e
 from ansible.module_utils.serving.bundles import bundle_manifest, unpack
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, free_bytes, human, locked, remove_tree, write_json
+from ansible.module_utils.serving.installers import masked
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.pythons import find_python
 
@@ -185,7 +186,7 @@ def with_uv(module: AnsibleModule, python: str, path: str, folder: str, lock: st
         env["UV_INDEX"] = (env.get("UV_INDEX", "") + " " + extra).strip()
         done = e.run(sync, env)
         if done.returncode != 0:
-            raise Refusal(e.failure(done, "installing the lock, with torch_index %s," % e.masked(extra), path, python))
+            raise Refusal(e.failure(done, "installing the lock, with torch_index %s," % masked(extra), path, python))
     if done.returncode != 0:
         raise Refusal(e.failure(done, "installing the lock", path, python))
     if wheel:

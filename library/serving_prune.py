@@ -43,10 +43,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.environments import folders, in_use
+from ansible.module_utils.serving.environments import folders
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json, remove_tree
 from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.processes import in_use
 from ansible.module_utils.serving.supervisors import Supervisord
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import environments
+from ansible.module_utils.serving import environments, installers
 from conftest import ROOT, load, start_module, tools_lock
 
 e = load("library/python_env.py")
@@ -43,7 +43,7 @@ def test_pip_configuration_is_read_with_its_precedence() -> None:
 
 
 def test_passwords_of_urls_are_masked() -> None:
-    text = environments.masked("failed https://ann:secret@host/simple/x http://t@h https://b:x/y@z@host/p")
+    text = installers.masked("failed https://ann:secret@host/simple/x http://t@h https://b:x/y@z@host/p")
     assert text == "failed https://***@host/simple/x http://***@h https://***@host/p"
 
 
@@ -319,8 +319,8 @@ def test_the_first_error_is_what_is_told(run_module: Callable[..., dict[str, Any
     ],
 )  # fmt: skip
 def test_an_installers_words_lead_to_what_helps(tmp_path: Path, output: str, words: str) -> None:
-    assert words in environments.advice(output, str(tmp_path), "/usr/bin/python3.15")
-    text = environments.decisive("Using Python 3.11\n" + output)
+    assert words in installers.advice(output, str(tmp_path), "1 MiB", "/usr/bin/python3.15")
+    text = installers.decisive("Using Python 3.11\n" + output)
     assert "u:p@" not in text and "Using Python" not in text
 
 
