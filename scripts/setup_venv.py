@@ -63,18 +63,8 @@ def install(python: Path, lock: Path, folder: Path) -> None:
     import installers
 
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    try:
-        done = subprocess.run(
-            [*command, "--require-hashes", "-r", str(lock)],
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except PermissionError:
-        give_up(
-            f"programs may not run in {ROOT} (a file system mounted noexec? `findmnt -T {ROOT}`); put the checkout into another folder"
-        )
+    command += ["--require-hashes", "-r", str(lock)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if done.returncode != 0:
         free = f"{shutil.disk_usage(str(folder)).free / 2**20:.0f} MiB"
         what = installers.advice(done.stderr, str(folder), free, sys.executable)
@@ -93,11 +83,12 @@ def make() -> None:
     try:
         venv.EnvBuilder(symlinks=True).create(str(folder))
         python = folder / "bin" / "python"
+        subprocess.run([str(python), "-m", "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL)
         try:
-            subprocess.run([str(python), "-m", "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([str(folder / "bin" / "pip"), "--version"], check=True, stdout=subprocess.DEVNULL)
         except PermissionError:
             give_up(
-                f"programs may not run in {ROOT} (a file system mounted noexec? `findmnt -T {ROOT}`); put the checkout into another folder"
+                f"programs may not run in {ROOT} (is its file system mounted noexec? `findmnt -T {ROOT}`); put the checkout into another folder"
             )
         install(python, lock, folder)
         (folder / ".ready").write_text(recipe(lock) + "\n")

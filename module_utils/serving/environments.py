@@ -15,7 +15,7 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.files import read_json, remove_tree, swap_link
+from ansible.module_utils.serving.files import free_bytes, human, read_json, remove_tree, swap_link
 from ansible.module_utils.serving.installers import advice, decisive
 from ansible.module_utils.serving.processes import in_use
 
@@ -85,7 +85,7 @@ def failure(done: subprocess.CompletedProcess[str], what: str, folder: str, pyth
     return "%s failed (exit code %d); %s:\n%s" % (
         what,
         done.returncode,
-        advice(output, folder, python),
+        advice(output, folder, human(free_bytes(folder)), python),
         decisive(output),
     )
 
