@@ -23,8 +23,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 
 setup: $(VENV)/.ready  ## make .venv, for a checkout that others only read
 
-demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question
-	ansible-playbook deploy.yml -l local $(ARGS)
+demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question (PORT=8010: another port)
+	ansible-playbook deploy.yml -l local $(if $(PORT),-e '{"overrides": {"demo": {"port": $(PORT)}}}') $(ARGS)
 
 test: lint unit e2e  ## everything CI runs
 
