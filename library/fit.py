@@ -23,7 +23,7 @@ options:
   arch: {description: "Machine architecture of the group, empty: any.", type: str, default: ''}
   mendable: {description: "May preparing the host mend what is pending (drivers, a reboot)?", type: bool, default: false}
   known_versions: {description: "Rows of versions.yml; what a row with verdict bad matches is refused.", type: list, elements: dict, default: []}
-  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_000_000_000}
+  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -42,7 +42,7 @@ needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
   type: dict
-  sample: {memory_bytes: 2779302128, disk_bytes: 3002911000}
+  sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
 """
 
 import errno
@@ -267,7 +267,7 @@ def main() -> None:
         "arch": {"type": "str", "default": ""},
         "mendable": {"type": "bool", "default": False},
         "known_versions": {"type": "list", "elements": "dict", "default": []},
-        "env_bytes": {"type": "int", "default": 3_000_000_000},
+        "env_bytes": {"type": "int", "default": 3_400_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

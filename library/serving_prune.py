@@ -161,12 +161,18 @@ def unneeded(root: str, models_root: str, keep_models: bool, left: list[dict[str
     return out, kept
 
 
-def tree_bytes(path: str) -> int:
-    """Bytes of the files below a path."""
-    total = 0
-    for folder, _, files in os.walk(path) if not os.path.islink(path) else ():
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
-    return total + (os.lstat(path).st_size if os.path.isfile(path) and not os.path.islink(path) else 0)
+def tree_bytes(paths: list[str]) -> int:
+    """Bytes of the files below these paths, a file with several names (uv's cache and the environments) counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    for path in paths:
+        files = [path] if not os.path.isdir(path) or os.path.islink(path) else []
+        for folder, _, names in os.walk(path):
+            files += [os.path.join(folder, name) for name in names]
+        for name in files:
+            with contextlib.suppress(OSError):  # it went meanwhile
+                found = os.lstat(name)
+                seen[found.st_dev, found.st_ino] = found.st_size
+    return sum(seen.values())
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             gone.append(archives)
     elif os.path.isdir(os.path.join(root, "images")):
         kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
-    size = sum(tree_bytes(path) for path in gone)
+    size = tree_bytes(gone)
     if not module.check_mode:
         for ident, name in sorted(images.items()):
             code, _, error = run_tool(["docker", "image", "rm", ident], 600)  # not forced: others may use it
