@@ -64,8 +64,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic
+from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
 
@@ -171,10 +172,17 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     if not module.check_mode and (why or replace):
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)
+        remember_memory(folder, spec)
         owner.apply(name)
         owner.start(name)
         wait_running(root, name, owner)
     return reasons + unit + why, diff
+
+
+def remember_memory(folder: str, spec: dict[str, Any]) -> None:
+    """Memory in use on the host's devices before a start, for M(device_proof) where the driver shows no processes."""
+    if spec.get("devices") and spec.get("kind") in ("gpu", "npu"):
+        write_json(os.path.join(folder, "memory.json"), use_of(spec["kind"]).memory)
 
 
 def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0) -> None:
@@ -205,9 +213,9 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
     if state == "reverted" and now in r.verified(folder):
         return []
     target = r.earlier(folder, now)
+    if state == "reverted" and target not in r.verified(folder):
+        return []  # what nobody has seen work is no way back
     if target is None:
-        if state == "reverted":
-            return []
         raise Refusal(
             "service '%s' has no earlier release on this host to return to; deploy the one that you want" % name
         )
