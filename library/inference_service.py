@@ -18,7 +18,7 @@ options:
     description:
       - V(started) releases and runs. V(restarted) replaces the process of the current release. V(stopped) ends it until the next start or boot.
       - V(rolled_back) swaps C(current) and C(previous) and runs that; it needs nothing but this host. V(reverted) does so only if the current
-        release has never answered, which is what an upgrade that failed asks for.
+        release has never answered and the other one has, which is what a deploy or an upgrade that failed asks for.
       - V(absent) removes the service, its releases, key, log and unit.
     type: str
     choices: [started, stopped, restarted, rolled_back, reverted, absent]
@@ -51,6 +51,7 @@ RETURN = r"""
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 release: {description: Digest of the release that is current., returned: always, type: str}
 before: {description: Digest of the release that was current., returned: always, type: str}
+ready_timeout: {description: Seconds that the current release gets to a first answer., returned: always, type: int}
 supervisor: {description: Who runs it., returned: always, type: str}
 log: {description: Where its output is., returned: always, type: str}
 key_file: {description: Where its API key lies; null without one., returned: always, type: str}
@@ -282,6 +283,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "reasons": reasons,
         "release": r.link_digest(folder, "current"),
         "before": before,
+        "ready_timeout": (r.current_spec(root, name) or {}).get("ready_timeout"),
         "supervisor": owner.kind,
         "log": owner.log_place(name),
         "key_file": key if os.path.exists(key) or (module.params["spec"] or {}).get("api_key") else None,
