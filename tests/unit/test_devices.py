@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from test_npus import DUO
 from test_plan import GPU, MODELS
 from test_plan import p as plans
+from test_services import free_port
 
 placing = load("filter_plugins/devices.py")
 ONE, TWO = "GPU-3b8e6a6c-9a36-4c44-0001-000000000000", "GPU-3b8e6a6c-9a36-4c44-0002-000000000000"
@@ -319,3 +321,27 @@ def test_the_recorded_pair_of_h100_is_placed_by_uuid() -> None:
     assert (
         len(set(place.names)) == 2 and all(str(name).startswith("GPU-") for name in place.names) and not place.problems
     )
+
+
+def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine with CUDA_VISIBLE_DEVICES=2 holds memory on GPU 2 alone, in the XML and in both queries."""
+    text = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text()
+    text = text.replace("/etc/bed", str(tmp_path)).replace("/sys/module/nvidia/version", f"{tmp_path}/library-version")
+    (tmp_path / "nvidia-smi").write_text(text)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / "nvidia-smi.xml").write_text((FIXTURES / "nvidia/h200-v13.xml").read_text())
+    (tmp_path / "nvidia.json").write_text("{}")
+    (tmp_path / "library-version").write_text("580.159.04")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    command = [sys.executable, str(FIXTURES / "stub_engine.py"), "good", str(free_port())]
+    with subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": "2"}) as process:
+        try:
+            uuid = f"GPU-00000000-0000-0000-0000-{2:012d}"
+            found = u.gpu_use()
+            assert found.problem is None and [d for pid, d, _ in found.processes if pid == process.pid] == [uuid]
+            assert found.memory[uuid] >= 17000 << 20 and found.numbers[2] == uuid
+            assert u.verdict([uuid], {process.pid}, found, None, set())["verdict"] == u.PROVEN
+            smi = subprocess.run(["nvidia-smi", "-q", "-x"], capture_output=True, text=True, check=True).stdout
+            assert gpus.parse_smi(smi)["devices"][2]["memory_used_bytes"] >= 17000 << 20
+        finally:
+            process.kill()
