@@ -30,6 +30,14 @@ VNPU = re.compile(r"vdavinci\d{1,5}")
 CPU_RANK = r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*"
 
 
+MACHINES = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64", "armv8": "aarch64"}
+
+
+def machine(name: Any) -> Any:
+    """A machine architecture as `uname -m` says it, whichever of its names a table has."""
+    return MACHINES.get(str(name).lower(), name)
+
+
 def fail(text: str) -> None:
     raise AnsibleFilterError(text)
 

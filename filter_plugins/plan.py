@@ -272,6 +272,7 @@ def resolve_service(
     for key in check or {}:
         one_of(where, "check", key, CHECK)
 
+    service["image_arch"] = placing.machine(service["image_arch"])
     wide = placing.widths(where, service["engine_args"])
     placing.check_cpus(where, service, accelerator["kind"], wide)
     service.update(
@@ -319,6 +320,8 @@ def plan(
     where = f"group_vars: accelerator of host {host}"
     chip = merge({k: v.default for k, v in ACCELERATOR.items()}, check_row(where, accelerator, ACCELERATOR))
     one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
+    if chip["arch"] != placing.machine(chip["arch"]):
+        fail(f"{where}: 'arch' is {chip['arch']!r}; write {placing.machine(chip['arch'])}, as uname -m says it")
 
     overrides = check_row(f"host {host}: overrides", overrides or {}, dict.fromkeys(services, SERVICE["check"]))
     doubled = sorted({name for name in runs if runs.count(name) > 1})

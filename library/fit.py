@@ -83,6 +83,17 @@ def listener_inodes(port: int) -> set:
     return found
 
 
+def links(folder: str) -> set:
+    """What the links of a folder point to; one that vanishes while we look is left out."""
+    found = set()
+    for name in os.listdir(folder):
+        try:
+            found.add(os.readlink(os.path.join(folder, name)))
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def owners(inodes: set) -> list:
     """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
     wanted = {"socket:[%s]" % inode for inode in inodes}
@@ -90,7 +101,7 @@ def owners(inodes: set) -> list:
     for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
         base = "/proc/%d" % pid
         try:
-            if not any(os.readlink(os.path.join(base, "fd", fd)) in wanted for fd in os.listdir(base + "/fd")):
+            if not wanted & links(base + "/fd"):
                 continue
             with open(base + "/cmdline", "rb") as source:
                 command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()

@@ -65,6 +65,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.claims import claims, port_of
 from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic, write_json
@@ -220,12 +221,21 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
         raise Refusal(
             "service '%s' has no earlier release on this host to return to; deploy the one that you want" % name
         )
-    gone = lacking(r.read_spec(os.path.join(folder, "releases", target)) or {})
+    spec = r.read_spec(os.path.join(folder, "releases", target)) or {}
+    gone = lacking(spec)
     if gone:
         raise Refusal(
             "service '%s' can't return to release %s: %s is no longer on this host; deploy it from its row"
             % (name, target, ", ".join(gone))
         )
+    for other, claim in claims(module.params["serving_root"]).items():
+        held = sorted({str(one) for one in claim.devices or []} & {str(one) for one in spec.get("devices") or []})
+        what = "device %s" % ", ".join(held) if held else "port %s" % claim.port if claim.port == port_of(spec) else ""
+        if other != name and what:
+            raise Refusal(
+                "service '%s' can't return to release %s: service '%s' has its %s now; stop that one first (playbooks/stop.yml -e service=%s)"
+                % (name, target, other, what, other)
+            )
     if not module.check_mode:
         r.make_current(folder, target)
         started(module, owner, folder, "started")

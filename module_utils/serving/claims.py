@@ -15,6 +15,14 @@ from ansible.module_utils.serving.device_use import Use, as_driver_names, servic
 from ansible.module_utils.serving.devices import Place, number
 
 
+def port_of(spec: dict[str, Any]) -> int | None:
+    """The port of a release's endpoint."""
+    try:
+        return urllib.parse.urlsplit(str(spec.get("endpoint"))).port
+    except ValueError:
+        return None
+
+
 class Claim:
     """One running service: its release's spec and devices (None: its release does not say), its port and its processes."""
 
@@ -23,10 +31,7 @@ class Claim:
         folder = os.path.join(releases.service_dir(root, name), "releases", str(run["release"]))
         self.spec = releases.read_spec(folder) or releases.current_spec(root, name) or {}
         self.devices: list[Any] | None = self.spec.get("devices")
-        try:
-            self.port = urllib.parse.urlsplit(str(self.spec.get("endpoint"))).port
-        except ValueError:
-            self.port = None
+        self.port = port_of(self.spec)
         self.container = bool(self.spec.get("container"))
 
     def pids(self) -> set[int]:
