@@ -217,3 +217,21 @@ def test_ports_that_two_services_swap_are_free(box: Box, fit: Callable[..., dict
     assert not fit(gpu_row("a", two, [0]), gpu_row("b", one, [1]))["failed"]
     left = fit(gpu_row("a", two, [0]))
     assert left["failed"] and f"port {two} is held by service 'b', which `runs` does not name" in left["msg"]
+
+
+def test_a_rollback_to_a_device_that_another_service_has_now_is_refused(
+    box: Box, run_module: Callable[..., dict[str, Any]]
+) -> None:
+    box.runs("a", free_port(), [TWO])
+    box.runs("b", free_port(), [ONE])
+    before = box.root / "services/b/releases/4567"
+    before.mkdir()
+    (before / "spec.json").write_text(json.dumps({"endpoint": "http://127.0.0.1:1", "devices": [TWO]}))
+    (box.root / "services/b/previous").symlink_to("releases/4567")
+    args = {"name": "b", "serving_root": str(box.root), "supervisor": "supervisord", "state": "rolled_back"}
+    told = run_module("inference_service", args)["msg"]
+    assert (
+        f"service 'b' can't return to release 4567: service 'a' has its device {TWO} now; stop that one first" in told
+    )
+    (before / "spec.json").write_text(json.dumps({"endpoint": "http://127.0.0.1:1", "devices": [ONE]}))
+    assert run_module("inference_service", args, check=True)["reasons"] == ["release 0123 -> 4567"]

@@ -27,6 +27,23 @@ exec {sys.executable} {FIXTURES}/stub_engine.py "$STUB_MODE" "$port"
 """
 
 
+def deploy(base: Path, values: dict[str, Any], *options: str, ok: bool = True, path: str = "") -> str:
+    """Run deploy.yml for this machine without `prepare`; what it told, in one line. `path`: a folder before PATH."""
+    places = {
+        "serving_root": str(base / "srv"), "reports_dir": str(base / "reports"), "pins_file": str(base / "pins"),
+        "supervisor": "supervisord", "probe_timeout": 5,
+    }  # fmt: skip
+    command = ["ansible-playbook", "deploy.yml", "-l", "local", "-e", json.dumps({**places, **values})]
+    environment = ansible_environment()
+    if path:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
+    done = subprocess.run(
+        [*command, "--skip-tags", "prepare", *options], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )  # fmt: skip
+    assert (done.returncode == 0) is ok and "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
 class Site:
     def __init__(self, base: Path) -> None:
         self.base, self.root, self.port = base, base / "srv", free_port()
@@ -39,16 +56,7 @@ class Site:
             "port": self.port, "native_env": str(self.base / "env"), "env": {"STUB_MODE": mode}, "restart_limit": 1,
             "drain_timeout": 2, "ready_timeout": 20, **row,
         }  # fmt: skip
-        values = {
-            "serving_root": str(self.root), "reports_dir": str(self.base / "reports"), "pins_file": str(self.base / "pins"),
-            "supervisor": "supervisord", "overrides": {"demo": row}, "probe_timeout": 5,
-        }  # fmt: skip
-        command = ["ansible-playbook", "deploy.yml", "-l", "local", "-e", json.dumps(values), "--skip-tags", "prepare"]
-        done = subprocess.run(
-            [*command, *options], cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=300, check=False
-        )  # fmt: skip
-        assert (done.returncode == 0) is ok and "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        return " ".join(done.stdout.split())
+        return deploy(self.base, {"overrides": {"demo": row}}, *options, ok=ok)
 
     def release(self) -> Any:
         return (releases.running_release(str(self.root), "demo") or {}).get("release")
