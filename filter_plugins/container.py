@@ -29,19 +29,34 @@ def fail(message: str) -> None:
     raise AnsibleFilterError(message)
 
 
-def device_arguments(service: Record) -> list[str]:
-    """Exactly the service's devices: by CDI name, or node by node with {index} standing for each."""
-    found: list[str] = []
+def device_arguments(service: Record, found: Record | None = None) -> list[str]:
+    """Exactly the service's devices: by CDI name, or node by node with {index} standing for each.
+
+    `found` is what module service_devices says of them on their host; without it the plan's names are used.
+    """
+    out: list[str] = []
     devices = service["devices"] or []
     if service["device_access"] == "cdi":
-        found += [f"--device=nvidia.com/gpu={index}" for index in devices]
+        out += [f"--device=nvidia.com/gpu={name}" for name in (found or {}).get("cdi") or devices]
     elif service["device_access"] == "nodes":
         for node in service["device_nodes"]:
-            names = [node.replace("{index}", str(index)) for index in devices] if "{index}" in node else [node]
-            found += [f"--device={name}" for name in names]
+            names = [one_node(node, name) for name in devices] if "{index}" in node else [node]
+            out += [f"--device={name}" for name in names]
     if service["rdma"]:
-        found += ["--device=/dev/infiniband", "--cap-add=IPC_LOCK", "--ulimit=memlock=-1:-1"]
-    return found
+        out += ["--device=/dev/infiniband", "--cap-add=IPC_LOCK", "--ulimit=memlock=-1:-1"]
+    cores = (found or {}).get("cores")
+    if cores:
+        out.append(f"--cpuset-cpus={cores['cpus']}")
+        if cores["mems"]:
+            out.append(f"--cpuset-mems={cores['mems']}")
+    return out
+
+
+def one_node(node: str, name: Any) -> str:
+    """The device node of one chip. A vNPU is vdavinciN on its host and davinciN inside."""
+    if isinstance(name, str) and name.startswith("vdavinci"):
+        return f"/dev/{name}:/dev/{name[1:]}"
+    return node.replace("{index}", str(name))
 
 
 def right_arguments(service: Record) -> list[str]:
@@ -58,14 +73,15 @@ def right_arguments(service: Record) -> list[str]:
 
 def memory_limit(service: Record) -> int | None:
     """Bytes that the container may take, where weights, KV cache and overhead are all known: a CPU's case."""
-    cache = service["engine_args"].get("kv_cache_memory_bytes")
-    if service["kind"] != "cpu" or not cache or not service["overhead_bytes"]:
+    if not service["engine_args"].get("kv_cache_memory_bytes") or not service["overhead_bytes"]:
         return None
-    parallel = int(service["engine_args"].get("tensor_parallel_size") or 1)
-    return int(service["model"]["bytes"]) + int(cache) * parallel + int(service["overhead_bytes"])
+    limit: int | None = service["memory_bytes"]
+    return limit
 
 
-def container_arguments(service: Record, name: str, model_path: str, key_file: str) -> list[str]:
+def container_arguments(
+    service: Record, name: str, model_path: str, key_file: str, devices: Record | None = None
+) -> list[str]:
     """Options of `docker run` for one service, in a fixed order. `$here` is the release's folder, `$cache` the caches'."""
     found = [
         f"--name={name}",
@@ -91,7 +107,7 @@ def container_arguments(service: Record, name: str, model_path: str, key_file: s
         found.append(f"--shm-size={service['shm_bytes']}b")
     if (limit := memory_limit(service)) is not None:
         found += [f"--memory={limit}b", f"--memory-swap={limit}b"]
-    found += device_arguments(service) + right_arguments(service)
+    found += device_arguments(service, devices) + right_arguments(service)
     found += [
         bind("$here:/config:ro"),
         bind("$cache:/cache"),

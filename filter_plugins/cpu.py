@@ -31,7 +31,7 @@ def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
     if kernel < KERNEL:
         problems.append(f"kernel {record['versions']['kernel']} is older than {KERNEL[0]}.{KERNEL[1]}; upgrade it")
     for service in plan:
-        wide, good = int(service["engine_args"].get("tensor_parallel_size") or 1), tensor_parallel(record, service)
+        wide, good = service["widths"]["tensor"], tensor_parallel(record, service)
         nodes = len(record["topology"]["numa"])
         if wide not in good:
             problems.append(

@@ -38,7 +38,7 @@ def rule(name: str, severity: str, text: str) -> Callable[[Callable[[Record, Rec
 
 
 def parallel(service: Record, kind: str) -> int:
-    return int(service["engine_args"].get(f"{kind}_parallel_size") or 1)
+    return int(service["widths"][kind])
 
 
 def mount_targets(service: Record) -> list[str]:
@@ -173,8 +173,14 @@ def weights_beyond_memory(service: Record, options: Record) -> Iterator[Finding]
     memory = options.get("memory_bytes")
     if not memory or service["kind"] == "cpu":
         return
-    share = service["model"]["bytes"] / (parallel(service, "tensor") * parallel(service, "pipeline"))
-    room = memory * float(service["engine_args"].get("gpu_memory_utilization") or 0.92)
+    # Experts may be spread over data parallel ranks too, and an engine may quantise or offload: vLLM measures those itself.
+    args, wide = service["engine_args"], parallel(service, "ranks")
+    if args.get("enable_expert_parallel"):
+        wide = parallel(service, "devices")
+    if args.get("quantization") or args.get("cpu_offload_gb"):
+        return
+    share = service["model"]["bytes"] / wide
+    room = memory * service["utilization"]
     if share > room:
         yield (
             f"{share / 2**30:.1f} GiB of weights a device, {room / 2**30:.1f} GiB to use",
@@ -187,7 +193,7 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
     if service["engine"] != "mindspore":
         return
     value = service["env"].get("ASCEND_RT_VISIBLE_DEVICES")
-    width = parallel(service, "tensor") * parallel(service, "pipeline")
+    width = parallel(service, "devices")
     ids = ",".join(map(str, range(width)))
     if value is None:
         yield (
@@ -196,6 +202,16 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
         )
     elif str(value) != ids:
         yield f"ASCEND_RT_VISIBLE_DEVICES is {value}, ids inside the container are {ids}", f'set it to "{ids}"'
+
+
+@rule("devices-by-env", "error", "a variable or option that gives an engine other devices than the plan does")
+def devices_by_env(service: Record, options: Record) -> Iterator[Finding]:
+    for key in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        if service["kind"] == "gpu" and key in service["env"]:
+            yield f"env.{key} is set, and the plan gives the devices", "remove it and set `devices`"
+    for key in service["engine_args"]:
+        if str(key).replace("-", "_") == "device_ids":
+            yield f"engine_args.{key} is set, and the plan gives the devices", "remove it and set `devices`"
 
 
 @rule("guard-rails-310p", "error", "vllm_ascend on a 310P without the settings that it needs there")

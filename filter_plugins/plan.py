@@ -8,12 +8,27 @@ an unknown name is refused with the nearest one there is, so that a typo never p
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleFilterError
 
 Row = dict[str, Any]
+
+
+def beside(name: str) -> Any:
+    """The plug-in `name` of this folder, which is no package: Ansible loads each file by its path."""
+    spec = importlib.util.spec_from_file_location(f"vllm_ansible_{name}", Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise AnsibleFilterError(f"filter_plugins/{name}.py is missing; the checkout is not whole")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+placing = beside("devices")
 
 
 class Key(NamedTuple):
@@ -45,7 +60,16 @@ SHARED: dict[str, Key] = {
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
     "engine_args": Key("dict", {}, "Options of the engine, under their own names; null drops one."),
     "env": Key("dict", {}, "Environment of the service's process; null drops one."),
-    "devices": Key("list", None, "Indices of the devices to use; null: the next free ones."),
+    "devices": Key(
+        "list",
+        None,
+        "Devices to use, by index or by UUID (GPU-..., a MIG slice MIG-...; vdavinciN for a vNPU); null: the next free ones.",
+    ),
+    "cpus": Key(
+        "str",
+        None,
+        "Cores of a CPU service, a list for each rank (`0-15|16-31`); null: with several services each gets its share.",
+    ),
     "mounts": Key("list", [], "Host paths that a container sees beside its weights."),
     "rights": Key("list", [], "Rights beyond the least that works; each one is shown in the report."),
     "shm_bytes": Key("int", None, "Size of the container's private /dev/shm, bytes."),
@@ -199,43 +223,13 @@ def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) 
         fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
 
 
-def devices_of(where: str, service: Row, accelerator: Row, taken: dict[int, str]) -> list[int] | None:
-    """Device indices of one service; fills `taken`. None where devices aren't counted."""
-    count = accelerator.get("count")
-    args = service["engine_args"]
-    width = int(args.get("tensor_parallel_size", 1)) * int(args.get("pipeline_parallel_size", 1))
-    if count is None:
-        if service["devices"] is not None:
-            fail(f"{where}: 'devices' is set, but hardware '{accelerator['hardware']}' counts no devices")
-        return None
-    wanted = service["devices"]
-    if wanted is None:
-        free = [i for i in range(count) if i not in taken]
-        if len(free) < width:
-            holders = ", ".join(sorted(set(taken.values()))) or "none"
-            fail(
-                f"{where}: needs {width} devices (tensor x pipeline parallel size), but {len(free)} of {count} are free "
-                f"(taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
-            )
-        wanted = free[:width]
-    if len(wanted) != width or len(set(wanted)) != len(wanted):
-        fail(f"{where}: 'devices' is {wanted}, but tensor x pipeline parallel size asks for {width} different ones")
-    for index in wanted:
-        if not isinstance(index, int) or not 0 <= index < count:
-            fail(f"{where}: device {index!r} does not exist; this host has 0 to {count - 1}")
-        if index in taken:
-            fail(f"{where}: device {index} is already taken by service '{taken[index]}' on this host")
-        taken[index] = where.rpartition("service ")[2].strip("'")
-    return list(wanted)
-
-
 def resolve_service(
     name: str,
     host: str,
     tables: Mapping[str, Mapping[str, Any]],
     accelerator: Row,
     override: Any,
-    taken: dict[int, str],
+    taken: dict[Any, str],
 ) -> Row:
     """One service on one host as a closed record: every key of SERVICE, and what follows from them."""
     where = f"host {host}: service '{name}'"
@@ -278,16 +272,22 @@ def resolve_service(
     for key in check or {}:
         one_of(where, "check", key, CHECK)
 
+    service["image_arch"] = placing.machine(service["image_arch"])
+    wide = placing.widths(where, service["engine_args"])
+    placing.check_cpus(where, service, accelerator["kind"], wide)
     service.update(
         service=name,
         host=host,
         served_name=service["served_name"] or name,
         kind=accelerator["kind"],
-        devices=devices_of(where, service, accelerator, taken),
+        devices=placing.devices_of(where, service, accelerator, taken, wide),
+        widths=wide,
+        utilization=placing.utilization(service["engine_args"]),
         endpoint=f"http://{service['address']}:{service['port']}",
         check=check,
         model={"name": model_name, **model},
     )
+    service["memory_bytes"] = placing.cpu_memory(service, wide)
     if accelerator["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
         # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
         # vllm_mindspore counts them by npu-smi's power column, which is NA on a 300I Duo, and finds none.
@@ -320,6 +320,8 @@ def plan(
     where = f"group_vars: accelerator of host {host}"
     chip = merge({k: v.default for k, v in ACCELERATOR.items()}, check_row(where, accelerator, ACCELERATOR))
     one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
+    if chip["arch"] != placing.machine(chip["arch"]):
+        fail(f"{where}: 'arch' is {chip['arch']!r}; write {placing.machine(chip['arch'])}, as uname -m says it")
 
     overrides = check_row(f"host {host}: overrides", overrides or {}, dict.fromkeys(services, SERVICE["check"]))
     doubled = sorted({name for name in runs if runs.count(name) > 1})
@@ -327,7 +329,7 @@ def plan(
         fail(f"host {host}: 'runs' names {', '.join(doubled)} more than once")
 
     records: list[Row] = []
-    taken: dict[int, str] = {}
+    taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
         record = resolve_service(

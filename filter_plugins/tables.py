@@ -117,6 +117,11 @@ def summary(report: Mapping[str, Any]) -> str:
                 if (flaggems := row.get("flaggems") or {}).get("operators")
                 else []
             ),
+            *(
+                [f"  devices   {proof['verdict']}: {first_line(proof['text'], 120)}"]
+                if (proof := (report.get("devices") or {}).get(row["service"]))
+                else []
+            ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),
             f"  log       {row['log']}",
             "  try it:",

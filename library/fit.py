@@ -55,12 +55,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.chips import chips
+from ansible.module_utils.serving.claims import claims, left_over, taken
+from ansible.module_utils.serving.device_use import Use, use_of
+from ansible.module_utils.serving.devices import doubled, mig_slices, place
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human, read_json
 from ansible.module_utils.serving.guard import bad
 from ansible.module_utils.serving.hosts import os_release
 from ansible.module_utils.serving.pythons import find_python
-from ansible.module_utils.serving.releases import running_release
 from ansible.module_utils.serving.sizing import device_problems
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
@@ -81,6 +83,17 @@ def listener_inodes(port: int) -> set:
     return found
 
 
+def links(folder: str) -> set:
+    """What the links of a folder point to; one that vanishes while we look is left out."""
+    found = set()
+    for name in os.listdir(folder):
+        try:
+            found.add(os.readlink(os.path.join(folder, name)))
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def owners(inodes: set) -> list:
     """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
     wanted = {"socket:[%s]" % inode for inode in inodes}
@@ -88,7 +101,7 @@ def owners(inodes: set) -> list:
     for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
         base = "/proc/%d" % pid
         try:
-            if not any(os.readlink(os.path.join(base, "fd", fd)) in wanted for fd in os.listdir(base + "/fd")):
+            if not wanted & links(base + "/fd"):
                 continue
             with open(base + "/cmdline", "rb") as source:
                 command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
@@ -117,10 +130,11 @@ def can_bind(address: str, port: int) -> int:
     return 0
 
 
-def port_problem(service: dict, ours: bool) -> str | None:
-    """Who sits on the service's port, unless it is the service itself."""
-    if ours:
-        return None
+def port_problem(service: dict, running: dict) -> str | None:
+    """Who sits on the service's port. What it holds itself, and what another service of the plan holds and gives up, is free.
+
+    `running`: the services of the plan whose processes live, by name (claims.Claim).
+    """
     name, address, port = service["service"], service["address"], service["port"]
     code = can_bind(address, port)
     if code == 0:
@@ -130,6 +144,13 @@ def port_problem(service: dict, ours: bool) -> str | None:
     if code == errno.EACCES:
         return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
     who = owners(listener_inodes(port))
+    holder = next((claim for claim in running.values() if claim.port == port), None)
+    if holder is not None:
+        ours = holder.pids()
+        # A container's port is held by Docker's proxy, and a port that this user may not see is the holder's as far as known.
+        who = [row for row in who if row[0] not in ours and not (holder.container and "docker-proxy" in row[2])]
+        if not who:
+            return None
     by = (
         "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120])
         if who
@@ -138,6 +159,27 @@ def port_problem(service: dict, ours: bool) -> str | None:
     if who and "docker-proxy" in who[0][2]:
         by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
     return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
+
+
+def leftover_problems(plan: list, running: dict, places: dict) -> list:
+    """Services of this host that `runs` no longer names, and that hold what the plan needs."""
+    found = []
+    for claim in left_over(plan, running):
+        held = {str(name) for name in claim.devices or []}
+        for service in plan:
+            place = places.get(service["service"])
+            given = sorted(held & {str(name) for name in place.names}) if place else []
+            what = (
+                "device %s" % ", ".join(given)
+                if given
+                else "port %d" % service["port"]
+                if claim.port == service["port"]
+                else ""
+            )
+            if what:
+                found.append("service '%s': %s is held by service '%s', which `runs` does not name; stop that one first: playbooks/stop.yml -e service=%s"
+                             % (service["service"], what, claim.name, claim.name))  # fmt: skip
+    return found
 
 
 def shm_problems(services: list) -> list:
@@ -159,17 +201,6 @@ def arch_problems(service: dict, record: dict) -> list:
         "service '%s': its image is built for %s, this host is %s; use an image for %s or another host"
         % (service["service"], built, arch, arch)
     ]
-
-
-def memory_bytes(service: dict) -> int:
-    """Memory that one service takes on a CPU host: weights, KV cache and what the engine's processes take."""
-    args = service["engine_args"]
-    parallel = int(args.get("tensor_parallel_size") or 1)  # each rank has a cache of that size
-    return (
-        int(service["model"]["bytes"])
-        + int(args.get("kv_cache_memory_bytes") or 0) * parallel
-        + int(service["overhead_bytes"] or 0)
-    )
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -196,16 +227,25 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         ]
     memory = total = disk = 0
     env_counted = False
-    starting = [s for s in given["plan"] if s["runtime"] == "native" and running_release(root, s["service"]) is None]
+    running = claims(root)
+    mine = {s["service"]: running[s["service"]] for s in given["plan"] if s["service"] in running}
+    starting = [s for s in given["plan"] if s["runtime"] == "native" and s["service"] not in mine]
     problems += shm_problems(starting)
+    places: dict = {}
+    used: dict = {}
+    if record["kind"] in ("gpu", "npu") and not record.get("pending"):
+        slices = mig_slices(record)
+        places = {s["service"]: place(s["devices"], record, slices) for s in given["plan"]}
+        used = taken(record, use_of(record["kind"]) if mine else Use(), list(mine.values()), places)
+        problems += doubled(places)
+    problems += leftover_problems(given["plan"], running, places)
     for service in given["plan"]:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
-        running = running_release(root, service["service"]) is not None
-        if record["kind"] in ("gpu", "npu") and not record.get("pending"):
-            problems += device_problems(service, record, running)
+        if service["service"] in places:
+            problems += device_problems(service, record, places[service["service"]], used)
         if record["kind"] == "cpu":
-            total += memory_bytes(service)
-            memory += 0 if running else memory_bytes(service)
+            total += service["memory_bytes"]
+            memory += 0 if service["service"] in mine else service["memory_bytes"]
         ref = read_json(os.path.join(models_root, ".refs", service["model"]["name"] + ".json"))
         if not ref:
             disk += int(service["model"]["bytes"])
@@ -226,7 +266,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                 find_python(given["host_python"])
             except Refusal as refusal:
                 problems.append(str(refusal))
-        problem = port_problem(service, running)
+        problem = port_problem(service, mine)
         if problem:
             problems.append(problem)
 

@@ -18,7 +18,7 @@ options:
     description:
       - V(started) releases and runs. V(restarted) replaces the process of the current release. V(stopped) ends it until the next start or boot.
       - V(rolled_back) swaps C(current) and C(previous) and runs that; it needs nothing but this host. V(reverted) does so only if the current
-        release has never answered, which is what an upgrade that failed asks for.
+        release has never answered and the other one has, which is what a deploy or an upgrade that failed asks for.
       - V(absent) removes the service, its releases, key, log and unit.
     type: str
     choices: [started, stopped, restarted, rolled_back, reverted, absent]
@@ -51,6 +51,7 @@ RETURN = r"""
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 release: {description: Digest of the release that is current., returned: always, type: str}
 before: {description: Digest of the release that was current., returned: always, type: str}
+ready_timeout: {description: Seconds that the current release gets to a first answer., returned: always, type: int}
 supervisor: {description: Who runs it., returned: always, type: str}
 log: {description: Where its output is., returned: always, type: str}
 key_file: {description: Where its API key lies; null without one., returned: always, type: str}
@@ -64,8 +65,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.claims import claims, port_of
+from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic
+from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
 
@@ -171,10 +174,17 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     if not module.check_mode and (why or replace):
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)
+        remember_memory(folder, spec)
         owner.apply(name)
         owner.start(name)
         wait_running(root, name, owner)
     return reasons + unit + why, diff
+
+
+def remember_memory(folder: str, spec: dict[str, Any]) -> None:
+    """Memory in use on the host's devices before a start, for M(device_proof) where the driver shows no processes."""
+    if spec.get("devices") and spec.get("kind") in ("gpu", "npu"):
+        write_json(os.path.join(folder, "memory.json"), use_of(spec["kind"]).memory)
 
 
 def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0) -> None:
@@ -205,18 +215,27 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
     if state == "reverted" and now in r.verified(folder):
         return []
     target = r.earlier(folder, now)
+    if state == "reverted" and target not in r.verified(folder):
+        return []  # what nobody has seen work is no way back
     if target is None:
-        if state == "reverted":
-            return []
         raise Refusal(
             "service '%s' has no earlier release on this host to return to; deploy the one that you want" % name
         )
-    gone = lacking(r.read_spec(os.path.join(folder, "releases", target)) or {})
+    spec = r.read_spec(os.path.join(folder, "releases", target)) or {}
+    gone = lacking(spec)
     if gone:
         raise Refusal(
             "service '%s' can't return to release %s: %s is no longer on this host; deploy it from its row"
             % (name, target, ", ".join(gone))
         )
+    for other, claim in claims(module.params["serving_root"]).items():
+        held = sorted({str(one) for one in claim.devices or []} & {str(one) for one in spec.get("devices") or []})
+        what = "device %s" % ", ".join(held) if held else "port %s" % claim.port if claim.port == port_of(spec) else ""
+        if other != name and what:
+            raise Refusal(
+                "service '%s' can't return to release %s: service '%s' has its %s now; stop that one first (playbooks/stop.yml -e service=%s)"
+                % (name, target, other, what, other)
+            )
     if not module.check_mode:
         r.make_current(folder, target)
         started(module, owner, folder, "started")
@@ -274,6 +293,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "reasons": reasons,
         "release": r.link_digest(folder, "current"),
         "before": before,
+        "ready_timeout": (r.current_spec(root, name) or {}).get("ready_timeout"),
         "supervisor": owner.kind,
         "log": owner.log_place(name),
         "key_file": key if os.path.exists(key) or (module.params["spec"] or {}).get("api_key") else None,

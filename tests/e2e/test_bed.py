@@ -321,7 +321,7 @@ def test_an_engine_in_trouble_is_told_with_its_cause(gpu: Host, mode: str, words
     assert "is not ready" in output and "gpu is NOT" not in output
     for word in words:
         assert word in output, output
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 300  # with the way back to the release that answered
 
 
 def test_a_taken_port_is_named_before_anything_is_done(gpu: Host) -> None:
@@ -340,6 +340,10 @@ def test_three_services_share_the_host_without_overlap(gpu: Host) -> None:
     gpu.run("deploy.yml", **values)
     seen = [gpu.sh(f"docker exec vllm-{name} sh -c 'ls /dev/nvidia[0-9]'") for name in THREE]
     assert seen == ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia2"]
+    proofs = json.loads((gpu.reports / "gpu/report.json").read_text())["devices"]
+    assert {name: (row["verdict"], row["devices"]) for name, row in proofs.items()} == {
+        name: ("proven", [f"GPU-00000000-0000-0000-0000-{i:012d}"]) for i, name in enumerate(THREE)
+    }
     assert gpu.changed(gpu.run("deploy.yml", **values)) == 0
     one = gpu.run("deploy.yml", runs=THREE[1:2], overrides=rows)
     assert f"{THREE[1]} is ready" in one and f"{THREE[0]} is ready" not in one

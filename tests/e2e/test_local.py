@@ -274,7 +274,7 @@ def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> Non
 def test_a_service_that_never_gets_ready_fails_within_its_limit(site: Site) -> None:
     began = time.monotonic()
     output = site.run("deploy.yml", ok=False, ready_timeout=6)
-    assert time.monotonic() - began < 90
+    assert time.monotonic() - began < 300  # with the way back to the release that answered
     flat = " ".join(output.split())
     assert (
         re.search(r"service '+demo'+ is not ready after", flat)

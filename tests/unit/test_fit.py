@@ -13,13 +13,20 @@ from ansible.module_utils.serving import accelerators, pythons
 from ansible.module_utils.serving.errors import Refusal
 from conftest import load
 
+placing = load("filter_plugins/devices.py")
 GIB = 1 << 30
 
 
 def row(port: int = 1, **changes: Any) -> dict[str, Any]:
-    return {
+    given = {
         "service": "demo", "address": "127.0.0.1", "port": port, "runtime": "native", "native_env": None, "overhead_bytes": 2 * GIB,
-        "engine_args": {"kv_cache_memory_bytes": GIB}, "model": {"name": "demo", "bytes": GIB}, **changes,
+        "engine_args": {"kv_cache_memory_bytes": GIB}, "model": {"name": "demo", "bytes": GIB}, "kind": "cpu", "devices": None,
+        "env": {}, "cpus": None, **changes,
+    }  # fmt: skip
+    wide = placing.widths("x", given["engine_args"])
+    return {
+        **given, "widths": wide, "memory_bytes": placing.cpu_memory(given, wide),
+        "utilization": placing.utilization(given["engine_args"]),
     }  # fmt: skip
 
 
@@ -145,4 +152,4 @@ def test_environments_are_not_made_from_environments() -> None:
 def test_the_record_of_this_machine_is_what_fit_reads(fit: Callable[..., dict[str, Any]]) -> None:
     record = accelerators.cpu_record()
     assert set(record["memory"]) == {"total_bytes", "available_bytes", "limit_bytes"}
-    assert load("library/fit.py").memory_bytes(row()) == 4 * GIB
+    assert row()["memory_bytes"] == 4 * GIB

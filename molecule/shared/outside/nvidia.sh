@@ -76,7 +76,9 @@ cdi)
     {
         printf 'cdiVersion: "0.5.0"\nkind: nvidia.com/gpu\ndevices:\n'
         for i in 0 1 2 3 4 5 6 7; do
-            printf -- '    - name: "%s"\n      containerEdits:\n        deviceNodes:\n            - path: /dev/nvidia%s\n' $i $i
+            for name in $i "GPU-00000000-0000-0000-0000-00000000000$i"; do
+                printf -- '    - name: "%s"\n      containerEdits:\n        deviceNodes:\n            - path: /dev/nvidia%s\n' $name $i
+            done
         done
         printf 'containerEdits:\n    deviceNodes:\n        - path: /dev/nvidiactl\n'
     } > /var/run/cdi/nvidia.yaml ;;

@@ -1,0 +1,183 @@
+"""What a service takes of its host, from its row alone: how many devices, which ones, how much memory.
+
+`plan.py` calls `widths` and `devices_of` and puts what they say into the service's record: everything else (lint, the check
+that it fits, a container's options) reads it there. Which GPU an index is, only the host can say: `service_devices` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Row = Mapping[str, Any]
+
+# Options of the engine that multiply its processes, with vLLM's short forms. Decode context parallelism reuses the tensor
+# parallel ranks: it takes no device of its own.
+WIDTHS = {
+    "tensor": ("tensor_parallel_size", "tp"),
+    "pipeline": ("pipeline_parallel_size", "pp"),
+    "prefill_context": ("prefill_context_parallel_size", "pcp"),
+    "decode_context": ("decode_context_parallel_size", "dcp"),
+    "data": ("data_parallel_size", "dp"),
+}
+DATA_LOCAL, DATA_RANK = ("data_parallel_size_local", "dpl"), ("data_parallel_rank", "dpn")
+UTILIZATION = 0.92  # vLLM 0.33; older ones take 0.9, and a check must not refuse what would have started
+UUID = re.compile(r"(GPU|MIG)-[0-9A-Za-z][0-9A-Za-z/-]*")
+VNPU = re.compile(r"vdavinci\d{1,5}")
+CPU_RANK = r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*"
+
+
+MACHINES = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64", "armv8": "aarch64"}
+
+
+def machine(name: Any) -> Any:
+    """A machine architecture as `uname -m` says it, whichever of its names a table has."""
+    return MACHINES.get(str(name).lower(), name)
+
+
+def fail(text: str) -> None:
+    raise AnsibleFilterError(text)
+
+
+def option(args: Row, names: tuple[str, ...]) -> tuple[str, Any] | None:
+    """(spelling, value) of an engine option under any of its spellings: dashes, underscores, a short form. Refused if two differ."""
+    found = [(str(k), v) for k, v in args.items() if str(k).lstrip("-").replace("-", "_") in names and v is not None]
+    if len({str(value) for _, value in found}) > 1:
+        fail("engine_args has " + " and ".join(f"{k}: {v}" for k, v in found) + ", which are one option; keep one")
+    return found[0] if found else None
+
+
+def size(where: str, args: Row, names: tuple[str, ...], least: int = 1) -> int | None:
+    """A width that the row gives, as a number; None if it gives none."""
+    found = option(args, names)
+    if found is None:
+        return None
+    key, value = found
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", str(value)) or int(value) < least:
+        fail(f"{where}: engine_args.{key} is {value!r}, but must be a whole number, {least} or more")
+    return int(value)
+
+
+def widths(where: str, args: Row) -> dict[str, int]:
+    """{tensor, pipeline, prefill_context, decode_context, data, ranks, devices}: an engine's widths on this host.
+
+    `data` are the data parallel ranks of this host, `ranks` the processes that each hold a share of one copy of the model,
+    `devices` all of them: one device each.
+    """
+    found = {kind: size(where, args, names) or 1 for kind, names in WIDTHS.items()}
+    local = size(where, args, DATA_LOCAL)
+    if local is None and size(where, args, DATA_RANK, least=0) is not None:
+        local = 1  # a rank of its own: the others are other services
+    found["data"] = local or found["data"]
+    found["ranks"] = found["tensor"] * found["pipeline"] * found["prefill_context"]
+    found["devices"] = found["ranks"] * found["data"]
+    return found
+
+
+def formula(wide: Mapping[str, int]) -> str:
+    """`4 (tensor 2 x data 2)`: a number of devices and where it comes from."""
+    parts = [f"{kind} {wide[kind]}" for kind in ("tensor", "pipeline", "prefill_context", "data") if wide[kind] > 1]
+    return f"{wide['devices']} ({' x '.join(parts)} parallel)" if parts else "1"
+
+
+def check_name(where: str, name: Any, service: Row, accelerator: Row, wide: Mapping[str, int]) -> None:
+    """Refuse a device that no host of this plan can have under that name."""
+    count, kind = accelerator["count"], accelerator["kind"]
+    if isinstance(name, int) and not isinstance(name, bool):
+        if not 0 <= name < count:
+            fail(f"{where}: device {name} does not exist; this host has 0 to {count - 1}")
+        return
+    good = {"gpu": "an index or a UUID (GPU-..., MIG-...)", "npu": "the N of /dev/davinciN, or vdavinciN for a vNPU"}
+    pattern = UUID if kind == "gpu" else VNPU
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        fail(f"{where}: 'devices' has {name!r}, but must have {good[kind]}")
+    part = {"M": "a MIG slice", "v": "a vNPU"}.get(name[0])
+    if part and wide["devices"] != 1:
+        fail(
+            f"{where}: device {name} is {part}, which serves one rank, and the row asks for {formula(wide)}; "
+            f"set its parallel sizes to 1, or give it whole devices"
+        )
+    if name[0] == "v" and (service["runtime"], service["device_access"]) != ("container", "nodes"):
+        fail(
+            f"{where}: device {name} is a vNPU, which only runtime: container with device_access: nodes gets; set both"
+        )
+
+
+def devices_of(
+    where: str, service: Row, accelerator: Row, taken: dict[Any, str], wide: Mapping[str, int]
+) -> list[Any] | None:
+    """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted."""
+    count, wanted = accelerator.get("count"), service["devices"]
+    if count is None or accelerator["kind"] == "cpu":
+        if wanted is not None:
+            fail(f"{where}: 'devices' is set, but hardware '{accelerator['hardware']}' counts no devices")
+        return None
+    width = wide["devices"]
+    if wanted is None:
+        named = sorted({str(holder) for name, holder in taken.items() if isinstance(name, str)})
+        if named:
+            fail(
+                f"{where}: 'devices' is not set, and service '{named[0]}' has its devices by UUID, so which indices are free "
+                "is not known here; set 'devices' of both"
+            )
+        free = [i for i in range(count) if i not in taken]
+        if len(free) < width:
+            holders = ", ".join(sorted(set(taken.values()))) or "none"
+            fail(
+                f"{where}: needs {width} devices (tensor x pipeline x data parallel size), but {len(free)} of {count} are free "
+                f"(taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
+            )
+        wanted = free[:width]
+    for name in wanted:
+        check_name(where, name, service, accelerator, wide)
+        if name in taken:
+            fail(f"{where}: device {name} is already taken by service '{taken[name]}' on this host")
+    if len(wanted) != width or len(set(wanted)) != len(wanted):
+        fail(f"{where}: 'devices' is {wanted}, but the row's parallel sizes ask for {formula(wide)} different ones")
+    taken.update(dict.fromkeys(wanted, where.rpartition("service ")[2].strip("'")))
+    return list(wanted)
+
+
+def check_cpus(where: str, service: Row, kind: str, wide: Mapping[str, int]) -> None:
+    """Refuse `cpus` that are no lists of CPUs, one a rank."""
+    cpus = service["cpus"]
+    if cpus is None:
+        return
+    if kind != "cpu":
+        fail(f"{where}: 'cpus' is set, but a {kind} computes; remove it")
+    ranks = str(cpus).split("|")
+    if not all(re.fullmatch(CPU_RANK, rank) for rank in ranks):
+        fail(f"{where}: 'cpus' is {cpus!r}, but must be lists of CPUs like 0-15 or 0-15|16-31, one a rank")
+    if len(ranks) != wide["devices"]:
+        fail(f"{where}: 'cpus' is {cpus!r}, {len(ranks)} lists, but the row's parallel sizes ask for {formula(wide)}")
+
+
+def cpu_memory(service: Row, wide: Mapping[str, int]) -> int | None:
+    """Bytes that a service takes on a CPU host: weights, a KV cache for each rank, what the processes take. None elsewhere."""
+    if service["kind"] != "cpu":
+        return None
+    found = option(service["engine_args"], ("kv_cache_memory_bytes",))
+    cache = found[1] if found and isinstance(found[1], int) else 0
+    weights = int(service["model"]["bytes"]) * wide["data"]
+    return weights + int(cache) * wide["devices"] + int(service["overhead_bytes"] or 0)
+
+
+def utilization(args: Row) -> float:
+    """The share of a device's memory that the engine takes."""
+    found = option(args, ("gpu_memory_utilization",))
+    try:
+        return float(found[1]) if found else UTILIZATION
+    except (TypeError, ValueError):
+        raise AnsibleFilterError(
+            f"engine_args.{found[0] if found else ''} is {found and found[1]!r}, but must be a number from 0 to 1"
+        ) from None
+
+
+class FilterModule:
+    """No filter of its own: plan.py uses it."""
+
+    def filters(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,93 @@
+#!/usr/bin/python
+"""Module service_devices: which devices and cores of this host a plan's services get."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_devices
+short_description: Find the devices and cores that each service of a plan gets on this host
+description:
+  - An index of a GPU becomes its UUID, which a release keeps, so that a GPU that is lost renumbers nothing.
+  - On a CPU host with several services each gets cores of its own, whole cores, and a NUMA node for each rank.
+  - Says which running services have to stop first, because another one is to get their devices or port. Changes nothing.
+options:
+  plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
+  kind: {description: What the host computes with., type: str, choices: [cpu, gpu, npu], required: true}
+  record: {description: "What M(accelerator_info) returned; it is read again where it has no live device.", type: dict}
+  serving_root: {description: Folder of everything that serves., type: path, required: true}
+attributes:
+  check_mode: {support: full, details: A device that is not there yet is no failure.}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: Where does each service run?
+  service_devices:
+    plan: "{{ plan }}"
+    kind: gpu
+    serving_root: /srv/vllm
+"""
+RETURN = r"""
+services:
+  description: "For each service: names (UUIDs where there are any) for its release, cdi names, cores {cpus, mems, bind}; null where there are none."
+  returned: success
+  type: dict
+  sample: {qwq-32b: {names: [GPU-ef6b8b4e], cdi: ["0"], cores: null}}
+stop: {description: Running services that have to stop first., returned: success, type: list, elements: str}
+reasons: {description: Why each of them has to., returned: success, type: dict}
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.chips import chips
+from ansible.module_utils.serving.claims import claims, first_to_stop
+from ansible.module_utils.serving.cores import cores_of, overlaps, share
+from ansible.module_utils.serving.devices import cdi_names, cdi_text, doubled, mig_slices, place
+from ansible.module_utils.serving.errors import Refusal, run_module
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    plan, kind, record = given["plan"], given["kind"], given["record"]
+    if not record or not record.get("live"):
+        record = chips(kind)
+    problems: list[str] = []
+    places = {}
+    if kind == "cpu":
+        usable = set(os.sched_getaffinity(0))
+        cores = share(plan, cores_of(record["topology"]["numa"], usable))
+        problems += overlaps(cores)
+    else:
+        cores, slices = {}, mig_slices(record)
+        places = {s["service"]: place(s["devices"], record, slices) for s in plan if s["devices"] is not None}
+        for name, one in places.items():
+            problems += ["service '%s': %s" % (name, text) for text in one.problems]
+        problems += doubled(places)
+    if problems and not module.check_mode:
+        raise Refusal("\n".join(problems))
+    text = cdi_text() if places else ""
+    found = {
+        s["service"]: {
+            "names": places[s["service"]].names if s["service"] in places else None,
+            "cdi": cdi_names(places[s["service"]], text) if s["service"] in places else None,
+            "cores": cores.get(s["service"]),
+        }
+        for s in plan
+    }
+    reasons = first_to_stop(plan, claims(given["serving_root"]), places)
+    return {"changed": False, "services": found, "stop": sorted(reasons), "reasons": reasons}
+
+
+def main() -> None:
+    spec = {
+        "plan": {"type": "list", "elements": "dict", "required": True},
+        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "required": True},
+        "record": {"type": "dict"},
+        "serving_root": {"type": "path", "required": True},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Cores of a CPU host, shared out among services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.serving import cores as c
+from ansible.module_utils.serving.accelerators import parse_cpulist
+from conftest import load
+from hypothesis import given
+from hypothesis import strategies as st
+
+placing = load("filter_plugins/devices.py")
+
+
+def service(name: str, ranks: int = 1, bind: str = "auto", cpus: str | None = None) -> dict[str, Any]:
+    args = {"tensor_parallel_size": ranks}
+    return {"service": name, "widths": placing.widths("x", args), "env": {c.BIND: bind}, "cpus": cpus, "kind": "cpu"}
+
+
+def host(nodes: int, cores: int, threads: int = 1) -> list[tuple[int, list[list[int]]]]:
+    """Threads of a core are far apart, as x86 numbers them: 0 and 64."""
+    total = nodes * cores
+    return [
+        (node, [[node * cores + core + total * thread for thread in range(threads)] for core in range(cores)])
+        for node in range(nodes)
+    ]
+
+
+def test_one_service_alone_is_left_as_it_is() -> None:
+    assert c.share([service("a")], host(2, 8)) == {}
+
+
+def test_two_services_get_a_node_each() -> None:
+    found = c.share([service("a"), service("b")], host(2, 8))
+    assert found["a"] == {"cpus": "0-7", "mems": "0", "bind": None} and found["b"] == {
+        "cpus": "8-15",
+        "mems": "1",
+        "bind": None,
+    }
+
+
+def test_threads_of_one_core_stay_together() -> None:
+    """Halves of a cpulist `0-7,8-15` would put both services on the same eight cores."""
+    found = c.share([service("a"), service("b")], host(1, 8, threads=2))
+    assert found["a"]["cpus"] == "0-3,8-11" and found["b"]["cpus"] == "4-7,12-15"
+
+
+def test_a_rank_has_a_node_of_its_own_and_shares_it_with_the_other_services() -> None:
+    found = c.share([service("a", ranks=2), service("b", ranks=2)], host(2, 8))
+    assert found["a"] == {"cpus": "0-3,8-11", "mems": "0-1", "bind": None}
+    assert found["b"] == {"cpus": "4-7,12-15", "mems": "0-1", "bind": None}
+
+
+def test_what_a_row_names_is_its_own_and_nobody_elses() -> None:
+    found = c.share([service("a", cpus="0-1"), service("b"), service("n", bind="nobind")], host(1, 8))
+    assert (
+        found["a"] == {"cpus": "0-1", "mems": "0", "bind": "0-1"} and found["b"]["cpus"] == "2-7" and "n" not in found
+    )
+    assert c.share([service("a", cpus="4-5")], host(1, 8))["a"]["bind"] == "4-5"  # alone too
+    by_env = c.share([service("a", bind="0-3"), service("b")], host(1, 8))
+    assert by_env["a"]["cpus"] == "0-3" and by_env["b"]["cpus"] == "4-7"
+
+
+def test_rows_that_name_the_same_cores_are_told() -> None:
+    found = c.share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
+    assert c.overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
+
+
+def test_fewer_cores_than_services_are_shared_as_before() -> None:
+    assert c.share([service("a"), service("b"), service("c")], host(1, 2)) == {}
+
+
+def test_cores_are_read_with_their_siblings_and_within_the_mask(tmp_path: Path) -> None:
+    for cpu in range(8):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    nodes = [{"node": 0, "cpus": [0, 1, 4, 5]}, {"node": 1, "cpus": [2, 3, 6, 7]}]
+    assert c.cores_of(nodes, set(range(8)), str(tmp_path)) == [(0, [[0, 4], [1, 5]]), (1, [[2, 6], [3, 7]])]
+    assert c.cores_of(nodes, {0, 1, 4}, str(tmp_path)) == [(0, [[0, 4], [1]])]
+    assert c.cores_of([], {0, 1}, "/nowhere") == [(None, [[0], [1]])]
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(1, 4), st.integers(1, 12), st.integers(1, 2))
+def test_no_two_services_ever_share_a_core(ranks: list[int], nodes: int, cores: int, threads: int) -> None:
+    there = host(nodes, cores, threads)
+    found = c.share([service(f"s{i}", ranks=n) for i, n in enumerate(ranks)], there)
+    core_of = {cpu: tuple(core) for _, row in there for core in row for cpu in core}
+    mine = {name: {core_of[cpu] for cpu in parse_cpulist(one["cpus"])} for name, one in found.items()}
+    assert all(mine.values()) and len(mine) in (0, len(ranks))
+    assert sum(map(len, mine.values())) == len(set().union(*mine.values()) if mine else ())
+    for i, n in enumerate(ranks):
+        if found and n <= nodes:  # vLLM wants a NUMA node for each rank
+            assert len(parse_cpulist(found[f"s{i}"]["mems"])) >= n
+
+
+@pytest.mark.parametrize("cpus", ["a", "0-", "0-3|", "0-3|4-7", "-1", "0 - 3", ""])
+def test_cpus_of_a_row_are_lists_one_a_rank(cpus: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="'cpus' is"):
+        placing.check_cpus("x", service("a", cpus=cpus), "cpu", service("a")["widths"])
+    with pytest.raises(AnsibleFilterError, match="but a gpu computes"):
+        placing.check_cpus("x", service("a", cpus=cpus), "gpu", service("a")["widths"])
