@@ -54,10 +54,74 @@ def value(node: xml.Element, *paths: str) -> str | None:
     return None
 
 
+def number(node: xml.Element, path: str) -> int | None:
+    """A count; None for words."""
+    text = value(node, path) or ""
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
+
+
 def mib(text: str | None) -> int | None:
     """`81559 MiB` -> bytes."""
     found = re.fullmatch(r"(\d{1,12}) MiB", text or "")
     return int(found.group(1)) << 20 if found else None
+
+
+def processes(node: xml.Element) -> list[dict[str, Any]]:
+    """Who holds memory on a GPU, as far as the driver shows: [{pid, used_bytes, name, gpu_instance, compute_instance}]."""
+    found = []
+    for row in node.findall("processes/process_info"):
+        pid = number(row, "pid")
+        if pid is not None:
+            found.append(
+                {
+                    "pid": pid,
+                    "used_bytes": mib(value(row, "used_memory")),
+                    "name": value(row, "process_name"),
+                    "gpu_instance": number(row, "gpu_instance_id"),
+                    "compute_instance": number(row, "compute_instance_id"),
+                }
+            )
+    return found
+
+
+def slices(node: xml.Element) -> list[dict[str, Any]]:
+    """The MIG slices of a GPU, in the driver's order: [{uuid, name, memory_total_bytes, gpu_instance, compute_instance}].
+
+    Most drivers leave uuid and name out of the XML; `name_slices` puts in what `nvidia-smi -L` says.
+    """
+    return [
+        {
+            "uuid": value(row, "uuid"),
+            "name": value(row, "name"),
+            "memory_total_bytes": mib(value(row, "fb_memory_usage/total")),
+            "gpu_instance": number(row, "gpu_instance_id"),
+            "compute_instance": number(row, "compute_instance_id"),
+        }
+        for row in node.findall("mig_devices/mig_device")
+    ]
+
+
+def parse_list(text: str) -> dict[str, list[dict[str, str]]]:
+    """`nvidia-smi -L` -> {uuid of a GPU: [{uuid, name} of its slices, in order]}."""
+    found: dict[str, list[dict[str, str]]] = {}
+    rows: list[dict[str, str]] = []
+    for line in text.splitlines():
+        gpu = re.match(r"GPU \d+: .*\(UUID: (GPU-[\w-]+)\)", line)
+        mig = re.match(r"\s+(MIG \S+)\s+Device\s+\d+: \(UUID: (MIG-[\w/-]+)\)", line)
+        if gpu:
+            rows = found.setdefault(gpu.group(1), [])
+        elif mig:
+            rows.append({"name": mig.group(1), "uuid": mig.group(2)})
+    return found
+
+
+def name_slices(devices: list[dict[str, Any]], listed: dict[str, list[dict[str, str]]]) -> None:
+    """Put uuids and names into the slices, where both lists speak of the same number of them."""
+    for device in devices:
+        names = listed.get(device["uuid"] or "", [])
+        if len(names) == len(device["slices"]):
+            for one, other in zip(device["slices"], names):  # noqa: B905 (Python 3.8; the lengths are equal)
+                one.update({key: one[key] or other[key] for key in ("uuid", "name")})
 
 
 def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]]:
@@ -79,6 +143,8 @@ def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]
         "ecc": value(node, "ecc_mode/current_ecc"),
         "fabric": value(node, "fabric/state"),
         "fabric_status": value(node, "fabric/status"),
+        "slices": slices(node),
+        "processes": processes(node),
     }
     problems = []
     where = "GPU %d (%s)" % (order, bus or "no bus id")
@@ -227,6 +293,8 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
     if code == 0:
         found = parse_smi(text)
         topo_code, topo = run_tool(["nvidia-smi", "topo", "-m"])
+        if any(device["slices"] for device in found["devices"]):
+            name_slices(found["devices"], parse_list(run_tool(["nvidia-smi", "-L"])[1]))
         rows = parse_topo(topo) if topo_code == 0 else []
         record.update(
             devices=found["devices"], count=len(found["devices"]), live=bool(found["devices"]), driver=found["driver"]
@@ -244,7 +312,7 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
         record[kind].append(sentence)
         record["devices"] = [
             {"index": order, "memory_total_bytes": None, "memory_used_bytes": None, "health": "Unknown", "id": None,
-             "container_id": None, "uuid": None, **card}
+             "container_id": None, "uuid": None, "slices": [], "processes": [], **card}
             for order, card in enumerate(cards)
         ]  # fmt: skip
         record["count"] = len(cards)
