@@ -67,12 +67,9 @@ def test_eight_gpus() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"current_mig": "Enabled"}, "has MIG on"),
         ({"remapped_row_pending": "Yes"}, "wait to be remapped"),
         ({"remapped_row_failure": "Yes"}, "have it replaced"),
         ({"gpu_recovery_action": "Drain and Reset"}, "asks for recovery: Drain and Reset"),
-        ({"persistence_mode": "Disabled"}, "enable nvidia-persistenced"),
-        ({"current_ecc": "Disabled"}, "has ECC off"),
         ({"attached_gpus": "8"}, "speaks of 8 GPUs and lists 1"),
         ({"performance_state": "[GPU requires reset]"}, "requires a reset"),
         ({"unrepairable_memory": "Yes"}, "can't be repaired"),
