@@ -288,7 +288,9 @@ def not_initialised(root: str) -> tuple[str, str]:
     if os.path.exists(manager) and not os.access(manager, os.R_OK | os.W_OK):
         return "problems", "this user may not open /dev/davinci_manager: become root, or join the group HwHiAiUser"
     inside = any(os.path.exists(os.path.join(root, name)) for name in (".dockerenv", "run/.containerenv"))
-    if inside and not os.path.exists(manager):
+    modules = os.path.join(root, "sys/module")
+    loaded = any(DRIVER_MODULES.match(name) for name in (os.listdir(modules) if os.path.isdir(modules) else []))
+    if inside and loaded and not os.path.exists(manager):
         return (
             "problems",
             "this host is a container without the NPUs' devices: give it /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and its chips",

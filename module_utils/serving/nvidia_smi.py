@@ -104,6 +104,7 @@ def read_log(code: int | None, out: str, error: str) -> Log:
     end = text.find("</nvidia_smi_log>")
     stop = end + len("</nvidia_smi_log>")
     rest = [text[: start.start()], text[stop:] if end >= 0 else "", other]
+    rest = [re.sub(r"<nvidia_smi_log.*?</nvidia_smi_log>", "", part, flags=re.S) for part in rest]  # a second log
     lines = [" ".join(line.split()) for part in rest for line in part.strip("\ufeff").splitlines()]
     beside = list(dict.fromkeys(line[:300] for line in lines if line and not line.startswith("<")))[:LINES]
     dtd = re.search(r"nvsmi_device_(v\d+)\.dtd", text[start.start() :][:500])

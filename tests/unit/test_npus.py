@@ -116,7 +116,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             (tmp_path / "dev" / name).write_text("")
         if driver:
             for part in ("driver", "firmware"):
-                (tmp_path / "usr/local/Ascend" / part).mkdir(parents=True)
+                (tmp_path / "usr/local/Ascend" / part).mkdir(parents=True, exist_ok=True)
                 shutil.copy(ASCEND / f"{part}-version.info", tmp_path / "usr/local/Ascend" / part / "version.info")
         return n.npu_record(str(tmp_path))
 
@@ -172,6 +172,8 @@ def test_a_user_who_may_not_open_the_devices_is_told_so(
 
 def test_a_container_without_the_devices_is_told_so(host: Any, tmp_path: Path) -> None:
     (tmp_path / ".dockerenv").write_text("")
+    assert host(LOST, nodes=0)["problems"] == []  # nor has the host loaded its driver
+    (tmp_path / "sys/module/drv_davinci_intf_host").mkdir(parents=True)
     [problem] = host(LOST, nodes=0)["problems"]
     assert "container without the NPUs' devices" in problem
 
