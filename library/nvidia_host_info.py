@@ -45,7 +45,6 @@ persist_command: {description: "Command line for its unit that does so, empty wh
 reboot_required: {description: Whether a reboot would mend what is pending., returned: always, type: bool}
 pending: {description: What installing or rebooting would mend., returned: always, type: list, elements: str}
 problems: {description: What is wrong and what helps., returned: always, type: list, elements: str}
-notes: {description: What an operator should know and what stops nothing., returned: always, type: list, elements: str}
 state: {description: Everything that was read., returned: always, type: dict}
 """
 
@@ -58,10 +57,7 @@ from ansible.module_utils.serving.releases import serving
 def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
     state["serving"] = serving(module.params["serving_root"])
-    verdict = judge(state, module.params)
-    for note in verdict["notes"]:
-        module.warn(note)
-    return {"changed": False, "state": state, **verdict}
+    return {"changed": False, "state": state, **judge(state, module.params)}
 
 
 def main() -> None:

@@ -132,7 +132,7 @@ FAULTS = (
 # Sentences that may stand in place of any value.
 SENTENCES = (
     (r"\[?(GPU is lost|.*fallen off the bus).*", "reboot", "is lost: it does not answer on the bus",
-     "dmesg names the Xid; reboot the host, and if it comes back have the board replaced"),
+     "dmesg names the Xid; reboot the host, and have the board replaced if it is lost again"),
     (r"\[?(The )?GPU requires a? ?reset.*|\[?Reset required\]?", "reset", "requires a reset", RESET),
 )  # fmt: skip
 

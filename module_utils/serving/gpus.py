@@ -106,7 +106,7 @@ def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]
     device: dict[str, Any] = {
         "index": order,
         "name": value(node, "product_name"),
-        "memory_total_bytes": mebibytes(node, "fb_memory_usage/total", "memory_usage/total"),
+        "memory_total_bytes": mebibytes(node, "fb_memory_usage/total", "memory_usage/total") or None,
         "memory_used_bytes": mebibytes(node, "fb_memory_usage/used", "memory_usage/used"),
         "health": "OK",
         "action": None,
@@ -295,8 +295,10 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
     record["topology"].update(links=rows, nvlink_islands=islands(rows))
     record["problems"] += found["problems"] + problems
     record["notes"] += found["notes"] + notes
+    if not devices:
+        record["problems"].append("the NVIDIA driver answers and lists no GPU; look at dmesg for NVRM")
     ours = [card for card in cards if card["pci_driver"] in (None, "nvidia")]
-    if cards and len(ours) > len(devices):
+    if devices and len(ours) > len(devices):
         record["problems"].append(
             "%d NVIDIA GPUs are on the PCI bus and the driver lists %d; look at dmesg for Xid"
             % (len(ours), len(devices))
@@ -308,14 +310,14 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
 REASONS = (
     (r"version mismatch|different versions", "pending", "driver and user-space library have different versions; reboot the host"),
     (r"unable to determine the device handle|is lost|fallen off the bus", "problems",
-     "a GPU does not answer on the bus; dmesg names the Xid; reboot the host, and if it comes back have the board replaced"),
+     "a GPU does not answer on the bus; dmesg names the Xid; reboot the host, and have the board replaced if it is lost again"),
     (r"requires a? ?reset", "problems", "a GPU requires a reset; end what runs on it, then nvidia-smi --gpu-reset"),
     (r"no devices? w(as|ere) found", "problems",
      "the driver finds no GPU that it can use; dmesg says why (RmInitAdapter, or a board that this driver branch does not know)"),
     (r"insufficient permissions|no permission", "problems", "this user may not open /dev/nvidiactl; become root, or mend its mode"),
     (r"blocked by the operating system|blocks the device", "problems",
      "the system keeps programs from the GPU; look at Secure Boot, or at the devices of the container that this host is"),
-    (r"libnvidia-ml|NVML (shared )?library", "problems", "the driver's user-space library is missing; install the one of the driver's version"),
+    (r"libnvidia-ml|NVML (shared )?library", "pending", "the driver's user-space library is missing; install the one of the driver's version"),
     (r"external power cables", "problems", "a board lacks power; attach its cables"),
     (r"interrupts?\b", "problems", "the kernel has trouble with a GPU's interrupts; reboot the host, then look at its firmware's settings"),
     (r"did not answer", "problems", "its driver is in trouble; dmesg says why; reboot the host"),

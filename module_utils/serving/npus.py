@@ -140,6 +140,17 @@ def same_chip(devices: list[dict[str, Any]], device: dict[str, Any]) -> dict[str
     return None
 
 
+def number_nodes(devices: list[dict[str, Any]], nodes: list[str]) -> None:
+    """Which /dev/davinciN a chip is, where the table has no such column: the id of its NPU, if the ids are just the nodes' numbers.
+
+    Ids have gaps where a card is lost or another container's, so the place in the list says nothing.
+    """
+    names = ["davinci%d" % device["npu_id"] for device in devices if device["id"] is None and device["chip"] == 0]
+    if len(names) == len(devices) and sorted(names) == sorted(nodes):
+        for device, name in zip(devices, names):  # noqa: B905 (Python 3.8; the lengths are equal)
+            device["id"] = name
+
+
 def add_processes(devices: list[dict[str, Any]], text: str) -> None:
     """The table of processes: NPU and chip, process id, name, memory (MB)."""
     by_chip = {(device["npu_id"], device["chip"]): device for device in devices}
@@ -262,6 +273,7 @@ def npu_record(root: str = "/") -> dict[str, Any]:
         if os.path.isdir(os.path.join(root, "dev"))
         else []
     )
+    number_nodes(found["devices"], nodes)
     record.update(devices=found["devices"], count=len(found["devices"]), live=not missing)
     problems += found["problems"]
     record["notes"] += found["notes"]

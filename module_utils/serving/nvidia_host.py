@@ -178,14 +178,13 @@ def fabric_manager(packages: dict[str, Any]) -> str | None:
 
 
 def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """{packages, hold, persist, ..., problems, pending, notes}: what to install, what to hold, and what is wrong with its remedy.
+    """{packages, hold, persist, ..., problems, pending}: what to install, what to hold, and what is wrong with its remedy.
 
-    `persist`: is the unit of nvidia-persistenced to be told to keep the GPUs initialised? `notes` stop nothing.
+    `persist`: is the unit of nvidia-persistenced to be told to keep the GPUs initialised?
     `pending` is what installing or rebooting would mend; with manage_driver it is no problem before that was done.
     """
     problems: list[str] = []
     pending: list[str] = []
-    notes: list[str] = []
     packages, held = state["packages"], []
     driver = state["library"] or state["loaded"] or state["on_disk"]
     containers, manage = given["containers"], given["manage_driver"]
@@ -267,11 +266,6 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     unit = state["units"]["nvidia-persistenced.service"]
     command = persist_command(state.get("persistence", ""))
     idle = unit["enabled"] != "absent" and (unit["enabled"] not in ("enabled", "static") or bool(command))
-    if driver and not todo and idle and not manage:
-        notes.append(
-            "nvidia-persistenced does not keep the GPUs initialised, so that each first start takes seconds longer; "
-            "manage_driver: true sees to it, nvidia-smi -pm 1 does until the next boot"
-        )
     missing = [str(i) for i in range(given["count"] or 0) if str(i) not in state["cdi"]] if containers else []
     if driver and missing and not todo and (state["toolkit"] or state["cdi"]):
         problems.append(
@@ -308,5 +302,4 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "reboot_required": reboot,
         "pending": pending,
         "problems": problems,
-        "notes": notes,
     }

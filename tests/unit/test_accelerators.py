@@ -141,7 +141,9 @@ def test_this_machine() -> None:
 
 # What runs before anything is installed: files that must be Python 3.8.
 OLD = ["library/accelerator_info.py", "library/fit.py", "library/deploy_lock.py"]
-OLD += [f"module_utils/serving/{n}.py" for n in ("accelerators", "errors", "files", "pythons", "releases")]
+OLD += [f"module_utils/serving/{n}.py" for n in (
+    "accelerators", "chips", "errors", "files", "gpu_faults", "gpus", "hosts", "npus", "nvidia_smi", "pythons", "releases",
+)]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", OLD)

@@ -301,6 +301,18 @@ def test_a_chip_seen_through_a_partition_counts_once() -> None:
     assert len(n.parse_npu_smi(DUO)["devices"]) == 8
 
 
+def test_ids_of_npus_have_gaps(host: Any, tmp_path: Path) -> None:
+    """NPU 1 is lost: the place in the list is no number of a device, the id is, where the nodes agree."""
+    text = table(*[(str(i), "910B3", "OK", "90", "0", f"0000:C{i}:00.0", G64) for i in (0, 2, 3)], column="")
+    for name in ("davinci0", "davinci2", "davinci3", *n.NODES):
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / "dev" / name).write_text("")
+    record = host(f"cat <<'E'\n{text}\nE\n", nodes=0)
+    assert [d["id"] for d in record["devices"]] == ["davinci0", "davinci2", "davinci3"]
+    (tmp_path / "dev/davinci1").write_text("")
+    assert [d["id"] for d in n.npu_record(str(tmp_path))["devices"]] == [None] * 3
+
+
 def test_processes_that_hold_memory() -> None:
     rows = (
         "| 0       0                 | 103524        | python3.11               | 6092                    |\n"

@@ -139,7 +139,7 @@ def test_a_lost_gpu_beside_a_whole_log_is_a_problem(host: Any) -> None:
         ("echo 'Unable to determine the device handle for GPU 0000:0B:00.0: GPU is lost.  Reboot the system to recover this GPU'; exit 15", "problems", "Xid"),
         ("echo 'Failed to initialize NVML: Insufficient Permissions'; exit 4", "problems", "become root"),
         ("echo 'Failed to initialize NVML: GPU access blocked by the operating system'; exit 17", "problems", "Secure Boot"),
-        ("echo \"NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.\"; exit 12", "problems", "user-space library is missing"),
+        ("echo \"NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.\"; exit 12", "pending", "user-space library is missing"),
         ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "problems", "exit code 255: unknown error"),
         ("$log | head -c 9000; exit 0", "problems", "breaks off after 9000 characters"),
         ("kill -SEGV $$", "problems", "SIGSEGV"),
@@ -151,6 +151,16 @@ def test_why_there_is_no_log(host: Any, script: str, kind: str, words: str) -> N
     other = {"pending": "problems", "problems": "pending"}[kind]
     [sentence] = record[kind]
     assert words in sentence and record[other] == [] and not record["live"] and record["count"] == 2
+
+
+def test_a_log_without_a_gpu_is_told(host: Any) -> None:
+    record = host(
+        "echo '<nvidia_smi_log><driver_version>570.1</driver_version><attached_gpus>0</attached_gpus></nvidia_smi_log>'"
+    )
+    assert (
+        record["problems"] == ["the NVIDIA driver answers and lists no GPU; look at dmesg for NVRM"]
+        and not record["live"]
+    )
 
 
 def test_gpus_that_are_not_the_drivers_are_not_missed(host: Any, tmp_path: Path) -> None:
