@@ -12,7 +12,7 @@ import re
 import xml.etree.ElementTree as xml
 from typing import Any, Callable, NamedTuple
 
-from ansible.module_utils.serving.nvidia_smi import value
+from ansible.module_utils.serving.nvidia_smi import values
 
 # From mild to grave: nothing to do now; a setting; move the load away; reset the GPU; reboot the host; replace the board.
 SEVERITIES = ("note", "set", "drain", "reset", "reboot", "replace")
@@ -60,6 +60,7 @@ class Fault(NamedTuple):
     remedy: str  # may name the GPU's {index}
 
 
+SUMMARY = "fabric/health/summary"
 ECC = "ecc_errors/volatile/"
 THROTTLE = ("clocks_event_reasons/clocks_event_reason_%s", "clocks_throttle_reasons/clocks_throttle_reason_%s")
 FAULTS = (
@@ -86,7 +87,8 @@ FAULTS = (
         Fault(paths, at_least(1), "reset", "had uncorrectable memory errors since the driver was loaded",
               RESET + "; if they come back, have the board replaced")
         for paths in ((ECC + "dram_uncorrectable",), (ECC + "sram_uncorrectable",), (ECC + "sram_uncorrectable_parity",),
-                      (ECC + "sram_uncorrectable_secded",), (ECC + "double_bit/total", ECC + "double_bit/device_memory"))
+                      (ECC + "sram_uncorrectable_secded",), (ECC + "double_bit/total", ECC + "double_bit/device_memory"),
+                      ("mig_devices/mig_device/ecc_error_count/volatile_count/sram_uncorrectable",))
     ),
     Fault(("ecc_errors/aggregate/sram_threshold_exceeded", "ecc_errors/sram_threshold_exceeded"), yes, "replace",
           "had more errors in its SRAM than the maker allows", REPLACE),
@@ -96,9 +98,6 @@ FAULTS = (
     # The NVLink fabric of boards with NVSwitches.
     Fault(("fabric/state",), other_than("Completed"), "drain", "is not part of its NVLink fabric", FABRIC),
     Fault(("fabric/status",), other_than("Success"), "drain", "has failed to join its NVLink fabric", FABRIC),
-    Fault(("fabric/health/summary",), one_of("Unhealthy"), "drain", "has an unhealthy NVLink fabric",
-          "move services that use several GPUs; " + FABRIC),
-    Fault(("fabric/health/summary",), other_than("Healthy", "Unhealthy"), "note", "has an NVLink fabric that is not whole", FABRIC),
     Fault(("fabric/health/route_unhealthy",), yes, "drain", "has an unhealthy route in its NVLink fabric",
           "move services that use several GPUs; " + RESET),
     Fault(("fabric/health/access_timeout_recovery",), yes, "drain", "recovers from a timeout in its NVLink fabric",
@@ -109,6 +108,10 @@ FAULTS = (
           "recovers a route in its NVLink fabric", "services that use several GPUs are slow until it is over"),
     Fault(("fabric/health/bandwidth",), one_of("Degraded"), "note", "has an NVLink fabric of less than its bandwidth",
           "services that use several GPUs are slow; " + FABRIC),
+    # The summary comes after what it sums up.
+    Fault((SUMMARY,), one_of("Unhealthy"), "drain", "has an unhealthy NVLink fabric",
+          "move services that use several GPUs; " + FABRIC),
+    Fault((SUMMARY,), other_than("Healthy", "Unhealthy"), "note", "has an NVLink fabric that is not whole", FABRIC),
     # Settings. They slow or shape what runs; only one keeps it from running.
     Fault(("compute_mode",), one_of("Prohibited"), "set", "lets no program compute", "nvidia-smi -i {index} -c 0"),
     Fault(("persistence_mode",), off, "note", "has persistence mode off",
@@ -167,14 +170,15 @@ def find(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]:
         if any(re.fullmatch(pattern, text, re.I) for text in said):
             found.append((severity, sentence(device, meaning, "", remedy)))
     for fault in FAULTS:
-        text = value(node, *fault.paths)
-        if text is not None and fault.bad(text):
-            path = next(path for path in fault.paths if value(node, path) is not None)
+        path, texts_there = next(((path, rows) for path in fault.paths if (rows := values(node, path))), ("", []))
+        text = next((text for text in texts_there if fault.bad(text)), None)
+        if text is None or (path == SUMMARY and any("NVLink fabric (" in row for _, row in found)):
+            continue  # the summary of a cause that is named already
+        if fault.meaning.endswith(":"):
+            found.append((fault.severity, sentence(device, "%s %s" % (fault.meaning, text), "", fault.remedy)))
+        else:
             told = "%s: %s" % (path.rpartition("/")[2], text)
-            if fault.meaning.endswith(":"):
-                found.append((fault.severity, sentence(device, "%s %s" % (fault.meaning, text), "", fault.remedy)))
-            else:
-                found.append((fault.severity, sentence(device, fault.meaning, told, fault.remedy)))
+            found.append((fault.severity, sentence(device, fault.meaning, told, fault.remedy)))
     if device["memory_total_bytes"] is None and not any(severity == "reboot" for severity, _ in found):
         told = "total: %s" % (" ".join((node.findtext("fb_memory_usage/total") or "").split()) or "nothing")
         remedy = "boards with unified memory share the host's; what fits is not checked on it"

@@ -119,13 +119,15 @@ def read_log(code: int | None, out: str, error: str) -> Log:
     return Log(root, dtd.group(1) if dtd else None, beside, "")
 
 
+def values(node: xml.Element, path: str) -> list[str]:
+    """What the elements at a path say, without those that are empty or say in words that there is no value."""
+    texts = [" ".join((element.text or "").split()) for element in node.findall(path)]
+    return [text for text in texts if text and not NO_VALUE.fullmatch(text)]
+
+
 def value(node: xml.Element, *paths: str) -> str | None:
-    """The first of the paths that has a value; None where it is absent, empty, or a way to say that there is none."""
-    for path in paths:
-        text = " ".join((node.findtext(path) or "").split())
-        if text and not NO_VALUE.fullmatch(text):
-            return text
-    return None
+    """The first of the paths that has a value; None where all are absent, empty, or words."""
+    return next((text for path in paths for text in values(node, path)), None)
 
 
 def shaped(node: xml.Element, pattern: str, *paths: str) -> str | None:

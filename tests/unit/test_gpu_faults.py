@@ -102,6 +102,8 @@ def test_a_healthy_board_says_nothing() -> None:
         ("fabric/health/route_unhealthy", "True", "drain", "route_unhealthy: True"),
         ("fabric/health/access_timeout_recovery", "True", "drain", "access_timeout_recovery: True"),
         ("fabric/health/incorrect_configuration", "Insufficient Nvlinks", "drain", "incorrect_configuration: Insufficient Nvlinks"),
+        ("fabric/health", {"summary": "Unhealthy", "route_unhealthy": "True", "bandwidth": "Full"}, "drain", "route_unhealthy: True"),
+        ("mig_devices/mig_device", [{"ecc_error_count": {"volatile_count": {"sram_uncorrectable": n}}} for n in (0, 0, 2)], "reset", "sram_uncorrectable: 2"),
         ("compute_mode", "Prohibited", "set", "nvidia-smi -i 0 -c 0"),
         ("performance_state", "[GPU requires reset]", "reset", "requires a reset"),
         ("temperature/gpu_temp", "GPU is lost", "reboot", "is lost"),
@@ -159,6 +161,7 @@ def test_words_are_never_values(word: str) -> None:
     board["processes"] = {"process_info": {"pid": word, "used_memory": word, "process_name": word}}
     found = g.parse_smi(log(board, driver=word, cuda_version=word, attached_gpus=word))
     [device] = found["devices"]
+    assert all(one is None for part in device.pop("slices") for one in part.values())
     told = {key for key, one in device.items() if one not in (None, [])}
     assert (
         told <= {"index", "container_id", "health", "bus_id", "action"}
