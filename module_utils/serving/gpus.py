@@ -81,7 +81,7 @@ def parse_list(text: str) -> dict[str, list[dict[str, str]]]:
     rows: list[dict[str, str]] = []
     for line in text.splitlines():
         gpu = re.match(r"GPU \d+: .*\(UUID: (GPU-[\w-]+)\)", line)
-        mig = re.match(r"\s+(MIG \S+)\s+Device\s+\d+: \(UUID: (MIG-[\w/-]+)\)", line)
+        mig = re.match(r"\s*(MIG \S+)\s+Device\s+\d+: \(UUID: (MIG-[\w/-]+)\)", line)
         if gpu:
             rows = found.setdefault(gpu.group(1), [])
         elif mig:

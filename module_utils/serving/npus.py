@@ -88,7 +88,7 @@ def parse_npu_smi(text: str) -> dict[str, Any]:
                     % (device["npu_id"], device["chip"], other["npu_id"], other["chip"], device["bus_id"])
                 )
             first = []
-        elif not bus and len(names) >= 2 and re.fullmatch(r"[A-Za-z/-]+", row[1] or "-"):
+        elif not bus and len(names) >= 2 and re.fullmatch(r"[A-Za-z/-][A-Za-z /-]*", row[1] or "-"):
             unread += bool(first)
             first = row
         else:
@@ -324,11 +324,17 @@ def why_not(
     for pattern, remedy in FAILURES:
         if re.search(pattern, text):
             return "problems", "npu-smi says: %s: %s" % (said, remedy)
-    if version and code == 0:
-        rows = [" ".join(line.split()) for line in text.splitlines() if re.search(r"\w", line)]
-        return "problems", "npu-smi %s answers in a form that is not known here (%s); please report the output of `npu-smi info`" % (
-            version, " / ".join(rows[:6])[:400],
-        )  # fmt: skip
+    table = [cells(line) for line in text.partition("Process id")[0].splitlines()]
+    if code == 0 and any(table):
+        name = "npu-smi %s" % (version or "of unknown version")
+        if not any(row and row[0][:1].isdigit() for row in table):
+            return "problems", "%s lists no chip; look at dmesg and the BMC" % name
+        shown = " / ".join(" ".join(" ".join(row).split()) for row in table if any(row))[:400]
+        return (
+            "problems",
+            "%s answers in a form that is not known here (%s); please report the output of `npu-smi info`"
+            % (name, shown),
+        )
     if not cards:
         return "problems", "no Ascend NPU is on the PCI bus of this host (npu-smi: %s)" % (said or "it said nothing")
     if not driver:

@@ -289,3 +289,19 @@ def test_processes_that_hold_memory() -> None:
         {"pid": 41, "used_bytes": None, "name": None, "gpu_instance": 3, "compute_instance": 3},
     ]  # fmt: skip
     assert g.parse_smi(block("processes", "N/A"))["devices"][0]["processes"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("  MIG 1g.10gb     Device  3: (UUID: MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911)", ("MIG 1g.10gb", "MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911")),
+        ("  MIG 1c.3g.20gb Device 0: (UUID: MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911)", ("MIG 1c.3g.20gb", "MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911")),
+        ("\tMIG 1g.24gb+gfx  Device 0: (UUID: MIG-aa-bb)", ("MIG 1g.24gb+gfx", "MIG-aa-bb")),
+        ("  MIG 3g.20gb Device 0: (UUID: MIG-GPU-05aa99be-0000/1/0)", ("MIG 3g.20gb", "MIG-GPU-05aa99be-0000/1/0")),  # before 470
+        ("  MIG is on", None),
+    ],
+)  # fmt: skip
+def test_lists_of_slices(line: str, found: tuple[str, str] | None) -> None:
+    head = "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-0)\nGPU 1: NVIDIA A30 (UUID: GPU-1)\n"
+    rows = [{"name": found[0], "uuid": found[1]}] if found else []
+    assert g.parse_list(head + line + "\n") == {"GPU-0": [], "GPU-1": rows}

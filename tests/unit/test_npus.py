@@ -194,6 +194,13 @@ def test_a_layout_that_is_not_known_is_shown(host: Any) -> None:
     assert "npu-smi 27.0.rc1 answers in a form that is not known here" in problem and "Ascend950PR" in problem
 
 
+def test_a_table_without_a_chip_is_told_as_that(host: Any) -> None:
+    [problem] = host(f"cat <<'E'\n{table()}\nE\n")["problems"]
+    assert problem == "npu-smi 25.2.1 lists no chip; look at dmesg and the BMC"
+    headless = "| 0 | Ascend950PR | OK | 1 |\n"
+    assert "npu-smi of unknown version answers in a form" in host(f"echo '{headless}'")["problems"][0]
+
+
 def test_a_chip_that_is_listed_and_not_understood_is_told() -> None:
     broken = DUO.replace(
         "| 1       5                     | 0000:81:00.0    |", "| 1       5                     | ????:81:00.0    |"
