@@ -20,7 +20,7 @@ from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-LOG = (FIXTURES / "nvidia/h100x2-v13-busy.xml").read_text()  # two H100, driver 580.159.04, a service on the second
+LOG = (FIXTURES / "nvidia/h100x2-loaded.xml").read_text()  # two H100, driver 580.159.04, a service on the second
 INFOROM = "WARNING: infoROM is corrupted at gpu 0000:B3:00.0"
 
 
@@ -262,6 +262,20 @@ def test_the_stand_in_s_eight_gpus(stand_in: Any) -> None:
         and record["problems"] == record["notes"] == []
         and record["topology"]["nvlink_islands"] == [list(range(8))]
     )
+
+
+def test_the_stand_in_s_processes(stand_in: Any) -> None:
+    """An engine's worker of rank 2, as far as a process of this machine may look like one."""
+    worker = subprocess.Popen(["VLLM::Worker_TP2", "60"], executable=shutil.which("sleep"))
+    try:
+        shown = [[p["pid"] for p in device["processes"]] for device in stand_in()["devices"]]
+        assert worker.pid in shown[2] and all(worker.pid not in pids for i, pids in enumerate(shown) if i != 2)
+        assert all(
+            worker.pid not in [p["pid"] for p in device["processes"]] for device in stand_in(hide=True)["devices"]
+        )
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 def test_the_stand_in_s_troubles(stand_in: Any) -> None:
