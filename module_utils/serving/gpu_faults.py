@@ -12,7 +12,7 @@ import re
 import xml.etree.ElementTree as xml
 from typing import Any, Callable, NamedTuple
 
-from ansible.module_utils.serving.nvidia_smi import values
+from ansible.module_utils.serving.nvidia_smi import raw, sentences, values
 
 # From mild to grave: nothing to do now; a setting; move the load away; reset the GPU; reboot the host; replace the board.
 SEVERITIES = ("note", "set", "drain", "reset", "reboot", "replace")
@@ -156,16 +156,10 @@ def sentence(device: dict[str, Any], meaning: str, told: str, remedy: str) -> st
     )
 
 
-def texts(node: xml.Element) -> list[str]:
-    """What the elements of a GPU say, without the names of processes, which may say anything."""
-    rows = [child for child in node if child.tag not in ("processes", "accounted_processes", "supported_clocks")]
-    return [" ".join((leaf.text or "").split()) for child in rows for leaf in child.iter()]
-
-
-def find(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]:
+def findings(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]:
     """(severity, sentence) of every row that holds for a GPU, the gravest first."""
     found = []
-    said = set(texts(node))
+    said = sentences(node)
     for pattern, severity, meaning, remedy in SENTENCES:
         if any(re.fullmatch(pattern, text, re.I) for text in said):
             found.append((severity, sentence(device, meaning, "", remedy)))
@@ -180,7 +174,7 @@ def find(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]:
             told = "%s: %s" % (path.rpartition("/")[2], text)
             found.append((fault.severity, sentence(device, fault.meaning, told, fault.remedy)))
     if device["memory_total_bytes"] is None and not any(severity == "reboot" for severity, _ in found):
-        told = "total: %s" % (" ".join((node.findtext("fb_memory_usage/total") or "").split()) or "nothing")
+        told = "total: %s" % (raw(node, "fb_memory_usage/total") or "nothing")
         remedy = "boards with unified memory share the host's; what fits is not checked on it"
         found.append(("note", sentence(device, "does not tell its memory", told, remedy)))
     return sorted(found, key=lambda row: -SEVERITIES.index(row[0]))

@@ -21,6 +21,7 @@ from ansible.module_utils.serving.nvidia_smi import (
     exit_name,
     mebibytes,
     number,
+    raw,
     read_log,
     shaped,
     value,
@@ -44,7 +45,7 @@ def processes(node: xml.Element) -> list[dict[str, Any]]:
     """Who holds memory on a GPU, as far as the driver shows: [{pid, used_bytes, name, gpu_instance, compute_instance}]."""
     found = []
     for row in node.findall("processes/process_info"):
-        pid, name = number(row, "pid"), (row.findtext("process_name") or "").strip()
+        pid, name = number(row, "pid"), raw(row, "process_name")
         if pid is not None:
             found.append(
                 {
@@ -122,7 +123,7 @@ def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]
         "slices": slices(node),
         "processes": processes(node),
     }
-    found = gpu_faults.find(node, device)
+    found = gpu_faults.findings(node, device)
     problems = [sentence for severity, sentence in found if severity != "note"]
     if problems:
         device.update(health="Warning", action=found[0][0])

@@ -119,6 +119,17 @@ def read_log(code: int | None, out: str, error: str) -> Log:
     return Log(root, dtd.group(1) if dtd else None, beside, "")
 
 
+def raw(node: xml.Element, path: str) -> str:
+    """The text at a path as it stands, words included; empty where there is none. For showing, and for names of processes."""
+    return " ".join((node.findtext(path) or "").split())
+
+
+def sentences(node: xml.Element) -> set[str]:
+    """What all elements of a GPU say, without the names of processes, which may say anything."""
+    parts = [child for child in node if child.tag not in ("processes", "accounted_processes", "supported_clocks")]
+    return {" ".join((leaf.text or "").split()) for part in parts for leaf in part.iter()}
+
+
 def values(node: xml.Element, path: str) -> list[str]:
     """What the elements at a path say, without those that are empty or say in words that there is no value."""
     texts = [" ".join((element.text or "").split()) for element in node.findall(path)]

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import pytest
 from ansible.module_utils.serving import gpu_faults as f
 from ansible.module_utils.serving import gpus as g
+from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +174,27 @@ def test_words_are_never_values(word: str) -> None:
     assert not any("may have fallen" in text for text in found["problems"] + found["notes"])
 
 
+RECORDED = (FIXTURES / "nvidia/h200-v13.xml").read_text()
+LEAVES = [match.span(1) for match in re.finditer(r"<(?!process_name)\w+>([^<>\n]+)</", RECORDED)]
+
+
+@given(st.sampled_from(LEAVES), st.sampled_from(WORDS))
+def test_a_word_anywhere_in_a_recorded_log_changes_no_number_and_is_no_fault(leaf: tuple[int, int], word: str) -> None:
+    before, after = g.parse_smi(RECORDED), g.parse_smi(RECORDED[: leaf[0]] + word + RECORDED[leaf[1] :])
+    for old, new in zip(before["devices"], after["devices"], strict=True):
+        changed = {key for key in old if old[key] != new[key]}
+        assert all(new[key] is None for key in changed - {"health", "action"}), changed
+    grave = re.search("is lost|fallen off|requires reset", word) and leaf[0] > RECORDED.index("<gpu id")
+    assert len(after["problems"]) == bool(grave), after["problems"]
+
+
+def test_elements_are_read_in_one_place() -> None:
+    """Whoever reads text of the log elsewhere would take a word for a value."""
+    for path in (ROOT / "module_utils/serving").glob("*.py"):
+        if path.name != "nvidia_smi.py" and "xml.etree" in path.read_text():
+            assert not re.search(r"\.(findtext|find|iter|itertext)\(|\.text\b", path.read_text()), path
+
+
 def test_names_of_processes_say_nothing_about_a_gpu() -> None:
     rows = [
         {"pid": "7", "process_name": name, "used_memory": "1 MiB"} for name in ("GPU is lost", "GPU requires reset")
@@ -288,6 +310,6 @@ def test_healthy_boards_of_every_kind_stop_nothing(
 @given(st.text(max_size=20), st.sampled_from(ALL_PATHS))
 def test_no_text_crashes_the_table(text: str, path: str) -> None:
     kept = "".join(char for char in text if char.isprintable())
-    for severity, sentence in f.find(g.xml.fromstring(f"<gpu>{xml(put({}, path, kept))}</gpu>"), {
+    for severity, sentence in f.findings(g.xml.fromstring(f"<gpu>{xml(put({}, path, kept))}</gpu>"), {
         "index": 0, "bus_id": None, "uuid": None, "memory_total_bytes": 1}):  # fmt: skip
         assert severity in f.SEVERITIES and sentence.startswith("GPU 0 (no bus id)")
