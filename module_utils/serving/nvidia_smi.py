@@ -126,7 +126,7 @@ def raw(node: xml.Element, path: str) -> str:
 
 def sentences(node: xml.Element) -> set[str]:
     """What all elements of a GPU say, without the names of processes, which may say anything."""
-    parts = [child for child in node if child.tag not in ("processes", "accounted_processes", "supported_clocks")]
+    parts = [child for child in node if child.tag not in ("processes", "accounted_processes")]
     return {" ".join((leaf.text or "").split()) for part in parts for leaf in part.iter()}
 
 
