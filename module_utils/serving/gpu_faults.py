@@ -60,18 +60,21 @@ class Fault(NamedTuple):
     remedy: str  # may name the GPU's {index}
 
 
+# What NVML's recovery actions are called; the driver's later ones fall to the last row about them.
+RESETS, REBOOTS = ("Reset", "GPU Reset", "Bus Reset"), ("Reboot", "Node Reboot", "System Reboot")
+DRAINS = ("Drain P2P", "Drain and Reset")
 SUMMARY = "fabric/health/summary"
 ECC = "ecc_errors/volatile/"
 THROTTLE = ("clocks_event_reasons/clocks_event_reason_%s", "clocks_throttle_reasons/clocks_throttle_reason_%s")
 FAULTS = (
-    Fault(("gpu_recovery_action",), one_of("Reset", "GPU Reset", "Bus Reset"), "reset", "asks for recovery:", RESET),
+    Fault(("gpu_recovery_action",), one_of(*RESETS), "reset", "asks for recovery:", RESET),
     Fault(("gpu_recovery_action",), one_of("Drain and Reset"), "reset", "asks for recovery:",
           "drain the host: end every service that uses several GPUs; then " + RESET),
     Fault(("gpu_recovery_action",), one_of("Drain P2P"), "drain", "asks for recovery:",
           "end every process that uses several GPUs, turn persistence mode off, and look again: the driver names the next step then"),
-    Fault(("gpu_recovery_action",), one_of("Reboot", "Node Reboot", "System Reboot"), "reboot", "asks for recovery:", "reboot the host"),
-    Fault(("gpu_recovery_action",), other_than("Reset", "GPU Reset", "Bus Reset", "Drain and Reset", "Drain P2P", "Reboot", "Node Reboot", "System Reboot"),
-          "drain", "asks for recovery:", "drain the host and do that (nvidia-smi(1), GPU Recovery Action)"),
+    Fault(("gpu_recovery_action",), one_of(*REBOOTS), "reboot", "asks for recovery:", "reboot the host"),
+    Fault(("gpu_recovery_action",), other_than(*RESETS, *DRAINS, *REBOOTS), "drain", "asks for recovery:",
+          "drain the host and do that (nvidia-smi(1), GPU Recovery Action)"),
     Fault(("gpu_reset_status/reset_required",), yes, "reset", "requires a reset", RESET),
     Fault(("gpu_reset_status/drain_and_reset_recommended",), yes, "reset", "should be drained and reset", RESET),
     # Memory: rows are remapped (Ampere and later) or pages retired (before) at the next reset.
