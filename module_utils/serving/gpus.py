@@ -300,11 +300,18 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
         record["problems"].append("the NVIDIA driver answers and lists no GPU; look at dmesg for NVRM")
     ours = [card for card in cards if card["pci_driver"] in (None, "nvidia")]
     if devices and len(ours) > len(devices):
+        listed = [place(device["bus_id"] or "") for device in devices]
+        missing = [card["bus_id"] for card in ours if place(card["bus_id"]) not in listed]
         record["problems"].append(
-            "%d NVIDIA GPUs are on the PCI bus and the driver lists %d; look at dmesg for Xid"
-            % (len(ours), len(devices))
+            "%d NVIDIA GPUs are on the PCI bus and the driver lists %d%s; look at dmesg for Xid"
+            % (len(ours), len(devices), " (not %s)" % ", ".join(missing) if len(missing) < len(ours) else "")
         )
     return record
+
+
+def place(bus_id: str) -> list[int]:
+    """A bus id as numbers: nvidia-smi writes the domain with eight digits, the kernel with four."""
+    return [int(part, 16) for part in re.split(r"[:.]", bus_id) if re.fullmatch(r"[0-9a-fA-F]{1,8}", part)]
 
 
 # What nvidia-smi says when it prints no log: a pattern, whether installing or rebooting mends it, and what to do.

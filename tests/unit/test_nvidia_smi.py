@@ -175,7 +175,10 @@ def test_gpus_that_are_not_the_drivers_are_not_missed(host: Any, tmp_path: Path)
     (devices / "0000:00:09.0/physfn").symlink_to(devices / "0000:00:06.0")
     assert host("$log")["problems"] == []
     (devices / "0000:00:08.0/driver").unlink()
-    assert "3 NVIDIA GPUs are on the PCI bus and the driver lists 2" in host("$log")["problems"][0]
+    assert (
+        "3 NVIDIA GPUs are on the PCI bus and the driver lists 2 (not 0000:00:08.0); look"
+        in host("$log")["problems"][0]
+    )
 
 
 def test_the_host_reads_the_same_log(host: Any, tmp_path: Path) -> None:
