@@ -182,7 +182,7 @@ def beside(log: Log, code: int | None) -> tuple[list[str], list[str]]:
     problems: list[str] = []
     notes: list[str] = []
     for line in log.beside:
-        grave = re.search(r"unable to determine the device handle|is lost|fallen off the bus", line, re.I)
+        grave = re.search(r"unable to (determine|detect) the device handle|is lost|fallen off the bus", line, re.I)
         (problems if grave else notes).append(
             "nvidia-smi says: %s%s" % (line, "; dmesg names the Xid; reboot the host" if grave else "")
         )
@@ -317,7 +317,7 @@ def place(bus_id: str) -> list[int]:
 # What nvidia-smi says when it prints no log: a pattern, whether installing or rebooting mends it, and what to do.
 REASONS = (
     (r"version mismatch|different versions", "pending", "driver and user-space library have different versions; reboot the host"),
-    (r"unable to determine the device handle|is lost|fallen off the bus", "problems",
+    (r"unable to (determine|detect) the device handle|is lost|fallen off the bus", "problems",
      "a GPU does not answer on the bus; dmesg names the Xid; reboot the host, and have the board replaced if it is lost again"),
     (r"requires a? ?reset", "problems", "a GPU requires a reset; end what runs on it, then nvidia-smi --gpu-reset"),
     (r"no devices? w(as|ere) found", "problems",
