@@ -38,6 +38,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
+warnings: {description: What an operator should know about the chips and what stops nothing., returned: when there is any, type: list, elements: str}
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
@@ -207,6 +208,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
     problems: list[str] = list(record["problems"])
+    for note in record.get("notes", []):
+        module.warn(note)
     if given["count"] and record["count"] < given["count"]:
         problems.append("this host has %d devices, accelerator.count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
                         % (record["count"], given["count"]))  # fmt: skip

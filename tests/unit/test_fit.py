@@ -33,12 +33,17 @@ def row(port: int = 1, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def run(
-        *plan: dict[str, Any], memory: dict[str, Any] | None = None, problems: tuple[str, ...] = (), **args: Any
+        *plan: dict[str, Any],
+        memory: dict[str, Any] | None = None,
+        problems: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
+        **args: Any,
     ) -> dict[str, Any]:
         record = {
             "kind": "cpu",
             "arch": "x86_64",
             "problems": list(problems),
+            "notes": list(notes),
             "memory": memory or {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": None},
         }
         base = {
@@ -153,3 +158,12 @@ def test_the_record_of_this_machine_is_what_fit_reads(fit: Callable[..., dict[st
     record = accelerators.cpu_record()
     assert set(record["memory"]) == {"total_bytes", "available_bytes", "limit_bytes"}
     assert row()["memory_bytes"] == 4 * GIB
+
+
+def test_a_note_about_the_chips_is_shown_and_stops_nothing(
+    fit: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.warn", lambda _, text: shown.append(text))
+    result = fit(row(free_port()), notes=("GPU 0 has persistence mode off; nvidia-smi -pm 1",))
+    assert not result["failed"] and shown == ["GPU 0 has persistence mode off; nvidia-smi -pm 1"]
