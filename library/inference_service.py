@@ -264,10 +264,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         reasons = act()
     else:
         os.makedirs(os.path.join(root, "services"), mode=0o755, exist_ok=True)
-        with locked(r.lock_path(root, name), "service '%s'" % name):
+        with locked(r.lock_path(root, name), "service '%s'" % name, keep=state != "absent"):
             reasons = act()
-        if state == "absent":
-            remove_tree(r.lock_path(root, name))
     key = os.path.join(folder, "api_key")
     result = {
         "changed": bool(reasons),

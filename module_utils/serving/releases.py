@@ -25,6 +25,7 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
+from ansible.module_utils.serving.processes import boot_id, start_ticks
 
 SPEC = "spec.json"
 
@@ -184,24 +185,6 @@ def read_keys(folder: str) -> list[str]:
 def read_key(folder: str) -> str | None:
     """The API key that counts; None if the service has none."""
     return next(iter(read_keys(folder)), None)
-
-
-def start_ticks(pid: int) -> str | None:
-    """Start time of a living process in clock ticks since boot; with the pid it names one process of this boot."""
-    try:
-        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as source:
-            fields = source.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
-            return source.read().strip()
-    except OSError:
-        return ""
 
 
 def running_release(root: str, name: str) -> dict[str, Any] | None:
