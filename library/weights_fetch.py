@@ -110,6 +110,7 @@ from ansible.module_utils.serving.hubs import (
     Source,
     SourceFailed,
 )
+from ansible.module_utils.serving.model_state import lock_path
 from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
@@ -296,7 +297,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
-        locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+        locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
         Progress(w.progress_path(root, key), key) as progress,
         Peers(module.params["peers_file"] or "", key, sources, module.params["peer_patience"], progress) as peers,
     ):
