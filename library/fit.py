@@ -25,7 +25,7 @@ options:
   arch: {description: "Machine architecture of the group, empty: any.", type: str, default: ''}
   mendable: {description: "May preparing the host mend what is pending (drivers, a reboot)?", type: bool, default: false}
   known_versions: {description: "Rows of versions.yml; what a row with verdict bad matches is refused.", type: list, elements: dict, default: []}
-  keep_source: {description: Is a model that is converted kept as it is published, too?, type: bool, default: false}
+  keep_source: {description: "Is a model that is converted kept as it is published, too?", type: bool, default: false}
   images_root: {description: Folder where M(container_image) records tags., type: path}
   archives:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
@@ -76,7 +76,7 @@ from ansible.module_utils.serving.guard import bad
 from ansible.module_utils.serving.hosts import os_release, run_tool
 from ansible.module_utils.serving.model_state import look
 from ansible.module_utils.serving.pythons import find_python
-from ansible.module_utils.serving.releases import running_release
+from ansible.module_utils.serving.releases import beside, deployed, running_release
 from ansible.module_utils.serving.sizing import device_problems
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
@@ -325,6 +325,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "disks": disks,
     }
     if problems:
+        planned = [s["service"] for s in given["plan"]]
+        still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
+        problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
     return dict(result, ansible_facts={"chips": record})
 

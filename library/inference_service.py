@@ -247,8 +247,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if state == "absent":
             return removed(module, owner, folder)
         if state == "stopped":
-            if r.current_spec(root, name) is None:
-                raise Refusal("service '%s' is not deployed on this host" % name)
+            if not r.releases(folder):
+                there = ", ".join(r.folders(root)) or "none"
+                raise Refusal("service '%s' is not deployed on this host; deployed: %s" % (name, there))
             # backoff: it doesn't run just now, but the supervisor would bring it back
             if r.running_release(root, name) is None and owner.state(name) in ("stopped", "failed", "absent"):
                 return []

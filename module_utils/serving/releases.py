@@ -152,6 +152,40 @@ def folders(root: str) -> list[str]:
     return sorted(n for n in names if not n.startswith(".") and releases(service_dir(root, n)))
 
 
+def deployed(root: str, planned: list[str]) -> list[dict[str, Any]]:
+    """[{service, endpoint, release, running, planned}] of everything below `root`; `planned` are the names in runs."""
+    rows = []
+    for name in folders(root):
+        spec = current_spec(root, name) or {}
+        rows.append(
+            {
+                "service": name,
+                "endpoint": spec.get("endpoint"),
+                "release": link_digest(service_dir(root, name), "current"),
+                "running": running_release(root, name) is not None,
+                "planned": name in planned,
+            }
+        )
+    return rows
+
+
+def beside(rows: list[dict[str, Any]], host: str) -> list[str]:
+    """One sentence for each service of `deployed` that its plan doesn't name: what it is and how it ends."""
+    found = []
+    for row in rows:
+        if row["planned"]:
+            continue
+        place = " at %s" % row["endpoint"] if row["endpoint"] else ""
+        state = "still runs%s" % place if row["running"] else "does not run, but is still deployed"
+        to = "-l %s -e service=%s" % (host, row["service"])
+        stop = "playbooks/stop.yml %s stops it, " % to if row["running"] else ""
+        found.append(
+            "service '%s' is not in runs of host %s and %s: %splaybooks/uninstall.yml %s removes it"
+            % (row["service"], host, state, stop, to)
+        )
+    return found
+
+
 def services(root: str) -> list[str]:
     """Names of the services that are deployed below `root`."""
     base = os.path.join(root, "services")
