@@ -91,6 +91,7 @@ reasons: {description: Why something was done., returned: always, type: list, el
 
 import importlib.metadata
 import os
+import re
 import time
 from typing import Any
 
@@ -288,12 +289,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
     key = w.key_of(name, module.params["convert"])
     folder, reasons = w.why_not_published(root, key, sources)
+    # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
+    fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
     if folder:
-        return result(m.read_manifest(folder) or {}, folder, False, [], [])
+        done = result(m.read_manifest(folder) or {}, folder, False, [], [])
+        return {**done, "ansible_facts": {fact: False}} if module.check_mode else done
     if module.params["look"]:
         return {"changed": False, "pending": True, "reasons": reasons, "progress_file": w.progress_path(root, key)}
     if module.check_mode:
-        return dry_run(module, key, reasons)
+        return {**dry_run(module, key, reasons), "ansible_facts": {fact: True}}
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (

@@ -17,10 +17,12 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
+    copy_file,
     digest,
     fsync_dir,
     read_json,
     remove_tree,
+    sha256_file,
     swap_link,
     write_atomic,
     write_json,
@@ -34,11 +36,22 @@ def service_dir(root: str, name: str) -> str:
     return os.path.join(root, "services", name)
 
 
-def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> tuple[str, bool]:
-    """(digest, written): the release folder of this spec and these files, made in one rename if it isn't there whole."""
+def write_release(
+    folder: str, spec: dict[str, Any], files: dict[str, str], sources: dict[str, str] | None = None
+) -> tuple[str, bool]:
+    """(digest, written): the release folder of this spec and these files, made in one rename if it isn't there whole.
+
+    `sources` are files of this host with the content of the inputs that travel with the release: the relative names in the spec's
+    `inputs`. Refusal where one has other content than the spec says.
+    """
     number = digest({"spec": spec, "files": files})[:12]
     release = os.path.join(folder, "releases", number)
-    if read_spec(release) is not None and all(_text(os.path.join(release, n)) == text for n, text in files.items()):
+    wanted = carried(spec)
+    if (
+        read_spec(release) is not None
+        and all(_text(os.path.join(release, n)) == text for n, text in files.items())
+        and all(has_content(os.path.join(release, n), content) for n, content in wanted.items())
+    ):
         return number, False
     part = release + ".partial"
     remove_tree(part)
@@ -46,11 +59,38 @@ def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> t
     for name, text in files.items():
         os.makedirs(os.path.dirname(os.path.join(part, name)), mode=0o755, exist_ok=True)
         write_atomic(os.path.join(part, name), text.encode(), 0o755 if name == "start" else 0o644)
+    for name, content in wanted.items():
+        path = os.path.join(part, name)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        copy_file((sources or {})[name], path)
+        os.chmod(path, 0o644)
+        if not has_content(path, content):
+            raise Refusal("%s arrived with other content than it had on the controller; run it again" % name)
     write_json(os.path.join(part, SPEC), spec)
     remove_tree(release)
     os.rename(part, release)
     fsync_dir(os.path.dirname(release))
     return number, True
+
+
+def carried(spec: dict[str, Any]) -> dict[str, str]:
+    """{name in the release: sha256:...} of the inputs that travel with a release; the others are paths of the host."""
+    found = spec.get("inputs")
+    return {n: str(c) for n, c in found.items() if not n.startswith("/")} if isinstance(found, dict) else {}
+
+
+def has_content(path: str, content: str) -> bool:
+    """Is there a file with the content `sha256:...`?"""
+    try:
+        return bool("sha256:" + sha256_file(path) == content)
+    except OSError:
+        return False
+
+
+def source_of(folder: str, name: str, content: str) -> str | None:
+    """A file with this content in a release that is here already, under the same name; None if there is none."""
+    paths = (os.path.join(folder, "releases", number, name) for number in releases(folder))
+    return next((path for path in paths if has_content(path, content)), None)
 
 
 def _text(path: str) -> str | None:
