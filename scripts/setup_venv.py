@@ -103,7 +103,7 @@ def make() -> None:
         shutil.rmtree(str(VENV))
     os.replace(str(link), str(VENV))
     for old in ROOT.glob(".venv-????????"):
-        if old.name != folder.name and not processes.in_use(str(old)):
+        if old.name != folder.name and not processes.runs_from(str(old)):
             shutil.rmtree(str(old), ignore_errors=True)
 
 

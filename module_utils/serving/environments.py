@@ -17,7 +17,7 @@ from typing import Any
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import free_bytes, human, read_json, remove_tree, swap_link
 from ansible.module_utils.serving.installers import advice, decisive
-from ansible.module_utils.serving.processes import in_use
+from ansible.module_utils.serving.processes import runs_from
 
 MARKER = ".complete.json"
 
@@ -57,7 +57,7 @@ def clean(path: str) -> None:
     """Remove what no name leads to and nobody runs from."""
     current = os.path.realpath(path)
     for folder in folders(path):
-        if os.path.realpath(folder) != current and not in_use(folder):
+        if os.path.realpath(folder) != current and not runs_from(folder):
             remove_tree(folder)
     remove_tree(path + ".installing")  # of earlier versions
 

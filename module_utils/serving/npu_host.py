@@ -17,6 +17,7 @@ from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.hosts import VENDOR_TIMEOUT, clock_synchronised, installed, os_release, run_tool
 from ansible.module_utils.serving.npus import DRIVER_MODULES, fits, not_initialised, on_pci, version_info
+from ansible.module_utils.serving.processes import boot_id
 
 USER = "HwHiAiUser"
 USER_ID = 1000  # the images of AscendHub assume it
@@ -53,10 +54,6 @@ def account(root: str) -> dict[str, Any]:
     uid, gid = users.get(USER, (None, None))
     taken = [name for name, (number, _) in users.items() if number == USER_ID and name != USER]
     return {"uid": uid, "gid": gid, "group": USER in groups, "taken_by": taken[0] if taken else None}
-
-
-def boot_id(root: str) -> str:
-    return str(read(os.path.join(root, "proc/sys/kernel/random/boot_id"))).strip()
 
 
 def mark_path(root: str, kind: str) -> str:
