@@ -357,8 +357,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     ]
     images = images_to_come(given["plan"], given["images_root"] or os.path.join(root, "images"), given["archives"])
     if images:
-        _, place, _ = run_tool(["docker", "info", "--format", "{{.DockerRootDir}}"])
-        needs.append((place.strip() or "/var/lib/docker", images, "data-root of the container engine"))
+        _, docker_root, _ = run_tool(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        needs.append((docker_root.strip() or "/var/lib/docker", images, "data-root of the container engine"))
     disks, short = disk_problems(needs)
     problems += short
     disk = sum(row["needed_bytes"] for row in disks)
