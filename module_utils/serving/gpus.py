@@ -97,10 +97,6 @@ def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]
         problems.append("%s has failed to remap memory rows; have it replaced" % where)
     if value(node, "ecc_errors/unrepairable_memory") == "Yes":
         problems.append("%s has memory that can't be repaired; have it replaced" % where)
-    if device["mig"] == "Enabled":
-        problems.append(
-            "%s has MIG on, which a service over whole GPUs can't use; nvidia-smi -i %d -mig 0" % (where, order)
-        )
     if device["persistence"] == "Disabled":
         problems.append("%s has persistence mode off; enable nvidia-persistenced" % where)
     if device["ecc"] == "Disabled":

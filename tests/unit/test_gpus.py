@@ -67,7 +67,6 @@ def test_eight_gpus() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"current_mig": "Enabled"}, "has MIG on"),
         ({"remapped_row_pending": "Yes"}, "wait to be remapped"),
         ({"remapped_row_failure": "Yes"}, "have it replaced"),
         ({"gpu_recovery_action": "Drain and Reset"}, "asks for recovery: Drain and Reset"),
@@ -223,3 +222,9 @@ def test_a_gpu_that_fell_off_the_bus(tmp_path: Path, tool: Any) -> None:
     tool(f'case "$*" in "-q -x") cat {FIXTURES}/nvidia/h200-v13.xml;; *) exit 2;; esac\n')
     [problem] = g.gpu_record(str(tmp_path))["problems"]
     assert "2 NVIDIA GPUs are on the PCI bus and the driver lists 1" in problem
+
+
+def test_a_split_card_is_told_and_is_no_fault_by_itself() -> None:
+    """Whether a service can use it depends on the service (tests/unit/test_devices.py)."""
+    found = g.parse_smi(gpu(current_mig="Enabled"))
+    assert found["devices"][0]["mig"] == "Enabled" and found["problems"] == []
