@@ -70,6 +70,12 @@ def test_rows_that_name_the_same_cores_are_told() -> None:
     assert c.overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
 
 
+def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:
+    before = c.share([service("a"), service("b")], host(1, 8))
+    assert c.share([service("b")], host(1, 8), [before["a"]], {"b": before["b"]}) == {"b": before["b"]}
+    assert c.share([service("new")], host(1, 8), [before["a"]])["new"]["cpus"] == "4-7"
+
+
 def test_fewer_cores_than_services_are_shared_as_before() -> None:
     assert c.share([service("a"), service("b"), service("c")], host(1, 2)) == {}
 
