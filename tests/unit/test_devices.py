@@ -233,6 +233,13 @@ def test_growth_decides_where_it_shows_none(
     )
 
 
+def test_processes_and_memory_that_disagree_prove_nothing() -> None:
+    """Within a container the driver's numbers are the host's, and one of them may be a number of ours."""
+    seen = use({ONE: 17000, TWO: 40000}, (11, TWO))
+    found = u.verdict([ONE], {11}, seen, {ONE: 4 << 20, TWO: 40000 << 20}, set())
+    assert found["verdict"] == u.NOT_PROVEN and "memory grew on GPU 0" in found["text"]
+
+
 @pytest.mark.parametrize(
     "said", ["", "No devices were found\n", "Failed to initialize NVML: Unknown Error\n", "[N/A], [N/A], [N/A]\n"]
 )
