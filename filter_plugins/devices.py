@@ -160,9 +160,21 @@ def cpu_memory(service: Row, wide: Mapping[str, int]) -> int | None:
     if service["kind"] != "cpu":
         return None
     found = option(service["engine_args"], ("kv_cache_memory_bytes",))
-    cache = found[1] if found and isinstance(found[1], int) else 0
+    cache = number_of(*found) if found else 0
     weights = int(service["model"]["bytes"]) * wide["data"]
     return weights + int(cache) * wide["devices"] + int(service["overhead_bytes"] or 0)
+
+
+def number_of(key: str, value: Any) -> int:
+    """A number in the engine's own forms: 268435456, 256M (binary), 256m (decimal)."""
+    found = re.fullmatch(r"(\d{1,18})([kmgtKMGT]?)", str(value))
+    part = re.fullmatch(r"(\d{1,9}\.\d{1,9})([kmgt])", str(value))
+    if isinstance(value, bool) or not (found or part):
+        fail(f"engine_args.{key} is {value!r}, but must be a number of bytes, such as 268435456, 256M or 1.5g")
+    match = found or part
+    digits, unit = match.groups() if match else ("0", "")
+    base = 1024 if unit.isupper() else 1000
+    return int(float(digits) * base ** " kmgt".index(unit.lower())) if unit else int(digits)
 
 
 def utilization(args: Row) -> float:

@@ -44,7 +44,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.claims import assign, claims, first_to_stop, left_over
-from ansible.module_utils.serving.cores import cores_of, overlaps, share
+from ansible.module_utils.serving.cores import cores_of, loosen, overlaps, share
 from ansible.module_utils.serving.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
 
@@ -64,6 +64,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         now = {s["service"]: r.current_spec(root, s["service"]) or {} for s in plan} if others else {}
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
                       {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
+        loosen(cores, plan, record["topology"]["numa"])
         problems += overlaps(cores)
     else:
         cores = {}

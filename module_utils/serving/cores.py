@@ -109,6 +109,18 @@ def share(
     return found
 
 
+def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: list[dict[str, Any]]) -> None:
+    """Take the memory nodes from services that would not fit into them: cores of their own are still theirs."""
+    room = {str(node["node"]): node.get("memory_bytes") or 0 for node in numa}
+    need = {service["service"]: service.get("memory_bytes") or 0 for service in plan}
+    on = {name: [str(n) for n in parse_cpulist(one["mems"])] for name, one in shares.items()}
+    for node, size in room.items():
+        here = [name for name, nodes in on.items() if node in nodes]
+        if sum(need.get(name, 0) / len(on[name]) for name in here) > size * 0.9:
+            for name in here:
+                shares[name]["mems"] = ""
+
+
 def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:
     """Services whose rows name the same cores."""
     owner: dict[int, str] = {}

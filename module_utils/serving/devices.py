@@ -63,6 +63,13 @@ class Place:
         self.problems: list[str] = []
 
 
+def by_name(name: str, by_uuid: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The GPU of a UUID, or of its first characters where they are one's alone, as the driver takes them too."""
+    name = name.lower()
+    found = [by_uuid[name]] if name in by_uuid else [by_uuid[uuid] for uuid in by_uuid if uuid.startswith(name)]
+    return found[0] if len(found) == 1 and len(name) > len("gpu-") else None
+
+
 def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[str, Any]], root: str = "/") -> Place:
     """The devices that a plan's names mean on this host. A name that is not there is a problem and keeps its place."""
     noun = "chip" if record["kind"] == "npu" else "GPU"
@@ -73,7 +80,7 @@ def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[st
     found, missing = Place(), []
     for name in wanted or []:
         part = None
-        card = by_number.get(name) if isinstance(name, int) else by_uuid.get(name.lower())
+        card = by_number.get(name) if isinstance(name, int) else by_name(name, by_uuid)
         if isinstance(name, str) and name.startswith("MIG-"):
             part = parts.get(name.lower())
             card = by_uuid.get(part["card"].lower()) if part else None

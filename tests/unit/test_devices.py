@@ -154,6 +154,12 @@ def test_an_index_becomes_its_uuid_and_a_uuid_stays() -> None:
     assert d.place(None, record(ONE), []).names == []
 
 
+def test_the_first_characters_of_a_uuid_name_it_where_they_are_its_alone() -> None:
+    there = record("GPU-47ae04c4-fbe5", "GPU-28469c12-5e20")
+    assert d.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
+    assert d.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
+
+
 def test_what_is_not_there_is_said_with_what_is() -> None:
     [problem] = d.place([7, "GPU-gone"], record(ONE, TWO), []).problems
     assert "GPU 7, GPU-gone is not on this host, which has 0, 1" in problem
