@@ -261,6 +261,10 @@ def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
     box.runs("a", free_port(), [ONE])
     found = c.assign([auto("new", free_port(), [0])], chips(), [], str(box.root))
     assert found["new"].names == [TWO]
+    beside = c.assign(
+        [auto("x", free_port(), [0]), gpu_row("y", free_port(), [ONE])], chips(), [], str(box.root / "empty")
+    )
+    assert (beside["x"].names, beside["y"].names) == ([TWO], [ONE])
     gone = chips()
     gone["devices"].pop(0)  # the GPU that a release had is lost: it gets another one
     assert c.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]

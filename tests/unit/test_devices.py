@@ -110,6 +110,16 @@ def test_a_plan_takes_uuids_slices_and_indices_side_by_side() -> None:
     assert [row["devices"] for row in rows] == [[ONE], [SLICE], [3]]
 
 
+def test_beside_a_uuid_an_index_is_a_proposal() -> None:
+    rows = planned({"a": {"devices": [TWO]}, "b": {}}, count=2)
+    assert [row["devices"] for row in rows] == [[TWO], [0]]
+    assert [row["devices_given"] for row in rows] == [True, False]
+    assert [row["devices"] for row in planned({"a": {"devices": [2]}, "b": {"devices": [ONE]}}, count=None)] == [
+        [2],
+        [ONE],
+    ]
+
+
 def test_tp_4_times_dp_2_gets_eight_devices() -> None:
     args = {"tensor_parallel_size": 4, "data_parallel_size": 2}
     assert planned({"a": {"engine_args": args}})[0]["devices"] == list(range(8))
@@ -126,7 +136,9 @@ def test_tp_4_times_dp_2_gets_eight_devices() -> None:
         ({"a": {"devices": ["GPU-x; touch /f"]}}, {}, "must have an index or a UUID"),
         ({"a": {"devices": [SLICE, OTHER_SLICE], "engine_args": {"tp": 2}}}, {}, "is a MIG slice, which serves one rank"),
         ({"a": {"devices": [SLICE], "engine_args": {"dp": 2}}}, {}, "asks for 2 (data 2 parallel)"),
-        ({"a": {"devices": [ONE]}, "b": {}}, {}, "service 'a' has its devices by UUID"),
+        ({"a": {"devices": [ONE]}, "b": {}}, {"count": 1}, "needs 1 devices"),
+        ({"a": {}, "b": {}}, {"count": None}, "would share devices with 'a'"),
+        ({"a": {}, "b": {"devices": [1]}}, {"count": None}, "service 'a' names no devices"),
         ({"a": {"devices": [ONE]}, "b": {"devices": [ONE]}}, {}, "already taken by service 'a'"),
         ({"a": {"devices": ["vdavinci100"]}}, {"kind": "npu"}, "only runtime: container with device_access: nodes"),
         ({"a": {"devices": ["vdavinci100", "vdavinci101"], "engine_args": {"tp": 2}}}, {"kind": "npu"}, "is a vNPU, which serves one rank"),
