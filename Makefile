@@ -5,27 +5,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Ansible refuses to start where LANG names a locale that the machine lacks, or one that isn't UTF-8.
+ifneq ($(shell $(PYTHON) scripts/locale_works.py 2>/dev/null; echo $$?),0)
+export LC_ALL := C.UTF-8
+endif
 
-.PHONY: help demo test lint unit e2e molecule soak fuzz bench lock clean
+.PHONY: help setup demo test lint unit e2e molecule soak fuzz bench lock clean
 help:
 	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/.ready: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "vllm-ansible needs Python 3.11 or later on the controller; $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Setting up $(VENV) from requirements.lock (about half a minute)"
-	@$(PYTHON) -m venv --clear $(VENV) || \
-	  { echo "python3 has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@touch $@
+	@command -v $(PYTHON) >/dev/null || { echo "vllm-ansible: there is no $(PYTHON); install Python 3.11 or later (Debian, Ubuntu: apt-get install python3 python3-venv)" >&2; exit 1; }
+	@$(PYTHON) scripts/setup_venv.py
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
-	@echo "Adding the test tools from requirements-dev.lock"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	@touch $@
+	@$(PYTHON) scripts/setup_venv.py --dev
 
-demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question
-	ansible-playbook deploy.yml -l local $(ARGS)
+setup: $(VENV)/.ready  ## make .venv, for a checkout that others only read
+
+demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question (PORT=8010: another port)
+	ansible-playbook deploy.yml -l local $(if $(PORT),-e '{"overrides": {"demo": {"port": $(PORT)}}}') $(ARGS)
 
 test: lint unit e2e  ## everything CI runs
 
@@ -58,4 +57,4 @@ lock: $(VENV)/.ready-dev  ## write the lock files anew from pyproject.toml
 	$(BIN)/python scripts/lock.py
 
 clean:  ## remove what the tools left in this folder
-	rm -rf $(VENV) .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build reports
+	rm -rf $(VENV) .venv-* .venv.lock .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build reports

@@ -1,4 +1,4 @@
-"""Actions weights_fetch, weights_convert, container_image and image_archive: run the module in the background of its host and tell how far it is.
+"""Actions weights_fetch, weights_convert, container_image, image_archive and python_env: run the module in the background of its host and tell how far it is.
 
 A module can't print while it runs, and an hour is longer than many connections live. So it runs as an asynchronous
 job; a lost connection or a controller that goes away does not end it, and the next run waits for it.
@@ -37,7 +37,7 @@ def line(progress: dict[str, Any]) -> str:
     """Done and total, rate and remaining time, as one reads them in a terminal or in a log."""
     done, total = progress["done"], progress["total"]
     if not total:
-        return str(progress["phase"])
+        return f"{progress['phase']}{'; ' + progress['note'] if progress['note'] else ''}"
     text = f"{progress['phase']} {human(done)} of {human(total)} ({100 * done // total} %)"
     if progress["rate"]:
         text += f", {human(progress['rate'])}/s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +90,12 @@ SERVICE: dict[str, Key] = {
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
+    "files": Key(
+        "dict",
+        {},
+        "Files and folders of the controller that belong to the release, {name: path}: chat templates, parsers, adapters. The path is "
+        "absolute or below the project's folder; engine_args and env name them by `name`, or `name/file` in a folder.",
+    ),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
     **SHARED,
@@ -223,6 +230,29 @@ def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) 
         fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
 
 
+def with_files(value: Any, names: Iterable[str], folder: str) -> Any:
+    """`value` with the names of a row's `files` as paths in `folder`, also in name=file, in lists and in JSON that is written as text."""
+    if isinstance(value, Mapping):
+        return {key: with_files(inner, names, folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_files(inner, names, folder) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if value.partition("/")[0] in names:
+        return folder + value
+    left, equals, right = value.partition("=")
+    if equals and right.partition("/")[0] in names:
+        return f"{left}={folder}{right}"
+    if value.lstrip()[:1] in ("{", "["):
+        try:
+            inner = json.loads(value)
+        except ValueError:
+            return value
+        changed = with_files(inner, names, folder)
+        return value if changed == inner else json.dumps(changed)
+    return value
+
+
 def resolve_service(
     name: str,
     host: str,
@@ -275,6 +305,11 @@ def resolve_service(
     service["image_arch"] = placing.machine(service["image_arch"])
     wide = placing.widths(where, service["engine_args"])
     placing.check_cpus(where, service, accelerator["kind"], wide)
+    if service["files"]:
+        # Inside a container the release lies at /config; natively it is the folder that the engine works in.
+        place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
+        for table in ("engine_args", "env"):
+            service[table] = with_files(service[table], tuple(service["files"]), place)
     service.update(
         service=name,
         host=host,

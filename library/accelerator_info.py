@@ -9,9 +9,11 @@ short_description: Read what a host computes with into one record for unlike chi
 description:
   - Reads CPU, memory and NUMA nodes from /proc and sysfs, GPUs from C(nvidia-smi -q -x) and C(topo -m).
   - NPUs come from C(npu-smi info), version.info and device nodes. Where no driver answers, PCI ids tell what is there.
-  - Changes nothing and needs no privilege. A tool that does not answer within a minute is cut off and reported.
+  - Changes nothing and needs no privilege. A vendor's tool that does not answer within three minutes is cut off and reported.
   - The record is a fact as well, RV(ansible_facts.chips), so that a later phase of the same run need not read it again.
-  - Values that can't be read are null; nothing is guessed. What an operator should know stands in RV(record.problems).
+  - Values that can't be read are null; nothing is guessed. What stops a deploy stands in RV(record.problems) with its remedy, what
+    preparing the host mends in RV(record.pending), and what an operator should know without more in RV(record.notes).
+  - A GPU lists its MIG slices and the processes that hold its memory, as far as the driver tells them.
 options:
   kind:
     description: Which chips to look for.
@@ -34,7 +36,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 record:
-  description: kind, arch, count, devices, driver, versions, topology, cpu, memory, live, problems.
+  description: kind, arch, count, devices, driver, versions, topology, cpu, memory, live, pending, problems, notes.
   returned: always
   type: dict
   sample: {kind: cpu, arch: aarch64, count: 2, cpu: {model: Neoverse-V2, threads: 192, flags: [bf16, i8mm]}, problems: []}

@@ -22,6 +22,14 @@ options:
       path: {description: File on the host., type: path, required: true}
       id: {description: The image's id that it must have (sha256:...)., type: str, required: true}
   arch: {description: Machine architecture that the image must be built for (x86_64 or aarch64). Empty asks for none., type: str, default: ''}
+  pending: {description: "In check mode: a fetch before this task would publish other weights.", type: bool, default: false}
+  paths:
+    description:
+      - "What a row mounts or names on this host (filter C(host_inputs)): {where, path or in_model, content}."
+      - The content of those with C(content) is told in RV(inputs); a file that isn't there is refused, in check mode with a warning.
+    type: list
+    elements: dict
+    default: []
   required: {description: Fail where one of them is not on this host., type: bool, default: true}
 attributes:
   check_mode: {support: full}
@@ -54,6 +62,11 @@ image:
     digest: {description: Digest of its manifest; null for an image from an archive., type: str, returned: always}
     user: {description: User that it runs as., type: str, returned: always}
     uid: {description: That user's number., type: int, returned: always}
+inputs:
+  description: "What O(paths) hold: the digest of a file, of the list of a folder (names, sizes, times), or only what kind of thing it is."
+  returned: success
+  type: dict
+  sample: {/srv/templates/chat.jinja: "sha256:0a1b..."}
 """
 
 from typing import Any
@@ -62,6 +75,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.host_inputs import host_inputs
 
 
 def image_of(given: dict[str, Any]) -> dict[str, Any] | None:
@@ -83,8 +97,18 @@ def image_of(given: dict[str, Any]) -> dict[str, Any] | None:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    weights = w.find(given["models_root"], given["model"], given["convert"], required=given["required"])
-    return {"changed": False, "weights": weights, "image": image_of(given) if given["image"] else None}
+    if given["pending"] and module.check_mode:
+        text = "model '%s' would be fetched anew" % given["model"]
+        weights: dict[str, Any] = {"path": None, "revision": None, "identity": None, "problems": [text]}
+    else:
+        weights = w.find(given["models_root"], given["model"], given["convert"], required=given["required"])
+    inputs, problems = host_inputs(given["paths"], weights["path"])
+    if problems and given["required"]:
+        raise Refusal("; ".join(problems))
+    for text in problems:
+        module.warn(text)
+    image = image_of(given) if given["image"] else None
+    return {"changed": False, "weights": weights, "image": image, "inputs": inputs}
 
 
 def main() -> None:
@@ -96,6 +120,8 @@ def main() -> None:
         "record": {"type": "path"},
         "archive": i.ARCHIVE,
         "arch": {"type": "str", "default": ""},
+        "pending": {"type": "bool", "default": False},
+        "paths": {"type": "list", "elements": "dict", "default": []},
         "required": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True, required_by={"image": ["record"]}), body)

@@ -9,6 +9,8 @@ short_description: Check that the planned services fit a host, before anything i
 description:
   - Compares memory, disk, ports, architecture and Python with what the plan needs, and says everything that is missing at once.
   - What already runs or lies there counts as there, so that a second run asks for nothing twice. Changes nothing.
+  - Disk is counted for each file system, and each form of a model once. Where a model is published in another revision, the fetch itself
+    measures what is new before its first byte. The size of an image is known where it comes from an archive on this host.
   - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
@@ -23,7 +25,13 @@ options:
   arch: {description: "Machine architecture of the group, empty: any.", type: str, default: ''}
   mendable: {description: "May preparing the host mend what is pending (drivers, a reboot)?", type: bool, default: false}
   known_versions: {description: "Rows of versions.yml; what a row with verdict bad matches is refused.", type: list, elements: dict, default: []}
-  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_000_000_000}
+  keep_source: {description: "Is a model that is converted kept as it is published, too?", type: bool, default: false}
+  images_root: {description: Folder where M(container_image) records tags., type: path}
+  archives:
+    description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
+    type: dict
+    default: {}
+  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -38,11 +46,18 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
+warnings: {description: What an operator should know about the chips and what stops nothing., returned: when there is any, type: list, elements: str}
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
   type: dict
-  sample: {memory_bytes: 2779302128, disk_bytes: 3002911000}
+  sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
+disks:
+  description: What is still to be written and what is free, by place; places of one file system share what is free.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{path: /srv/vllm/models, needed_bytes: 2911000, free_bytes: 52428800000}]
 """
 
 import errno
@@ -54,15 +69,18 @@ import struct
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.device_use import Use, use_of
 from ansible.module_utils.serving.devices import doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import free_bytes, human, read_json
+from ansible.module_utils.serving.files import free_bytes, human
 from ansible.module_utils.serving.guard import bad
-from ansible.module_utils.serving.hosts import os_release
+from ansible.module_utils.serving.hosts import os_release, run_tool
+from ansible.module_utils.serving.model_state import look
 from ansible.module_utils.serving.pythons import find_python
+from ansible.module_utils.serving.releases import beside, deployed
 from ansible.module_utils.serving.sizing import device_problems
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
@@ -203,10 +221,71 @@ def arch_problems(service: dict, record: dict) -> list:
     ]
 
 
+def images_to_come(plan: list, images_root: str, archives: dict) -> int:
+    """Bytes that the container engine still takes for images from archives of this host."""
+    total = 0
+    for name in sorted({str(s["image"]) for s in plan if s["runtime"] == "container" and s.get("image") in archives}):
+        archive = archives[name]
+        try:
+            if i.on_host(name, images_root, archive)[0] is None:
+                total += os.path.getsize(archive["path"])
+        except (OSError, Refusal):  # the archive comes with the fetch, or there is no engine yet: it says so itself
+            continue
+    return total
+
+
+def env_to_come(plan: list, root: str, env_bytes: int) -> int:
+    """Bytes of a native environment that is still to be made."""
+    if not any(s["runtime"] == "native" and not s["native_env"] for s in plan):
+        return 0
+    envs = os.path.join(root, "envs")
+    names = os.listdir(envs) if os.path.isdir(envs) else []
+    return 0 if any(os.path.exists(os.path.join(envs, e, ".complete.json")) for e in names) else env_bytes
+
+
+def models_to_come(plan: list, models_root: str, keep_source: bool) -> int:
+    """Bytes of models that are still to be written, each form once, whoever shares it."""
+    forms = {}
+    for service in plan:
+        model, convert = service["model"], service.get("convert") or None
+        # fp32 shrinks to half as fp16; bf16 keeps its size.
+        size = int(model["bytes"]) // (2 if convert and model.get("dtype") == "float32" else 1)
+        forms[model["name"], convert] = size
+        if keep_source:
+            forms[model["name"], None] = int(model["bytes"])
+    return sum(look(models_root, name, convert).to_come(size) for (name, convert), size in forms.items())
+
+
+def device_of(path: str) -> int:
+    """The file system where `path` is or will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path) or "/"
+    return os.stat(path).st_dev
+
+
+def disk_problems(needs: list) -> tuple:
+    """(rows, problems) of [(path, bytes still to be written below it, how to set it)], counted by file system."""
+    rows = [{"path": path, "needed_bytes": count, "free_bytes": free_bytes(path)} for path, count, _ in needs]
+    groups: dict = {}
+    for (path, count, remedy), row in zip(needs, rows):  # noqa: B905 (Python 3.9)
+        if count:
+            groups.setdefault(device_of(path), []).append((path, count, remedy, row["free_bytes"]))
+    problems = []
+    for group in groups.values():
+        needed, free = sum(one[1] for one in group), min(one[3] for one in group)
+        if needed > free:
+            places, remedies = (list(dict.fromkeys(one[n] for one in group)) for n in (0, 2))
+            text = "disk: %s are needed, %s are free below %s; free some, or set %s"
+            problems.append(text % (human(needed), human(free), " and ".join(places), " or ".join(remedies)))
+    return rows, problems
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
     problems: list[str] = list(record["problems"])
+    for note in record.get("notes", []):
+        module.warn(note)
     if given["count"] and record["count"] < given["count"]:
         problems.append("this host has %d devices, accelerator.count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
                         % (record["count"], given["count"]))  # fmt: skip
@@ -225,7 +304,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         problems += [
             "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
         ]
-    memory = total = disk = 0
+    memory = total = 0
     env_counted = False
     running = claims(root)
     mine = {s["service"]: running[s["service"]] for s in given["plan"] if s["service"] in running}
@@ -245,9 +324,6 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if record["kind"] == "cpu":
             total += service["memory_bytes"]
             memory += 0 if service["service"] in mine else service["memory_bytes"]
-        ref = read_json(os.path.join(models_root, ".refs", service["model"]["name"] + ".json"))
-        if not ref:
-            disk += int(service["model"]["bytes"])
         if service["native_env"] and not os.access(
             os.path.join(os.path.expanduser(service["native_env"]), "bin/vllm"), os.X_OK
         ):
@@ -255,12 +331,6 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             problems.append(text % (service["service"], service["native_env"]))
         if service["runtime"] == "native" and not service["native_env"] and not env_counted:
             env_counted = True
-            envs = os.path.join(root, "envs")
-            if not (
-                os.path.isdir(envs)
-                and any(os.path.exists(os.path.join(envs, e, ".complete.json")) for e in os.listdir(envs))
-            ):
-                disk += given["env_bytes"]
             try:
                 find_python(given["host_python"])
             except Refusal as refusal:
@@ -280,14 +350,27 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "memory: %s are needed, %s are available now; end something else or set a smaller kv_cache_memory_bytes"
             % (human(memory), human(record["memory"]["available_bytes"]))
         )
-    free = free_bytes(root)
-    if disk > free:
-        problems.append(
-            "disk: %s are needed, %s are free below %s; free some, or set serving_root or models_root"
-            % (human(disk), human(free), root)
-        )
-    result = {"changed": False, "problems": problems, "needs": {"memory_bytes": memory, "disk_bytes": disk}}
+    needs = [
+        (root, env_to_come(given["plan"], root, given["env_bytes"]), "serving_root"),
+        (models_root, models_to_come(given["plan"], models_root, given["keep_source"]), "models_root"),
+    ]
+    images = images_to_come(given["plan"], given["images_root"] or os.path.join(root, "images"), given["archives"])
+    if images:
+        _, place, _ = run_tool(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        needs.append((place.strip() or "/var/lib/docker", images, "data-root of the container engine"))
+    disks, short = disk_problems(needs)
+    problems += short
+    disk = sum(row["needed_bytes"] for row in disks)
+    result = {
+        "changed": False,
+        "problems": problems,
+        "needs": {"memory_bytes": memory, "disk_bytes": disk},
+        "disks": disks,
+    }
     if problems:
+        planned = [s["service"] for s in given["plan"]]
+        still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
+        problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
     return dict(result, ansible_facts={"chips": record})
 
@@ -306,7 +389,10 @@ def main() -> None:
         "arch": {"type": "str", "default": ""},
         "mendable": {"type": "bool", "default": False},
         "known_versions": {"type": "list", "elements": "dict", "default": []},
-        "env_bytes": {"type": "int", "default": 3_000_000_000},
+        "keep_source": {"type": "bool", "default": False},
+        "images_root": {"type": "path"},
+        "archives": {"type": "dict", "default": {}},
+        "env_bytes": {"type": "int", "default": 3_400_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -70,23 +70,27 @@ from ansible.module_utils.serving.files import (
 )
 from ansible.module_utils.serving.hubs import Entry, Listing
 from ansible.module_utils.serving.manifest import ref_path
+from ansible.module_utils.serving.model_state import lock_path, on_disk
 from ansible.module_utils.serving.progress import Progress
 
 VERSION = "1"
 
 
-def room(folder: str, size: int) -> None:
-    if size > free_bytes(folder):
+def room(part: str, size: int) -> None:
+    """Refuse where the disk is too small for `size` bytes; what a killed run has left at `part` is written over."""
+    folder = os.path.dirname(part)
+    free = free_bytes(folder) + on_disk(part)
+    if size > free:
         raise Refusal(
             "not enough disk for the archive: %s needed, %s free below %s; free some or set image_relay"
-            % (human(size), human(free_bytes(folder)), folder)
+            % (human(size), human(free), folder)
         )
 
 
 def save(image: Any, path: str, progress: Progress) -> str:
     """Write the engine's archive of an image; its sha256 (hex). The archive is not compressed, as big as the image."""
     found, size = hashlib.sha256(), int(image.attrs.get("Size") or 0)
-    room(os.path.dirname(path), size)
+    room(path, size)
     progress.begin("saving", size, "the engine")
     with i.registry_errors("the engine"), open(path, "wb") as out:
         for chunk in image.save(chunk_size=1 << 20):
@@ -109,7 +113,7 @@ def bring(given: dict[str, Any], part: str, progress: Progress) -> tuple[str, st
             i.check_archive(archive["path"], archive["id"])
         except i.PullFailed as failure:
             raise Refusal("%s; correct image_archives" % failure) from None
-        room(os.path.dirname(part), os.path.getsize(archive["path"]))
+        room(part, os.path.getsize(archive["path"]))
         progress.begin("copying", os.path.getsize(archive["path"]), archive["path"])
         copy_file(archive["path"], part)
         return sha256_file(part), archive["id"], digest, archive["path"]
@@ -184,7 +188,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     refs = os.path.join(given["folder"], ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
-        locked(os.path.join(refs, key + ".lock"), "archive '%s'" % key, 86400),
+        locked(lock_path(given["folder"], key), "archive '%s'" % key, 86400),
         Progress(progress_file, key) as progress,
     ):
         there = up_to_date(given)

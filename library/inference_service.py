@@ -32,6 +32,12 @@ options:
       ready_timeout: {description: Seconds to a first answer., type: int, required: true}
       restart_limit: {description: Failed starts in a row., type: int, required: true}
       api_key: {description: Make a key on the host., type: bool, required: true}
+  inputs:
+    description:
+      - "Files that travel with the release, {name: path}: names begin with C(inputs/), paths are of the controller. The action plugin brings those
+        that no release on the host has, and puts their digests into RV(release) by way of O(spec)."
+    type: dict
+    default: {}
   files: {description: "Rendered files of the release by name; C(start) is what runs.", type: dict}
   runner: {description: Text of the program that holds the process in the foreground., type: str}
   python: {description: Interpreter for it., type: path}
@@ -54,6 +60,7 @@ before: {description: Digest of the release that was current., returned: always,
 ready_timeout: {description: Seconds that the current release gets to a first answer., returned: always, type: int}
 supervisor: {description: Who runs it., returned: always, type: str}
 log: {description: Where its output is., returned: always, type: str}
+lacking: {description: Inputs whose content is not on the host yet; nothing was done then., returned: when there are some, type: list, elements: str}
 key_file: {description: Where its API key lies; null without one., returned: always, type: str}
 """
 
@@ -76,12 +83,41 @@ RUNNER = "foreground.py"
 NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_limit": int, "api_key": bool}
 
 
+class Lacking(Exception):
+    """Inputs of a release have to be brought first; nothing was touched."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
 def spec_reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """What differs between two specs, by key."""
     if old is None:
         return []
-    keys = sorted(set(old) | set(new))
-    return ["%s: %s -> %s" % (k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
+    keys = sorted((set(old) | set(new)) - {"inputs"})
+    found = ["%s: %s -> %s" % (k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
+    return found + input_reasons(old.get("inputs") or {}, new.get("inputs") or {})
+
+
+def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """What differs between the inputs of two releases, by name."""
+    words = {(True, True): "has other content", (False, True): "is a new input", (True, False): "is no input any more"}
+    return [
+        "%s %s" % (name, words[name in old, name in new])
+        for name in sorted(set(old) | set(new))
+        if old.get(name) != new.get(name)
+    ]
+
+
+def lacking_inputs(folder: str, spec: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """({input: a file of this host with its content}, inputs that have none here)."""
+    found = {}
+    for name, content in r.carried(spec).items():
+        path = given.get(name) or r.source_of(folder, name, content)
+        if path:
+            found[name] = path
+    return found, sorted(set(r.carried(spec)) - set(found))
 
 
 def text_diff(folder: str, files: dict[str, str]) -> dict[str, str]:
@@ -115,10 +151,13 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
         reasons.append("other content of " + ", ".join(changed))
     if module.check_mode:
         return digest({"spec": spec, "files": files})[:12], reasons, diff
+    sources, lacking = lacking_inputs(folder, spec, given["inputs"])
+    if lacking:
+        raise Lacking(lacking)
     os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
     if spec["api_key"] and r.ensure_key(folder):
         reasons.append("an API key was made")
-    number, _ = r.write_release(folder, spec, files)
+    number, _ = r.write_release(folder, spec, files, sources)
     r.make_current(folder, number)
     return number, reasons, diff
 
@@ -266,8 +305,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if state == "absent":
             return removed(module, owner, folder)
         if state == "stopped":
-            if r.current_spec(root, name) is None:
-                raise Refusal("service '%s' is not deployed on this host" % name)
+            if not r.releases(folder):
+                there = ", ".join(r.folders(root)) or "none"
+                raise Refusal("service '%s' is not deployed on this host; deployed: %s" % (name, there))
             # backoff: it doesn't run just now, but the supervisor would bring it back
             if r.running_release(root, name) is None and owner.state(name) in ("stopped", "failed", "absent"):
                 return []
@@ -283,10 +323,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         reasons = act()
     else:
         os.makedirs(os.path.join(root, "services"), mode=0o755, exist_ok=True)
-        with locked(r.lock_path(root, name), "service '%s'" % name):
-            reasons = act()
-        if state == "absent":
-            remove_tree(r.lock_path(root, name))
+        with locked(r.lock_path(root, name), "service '%s'" % name, keep=state != "absent"):
+            try:
+                reasons = act()
+            except Lacking as error:
+                return {"changed": False, "lacking": error.names}
     key = os.path.join(folder, "api_key")
     result = {
         "changed": bool(reasons),
@@ -312,6 +353,7 @@ def main() -> None:
         },
         "spec": {"type": "dict"},
         "files": {"type": "dict"},
+        "inputs": {"type": "dict", "default": {}},
         "runner": {"type": "str"},
         "python": {"type": "path"},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},

@@ -40,6 +40,8 @@ origin: {description: Whose packages would be installed., returned: always, type
 repository: {description: "Name of NVIDIA's repository for this system, such as debian12.", returned: always, type: str}
 packages: {description: What to install., returned: always, type: list, elements: str}
 hold: {description: Installed packages that are not held yet., returned: always, type: list, elements: str}
+persist: {description: Whether nvidia-persistenced is to be told to keep the GPUs initialised., returned: always, type: bool}
+persist_command: {description: "Command line for its unit that does so, empty where the unit's own does.", returned: always, type: str}
 reboot_required: {description: Whether a reboot would mend what is pending., returned: always, type: bool}
 pending: {description: What installing or rebooting would mend., returned: always, type: list, elements: str}
 problems: {description: What is wrong and what helps., returned: always, type: list, elements: str}

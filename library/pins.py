@@ -29,7 +29,6 @@ added: {description: What was recorded now., returned: always, type: list, eleme
 """
 
 import json
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -83,10 +82,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
     pins, added, before = look()
     if added and not module.check_mode:
-        with locked(path + ".lock", "the file of pins"):
+        with locked(path + ".lock", "the file of pins", keep=False):
             pins, added, before = look()
-            write_json(path, {"pins": pins})
-        os.unlink(path + ".lock")
+            if added:  # another run may have written the same meanwhile
+                write_json(path, {"pins": pins})
     after = json.dumps({"pins": pins}, indent=2, sort_keys=True) + "\n" if added else before
     diff = {"before": before, "after": after, "before_header": path, "after_header": path}
     return {"changed": bool(added), "added": added, "diff": diff}

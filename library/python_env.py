@@ -9,7 +9,10 @@ short_description: Make a Python environment from a lock file
 description:
   - Installs exactly what the lock names, with hashes checked. With O(uv) that takes seconds, without it pip does the same.
   - Package index, extra indexes, find-links, proxy, certificates come from pip's own configuration and the usual variables.
-  - The environment counts only once it is complete. A killed run's remains are removed by the next.
+  - Every entry must have a hash; one without is refused, with uv as with pip.
+  - O(path) is a link to a folder beside it. A new environment is made in a folder of its own and takes the name when it is whole, so a failed or
+    killed run leaves the old one in use. Folders that processes still run from stay until a later run; remains of a killed run are removed.
+  - Runs as an asynchronous job on its host, whose progress the action plugin tells.
 options:
   path: {description: Folder of the environment., type: path, required: true}
   lock: {description: "Text of the lock file, in the form of requirements.txt.", type: str, default: ""}
@@ -40,6 +43,7 @@ options:
     default: {}
   compiler: {description: Lock of the C compiler for O(libraries) (ziglang)., type: str, default: ""}
   cache: {description: Folder for downloads. Empty means uv's own., type: str, default: ""}
+  look: {description: "Only say whether there is something to do, as the action plugin asks before it starts a job.", type: bool, default: false}
   lock_timeout: {description: Seconds to wait for another process that makes the same environment., type: int, default: 1800}
 attributes:
   check_mode: {support: full}
@@ -60,23 +64,22 @@ reasons: {description: Why it was made., returned: always, type: list, elements:
 
 import ast
 import base64
-import gzip
 import hashlib
 import os
 import re
-import subprocess
-import tarfile
 import time
 import zipfile
-from typing import Any, cast
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.accelerators import read
+from ansible.module_utils.serving import environments as e
+from ansible.module_utils.serving.bundles import bundle_manifest, unpack
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, read_json, remove_tree, write_json
+from ansible.module_utils.serving.files import digest, free_bytes, human, locked, remove_tree, write_json
+from ansible.module_utils.serving.installers import masked
+from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.pythons import find_python
 
-MARKER = ".complete.json"
 # pip's options that decide where files come from -> uv's variables. Variables, not arguments: URLs may hold passwords.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -116,11 +119,6 @@ def uv_environment(config: dict[str, str], given: dict[str, str]) -> dict[str, s
     return out
 
 
-def masked(text: str) -> str:
-    """Text without passwords of URLs."""
-    return re.sub(r"(://)[^/@\s]+@", r"\1***@", text)
-
-
 def metadata_wheel(provides: str, folder: str) -> str:
     """A wheel of metadata alone, so that importlib.metadata finds NAME at VERSION. Returns its path."""
     name, _, version = provides.partition("==")
@@ -143,27 +141,11 @@ def metadata_wheel(provides: str, folder: str) -> str:
     return wheel
 
 
-def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-
-
-def must(command: list[str], env: dict[str, str], what: str) -> str:
-    """Run, or refuse with the last words of the tool and what usually helps."""
-    done = run(command, env)
-    if done.returncode != 0:
-        last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])
-        raise Refusal(
-            "%s failed (exit code %d):\n%s\nThe package index comes from pip's configuration (pip config list); behind a proxy "
-            "set HTTPS_PROXY, with a private CA SSL_CERT_FILE and PIP_CERT" % (what, done.returncode, masked(last))
-        )
-    return done.stdout
-
-
 def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, str]) -> list[str]:
     """Compile stand-ins for shared libraries that the system lacks; the names of those."""
     own, made = os.path.join(path, "bin", "python"), []
     for name, library in sorted(module.params["libraries"].items()):
-        if run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
+        if e.run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
             continue
         lock, code, versions = (os.path.join(folder, n) for n in ("compiler.txt", "library.c", "library.map"))
         for target, text in (
@@ -174,211 +156,132 @@ def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, 
             with open(target, "w", encoding="utf-8") as out:
                 out.write(text)
         compiler = os.path.join(folder, "compiler")
-        must(
-            [module.params["uv"], "pip", "install", "--quiet", "--python", own, "--target", compiler, "-r", lock],
-            env,
-            "installing a compiler for %s" % name,
-        )
+        install = [module.params["uv"], "pip", "install", "--quiet", "--require-hashes", "--python", own]
+        e.must([*install, "--target", compiler, "-r", lock], env, "installing a compiler for %s" % name, path)
         zig = dict(env, PYTHONPATH=compiler, ZIG_GLOBAL_CACHE_DIR=folder, ZIG_LOCAL_CACHE_DIR=folder)
         os.makedirs(os.path.join(path, "stand-ins"), exist_ok=True)
         target = os.path.join(path, "stand-ins", name)
         link = ["-Wl,-soname," + name, "-Wl,--version-script=" + versions]
         command = [own, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2", *link, "-o", target, code]
-        must(command, zig, "compiling a stand-in for %s" % name)
+        e.must(command, zig, "compiling a stand-in for %s" % name, path)
         made.append(name)
     return made
 
 
-class Joined:
-    """The parts of a bundle as one file to read, each checked against its digest before its last byte is handed on."""
-
-    def __init__(self, folder: str, rows: list[dict[str, Any]]) -> None:
-        self.folder, self.rows, self.sha = folder, list(rows), hashlib.sha256()
-        self.source: Any = None
-
-    def read(self, size: int = -1) -> bytes:
-        while self.rows:
-            row = self.rows[0]
-            if self.source is None:
-                self.source, self.sha = open(os.path.join(self.folder, row["file"]), "rb"), hashlib.sha256()
-            data: bytes = self.source.read(size if size > 0 else 1 << 20)
-            self.sha.update(data)
-            if data:
-                return data
-            self.source.close()
-            self.source = None
-            if self.sha.hexdigest() != row["sha256"]:
-                raise Refusal(
-                    "%s of bundle %s is damaged (sha256 %s, not %s); copy it again"
-                    % (row["file"], self.folder, self.sha.hexdigest(), row["sha256"])
-                )
-            self.rows.pop(0)
-        return b""
-
-
-def bundle_manifest(folder: str) -> dict[str, Any]:
-    try:
-        found = read_json(os.path.join(folder, "bundle.json"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or "parts" not in found:
-        raise Refusal(
-            "%s is no bundle: bundle.json is not there or damaged; make it with playbooks/bundle_env.yml" % folder
-        )
-    return found
-
-
-def write_scripts(path: str, packages: str) -> None:
-    """bin/ of an environment whose packages were unpacked: console scripts from their metadata, programs as they came."""
-    for base in sorted(os.listdir(packages)):
-        text = read(os.path.join(packages, base, "entry_points.txt")) if base.endswith(".dist-info") else ""
-        section = re.search(r"(?ms)^\[console_scripts\]\s*$(.*?)(?=^\[|\Z)", text)
-        for name, place, function in re.findall(
-            r"(?m)^\s*([\w.-]+)\s*=\s*([\w.]+):([\w.]+)", section.group(1) if section else ""
-        ):
-            target = os.path.join(path, "bin", name)
-            with open(target, "w", encoding="utf-8") as out:
-                out.write(
-                    '#!%s/bin/python\nimport sys\nfrom %s import %s\nif __name__ == "__main__":\n    sys.exit(%s())\n'
-                    % (path, place, function.split(".")[0], function)
-                )
-            os.chmod(target, 0o755)  # noqa: S103
-    programs = os.path.join(packages, "bin")
-    for name in sorted(os.listdir(programs)) if os.path.isdir(programs) else []:
-        with open(os.path.join(programs, name), "rb") as source:
-            data = source.read()
-        if not data.startswith(b"#!"):
-            with open(os.path.join(path, "bin", name), "wb") as binary:
-                binary.write(data)
-            os.chmod(os.path.join(path, "bin", name), 0o755)  # noqa: S103
-
-
-def unpack(python: str, path: str, folder: str) -> int:
-    """Make the environment from a bundle. Returns the number of packages."""
-    found = bundle_manifest(folder)
-    version = run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], dict(os.environ)).stdout.strip()
-    machine = os.uname().machine
-    if (version, machine) != (found["python"], found["arch"]):
-        raise Refusal(
-            "bundle %s is made for Python %s on %s, this is Python %s on %s; make another, or name another interpreter"
-            % (folder, found["python"], found["arch"], version, machine)
-        )
-    shared = ["--system-site-packages"] if found["provided"] else []
-    must([python, "-m", "venv", "--without-pip", *shared, path], dict(os.environ), "making the environment %s" % path)
-    packages = os.path.join(path, "lib", "python" + version, "site-packages")
-    joined = Joined(folder, found["parts"])
-    try:
-        with (
-            gzip.GzipFile(fileobj=cast(Any, joined), mode="rb") as packed,
-            tarfile.open(fileobj=packed, mode="r|") as source,
-        ):
-            source.extractall(packages, filter="data")
-        while joined.read():  # the digest of the last part, too
-            pass
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
-        raise Refusal("bundle %s can't be unpacked (%s); copy it again" % (folder, error)) from None
-    if found["provided"]:
-        # An interpreter that lives in an environment itself hands on the system's packages, not its own.
-        sites = run([python, "-c", "import site; print('\\n'.join(site.getsitepackages()))"], dict(os.environ)).stdout
-        with open(os.path.join(packages, "provided.pth"), "w", encoding="utf-8") as out:
-            out.write(sites)
-    write_scripts(path, packages)
-    return int(found["packages"])
-
-
-def install(module: AnsibleModule, python: str, path: str, folder: str) -> int:
-    """Make the environment at `path`; `folder` is for passing files. Returns the number of packages."""
+def with_uv(module: AnsibleModule, python: str, path: str, folder: str, lock: str, wheel: str | None) -> None:
+    """Install with uv, which looks where pip looks, and in the extra index for what pip's lacks."""
     uv, given = module.params["uv"], dict(os.environ)
-    if module.params["bundle"]:
-        # As it was named: an interpreter in an environment has packages that the one behind it lacks.
-        return unpack(module.params["python"] or python, path, module.params["bundle"])
-    lock = os.path.join(folder, "lock.txt")
-    with open(lock, "w", encoding="utf-8") as out:
-        out.write(module.params["lock"])
-    wheel = metadata_wheel(module.params["provides"], folder) if module.params["provides"] else None
+    pip = [os.path.join(os.path.dirname(uv), "python"), "-m", "pip", "config", "list"]
+    env = dict(given, **uv_environment(parse_pip_config(e.run(pip, given).stdout), given))
+    # As pip does it: the best version of all indexes, not the first index that knows the name. Hashes still decide.
+    env.update(UV_INDEX_STRATEGY="unsafe-best-match", UV_NO_CONFIG="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
+    if module.params["cache"]:
+        env.setdefault("UV_CACHE_DIR", module.params["cache"])
     own = os.path.join(path, "bin", "python")
-    given["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
-    if uv:
-        config = parse_pip_config(
-            run([os.path.join(os.path.dirname(uv), "python"), "-m", "pip", "config", "list"], given).stdout
+    e.must([uv, "venv", "--quiet", "--python", python, path], env, "making the environment", path, python)
+    sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", own, "--compile-bytecode", lock]
+    done, extra = e.run(sync, env), module.params["extra_index"]
+    if done.returncode != 0 and extra and re.search(r"no version of|not found in the package registry", done.stderr):
+        # Only what pip's index lacks is looked for elsewhere: a full disk or a dead network is said as it is.
+        env["UV_INDEX"] = (env.get("UV_INDEX", "") + " " + extra).strip()
+        done = e.run(sync, env)
+        if done.returncode != 0:
+            raise Refusal(e.failure(done, "installing the lock, with torch_index %s," % masked(extra), path, python))
+    if done.returncode != 0:
+        raise Refusal(e.failure(done, "installing the lock", path, python))
+    if wheel:
+        add = [uv, "pip", "install", "--quiet", "--python", own, "--no-deps", "--offline", wheel]
+        e.must(add, env, "adding the metadata", path)
+    add_libraries(module, path, folder, env)
+
+
+def with_pip(python: str, path: str, lock: str, wheel: str | None) -> None:
+    env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
+    own = os.path.join(path, "bin", "python")
+    e.must([python, "-m", "venv", path], env, "making the environment", path, python)
+    pip = [own, "-m", "pip", "install", "--quiet", "--no-deps"]
+    e.must([*pip, "--require-hashes", "-r", lock], env, "installing the lock", path, python)
+    if wheel:
+        e.must([*pip, "--no-index", wheel], env, "adding the metadata", path)
+
+
+def install(module: AnsibleModule, python: str, path: str) -> int:
+    """Make the environment in the folder `path`. Returns the number of packages."""
+    given = module.params
+    if given["bundle"]:
+        # As it was named: an interpreter in an environment has packages that the one behind it lacks.
+        count: int = unpack(given["python"] or python, path, given["bundle"])
+        return count
+    folder = path + ".files"
+    os.mkdir(folder, 0o700)
+    try:
+        lock = os.path.join(folder, "lock.txt")
+        with open(lock, "w", encoding="utf-8") as out:
+            out.write(given["lock"])
+        wheel = metadata_wheel(given["provides"], folder) if given["provides"] else None
+        if given["uv"]:
+            with_uv(module, python, path, folder, lock, wheel)
+        else:
+            with_pip(python, path, lock, wheel)
+    finally:
+        remove_tree(folder)
+    return len(re.findall(r"(?m)^[A-Za-z0-9]", given["lock"]))
+
+
+def make(module: AnsibleModule, python: str, want: str, progress: Progress) -> dict[str, Any]:
+    """Make the environment beside the one that is there, and give it the name when it is whole."""
+    path = module.params["path"]
+    folder, before, began = e.new_folder(path), free_bytes(path), time.monotonic()
+    packages = len(re.findall(r"(?m)^[A-Za-z0-9]", module.params["lock"]))
+
+    def written() -> str:
+        return "%s written" % human(max(0, before - free_bytes(path)))
+
+    progress.begin("installing %s" % ("%d packages" % packages if packages else "the bundle"), 0, "", written)
+    try:
+        with e.umask(0o022):
+            count = install(module, python, folder)
+        seconds = round(time.monotonic() - began, 1)
+        write_json(
+            os.path.join(folder, e.MARKER), {"digest": want, "packages": count, "python": python, "seconds": seconds}
         )
-        env = dict(given, **uv_environment(config, given))
-        # As pip does it: the best version of all indexes, not the first index that knows the name. Hashes still decide.
-        env.update(
-            UV_INDEX_STRATEGY="unsafe-best-match", UV_NO_CONFIG="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never"
-        )
-        if module.params["cache"]:
-            env.setdefault("UV_CACHE_DIR", module.params["cache"])
-        must([uv, "venv", "--quiet", "--python", python, path], env, "making the environment %s" % path)
-        sync = [uv, "pip", "sync", "--quiet", "--python", own, "--compile-bytecode", lock]
-        extra = module.params["extra_index"]
-        if extra and run(sync, env).returncode != 0:
-            env["UV_INDEX"] = (env.get("UV_INDEX", "") + " " + extra).strip()
-        must(sync, env, "installing the lock into %s" % path)
-        if wheel:
-            must(
-                [uv, "pip", "install", "--quiet", "--python", own, "--no-deps", "--offline", wheel],
-                env,
-                "adding the metadata",
-            )
-        add_libraries(module, path, folder, env)
-    else:
-        must([python, "-m", "venv", path], given, "making the environment %s" % path)
-        pip = [own, "-m", "pip", "install", "--quiet", "--no-deps"]
-        must([*pip, "--require-hashes", "-r", lock], given, "installing the lock into %s" % path)
-        if wheel:
-            must([*pip, "--no-index", wheel], given, "adding the metadata")
-    return len(re.findall(r"(?m)^[A-Za-z0-9]", module.params["lock"]))
+        e.publish(path, folder)
+    finally:
+        e.clean(path)
+    return {"packages": count, "seconds": seconds}
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    path = module.params["path"]
-    bundle = module.params["bundle"]
-    want = digest(
-        bundle_manifest(bundle)["recipe"]
-        if bundle
-        else {key: module.params[key] for key in ("lock", "provides", "libraries")}
-    )
-    marker = os.path.join(path, MARKER)
-
-    def complete() -> dict[str, Any] | None:
-        try:
-            found = read_json(marker)
-        except ValueError:
-            return None
-        good = (
-            isinstance(found, dict)
-            and found.get("digest") == want
-            and os.access(os.path.join(path, "bin/python"), os.X_OK)
+    given = module.params
+    path, bundle = given["path"].rstrip("/"), given["bundle"]
+    open_entries = [] if bundle else e.unhashed(given["lock"])
+    if open_entries:
+        raise Refusal(
+            "the lock for %s has no hash for %s, so any file would be taken for it; write the lock with hashes (make lock)"
+            % (path, ", ".join(open_entries[:5]))
         )
-        return found if good else None
-
-    done = complete()
+    want = digest(
+        bundle_manifest(bundle)["recipe"] if bundle else {key: given[key] for key in ("lock", "provides", "libraries")}
+    )
+    done = e.whole(path, want)
     if done:
         return {"changed": False, "path": path, "packages": done["packages"], "reasons": []}
-    reasons = ["it is incomplete or made from another lock" if os.path.exists(path) else "it does not exist"]
+    reasons = ["it is incomplete or made from another lock" if os.path.lexists(path) else "it does not exist"]
     diff = {"before": "", "after": path + "\n", "before_header": "environments", "after_header": "environments"}
     result: dict[str, Any] = {"changed": True, "path": path, "packages": 0, "reasons": reasons, "diff": diff}
-    python = find_python(module.params["python"])
+    python = find_python(given["python"])
     if module.check_mode:
         return result
+    progress_file = path + ".progress"
+    if given["look"]:
+        return {"changed": False, "pending": True, "progress_file": progress_file}
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with locked(path + ".lock", "the environment %s" % path, module.params["lock_timeout"]):
-        done = complete()  # another process may have made it meanwhile
+    with locked(path + ".lock", "the environment %s" % path, given["lock_timeout"]):
+        done = e.whole(path, want)  # another process may have made it meanwhile
         if done:
             return dict(result, packages=done["packages"])
-        folder = path + ".installing"
-        remove_tree(path)
-        remove_tree(folder)
-        os.mkdir(folder, 0o700)
-        began = time.monotonic()
-        try:
-            count = install(module, python, path, folder)
-        finally:
-            remove_tree(folder)
-        seconds = round(time.monotonic() - began, 1)
-        write_json(marker, {"digest": want, "packages": count, "python": python, "seconds": seconds})
-    return dict(result, packages=count, seconds=seconds)
+        with Progress(progress_file, os.path.basename(path)) as progress:
+            return dict(result, **make(module, python, want, progress))
 
 
 def main() -> None:
@@ -393,6 +296,7 @@ def main() -> None:
         "libraries": {"type": "dict", "default": {}},
         "compiler": {"type": "str", "default": ""},
         "cache": {"type": "str", "default": ""},
+        "look": {"type": "bool", "default": False},
         "lock_timeout": {"type": "int", "default": 1800},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

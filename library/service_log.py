@@ -37,9 +37,9 @@ from ansible.module_utils.serving.supervisors import supervisor
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root = module.params["name"], module.params["serving_root"]
-    if r.current_spec(root, name) is None:
+    if not r.releases(r.service_dir(root, name)):  # whether the plan names it or not
         raise Refusal(
-            "service '%s' is not deployed on this host; deployed: %s" % (name, ", ".join(r.services(root)) or "none")
+            "service '%s' is not deployed on this host; deployed: %s" % (name, ", ".join(r.folders(root)) or "none")
         )
     owner = supervisor(root, module.params["supervisor"])
     return {"changed": False, "lines": owner.log_tail(name, module.params["lines"]), "log": owner.log_place(name)}

@@ -7,7 +7,9 @@ DOCUMENTATION = r"""
 module: serving_prune
 short_description: Remove models, environments and tools that no deployed service of a host needs
 description:
-  - Looks at the releases of the services that remain. What none of them names was made by a deploy and is removed.
+  - Looks at the releases of the services that remain, those that a rollback may lead to among them. What none of them names was made by a
+    deploy and is removed, but for what a fetch or an installation is working on just now.
+  - Where a release can't be read, nobody can tell what it needs, and models and environments stay.
   - Models are removed only where O(models_root) lies inside O(serving_root); a shared or mounted folder of models is left alone.
   - With no service left, supervisord ends, and tools, logs, caches and the serving root itself are removed, as far as deploy made them.
 options:
@@ -43,9 +45,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.environments import folders
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.files import read_json, remove_tree
+from ansible.module_utils.serving.files import in_use, read_json, remove_lock, remove_tree
 from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.model_state import unused, uses
+from ansible.module_utils.serving.processes import runs_from
 from ansible.module_utils.serving.supervisors import Supervisord
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
@@ -58,8 +63,6 @@ WHOLE = (
     "cache",
     "images",
     "bundles",
-    "deploy.lock",
-    ".deploy.flock",
     "foreground.py",
     "peers",
     "archives",
@@ -72,7 +75,7 @@ def old_releases(root: str, keep: int) -> list[str]:
     out = []
     for name in r.services(root) if keep else []:
         folder = r.service_dir(root, name)
-        base = os.path.join(folder, "releases")
+        base = os.path.join(folder, "releases")  # what a killed run left half written counts as old
         now = r.link_digest(folder, "current") or ""
         run = r.running_release(root, name) or {}
         needed = {now, r.earlier(folder, now), r.link_digest(folder, "previous"), run.get("release")} - {None, ""}
@@ -86,9 +89,9 @@ def old_releases(root: str, keep: int) -> list[str]:
 def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
     """Specs of every release that a remaining service could run or return to, without those that go."""
     found = []
-    for name in r.services(root):
-        base = os.path.join(r.service_dir(root, name), "releases")
-        paths = [os.path.join(base, d) for d in sorted(os.listdir(base))]
+    for name in r.folders(root):
+        folder = r.service_dir(root, name)
+        paths = [os.path.join(folder, "releases", number) for number in r.releases(folder)]
         found += [s for s in (r.read_spec(path) for path in paths if path not in gone) if s]
     return found
 
@@ -127,42 +130,65 @@ def unneeded_caches(root: str, left: list[dict[str, Any]]) -> list[str]:
     return [os.path.join(base, n) for n in names if n != "uv" and not any(n.startswith(m + "-") for m in made)]
 
 
-def unneeded(root: str, models_root: str, keep_models: bool, left: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """(paths to remove, reasons for what is kept)."""
-    envs = {s.get("env_path") for s in left}
-    models = {(s.get("model") or {}).get("path") for s in left}
-    out, kept = [], []
+def unneeded_envs(root: str, left: list[dict[str, Any]]) -> list[str]:
+    """Environments below the serving root that no release names, what a killed installation left among them."""
+    envs = {os.path.realpath(str(s["env_path"])) for s in left if s.get("env_path")}
     base = os.path.join(root, "envs")
+    out = []
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
-        path = os.path.join(base, name)
-        if path.removesuffix(".lock") not in envs:  # .installing of a killed run goes too
-            out.append(path)
+        env = re.sub(r"\.(lock|installing|files|progress)$", "", os.path.join(base, name))
+        if os.path.realpath(env) not in envs and not in_use(env + ".lock") and not runs_from(env):
+            out.append(os.path.join(base, name))
+    return out
+
+
+def unneeded(root: str, models_root: str, keep_models: bool, old: list[str]) -> tuple[list[str], list[str]]:
+    """(paths to remove, reasons for what is kept). `old` are releases that go."""
+    out: list[str] = []
+    kept: list[str] = []
+    used, unreadable = uses(root, old)
     inside = os.path.join(models_root, "").startswith(os.path.join(root, ""))
+    if unreadable:
+        kept.append(
+            "models and environments: what release %s needs can't be read; deploy or uninstall its service"
+            % unreadable[0]
+        )
+    else:
+        out += unneeded_envs(root, specs(root, old))
     if not inside or keep_models:
         kept.append(
             "models below %s: %s" % (models_root, "asked to keep them" if keep_models else "not inside %s" % root)
         )
-    elif os.path.isdir(models_root):
-        names = {os.path.basename(path).partition("@")[0] for path in models if path}
-        for name in sorted(os.listdir(models_root)):
-            path = os.path.join(models_root, name)
-            if ("@" in name and path not in models) or name.endswith(".partial"):
-                out.append(path)
-        refs = os.path.join(models_root, ".refs")
-        for name in sorted(os.listdir(refs)) if os.path.isdir(refs) else []:
-            if os.path.splitext(name)[0] not in names:
-                out.append(os.path.join(refs, name))
-    if not r.services(root):
+    elif not unreadable:
+        gone, busy = unused(models_root, used)
+        out += gone
+        kept += ["%s: a fetch works on it now" % path for path in busy]
+    if not r.folders(root):
         out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
+        out += folders(os.path.join(root, "tools"))
     return out, kept
 
 
-def tree_bytes(path: str) -> int:
-    """Bytes of the files below a path."""
-    total = 0
-    for folder, _, files in os.walk(path) if not os.path.islink(path) else ():
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
-    return total + (os.lstat(path).st_size if os.path.isfile(path) and not os.path.islink(path) else 0)
+def tree_bytes(paths: list[str]) -> int:
+    """Bytes of the files below these paths, a file with several names (uv's cache and the environments) counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    for path in paths:
+        files = [path] if not os.path.isdir(path) or os.path.islink(path) else []
+        for folder, _, names in os.walk(path):
+            files += [os.path.join(folder, name) for name in names]
+        for name in files:
+            with contextlib.suppress(OSError):  # it went meanwhile
+                found = os.lstat(name)
+                seen[found.st_dev, found.st_ino] = found.st_size
+    return sum(seen.values())
+
+
+def remove(path: str) -> None:
+    """Remove what isn't needed; a lock file only while nobody holds it."""
+    if path.endswith(".lock"):
+        remove_lock(path)
+    else:
+        remove_tree(path)
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -170,7 +196,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     keep = module.params["keep_releases"]
     old = old_releases(root, keep)
     left = specs(root, old)
-    gone, kept = unneeded(root, models_root, module.params["keep_models"], left)
+    gone, kept = unneeded(root, models_root, module.params["keep_models"], old)
     images: dict[str, str] = {}
     if keep:
         images = unneeded_images(root, left, old)
@@ -180,17 +206,19 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             gone.append(archives)
     elif os.path.isdir(os.path.join(root, "images")):
         kept.append("images in the container engine: `docker image ls` lists them, `docker rmi` removes one")
-    size = sum(tree_bytes(path) for path in gone)
+    size = tree_bytes(gone)
     if not module.check_mode:
         for ident, name in sorted(images.items()):
             code, _, error = run_tool(["docker", "image", "rm", ident], 600)  # not forced: others may use it
             if code != 0:
                 kept.append("image %s: %s" % (name, " ".join(error.split())[:200]))
-        if not r.services(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
+        if not r.folders(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
             Supervisord(root).shutdown()
         for path in gone:
-            remove_tree(path)
-        if not r.services(root):
+            remove(path)
+        if not r.folders(root):
+            remove_tree(os.path.join(root, "deploy.lock"))  # no state of the host: that it goes is no change
+            remove_lock(os.path.join(root, ".deploy.flock"))
             for name in (*FOLDERS, "."):
                 with contextlib.suppress(OSError):  # not empty: it holds something that is not ours
                     os.rmdir(os.path.normpath(os.path.join(root, name)))

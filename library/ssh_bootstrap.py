@@ -197,10 +197,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         transport.close()
     if line and not check:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with locked(path + ".lock", path):
+        with locked(path + ".lock", path, keep=False):
             before = open(path, encoding="utf-8").read() if os.path.exists(path) else ""
             write_atomic(path, (before + ("" if before.endswith("\n") or not before else "\n") + line).encode(), 0o600)
-        os.unlink(path + ".lock")
     diff = {
         "before": "",
         "after": "".join(reason + "\n" for reason in reasons),

@@ -47,7 +47,6 @@ pending: {description: Whether there is anything to do., returned: with look, ty
 reasons: {description: Why it was converted., returned: always, type: list, elements: str}
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -56,6 +55,7 @@ from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.hubs import Published, SourceFailed
+from ansible.module_utils.serving.model_state import lock_path, look, published
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
 
@@ -67,29 +67,17 @@ except ImportError:
     HAS_NUMPY = False
 
 
-def source_of(root: str, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """(folder, manifest, record) of the published model to convert."""
-    record = w.record_of(root, name)
-    folder = m.published(root, name, record.get("revision", ""))
-    manifest = m.read_manifest(folder) if record else None
-    if manifest is None:
-        raise Refusal("model '%s' is not published below %s; run deploy.yml --tags fetch" % (name, root))
-    return folder, manifest, record
-
-
 def why_not_converted(root: str, name: str, identity: str) -> tuple[str | None, dict[str, Any], list[str]]:
     """(folder, manifest, reasons): the converted form of exactly this source; else why there is none."""
-    record = w.record_of(root, name + w.SUFFIX)
-    if not record:
+    form = look(root, name, "float16")
+    if not form.record:
         return None, {}, ["it has no converted form yet"]
-    folder = m.published(root, name, record["revision"])
-    manifest = m.read_manifest(folder)
-    if manifest is None:
-        return None, {}, ["%s is gone" % folder]
-    if manifest["source"]["identity"] != identity:
+    if form.path is None:
+        return None, {}, ["%s is gone" % m.published(root, name, form.record["revision"])]
+    if form.manifest["source"]["identity"] != identity:
         return None, {}, ["the source has changed"]
-    problems = m.damage(folder, manifest, full=False)
-    return (None if problems else folder), manifest, problems
+    problems = m.damage(form.path, form.manifest, full=False)
+    return (None if problems else form.path), form.manifest, problems
 
 
 def result(folder: str | None, manifest: dict[str, Any], changed: bool, reasons: list[str]) -> dict[str, Any]:
@@ -111,7 +99,8 @@ def result(folder: str | None, manifest: dict[str, Any], changed: bool, reasons:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root = module.params["name"], module.params["models_root"]
-    source, manifest, record = source_of(root, name)
+    plain = published(root, name, None)
+    source, manifest, record = str(plain.path), plain.manifest, plain.record
     folder, there, reasons = why_not_converted(root, name, manifest["identity"])
     if folder:
         return result(folder, there, False, [])
@@ -126,9 +115,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
     if module.check_mode:
         return result(m.published(root, name, manifest["revision"] + w.SUFFIX), {}, True, reasons)
-    refs, key = os.path.join(root, ".refs"), name + w.SUFFIX
+    key = name + w.SUFFIX
     with (
-        locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+        locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
         Progress(w.progress_path(root, key), key) as progress,
     ):
         folder, there, reasons = why_not_converted(root, name, manifest["identity"])

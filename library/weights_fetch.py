@@ -91,6 +91,7 @@ reasons: {description: Why something was done., returned: always, type: list, el
 
 import importlib.metadata
 import os
+import re
 import time
 from typing import Any
 
@@ -110,6 +111,7 @@ from ansible.module_utils.serving.hubs import (
     Source,
     SourceFailed,
 )
+from ansible.module_utils.serving.model_state import lock_path
 from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.transfer import Limits
@@ -287,16 +289,19 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
     key = w.key_of(name, module.params["convert"])
     folder, reasons = w.why_not_published(root, key, sources)
+    # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
+    fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
     if folder:
-        return result(m.read_manifest(folder) or {}, folder, False, [], [])
+        done = result(m.read_manifest(folder) or {}, folder, False, [], [])
+        return {**done, "ansible_facts": {fact: False}} if module.check_mode else done
     if module.params["look"]:
         return {"changed": False, "pending": True, "reasons": reasons, "progress_file": w.progress_path(root, key)}
     if module.check_mode:
-        return dry_run(module, key, reasons)
+        return {**dry_run(module, key, reasons), "ansible_facts": {fact: True}}
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
-        locked(os.path.join(refs, key + ".lock"), "model '%s'" % key, module.params["lock_timeout"]),
+        locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
         Progress(w.progress_path(root, key), key) as progress,
         Peers(module.params["peers_file"] or "", key, sources, module.params["peer_patience"], progress) as peers,
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ short_description: Who runs this playbook
 description:
   - Returns one dict that names the operator, the controller and this run, and lists the runs that are alive on this controller.
   - A run is named by the process of C(ansible-playbook) and its start time, so that a number used again is not taken for it.
+  - Host names and machine ids are not unique (images, clones), so a controller is known by machine, boot and process namespace.
 options: {}
 """
 EXAMPLES = """
@@ -23,7 +25,10 @@ EXAMPLES = """
 """
 RETURN = """
 _raw:
-  description: C(operator), C(uid), C(home), C(controller) (name and boot), C(run) (pid and start time), C(live) (runs alive now).
+  description:
+    - C(operator), C(uid), C(home), C(controller) (its name, for people), C(run) (pid and start time).
+    - C(machine), C(boot), C(namespace), of which an unknown one is empty, C(booted) and C(now) (seconds since 1970 by its own clock).
+    - C(live) (runs alive now; null where that can't be seen), C(sees_others) (whether processes of other users are among them).
   type: list
   elements: dict
 """
@@ -61,13 +66,36 @@ def top_process() -> int:
 
 
 def runs_alive() -> list[str]:
+    """Every process with a command line: a run may be any program that uses Ansible."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and b"ansible" in command(int(entry.name)):
+        if entry.name.isdigit() and command(int(entry.name)):
             name = started(int(entry.name))
             if name:
                 found.append(name)
     return found
+
+
+def text_of(path: str) -> str:
+    """The content of a small file, empty where there is none."""
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def namespace() -> str:
+    """The process namespace: containers of one machine share its boot, and don't see each other's processes."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def boot_time() -> int:
+    """Seconds since 1970 at which this machine was started, by its own clock; 0 where it isn't told."""
+    found = [line.split()[1] for line in text_of("/proc/stat").splitlines() if line.startswith("btime ")]
+    return int(found[0]) if found else 0
 
 
 def operator() -> str:
@@ -80,18 +108,23 @@ def operator() -> str:
 
 def describe() -> dict[str, Any]:
     """The dict of RETURN. Without /proc (macOS) a run counts as alive as long as nobody says otherwise."""
-    host = socket.gethostname()
     who: dict[str, Any] = {
         "operator": operator(),
         "uid": os.getuid(),
         "home": str(Path.home()),
-        "controller": host,
+        "controller": socket.gethostname(),
+        "machine": text_of("/etc/machine-id"),
+        "boot": text_of("/proc/sys/kernel/random/boot_id"),
+        "namespace": namespace(),
+        "booted": boot_time(),
+        "now": time.time(),
         "run": str(os.getpid()),
         "live": None,
+        "sees_others": False,
     }
     if Path("/proc/self/stat").exists():
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        who.update(controller=f"{host}/{boot}", run=started(top_process()), live=runs_alive())
+        # Mounted with hidepid, /proc shows nobody but oneself.
+        who.update(run=started(top_process()), live=runs_alive(), sees_others=started(1) is not None)
     return who
 
 

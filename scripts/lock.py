@@ -3,6 +3,8 @@
 
 A lock names every package with its version and the sha256 of every file the index offers, for
 x86_64 and aarch64 alike. It names no index: the machine that installs decides where files come from.
+Digests of torch's CPU builds stand in torch-cpu.sha256, as PyTorch's index lists them
+(https://download.pytorch.org/whl/cpu/torch/): where the lock is written another index may be asked.
 """
 
 from __future__ import annotations
@@ -46,6 +48,20 @@ def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
     )
 
 
+def cpu_torch_entry(found: re.Match[str]) -> str:
+    """The entry of a CPU build of torch with the digests of its index, whatever the index asked here said."""
+    version, marker = found[1], found[2] or ""
+    if not version.endswith("+cpu"):
+        sys.exit(f"torch {version} is no CPU build; give a folder that has one as an argument")
+    rows = (line.split() for line in (ROOT / "scripts" / "torch-cpu.sha256").read_text().splitlines())
+    digests = sorted(sha for sha, name in rows if name.startswith(f"torch-{version}-"))
+    if not digests:
+        sys.exit(
+            f"scripts/torch-cpu.sha256 has no digests of torch {version}; add them from https://download.pytorch.org/whl/cpu/torch/"
+        )
+    return " \\\n".join([f"torch=={version}{marker}", *(f"    --hash=sha256:{sha}" for sha in digests)]) + "\n"
+
+
 def compile_lock(
     source: str, target: Path, *options: str, systems: tuple[str, ...] = ("linux",), cpu_torch: bool = True
 ) -> None:
@@ -58,9 +74,8 @@ def compile_lock(
         command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(Path(folder) / "out.txt"), *options]
         subprocess.run(command, check=True, cwd=folder, env={**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"})
         text = (Path(folder) / "out.txt").read_text()
-    # A local build's hash holds on one machine only; PyTorch's index is asked by version.
     if cpu_torch:
-        text = re.sub(r"^(torch==[^ ]+)( ;[^\\\n]*)? \\\n(?: +--hash=\S+(?: \\)?\n)+", r"\1\2\n", text, flags=re.M)
+        text = re.sub(r"^torch==([^ ]+)( ;[^\\\n]*)?(?: \\\n +--hash=\S+)*\n", cpu_torch_entry, text, flags=re.M)
     entries = re.findall(r"^[a-z0-9][^\n]*\n(?: +--hash=[^\n]*\n)*", text, flags=re.M)
     kept = [entry for entry in entries if wanted(Requirement(entry.split(" \\\n")[0].strip()), systems)]
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,11 @@ BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
 SRV = WORK / "srv"
 CONCURRENCY = "1,16,64,256"
+# The bundle has no flashinfer; NVLink multicast is off, since GPUs may be those of a host that others share.
+ENV = {
+    "VLLM_USE_FLASHINFER_SAMPLER": "0", "NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1",
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
+}  # fmt: skip
 SHAPES = {
     "7b": {
         "bytes": 15_231_233_024, "heads": 28, "kv": 4, "layers": 28, "hidden": 3584, "ffn": 18944, "vocab": 152064,
@@ -57,15 +62,23 @@ def shape(name: str) -> Path:
     return folder
 
 
+def gpus() -> tuple[int, int]:
+    """(number, bytes of the first) of this machine's GPUs."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    rows = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    return len(rows), int(rows[0]) << 20
+
+
 def inventory() -> Path:
     folder = WORK / "inventory"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "group_vars").symlink_to(ROOT / "inventory/group_vars")
+    count, memory = gpus()
     accelerator = (
         "{{ (lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/h100.yml') | from_yaml).accelerator"
-        " | combine({'count': 1, 'runtime': 'native', 'engine': 'vllm', 'engine_version': none, 'image': none, 'device_access': none,"
-        " 'activate': none, 'memory_bytes': 150755868672, 'ready_timeout': 400, 'drain_timeout': 5}) }}"
+        f" | combine({{'count': {count}, 'runtime': 'native', 'engine': 'vllm', 'engine_version': none, 'image': none, 'device_access': none,"
+        f" 'activate': none, 'memory_bytes': {memory}, 'ready_timeout': 400, 'drain_timeout': 5}}) }}}}"
     )
     models: dict[str, Any] = {
         "demo": {"sources": {"directory": {"path": str(ROOT / "models/demo")}}, "bytes": 2_911_000, "license": "apache-2.0",
@@ -91,17 +104,17 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
         "tensor_parallel_size": 1, "pipeline_parallel_size": None, "max_model_len": 8192, "enable_chunked_prefill": None,
         "trust_remote_code": None, **changes.pop("engine_args", {}),
     }  # fmt: skip
-    env = {"VLLM_USE_FLASHINFER_SAMPLER": "0", **changes.pop("env", {})}
+    env = {**ENV, **changes.pop("env", {})}
     return {
         "qwq-32b": {"model": model, "served_name": model, "flaggems": False, "engine_args": args, "env": env, **changes}
     }
 
 
 class Bench:
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, name: str = "results.json") -> None:
         self.out = out
         out.mkdir(parents=True, exist_ok=True)
-        self.path = out / "results.json"
+        self.path = out / name
         self.results: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.inventory = inventory()
         for name in SHAPES:
@@ -298,14 +311,19 @@ class Bench:
         self.note("convert", json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr[-800:])
 
 
-def main() -> None:
-    out, *stages = sys.argv[1:]
+def prepare() -> None:
+    """Unpack the controller's own packages."""
     WORK.mkdir(parents=True, exist_ok=True)
     if not (WORK / "controller").exists():
         rows = json.loads((BUNDLES / "controller/bundle.json").read_text())["parts"]
         (WORK / "controller").mkdir()
         parts = [str(BUNDLES / "controller" / row["file"]) for row in rows]
         subprocess.run(f"cat {' '.join(parts)} | tar -xzf - -C {WORK}/controller", shell=True, check=True)
+
+
+def main() -> None:
+    out, *stages = sys.argv[1:]
+    prepare()
     bench = Bench(Path(out))
     known = {
         "smi": bench.smi,

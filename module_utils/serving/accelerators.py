@@ -1,6 +1,6 @@
 """What a host computes with, read into one record for unlike chips. Standard library only, Python 3.8.
 
-The record: kind, count, devices[], driver, versions, topology, cpu, memory, live, pending[], problems[].
+The record: kind, count, devices[], driver, versions, topology, cpu, memory, live, pending[], problems[], notes[].
 Every value that can't be read is null; nothing is guessed.
 """
 
@@ -29,7 +29,10 @@ def read(path: str) -> str:
 
 
 def parse_cpuinfo(text: str) -> dict:
-    """/proc/cpuinfo -> {model, threads, cores, sockets, flags}. x86 and Arm spellings; missing fields are null."""
+    """/proc/cpuinfo -> {model, threads, cores, sockets, flags}. x86 and Arm spellings; missing fields are null.
+
+    Arm's has no socket and no core numbers: `sockets` is null then, and a core is taken for each thread; `topology` knows better.
+    """
     blocks = [b for b in re.split(r"\n\s*\n", text) if re.search(r"^processor\s*:", b, re.M)]
 
     def field(block: str, name: str) -> str | None:
@@ -48,9 +51,28 @@ def parse_cpuinfo(text: str) -> dict:
         "model": model,
         "threads": len(blocks) or None,
         "cores": len(cores) if blocks and None not in {c[1] for c in cores} else len(blocks) or None,
-        "sockets": len(sockets) or (1 if blocks else None),
+        "sockets": len(sockets) or None,
         "flags": [f for f in CPU_FLAGS if f in words],
     }
+
+
+def topology(root: str, nodes: int) -> dict[str, int]:
+    """{sockets, cores} as sysfs counts them, without what it does not tell.
+
+    Firmware without a processor table makes kernels call each cluster of cores a package: no socket has less than a NUMA node, so
+    more packages than nodes are no sockets.
+    """
+    base = os.path.join(root, "sys/devices/system/cpu")
+    try:
+        names = [name for name in os.listdir(base) if re.fullmatch(r"cpu\d+", name)]
+    except OSError:
+        return {}
+    packages = {read(os.path.join(base, name, "topology/physical_package_id")).strip() for name in names} - {""}
+    siblings = {read(os.path.join(base, name, "topology/thread_siblings_list")).strip() for name in names} - {""}
+    found = {"cores": len(siblings)} if siblings else {}
+    if packages and all(package.isdigit() for package in packages) and len(packages) <= max(1, nodes):
+        found["sockets"] = len(packages)
+    return found
 
 
 def parse_cpulist(text: str) -> list[int]:
@@ -106,12 +128,14 @@ def usable_cpus() -> int | None:
 
 def cpu_record(root: str = "/") -> dict:
     """The record of a host that computes on its CPU."""
+    nodes = numa_nodes(root)
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
+    if cpu["sockets"] is None and cpu["threads"]:
+        cpu.update(topology(root, len(nodes)))
     cpu["usable"] = usable_cpus()
     pages = re.search(r"\[(\w+)\]", read(os.path.join(root, "sys/kernel/mm/transparent_hugepage/enabled")))
     cpu["large_pages"] = pages.group(1) if pages else None
     memory = parse_meminfo(read(os.path.join(root, "proc/meminfo")))
-    nodes = numa_nodes(root)
     limit = memory_limit(root)
     total = memory.get("MemTotal")
     problems = []
@@ -146,4 +170,5 @@ def cpu_record(root: str = "/") -> dict:
         "live": bool(cpu["threads"]),
         "pending": [],  # what preparing the host mends
         "problems": problems,
+        "notes": [],  # what an operator should know, and what stops nothing
     }

@@ -11,9 +11,6 @@ import re
 from typing import Any
 
 from ansible.module_utils.serving.accelerators import read
-from ansible.module_utils.serving.hosts import run_tool
-
-TIMEOUT = 60  # seconds: a driver in trouble can keep nvidia-smi for ever
 
 
 def number(device: dict[str, Any]) -> int:
@@ -22,33 +19,14 @@ def number(device: dict[str, Any]) -> int:
     return int(found.group(1)) if found else int(device["index"])
 
 
-def parse_list(text: str) -> list[dict[str, Any]]:
-    """`nvidia-smi -L` -> MIG slices [{uuid, profile, card, order}]; `card` is the UUID of the GPU that they are slices of."""
-    found: list[dict[str, Any]] = []
-    card = None
-    for line in text.splitlines():
-        gpu = re.match(r"GPU\s+\d+:.*\(UUID:\s*(GPU-[^\s)]+)\)", line)
-        if gpu:
-            card = gpu.group(1)
-            continue
-        part = re.match(r"\s+MIG\s+(\S+)\s+Device\s+(\d+):\s*\(UUID:\s*(MIG-[^\s)]+)\)", line)
-        if part and card:
-            found.append({"uuid": part.group(3), "profile": part.group(1), "card": card, "order": int(part.group(2))})
-    return found
-
-
 def mig_slices(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The MIG slices of a host; nvidia-smi is asked only where a GPU is split."""
-    if record["kind"] != "gpu" or not any(device.get("mig") == "Enabled" for device in record["devices"]):
-        return []
-    code, out, _ = run_tool(["nvidia-smi", "-L"], TIMEOUT)
-    return parse_list(out) if code == 0 else []
-
-
-def slice_bytes(profile: str) -> int | None:
-    """Memory of a slice by its profile's name, rounded up: 1g.10gb -> 10 GiB."""
-    found = re.search(r"(\d{1,4})gb", profile)
-    return int(found.group(1)) << 30 if found else None
+    """The MIG slices of a host that have a UUID: [{uuid, profile, card, order, bytes}]; `card` is the UUID of their GPU."""
+    return [
+        {"uuid": one["uuid"], "profile": one["name"] or "MIG", "card": device["uuid"], "order": order, "bytes": one["memory_total_bytes"]}
+        for device in record["devices"]
+        for order, one in enumerate(device.get("slices") or [])
+        if one["uuid"] and device.get("uuid")
+    ]  # fmt: skip
 
 
 class Place:
@@ -90,7 +68,7 @@ def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[st
                     % (name, ", ".join("%s (%s)" % (p["uuid"], p["profile"]) for p in slices) or "none")
                 )
             else:
-                found.sizes += [b for b in [slice_bytes(part["profile"])] if b]
+                found.sizes += [part["bytes"]] if part["bytes"] else []
             found.names.append(part["uuid"] if part else name)
             found.numbers.append(None)
         elif isinstance(name, str) and name.startswith("vdavinci"):

@@ -128,34 +128,90 @@ def remove_tree(path: str) -> bool:
     return False
 
 
+def _same_file(fd: int, path: str) -> bool:
+    """Is the open file still the one that lies at `path`? Not so when somebody has removed or replaced it."""
+    try:
+        here, there = os.fstat(fd), os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _try_lock(path: str) -> tuple[int, bool]:
+    """(descriptor, is the lock ours?) of the lock file that lies at `path` now. The caller closes the descriptor."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except IsADirectoryError:
+            raise Refusal("%s is a folder where a lock file should be; remove it" % path) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(fd, path):
+                return fd, True
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                os.close(fd)
+                raise
+            return fd, False
+        os.close(fd)  # it was removed between open and lock: what lies there now is another file
+
+
 @contextlib.contextmanager
-def locked(path: str, what: str, timeout: float = 600.0) -> Iterator[int]:
+def locked(path: str, what: str, timeout: float = 600.0, keep: bool = True) -> Iterator[int]:
     """Hold an advisory lock (flock) on `path`: the kernel drops it with its holder, however that ends.
 
-    Yields the file descriptor: a child that inherits it holds the lock too.
+    Yields the file descriptor: a child that inherits it holds the lock too. Without `keep` the file is removed at the end, while it
+    is still locked: nobody else may remove a lock file, else two processes hold «the» lock, each of a file of its own.
 
     `what` names what is being worked on in the message of a Refusal after `timeout` seconds.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + timeout
+    while True:
+        fd, ours = _try_lock(path)
+        if ours:
+            break
+        holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        os.close(fd)
+        if time.monotonic() > until:
+            raise Refusal(
+                "%s is being worked on by %s for more than %d s (lock %s); wait for it, or end that process"
+                % (what, holder, timeout, path)
+            )
+        time.sleep(0.2)
     try:
-        until = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-            if time.monotonic() > until:
-                holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
-                raise Refusal(
-                    "%s is being worked on by %s for more than %d s (lock %s); wait for it, or end that process"
-                    % (what, holder, timeout, path)
-                )
-            time.sleep(0.2)
         os.ftruncate(fd, 0)
         os.pwrite(fd, ("process %d" % os.getpid()).encode(), 0)
         yield fd
+    finally:
+        try:
+            if not keep:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        finally:
+            os.close(fd)
+
+
+def in_use(lock: str) -> bool:
+    """Does a process hold this lock file now? Makes none where there is none."""
+    if not os.path.isfile(lock):
+        return False
+    try:
+        fd, ours = _try_lock(lock)
+    except OSError:  # one that we may not open: somebody else's
+        return True
+    os.close(fd)
+    return not ours
+
+
+def remove_lock(path: str) -> bool:
+    """Remove a lock file that nobody holds. False if there is none, or somebody holds it."""
+    if not os.path.isfile(path):
+        return False
+    fd, ours = _try_lock(path)
+    try:
+        if ours:
+            os.unlink(path)
+        return ours
     finally:
         os.close(fd)
 

@@ -1,7 +1,6 @@
-"""NVIDIA GPUs: `nvidia-smi -q -x`, `nvidia-smi topo -m` and PCI ids -> the record. Standard library only, Python 3.8.
+"""NVIDIA GPUs: `nvidia-smi -q -x`, `-L`, `topo -m` and PCI ids -> the record. Standard library only, Python 3.8.
 
-Element names of the XML moved between its DTDs (v11 to v13 are read), and any value may be a sentence instead: N/A,
-[Not Supported], «Requested functionality has been deprecated», [GPU requires reset]. Those are null here.
+How values are told from words is in nvidia_smi.py, what they mean for the operator in gpu_faults.py.
 """
 
 from __future__ import annotations
@@ -11,11 +10,26 @@ import re
 import xml.etree.ElementTree as xml
 from typing import Any
 
-from ansible.module_utils.serving import hosts
+from ansible.module_utils.serving import gpu_faults
 from ansible.module_utils.serving.accelerators import cpu_record, parse_cpulist, read
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.hosts import VENDOR_TIMEOUT as TIMEOUT
+from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.nvidia_smi import (
+    BROKEN,
+    Log,
+    exit_name,
+    mebibytes,
+    number,
+    raw,
+    read_log,
+    shaped,
+    value,
+    version,
+)
 
 VENDOR = "0x10de"
+BUS_ID = r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]"
 # Class codes in sysfs: 3D controller, VGA controller; a bridge of NVIDIA's is an NVSwitch.
 GPU_CLASSES, BRIDGE_CLASS = ("0x0302", "0x0300"), "0x0680"
 # PCI ids of boards that the documents name or that we have seen, for hosts without a driver.
@@ -25,116 +39,159 @@ BOARDS = {
     "0x2321": "NVIDIA H100 NVL",
     "0x2335": "NVIDIA H200",
 }
-TIMEOUT = 60  # seconds: a driver in trouble can keep nvidia-smi for ever
 
 
-def parse_xml(text: str) -> xml.Element:
-    """The log's root. Refusal for what is no such log, and for DTD tricks: an entity could grow or read files."""
-    if re.search(r"<!(ENTITY|ELEMENT|ATTLIST|NOTATION)", text) or re.search(r"<!DOCTYPE[^>\[]*\[", text):
-        raise Refusal(
-            "nvidia-smi's XML declares entities or elements, which it never does; is another program called so?"
-        )
-    try:
-        root = xml.fromstring(text)  # noqa: S314 (declarations are refused above)
-    except (xml.ParseError, ValueError) as error:
-        raise Refusal("nvidia-smi's XML can't be read (%s); run `nvidia-smi -q -x` by hand" % error) from None
-    if root.tag != "nvidia_smi_log":
-        raise Refusal("nvidia-smi's XML is <%s>, not <nvidia_smi_log>" % root.tag)
-    return root
+def processes(node: xml.Element) -> list[dict[str, Any]]:
+    """Who holds memory on a GPU, as far as the driver shows: [{pid, used_bytes, name, gpu_instance, compute_instance}]."""
+    found = []
+    for row in node.findall("processes/process_info"):
+        pid, name = number(row, "pid"), raw(row, "process_name")
+        if pid is not None:
+            found.append(
+                {
+                    "pid": pid,
+                    "used_bytes": mebibytes(row, "used_memory"),
+                    "name": None if re.fullmatch(r"\[.*\]|N/A|-|", name) else name,
+                    "gpu_instance": number(row, "gpu_instance_id"),
+                    "compute_instance": number(row, "compute_instance_id"),
+                }
+            )
+    return found
 
 
-def value(node: xml.Element, *paths: str) -> str | None:
-    """The first of the paths that has a value; None where it is absent or a way to say so."""
-    for path in paths:
-        text = (node.findtext(path) or "").strip()
-        if text and not re.fullmatch(
-            r"N/?A|None|Unknown.*|\[.*\]|Requested functionality has been deprecated|.*not supported.*", text, re.I
-        ):
-            return text
-    return None
+def slices(node: xml.Element) -> list[dict[str, Any]]:
+    """The MIG slices of a GPU, in the driver's order: [{uuid, name, memory_total_bytes, gpu_instance, compute_instance}].
+
+    Most drivers leave uuid and name out of the XML; `name_slices` puts in what `nvidia-smi -L` says.
+    """
+    return [
+        {
+            "uuid": shaped(row, r"MIG-[0-9a-zA-Z/-]+", "uuid"),
+            "name": value(row, "name"),
+            "memory_total_bytes": mebibytes(row, "fb_memory_usage/total"),
+            "gpu_instance": number(row, "gpu_instance_id"),
+            "compute_instance": number(row, "compute_instance_id"),
+        }
+        for row in node.findall("mig_devices/mig_device")
+    ]
 
 
-def mib(text: str | None) -> int | None:
-    """`81559 MiB` -> bytes."""
-    found = re.fullmatch(r"(\d{1,12}) MiB", text or "")
-    return int(found.group(1)) << 20 if found else None
+def parse_list(text: str) -> dict[str, list[dict[str, str]]]:
+    """`nvidia-smi -L` -> {uuid of a GPU: [{uuid, name} of its slices, in order]}."""
+    found: dict[str, list[dict[str, str]]] = {}
+    rows: list[dict[str, str]] = []
+    for line in text.splitlines():
+        gpu = re.match(r"GPU \d+: .*\(UUID: (GPU-[\w-]+)\)", line)
+        mig = re.match(r"\s*(MIG \S+)\s+Device\s+\d+: \(UUID: (MIG-[\w/-]+)\)", line)
+        if gpu:
+            rows = found.setdefault(gpu.group(1), [])
+        elif mig:
+            rows.append({"name": mig.group(1), "uuid": mig.group(2)})
+    return found
 
 
-def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]]:
-    """One GPU's device row and what is wrong with it."""
-    minor = value(node, "minor_number") or ""
-    bus = (node.get("id") or value(node, "pci/pci_bus_id") or "").lower() or None
+def name_slices(devices: list[dict[str, Any]], listed: dict[str, list[dict[str, str]]]) -> None:
+    """Put uuids and names into the slices, where both lists speak of the same number of them."""
+    for device in devices:
+        names = listed.get(device["uuid"] or "", [])
+        if len(names) == len(device["slices"]):
+            for one, other in zip(device["slices"], names):  # noqa: B905 (Python 3.8; the lengths are equal)
+                one.update({key: one[key] or other[key] for key in ("uuid", "name")})
+
+
+def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str], list[str]]:
+    """One GPU's device row, what is wrong with it, and what an operator should know."""
+    minor = number(node, "minor_number")
+    ident = (node.get("id") or "").strip()
+    bus = ident if re.fullmatch(BUS_ID, ident) else shaped(node, BUS_ID, "pci/pci_bus_id")
     device: dict[str, Any] = {
         "index": order,
         "name": value(node, "product_name"),
-        "memory_total_bytes": mib(value(node, "fb_memory_usage/total")),
-        "memory_used_bytes": mib(value(node, "fb_memory_usage/used")),
+        "memory_total_bytes": mebibytes(node, "fb_memory_usage/total", "memory_usage/total") or None,
+        "memory_used_bytes": mebibytes(node, "fb_memory_usage/used", "memory_usage/used"),
         "health": "OK",
-        "id": "nvidia%s" % minor if minor.isdigit() else None,
+        "action": None,
+        "id": None if minor is None else "nvidia%d" % minor,
         "container_id": order,
-        "uuid": value(node, "uuid"),
-        "bus_id": bus,
+        "uuid": shaped(node, r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)+", "uuid"),
+        "bus_id": bus.lower() if bus else None,
         "persistence": value(node, "persistence_mode"),
         "mig": value(node, "mig_mode/current_mig"),
         "ecc": value(node, "ecc_mode/current_ecc"),
         "fabric": value(node, "fabric/state"),
         "fabric_status": value(node, "fabric/status"),
+        "slices": slices(node),
+        "processes": processes(node),
     }
-    problems = []
-    where = "GPU %d (%s)" % (order, bus or "no bus id")
-    if node.findtext("gpu_recovery_action") and value(node, "gpu_recovery_action"):
-        problems.append(
-            "%s asks for recovery: %s; drain the host and do that" % (where, value(node, "gpu_recovery_action"))
-        )
-    if "requires reset" in "".join(node.itertext()).lower():
-        problems.append("%s requires a reset; drain the host and reset it" % where)
-    if (
-        value(node, "remapped_rows/remapped_row_pending") == "Yes"
-        or value(node, "remapped_rows/remapped_row_pend") == "Yes"
-    ):
-        problems.append("%s has memory rows that wait to be remapped; reset it when nothing runs on it" % where)
-    if value(node, "remapped_rows/remapped_row_failure") == "Yes":
-        problems.append("%s has failed to remap memory rows; have it replaced" % where)
-    if value(node, "ecc_errors/unrepairable_memory") == "Yes":
-        problems.append("%s has memory that can't be repaired; have it replaced" % where)
-    if device["persistence"] == "Disabled":
-        problems.append("%s has persistence mode off; enable nvidia-persistenced" % where)
-    if device["ecc"] == "Disabled":
-        problems.append("%s has ECC off; nvidia-smi -i %d -e 1, then reboot" % (where, order))
-    if device["fabric"] and (device["fabric"], device["fabric_status"]) != ("Completed", "Success"):
-        problems.append(
-            "%s has its NVLink fabric %s (%s); look at nvidia-fabricmanager, its version must be the driver's"
-            % (where, device["fabric"], device["fabric_status"])
-        )
-    if device["memory_total_bytes"] is None:
-        problems.append("%s does not tell its memory; it may have fallen off the bus (dmesg: Xid)" % where)
+    found = gpu_faults.findings(node, device)
+    problems = [sentence for severity, sentence in found if severity != "note"]
     if problems:
-        device["health"] = "Warning"
-    return device, problems
+        device.update(health="Warning", action=found[0][0])
+    return device, problems, [sentence for severity, sentence in found if severity == "note"]
+
+
+def summary(log: Log) -> dict[str, Any]:
+    """A whole log -> {driver, cuda, dtd, devices, problems, notes}."""
+    root = log.root
+    devices: list[dict[str, Any]] = []
+    problems: list[str] = []
+    notes: dict[str, list[tuple[int, str]]] = {}  # by what is left of a sentence without the GPU's names
+    for order, node in enumerate(root.findall("gpu") if root is not None else []):
+        device, wrong, told = gpu_device(node, order)
+        devices.append(device)
+        problems += wrong
+        for note in told:
+            key = (
+                note.replace(gpu_faults.where(device), "")
+                .replace("-i %d " % order, "")
+                .replace(str(device["uuid"]), "")
+            )
+            notes.setdefault(key, []).append((order, note))
+    attached = number(root, "attached_gpus") if root is not None else None
+    if attached is not None and attached != len(devices):
+        problems.append(
+            "nvidia-smi speaks of %d GPUs and lists %d; one may have fallen off the bus (dmesg: Xid)"
+            % (attached, len(devices))
+        )
+    return {
+        "driver": version(root, "driver_version") if root is not None else None,
+        "cuda": version(root, "cuda_version") if root is not None else None,
+        "dtd": log.dtd,
+        "devices": devices,
+        "problems": problems,
+        "notes": [together(rows) for rows in notes.values()],
+    }
+
+
+def together(rows: list[tuple[int, str]]) -> str:
+    """One sentence for what is noted of several GPUs."""
+    others = ", ".join(str(order) for order, _ in rows[1:])
+    return rows[0][1] + ("; the same holds for GPU " + others if others else "")
 
 
 def parse_smi(text: str) -> dict[str, Any]:
-    """`nvidia-smi -q -x` -> {driver, cuda, dtd, devices, problems}."""
-    root = parse_xml(text)
-    dtd = re.search(r"nvsmi_device_(v\d+)\.dtd", text[:500])
-    devices, problems = [], []
-    for order, node in enumerate(root.findall("gpu")):
-        device, wrong = gpu_device(node, order)
-        devices.append(device)
-        problems += wrong
-    told = value(root, "attached_gpus")
-    if told and told.isdigit() and int(told) != len(devices):
-        problems.append(
-            "nvidia-smi speaks of %s GPUs and lists %d; one may have fallen off the bus (dmesg: Xid)"
-            % (told, len(devices))
+    """`nvidia-smi -q -x` -> {driver, cuda, dtd, devices, problems, notes}. Refusal for what holds no whole log."""
+    log = read_log(0, text, "")
+    if log.root is None:
+        raise Refusal("nvidia-smi printed no log that can be read: %s" % log.said)
+    return summary(log)
+
+
+def beside(log: Log, code: int | None) -> tuple[list[str], list[str]]:
+    """(problems, notes): what nvidia-smi said beside a whole log, and by its exit code."""
+    problems: list[str] = []
+    notes: list[str] = []
+    for line in log.beside:
+        grave = re.search(r"unable to (determine|detect) the device handle|is lost|fallen off the bus", line, re.I)
+        (problems if grave else notes).append(
+            "nvidia-smi says: %s%s" % (line, "; dmesg names the Xid; reboot the host" if grave else "")
         )
-    return {
-        "driver": value(root, "driver_version"),
-        "cuda": value(root, "cuda_version"),
-        "dtd": dtd.group(1) if dtd else None,
-        "devices": devices,
-        "problems": problems,
-    }
+    if code:
+        text = "nvidia-smi ends with %s, and its log is whole" % exit_name(code)
+        if code == 14:
+            text += "; the GPU works, and its maker can write the infoROM anew"
+        (problems if code in BROKEN and not problems else notes).append(text)
+    return problems, notes
 
 
 def parse_topo(text: str) -> list[dict[str, Any]]:
@@ -191,23 +248,19 @@ def on_pci(root: str) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     found, switches = [], 0
     for slot in slots:
-        if read(os.path.join(base, slot, "vendor")).strip() != VENDOR:
-            continue
+        if read(os.path.join(base, slot, "vendor")).strip() != VENDOR or os.path.lexists(
+            os.path.join(base, slot, "physfn")
+        ):
+            continue  # a virtual function belongs to the board that has it
         kind = read(os.path.join(base, slot, "class")).strip()
         ident = read(os.path.join(base, slot, "device")).strip()
         if kind.startswith(BRIDGE_CLASS):
             switches += 1
         elif kind.startswith(GPU_CLASSES):
-            found.append({"bus_id": slot, "pci_id": ident, "name": BOARDS.get(ident)})
+            driver = os.path.join(base, slot, "driver")
+            bound = os.path.basename(os.readlink(driver)) if os.path.islink(driver) else None
+            found.append({"bus_id": slot, "pci_id": ident, "name": BOARDS.get(ident), "pci_driver": bound})
     return found, switches
-
-
-def run_tool(command: list[str]) -> tuple[int | None, str]:
-    """(exit code, output) of a vendor's tool; code None and the reason where it can't run or hangs."""
-    code, out, error = hosts.run_tool(command, TIMEOUT)
-    if code is None and "did not answer" in error:
-        error += "; its driver is in trouble (dmesg)"
-    return code, out + error
 
 
 def gpu_record(root: str = "/") -> dict[str, Any]:
@@ -218,46 +271,80 @@ def gpu_record(root: str = "/") -> dict[str, Any]:
     record.update(kind="gpu", devices=[], count=0, live=False, driver=None)
     record["versions"].update(loaded_module=loaded)
     record["topology"].update(nvswitches=switches, nvlink_islands=[])
-    record["problems"], record["pending"] = [], []
-    code, text = run_tool(["nvidia-smi", "-q", "-x"])
-    if code == 0:
-        found = parse_smi(text)
-        topo_code, topo = run_tool(["nvidia-smi", "topo", "-m"])
-        rows = parse_topo(topo) if topo_code == 0 else []
-        record.update(
-            devices=found["devices"], count=len(found["devices"]), live=bool(found["devices"]), driver=found["driver"]
-        )
-        record["versions"].update(cuda=found["cuda"], dtd=found["dtd"])
-        record["topology"].update(links=rows, nvlink_islands=islands(rows))
-        record["problems"] += found["problems"]
-        if cards and len(cards) != len(found["devices"]):
-            record["problems"].append(
-                "%d NVIDIA GPUs are on the PCI bus and the driver lists %d; look at dmesg for Xid"
-                % (len(cards), len(found["devices"]))
-            )
-    else:
-        kind, sentence = why_not(code, text, cards, loaded)
+    record["problems"], record["pending"], record["notes"] = [], [], []
+    code, out, error = run_tool(["nvidia-smi", "-q", "-x"], TIMEOUT)
+    log = read_log(code, out, error)
+    if log.root is None:
+        kind, sentence = why_not(log.said, cards, loaded)
         record[kind].append(sentence)
         record["devices"] = [
-            {"index": order, "memory_total_bytes": None, "memory_used_bytes": None, "health": "Unknown", "id": None,
-             "container_id": None, "uuid": None, **card}
+            {"index": order, "memory_total_bytes": None, "memory_used_bytes": None, "health": "Unknown", "action": None, "id": None,
+             "container_id": None, "uuid": None, "slices": [], "processes": [], **card}
             for order, card in enumerate(cards)
         ]  # fmt: skip
         record["count"] = len(cards)
+        return record
+    found = summary(log)
+    problems, notes = beside(log, code)
+    devices = found["devices"]
+    if any(device["slices"] for device in devices):
+        name_slices(devices, parse_list(run_tool(["nvidia-smi", "-L"], TIMEOUT)[1]))
+    topo_code, topo, _ = run_tool(["nvidia-smi", "topo", "-m"], TIMEOUT)
+    rows = parse_topo(topo) if topo_code == 0 else []
+    record.update(devices=devices, count=len(devices), live=bool(devices), driver=found["driver"])
+    record["versions"].update(cuda=found["cuda"], dtd=found["dtd"])
+    record["topology"].update(links=rows, nvlink_islands=islands(rows))
+    record["problems"] += found["problems"] + problems
+    record["notes"] += found["notes"] + notes
+    if not devices:
+        record["problems"].append("the NVIDIA driver answers and lists no GPU; look at dmesg for NVRM")
+    ours = [card for card in cards if card["pci_driver"] in (None, "nvidia")]
+    if devices and len(ours) > len(devices):
+        listed = [place(device["bus_id"] or "") for device in devices]
+        missing = [card["bus_id"] for card in ours if place(card["bus_id"]) not in listed]
+        record["problems"].append(
+            "%d NVIDIA GPUs are on the PCI bus and the driver lists %d%s; look at dmesg for Xid"
+            % (len(ours), len(devices), " (not %s)" % ", ".join(missing) if len(missing) < len(ours) else "")
+        )
     return record
 
 
-def why_not(code: int | None, text: str, cards: list[dict[str, Any]], loaded: str | None) -> tuple[str, str]:
-    """(`pending` for what installing or rebooting mends, else `problems`; in one sentence why the driver does not answer)."""
-    if "version mismatch" in text.lower():
-        return "pending", (
-            "driver and user-space library have different versions (%s); reboot the host" % " ".join(text.split())[:200]
-        )
+def place(bus_id: str) -> list[int]:
+    """A bus id as numbers: nvidia-smi writes the domain with eight digits, the kernel with four."""
+    return [int(part, 16) for part in re.split(r"[:.]", bus_id) if re.fullmatch(r"[0-9a-fA-F]{1,8}", part)]
+
+
+# What nvidia-smi says when it prints no log: a pattern, whether installing or rebooting mends it, and what to do.
+REASONS = (
+    (r"version mismatch|different versions", "pending", "driver and user-space library have different versions; reboot the host"),
+    (r"unable to (determine|detect) the device handle|is lost|fallen off the bus", "problems",
+     "a GPU does not answer on the bus; dmesg names the Xid; reboot the host, and have the board replaced if it is lost again"),
+    (r"requires a? ?reset", "problems", "a GPU requires a reset; end what runs on it, then nvidia-smi --gpu-reset"),
+    (r"no devices? w(as|ere) found", "problems",
+     "the driver finds no GPU that it can use; dmesg says why (RmInitAdapter, or a board that this driver branch does not know)"),
+    (r"insufficient permissions|no permission", "problems", "this user may not open /dev/nvidiactl; become root, or mend its mode"),
+    (r"blocked by the operating system|blocks the device", "problems",
+     "the system keeps programs from the GPU; look at Secure Boot, or at the devices of the container that this host is"),
+    (r"libnvidia-ml|NVML (shared )?library", "pending", "the driver's user-space library is missing; install the one of the driver's version"),
+    (r"external power cables", "problems", "a board lacks power; attach its cables"),
+    (r"interrupts?\b", "problems", "the kernel has trouble with a GPU's interrupts; reboot the host, then look at its firmware's settings"),
+    (r"did not answer", "problems", "its driver is in trouble; dmesg says why; reboot the host"),
+    (r"breaks off|can't be read|declares entities", "problems", "run nvidia-smi -q -x by hand and look at dmesg"),
+)  # fmt: skip
+
+
+def why_not(said: str, cards: list[dict[str, Any]], loaded: str | None) -> tuple[str, str]:
+    """(`pending` for what installing or rebooting mends, else `problems`; in one sentence why there is no log)."""
+    for pattern, kind, remedy in REASONS:
+        if re.search(pattern, said, re.I):
+            return kind, "nvidia-smi does not answer (%s): %s" % (said[:200], remedy)
     if not cards:
-        return "problems", "no NVIDIA GPU is on the PCI bus of this host"
+        return "problems", "no NVIDIA GPU is on the PCI bus of this host (nvidia-smi: %s)" % said[:200]
     names = ", ".join(sorted({card["name"] or card["pci_id"] for card in cards}))
     if not loaded:
         return "pending", "%d NVIDIA GPUs are on the PCI bus (%s) and no driver is loaded (%s)" % (
-            len(cards), names, " ".join(text.split())[:200],
-        )  # fmt: skip
-    return "problems", "nvidia-smi does not answer: %s" % " ".join(text.split())[:300]
+            len(cards),
+            names,
+            said[:200],
+        )
+    return "problems", "nvidia-smi does not answer: %s; look at dmesg for NVRM and Xid" % said[:300]

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 from ansible.module_utils.serving.accelerators import read
 
-TIMEOUT = 60
+TIMEOUT = 60  # seconds
+# Eight GPUs without persistence mode are initialised anew by each call of nvidia-smi: a minute is not rare.
+VENDOR_TIMEOUT = 180
+GRACE = 5  # seconds that a killed tool gets to end
+# Where vendors' tools lie beside PATH, which sudo shortens.
+PLACES = {"npu-smi": ("/usr/local/bin", "/usr/local/sbin"), "nvidia-smi": ("/usr/lib/wsl/lib",)}
 
 
 def os_release(root: str = "/") -> dict:
@@ -38,17 +44,49 @@ def os_release(root: str = "/") -> dict:
     }
 
 
-def run_tool(command: list, timeout: int = TIMEOUT) -> tuple:
-    """(exit code, stdout, stderr); code None where the tool is not there or does not answer in time."""
+def run_tool(command: list, timeout: int = TIMEOUT) -> tuple[int | None, str, str]:
+    """(exit code, stdout, stderr); code None, and the reason as stderr, where the tool is not there or does not answer in time.
+
+    A tool that waits inside a broken driver can't even be killed: it is left behind after a moment, so that we never hang with it.
+    Messages are English whatever the host speaks.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES.get(os.path.basename(command[0]), ())])
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PATH": path, "LC_ALL": "C"},
+            start_new_session=True,
+        )
     except FileNotFoundError:
         return None, "", "%s is not installed" % command[0]
-    except subprocess.TimeoutExpired:
-        return None, "", "%s did not answer within %d s" % (command[0], timeout)
     except OSError as error:
         return None, "", "%s can't be run (%s)" % (command[0], error.strerror)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        left = "" if end(process) else ", and can't be ended: it waits inside the kernel"
+        return None, "", "%s did not answer within %d s%s" % (command[0], timeout, left)
+    return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+
+
+def end(process: subprocess.Popen) -> bool:
+    """Kill a tool and what it started; False where the kernel keeps it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+    return True
 
 
 def clock_synchronised() -> bool | None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.files import read_json
-from ansible.module_utils.serving.hosts import clock_synchronised, installed, os_release, run_tool
-from ansible.module_utils.serving.npus import DRIVER_MODULES, fits, on_pci, version_info
+from ansible.module_utils.serving.hosts import VENDOR_TIMEOUT, clock_synchronised, installed, os_release, run_tool
+from ansible.module_utils.serving.npus import DRIVER_MODULES, fits, not_initialised, on_pci, version_info
+from ansible.module_utils.serving.processes import boot_id
 
 USER = "HwHiAiUser"
 USER_ID = 1000  # the images of AscendHub assume it
@@ -55,10 +56,6 @@ def account(root: str) -> dict[str, Any]:
     return {"uid": uid, "gid": gid, "group": USER in groups, "taken_by": taken[0] if taken else None}
 
 
-def boot_id(root: str) -> str:
-    return str(read(os.path.join(root, "proc/sys/kernel/random/boot_id"))).strip()
-
-
 def mark_path(root: str, kind: str) -> str:
     return os.path.join(root, STATE.lstrip("/"), kind + ".json")
 
@@ -86,6 +83,12 @@ def holders(root: str) -> dict[str, str]:
         if code == 0 and not ours:
             found.update({node: words[0].lstrip("/") for node in nodes})
     return found
+
+
+def stale(root: str) -> bool:
+    """Does npu-smi say that its library does not reach the loaded driver, and would a reboot mend that?"""
+    _, out, error = run_tool(["npu-smi", "info"], VENDOR_TIMEOUT)
+    return "-8005" in out + error and not_initialised(root)[0] == "pending"
 
 
 def look(root: str = "/") -> dict[str, Any]:
@@ -116,6 +119,7 @@ def look(root: str = "/") -> dict[str, Any]:
         "build_missing": [name for name in build if not provided(name, there)],
         "packages": {name: row for name, row in there.items() if re.fullmatch(KERNEL, name)},
         "holders": holders(root),
+        "stale": stale(root),
         "clock": clock_synchronised(),
     }  # fmt: skip
 
@@ -247,10 +251,13 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     live = bool(state["loaded"] and state["nodes"])
     unloaded = bool(here["driver"] and not steps and not live and state["cards"])
     asked = bool(state["reboot_asked"] and not steps)
+    old = bool(here["driver"] and not steps and state.get("stale"))
     if unloaded:
         pending.append("driver %s is installed and not loaded" % here["driver"])
     elif asked:
         pending.append("the installer of the %s asks for a reboot" % " and of the ".join(state["reboot_asked"]))
+    elif old:
+        pending.append("npu-smi does not reach driver %s (ret is -8005), as after an upgrade" % here["driver"])
     mine = given["manage_driver"] and (here["driver"] or steps)
     hold = [name for name in kernel_packages(state) if mine and not state["packages"][name]["held"]]
     return {
@@ -261,7 +268,7 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "hold": hold,
         "user_missing": bool(steps) and user["uid"] is None,
         "user_uid": USER_ID if user["taken_by"] is None else None,
-        "reboot_required": unloaded or asked,
+        "reboot_required": unloaded or asked or old,
         "pending": pending,
         "problems": problems,
         "notes": notes,

@@ -14,6 +14,7 @@ from typing import Any
 from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.gpus import on_pci
 from ansible.module_utils.serving.hosts import (
+    VENDOR_TIMEOUT,
     clock_synchronised,
     installed,
     numbers,
@@ -21,6 +22,7 @@ from ansible.module_utils.serving.hosts import (
     run_tool,
     unit_states,
 )
+from ansible.module_utils.serving.nvidia_smi import read_log, version
 
 TOOLKIT = "1.20.0"  # CDI refreshed by a unit since 1.18; container escapes before 1.17.8
 TOOLKIT_FLOOR = (1, 17, 8)
@@ -78,8 +80,7 @@ def look(root: str = "/") -> dict[str, Any]:
     kernel = platform.release() if root == "/" else read(os.path.join(root, "proc/sys/kernel/osrelease")).strip()
     _, switches = on_pci(root)
     code, on_disk, _ = run_tool(["modinfo", "-F", "version", "nvidia"])
-    smi, text, error = run_tool(["nvidia-smi", "-q", "-x"])
-    driver = re.search(r"<driver_version>([\d.]+)</driver_version>", text)
+    log = read_log(*run_tool(["nvidia-smi", "-q", "-x"], VENDOR_TIMEOUT))
     ctk = run_tool(["nvidia-ctk", "--version"])[1]
     return {
         "os": os_release(root),
@@ -89,11 +90,12 @@ def look(root: str = "/") -> dict[str, Any]:
         "packages": installed(PATTERNS),
         "loaded": read(os.path.join(root, "sys/module/nvidia/version")).strip() or None,
         "on_disk": on_disk.strip() or None if code == 0 else None,
-        "library": driver.group(1) if driver else None,
-        "smi": " ".join((text + error).split())[:200] if smi != 0 else "",
+        "library": version(log.root, "driver_version") if log.root is not None else None,
+        "smi": log.said[:200],
         "nouveau": os.path.isdir(os.path.join(root, "sys/module/nouveau")),
         "secure_boot": secure_boot(root),
         "units": unit_states(UNITS),
+        "persistence": run_tool(["systemctl", "show", "-p", "ExecStart", "nvidia-persistenced.service"])[1].strip(),
         "toolkit": (re.search(r"version (\d[\d.]*)", ctk) or [None, None])[1],
         "cdi": cdi_devices(root),
         "clock": clock_synchronised(),
@@ -150,6 +152,18 @@ def wanted(state: dict[str, Any], branch: int, origin: str, containers: bool) ->
     return names
 
 
+def persist_command(shown: str) -> str:
+    """The command line of nvidia-persistenced's unit that keeps the GPUs initialised; empty where it does so already.
+
+    Ubuntu's unit has --no-persistence-mode: the daemon runs, and persistence mode stays off. `shown`: systemctl show -p ExecStart.
+    """
+    found = re.search(r"argv\[\]=([^;]*?)\s*;", shown)
+    words = found.group(1).split() if found else []
+    if "--no-persistence-mode" not in words:
+        return ""
+    return " ".join("--persistence-mode" if word == "--no-persistence-mode" else word for word in words)
+
+
 def branch_of(version: str | None) -> int | None:
     parts = numbers(version)
     return parts[0] if parts else None
@@ -164,8 +178,9 @@ def fabric_manager(packages: dict[str, Any]) -> str | None:
 
 
 def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """{packages, hold, reboot, origin, problems, pending}: what to install, what to hold, and what is wrong with its remedy.
+    """{packages, hold, persist, ..., problems, pending}: what to install, what to hold, and what is wrong with its remedy.
 
+    `persist`: is the unit of nvidia-persistenced to be told to keep the GPUs initialised?
     `pending` is what installing or rebooting would mend; with manage_driver it is no problem before that was done.
     """
     problems: list[str] = []
@@ -248,12 +263,9 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
                 "this board has NVSwitches and nvidia-fabricmanager is %s; install %s of it and start it (journalctl -u nvidia-fabricmanager)"
                 % (unit["active"] if unit["enabled"] != "absent" else "not installed", driver)
             )
-    if (
-        driver
-        and not todo
-        and state["units"]["nvidia-persistenced.service"]["enabled"] not in ("absent", "enabled", "static")
-    ):
-        problems.append("nvidia-persistenced is not enabled; systemctl enable --now nvidia-persistenced")
+    unit = state["units"]["nvidia-persistenced.service"]
+    command = persist_command(state.get("persistence", ""))
+    idle = unit["enabled"] != "absent" and (unit["enabled"] not in ("enabled", "static") or bool(command))
     missing = [str(i) for i in range(given["count"] or 0) if str(i) not in state["cdi"]] if containers else []
     if driver and missing and not todo and (state["toolkit"] or state["cdi"]):
         problems.append(
@@ -285,6 +297,8 @@ def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "repository": REPOSITORIES.get(key or ""),
         "packages": todo,
         "hold": held,
+        "persist": bool(driver and manage and idle),
+        "persist_command": command,
         "reboot_required": reboot,
         "pending": pending,
         "problems": problems,

@@ -17,14 +17,17 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
+    copy_file,
     digest,
     fsync_dir,
     read_json,
     remove_tree,
+    sha256_file,
     swap_link,
     write_atomic,
     write_json,
 )
+from ansible.module_utils.serving.processes import boot_id, start_ticks
 
 SPEC = "spec.json"
 
@@ -33,11 +36,22 @@ def service_dir(root: str, name: str) -> str:
     return os.path.join(root, "services", name)
 
 
-def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> tuple[str, bool]:
-    """(digest, written): the release folder of this spec and these files, made in one rename if it isn't there whole."""
+def write_release(
+    folder: str, spec: dict[str, Any], files: dict[str, str], sources: dict[str, str] | None = None
+) -> tuple[str, bool]:
+    """(digest, written): the release folder of this spec and these files, made in one rename if it isn't there whole.
+
+    `sources` are files of this host with the content of the inputs that travel with the release: the relative names in the spec's
+    `inputs`. Refusal where one has other content than the spec says.
+    """
     number = digest({"spec": spec, "files": files})[:12]
     release = os.path.join(folder, "releases", number)
-    if read_spec(release) is not None and all(_text(os.path.join(release, n)) == text for n, text in files.items()):
+    wanted = carried(spec)
+    if (
+        read_spec(release) is not None
+        and all(_text(os.path.join(release, n)) == text for n, text in files.items())
+        and all(has_content(os.path.join(release, n), content) for n, content in wanted.items())
+    ):
         return number, False
     part = release + ".partial"
     remove_tree(part)
@@ -45,11 +59,38 @@ def write_release(folder: str, spec: dict[str, Any], files: dict[str, str]) -> t
     for name, text in files.items():
         os.makedirs(os.path.dirname(os.path.join(part, name)), mode=0o755, exist_ok=True)
         write_atomic(os.path.join(part, name), text.encode(), 0o755 if name == "start" else 0o644)
+    for name, content in wanted.items():
+        path = os.path.join(part, name)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        copy_file((sources or {})[name], path)
+        os.chmod(path, 0o644)
+        if not has_content(path, content):
+            raise Refusal("%s arrived with other content than it had on the controller; run it again" % name)
     write_json(os.path.join(part, SPEC), spec)
     remove_tree(release)
     os.rename(part, release)
     fsync_dir(os.path.dirname(release))
     return number, True
+
+
+def carried(spec: dict[str, Any]) -> dict[str, str]:
+    """{name in the release: sha256:...} of the inputs that travel with a release; the others are paths of the host."""
+    found = spec.get("inputs")
+    return {n: str(c) for n, c in found.items() if not n.startswith("/")} if isinstance(found, dict) else {}
+
+
+def has_content(path: str, content: str) -> bool:
+    """Is there a file with the content `sha256:...`?"""
+    try:
+        return bool("sha256:" + sha256_file(path) == content)
+    except OSError:
+        return False
+
+
+def source_of(folder: str, name: str, content: str) -> str | None:
+    """A file with this content in a release that is here already, under the same name; None if there is none."""
+    paths = (os.path.join(folder, "releases", number, name) for number in releases(folder))
+    return next((path for path in paths if has_content(path, content)), None)
 
 
 def _text(path: str) -> str | None:
@@ -131,6 +172,60 @@ def current_spec(root: str, name: str) -> dict[str, Any] | None:
     return read_spec(os.path.join(service_dir(root, name), "current"))
 
 
+def releases(folder: str) -> list[str]:
+    """Digests of the releases in a service's folder, without what a killed run left half written."""
+    base = os.path.join(folder, "releases")
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return []
+    return sorted(n for n in names if not n.endswith(".partial") and os.path.isdir(os.path.join(base, n)))
+
+
+def folders(root: str) -> list[str]:
+    """Names of the services that have a release below `root`, also where `current` is damaged or was never set."""
+    base = os.path.join(root, "services")
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return []
+    return sorted(n for n in names if not n.startswith(".") and releases(service_dir(root, n)))
+
+
+def deployed(root: str, planned: list[str]) -> list[dict[str, Any]]:
+    """[{service, endpoint, release, running, planned}] of everything below `root`; `planned` are the names in runs."""
+    rows = []
+    for name in folders(root):
+        spec = current_spec(root, name) or {}
+        rows.append(
+            {
+                "service": name,
+                "endpoint": spec.get("endpoint"),
+                "release": link_digest(service_dir(root, name), "current"),
+                "running": running_release(root, name) is not None,
+                "planned": name in planned,
+            }
+        )
+    return rows
+
+
+def beside(rows: list[dict[str, Any]], host: str) -> list[str]:
+    """One sentence for each service of `deployed` that its plan doesn't name: what it is and how it ends."""
+    found = []
+    for row in rows:
+        if row["planned"]:
+            continue
+        place = " at %s" % row["endpoint"] if row["endpoint"] else ""
+        state = "still runs%s" % place if row["running"] else "does not run, but is still deployed"
+        to = "-l %s -e service=%s" % (host, row["service"])
+        stop = "playbooks/stop.yml %s stops it, " % to if row["running"] else ""
+        found.append(
+            "service '%s' is not in runs of host %s and %s: %splaybooks/uninstall.yml %s removes it"
+            % (row["service"], host, state, stop, to)
+        )
+    return found
+
+
 def services(root: str) -> list[str]:
     """Names of the services that are deployed below `root`."""
     base = os.path.join(root, "services")
@@ -184,24 +279,6 @@ def read_keys(folder: str) -> list[str]:
 def read_key(folder: str) -> str | None:
     """The API key that counts; None if the service has none."""
     return next(iter(read_keys(folder)), None)
-
-
-def start_ticks(pid: int) -> str | None:
-    """Start time of a living process in clock ticks since boot; with the pid it names one process of this boot."""
-    try:
-        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as source:
-            fields = source.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
-            return source.read().strip()
-    except OSError:
-        return ""
 
 
 def running_release(root: str, name: str) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ import urllib.parse
 import urllib.request
 from typing import Any, Callable, ClassVar, Iterator
 
+from ansible.module_utils.serving import processes
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import fsync_dir, human
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
@@ -349,11 +350,8 @@ def retry_after(value: str | None) -> float | None:
 
 
 def boot_id() -> bytes:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as source:
-            return source.read().strip()
-    except OSError:
-        return b"-"
+    """This boot, as a journal names it."""
+    return processes.boot_id().encode() or b"-"
 
 
 def begin_writing(fd: int, offset: int, count: int) -> None:

@@ -21,22 +21,16 @@ from ansible.module_utils.serving.files import (
     free_bytes,
     fsync_dir,
     human,
-    read_json,
     remove_tree,
     sha256_file,
     write_atomic,
     write_json,
 )
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
+from ansible.module_utils.serving.model_state import SUFFIX, look, on_disk, published, record_of
+from ansible.module_utils.serving.model_state import key_of as key_of
 from ansible.module_utils.serving.progress import Progress, read_progress
 from ansible.module_utils.serving.transfer import Client, Limits, Part, download
-
-SUFFIX = "+float16"
-
-
-def key_of(name: str, convert: str | None) -> str:
-    """What a model is recorded under: its converted form is another model on disk."""
-    return name + SUFFIX if convert else name
 
 
 class Staging:
@@ -196,11 +190,7 @@ def bring(
 
 def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
     """Refuse before the first byte where the disk is too small. Bytes of unfinished files count as there."""
-    there = 0
-    for entry in need:
-        part = staging.path(entry.name) + ".part"
-        if os.path.exists(part):
-            there += min(entry.size, os.stat(part).st_blocks * 512)
+    there = sum(min(entry.size, on_disk(staging.path(entry.name) + ".part")) for entry in need)
     wanted = sum(entry.size for entry in need) - there
     free = free_bytes(staging.folder)
     if wanted * 1.02 > free:
@@ -352,40 +342,24 @@ def publish(
     return folder, manifest, True
 
 
-def record_of(root: str, key: str) -> dict[str, Any]:
-    """What the last run recorded of a model: {revision, kind, repo, commit, ...}; empty if there was none."""
-    try:
-        ref = read_json(m.ref_path(root, key))
-    except ValueError:
-        return {}
-    return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
-
-
 def find(root: str, name: str, convert: str | None, full: bool = False, required: bool = True) -> dict[str, Any]:
     """{path, revision, identity, problems} of a published model. Refusal where one that is required is not there, or damaged.
 
     `full` reads every byte; else sizes count, and the content of files whose mtime changed.
     """
-    key = key_of(name, convert)
-    ref = record_of(root, key)
-    folder = m.published(root, name, ref.get("revision", ""))
-    manifest = m.read_manifest(folder) if ref else None
-    if manifest is None:
-        problems = ["model '%s' is not published below %s; run deploy.yml --tags fetch" % (key, root)]
+    try:
+        form = published(root, name, convert)
+    except Refusal as refusal:
         if required:
-            raise Refusal(problems[0])
-        return {"path": None, "revision": None, "identity": None, "problems": problems}
-    problems = m.damage(folder, manifest, full)
+            raise
+        return {"path": None, "revision": None, "identity": None, "problems": [str(refusal)]}
+    assert form.path
+    problems = m.damage(form.path, form.manifest, full)
     if problems and required:
         raise Refusal(
-            "%s is damaged: %s; run deploy.yml --tags fetch" % (folder, "; ".join(problems)), problems=problems
+            "%s is damaged: %s; run deploy.yml --tags fetch" % (form.path, "; ".join(problems)), problems=problems
         )
-    return {
-        "path": folder,
-        "revision": manifest["revision"],
-        "identity": manifest["identity"],
-        "problems": problems,
-    }
+    return {"path": form.path, "revision": form.revision, "identity": form.identity, "problems": problems}
 
 
 def dropped_peers(folder: str) -> list[str]:
@@ -397,14 +371,14 @@ def dropped_peers(folder: str) -> list[str]:
 
 def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
     """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
-    record = record_of(root, key)
+    name = key[: -len(SUFFIX)] if key.endswith(SUFFIX) else key
+    form = look(root, name, SUFFIX if key.endswith(SUFFIX) else None)
+    record, folder = form.record, form.path
     if not record:
         return None, ["'%s' is not published yet" % key]
-    folder = m.published(root, key.removesuffix(SUFFIX), record["revision"])
-    manifest = m.read_manifest(folder)
-    if manifest is None:
-        return None, ["%s is gone" % folder]
-    problems = m.damage(folder, manifest, full=False)
+    if folder is None:
+        return None, ["%s is gone" % m.published(root, name, record["revision"])]
+    problems = m.damage(folder, form.manifest, full=False)
     if problems:
         return None, problems
     kind = record.get("kind", "")

@@ -75,6 +75,51 @@ def test_record_of_two_numa_nodes(tmp_path: Path, run_module: Callable[..., dict
     assert record["live"]
 
 
+# As a Kunpeng 920 lists each core: no socket, no core number.
+KUNPENG = "processor\t: %d\nBogoMIPS\t: 200.00\nFeatures\t: fp asimd\nCPU implementer\t: 0x48\nCPU part\t: 0xd01\n\n"
+
+
+def cores(root: Path, count: int, packages: int, threads: int = 1, package: str = "") -> None:
+    (root / "proc/cpuinfo").write_text("".join(KUNPENG % i for i in range(count)))
+    for i in range(count):
+        at = root / f"sys/devices/system/cpu/cpu{i}/topology"
+        at.mkdir(parents=True)
+        (at / "physical_package_id").write_text((package or str(3180 * (i * packages // count))) + "\n")
+        first = i // threads * threads
+        (at / "thread_siblings_list").write_text(f"{first}-{first + threads - 1}\n" if threads > 1 else f"{i}\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "packages", "threads", "package", "nodes", "sockets", "physical"),
+    [
+        (8, 2, 1, "", 4, 2, 8),  # two sockets of two NUMA nodes each
+        (8, 1, 2, "", 1, 1, 4),  # two threads a core
+        (8, 2, 1, "-1", 2, None, 8),  # firmware without a table of processors
+        (16, 4, 1, "", 2, None, 16),  # an old kernel that calls each cluster a package
+    ],
+)
+def test_sockets_that_cpuinfo_does_not_tell(
+    tmp_path: Path,
+    count: int,
+    packages: int,
+    threads: int,
+    package: str,
+    nodes: int,
+    sockets: int | None,
+    physical: int,
+) -> None:
+    cores(host(tmp_path, nodes), count, packages, threads, package)
+    cpu = a.cpu_record(str(tmp_path))["cpu"]
+    assert (cpu["model"], cpu["threads"], cpu["sockets"], cpu["cores"]) == ("Kunpeng-920", count, sockets, physical)
+
+
+def test_sockets_that_nobody_tells_are_unknown(tmp_path: Path) -> None:
+    (host(tmp_path) / "proc/cpuinfo").write_text((KUNPENG % 0) + (KUNPENG % 1))
+    cpu = a.cpu_record(str(tmp_path))["cpu"]
+    assert cpu["sockets"] is None and cpu["threads"] == 2
+    assert a.parse_cpuinfo(KUNPENG % 0)["sockets"] is None
+
+
 def test_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
     root = host(tmp_path)
     (root / "sys/fs/cgroup").mkdir(parents=True)
@@ -96,7 +141,9 @@ def test_this_machine() -> None:
 
 # What runs before anything is installed: files that must be Python 3.8.
 OLD = ["library/accelerator_info.py", "library/fit.py", "library/deploy_lock.py"]
-OLD += [f"module_utils/serving/{n}.py" for n in ("accelerators", "errors", "files", "pythons", "releases")]
+OLD += [f"module_utils/serving/{n}.py" for n in (
+    "accelerators", "chips", "errors", "files", "gpu_faults", "gpus", "hosts", "npus", "nvidia_smi", "pythons", "releases",
+)]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", OLD)

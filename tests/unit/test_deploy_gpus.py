@@ -35,7 +35,7 @@ class Host:
         (base / "env/bin").mkdir(parents=True)
         (base / "bin").mkdir()
         smi = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text().replace("/etc/bed", str(base))
-        smi = smi.replace("/sys/module/nvidia/version", f"{base}/library-version")
+        smi = smi.replace('read("version", "/sys/module/nvidia")', 'read("library-version")')
         for path, text in (("env/bin/vllm", VLLM), ("bin/nvidia-smi", smi)):
             (base / path).write_text(text)
             (base / path).chmod(0o755)

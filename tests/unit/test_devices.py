@@ -27,12 +27,6 @@ placing = load("filter_plugins/devices.py")
 ONE, TWO = "GPU-3b8e6a6c-9a36-4c44-0001-000000000000", "GPU-3b8e6a6c-9a36-4c44-0002-000000000000"
 SLICE = "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
 OTHER_SLICE = "MIG-f39aa248-6f1b-5769-b119-8d650bb34b27"
-# As nvidia-smi -L prints two GPUs, one of them split (vLLM's issue 41848; uuids replaced).
-LISTED = f"""GPU 0: NVIDIA H100 80GB HBM3 (UUID: {ONE})
-  MIG 2g.20gb     Device  0: (UUID: {SLICE})
-  MIG 1g.10gb     Device  1: (UUID: {OTHER_SLICE})
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: {TWO})
-"""
 
 
 def record(*uuids: str | None, **changes: Any) -> dict[str, Any]:
@@ -44,8 +38,11 @@ def record(*uuids: str | None, **changes: Any) -> dict[str, Any]:
 
 
 def split() -> dict[str, Any]:
+    """Two GPUs, one of them split into two slices."""
     found = record(ONE, TWO)
-    found["devices"][0]["mig"] = "Enabled"
+    rows = [(SLICE, "MIG 2g.20gb", 20_096 << 20), (OTHER_SLICE, "MIG 1g.10gb", None)]
+    slices = [{"uuid": uuid, "name": name, "memory_total_bytes": size} for uuid, name, size in rows]
+    found["devices"][0].update(mig="Enabled", slices=slices)
     return found
 
 
@@ -182,13 +179,13 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
 
 
 def test_a_slice_serves_by_its_uuid_and_its_whole_card_does_not() -> None:
-    slices = d.parse_list(LISTED)
+    slices = d.mig_slices(split())
     assert [(part["profile"], part["card"], part["order"]) for part in slices] == [
-        ("2g.20gb", ONE, 0),
-        ("1g.10gb", ONE, 1),
+        ("MIG 2g.20gb", ONE, 0),
+        ("MIG 1g.10gb", ONE, 1),
     ]
     found = d.place([SLICE], split(), slices)
-    assert found.names == [SLICE] and found.problems == [] and found.sizes == [20 << 30]
+    assert found.names == [SLICE] and found.problems == [] and found.sizes == [20_096 << 20]
     for wanted in (0, ONE):
         [problem] = d.place([wanted], split(), slices).problems
         assert "GPU 0 is split into MIG slices" in problem and SLICE in problem and "nvidia-smi -i 0 -mig 0" in problem
@@ -197,7 +194,7 @@ def test_a_slice_serves_by_its_uuid_and_its_whole_card_does_not() -> None:
 
 
 def test_a_container_asks_by_uuid_where_cdi_names_it() -> None:
-    slices = d.parse_list(LISTED)
+    slices = d.mig_slices(split())
     by_index = 'kind: nvidia.com/gpu\ndevices:\n    - name: "0"\n    - name: "1"\n    - name: "0:1"\n'
     place = d.place([1, OTHER_SLICE], split(), slices)
     assert d.cdi_names(place, by_index) == ["1", "0:1"]
@@ -351,7 +348,9 @@ def test_the_recorded_pair_of_h100_is_placed_by_uuid() -> None:
 def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine with CUDA_VISIBLE_DEVICES=2 holds memory on GPU 2 alone, in the XML and in both queries."""
     text = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text()
-    text = text.replace("/etc/bed", str(tmp_path)).replace("/sys/module/nvidia/version", f"{tmp_path}/library-version")
+    text = text.replace("/etc/bed", str(tmp_path)).replace(
+        'read("version", "/sys/module/nvidia")', 'read("library-version")'
+    )
     (tmp_path / "nvidia-smi").write_text(text)
     (tmp_path / "nvidia-smi").chmod(0o755)
     (tmp_path / "nvidia-smi.xml").write_text((FIXTURES / "nvidia/h200-v13.xml").read_text())

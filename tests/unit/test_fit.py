@@ -33,12 +33,17 @@ def row(port: int = 1, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def run(
-        *plan: dict[str, Any], memory: dict[str, Any] | None = None, problems: tuple[str, ...] = (), **args: Any
+        *plan: dict[str, Any],
+        memory: dict[str, Any] | None = None,
+        problems: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
+        **args: Any,
     ) -> dict[str, Any]:
         record = {
             "kind": "cpu",
             "arch": "x86_64",
             "problems": list(problems),
+            "notes": list(notes),
             "memory": memory or {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": None},
         }
         base = {
@@ -87,6 +92,76 @@ def test_too_little_memory_says_how_much_is_needed(fit: Callable[..., dict[str, 
 def test_too_little_disk_says_how_much_is_needed(fit: Callable[..., dict[str, Any]]) -> None:
     result = fit(row(free_port(), model={"name": "demo", "bytes": 1 << 60}))
     assert "disk: 1048576.0 TiB are needed" in result["msg"] and "set serving_root or models_root" in result["msg"]
+
+
+def test_a_separate_disk_is_counted_on_its_own(
+    fit: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("library/fit.py")
+    models = str(tmp_path / "big/models")
+    frees = {models: 10 * GIB, str(tmp_path / "r"): GIB // 2, "/dev/shm": GIB}
+    monkeypatch.setattr(module, "free_bytes", frees.__getitem__)
+    monkeypatch.setattr(module, "device_of", lambda path: 2 if path == models else 1)
+    given = {"models_root": models, "env_bytes": 1000}
+    result = fit(row(free_port()), **given)
+    assert not result["failed"], result
+    assert [(one["path"], one["needed_bytes"], one["free_bytes"]) for one in result["disks"]] == [
+        (str(tmp_path / "r"), 1000, GIB // 2),
+        (models, GIB, 10 * GIB),
+    ]
+    frees.update({models: GIB // 2, str(tmp_path / "r"): 10 * GIB})
+    said = fit(row(free_port()), **given)["msg"]
+    assert f"disk: 1.0 GiB are needed, 512.0 MiB are free below {models}; free some, or set models_root" in said
+    # On one disk the two add up.
+    monkeypatch.setattr(module, "device_of", lambda path: 1)
+    frees.update({models: GIB, str(tmp_path / "r"): GIB})
+    assert "set serving_root or models_root" in fit(row(free_port()), **given)["msg"]
+    assert not fit(row(free_port(), native_env=None, runtime="container"), **given)["failed"]
+
+
+def test_a_real_disk_of_its_own(fit: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """/dev/shm is a file system of its own: what is free below serving_root doesn't count for it, nor the other way round."""
+    free = os.statvfs("/dev/shm").f_bavail * os.statvfs("/dev/shm").f_frsize
+    fine, much = (
+        row(free_port(), runtime="container", model={"name": "x", "bytes": b}) for b in (free // 2, free + GIB)
+    )
+    given = {"models_root": "/dev/shm/models of nobody"}
+    assert not fit(fine, **given)["failed"]
+    assert "are free below /dev/shm/models of nobody; free some, or set models_root" in fit(much, **given)["msg"]
+
+
+def test_a_shared_model_counts_once_and_each_form_for_itself(fit: Callable[..., dict[str, Any]]) -> None:
+    big = {"name": "big", "bytes": 3 * GIB, "dtype": "bfloat16"}
+
+    def disk(*rows: dict[str, Any], **args: Any) -> float:
+        services = [row(free_port(), service=f"s{n}", runtime="container", **one) for n, one in enumerate(rows)]
+        return float(fit(*services, **args)["needs"]["disk_bytes"] / GIB)
+
+    assert disk({"model": big}, {"model": big}) == 3
+    assert disk({"model": big}, {"model": big, "convert": "float16"}) == 6
+    assert disk({"model": big, "convert": False}, {"model": big}) == 3
+    assert disk({"model": big, "convert": "float16"}, {"model": big, "convert": "float16"}) == 3
+    assert disk({"model": big, "convert": "float16"}, keep_source=True) == 6
+    assert disk({"model": {**big, "dtype": "float32"}, "convert": "float16"}) == 1.5
+
+
+def test_an_archive_s_size_counts_where_the_engine_keeps_images(
+    fit: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("library/fit.py")
+    archive = {"path": str(tmp_path / "image.tar"), "id": "sha256:" + "a" * 64}
+    with open(archive["path"], "wb") as out:
+        out.truncate(5 * GIB)
+    monkeypatch.setattr(module, "run_tool", lambda command: (0, f"{tmp_path}/docker\n", ""))
+    there: list[Any] = [None]
+    monkeypatch.setattr(module.i, "on_host", lambda *_: (there[0], ""))
+    monkeypatch.setattr(module, "free_bytes", lambda path: 4 * GIB)
+    monkeypatch.setattr(module, "device_of", lambda path: len(path))
+    services = [row(free_port(), service=n, runtime="container", image="r.example/a:1") for n in "ab"]
+    said = fit(*services, archives={"r.example/a:1": archive})["msg"]
+    assert f"disk: 5.0 GiB are needed, 4.0 GiB are free below {tmp_path}/docker; free some, or set data-root" in said
+    there[0] = {"Id": archive["id"]}
+    assert not fit(*services, archives={"r.example/a:1": archive})["failed"]
 
 
 def test_docker_s_shared_memory_is_too_little(
@@ -153,3 +228,12 @@ def test_the_record_of_this_machine_is_what_fit_reads(fit: Callable[..., dict[st
     record = accelerators.cpu_record()
     assert set(record["memory"]) == {"total_bytes", "available_bytes", "limit_bytes"}
     assert row()["memory_bytes"] == 4 * GIB
+
+
+def test_a_note_about_the_chips_is_shown_and_stops_nothing(
+    fit: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.warn", lambda _, text: shown.append(text))
+    result = fit(row(free_port()), notes=("GPU 0 has persistence mode off; nvidia-smi -pm 1",))
+    assert not result["failed"] and shown == ["GPU 0 has persistence mode off; nvidia-smi -pm 1"]

@@ -70,8 +70,6 @@ def test_eight_gpus() -> None:
         ({"remapped_row_pending": "Yes"}, "wait to be remapped"),
         ({"remapped_row_failure": "Yes"}, "have it replaced"),
         ({"gpu_recovery_action": "Drain and Reset"}, "asks for recovery: Drain and Reset"),
-        ({"persistence_mode": "Disabled"}, "enable nvidia-persistenced"),
-        ({"current_ecc": "Disabled"}, "has ECC off"),
         ({"attached_gpus": "8"}, "speaks of 8 GPUs and lists 1"),
         ({"performance_state": "[GPU requires reset]"}, "requires a reset"),
         ({"unrepairable_memory": "Yes"}, "can't be repaired"),
@@ -224,7 +222,86 @@ def test_a_gpu_that_fell_off_the_bus(tmp_path: Path, tool: Any) -> None:
     assert "2 NVIDIA GPUs are on the PCI bus and the driver lists 1" in problem
 
 
-def test_a_split_card_is_told_and_is_no_fault_by_itself() -> None:
-    """Whether a service can use it depends on the service (tests/unit/test_devices.py)."""
-    found = g.parse_smi(gpu(current_mig="Enabled"))
-    assert found["devices"][0]["mig"] == "Enabled" and found["problems"] == []
+def block(node: str, text: str, source: str = RECORDED) -> str:
+    """The recorded log with one element and all below it replaced."""
+    made, count = re.subn(rf"<{node}>.*?</{node}>", lambda _: f"<{node}>{text}</{node}>", source, flags=re.S)
+    assert count, node
+    return made
+
+
+def mig_device(order: int, instance: int, total: str, more: str = "") -> str:
+    return (
+        f"<mig_device><index>{order}</index><gpu_instance_id>{instance}</gpu_instance_id><compute_instance_id>0</compute_instance_id>"
+        f"{more}<fb_memory_usage><total>{total}</total><used>31 MiB</used></fb_memory_usage></mig_device>"
+    )
+
+
+SLICED = block(
+    "mig_devices",
+    mig_device(0, 1, "71680 MiB") + mig_device(1, 5, "16384 MiB"),
+    gpu(current_mig="Enabled", uuid="GPU-3a1f0000-1111-2222-3333-444455556666"),
+)
+
+
+def test_slices_of_a_gpu_and_their_uuids_from_the_list(tmp_path: Path, tool: Any) -> None:
+    (tmp_path / "q.xml").write_text(SLICED)
+    tool(
+        f'case "$*" in "-q -x") cat {tmp_path}/q.xml;; -L) cat <<E\n'
+        "GPU 0: NVIDIA H200 (UUID: GPU-3a1f0000-1111-2222-3333-444455556666)\n"
+        "  MIG 3g.71gb     Device  0: (UUID: MIG-aaaaaaaa-0000-5000-8000-000000000001)\n"
+        "  MIG 1g.18gb+me  Device  1: (UUID: MIG-aaaaaaaa-0000-5000-8000-000000000002)\nE\n;; *) exit 2;; esac\n"
+    )
+    [device] = g.gpu_record(str(tmp_path))["devices"]
+    assert device["slices"] == [
+        {"uuid": "MIG-aaaaaaaa-0000-5000-8000-000000000001", "name": "MIG 3g.71gb", "memory_total_bytes": 71680 << 20,
+         "gpu_instance": 1, "compute_instance": 0},
+        {"uuid": "MIG-aaaaaaaa-0000-5000-8000-000000000002", "name": "MIG 1g.18gb+me", "memory_total_bytes": 16384 << 20,
+         "gpu_instance": 5, "compute_instance": 0},
+    ]  # fmt: skip
+
+
+def test_slices_keep_what_the_log_says_of_them() -> None:
+    more = "<uuid>MIG-GPU-3a1f0000-1111-2222-3333-444455556666/1/0</uuid>"
+    [device] = g.parse_smi(block("mig_devices", mig_device(0, 1, "Insufficient Permissions", more)))["devices"]
+    g.name_slices([device], {})
+    assert device["slices"][0]["uuid"] == "MIG-GPU-3a1f0000-1111-2222-3333-444455556666/1/0"
+    assert device["slices"][0]["name"] is None and device["slices"][0]["memory_total_bytes"] is None
+
+
+def test_a_gpu_without_slices_has_none() -> None:
+    for said in ("\n\t\t\tNone\n\t\t", "N/A", ""):
+        assert g.parse_smi(block("mig_devices", said))["devices"][0]["slices"] == []
+
+
+def test_processes_that_hold_memory() -> None:
+    def row(pid: str, name: str, used: str, instance: str = "N/A") -> str:
+        return (
+            f"<process_info><gpu_instance_id>{instance}</gpu_instance_id><compute_instance_id>{instance}</compute_instance_id>"
+            f"<pid>{pid}</pid><type>C</type><process_name>{name}</process_name><used_memory>{used}</used_memory></process_info>"
+        )
+
+    rows = (
+        row("8009", "VLLM::EngineCore", "73978 MiB") + row("41", "[Not Found]", "N/A", "3") + row("N/A", "x", "1 MiB")
+    )
+    [device] = g.parse_smi(block("processes", rows))["devices"]
+    assert device["processes"] == [
+        {"pid": 8009, "used_bytes": 73978 << 20, "name": "VLLM::EngineCore", "gpu_instance": None, "compute_instance": None},
+        {"pid": 41, "used_bytes": None, "name": None, "gpu_instance": 3, "compute_instance": 3},
+    ]  # fmt: skip
+    assert g.parse_smi(block("processes", "N/A"))["devices"][0]["processes"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("  MIG 1g.10gb     Device  3: (UUID: MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911)", ("MIG 1g.10gb", "MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911")),
+        ("  MIG 1c.3g.20gb Device 0: (UUID: MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911)", ("MIG 1c.3g.20gb", "MIG-70dc024a-e8d7-587c-8dd1-57ad493bd911")),
+        ("\tMIG 1g.24gb+gfx  Device 0: (UUID: MIG-aa-bb)", ("MIG 1g.24gb+gfx", "MIG-aa-bb")),
+        ("  MIG 3g.20gb Device 0: (UUID: MIG-GPU-05aa99be-0000/1/0)", ("MIG 3g.20gb", "MIG-GPU-05aa99be-0000/1/0")),  # before 470
+        ("  MIG is on", None),
+    ],
+)  # fmt: skip
+def test_lists_of_slices(line: str, found: tuple[str, str] | None) -> None:
+    head = "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-0)\nGPU 1: NVIDIA A30 (UUID: GPU-1)\n"
+    rows = [{"name": found[0], "uuid": found[1]}] if found else []
+    assert g.parse_list(head + line + "\n") == {"GPU-0": [], "GPU-1": rows}

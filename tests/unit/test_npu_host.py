@@ -91,6 +91,7 @@ def test_an_interrupted_installation_is_not_believed() -> None:
     [
         ({"loaded": [], "nodes": []}, "driver 25.2.0 is installed and not loaded"),
         ({"reboot_asked": ["driver", "firmware"]}, "the installer of the driver and of the firmware asks for a reboot"),
+        ({"stale": True}, "npu-smi does not reach driver 25.2.0 (ret is -8005), as after an upgrade"),
     ],
 )
 def test_what_a_reboot_mends(state: dict[str, Any], words: str) -> None:

@@ -120,13 +120,38 @@ def test_versions_that_differ_mean_a_reboot(changes: dict[str, Any], words: str)
         ({"toolkit": None, "cdi": []}, {}, "nvidia-container-toolkit is not installed"),
         ({"cdi": ["0", "1", "2", "3", "4", "5", "6"]}, {}, "CDI does not name GPU 7"),
         ({"clock": False}, {}, "clock is not synchronised"),
-        ({"units": {**READY["units"], "nvidia-persistenced.service": {"active": "inactive", "enabled": "disabled"}}}, {}, "persistenced is not enabled"),
         ({"library": None, "smi": "Unable to determine the device handle for GPU 0000:18:00.0: Unknown Error"}, {}, "nvidia-smi does not answer"),
     ],
 )  # fmt: skip
 def test_each_fault_is_named_with_its_remedy(changes: dict[str, Any], options: dict[str, Any], words: str) -> None:
     [problem] = judged({**READY, **changes}, **options)["problems"]
     assert words in problem and ";" in problem
+
+
+# What `systemctl show -p ExecStart` prints of Ubuntu's unit, and of one that keeps the GPUs initialised.
+IDLE = (
+    "ExecStart={ path=/usr/bin/nvidia-persistenced ; argv[]=/usr/bin/nvidia-persistenced --user nvidia-persistenced "
+    "--no-persistence-mode --verbose ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }"
+)
+KEEPS = IDLE.replace("--no-persistence-mode", "--persistence-mode")
+DISABLED = {**READY["units"], "nvidia-persistenced.service": {"active": "inactive", "enabled": "disabled"}}
+ABSENT = {**READY["units"], "nvidia-persistenced.service": {"active": "inactive", "enabled": "absent"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [({"persistence": IDLE}, True), ({"units": DISABLED}, True), ({"persistence": KEEPS}, False), ({"units": ABSENT, "persistence": ""}, False)],
+)  # fmt: skip
+def test_persistence_mode_is_a_setting_that_the_role_sees_to(changes: dict[str, Any], idle: bool) -> None:
+    told, kept = judged({**READY, **changes}), judged({**READY, **changes}, manage_driver=True)
+    assert told["problems"] == kept["problems"] == [] and told["persist"] is False and kept["persist"] is idle
+
+
+def test_the_drop_in_replaces_what_keeps_persistence_mode_off() -> None:
+    wanted = "/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode --verbose"
+    assert judged({**READY, "persistence": IDLE}, manage_driver=True)["persist_command"] == wanted
+    for shown in (KEEPS, "", "ExecStart=", "ExecStart={ path=/usr/bin/sleep ; argv[]=/usr/bin/sleep infinity ; }"):
+        assert n.persist_command(shown) == ""
 
 
 def test_secure_boot_refuses_modules_that_are_built_here_and_not_signed_ones() -> None:

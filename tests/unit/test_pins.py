@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import start_module
 from test_catalogue import HARDWARE, TABLES, p
 
 Run = Callable[..., dict[str, Any]]
@@ -34,6 +35,18 @@ def test_what_hosts_resolved_is_recorded_once(run_module: Run, tmp_path: Path) -
     more = {"models": {"demo": {"huggingface": B}}, "images": {}}
     assert record(run_module, path, {"two": more})["added"] == [f"demo huggingface: {B}"]
     assert json.loads(path.read_text())["pins"]["models"] == {"qwq-32b": {"modelscope": A}, "demo": {"huggingface": B}}
+
+
+def test_eight_writers_at_once_lose_nothing_and_never_fail(tmp_path: Path) -> None:
+    path = tmp_path / "pins.json"
+    for number in range(10):
+        found = [{f"host{one}": {"models": {f"m{number}-{one}": {"modelscope": A}}, "images": {}}} for one in range(8)]
+        jobs = [start_module("pins", {"path": str(path), "found": row}) for row in found]
+        for job in jobs:
+            result = json.loads(job.communicate(timeout=120)[0].splitlines()[-1])
+            assert result["changed"] and len(result["added"]) == 1, result
+        assert len(json.loads(path.read_text())["pins"]["models"]) == 8 * (number + 1)
+    assert [x.name for x in tmp_path.iterdir()] == ["pins.json"]
 
 
 def test_hosts_that_disagree_are_named_and_nothing_is_written(run_module: Run, tmp_path: Path) -> None:

@@ -203,6 +203,34 @@ def test_stop_leaves_no_process_and_start_brings_it_back(host: Host) -> None:
     assert host.process()["pid"] != pid
 
 
+def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run_module: Callable[..., Result]) -> None:
+    def look(*runs: str) -> Result:
+        return run_module("services_info", {"serving_root": str(host.root), "runs": list(runs), "host": "box"})
+
+    assert look("demo")["services"] == [] == look()["beside"]
+    release = host.service()["release"]
+    host.ask(wait=20)
+    [row] = look("demo")["services"]
+    assert row == {"service": "demo", "endpoint": f"http://127.0.0.1:{host.port}", "release": release, "running": True,
+                   "planned": True}  # fmt: skip
+    assert look("demo")["beside"] == []
+    [words] = look("other")["beside"]
+    assert words.startswith(
+        f"service 'demo' is not in runs of host box and still runs at http://127.0.0.1:{host.port}: "
+    )
+    assert "playbooks/stop.yml -l box -e service=demo stops it" in words
+    assert "playbooks/uninstall.yml -l box -e service=demo removes it" in words
+    # Where something doesn't fit, preflight names it too: it may hold what is missing.
+    record = {"kind": "cpu", "arch": "x86_64", "problems": ["no AVX2"],
+              "memory": {"total_bytes": 0, "available_bytes": 0, "limit_bytes": 0}}  # fmt: skip
+    fit = {"plan": [], "record": record, "serving_root": str(host.root), "models_root": str(host.root / "models")}
+    assert "service 'demo' is not in runs" in run_module("fit", fit)["msg"]
+    host.service(None, state="stopped")
+    assert "does not run, but is still deployed: playbooks/uninstall.yml" in look("other")["beside"][0]
+    (host.folder / "current/spec.json").write_text("{")  # even what can't be read is not passed over
+    assert look("other")["services"][0]["endpoint"] is None and look("other")["beside"]
+
+
 def test_an_engine_that_does_not_end_in_its_time_is_killed(host: Host) -> None:
     host.service("deaf")
     host.ask(wait=20)

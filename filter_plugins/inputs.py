@@ -1,0 +1,189 @@
+"""Filters for what a release is made of beside weights and image: `input_files`, `input_problems`, `host_inputs`.
+
+A row's `files` are files and folders of the controller: they travel into the release, below inputs/, and engine_args and env
+name them by their names there. What a row mounts or names on the host stays where it is: its content is part of the release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Record = Mapping[str, Any]
+
+LIMIT = 2 << 30  # bytes of all files of a row: what is larger belongs on the host, in `mounts`
+COUNT = 1000
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+# Options of the engines that name a file or folder which must be there. A chat template may also be the text itself.
+FILE_OPTIONS = (
+    "chat_template",
+    "tool_parser_plugin",
+    "reasoning_parser_plugin",
+    "lora_modules",
+    "hf_config_path",
+    "log_config_file",
+    "ssl_keyfile",
+    "ssl_certfile",
+    "ssl_ca_certs",
+)
+
+
+def problem_of(path: str) -> str | None:
+    """Why a file of the controller can't be an input; None if it can."""
+    if not os.path.isfile(path):
+        return "is neither a file nor a folder" if os.path.exists(path) else "does not exist on the controller"
+    try:
+        with open(path, "rb") as source:
+            head = source.read(64)
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+    if not head:
+        return "is empty"
+    if head.startswith(b"$ANSIBLE_VAULT"):
+        return "is encrypted with vault, and files of a release may be read by everybody on the host; use secret variables instead"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself; run `git lfs pull` where it comes from"
+    return None
+
+
+def inside(folder: str) -> Iterator[tuple[str, str]]:
+    """(relative name, path) of every file below a folder. What editors and git leave there is no part of it."""
+    for base, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
+        for name in sorted(n for n in names if not n.startswith(".")):
+            path = os.path.join(base, name)
+            yield os.path.relpath(path, folder), path
+
+
+def input_files(service: Record, base: str) -> dict[str, str]:
+    """{name in the release: path on the controller} of a row's `files`, folders by their files. `base`: where relative paths begin."""
+    found: dict[str, str] = {}
+    size = 0
+    for name, given in sorted((service.get("files") or {}).items()):
+        where = f"service '{service['service']}': files.{name}"
+        if not re.fullmatch(NAME, str(name)):
+            raise AnsibleFilterError(f"{where}: a name may have letters, digits, dot, dash, plus and underscore")
+        if not isinstance(given, str) or not given.strip():
+            raise AnsibleFilterError(
+                f"{where} is {given!r}, but must be a path on the controller, absolute or below {base}"
+            )
+        path = os.path.join(base, os.path.expanduser(given))
+        rows = [(f"{name}/{inner}", one) for inner, one in inside(path)] if os.path.isdir(path) else [(name, path)]
+        if not rows:
+            raise AnsibleFilterError(f"{where}: the folder {path} is empty")
+        for inner, one in rows:
+            if problem := problem_of(one):
+                raise AnsibleFilterError(f"{where}: {one} {problem}")
+            size += os.path.getsize(one)
+            found[f"inputs/{inner}"] = one
+        if size > LIMIT or len(found) > COUNT:
+            raise AnsibleFilterError(
+                f"{where}: the files of a row may have {LIMIT >> 30} GiB and {COUNT} files together; put {path} on the host, and into mounts"
+            )
+    return found
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """What an option names: a path, name=path, {name, path}, or a list of these, also written as JSON."""
+    if isinstance(value, Mapping):
+        value = value.get("path")
+        if isinstance(value, str):
+            yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from paths_in(one)
+    elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            inner = json.loads(value)
+        except ValueError:  # a template
+            return
+        yield from paths_in(inner)
+    elif isinstance(value, str) and value and not re.search(r"[{}\n]", value):
+        yield value.partition("=")[2] if re.match(r"[\w.-]+=", value) else value
+
+
+def named(service: Record) -> Iterator[tuple[str, str]]:
+    """(option, path as the engine sees it) of the options that name a file which must be there."""
+    for key, value in service["engine_args"].items():
+        if str(key).replace("-", "_") in FILE_OPTIONS:
+            for path in paths_in(value):
+                yield f"engine_args.{key}", path
+
+
+def input_problems(plan: list[Record], base: str) -> list[str]:
+    """What can be told on the controller: inputs that aren't there, and options that name a file which is no input."""
+    found = []
+    for service in plan:
+        try:
+            input_files(service, base)
+        except AnsibleFilterError as error:
+            found.append(str(error))
+        for where, path in named(service):
+            if path.startswith(("/", "~", "inputs/")):
+                continue
+            there = (
+                f"or in the model's folder: /models/{service['model']['name']}/{path}, "
+                if service["runtime"] == "container"
+                else ""
+            )
+            found.append(
+                f"service '{service['service']}': {where} names '{path}', which is none of the row's files; "
+                f"add it to files, {there}or give its full path{' below a mount' if there else ' on the host'}"
+            )
+    return found
+
+
+def below(path: str, folder: str) -> str | None:
+    """The rest of a path below a folder; None if it isn't there."""
+    path, folder = posixpath.normpath(path), posixpath.normpath(folder)
+    if path == folder:
+        return ""
+    return path[len(folder.rstrip("/")) + 1 :] if path.startswith(folder.rstrip("/") + "/") else None
+
+
+def place_of(service: Record, path: str) -> dict[str, Any]:
+    """Where on the host a path lies that the engine sees: {path} or {in_model}, a name in the model's folder; empty: it is in the image."""
+    if service["runtime"] != "container":
+        return {"path": os.path.expanduser(path)} if path.startswith(("/", "~")) else {}
+    model = below(path, f"/models/{service['model']['name']}")
+    if model is not None:
+        return {"in_model": model}
+    mounts = [mount.split(":") for mount in service["mounts"] if mount.count(":") >= 1]
+    for source, target, *_ in sorted(mounts, key=lambda parts: -len(parts[1])):
+        rest = below(path, target)
+        if rest is not None:
+            return {"path": posixpath.join(source, rest).rstrip("/")}
+    return {}
+
+
+def host_inputs(service: Record) -> list[dict[str, Any]]:
+    """[{where, path or in_model, content}] of what a row mounts or names on its host, each once.
+
+    `content`: its content is part of the release. Not so for what the service may write to: it would never be the same again.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for mount in service["mounts"] if service["runtime"] == "container" else []:
+        source, _, *mode = mount.split(":")
+        found["path", source] = {"where": "mounts", "path": source, "content": "ro" in ",".join(mode).split(",")}
+    for where, path in named(service):
+        place = place_of(service, path)
+        for kind, value in place.items():
+            found.setdefault((kind, value), {"where": where, **place, "content": kind == "path"})
+    if service["runtime"] != "container":
+        for key, value in service["env"].items():
+            if isinstance(value, str) and key.endswith(("_CONFIG_PATH", "_CONFIG_FILE")) and value.startswith("/"):
+                found.setdefault(("path", value), {"where": f"env.{key}", "path": value, "content": True})
+    return list(found.values())
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"host_inputs": host_inputs, "input_files": input_files, "input_problems": input_problems}

@@ -1,0 +1,80 @@
+"""What a service is made of that lies on its host: mounted files and folders, and files that its options name.
+
+Their content is part of the release, so that an edit restarts the service and says why. What that costs is bounded: a large file or
+folder is known by sizes and times alone, a very large one by being there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from ansible.module_utils.serving.files import digest, sha256_file
+
+READ_LIMIT = 64 << 20  # bytes of a file that is read
+COUNT_LIMIT = 2000  # entries of a folder that is listed
+
+
+def content_of(path: str) -> str:
+    """What is at a path, in one word that changes when it does: `sha256:...`, `list:...`, or the kind of thing. OSError: nothing is."""
+    found = os.stat(path)
+    if stat.S_ISREG(found.st_mode):
+        if found.st_size > READ_LIMIT:
+            return "list:" + str(digest([found.st_size, found.st_mtime_ns]))
+        try:
+            return "sha256:" + str(sha256_file(path))
+        except PermissionError:  # the service may run as somebody else
+            return "list:" + str(digest([found.st_size, found.st_mtime_ns]))
+    if stat.S_ISDIR(found.st_mode):
+        rows = listing(path)
+        return "folder" if rows is None else "list:" + str(digest(rows))
+    return "special"
+
+
+def listing(folder: str) -> list[list[Any]] | None:
+    """[name, size, mtime] of what lies below a folder, in order, links not followed; None for more than COUNT_LIMIT entries."""
+    rows: list[list[Any]] = []
+    for base, folders, names in os.walk(folder):
+        folders.sort()
+        if len(rows) + len(names) + len(folders) > COUNT_LIMIT:
+            return None
+        for name in sorted(names + [one for one in folders if os.path.islink(os.path.join(base, one))]):
+            path = os.path.join(base, name)
+            try:
+                found = os.lstat(path)
+            except OSError:
+                continue
+            where = os.readlink(path) if stat.S_ISLNK(found.st_mode) else ""
+            rows.append([os.path.relpath(path, folder), found.st_size, found.st_mtime_ns, where])
+    return rows
+
+
+def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str, str], list[str]]:
+    """({path: content} of what counts, what is not there) of [{where, path or in_model, content}].
+
+    `model` is the published folder; None where there is none yet, and its files can't be looked for.
+    """
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    for row in rows:
+        where, inner = row["where"], row.get("in_model")
+        if inner is not None:
+            if model and not os.path.exists(os.path.join(model, inner)):
+                problems.append(
+                    "%s names %s, which is not in the model's folder %s; correct it, or add the file to files of the row"
+                    % (where, inner, model)
+                )
+            continue
+        path = row["path"]
+        try:
+            content = content_of(path)
+        except OSError as error:
+            problems.append(
+                "%s names %s, which is not on this host (%s); put it there, or correct the row"
+                % (where, path, error.strerror)
+            )
+            continue
+        if row["content"] and content not in ("folder", "special"):
+            found[path] = content
+    return found, problems

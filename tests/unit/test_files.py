@@ -1,0 +1,85 @@
+"""files: locks that two processes never hold at once, whoever removes what."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import in_use, locked, remove_lock
+from conftest import ROOT
+
+FORK = multiprocessing.get_context("fork")
+
+
+def count_up(lock: str, counter: str, rounds: int, keep: bool) -> None:
+    """Add one to a number in a file, `rounds` times: an update is lost wherever two hold the lock."""
+    for _ in range(rounds):
+        with locked(lock, "the counter", 60, keep=keep):
+            value = int(Path(counter).read_text())
+            time.sleep(0.002)
+            Path(counter).write_text(str(value + 1))
+
+
+def remove_often(lock: str, until: str) -> None:
+    while not os.path.exists(until):
+        remove_lock(lock)
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_eight_at_once_lose_no_update(tmp_path: Path, keep: bool) -> None:
+    lock, counter = str(tmp_path / "x.lock"), tmp_path / "counter"
+    counter.write_text("0")
+    jobs = [FORK.Process(target=count_up, args=(lock, str(counter), 10, keep)) for _ in range(8)]
+    # A tidy process that removes lock files which nobody holds must not break it either.
+    tidy = FORK.Process(target=remove_often, args=(lock, str(tmp_path / "done")))
+    for job in [*jobs, tidy]:
+        job.start()
+    for job in jobs:
+        job.join(120)
+    (tmp_path / "done").write_text("")
+    tidy.join(60)
+    assert [job.exitcode for job in [*jobs, tidy]] == [0] * 9
+    assert counter.read_text() == "80"
+    assert keep or not os.path.exists(lock)
+
+
+def test_a_held_lock_is_not_removed_and_its_holder_is_named(tmp_path: Path) -> None:
+    lock = str(tmp_path / "x.lock")
+    assert not in_use(lock) and not remove_lock(lock) and not os.path.exists(lock)
+    with locked(lock, "x"):
+        assert in_use(lock) and not remove_lock(lock)
+        with (
+            pytest.raises(Refusal, match=r"x is being worked on by process \d+ for more than 0 s"),
+            locked(lock, "x", 0),
+        ):
+            pass
+    assert not in_use(lock) and remove_lock(lock) and not os.path.exists(lock)
+
+
+def test_a_folder_in_the_place_of_a_lock_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="is a folder where a lock file should be"), locked(str(tmp_path), "x"):
+        pass
+
+
+def test_only_files_py_locks_and_only_it_removes_lock_files() -> None:
+    """A lock file that its holder removes after it let go is the next one's lock: the rule lives in one place."""
+    bad = re.compile(r"fcntl\.(flock|lockf)|(unlink|remove|remove_tree)\([^\n]*(\.lock|lock_path|flock)")
+    for folder in ("library", "module_utils/serving", "action_plugins", "roles"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name != "files.py":
+                found = bad.search(path.read_text())
+                assert not found, f"{path}: {found and found.group()}"
+
+
+def test_the_boot_is_read_in_one_place() -> None:
+    """Beside the module's: the runner on the host is one file, and the controller shares no code with modules."""
+    alone = {"processes.py", "foreground.py", "controller.py"}
+    for folder in ("library", "module_utils", "action_plugins", "lookup_plugins", "filter_plugins", "roles"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert path.name in alone or "random/boot_id" not in path.read_text(), path

@@ -1,0 +1,357 @@
+"""What a release is made of beside weights and image: files of the controller, files of the host, and what `--check` says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.serving import host_inputs as h
+from ansible.module_utils.serving import releases
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.supervisors import Supervisord
+from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
+from test_services import free_port, members
+
+i = load("filter_plugins/inputs.py")
+p = load("filter_plugins/plan.py")
+Run = Callable[..., dict[str, Any]]
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    base = {"service": "demo", "runtime": "container", "engine_args": {}, "env": {}, "mounts": [], "files": {}}
+    return {**base, "model": {"name": "qwq"}, **changes}
+
+
+# What a row may name
+
+
+def test_files_and_folders_are_found_below_the_project_or_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "site/lora/sub").mkdir(parents=True)
+    (tmp_path / "site/lora/adapter.bin").write_bytes(b"\0\1")
+    (tmp_path / "site/lora/sub/config.json").write_text("{}")
+    (tmp_path / "site/lora/.git").mkdir()
+    (tmp_path / "site/lora/.git/HEAD").write_text("x")
+    (tmp_path / "chat.jinja").write_text("{{ x }}")
+    found = i.input_files(
+        row(files={"lora": "lora", "chat.jinja": str(tmp_path / "chat.jinja")}), str(tmp_path / "site")
+    )
+    assert found == {
+        "inputs/chat.jinja": str(tmp_path / "chat.jinja"),
+        "inputs/lora/adapter.bin": str(tmp_path / "site/lora/adapter.bin"),
+        "inputs/lora/sub/config.json": str(tmp_path / "site/lora/sub/config.json"),
+    }
+    assert i.input_files(row(), "/") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jinja", None, "does not exist on the controller"),
+        ("a.jinja", "", "is empty"),
+        ("a.jinja", "$ANSIBLE_VAULT;1.1;AES256\n", "is encrypted with vault"),
+        ("a.jinja", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("../a", "x", "a name may have"),
+        ("/etc/x", "x", "a name may have"),
+        ("a b", "x", "a name may have"),
+        ("-a", "x", "a name may have"),
+    ],
+)
+def test_what_can_not_be_an_input_is_said_in_one_sentence(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "f").write_text(content)
+    with pytest.raises(AnsibleFilterError, match=re.escape(words)) as error:
+        i.input_files(row(files={name: "f"}), str(tmp_path))
+    assert "service 'demo': files." in str(error.value) and "\n" not in str(error.value)
+    assert i.input_problems([row(files={name: "f"})], str(tmp_path)) == [str(error.value)]
+
+
+@pytest.mark.parametrize("given", [3, None, "", "  ", ["x"], {"path": "x"}])
+def test_a_path_that_is_none_is_refused(given: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="must be a path on the controller"):
+        i.input_files(row(files={"a": given}), "/")
+
+
+def test_a_pipe_an_empty_folder_and_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "big").write_bytes(b"x" * 100)
+    monkeypatch.setattr(i, "LIMIT", 99)
+    for name, words in (("pipe", "neither a file nor a folder"), ("empty", "is empty"), ("big", "and into mounts")):
+        with pytest.raises(AnsibleFilterError, match=words):
+            i.input_files(row(files={"a": name}), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        ("chat.jinja", "IN/chat.jinja"),
+        ("lora/sub", "IN/lora/sub"),
+        ("other.jinja", "other.jinja"),
+        ("mychat.jinja", "mychat.jinja"),
+        ("sql=lora", "sql=IN/lora"),
+        (["sql=lora", "x=/abs"], ["sql=IN/lora", "x=/abs"]),
+        ([{"name": "sql", "path": "lora"}], [{"name": "sql", "path": "IN/lora"}]),
+        ('{"name": "sql", "path": "lora"}', '{"name": "sql", "path": "IN/lora"}'),
+        ('{"cudagraph":  "x"}', '{"cudagraph":  "x"}'),  # untouched, blanks and all
+        ("{{ not json", "{{ not json"),
+        (3, 3),
+        (True, True),
+        (None, None),
+    ],
+)
+def test_options_name_inputs_by_their_names(value: Any, want: Any) -> None:
+    assert p.with_files(value, ("chat.jinja", "lora"), "IN/") == want
+
+
+def test_the_plan_says_where_the_engine_sees_an_input() -> None:
+    tables = {"m": {"sources": {"directory": {"path": "/x"}}, "bytes": 1, "license": "x"}}
+    chip = {"hardware": "h", "kind": "cpu", "engine": "vllm", "runtime": "native", "image": "r.example/a:1"}
+    service = {
+        "model": "m",
+        "hardware": "h",
+        "port": 1,
+        "files": {"c.jinja": "c.jinja"},
+        "engine_args": {"chat_template": "c.jinja"},
+    }
+    for runtime, place in (("native", "inputs/c.jinja"), ("container", "/config/inputs/c.jinja")):
+        [record] = p.plan(["s"], {"s": {**service, "runtime": runtime}}, tables, chip, host="box")
+        assert record["engine_args"]["chat_template"] == place
+        assert i.input_problems([{**record, "files": {}}], "/") == []
+    [record] = p.plan(["s"], {"s": service}, tables, chip, {"s": {"files": {"c.jinja": None}}}, host="box")
+    assert record["files"] == {} and "names 'c.jinja', which is none" in i.input_problems([record], "/")[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"chat_template": "chat.jinja"}, "engine_args.chat_template names 'chat.jinja'"),
+        ({"tool-parser-plugin": "p.py"}, "engine_args.tool-parser-plugin names 'p.py'"),
+        ({"lora_modules": ["a=/ok", "b=adapters/x"]}, "engine_args.lora_modules names 'adapters/x'"),
+        ({"lora_modules": '[{"name": "b", "path": "adapters/x"}]'}, "engine_args.lora_modules names 'adapters/x'"),
+        ({"chat_template": "{% for m in messages %}{{ m }}{% endfor %}"}, None),
+        ({"chat_template": "inputs/chat.jinja"}, None),
+        ({"max_model_len": 5, "dtype": "auto"}, None),
+    ],
+)
+def test_an_option_that_names_a_file_which_is_nowhere(args: dict[str, Any], words: str | None) -> None:
+    found = i.input_problems([row(engine_args=args, runtime="native")], "/")
+    assert len(found) == (words is not None) and (not words or words in found[0])
+
+
+def test_where_a_path_of_the_engine_lies_on_the_host() -> None:
+    mounts = ["/srv/t:/templates:ro", "/srv/deep:/templates/deep:ro,z", "/var/rw:/rw"]
+    args = {
+        "chat_template": "/templates/a.jinja",
+        "tool_parser_plugin": "/templates/deep/p.py",
+        "lora_modules": ["x=/models/qwq/lora", "y=/opt/in/the/image", "z=/rw/l"],
+        "ssl_keyfile": "/config/inputs/key",
+    }
+    found = {row.get("path") or row["in_model"]: row for row in i.host_inputs(row(mounts=mounts, engine_args=args))}
+    assert {path: one["content"] for path, one in found.items()} == {
+        "/srv/t": True, "/srv/deep": True, "/var/rw": False, "/srv/t/a.jinja": True, "/srv/deep/p.py": True, "lora": False,
+        "/rw/l".replace("/rw", "/var/rw"): True,
+    }  # fmt: skip
+    native = row(
+        runtime="native", mounts=mounts, engine_args={"chat_template": "/srv/c.jinja", "tool_parser_plugin": "x"}
+    )
+    assert [one["path"] for one in i.host_inputs(native)] == ["/srv/c.jinja"]
+
+
+# What lies on the host
+
+
+def test_content_is_known_by_bytes_or_by_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, folder = tmp_path / "f", tmp_path / "d"
+    file.write_text("one")
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/x").write_text("1")
+    seen = [h.content_of(str(file)), h.content_of(str(folder))]
+    os.utime(file, (1, 1))
+    assert h.content_of(str(file)) == seen[0] and seen[0].startswith("sha256:")
+    (folder / "sub/x").write_text("22")
+    assert h.content_of(str(folder)) != seen[1]
+    seen[1] = h.content_of(str(folder))
+    (folder / "link").symlink_to("/a")
+    assert h.content_of(str(folder)) != seen[1]
+    seen[1] = h.content_of(str(folder))
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("/b")
+    assert h.content_of(str(folder)) != seen[1]
+    monkeypatch.setattr(h, "COUNT_LIMIT", 1)
+    monkeypatch.setattr(h, "READ_LIMIT", 1)
+    assert h.content_of(str(folder)) == "folder" and h.content_of(str(file)).startswith("list:")
+    os.mkfifo(tmp_path / "pipe")
+    assert h.content_of(str(tmp_path / "pipe")) == "special" == h.content_of("/dev/null")
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
+    model = tmp_path / "qwq@1"
+    model.mkdir()
+    (model / "there").write_text("")
+    rows = [
+        {"where": "mounts", "path": str(tmp_path / "gone"), "content": True},
+        {"where": "engine_args.chat_template", "in_model": "there", "content": False},
+        {"where": "engine_args.chat_template", "in_model": "nowhere", "content": False},
+        {"where": "mounts", "path": str(model / "there"), "content": False},
+    ]
+    found, problems = h.host_inputs(rows, str(model))
+    assert found == {} and [text[:20] for text in problems] == [
+        "mounts names " + str(tmp_path)[:7],
+        "engine_args.chat_tem",
+    ]
+    assert "not in the model's folder" in problems[1] and h.host_inputs(rows, None)[1] == problems[:1]
+    args = {"model": "qwq", "models_root": str(tmp_path), "paths": rows, "required": False}
+    assert run_module("artifact_info", args, check=True)["inputs"] == {}
+
+
+def test_a_release_carries_its_inputs_whole_or_not_at_all(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"\0\xff binary")
+    content = "sha256:" + releases.sha256_file(str(source))
+    spec = {"inputs": {"inputs/lora/a.bin": content, "/srv/x": "sha256:1"}}
+    folder = str(tmp_path / "demo")
+    os.makedirs(folder + "/releases")
+    number, new = releases.write_release(folder, spec, {"start": "x"}, {"inputs/lora/a.bin": str(source)})
+    inside = Path(folder, "releases", number, "inputs/lora/a.bin")
+    assert new and inside.read_bytes() == source.read_bytes() and inside.stat().st_mode & 0o777 == 0o644
+    assert releases.write_release(folder, spec, {"start": "x"}) == (number, False)
+    assert releases.source_of(folder, "inputs/lora/a.bin", content) == str(inside)
+    inside.write_bytes(b"edited by hand")
+    assert releases.source_of(folder, "inputs/lora/a.bin", content) is None
+    assert releases.write_release(folder, spec, {"start": "x"}, {"inputs/lora/a.bin": str(source)}) == (number, True)
+    assert inside.read_bytes() == source.read_bytes()
+    source.write_bytes(b"changed on the way")
+    with pytest.raises(Refusal, match="arrived with other content"):
+        releases.write_release(folder, {**spec, "more": 1}, {"start": "x"}, {"inputs/lora/a.bin": str(source)})
+
+
+# The playbooks
+
+
+class Site:
+    """Fetch and Serve of the real playbooks, natively, with a stub where vLLM would be."""
+
+    def __init__(self, base: Path, tools: Path) -> None:
+        self.base, self.root = base, base / "srv"
+        self.root.mkdir()
+        (self.root / "tools").symlink_to(tools)
+        self.source = Path(shutil.copytree(DEMO, base / "model"))
+        (self.source / "SHA256SUMS").unlink()
+        (base / "env/bin").mkdir(parents=True)
+        self.port = free_port()
+        engine = base / "env/bin/vllm"
+        engine.write_text(f"#!/bin/sh\nexec {sys.executable} {FIXTURES}/stub_engine.py good {self.port}\n")
+        engine.chmod(0o755)
+        self.chat, self.parser = base / "chat.jinja", base / "parser.py"
+        self.chat.write_text("{{ one }}")
+        self.parser.write_text("one = 1\n")
+        self.models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
+        self.models["demo"]["sources"] = {"directory": {"path": str(self.source)}}
+
+    def run(self, name: str, *options: str, ok: bool = True, **more: Any) -> str:
+        override = {
+            "port": self.port, "native_env": str(self.base / "env"), "files": {"chat.jinja": str(self.chat)}, "drain_timeout": 2,
+            "engine_args": {"chat_template": "chat.jinja", "tool_parser_plugin": str(self.parser)},
+        }  # fmt: skip
+        values = {
+            "serving_root": str(self.root), "supervisor": "supervisord", "models": self.models, "pins_file": str(self.base / "pins.json"),
+            "overrides": {"demo": override}, **more,
+        }  # fmt: skip
+        command = ["ansible-playbook", name, "-l", "local", "-e", json.dumps(values), *options]
+        done = subprocess.run(
+            command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) is ok and "Traceback" not in output, output
+        return output
+
+    def deploy(self, *options: str, **more: Any) -> str:
+        return self.run("deploy.yml", "--tags", "fetch,serve", *options, **more)
+
+    def process(self) -> dict[str, Any]:
+        found = releases.running_release(str(self.root), "demo")
+        assert found
+        return found
+
+
+@pytest.fixture
+def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("s"), tools)
+    yield site
+    owner = Supervisord(str(site.root))
+    if (site.root / "supervisor").exists():
+        owner.stop("demo")
+        owner.shutdown()
+    for pid in members(site.root):
+        os.kill(pid, signal.SIGKILL)
+
+
+def flat(output: str) -> str:
+    """The output without the line breaks and doubled quotes of YAML."""
+    return re.sub(r"\s+", " ", output).replace("''", "'")
+
+
+def changed(output: str) -> int:
+    return sum(int(number) for number in re.findall(r"changed=(\d+)", output))
+
+
+def test_an_edited_input_is_told_by_check_and_restarts_the_service(site: Site) -> None:
+    assert changed(site.deploy()) == 2
+    current = site.root / "services/demo/current"
+    assert (current / "inputs/chat.jinja").read_text() == "{{ one }}"
+    assert 'chat-template: "inputs/chat.jinja"' in (current / "serve.yaml").read_text()
+    assert changed(site.deploy()) == 0 == changed(site.deploy("--check", "--diff"))
+
+    site.chat.write_text("{{ two }}")  # on the controller
+    site.parser.write_text("two = 2\n")  # on the host
+    before = site.process()
+    said = site.deploy("--check", "--diff", "-v")
+    assert changed(said) == 1 and "inputs/chat.jinja has other content" in said
+    assert f"{site.parser} has other content" in said
+    assert site.process() == before and (current / "inputs/chat.jinja").read_text() == "{{ one }}"
+    assert changed(site.deploy()) == 1
+    assert site.process()["pid"] != before["pid"]
+    assert (current / "inputs/chat.jinja").read_text() == "{{ two }}"
+
+    # Weights: what Fetch would change, Serve would take up.
+    (site.source / "notes.txt").write_text("new")
+    before = site.process()
+    assert changed(site.deploy("--check")) == 2
+    assert changed(site.run("playbooks/serve.yml", "--check")) == 0  # alone it changes nothing
+    assert site.process() == before
+    assert changed(site.deploy()) == 2 and site.process()["pid"] != before["pid"]
+    assert changed(site.deploy("--check")) == 0
+
+    site.parser.unlink()
+    assert f"engine_args.tool_parser_plugin names {site.parser}, which is not on this host" in site.deploy(ok=False)
+    site.parser.write_text("two = 2\n")
+    site.chat.unlink()
+    assert f"{site.chat} does not exist on the controller" in site.deploy(ok=False)
+    site.chat.write_text("{{ two }}")
+
+    # It leaves the plan.
+    other = {"runs": []}
+    said = site.run("playbooks/beside.yml", **other)
+    assert "service 'demo' is not in runs of host localhost and still runs" in flat(said)
+    assert "starting release" in site.run("playbooks/logs.yml", "-e", "service=demo", **other)
+    assert changed(site.run("playbooks/stop.yml", "-e", "service=demo", **other)) == 1
+    assert "does not run, but is still deployed" in flat(site.run("playbooks/beside.yml", **other))
+    assert changed(site.run("playbooks/stop.yml", "-e", "service=all", **other)) == 0
+    assert "on this host are deployed: demo" in flat(
+        site.run("playbooks/stop.yml", "-e", "service=x", ok=False, **other)
+    )
+    assert changed(site.run("playbooks/uninstall.yml", "-e", "service=demo", **other)) >= 1
+    assert not (site.root / "services").exists()
