@@ -35,16 +35,17 @@ def device_arguments(service: Record, found: Record | None = None) -> list[str]:
     `found` is what module service_devices says of them on their host; without it the plan's names are used.
     """
     out: list[str] = []
-    devices = service["devices"] or []
+    place = found or {}
+    devices = place.get("names") or service["devices"] or []
     if service["device_access"] == "cdi":
-        out += [f"--device=nvidia.com/gpu={name}" for name in (found or {}).get("cdi") or devices]
+        out += [f"--device=nvidia.com/gpu={name}" for name in place.get("cdi") or devices]
     elif service["device_access"] == "nodes":
         for node in service["device_nodes"]:
             names = [one_node(node, name) for name in devices] if "{index}" in node else [node]
             out += [f"--device={name}" for name in names]
     if service["rdma"]:
         out += ["--device=/dev/infiniband", "--cap-add=IPC_LOCK", "--ulimit=memlock=-1:-1"]
-    cores = (found or {}).get("cores")
+    cores = place.get("cores")
     if cores:
         out.append(f"--cpuset-cpus={cores['cpus']}")
         if cores["mems"]:

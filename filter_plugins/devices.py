@@ -87,8 +87,10 @@ def check_name(where: str, name: Any, service: Row, accelerator: Row, wide: Mapp
     """Refuse a device that no host of this plan can have under that name."""
     count, kind = accelerator["count"], accelerator["kind"]
     if isinstance(name, int) and not isinstance(name, bool):
-        if not 0 <= name < count:
-            fail(f"{where}: device {name} does not exist; this host has 0 to {count - 1}")
+        if name < 0 or (count is not None and name >= count):
+            fail(
+                f"{where}: device {name} does not exist; this host has {f'0 to {count - 1}' if count else 'no negative ones'}"
+            )
         return
     good = {"gpu": "an index or a UUID (GPU-..., MIG-...)", "npu": "the N of /dev/davinciN, or vdavinciN for a vNPU"}
     pattern = UUID if kind == "gpu" else VNPU
@@ -110,34 +112,46 @@ def devices_of(
     where: str, service: Row, accelerator: Row, taken: dict[Any, str], wide: Mapping[str, int]
 ) -> list[Any] | None:
     """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted."""
-    count, wanted = accelerator.get("count"), service["devices"]
-    if count is None or accelerator["kind"] == "cpu":
-        if wanted is not None:
-            fail(f"{where}: 'devices' is set, but hardware '{accelerator['hardware']}' counts no devices")
+    count: Any = accelerator.get("count")
+    wanted, kind = service["devices"], accelerator["kind"]
+    name = where.rpartition("service ")[2].strip("'")
+    if kind == "cpu" and wanted is not None:
+        fail(f"{where}: 'devices' is set, but hardware '{accelerator['hardware']}' counts no devices")
+    if kind == "cpu":
         return None
     width = wide["devices"]
-    if wanted is None:
-        named = sorted({str(holder) for name, holder in taken.items() if isinstance(name, str)})
-        if named:
+    if wanted is None and count is None:
+        if taken:
             fail(
-                f"{where}: 'devices' is not set, and service '{named[0]}' has its devices by UUID, so which indices are free "
-                "is not known here; set 'devices' of both"
+                f"{where}: 'devices' is not set, and accelerator.count of hardware '{accelerator['hardware']}' isn't either, so "
+                f"this service would share devices with '{next(iter(taken.values()))}'; set one of the two"
             )
+        taken[None] = name
+        return None
+    if wanted is None:
+        # Which index a UUID is, only the host knows: it takes one of those that are free, and the host picks another (service_devices).
+        named = len([1 for one in taken if str(one).startswith("GPU-")]) + any(
+            str(one).startswith("MIG-") for one in taken
+        )
         free = [i for i in range(count) if i not in taken]
-        if len(free) < width:
+        if len(free) - named < width:
             holders = ", ".join(sorted(set(taken.values()))) or "none"
             fail(
-                f"{where}: needs {width} devices (tensor x pipeline x data parallel size), but {len(free)} of {count} are free "
-                f"(taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
+                f"{where}: needs {width} devices (tensor x pipeline x data parallel size), but {max(0, len(free) - named)} of {count} "
+                f"are free (taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
             )
         wanted = free[:width]
-    for name in wanted:
-        check_name(where, name, service, accelerator, wide)
-        if name in taken:
-            fail(f"{where}: device {name} is already taken by service '{taken[name]}' on this host")
+    if None in taken:
+        fail(
+            f"{where}: service '{taken[None]}' names no devices, and accelerator.count isn't set, so it takes any; set its 'devices'"
+        )
+    for one in wanted:
+        check_name(where, one, service, accelerator, wide)
+        if one in taken:
+            fail(f"{where}: device {one} is already taken by service '{taken[one]}' on this host")
     if len(wanted) != width or len(set(wanted)) != len(wanted):
         fail(f"{where}: 'devices' is {wanted}, but the row's parallel sizes ask for {formula(wide)} different ones")
-    taken.update(dict.fromkeys(wanted, where.rpartition("service ")[2].strip("'")))
+    taken.update(dict.fromkeys(wanted, name))
     return list(wanted)
 
 
@@ -160,9 +174,21 @@ def cpu_memory(service: Row, wide: Mapping[str, int]) -> int | None:
     if service["kind"] != "cpu":
         return None
     found = option(service["engine_args"], ("kv_cache_memory_bytes",))
-    cache = found[1] if found and isinstance(found[1], int) else 0
+    cache = number_of(*found) if found else 0
     weights = int(service["model"]["bytes"]) * wide["data"]
     return weights + int(cache) * wide["devices"] + int(service["overhead_bytes"] or 0)
+
+
+def number_of(key: str, value: Any) -> int:
+    """A number in the engine's own forms: 268435456, 256M (binary), 256m (decimal)."""
+    found = re.fullmatch(r"(\d{1,18})([kmgtKMGT]?)", str(value))
+    part = re.fullmatch(r"(\d{1,9}\.\d{1,9})([kmgt])", str(value))
+    if isinstance(value, bool) or not (found or part):
+        fail(f"engine_args.{key} is {value!r}, but must be a number of bytes, such as 268435456, 256M or 1.5g")
+    match = found or part
+    digits, unit = match.groups() if match else ("0", "")
+    base = 1024 if unit.isupper() else 1000
+    return int(float(digits) * base ** " kmgt".index(unit.lower())) if unit else int(digits)
 
 
 def utilization(args: Row) -> float:

@@ -316,6 +316,7 @@ def resolve_service(
         served_name=service["served_name"] or name,
         kind=accelerator["kind"],
         devices=placing.devices_of(where, service, accelerator, taken, wide),
+        devices_given=service["devices"] is not None,
         widths=wide,
         utilization=placing.utilization(service["engine_args"]),
         endpoint=f"http://{service['address']}:{service['port']}",

@@ -71,9 +71,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.chips import chips
-from ansible.module_utils.serving.claims import claims, left_over, taken
+from ansible.module_utils.serving.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.device_use import Use, use_of
-from ansible.module_utils.serving.devices import doubled, mig_slices, place
+from ansible.module_utils.serving.devices import doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
 from ansible.module_utils.serving.guard import bad
@@ -313,8 +313,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     places: dict = {}
     used: dict = {}
     if record["kind"] in ("gpu", "npu") and not record.get("pending"):
-        slices = mig_slices(record)
-        places = {s["service"]: place(s["devices"], record, slices) for s in given["plan"]}
+        places = assign(given["plan"], record, mig_slices(record), root)
         used = taken(record, use_of(record["kind"]) if mine else Use(), list(mine.values()), places)
         problems += doubled(places)
     problems += leftover_problems(given["plan"], running, places)

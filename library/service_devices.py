@@ -8,6 +8,7 @@ module: service_devices
 short_description: Find the devices and cores that each service of a plan gets on this host
 description:
   - An index of a GPU becomes its UUID, which a release keeps, so that a GPU that is lost renumbers nothing.
+  - Where a row names no devices, a service keeps those of its current release, and a new one gets some that nobody has.
   - On a CPU host with several services each gets cores of its own, whole cores, and a NUMA node for each rank.
   - Says which running services have to stop first, because another one is to get their devices or port. Changes nothing.
 options:
@@ -40,10 +41,11 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.chips import chips
-from ansible.module_utils.serving.claims import claims, first_to_stop
-from ansible.module_utils.serving.cores import cores_of, overlaps, share
-from ansible.module_utils.serving.devices import cdi_names, cdi_text, doubled, mig_slices, place
+from ansible.module_utils.serving.claims import assign, claims, first_to_stop, left_over
+from ansible.module_utils.serving.cores import cores_of, loosen, overlaps, share
+from ansible.module_utils.serving.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
 
 
@@ -52,15 +54,21 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     plan, kind, record = given["plan"], given["kind"], given["record"]
     if not record or not record.get("live"):
         record = chips(kind)
+    root = given["serving_root"]
+    running = claims(root)
     problems: list[str] = []
     places = {}
     if kind == "cpu":
-        usable = set(os.sched_getaffinity(0))
-        cores = share(plan, cores_of(record["topology"]["numa"], usable))
+        nodes = cores_of(record["topology"]["numa"], set(os.sched_getaffinity(0)))
+        others = [claim.spec for claim in left_over(plan, running)]
+        now = {s["service"]: r.current_spec(root, s["service"]) or {} for s in plan} if others else {}
+        cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
+                      {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
+        loosen(cores, plan, record["topology"]["numa"])
         problems += overlaps(cores)
     else:
-        cores, slices = {}, mig_slices(record)
-        places = {s["service"]: place(s["devices"], record, slices) for s in plan if s["devices"] is not None}
+        cores = {}
+        places = assign(plan, record, mig_slices(record), root)
         for name, one in places.items():
             problems += ["service '%s': %s" % (name, text) for text in one.problems]
         problems += doubled(places)
@@ -75,7 +83,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         for s in plan
     }
-    reasons = first_to_stop(plan, claims(given["serving_root"]), places)
+    reasons = first_to_stop(plan, running, places)
     return {"changed": False, "services": found, "stop": sorted(reasons), "reasons": reasons}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.serving import releases
 from ansible.module_utils.serving.device_use import Use, as_driver_names, service_pids
-from ansible.module_utils.serving.devices import Place, number
+from ansible.module_utils.serving.devices import Place, number, place
 
 
 def port_of(spec: dict[str, Any]) -> int | None:
@@ -69,6 +69,45 @@ def taken(record: dict[str, Any], use: Use, mine: list[Claim], places: dict[str,
             if pid in pids and name in known:
                 used -= used if amount is None else amount
         found[number(device)] = 0 if known & held else max(0, used)
+    return found
+
+
+def assign(
+    plan: list[dict[str, Any]], record: dict[str, Any], slices: list[dict[str, Any]], root: str
+) -> dict[str, Place]:
+    """{service: Place}. Where a row names no devices, the plan's are a proposal: a service stays where its release has it, so that
+    neither the order of `runs` nor a deploy of one service alone moves it, and what a service outside the plan holds is left alone.
+    """
+    found: dict[str, Place] = {}
+    names = {service["service"] for service in plan}
+    used = {str(one) for claim in claims(root).values() if claim.name not in names for one in claim.devices or []}
+    for service in plan:
+        if service["devices"] is not None and service["devices_given"]:
+            found[service["service"]] = place(service["devices"], record, slices)
+            used.update(map(str, found[service["service"]].names))
+    every = sorted(number(device) for device in record["devices"] if device.get("mig") != "Enabled")
+    rest = [s for s in plan if s["devices"] is not None and s["service"] not in found]
+    # Those that have devices first, then those that are new.
+    for again in (False, True):
+        for service in rest:
+            name, wide = service["service"], len(service["devices"])
+            if name in found:
+                continue
+            now = (releases.current_spec(root, name) or {}).get("devices") or []
+            offers = [now[:wide]] if len(now) >= wide else []
+            if again:
+                free = [n for n in every if not set(map(str, place([n], record, slices).names)) & used]
+                offers += [service["devices"], free[:wide]]
+            for offer in offers:
+                one = place(offer, record, slices)
+                if len(one.names) == wide and not one.problems and not set(map(str, one.names)) & used:
+                    found[name] = one
+                    used.update(map(str, one.names))
+                    break
+    for service in rest:
+        found.setdefault(
+            service["service"], place(service["devices"], record, slices)
+        )  # what is wrong with them is said
     return found
 
 

@@ -52,12 +52,20 @@ def bound(service: dict[str, Any]) -> bool:
     return bool(service.get("cpus")) or service["env"].get(BIND) != "nobind"
 
 
-def share(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> dict[str, dict[str, Any]]:
+def share(
+    plan: list[dict[str, Any]],
+    nodes: list[tuple[int, list[list[int]]]],
+    others: list[dict[str, Any]] | None = None,
+    now: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """{service: {cpus, mems, bind}}: CPU lists and memory nodes of each service that is to be bound, `bind` for each rank
     where the row says so. One service alone is left as it is. Cores that a row names are not given to others.
+
+    `others`: cores of services that run and are not in the plan, which keep them. `now`: cores that services of the plan have and
+    keep beside those.
     """
     found: dict[str, dict[str, Any]] = {}
-    taken: set[int] = set()
+    taken = {cpu for one in others or [] for cpu in parse_cpulist(one["cpus"])}
     node_of = {cpu: node for node, cores in nodes for core in cores for cpu in core}
     for service in plan:
         words = explicit(service)
@@ -66,8 +74,13 @@ def share(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) 
             taken.update(cpus)
             mems = sorted({node_of[cpu] for cpu in cpus if node_of.get(cpu) is not None})
             found[service["service"]] = {"cpus": cpulist(cpus), "mems": cpulist(mems), "bind": words}
+    for service in plan:
+        kept = (now or {}).get(service["service"])
+        if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
+            found[service["service"]] = {**kept, "bind": None}
+            taken.update(parse_cpulist(kept["cpus"]))
     rest = [service for service in plan if service["service"] not in found and bound(service)]
-    if len(plan) < 2 or not rest:
+    if len(plan) + len(others or []) < 2 or not rest:
         return found
     free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
     free = [(node, cores) for node, cores in free if cores]
@@ -94,6 +107,18 @@ def share(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) 
     for name, cpus in cpus_of.items():
         found[name] = {"cpus": cpulist(cpus), "mems": cpulist(mems_of[name]), "bind": None}
     return found
+
+
+def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: list[dict[str, Any]]) -> None:
+    """Take the memory nodes from services that would not fit into them: cores of their own are still theirs."""
+    room = {str(node["node"]): node.get("memory_bytes") or 0 for node in numa}
+    need = {service["service"]: service.get("memory_bytes") or 0 for service in plan}
+    on = {name: [str(n) for n in parse_cpulist(one["mems"])] for name, one in shares.items()}
+    for node, size in room.items():
+        here = [name for name, nodes in on.items() if node in nodes]
+        if sum(need.get(name, 0) / len(on[name]) for name in here) > size * 0.9:
+            for name in here:
+                shares[name]["mems"] = ""
 
 
 def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:

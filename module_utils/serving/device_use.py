@@ -174,9 +174,16 @@ def verdict(
 
     held = {device for pid, device, _ in use.processes if pid in pids}
     slices = {name for name in expected if name.startswith(("MIG-", "vdavinci"))}
+    grown = {
+        name for name, used in use.memory.items() if name in (before or {}) and used - (before or {})[name] >= GREW
+    }
     if held and not (slices and not held <= set(expected)):
         if held == set(expected):
             return {"verdict": PROVEN, "devices": sorted(held), "text": "its processes hold memory on %s" % call(held)}
+        if grown and grown - others == set(expected):
+            # In a container of its own the host may see numbers of processes that are not its own.
+            text = "the driver shows its processes on %s, and memory grew on %s" % (call(held), call(expected))
+            return {"verdict": NOT_PROVEN, "devices": [], "text": text}
         return {
             "verdict": WRONG,
             "devices": sorted(held),
@@ -187,7 +194,6 @@ def verdict(
     )
     if slices or before is None or not all(name in use.memory and name in before for name in expected):
         return {"verdict": NOT_PROVEN, "devices": [], "text": why}
-    grown = {name for name, used in use.memory.items() if name in before and used - before[name] >= GREW}
     if grown >= set(expected):
         stray = grown - set(expected) - others
         if not stray:

@@ -11,9 +11,6 @@ import re
 from typing import Any
 
 from ansible.module_utils.serving.accelerators import read
-from ansible.module_utils.serving.hosts import run_tool
-
-TIMEOUT = 60  # seconds: a driver in trouble can keep nvidia-smi for ever
 
 
 def number(device: dict[str, Any]) -> int:
@@ -22,33 +19,14 @@ def number(device: dict[str, Any]) -> int:
     return int(found.group(1)) if found else int(device["index"])
 
 
-def parse_list(text: str) -> list[dict[str, Any]]:
-    """`nvidia-smi -L` -> MIG slices [{uuid, profile, card, order}]; `card` is the UUID of the GPU that they are slices of."""
-    found: list[dict[str, Any]] = []
-    card = None
-    for line in text.splitlines():
-        gpu = re.match(r"GPU\s+\d+:.*\(UUID:\s*(GPU-[^\s)]+)\)", line)
-        if gpu:
-            card = gpu.group(1)
-            continue
-        part = re.match(r"\s+MIG\s+(\S+)\s+Device\s+(\d+):\s*\(UUID:\s*(MIG-[^\s)]+)\)", line)
-        if part and card:
-            found.append({"uuid": part.group(3), "profile": part.group(1), "card": card, "order": int(part.group(2))})
-    return found
-
-
 def mig_slices(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The MIG slices of a host; nvidia-smi is asked only where a GPU is split."""
-    if record["kind"] != "gpu" or not any(device.get("mig") == "Enabled" for device in record["devices"]):
-        return []
-    code, out, _ = run_tool(["nvidia-smi", "-L"], TIMEOUT)
-    return parse_list(out) if code == 0 else []
-
-
-def slice_bytes(profile: str) -> int | None:
-    """Memory of a slice by its profile's name, rounded up: 1g.10gb -> 10 GiB."""
-    found = re.search(r"(\d{1,4})gb", profile)
-    return int(found.group(1)) << 30 if found else None
+    """The MIG slices of a host that have a UUID: [{uuid, profile, card, order, bytes}]; `card` is the UUID of their GPU."""
+    return [
+        {"uuid": one["uuid"], "profile": one["name"] or "MIG", "card": device["uuid"], "order": order, "bytes": one["memory_total_bytes"]}
+        for device in record["devices"]
+        for order, one in enumerate(device.get("slices") or [])
+        if one["uuid"] and device.get("uuid")
+    ]  # fmt: skip
 
 
 class Place:
@@ -63,6 +41,13 @@ class Place:
         self.problems: list[str] = []
 
 
+def by_name(name: str, by_uuid: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The GPU of a UUID, or of its first characters where they are one's alone, as the driver takes them too."""
+    name = name.lower()
+    found = [by_uuid[name]] if name in by_uuid else [by_uuid[uuid] for uuid in by_uuid if uuid.startswith(name)]
+    return found[0] if len(found) == 1 and len(name) > len("gpu-") else None
+
+
 def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[str, Any]], root: str = "/") -> Place:
     """The devices that a plan's names mean on this host. A name that is not there is a problem and keeps its place."""
     noun = "chip" if record["kind"] == "npu" else "GPU"
@@ -73,7 +58,7 @@ def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[st
     found, missing = Place(), []
     for name in wanted or []:
         part = None
-        card = by_number.get(name) if isinstance(name, int) else by_uuid.get(name.lower())
+        card = by_number.get(name) if isinstance(name, int) else by_name(name, by_uuid)
         if isinstance(name, str) and name.startswith("MIG-"):
             part = parts.get(name.lower())
             card = by_uuid.get(part["card"].lower()) if part else None
@@ -83,7 +68,7 @@ def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[st
                     % (name, ", ".join("%s (%s)" % (p["uuid"], p["profile"]) for p in slices) or "none")
                 )
             else:
-                found.sizes += [b for b in [slice_bytes(part["profile"])] if b]
+                found.sizes += [part["bytes"]] if part["bytes"] else []
             found.names.append(part["uuid"] if part else name)
             found.numbers.append(None)
         elif isinstance(name, str) and name.startswith("vdavinci"):

@@ -235,3 +235,41 @@ def test_a_rollback_to_a_device_that_another_service_has_now_is_refused(
     )
     (before / "spec.json").write_text(json.dumps({"endpoint": "http://127.0.0.1:1", "devices": [ONE]}))
     assert run_module("inference_service", args, check=True)["reasons"] == ["release 0123 -> 4567"]
+
+
+def auto(name: str, port: int, proposed: list[int]) -> dict[str, Any]:
+    """A row that names no devices, with what the plan proposes."""
+    return {**gpu_row(name, port, proposed), "devices_given": False}
+
+
+def test_a_service_without_devices_of_its_row_stays_where_it_is(box: Box, fit: Callable[..., dict[str, Any]]) -> None:
+    """Deployed alone (`-e runs=[b]`), or after another order of `runs`: the plan proposes GPU 0, where `a` runs."""
+    one, two = free_port(), free_port()
+    box.runs("a", one, [ONE])
+    box.runs("b", two, [TWO])
+    root = str(box.root)
+    assert c.assign([auto("b", two, [0])], chips(), [], root)["b"].names == [TWO]
+    both = c.assign([auto("b", two, [0]), auto("a", one, [1])], chips(), [], root)
+    assert (both["a"].names, both["b"].names) == ([ONE], [TWO])
+    assert not fit(auto("b", two, [0]), record=chips({ONE: 75_000, TWO: 75_000}))["failed"]
+    # A row that names its device is obeyed, and the other one makes way.
+    moved = c.assign([auto("a", one, [1]), gpu_row("b", two, [0])], chips(), [], root)
+    assert (moved["a"].names, moved["b"].names) == ([TWO], [ONE])
+
+
+def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
+    box.runs("a", free_port(), [ONE])
+    found = c.assign([auto("new", free_port(), [0])], chips(), [], str(box.root))
+    assert found["new"].names == [TWO]
+    beside = c.assign(
+        [auto("x", free_port(), [0]), gpu_row("y", free_port(), [ONE])], chips(), [], str(box.root / "empty")
+    )
+    assert (beside["x"].names, beside["y"].names) == ([TWO], [ONE])
+    gone = chips()
+    gone["devices"].pop(0)  # the GPU that a release had is lost: it gets another one
+    assert c.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]
+
+
+def test_one_that_gets_narrower_keeps_a_part_of_what_it_has(box: Box) -> None:
+    box.runs("a", free_port(), [TWO, ONE])
+    assert c.assign([auto("a", free_port(), [0])], chips(), [], str(box.root))["a"].names == [TWO]

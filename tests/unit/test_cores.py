@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving import cores as c
-from ansible.module_utils.serving.accelerators import parse_cpulist
+from ansible.module_utils.serving.accelerators import cpu_record, parse_cpulist
 from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st
+from test_fit import row
 
 placing = load("filter_plugins/devices.py")
 
@@ -70,6 +73,19 @@ def test_rows_that_name_the_same_cores_are_told() -> None:
     assert c.overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
 
 
+def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:
+    before = c.share([service("a"), service("b")], host(1, 8))
+    assert c.share([service("b")], host(1, 8), [before["a"]], {"b": before["b"]}) == {"b": before["b"]}
+    assert c.share([service("new")], host(1, 8), [before["a"]])["new"]["cpus"] == "4-7"
+
+
+def test_a_model_larger_than_its_node_keeps_its_cores_and_takes_memory_anywhere() -> None:
+    found = c.share([service("a"), service("b")], host(2, 8))
+    plan = [{**service("a"), "memory_bytes": 60}, {**service("b"), "memory_bytes": 20}]
+    c.loosen(found, plan, [{"node": 0, "memory_bytes": 32}, {"node": 1, "memory_bytes": 32}])
+    assert found["a"] == {"cpus": "0-7", "mems": "", "bind": None} and found["b"]["mems"] == "1"
+
+
 def test_fewer_cores_than_services_are_shared_as_before() -> None:
     assert c.share([service("a"), service("b"), service("c")], host(1, 2)) == {}
 
@@ -104,3 +120,47 @@ def test_cpus_of_a_row_are_lists_one_a_rank(cpus: str) -> None:
         placing.check_cpus("x", service("a", cpus=cpus), "cpu", service("a")["widths"])
     with pytest.raises(AnsibleFilterError, match="but a gpu computes"):
         placing.check_cpus("x", service("a", cpus=cpus), "gpu", service("a")["widths"])
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(256, 256), ("268435456", 268435456), ("256M", 256 << 20), ("1g", 10**9), ("1.5g", 1_500_000_000), ("4K", 4096)],
+)
+def test_memory_is_counted_in_the_engines_own_forms(value: Any, size: int) -> None:
+    given = {
+        **service("a"),
+        "engine_args": {"kv-cache-memory-bytes": value},
+        "model": {"bytes": 1000},
+        "overhead_bytes": 5,
+    }
+    assert placing.cpu_memory(given, placing.widths("x", {"tp": 2, "dp": 2})) == 2000 + 4 * size + 5
+
+
+@pytest.mark.parametrize("value", ["much", "1.5G", True, "-1", "1 G"])
+def test_memory_that_is_no_number_is_refused_in_words(value: Any) -> None:
+    given = {
+        **service("a"),
+        "engine_args": {"kv_cache_memory_bytes": value},
+        "model": {"bytes": 1},
+        "overhead_bytes": 0,
+    }
+    with pytest.raises(AnsibleFilterError, match=r"kv_cache_memory_bytes is .* must be a number of bytes"):
+        placing.cpu_memory(given, placing.widths("x", {}))
+
+
+def test_two_services_of_this_machine_do_not_sit_on_the_same_cores(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [row(9000 + i, service=name, env={c.BIND: "auto"}) for i, name in enumerate(("a", "b"))]
+    args = {"plan": rows, "kind": "cpu", "serving_root": str(tmp_path)}
+    found = run_module("service_devices", args)["services"]
+    there = c.cores_of(cpu_record()["topology"]["numa"], os.sched_getaffinity(0))
+    if sum(len(cores) for _, cores in there) < 2:
+        assert found["a"]["cores"] is None and found["b"]["cores"] is None  # one core for both
+        return
+    one, two = (set(parse_cpulist(found[name]["cores"]["cpus"])) for name in ("a", "b"))
+    assert one and two and not one & two and one | two <= os.sched_getaffinity(0)
+    assert (
+        found["a"]["names"] is None
+        and run_module("service_devices", {**args, "plan": rows[:1]})["services"]["a"]["cores"] is None
+    )

@@ -27,12 +27,6 @@ placing = load("filter_plugins/devices.py")
 ONE, TWO = "GPU-3b8e6a6c-9a36-4c44-0001-000000000000", "GPU-3b8e6a6c-9a36-4c44-0002-000000000000"
 SLICE = "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
 OTHER_SLICE = "MIG-f39aa248-6f1b-5769-b119-8d650bb34b27"
-# As nvidia-smi -L prints two GPUs, one of them split (vLLM's issue 41848; uuids replaced).
-LISTED = f"""GPU 0: NVIDIA H100 80GB HBM3 (UUID: {ONE})
-  MIG 2g.20gb     Device  0: (UUID: {SLICE})
-  MIG 1g.10gb     Device  1: (UUID: {OTHER_SLICE})
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: {TWO})
-"""
 
 
 def record(*uuids: str | None, **changes: Any) -> dict[str, Any]:
@@ -44,8 +38,11 @@ def record(*uuids: str | None, **changes: Any) -> dict[str, Any]:
 
 
 def split() -> dict[str, Any]:
+    """Two GPUs, one of them split into two slices."""
     found = record(ONE, TWO)
-    found["devices"][0]["mig"] = "Enabled"
+    rows = [(SLICE, "MIG 2g.20gb", 20_096 << 20), (OTHER_SLICE, "MIG 1g.10gb", None)]
+    slices = [{"uuid": uuid, "name": name, "memory_total_bytes": size} for uuid, name, size in rows]
+    found["devices"][0].update(mig="Enabled", slices=slices)
     return found
 
 
@@ -110,6 +107,16 @@ def test_a_plan_takes_uuids_slices_and_indices_side_by_side() -> None:
     assert [row["devices"] for row in rows] == [[ONE], [SLICE], [3]]
 
 
+def test_beside_a_uuid_an_index_is_a_proposal() -> None:
+    rows = planned({"a": {"devices": [TWO]}, "b": {}}, count=2)
+    assert [row["devices"] for row in rows] == [[TWO], [0]]
+    assert [row["devices_given"] for row in rows] == [True, False]
+    assert [row["devices"] for row in planned({"a": {"devices": [2]}, "b": {"devices": [ONE]}}, count=None)] == [
+        [2],
+        [ONE],
+    ]
+
+
 def test_tp_4_times_dp_2_gets_eight_devices() -> None:
     args = {"tensor_parallel_size": 4, "data_parallel_size": 2}
     assert planned({"a": {"engine_args": args}})[0]["devices"] == list(range(8))
@@ -126,7 +133,9 @@ def test_tp_4_times_dp_2_gets_eight_devices() -> None:
         ({"a": {"devices": ["GPU-x; touch /f"]}}, {}, "must have an index or a UUID"),
         ({"a": {"devices": [SLICE, OTHER_SLICE], "engine_args": {"tp": 2}}}, {}, "is a MIG slice, which serves one rank"),
         ({"a": {"devices": [SLICE], "engine_args": {"dp": 2}}}, {}, "asks for 2 (data 2 parallel)"),
-        ({"a": {"devices": [ONE]}, "b": {}}, {}, "service 'a' has its devices by UUID"),
+        ({"a": {"devices": [ONE]}, "b": {}}, {"count": 1}, "needs 1 devices"),
+        ({"a": {}, "b": {}}, {"count": None}, "would share devices with 'a'"),
+        ({"a": {}, "b": {"devices": [1]}}, {"count": None}, "service 'a' names no devices"),
         ({"a": {"devices": [ONE]}, "b": {"devices": [ONE]}}, {}, "already taken by service 'a'"),
         ({"a": {"devices": ["vdavinci100"]}}, {"kind": "npu"}, "only runtime: container with device_access: nodes"),
         ({"a": {"devices": ["vdavinci100", "vdavinci101"], "engine_args": {"tp": 2}}}, {"kind": "npu"}, "is a vNPU, which serves one rank"),
@@ -154,6 +163,12 @@ def test_an_index_becomes_its_uuid_and_a_uuid_stays() -> None:
     assert d.place(None, record(ONE), []).names == []
 
 
+def test_the_first_characters_of_a_uuid_name_it_where_they_are_its_alone() -> None:
+    there = record("GPU-47ae04c4-fbe5", "GPU-28469c12-5e20")
+    assert d.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
+    assert d.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
+
+
 def test_what_is_not_there_is_said_with_what_is() -> None:
     [problem] = d.place([7, "GPU-gone"], record(ONE, TWO), []).problems
     assert "GPU 7, GPU-gone is not on this host, which has 0, 1" in problem
@@ -164,13 +179,13 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
 
 
 def test_a_slice_serves_by_its_uuid_and_its_whole_card_does_not() -> None:
-    slices = d.parse_list(LISTED)
+    slices = d.mig_slices(split())
     assert [(part["profile"], part["card"], part["order"]) for part in slices] == [
-        ("2g.20gb", ONE, 0),
-        ("1g.10gb", ONE, 1),
+        ("MIG 2g.20gb", ONE, 0),
+        ("MIG 1g.10gb", ONE, 1),
     ]
     found = d.place([SLICE], split(), slices)
-    assert found.names == [SLICE] and found.problems == [] and found.sizes == [20 << 30]
+    assert found.names == [SLICE] and found.problems == [] and found.sizes == [20_096 << 20]
     for wanted in (0, ONE):
         [problem] = d.place([wanted], split(), slices).problems
         assert "GPU 0 is split into MIG slices" in problem and SLICE in problem and "nvidia-smi -i 0 -mig 0" in problem
@@ -179,7 +194,7 @@ def test_a_slice_serves_by_its_uuid_and_its_whole_card_does_not() -> None:
 
 
 def test_a_container_asks_by_uuid_where_cdi_names_it() -> None:
-    slices = d.parse_list(LISTED)
+    slices = d.mig_slices(split())
     by_index = 'kind: nvidia.com/gpu\ndevices:\n    - name: "0"\n    - name: "1"\n    - name: "0:1"\n'
     place = d.place([1, OTHER_SLICE], split(), slices)
     assert d.cdi_names(place, by_index) == ["1", "0:1"]
@@ -231,6 +246,13 @@ def test_growth_decides_where_it_shows_none(
     assert found["verdict"] == verdict and "shows none of its processes" in (
         found["text"] if verdict != u.WRONG else "shows none of its processes"
     )
+
+
+def test_processes_and_memory_that_disagree_prove_nothing() -> None:
+    """Within a container the driver's numbers are the host's, and one of them may be a number of ours."""
+    seen = use({ONE: 17000, TWO: 40000}, (11, TWO))
+    found = u.verdict([ONE], {11}, seen, {ONE: 4 << 20, TWO: 40000 << 20}, set())
+    assert found["verdict"] == u.NOT_PROVEN and "memory grew on GPU 0" in found["text"]
 
 
 @pytest.mark.parametrize(
