@@ -170,6 +170,26 @@ def test_where_a_path_of_the_engine_lies_on_the_host() -> None:
     assert [one["path"] for one in i.host_inputs(native)] == ["/srv/c.jinja"]
 
 
+def test_other_options_and_variables_count_where_they_name_configuration(tmp_path: Path) -> None:
+    args = {
+        "speculative_config": {"model": "/drafts/eagle", "num_speculative_tokens": 3},
+        "tokenizer": "org/name",
+        "additional_config": '{"eplb": {"map": "/srv/map.json"}, "log": "/var/log/x.log"}',
+        "download_dir": "/var/cache",
+    }
+    env = {"VLLM_LOGGING_CONFIG_PATH": "/srv/logging.json", "HF_HOME": "/srv/hf", "N": 3}
+    native = row(runtime="native", engine_args=args, env=env)
+    rows = i.host_inputs(native)
+    assert {one["path"]: one.get("may_lack", False) for one in rows} == {
+        "/drafts/eagle": False,
+        "/srv/map.json": True,
+        "/srv/logging.json": True,
+    }
+    assert i.input_problems([native], "/") == []
+    found, problems = h.host_inputs(rows, None)
+    assert found == {} and len(problems) == 1 and "engine_args.speculative_config names /drafts/eagle" in problems[0]
+
+
 # What lies on the host
 
 
