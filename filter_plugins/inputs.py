@@ -26,12 +26,15 @@ FILE_OPTIONS = (
     "tool_parser_plugin",
     "reasoning_parser_plugin",
     "lora_modules",
-    "hf_config_path",
     "log_config_file",
     "ssl_keyfile",
     "ssl_certfile",
     "ssl_ca_certs",
 )
+# These take a path or a name on a hub: only what is plainly a path counts.
+PATH_OPTIONS = ("tokenizer", "hf_config_path", "generation_config", "speculative_config", "model_loader_extra_config")
+# Any other option or variable counts with a path that ends like this: logs and caches don't.
+CONFIGURATION = (".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py")
 
 
 def problem_of(path: str) -> str | None:
@@ -92,9 +95,7 @@ def input_files(service: Record, base: str) -> dict[str, str]:
 def paths_in(value: Any) -> Iterator[str]:
     """What an option names: a path, name=path, {name, path}, or a list of these, also written as JSON."""
     if isinstance(value, Mapping):
-        value = value.get("path")
-        if isinstance(value, str):
-            yield value
+        yield from (value[key] for key in ("path", "model", "tokenizer") if isinstance(value.get(key), str))
     elif isinstance(value, list):
         for one in value:
             yield from paths_in(one)
@@ -112,8 +113,25 @@ def named(service: Record) -> Iterator[tuple[str, str]]:
     """(option, path as the engine sees it) of the options that name a file which must be there."""
     for key, value in service["engine_args"].items():
         if str(key).replace("-", "_") in FILE_OPTIONS:
-            for path in paths_in(value):
-                yield f"engine_args.{key}", path
+            yield from ((f"engine_args.{key}", path) for path in paths_in(value))
+        elif str(key).replace("-", "_") in PATH_OPTIONS:
+            yield from ((f"engine_args.{key}", path) for path in paths_in(value) if path.startswith(("/", "~")))
+
+
+def configured(value: Any) -> Iterator[str]:
+    """Absolute paths of configuration anywhere in a value, also in JSON that is written as text."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from configured(one)
+    elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            yield from configured(json.loads(value))
+        except ValueError:
+            return
+    elif isinstance(value, str) and value.startswith("/") and value.endswith(CONFIGURATION):
+        yield value
 
 
 def input_problems(plan: list[Record], base: str) -> list[str]:
@@ -163,9 +181,10 @@ def place_of(service: Record, path: str) -> dict[str, Any]:
 
 
 def host_inputs(service: Record) -> list[dict[str, Any]]:
-    """[{where, path or in_model, content}] of what a row mounts or names on its host, each once.
+    """[{where, path or in_model, content, may_lack}] of what a row mounts or names on its host, each once.
 
     `content`: its content is part of the release. Not so for what the service may write to: it would never be the same again.
+    `may_lack`: nothing says that it must be there.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for mount in service["mounts"] if service["runtime"] == "container" else []:
@@ -175,10 +194,12 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
         place = place_of(service, path)
         for kind, value in place.items():
             found.setdefault((kind, value), {"where": where, **place, "content": kind == "path"})
-    if service["runtime"] != "container":
-        for key, value in service["env"].items():
-            if isinstance(value, str) and key.endswith(("_CONFIG_PATH", "_CONFIG_FILE")) and value.startswith("/"):
-                found.setdefault(("path", value), {"where": f"env.{key}", "path": value, "content": True})
+    for table in ("engine_args", "env"):
+        for key, value in service[table].items():
+            for path in configured(value):
+                for kind, value_there in place_of(service, path).items():
+                    one = {"where": f"{table}.{key}", kind: value_there, "content": kind == "path", "may_lack": True}
+                    found.setdefault((kind, value_there), one)
     return list(found.values())
 
 

@@ -25,8 +25,8 @@ options:
   pending: {description: "In check mode: a fetch before this task would publish other weights.", type: bool, default: false}
   paths:
     description:
-      - "What a row mounts or names on this host (filter C(host_inputs)): {where, path or in_model, content}."
-      - The content of those with C(content) is told in RV(inputs); a file that isn't there is refused, in check mode with a warning.
+      - "What a row mounts or names on this host (filter C(host_inputs)): {where, path or in_model, content, may_lack}."
+      - The content of those with C(content) is told in RV(inputs). What isn't there is refused, without O(required) it is a warning.
     type: list
     elements: dict
     default: []

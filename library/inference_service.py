@@ -238,7 +238,9 @@ def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0)
 def lacking(spec: dict[str, Any]) -> list[str]:
     """What a release needs on this host and no longer finds."""
     model = (spec.get("model") or {}).get("path")
-    gone = [path for path in (model, spec.get("env_path")) if path and not os.path.exists(os.path.expanduser(path))]
+    mine = [path for path in spec.get("inputs") or {} if path.startswith("/")]
+    paths = (model, spec.get("env_path"), *mine)
+    gone = [path for path in paths if path and not os.path.exists(os.path.expanduser(path))]
     image = (spec.get("image") or {}).get("id")
     if image and run_tool(["docker", "image", "inspect", "--format", "x", image])[0] != 0:
         gone.append("image %s" % ((spec["image"].get("name") or "") + " " + image).strip())

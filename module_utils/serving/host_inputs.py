@@ -51,7 +51,7 @@ def listing(folder: str) -> list[list[Any]] | None:
 
 
 def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str, str], list[str]]:
-    """({path: content} of what counts, what is not there) of [{where, path or in_model, content}].
+    """({path: content} of what counts, what is not there) of [{where, path or in_model, content, may_lack}].
 
     `model` is the published folder; None where there is none yet, and its files can't be looked for.
     """
@@ -60,7 +60,7 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
     for row in rows:
         where, inner = row["where"], row.get("in_model")
         if inner is not None:
-            if model and not os.path.exists(os.path.join(model, inner)):
+            if model and not row.get("may_lack") and not os.path.exists(os.path.join(model, inner)):
                 problems.append(
                     "%s names %s, which is not in the model's folder %s; correct it, or add the file to files of the row"
                     % (where, inner, model)
@@ -70,6 +70,8 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
         try:
             content = content_of(path)
         except OSError as error:
+            if row.get("may_lack"):
+                continue
             problems.append(
                 "%s names %s, which is not on this host (%s); put it there, or correct the row"
                 % (where, path, error.strerror)

@@ -198,7 +198,7 @@ def uses(root: str, without: Iterable[str] = ()) -> tuple[list[Use], list[str]]:
 def unused(models_root: str, used: Iterable[Use]) -> tuple[list[str], list[str]]:
     """(paths below models_root that no release needs, what of the rest is being worked on now).
 
-    Published folders, records and unfinished fetches, in either form. A folder that deploy didn't make is never among them.
+    Published folders, records and unfinished fetches, in either form. A folder without an @ in its name is nobody's business here.
     """
     users = list(used)
     paths = {use.path for use in users}

@@ -220,7 +220,7 @@ def beside(rows: list[dict[str, Any]], host: str) -> list[str]:
         to = "-l %s -e service=%s" % (host, row["service"])
         stop = "playbooks/stop.yml %s stops it, " % to if row["running"] else ""
         found.append(
-            "service '%s' is not in runs of host %s and %s: %splaybooks/uninstall.yml %s removes it"
+            "service '%s' is not in runs of host %s and %s; it is left alone. If it is not wanted any more: %splaybooks/uninstall.yml %s removes it"
             % (row["service"], host, state, stop, to)
         )
     return found

@@ -170,6 +170,26 @@ def test_where_a_path_of_the_engine_lies_on_the_host() -> None:
     assert [one["path"] for one in i.host_inputs(native)] == ["/srv/c.jinja"]
 
 
+def test_other_options_and_variables_count_where_they_name_configuration(tmp_path: Path) -> None:
+    args = {
+        "speculative_config": {"model": "/drafts/eagle", "num_speculative_tokens": 3},
+        "tokenizer": "org/name",
+        "additional_config": '{"eplb": {"map": "/srv/map.json"}, "log": "/var/log/x.log"}',
+        "download_dir": "/var/cache",
+    }
+    env = {"VLLM_LOGGING_CONFIG_PATH": "/srv/logging.json", "HF_HOME": "/srv/hf", "N": 3}
+    native = row(runtime="native", engine_args=args, env=env)
+    rows = i.host_inputs(native)
+    assert {one["path"]: one.get("may_lack", False) for one in rows} == {
+        "/drafts/eagle": False,
+        "/srv/map.json": True,
+        "/srv/logging.json": True,
+    }
+    assert i.input_problems([native], "/") == []
+    found, problems = h.host_inputs(rows, None)
+    assert found == {} and len(problems) == 1 and "engine_args.speculative_config names /drafts/eagle" in problems[0]
+
+
 # What lies on the host
 
 
@@ -335,21 +355,12 @@ def test_an_edited_input_is_told_by_check_and_restarts_the_service(site: Site) -
     assert changed(site.deploy()) == 2 and site.process()["pid"] != before["pid"]
     assert changed(site.deploy("--check")) == 0
 
-    site.parser.unlink()
-    assert f"engine_args.tool_parser_plugin names {site.parser}, which is not on this host" in site.deploy(ok=False)
-    site.parser.write_text("two = 2\n")
-    site.chat.unlink()
-    assert f"{site.chat} does not exist on the controller" in site.deploy(ok=False)
-    site.chat.write_text("{{ two }}")
-
     # It leaves the plan.
     other = {"runs": []}
     said = site.run("playbooks/beside.yml", **other)
     assert "service 'demo' is not in runs of host localhost and still runs" in flat(said)
     assert "starting release" in site.run("playbooks/logs.yml", "-e", "service=demo", **other)
     assert changed(site.run("playbooks/stop.yml", "-e", "service=demo", **other)) == 1
-    assert "does not run, but is still deployed" in flat(site.run("playbooks/beside.yml", **other))
-    assert changed(site.run("playbooks/stop.yml", "-e", "service=all", **other)) == 0
     assert "on this host are deployed: demo" in flat(
         site.run("playbooks/stop.yml", "-e", "service=x", ok=False, **other)
     )

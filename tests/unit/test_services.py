@@ -216,7 +216,7 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     assert look("demo")["beside"] == []
     [words] = look("other")["beside"]
     assert words.startswith(
-        f"service 'demo' is not in runs of host box and still runs at http://127.0.0.1:{host.port}: "
+        f"service 'demo' is not in runs of host box and still runs at http://127.0.0.1:{host.port}; it is left alone."
     )
     assert "playbooks/stop.yml -l box -e service=demo stops it" in words
     assert "playbooks/uninstall.yml -l box -e service=demo removes it" in words
@@ -226,7 +226,10 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     fit = {"plan": [], "record": record, "serving_root": str(host.root), "models_root": str(host.root / "models")}
     assert "service 'demo' is not in runs" in run_module("fit", fit)["msg"]
     host.service(None, state="stopped")
-    assert "does not run, but is still deployed: playbooks/uninstall.yml" in look("other")["beside"][0]
+    assert (
+        "does not run, but is still deployed; it is left alone. If it is not wanted any more: playbooks/uninstall.yml"
+        in look("other")["beside"][0]
+    )
     (host.folder / "current/spec.json").write_text("{")  # even what can't be read is not passed over
     assert look("other")["services"][0]["endpoint"] is None and look("other")["beside"]
 
@@ -449,6 +452,17 @@ def test_killed_between_the_two_links_of_a_rollback(host: Host) -> None:
         str(host.folder / "current"), f"releases/{old}"
     )  # and here the run was killed: both links name one release
     assert host.service(None, state="rolled_back")["release"] == new
+
+
+def test_a_rollback_needs_the_files_that_the_release_names_on_its_host(host: Host, tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("x")
+    host.service(inputs={str(template): "sha256:1"})
+    host.ask(wait=20)
+    assert host.service(inputs={str(template): "sha256:2"})["reasons"][0] == f"{template} has other content"
+    template.unlink()
+    said = host.service(None, state="rolled_back")["msg"]
+    assert f"{template} is no longer on this host" in said
 
 
 def test_a_rollback_to_what_is_gone_is_refused_before_anything_stops(host: Host, tmp_path: Path) -> None:
