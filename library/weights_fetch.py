@@ -97,6 +97,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.client import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.hubs import (
@@ -112,7 +113,6 @@ from ansible.module_utils.serving.hubs import (
 )
 from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.transfer import Limits
 
 VERSION = "2"
 CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}

@@ -277,7 +277,7 @@ class Mirror:
         self.token = token
 
     def read(self, path: str, headers: dict[str, str]) -> Any:
-        from ansible.module_utils.serving.transfer import Client
+        from ansible.module_utils.serving.client import Client
 
         url = "%s/%s" % (self.repo, urllib.parse.quote(path))
         with client_errors("mirror %s" % url):

@@ -21,10 +21,11 @@ import time
 import urllib.parse
 from typing import Any, Callable, ClassVar
 
+from ansible.module_utils.serving.client import Client, Limits, Transient
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.transfer import Client, Limits, Part, Transient, download
+from ansible.module_utils.serving.transfer import Part, download
 from ansible.module_utils.serving.weights import Staging, is_shard, room
 
 POLL = 0.5  # seconds between two looks at another host; among many hosts it is longer

@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.client import Client, Limits
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
@@ -29,7 +30,7 @@ from ansible.module_utils.serving.files import (
 )
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
 from ansible.module_utils.serving.progress import Progress, read_progress
-from ansible.module_utils.serving.transfer import Client, Limits, Part, download
+from ansible.module_utils.serving.transfer import Part, download
 
 SUFFIX = "+float16"
 
