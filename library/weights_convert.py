@@ -53,7 +53,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import weights as w
-from ansible.module_utils.serving.client import Limits
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.hubs import Published, SourceFailed

@@ -21,7 +21,8 @@ import time
 import urllib.parse
 from typing import Any, Callable, ClassVar
 
-from ansible.module_utils.serving.client import Client, Limits, Transient
+from ansible.module_utils.serving.client import Client, Transient
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked
 from ansible.module_utils.serving.progress import Progress
@@ -183,9 +184,7 @@ class Peers:
             peer.state["trouble"] = " ".join(str(error).split())[:120]
 
     def ask(self, peer: Peer, url: str) -> dict[str, Any]:
-        answer = self.client.open(url, {})
-        found = json.loads(answer.read(64 << 20))
-        answer.release_conn()
+        found = json.loads(self.client.document(url, 64 << 20).body)
         if not isinstance(found, dict):
             raise ValueError("its answer is no object")
         return found

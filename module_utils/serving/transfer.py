@@ -8,6 +8,7 @@ bytes, read in order, have the digest that its source states. Then it is synced 
 from __future__ import annotations
 
 import bisect
+import collections
 import concurrent.futures
 import contextlib
 import ctypes
@@ -274,9 +275,9 @@ class Download:
                 before = at
                 try:
                     self.client.stream(self.entry.url, at, end, self.entry.size, sink)
-                    tell(None, True)
+                    tell(None, 0)
                 except Transient as problem:
-                    tell(problem, at > before)
+                    tell(problem, at - before)
                 if at >= end:
                     break
         self.hash_forward()
@@ -355,14 +356,16 @@ def download(
         most = min(most, max(PIECE_MIN // 4, max(d.entry.size for d in downloads) // (connections * 16)))
         least = min(least, most)
     lock = threading.Lock()
+    ready, left = collections.deque(downloads), len(downloads)
 
     def next_piece() -> tuple[Download, tuple[int, int]] | None:
         # Pieces shrink towards the end, so that all connections finish together.
         piece = min(most, max(least, (total - counted) // (connections * 3)))
         with lock:
-            for found in downloads:
-                if (span := found.take(piece)) is not None:
-                    return found, span
+            while ready:
+                if (span := ready[0].take(piece)) is not None:
+                    return ready[0], span
+                ready.popleft()  # all of it is taken; a damaged one comes back
             return None
 
     began, counted = time.monotonic(), 0
@@ -376,6 +379,7 @@ def download(
         one.told = count
 
     def work(number: int) -> None:
+        nonlocal left
         try:
             if number >= AT_FIRST:
                 client.sleep(0.5)
@@ -384,7 +388,7 @@ def download(
             while not client.stop.is_set():
                 job = next_piece()
                 if job is None:
-                    if all(d.finished for d in downloads):
+                    if not left:
                         return
                     client.sleep(0.05)
                     continue
@@ -392,6 +396,11 @@ def download(
                 one.fetch(start, end)
                 if one.leave():
                     one.complete(done)
+                    with lock:
+                        if one.finished:
+                            left -= 1
+                        else:
+                            ready.append(one)
         except Stopped:
             return
         except BaseException:

@@ -15,7 +15,8 @@ import threading
 from typing import Any
 
 from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving.client import Client, Limits
+from ansible.module_utils.serving.client import Client
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
@@ -196,7 +197,7 @@ def bring(
 
 
 def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
-    """Refuse before the first byte where the disk is too small. Bytes of unfinished files count as there."""
+    """SourceFailed before the first byte where the disk is too small. Bytes of unfinished files count as there."""
     there = 0
     for entry in need:
         part = staging.path(entry.name) + ".part"
@@ -205,7 +206,7 @@ def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
     wanted = sum(entry.size for entry in need) - there
     free = free_bytes(staging.folder)
     if wanted * 1.02 > free:
-        raise Refusal(
+        raise SourceFailed(  # of this listing; another source may state other sizes
             "not enough disk for the model: %s needed, %s free below %s; free some or set models_root"
             % (human(wanted * 1.02), human(free), staging.root)
         )
