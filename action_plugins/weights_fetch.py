@@ -88,7 +88,10 @@ def table(progress: dict[str, Any]) -> str:
     return "\n".join([f"  {progress['name']}:", *(f"  {one}" for one in text)])
 
 
-class ActionModule(_fetching.Fetching):  # type: ignore[misc]
+Fetching: Any = _fetching.Fetching
+
+
+class ActionModule(Fetching):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         self.read_environment(task_vars)

@@ -47,6 +47,7 @@ class Trouble:
     no_commit: bool = False  # ModelScope: a listing whose commits give other listings
     bytes_per_second: float = 0  # of each connection
     file_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for files instead
+    file_named: str = ""  # only where this is in the request
     api_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for listings instead
 
 
@@ -124,7 +125,7 @@ class Hub:
             self.requests.append((http.command, http.path, dict(http.headers)))
         is_file = "/resolve/" in path or bool(query.get("FilePath")) or path.startswith("/raw/")
         other = self.trouble.file_answer if is_file else self.trouble.api_answer
-        if other:
+        if other and (not is_file or self.trouble.file_named in http.path):
             http.close_connection = True
             with contextlib.suppress(OSError):
                 other(http)

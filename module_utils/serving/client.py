@@ -360,7 +360,7 @@ class Client:
 
     def check_pace(self) -> None:
         """SourceFailed if this source is slow and another one remains."""
-        rate = self.pace.rate() if self.limits.others else None
+        rate = self.pace.rate() if self.limits.others and self.until is None else None
         if rate is not None and rate < self.limits.slow:
             raise SourceFailed(
                 "it is slow, %s a second over %d s where %s is the least while another source remains"
@@ -442,13 +442,8 @@ class Client:
                         problem = error
                 held += count
                 now = time.monotonic()
-                if (
-                    problem
-                    or self.stop.is_set()
-                    or held == BLOCK
-                    or at + held == end
-                    or (held and now - stored >= STORED)
-                ):
+                due = problem or self.stop.is_set() or held == BLOCK or at + held == end or now - stored >= STORED
+                if held and due:
                     taken = sink(at, buffer[:held])
                     buffer[: held - taken] = bytes(buffer[taken:held])
                     at, held = at + taken, held - taken

@@ -134,6 +134,7 @@ def test_whatever_a_server_sends_for_a_file_the_next_source_serves(
     run_module: Run, hub: Hub, good: Hub, tmp_path: Path, name: str
 ) -> None:
     hub.trouble.file_answer, words = FILE_ANSWERS[name]
+    hub.trouble.file_named = "weights.bin"
     began = time.monotonic()
     result = fetch(run_module, tmp_path, hub, good, "modelscope")
     assert not result["failed"], result["msg"]
@@ -260,6 +261,7 @@ def test_the_token_never_follows_to_another_host(
 
 def test_a_byte_a_second_without_another_source_ends_too(run_module: Run, hub: Hub, tmp_path: Path) -> None:
     hub.trouble.file_answer = send(head("200 OK", "Content-Length: 102400"), b"x", every=0.2, times=500)
+    hub.trouble.file_named = "weights.bin"
     result = fetch(run_module, tmp_path, hub, None, "modelscope")
     assert result["failed"] and "it stalls" in result["msg"] and "without progress" in result["msg"]
 

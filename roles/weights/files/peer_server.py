@@ -91,6 +91,7 @@ class Holdings:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.marks: dict[str, tuple[Any, float]] = {}  # of each fetch: what it last wrote, and when that was seen
 
     def folders(self, key: str) -> list[str]:
         name = glob.escape(key.removesuffix(SUFFIX))
@@ -132,16 +133,28 @@ class Holdings:
         found = read(path)
         if not isinstance(found, dict):
             return {}
-        try:
-            found["beat"] = max(0.0, time.time() - os.stat(path).st_mtime)
-        except OSError:
-            return {}
-        return {k: found.get(k) for k in ("stage", "beat", "done", "total", "rate", "left", "source")}
+        # No wall clock: one that is set back would keep a dead fetch alive. What counts is when it last wrote something new.
+        now, mark = time.monotonic(), (found.get("boot"), found.get("pid"), found.get("turn"))
+        if self.marks.get(key, (None, 0.0))[0] != mark:
+            self.marks[key] = (mark, now)
+        tick = found.get("tick")
+        here = found.get("boot") == boot_id() and isinstance(tick, (int, float))
+        found["beat"] = max(0.0, now - (tick if here else self.marks[key][1]))
+        return {k: found.get(k) for k in ("stage", "beat", "turn", "done", "total", "rate", "left", "source")}
+
+
+def boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+            return source.read().strip()
+    except OSError:
+        return "-"
 
 
 class Server:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.holdings = config, Holdings(config["models_root"])
+        self.until = time.monotonic() + max(0.0, config["until"] - time.time())  # once, then by a clock that isn't set
         self.asked = time.monotonic()
         self.busy: Counter[str] = Counter()
 
@@ -193,7 +206,7 @@ class Server:
 
     def over(self) -> bool:
         """True when the time limit is reached, or nobody asked for long and nothing is fetched here."""
-        if time.time() > self.config["until"]:
+        if time.monotonic() > self.until:
             return True
         if any(self.busy.values()) or time.monotonic() - self.asked < self.config["idle"]:
             return False
