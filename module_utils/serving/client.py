@@ -132,6 +132,7 @@ class Answer:
         """Not wanted: a short body is read, so that its connection serves again."""
         length = self.headers.get("Content-Length") or ""
         if length.isdigit() and len(length) < 6 and not self.raw.chunked:
+            self.until = time.monotonic() + self.limits.answer
             with contextlib.suppress(Transient, SourceFailed):
                 self.whole(READ_MIN, "")
         self.close()

@@ -148,13 +148,13 @@ def pool_classes() -> dict[str, Any]:
 
         return EndingConnection
 
-    class Plain(urllib3.HTTPConnectionPool):
+    class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = ending(HTTPConnection)
 
-    class Secure(urllib3.HTTPSConnectionPool):
+    class SecurePool(urllib3.HTTPSConnectionPool):
         ConnectionCls = ending(HTTPSConnection)
 
-    return {"http": Plain, "https": Secure}
+    return {"http": PlainPool, "https": SecurePool}
 
 
 class Pace:

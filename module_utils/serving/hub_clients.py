@@ -12,7 +12,7 @@ from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.hubs import SourceFailed
 
-PAGE, PAGES, LISTING = 64 << 20, 1000, 256 << 20  # bytes of a page, pages, bytes of a whole listing
+PAGE, PAGES, LISTING = 64 << 20, 200, 256 << 20  # bytes of a page, pages, bytes of a whole listing
 SAME = 3  # times that one address may be asked for: a page that names itself as the next one would be read for ever
 KEPT = ("accept", "user-agent")  # headers that any host may have; what else a client sends is for its hub alone
 DROPPED = ("content-encoding", "content-length", "transfer-encoding", "connection")  # of an answer that is whole
