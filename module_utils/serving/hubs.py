@@ -91,8 +91,8 @@ def safe_name(name: Any) -> str:
     bad = (
         not isinstance(name, str)
         or not text
-        or len(text) > 1000
         or any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 or char in "\\\x7f" for char in text)
+        or len(text.encode()) > 1000
         or any(part in ("", ".", "..") or len(part.encode()) > 240 or OURS.fullmatch(part) for part in parts)
         or parts[0] in m.IGNORED
     )
@@ -376,6 +376,8 @@ class Mirror:
             )
             files = checked(entries, self.exclude)
             full = str(manifest.get("commit") or manifest["revision"])
+            if not re.fullmatch(r"[\w.+-]{1,200}", full):
+                raise ValueError("revision %.80r" % full)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceFailed("its manifest of %s is not one of ours (%r)" % (folder, error)) from None
         return Listing(self.kind, self.repo, self.requested, full, files, headers)
