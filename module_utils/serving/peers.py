@@ -21,7 +21,7 @@ import urllib.parse
 from typing import Any, Callable, ClassVar
 
 from ansible.module_utils.serving.client import Client, Stopped, Transient
-from ansible.module_utils.serving.deadlines import Limits
+from ansible.module_utils.serving.deadlines import LEAST, Limits
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked, parsed
 from ansible.module_utils.serving.progress import Progress
@@ -58,7 +58,8 @@ class Peer:
         self.seen, self.looks = 0.0, 0
         self.ran = False
         self.unread = 0  # times that it did not say which files it has
-        self.moved, self.since = None, 0.0  # how far its fetch was, and since when by our clock
+        self.moved: Any = None  # at what stage its fetch was
+        self.since, self.had = 0.0, 0.0  # since when by our clock, and how many bytes it had then
         self.turn, self.turned = None, 0.0  # the last number that its fetch gave, and when that was by our clock
         self.dropped = ""
         self.bad_until, self.failures = 0.0, 0
@@ -71,9 +72,11 @@ class Peer:
         self.ran = self.ran or bool(state.get("stage"))
         if state.get("turn") != self.turn:
             self.turn, self.turned = state.get("turn"), now
-        at = (state.get("stage"), state.get("done"), state.get("total"))
-        if at != self.moved:
-            self.moved, self.since = at, now  # type: ignore[assignment]
+        # What gets on by less than LEAST bytes a second is as good as still; the last bytes are few.
+        at, done, total = (state.get("stage"), state.get("total")), state.get("done") or 0, state.get("total") or 0
+        enough = done - self.had >= LEAST * max(now - self.since, POLL) or self.had < total <= done
+        if at != self.moved or enough or done < self.had:
+            self.moved, self.since, self.had = at, now, done
 
     @property
     def here(self) -> bool:

@@ -128,6 +128,19 @@ def test_a_host_before_us_that_gets_no_further_is_not_waited_for(
     assert not peers.someone()
 
 
+def test_a_fetch_that_gets_on_by_some_bytes_is_as_good_as_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rate, waits in ((60, False), (4000, True)):
+        clock = [1000.0]
+        monkeypatch.setattr(p.time, "monotonic", lambda clock=clock: clock[0])
+        peers = peers_with(tmp_path, 0)
+        for turn in range(100):
+            say(peers.peers[0], p.OUTSIDE, turn=turn, done=turn * rate // 2, total=10**9)
+            clock[0] += 0.5
+        assert peers.someone() is waits
+
+
 def test_a_fetch_whose_count_stands_still_is_dead_whatever_its_host_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
