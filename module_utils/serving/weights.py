@@ -50,6 +50,7 @@ class Staging:
         self.lock = threading.Lock()
         self.rows: dict[str, dict[str, Any]] = {}
         self.reused: list[str] = []
+        self.known: tuple[dict[str, list[Any]], dict[str, list[Any]]] | None = None
 
     def open(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
@@ -107,33 +108,47 @@ class Staging:
             return False
         dest = self.path(entry.name)
         os.makedirs(os.path.dirname(dest), exist_ok=True)
-        for folder in self.others():
-            rows = self.read(folder)
-            found = next((row for row in rows.values() if same(row, entry)), None)
-            if found:
+        unfinished, published = self.contents()
+        while unfinished.get(entry.content):
+            folder, found = unfinished[entry.content].pop()
+            if os.path.exists(os.path.join(folder, found["name"])):
                 os.rename(os.path.join(folder, found["name"]), dest)
                 self.record(entry, {k: v for k, v in found.items() if k not in ("name", "of", "source_bytes")})
                 self.reused.append(entry.name)
                 return True
+        for folder in self.others():
             for end in (".part", ".journal", ".head"):  # which content it is stands in the journal itself
                 old = os.path.join(folder, entry.name) + end
                 if os.path.exists(old) and not os.path.exists(dest + end):
                     os.rename(old, dest + end)
-        pattern = os.path.join(glob.escape(self.root), glob.escape(self.key.removesuffix(SUFFIX)) + "@*")
-        for folder in sorted(glob.glob(pattern)):
-            if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
-                continue
-            try:
-                listed = (m.read_manifest(folder) or {}).get("files", {})
-            except Refusal:
-                continue
-            for name, row in listed.items():
-                wanted = row.get("of") == entry.content if convert else row["sha256"] == entry.sha256
-                if wanted and self.link(os.path.join(folder, name), dest, row):
-                    self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
-                    self.reused.append(entry.name)
-                    return True
+        for path, row in published.get("of " + entry.content if convert else "sha256 %s" % entry.sha256, ()):
+            if self.link(path, dest, row):
+                self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
+                self.reused.append(entry.name)
+                return True
         return False
+
+    def contents(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+        """What this host has by its content, read once: (folder, row) of unfinished revisions, (path, row) of published ones."""
+        if self.known is None:
+            unfinished: dict[str, list[Any]] = {}
+            for folder in self.others():
+                for row in self.read(folder).values():
+                    unfinished.setdefault(str(row.get("of")), []).append((folder, row))
+            self.known = unfinished, {}
+            pattern = os.path.join(glob.escape(self.root), glob.escape(self.key.removesuffix(SUFFIX)) + "@*")
+            for folder in sorted(glob.glob(pattern)):
+                if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
+                    continue
+                try:
+                    listed = (m.read_manifest(folder) or {}).get("files", {})
+                except Refusal:
+                    continue
+                for name, row in listed.items():
+                    for content in {("of", row.get("of")), ("sha256", row.get("sha256"))}:
+                        if content[1]:
+                            self.known[1].setdefault("%s %s" % content, []).append((os.path.join(folder, name), row))
+        return self.known
 
     @staticmethod
     def link(path: str, dest: str, row: dict[str, Any]) -> bool:

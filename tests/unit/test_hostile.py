@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
+import ssl
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
@@ -374,3 +379,71 @@ def test_retry_after_is_a_number_or_nothing(text: str) -> None:
 def test_json_of_others_is_a_value_error_at_worst(data: bytes) -> None:
     with pytest.raises(ValueError):
         hubs.parsed(data)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    path = tmp_path / "both.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        tmp_path / "key",
+        "-out",
+        tmp_path / "cert",
+    ]
+    subprocess.run([*made, *subject], check=True, capture_output=True)
+    path.write_bytes((tmp_path / "key").read_bytes() + (tmp_path / "cert").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("where", ["handshake", "head", "body", "nowhere"])
+def test_deadlines_hold_under_tls_too(
+    tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A byte now and then in the handshake, in the head, in the body; and an honest answer, which comes whole."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def trickle(line: socket.socket, data: bytes) -> None:
+        for _ in range(200):
+            line.sendall(data)
+            time.sleep(0.2)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                if where == "handshake":
+                    line.sendall(b"\x16\x03\x03\x3f\xff")  # a record of 16 KB
+                    trickle(line, b"\x02")
+                with contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as safe:
+                    safe.recv(9999)
+                    if where == "head":
+                        safe.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                        trickle(safe, b"x")
+                    safe.sendall(head("200 OK", "Content-Length: 300000") + b"y" * 100)
+                    if where == "body":
+                        trickle(safe, b"x")
+                    safe.sendall(b"y" * 299_900)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"https://127.0.0.1:{server.getsockname()[1]}/x"
+    client = Client({}, url, None, Limits(1, 1, 0, document=3))
+    began = time.monotonic()
+    if where == "nowhere":
+        assert client.document(url, 1 << 20).body == b"y" * 300_000
+    else:
+        with pytest.raises(Transient):
+            client.document(url, 1 << 20)
+    assert time.monotonic() - began < 20
+    server.close()
