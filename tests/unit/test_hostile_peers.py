@@ -185,3 +185,29 @@ def test_a_clock_that_was_set_neither_kills_a_fetch_nor_keeps_a_dead_one(
     monkeypatch.setattr(server.time, "monotonic", lambda: now + 240)
     assert holdings.progress("m")["beat"] > server.BEAT
     assert not same_boot or read_progress(str(path)) is None
+
+
+def test_a_server_reads_thousands_of_files_once_and_serves_none_that_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = load("roles/weights/files/peer_server.py")
+    folder = tmp_path / ".m@new.partial"
+    folder.mkdir()
+    count, rows = 8000, []
+    for number in range(count):
+        path = folder / f"f{number}"
+        path.write_bytes(b"x")
+        rows.append({"name": path.name, "sha256": f"{number:064x}", "bytes": 1, "mtime_ns": path.stat().st_mtime_ns})
+    (folder / ".done").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / ".listing.json").write_text(json.dumps({"commit": COMMIT, "files": []}))
+    holdings, reads = server.Holdings(str(tmp_path)), []
+    lines = server.lines
+    monkeypatch.setattr(server, "lines", lambda path: reads.append(path) or lines(path))
+    for row in rows:
+        assert holdings.path("m", row["sha256"]) == str(folder / row["name"])
+    assert len(reads) == 1
+    (folder / "f5").write_bytes(b"another")
+    assert holdings.path("m", rows[5]["sha256"]) is None
+    with (folder / ".done").open("a") as out:
+        out.write(json.dumps({**rows[6], "sha256": "e" * 64}) + "\n")
+    assert holdings.path("m", "e" * 64) == str(folder / "f6") and len(reads) == 2
