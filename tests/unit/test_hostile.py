@@ -22,6 +22,8 @@ from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.transfer import Download, Entry, Listing, Part, download
 from conftest import start_module
 from hub import COMMIT, Hub
+from hypothesis import given
+from hypothesis import strategies as st
 
 Run = Callable[..., dict[str, Any]]
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -447,3 +449,40 @@ def test_deadlines_hold_under_tls_too(
             client.document(url, 1 << 20)
     assert time.monotonic() - began < 20
     server.close()
+
+
+WORDS = st.sampled_from(
+    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 206 Partial\r\n", b"HTTP/1.0 302 Found\r\n", b"HTTP/1.1 503 Busy\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+     b"Content-Length: 20\r\n", b"Content-Length: -1\r\n", b"Content-Range: bytes 0-19/20\r\n", b"Content-Range: bytes 5-2/1\r\n", b"Location: //\r\n",
+     b"Location: http://[\r\n", b"Location: \xff\xfe\r\n", b"Transfer-Encoding: chunked\r\n", b"Retry-After: 1e5\r\n", b"Connection: close\r\n",
+     b"14\r\n", b"-1\r\n", b"0\r\n\r\n", b"\r\n", b"x" * 20, b"ffffffffffffffffffff\r\n", b"\0"]
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said() -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers each connection with what the list holds: its address, the list."""
+    server, data = socket.create_server(("127.0.0.1", 0)), [b""]
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                with line, contextlib.suppress(OSError):
+                    line.recv(9999)
+                    line.sendall(data[0])
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/x", data
+    server.close()
+
+
+@given(st.lists(WORDS | st.binary(max_size=30), max_size=9))
+def test_whatever_bytes_come_they_are_a_source_that_failed(said: tuple[str, list[bytes]], parts: list[bytes]) -> None:
+    url, data = said
+    data[0] = b"".join(parts)
+    client = Client({}, url, None, Limits(1, 0.5, 0, 0.1))
+    with contextlib.suppress(Transient, hubs.SourceFailed):
+        client.stream(url, 0, 20, 20, lambda offset, block: len(block))
+    with contextlib.suppress(Transient, hubs.SourceFailed):
+        client.document(url, 1000)
