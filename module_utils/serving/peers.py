@@ -231,8 +231,9 @@ class Peers:
             if stage == OUTSIDE and peer.moves(self.patience):
                 self.lull = now
                 return True
-            # It waits as we do; where nobody fetches it goes first, but not for ever.
-            if stage in (ASKING, TAKING) and before and (now - self.lull < self.patience or peer.moves(self.patience)):
+            # It waits as we do, and goes first where nobody fetches; not for ever, and not all of us at the same moment.
+            turn = 2 * self.patience + LATE * max(1, self.rank)
+            if stage in (ASKING, TAKING) and before and (now - self.lull < turn or peer.moves(self.patience)):
                 return True
             if stage is None and not peer.ran and before and now - self.began < LATE and not peer.state.get("offers"):
                 return True
