@@ -7,13 +7,20 @@ job; a lost connection or a controller that goes away does not end it, and the n
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+# Plugins are no package; this one stands beside us.
+_spec = importlib.util.spec_from_file_location("serving_fetching", Path(__file__).resolve().with_name("fetching.py"))
+assert _spec and _spec.loader
+_fetching = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fetching)
 
 LONGEST = 7 * 86400  # seconds after which Ansible's own wrapper would end the job
 LOOK, QUIET = 5.0, 20.0  # seconds between two looks, and between two lines
@@ -81,12 +88,16 @@ def table(progress: dict[str, Any]) -> str:
     return "\n".join([f"  {progress['name']}:", *(f"  {one}" for one in text)])
 
 
-class ActionModule(ActionBase):
-    _requires_connection = True
-    _supports_check_mode = True
+Fetching: Any = _fetching.Fetching
 
+
+class ActionModule(Fetching):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        self.read_environment(task_vars)
+        return dict(self.hide(self.in_background(task_vars)))
+
+    def in_background(self, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         name, args = self._task.action.rpartition(".")[2], dict(self._task.args)
 
         def module(called: str, given: dict[str, Any], background: bool = False) -> dict[str, Any]:

@@ -65,7 +65,15 @@ def check_requirement(text: str) -> None:
 
 
 def dockerfile(given: dict[str, Any]) -> str:
-    arguments = "".join("ARG %s\n" % name for name in sorted(given["environment_of_pip"]))
+    # Docker hands proxies to a build unasked; one that is declared here stays in the image's history, with its password.
+    names = [name for name in sorted(given["environment_of_pip"]) if not re.fullmatch(r"(?i)\w+_proxy", name)]
+    for name in names:
+        if re.search(r"//\S*@", str(given["environment_of_pip"][name])):
+            raise Refusal(
+                "%s of fetch_environment has a password, which would stay in the image's history; give an address without one"
+                % name
+            )
+    arguments = "".join("ARG %s\n" % name for name in names)
     enter = given["activate"] + " && " if given["activate"] else ""
     # Environments that uv made have no pip.
     command = "%s{ python -m pip --version || python -m ensurepip; } >/dev/null 2>&1 && python -m pip install %s %s" % (

@@ -36,7 +36,16 @@ options:
     choices: [fail, saturate]
     default: fail
   connections: {description: Parallel connections., type: int, default: 16}
-  stall_timeout: {description: Seconds without a byte (or below 1 KiB/s) after which a connection is given up., type: int, default: 30}
+  stall_timeout:
+    description:
+      - Seconds without a byte, or with less than 1 KiB/s over all connections, after which a connection is given up.
+      - The other limits follow from it. An answer must have begun after 2 times as long, a page of a listing be whole after 4 times, a listing after 10.
+    type: int
+    default: 30
+  least_rate:
+    description: Bytes a second, over 4 times O(stall_timeout), that a source must give while another one remains. The last one may be as slow as 1 KiB/s.
+    type: int
+    default: 32768
   retries: {description: Tries without progress before a source is given up., type: int, default: 6}
   wait_limit: {description: Longest Retry-After that is waited for in seconds., type: int, default: 600}
   modelscope_endpoint: {description: Address of the hub. Empty takes MODELSCOPE_ENDPOINT of the host, else ModelScope itself., type: str, default: ''}
@@ -98,6 +107,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.hubs import (
@@ -110,17 +120,17 @@ from ansible.module_utils.serving.hubs import (
     Published,
     Source,
     SourceFailed,
+    guarded,
 )
 from ansible.module_utils.serving.model_state import lock_path
 from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.transfer import Limits
 
 VERSION = "2"
 CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}
 
 
-def source_of(kind: str, row: dict[str, Any], given: dict[str, Any]) -> Source:
+def source_of(kind: str, row: dict[str, Any], given: dict[str, Any], limits: Limits) -> Source:
     """The source that a row of models.yml describes. SourceFailed where it can't be one."""
     exclude, revision = given["exclude"], row.get("revision") or None
     if kind == "directory":
@@ -130,9 +140,9 @@ def source_of(kind: str, row: dict[str, Any], given: dict[str, Any]) -> Source:
             "its revision is %s, and pins are required: set a commit in models.yml" % (revision or "not set")
         )
     if kind == "mirror":
-        return Mirror(given["name"], row.get("url") or "", revision, exclude, given["mirror_token"])
+        return Mirror(given["name"], row.get("url") or "", revision, exclude, given["mirror_token"], limits)
     hub = {"modelscope": ModelScope, "huggingface": HuggingFace}[kind]
-    return hub(row.get("repo") or "", revision, exclude, given[kind + "_endpoint"], given[kind + "_token"])
+    return hub(row.get("repo") or "", revision, exclude, given[kind + "_endpoint"], given[kind + "_token"], limits)
 
 
 def result(
@@ -178,11 +188,16 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
     return found
 
 
+def limits_of(given: dict[str, Any], by_file: bool = False) -> Limits:
+    numbers = (given[name] for name in ("connections", "stall_timeout", "retries", "wait_limit"))
+    return Limits(*numbers, by_file=by_file, slow=given["least_rate"])
+
+
 def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peers) -> tuple[dict[str, Any], Listing]:
     """(result, listing) of the first source that serves. Refusal if none does."""
     given = module.params
     root, convert = given["models_root"], given["convert"]
-    limits = Limits(given["connections"], given["stall_timeout"], given["retries"], given["wait_limit"], bool(peers))
+    limits = limits_of(given, bool(peers))
     failures: list[str] = []
     order = [one for one in candidates(module, key) if one[0] != "peers" or peers]
     if not order:
@@ -193,7 +208,8 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
     if ("peers", {}) in order:
         order.append(("peers", {}))  # a host without a way outside waits for one that has
     for number, (kind, row) in enumerate(order, 1):
-        began = time.time()
+        began, clock = time.time(), time.monotonic()
+        limits.others = any(one != "peers" for one, _ in order[number:])
         last = number == len(order) and kind == "peers"
         place = (
             row
@@ -204,31 +220,37 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
             or (peers.repo if kind == "peers" else "(nothing given)")
         )
         try:
-            if kind == "peers":
-                if last:
-                    peers.tell(STRANDED)
-                listing, staging = peers.bring(root, convert, limits)
-            else:
-                if kind not in ("published", "directory"):
-                    peers.tell(OUTSIDE)
-                source = Published(row) if kind == "published" else source_of(kind, row, given)
-                listing = source.listing()
-                staging = w.Staging(root, key, listing.short)
+            with guarded():
+                if kind == "peers":
+                    if last:
+                        peers.tell(STRANDED)
+                    listing, staging = peers.bring(root, convert, limits)
+                else:
+                    if kind not in ("published", "directory"):
+                        peers.tell(OUTSIDE)
+                    source = Published(row) if kind == "published" else source_of(kind, row, given, limits)
+                    listing = source.listing()
+                    staging = w.Staging(root, key, listing.short)
+                    if peers:
+                        staging.open()
+                        staging.describe(listing, origin_of(listing, root, given["name"]))
+                    w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
+                clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
+                tool = {
+                    "tool": VERSION,
+                    "clients": clients,
+                    "began": int(began),
+                    "seconds": round(time.monotonic() - clock, 1),
+                }
+                if kind == "peers" and convert:
+                    tool["tensors"] = peers.tensors
+                folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
+                done = result(manifest, folder, new, [], failures)
+                if kind == "peers":
+                    done["source"] = kind
                 if peers:
-                    staging.open()
-                    staging.describe(listing, origin_of(listing, root, given["name"]))
-                w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
-            clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
-            tool = {"tool": VERSION, "clients": clients, "began": int(began), "seconds": round(time.time() - began, 1)}
-            if kind == "peers" and convert:
-                tool["tensors"] = peers.tensors
-            folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
-            done = result(manifest, folder, new, [], failures)
-            if kind == "peers":
-                done["source"] = kind
-            if peers:
-                done.update(peers=peers.served, dropped_peers=peers.dropped)
-            return dict(done, reused=staging.reused, seconds=tool["seconds"]), listing
+                    done.update(peers=peers.served, dropped_peers=peers.dropped)
+                return dict(done, reused=staging.reused, seconds=tool["seconds"]), listing
         except Nobody as failure:
             if last:  # before, it only means that this host is the one to fetch
                 failures.append("%s %s: %s" % (kind, place, failure))
@@ -261,8 +283,10 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
             listing = Listing(kind, "", None, "", ())
         try:
             if kind != "peers":
-                source = Published(row) if kind == "published" else source_of(kind, row, module.params)
-                listing = source.listing()
+                with guarded():
+                    limits = limits_of(module.params)
+                    source = Published(row) if kind == "published" else source_of(kind, row, module.params, limits)
+                    listing = source.listing()
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue
@@ -346,6 +370,7 @@ def main() -> None:
         "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
         "connections": {"type": "int", "default": 16},
         "stall_timeout": {"type": "int", "default": 30},
+        "least_rate": {"type": "int", "default": 32768},
         "retries": {"type": "int", "default": 6},
         "wait_limit": {"type": "int", "default": 600},
         "modelscope_endpoint": {"type": "str", "default": ""},

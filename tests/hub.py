@@ -6,6 +6,7 @@ one by hand: HF_ENDPOINT=http://127.0.0.1:PORT hf download org/model.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,6 +46,9 @@ class Trouble:
     moved: bool = False  # the branch has another commit after the listing
     no_commit: bool = False  # ModelScope: a listing whose commits give other listings
     bytes_per_second: float = 0  # of each connection
+    file_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for files instead
+    file_named: str = ""  # only where this is in the request
+    api_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for listings instead
 
 
 class Hub:
@@ -118,6 +123,13 @@ class Hub:
         path, query = urllib.parse.unquote(parts.path), dict(urllib.parse.parse_qsl(parts.query))
         with self.lock:
             self.requests.append((http.command, http.path, dict(http.headers)))
+        is_file = "/resolve/" in path or bool(query.get("FilePath")) or path.startswith("/raw/")
+        other = self.trouble.file_answer if is_file else self.trouble.api_answer
+        if other and (not is_file or self.trouble.file_named in http.path):
+            http.close_connection = True
+            with contextlib.suppress(OSError):
+                other(http)
+            return None
         if self.token and not path.startswith("/raw/") and http.headers.get("Authorization") != f"Bearer {self.token}":
             return self.send(http, 401, {"Message": "no token"}, body)
         if path.startswith("/api/") and not query.get("FilePath") and self.trouble.api_status:

@@ -9,12 +9,13 @@ import struct
 import threading
 from typing import Any, Iterator
 
+from ansible.module_utils.serving.client import Client
 from ansible.module_utils.serving.convert import Converter, Counts, Layout, Span, to_f16_from, write_all
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import remove_tree, write_atomic
 from ansible.module_utils.serving.hubs import Entry, SourceFailed
 from ansible.module_utils.serving.manifest import HEADER_LIMIT
-from ansible.module_utils.serving.transfer import Client, Part
+from ansible.module_utils.serving.transfer import Part
 
 
 class ConvertedPart(Part):

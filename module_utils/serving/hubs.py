@@ -14,10 +14,13 @@ import hashlib
 import json
 import os
 import re
+import time
+import traceback
 import urllib.parse
 from typing import Any, Iterator, Protocol
 
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -76,18 +79,22 @@ class Source(Protocol):
         """Resolve the revision and list its files. SourceFailed if that can't be done."""
 
 
+FILES = 100_000  # files that a model may have
+LARGEST = 1 << 50  # bytes that one file may have
+OURS = re.compile(r".*\.(part|journal|head)(\.[0-9]+)?|\..*\.(part|partial)")  # names of files and folders we work in
+
+
 def safe_name(name: Any) -> str:
-    """A file's name in a listing, as it may be written below our folder; Refusal for one that would leave it."""
+    """A file's name in a listing, as it may be written below our folder; SourceFailed for one that would leave it."""
     text = name if isinstance(name, str) else repr(name)
     parts = text.split("/")
     bad = (
         not isinstance(name, str)
         or not text
-        or len(text) > 1000
-        or any(part in ("", ".", "..") or len(part.encode()) > 240 for part in parts)
-        or any(ord(char) < 32 or char in "\\\x7f" for char in text)
+        or any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 or char in "\\\x7f" for char in text)
+        or len(text.encode()) > 1000
+        or any(part in ("", ".", "..") or len(part.encode()) > 240 or OURS.fullmatch(part) for part in parts)
         or parts[0] in m.IGNORED
-        or text.endswith((".part", ".journal", ".head"))
     )
     if bad:
         raise SourceFailed(
@@ -105,11 +112,13 @@ def checked(entries: Iterator[Entry], exclude: list[str]) -> tuple[Entry, ...]:
             continue
         if entry.name in found:
             raise SourceFailed("its listing has '%s' twice" % entry.name)
-        if not isinstance(entry.size, int) or entry.size < 0:
-            raise SourceFailed("its listing gives '%s' a size of %r" % (entry.name, entry.size))
-        if entry.path is None and not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", entry.content):
+        if type(entry.size) is not int or not 0 <= entry.size <= LARGEST:
+            raise SourceFailed("its listing gives '%s' a size of %.60r" % (entry.name, entry.size))
+        if entry.path is None and not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", str(entry.content)):
             raise SourceFailed("its listing states no digest of '%s', so it could not be verified" % entry.name)
         found[entry.name] = entry
+        if len(found) > FILES:
+            raise SourceFailed("its listing has more than %d files" % FILES)
     for name in found:
         parent = os.path.dirname(name)
         while parent:
@@ -119,6 +128,37 @@ def checked(entries: Iterator[Entry], exclude: list[str]) -> tuple[Entry, ...]:
     if not found:
         raise SourceFailed("its listing is empty")
     return tuple(found[name] for name in sorted(found))
+
+
+def parsed(data: bytes) -> Any:
+    """JSON of somebody else. ValueError for what isn't, for a number that is none, and for one too deep to be read."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError("%s is no number" % word)
+
+    try:
+        return json.loads(data.decode(), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is too deep") from None
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """The one place where whatever a source brings about becomes SourceFailed, so that the next one is asked.
+
+    What an operator has to mend here (Refusal, an error of the disk) stays what it is.
+    """
+    try:
+        yield
+    except (Refusal, SourceFailed, OSError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = "%s:%s" % (os.path.basename(last.filename), last.lineno)
+        raise SourceFailed(
+            "it gave what can't be read (%s at %s%s)" % (type(error).__name__, place, text and ": " + text)
+        ) from None
 
 
 @contextlib.contextmanager
@@ -157,17 +197,27 @@ class HuggingFace:
     kind = "huggingface"
 
     def __init__(
-        self, repo: str, revision: str | None, exclude: list[str], endpoint: str = "", token: str = ""
+        self,
+        repo: str,
+        revision: str | None,
+        exclude: list[str],
+        endpoint: str = "",
+        token: str = "",
+        limits: Limits | None = None,
     ) -> None:
         self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.limits = limits or Limits()
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         self.token = token or os.environ.get("HF_TOKEN") or ""
 
     def listing(self) -> Listing:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         with client_errors("huggingface %s" % self.repo):
+            from ansible.module_utils.serving import hub_clients
             from huggingface_hub import HfApi, hf_hub_url
             from huggingface_hub.hf_api import RepoFile
+
+            hub_clients.over_httpx(hub_clients.Line(self.endpoint, self.limits))
 
             api = HfApi(endpoint=self.endpoint, token=self.token or False, library_name="vllm-ansible")
             commit = api.model_info(self.repo, revision=self.requested or "main", timeout=60).sha or ""
@@ -201,9 +251,16 @@ class ModelScope:
     kind = "modelscope"
 
     def __init__(
-        self, repo: str, revision: str | None, exclude: list[str], endpoint: str = "", token: str = ""
+        self,
+        repo: str,
+        revision: str | None,
+        exclude: list[str],
+        endpoint: str = "",
+        token: str = "",
+        limits: Limits | None = None,
     ) -> None:
         self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.limits = limits or Limits()
         self.endpoint = (endpoint or os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn").rstrip("/")
         self.token = token or os.environ.get("MODELSCOPE_API_TOKEN") or ""
 
@@ -216,9 +273,11 @@ class ModelScope:
 
     def listing(self) -> Listing:
         with client_errors("modelscope %s" % self.repo):
+            from ansible.module_utils.serving import hub_clients
             from modelscope_hub.api import HubApi
 
             api = HubApi(endpoint=self.endpoint, token=self.token or None)
+            hub_clients.over_requests(hub_clients.Line(self.endpoint, self.limits), api.legacy)
             wanted = self.requested or "master"
             rows = self.rows(api, wanted)
             commit = wanted if COMMIT.fullmatch(wanted) else self.resolve(api, rows)
@@ -272,22 +331,34 @@ class Mirror:
 
     kind = "mirror"
 
-    def __init__(self, name: str, url: str, revision: str | None, exclude: list[str], token: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        revision: str | None,
+        exclude: list[str],
+        token: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
         self.name, self.repo, self.requested, self.exclude = name, url.rstrip("/"), revision, exclude
         self.token = token
 
     def read(self, path: str, headers: dict[str, str]) -> Any:
-        from ansible.module_utils.serving.transfer import Client
+        from ansible.module_utils.serving.client import Client
 
         url = "%s/%s" % (self.repo, urllib.parse.quote(path))
         with client_errors("mirror %s" % url):
-            return json.loads(Client(headers, self.repo).read(url, 64 << 20).decode())
+            client = Client(headers, self.repo, None, self.limits)
+            client.until = time.monotonic() + self.limits.listing
+            return parsed(client.read(url, 64 << 20))
 
     def listing(self) -> Listing:
         headers = {"Authorization": "Bearer " + self.token} if self.token else {}
         revision = self.requested
         if not revision:
-            revision = (self.read(".refs/%s.json" % self.name, headers) or {}).get("revision")
+            record = self.read(".refs/%s.json" % self.name, headers)
+            revision = record.get("revision") if isinstance(record, dict) else None
         if not isinstance(revision, str) or not re.fullmatch(r"[\w.+-]+", revision):
             raise SourceFailed("its record of '%s' names no revision" % self.name)
         folder = "%s@%s" % (self.name, revision[:12])
@@ -305,6 +376,8 @@ class Mirror:
             )
             files = checked(entries, self.exclude)
             full = str(manifest.get("commit") or manifest["revision"])
+            if not re.fullmatch(r"[\w.+-]{1,200}", full):
+                raise ValueError("revision %.80r" % full)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceFailed("its manifest of %s is not one of ours (%r)" % (folder, error)) from None
         return Listing(self.kind, self.repo, self.requested, full, files, headers)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import lzma
 import os
 import re
 import subprocess
 import tarfile
+import time
+import zlib
 from typing import Any, Callable, Iterator, NamedTuple
 
 from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.deadlines import SLOW
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import BLOCK, free_bytes, human, read_json
 from ansible.module_utils.serving.files import digest as digest_of_value
-from ansible.module_utils.serving.files import free_bytes, human, read_json
 from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.hubs import parsed
 from ansible.module_utils.serving.progress import Progress
 
 # What Docker calls an architecture, by the kernel's name for it.
@@ -127,6 +132,10 @@ def registry_errors(place: str) -> Iterator[None]:
         raise PullFailed("%s: %s" % (place, explain(error.explanation or str(error)))) from None
     except requests.exceptions.RequestException as error:
         raise PullFailed("%s: the engine went away (%s)" % (place, type(error).__name__)) from None
+    except (PullFailed, Refusal):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise PullFailed("%s: it gave what can't be read (%s: %.200s)" % (place, type(error).__name__, error)) from None
 
 
 def explain(text: Any) -> str:
@@ -141,7 +150,10 @@ def explain(text: Any) -> str:
 def check_platform(image: Reference, platforms: list[dict[str, Any]], arch: str) -> None:
     """Refuse an image that isn't built for `arch` (the kernel's name), before it is pulled."""
     want = ARCHITECTURES.get(arch, arch)
-    found = sorted({row.get("architecture", "") for row in platforms} - {"", "unknown"})
+    rows = (
+        [row.get("architecture") for row in platforms if isinstance(row, dict)] if isinstance(platforms, list) else []
+    )
+    found = sorted({text for text in rows if isinstance(text, str)} - {"", "unknown"})
     if arch and found and want not in found:
         raise Refusal(
             "image %s is built for %s, this host is %s (%s); set another image for this hardware"
@@ -159,24 +171,46 @@ def check_room(needed: float, free: int, folder: str) -> None:
 
 
 class Layers:
-    """Progress of a pull: bytes of layers as the engine tells them, and whether the disk will hold them."""
+    """Progress of a pull: bytes of layers as the engine tells them, and whether the disk will hold them.
 
-    def __init__(self, folder: str, told: Callable[[int, int], None]) -> None:
-        self.folder, self.told = folder, told
+    With `others`, places that could give the image instead, one that sends less than SLOW bytes a second for WINDOW seconds has failed.
+    """
+
+    WINDOW = 120.0  # seconds
+
+    def __init__(self, folder: str, told: Callable[[int, int], None], others: bool = False) -> None:
+        self.folder, self.told, self.others = folder, told, others
         self.free = free_bytes(folder)
         self.totals: dict[str, int] = {}
         self.done: dict[str, int] = {}
+        self.since, self.before = time.monotonic(), 0
 
     def event(self, row: dict[str, Any]) -> None:
-        """One line of the engine's stream. Refusal when what is announced won't fit."""
-        layer, status, detail = row.get("id", ""), row.get("status", ""), row.get("progressDetail") or {}
+        """One line of the engine's stream. Refusal when what is announced won't fit, PullFailed when it comes too slowly."""
+        layer, status, detail = str(row.get("id", "")), row.get("status", ""), row.get("progressDetail") or {}
         if status == "Downloading" and detail.get("total"):
-            self.totals[layer], self.done[layer] = int(detail["total"]), int(detail.get("current", 0))
+            self.totals[layer], self.done[layer] = count_of(detail["total"]), count_of(detail.get("current") or 0)
         elif status in ("Download complete", "Pull complete") and layer in self.totals:
             self.done[layer] = self.totals[layer]
-        total = sum(self.totals.values())
+        total, done = sum(self.totals.values()), sum(self.done.values())
         check_room(total * UNPACKED, self.free, self.folder)
-        self.told(sum(self.done.values()), total)
+        self.told(done, total)
+        seconds = time.monotonic() - self.since
+        if status != "Downloading" or done >= total:  # it unpacks, or checks
+            self.since, self.before = time.monotonic(), done
+        elif seconds > self.WINDOW:
+            if self.others and done - self.before < SLOW * seconds:
+                raise PullFailed(
+                    "it is slow, %s in %d s, and another place remains" % (human(done - self.before), seconds)
+                )
+            self.since, self.before = time.monotonic(), done
+
+
+def count_of(value: Any) -> int:
+    """A number of bytes as an engine tells it. ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError("a size of %.60r" % (value,))
+    return value
 
 
 def credentials(given: dict[str, Any]) -> dict[str, str] | None:
@@ -222,24 +256,31 @@ def pull(
     """
     secret = credentials(given)
     failures: list[str] = []
-    for place in places(image, given["mirrors"]):
+    asked = places(image, given["mirrors"])
+    for number, place in enumerate(asked, 1):
         try:
             with registry_errors(place.repo):
                 target = "%s@%s" % (place.repo, digest) if digest else "%s:%s" % (place.repo, place.tag or "latest")
                 about = client.api.inspect_distribution(target, auth_config=secret)
                 found = about["Descriptor"]["digest"]
+                if not re.fullmatch(r"sha256:[0-9a-f]{64}", found) or digest not in ("", None, found):
+                    raise PullFailed("%s: it answers digest %.80s for %s" % (place.repo, found, target))
                 check_platform(image, about.get("Platforms") or [], given["arch"])
-                layers = Layers(data_root(client), progress.set)
+                layers = Layers(data_root(client), progress.set, number < len(asked))
                 progress.begin("pulling", 0, place.registry or "docker.io")
                 for row in client.api.pull(
                     place.repo, tag=found, stream=True, decode=True, auth_config=secret, platform=platform
                 ):
                     if "error" in row:
                         raise PullFailed("%s: %s" % (place.repo, explain(row["error"])))
-                    layers.event(row)
+                    try:
+                        layers.event(row)
+                    except Refusal as refusal:  # of what this place announces; another one may announce something else
+                        raise PullFailed(str(refusal)) from None
                 return client.images.get("%s@%s" % (place.repo, found)), found, place.repo, failures
         except PullFailed as failure:
-            failures.append(str(failure))
+            said = str(failure)
+            failures.append(said if said.startswith(place.repo) else "%s: %s" % (place.repo, said))
     return None, digest, "", failures
 
 
@@ -308,26 +349,107 @@ def check_built_for(image: dict[str, Any], name: str, arch: str) -> None:
 TAR, ABOUT = "image.tar", "image.json"  # files of a folder that module image_archive publishes
 
 
-def ids_in(path: str) -> list[str]:
-    """The ids by which engines know the images of an archive: of the configuration, or of the manifest (containerd's store)."""
+MEMBERS, INDEX = 100_000, 16 << 20  # members of an archive, bytes of its index
+ARCHIVE_ERRORS = (
+    tarfile.TarError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@contextlib.contextmanager
+def archive(path: str) -> Iterator[tarfile.TarFile]:
+    """An archive to be read. PullFailed where there is none, Refusal where it can't be read to its end."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("it is no file")
         with tarfile.open(path) as tar:
-            found = []
-            for name in ("manifest.json", "index.json"):
-                member = tar.extractfile(name) if name in tar.getnames() else None
-                rows = json.loads(member.read()) if member else []
-                for row in rows["manifests"] if isinstance(rows, dict) else rows:
-                    found += re.findall(r"[0-9a-f]{64}", str(row.get("Config") or row.get("digest")))
+            yield tar
     except FileNotFoundError:
         raise PullFailed("archive %s is not on this machine" % path) from None
-    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except ARCHIVE_ERRORS as error:
         raise Refusal("%s is no archive that docker save makes (%s); make it anew" % (path, error)) from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk
+            raise
+        raise Refusal("%s is no archive that docker save makes (%s); make it anew" % (path, error)) from None
+
+
+def members(tar: tarfile.TarFile, limit: float, name: str) -> Iterator[tarfile.TarInfo]:
+    """What is in an archive. Refusal as soon as it is more than `limit` bytes: a few kilobytes can inflate to terabytes."""
+    total, count = 0.0, 0
+    for member in tar:
+        total, count = total + max(0, member.size), count + 1
+        if count > MEMBERS:
+            raise ValueError("it has more than %d members" % MEMBERS)
+        if total > limit:
+            raise Refusal(
+                "archive %s inflates to more than the %s that are free; free some, or make it anew"
+                % (name, human(limit))
+            )
+        yield member
+
+
+def ids_in(path: str, limit: float = float("inf")) -> list[str]:
+    """The ids by which engines know the images of an archive: of the configuration, or of the manifest (containerd's store).
+
+    Refusal where what is in it is larger than `limit` bytes.
+    """
+    found = []
+    with archive(path) as tar:
+        for member in members(tar, limit, path):
+            if member.name not in ("manifest.json", "index.json"):
+                continue
+            source = tar.extractfile(member)
+            if source is None or member.size > INDEX:
+                raise ValueError("its %s is no file of at most %s" % (member.name, human(INDEX)))
+            rows = parsed(source.read(INDEX + 1))
+            for row in rows["manifests"] if isinstance(rows, dict) else rows:
+                found += re.findall(r"[0-9a-f]{64}", str(row.get("Config") or row.get("digest")))
     return ["sha256:" + one for one in dict.fromkeys(found)]
 
 
-def check_archive(path: str, wanted: str) -> list[str]:
-    """The ids in an archive. Refusal if it isn't the one that it should be."""
-    found = ids_in(path)
+def unpacked(path: str, limit: float) -> int:
+    """Bytes of an archive with its layers inflated. Refusal as soon as they are more than `limit`."""
+    total = 0
+
+    def add(count: int) -> None:
+        nonlocal total
+        total += count
+        if total > limit:
+            raise Refusal(
+                "not enough disk for the image: the layers of %s inflate to more than the %s that are free; free some, or make it anew"
+                % (path, human(limit))
+            )
+
+    with archive(path) as tar:
+        for member in members(tar, limit, path):
+            source = tar.extractfile(member) if member.isreg() else None
+            if source is None:
+                continue
+            start = source.read(2)
+            if start != b"\x1f\x8b":
+                add(member.size)
+                continue
+            inflate, block = zlib.decompressobj(31), start
+            while block:
+                while block:
+                    add(len(inflate.decompress(block, BLOCK)))
+                    block = inflate.unconsumed_tail
+                    if inflate.eof:  # gzip may have several parts
+                        block, inflate = inflate.unused_data.lstrip(b"\0"), zlib.decompressobj(31)
+                block = source.read(BLOCK)
+    return total
+
+
+def check_archive(path: str, wanted: str, limit: float = float("inf")) -> list[str]:
+    """The ids in an archive. Refusal if it isn't the one that it should be, or inflates to more than `limit` bytes."""
+    found = ids_in(path, limit)
     if wanted not in found:
         raise Refusal(
             "archive %s holds %s, wanted is %s; make it anew, or correct the id"
@@ -338,9 +460,10 @@ def check_archive(path: str, wanted: str) -> list[str]:
 
 def load(client: Any, image: Reference, path: str, wanted: str) -> Any:
     """The image of an archive, under a name: the engine's clean-up takes what has none."""
-    ids = check_archive(path, wanted)
     root = data_root(client)
-    check_room(os.path.getsize(path), free_bytes(root), root)
+    free = free_bytes(root)
+    ids = check_archive(path, wanted, free)
+    check_room(unpacked(path, free), free, root)
     with registry_errors(path), open(path, "rb") as source:
         found = next((one for one in client.images.load(source) if one.id in ids), None)
     if found is None:

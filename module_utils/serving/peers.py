@@ -10,7 +10,6 @@ the bytes have the digest that the listing gives.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import re
@@ -21,10 +20,12 @@ import time
 import urllib.parse
 from typing import Any, Callable, ClassVar
 
+from ansible.module_utils.serving.client import Client, Stopped, Transient
+from ansible.module_utils.serving.deadlines import LEAST, Limits
 from ansible.module_utils.serving.files import read_json
-from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked
+from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, checked, parsed
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.transfer import Client, Limits, Part, Transient, download
+from ansible.module_utils.serving.transfer import Part, download
 from ansible.module_utils.serving.weights import Staging, is_shard, room
 
 POLL = 0.5  # seconds between two looks at another host; among many hosts it is longer
@@ -57,7 +58,9 @@ class Peer:
         self.seen, self.looks = 0.0, 0
         self.ran = False
         self.unread = 0  # times that it did not say which files it has
-        self.moved, self.since = None, 0.0  # how far its fetch was, and since when
+        self.moved: Any = None  # at what stage its fetch was
+        self.since, self.had = 0.0, 0.0  # since when by our clock, and how many bytes it had then
+        self.turn, self.turned = None, 0.0  # the last number that its fetch gave, and when that was by our clock
         self.dropped = ""
         self.bad_until, self.failures = 0.0, 0
         self.mine = 0  # transfers of ours from it
@@ -67,9 +70,13 @@ class Peer:
     def heard(self, state: dict[str, Any], now: float) -> None:
         self.state, self.seen = state, now
         self.ran = self.ran or bool(state.get("stage"))
-        at = (state.get("stage"), state.get("done"), state.get("total"))
-        if at != self.moved:
-            self.moved, self.since = at, now  # type: ignore[assignment]
+        if state.get("turn") != self.turn:
+            self.turn, self.turned = state.get("turn"), now
+        # What gets on by less than LEAST bytes a second is as good as still; the last bytes are few.
+        at, done, total = (state.get("stage"), state.get("total")), state.get("done") or 0, state.get("total") or 0
+        enough = done - self.had >= LEAST * max(now - self.since, POLL) or self.had < total <= done
+        if at != self.moved or enough or done < self.had:
+            self.moved, self.since, self.had = at, now, done
 
     @property
     def here(self) -> bool:
@@ -77,9 +84,10 @@ class Peer:
 
     @property
     def stage(self) -> str | None:
-        """What its fetch does; None if none runs."""
+        """What its fetch does; None if none runs. A fetch that runs counts; no clock but our own says how long ago it did."""
         beat = self.state.get("beat")
-        return self.state.get("stage") if beat is not None and beat < BEAT else None
+        lives = beat is not None and beat < BEAT and time.monotonic() - self.turned < BEAT
+        return self.state.get("stage") if lives else None
 
     def moves(self, patience: float) -> bool:
         """Does its fetch get on? At its end it may check and rename for long."""
@@ -94,7 +102,7 @@ class Peers:
 
     def __init__(self, path: str, key: str, sources: dict[str, Any], patience: float, progress: Progress) -> None:
         self.path, self.key, self.sources, self.patience, self.progress = path, key, sources, patience, progress
-        self.began = time.monotonic()
+        self.began = self.lull = time.monotonic()  # `lull`: since when no host has fetched from outside
         self.stop = threading.Event()
         self.read_at: int | None = None
         self.peers: list[Peer] = []
@@ -126,7 +134,7 @@ class Peers:
                 found.append(peer)
             if found:
                 self.name, self.address, self.peers, self.read_at = config["name"], config["address"], found, at
-                self.began = time.monotonic()
+                self.began = self.lull = time.monotonic()
                 return True
         return False
 
@@ -135,7 +143,7 @@ class Peers:
 
     def __enter__(self) -> Peers:
         if self.peers:
-            self.client = PeerClient(self, Limits(2, 4, 1))
+            self.client = PeerClient(self, Limits(2, 4, 1, document=GONE))
             self.tell(ASKING)
             self.watch()
         return self
@@ -176,15 +184,15 @@ class Peers:
                 if offer["commit"] == self.wanted and peer.docs.get(self.wanted, (None,))[0] != mark:
                     url = "%s/files?%s" % (peer.url, urllib.parse.urlencode({"commit": self.wanted}))
                     peer.unread += 1
-                    peer.docs[self.wanted] = (mark, self.ask(peer, url))
+                    peer.docs[self.wanted] = (mark, checked_doc(self.ask(peer, url)))
                     peer.unread = 0
-        except (Transient, SourceFailed, ValueError, KeyError, TypeError, OSError) as error:
-            peer.state["trouble"] = " ".join(str(error).split())[:120]
+        except Stopped:
+            return
+        except Exception as error:  # whatever it is, this thread must go on asking
+            peer.state["trouble"] = (" ".join(str(error).split()) or type(error).__name__)[:120]
 
     def ask(self, peer: Peer, url: str) -> dict[str, Any]:
-        answer = self.client.open(url, {})
-        found = json.loads(answer.read(64 << 20))
-        answer.release_conn()
+        found = parsed(self.client.document(url, 64 << 20).body)
         if not isinstance(found, dict):
             raise ValueError("its answer is no object")
         return found
@@ -221,8 +229,11 @@ class Peers:
             stage = peer.stage
             before = peer.rank < self.rank or self.stage == STRANDED
             if stage == OUTSIDE and peer.moves(self.patience):
+                self.lull = now
                 return True
-            if stage in (ASKING, TAKING) and before:
+            # It waits as we do, and goes first where nobody fetches; not for ever, and not all of us at the same moment.
+            turn = 2 * self.patience + LATE * max(1, self.rank)
+            if stage in (ASKING, TAKING) and before and (now - self.lull < turn or peer.moves(self.patience)):
                 return True
             if stage is None and not peer.ran and before and now - self.began < LATE and not peer.state.get("offers"):
                 return True
@@ -251,7 +262,7 @@ class Peers:
 
     def allowed(self, offer: dict[str, Any]) -> bool:
         row = self.sources.get(offer.get("kind") or "")
-        if row is None or not re.fullmatch(r"[\w.-]+", offer["commit"]):
+        if not isinstance(row, dict) or not re.fullmatch(r"[\w.-]+", offer["commit"]):
             return False
         place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
         wanted = row.get("revision") or None
@@ -521,14 +532,58 @@ def digest_of(entry: Entry) -> str:
 
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     """What a host says of itself, with nothing in it but what is expected."""
-    numbers = {k: state.get(k) for k in ("beat", "done", "total", "rate", "left", "busy")}
-    offers = [o for o in state["offers"] if isinstance(o, dict) and isinstance(o.get("commit"), str)]
+    numbers = {k: state.get(k) for k in ("beat", "done", "total", "rate", "left", "busy", "turn")}
+    offers = state.get("offers")
+    if not isinstance(offers, list):
+        raise ValueError("it states no offers")
+    good = [o for o in offers[:100] if isinstance(o, dict) and isinstance(o.get("commit"), str)]
+    texts = ("kind", "repo", "requested")
     return {
-        **{k: v if isinstance(v, (int, float)) else None for k, v in numbers.items()},
+        **{k: v if is_count(v) else None for k, v in numbers.items()},
         "stage": state.get("stage") if state.get("stage") in (ASKING, OUTSIDE, TAKING, STRANDED) else None,
         "source": str(state.get("source") or "")[:80],
-        "offers": [{**offer, "published": offer.get("published") is True} for offer in offers],
+        "offers": [
+            {
+                "commit": offer["commit"],
+                **{k: offer.get(k) if isinstance(offer.get(k), str) else None for k in texts},
+                "published": offer.get("published") is True,
+                "verified": offer.get("verified") if is_count(offer.get("verified")) else 0,
+            }
+            for offer in good
+        ],
     }
+
+
+def is_count(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1 << 62
+
+
+def checked_doc(doc: dict[str, Any]) -> dict[str, Any]:
+    """A host's list of files, with rows that are what they should be and no others. ValueError where it is no list of files."""
+    listing, files, tensors = doc.get("listing"), doc.get("files"), doc.get("tensors")
+    if not isinstance(listing, list) or not all(isinstance(row, dict) for row in listing):
+        raise ValueError("its listing is no list of files")
+    rows = files.items() if isinstance(files, dict) else ()
+    return {
+        "listing": listing,
+        "files": {name: row for name, row in rows if is_row(row)},
+        "tensors": counts(tensors),
+    }
+
+
+def is_row(row: Any) -> bool:
+    """Is this what a host may say of a file that it has verified?"""
+    if not isinstance(row, dict) or type(row.get("bytes")) is not int or not 0 <= row["bytes"] < 1 << 62:
+        return False
+    digests = [row.get("sha256"), *([row["source_sha256"]] if row.get("source_sha256") is not None else [])]
+    good = all(isinstance(one, str) and re.fullmatch(r"[0-9a-f]{64}", one) for one in digests)
+    return good and counts(row.get("tensors")) == (row.get("tensors") or {})
+
+
+def counts(tensors: Any) -> dict[str, Any]:
+    """What a conversion has counted, by tensor; rows of any other form are left out."""
+    found = tensors.items() if isinstance(tensors, dict) else ()
+    return {name: row for name, row in found if isinstance(row, dict) and all(is_count(n) for n in row.values())}
 
 
 def family(address: str) -> socket.AddressFamily:

@@ -9,6 +9,7 @@ import time
 from typing import Any, Callable
 
 from ansible.module_utils.serving.files import read_json, remove_tree
+from ansible.module_utils.serving.releases import boot_id
 
 STALE = 60  # seconds after which a file was left behind by a run that was killed
 
@@ -21,6 +22,7 @@ class Progress:
         self.state: dict[str, Any] = {"name": name, "phase": "waiting", "pid": os.getpid(), "began": time.time()}
         self.done = self.total = 0
         self.marks: list[tuple[float, int]] = []
+        self.turn = 0  # how often it was written: what others see change, whatever their clocks say
         self.note: Callable[[], str] = str
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.loop, daemon=True)
@@ -56,12 +58,22 @@ class Progress:
             self.write_now()
 
     def write_now(self) -> None:
-        now = time.time()
+        now = time.monotonic()
+        self.turn += 1
         self.marks = [*self.marks[-15:], (now, self.done)]
         (then, before), seconds = self.marks[0], now - self.marks[0][0]
         rate = max(0.0, (self.done - before) / seconds) if then and seconds > 0 else 0.0
         left = (self.total - self.done) / rate if rate and seconds >= 8 else None
-        about = {**self.state, "done": self.done, "total": self.total, "rate": rate, "left": left, "note": self.note()}
+        clock = {"turn": self.turn, "tick": now, "boot": boot_id()}
+        about = {
+            **self.state,
+            **clock,
+            "done": self.done,
+            "total": self.total,
+            "rate": rate,
+            "left": left,
+            "note": self.note(),
+        }
         try:
             with open(self.path + ".part", "w", encoding="utf-8") as out:
                 json.dump(about, out)
@@ -73,9 +85,17 @@ class Progress:
 def read_progress(path: str) -> dict[str, Any] | None:
     """What a task that runs now says of itself; None if none does."""
     try:
-        if time.time() - os.stat(path).st_mtime > STALE:
-            return None
         found = read_json(path)
+        if not isinstance(found, dict):
+            return None
+        return None if age(found, os.stat(path).st_mtime) > STALE else found
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+
+
+def age(found: dict[str, Any], written: float) -> float:
+    """Seconds since it was written: by the clock that can't be set, where this machine wrote it since it was started."""
+    tick = found.get("tick")
+    if found.get("boot") == boot_id() and isinstance(tick, (int, float)):
+        return max(0.0, time.monotonic() - tick)
+    return abs(time.time() - written)

@@ -15,6 +15,8 @@ import threading
 from typing import Any
 
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.client import Client
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
@@ -30,7 +32,7 @@ from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
 from ansible.module_utils.serving.model_state import SUFFIX, look, on_disk, published, record_of
 from ansible.module_utils.serving.model_state import key_of as key_of
 from ansible.module_utils.serving.progress import Progress, read_progress
-from ansible.module_utils.serving.transfer import Client, Limits, Part, download
+from ansible.module_utils.serving.transfer import Part, download
 
 
 class Staging:
@@ -42,6 +44,7 @@ class Staging:
         self.lock = threading.Lock()
         self.rows: dict[str, dict[str, Any]] = {}
         self.reused: list[str] = []
+        self.known: tuple[dict[str, list[Any]], dict[str, list[Any]]] | None = None
 
     def open(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
@@ -99,33 +102,47 @@ class Staging:
             return False
         dest = self.path(entry.name)
         os.makedirs(os.path.dirname(dest), exist_ok=True)
-        for folder in self.others():
-            rows = self.read(folder)
-            found = next((row for row in rows.values() if same(row, entry)), None)
-            if found:
+        unfinished, published = self.contents()
+        while unfinished.get(entry.content):
+            folder, found = unfinished[entry.content].pop()
+            if os.path.exists(os.path.join(folder, found["name"])):
                 os.rename(os.path.join(folder, found["name"]), dest)
                 self.record(entry, {k: v for k, v in found.items() if k not in ("name", "of", "source_bytes")})
                 self.reused.append(entry.name)
                 return True
+        for folder in self.others():
             for end in (".part", ".journal", ".head"):  # which content it is stands in the journal itself
                 old = os.path.join(folder, entry.name) + end
                 if os.path.exists(old) and not os.path.exists(dest + end):
                     os.rename(old, dest + end)
-        pattern = os.path.join(glob.escape(self.root), glob.escape(self.key.removesuffix(SUFFIX)) + "@*")
-        for folder in sorted(glob.glob(pattern)):
-            if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
-                continue
-            try:
-                listed = (m.read_manifest(folder) or {}).get("files", {})
-            except Refusal:
-                continue
-            for name, row in listed.items():
-                wanted = row.get("of") == entry.content if convert else row["sha256"] == entry.sha256
-                if wanted and self.link(os.path.join(folder, name), dest, row):
-                    self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
-                    self.reused.append(entry.name)
-                    return True
+        for path, row in published.get("of " + entry.content if convert else "sha256 %s" % entry.sha256, ()):
+            if self.link(path, dest, row):
+                self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
+                self.reused.append(entry.name)
+                return True
         return False
+
+    def contents(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+        """What this host has by its content, read once: (folder, row) of unfinished revisions, (path, row) of published ones."""
+        if self.known is None:
+            unfinished: dict[str, list[Any]] = {}
+            for folder in self.others():
+                for row in self.read(folder).values():
+                    unfinished.setdefault(str(row.get("of")), []).append((folder, row))
+            self.known = unfinished, {}
+            pattern = os.path.join(glob.escape(self.root), glob.escape(self.key.removesuffix(SUFFIX)) + "@*")
+            for folder in sorted(glob.glob(pattern)):
+                if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
+                    continue
+                try:
+                    listed = (m.read_manifest(folder) or {}).get("files", {})
+                except Refusal:
+                    continue
+                for name, row in listed.items():
+                    for content in {("of", row.get("of")), ("sha256", row.get("sha256"))}:
+                        if content[1]:
+                            self.known[1].setdefault("%s %s" % content, []).append((os.path.join(folder, name), row))
+        return self.known
 
     @staticmethod
     def link(path: str, dest: str, row: dict[str, Any]) -> bool:
@@ -189,12 +206,12 @@ def bring(
 
 
 def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
-    """Refuse before the first byte where the disk is too small. Bytes of unfinished files count as there."""
+    """SourceFailed before the first byte where the disk is too small. Bytes of unfinished files count as there."""
     there = sum(min(entry.size, on_disk(staging.path(entry.name) + ".part")) for entry in need)
     wanted = sum(entry.size for entry in need) - there
     free = free_bytes(staging.folder)
     if wanted * 1.02 > free:
-        raise Refusal(
+        raise SourceFailed(  # of this listing; another source may state other sizes
             "not enough disk for the model: %s needed, %s free below %s; free some or set models_root"
             % (human(wanted * 1.02), human(free), staging.root)
         )

@@ -146,3 +146,15 @@ def test_requirements_of_an_image_must_not_move() -> None:
         and "/c" not in text
         and "a==1 b==2" in text
     )
+
+
+def test_no_proxy_or_password_stays_in_an_image_s_history() -> None:
+    build = load("library/image_build.py")
+    given = {"base": "sha256:1", "activate": "", "requirements": ["a==1"]}
+    proxies = {"HTTPS_PROXY": "http://u:p@h:1", "no_proxy": "x", "PIP_CERT": "/c"}
+    assert (
+        "ARG PIP_CERT" in (text := build.dockerfile({**given, "environment_of_pip": proxies}))
+        and "PROXY" not in text.upper()
+    )
+    with pytest.raises(Refusal, match="PIP_INDEX_URL of fetch_environment has a password"):
+        build.dockerfile({**given, "environment_of_pip": {"PIP_INDEX_URL": "https://u:p@h/simple"}})

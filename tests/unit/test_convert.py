@@ -246,8 +246,8 @@ def test_fetching_in_any_order_gives_what_converting_at_once_gives(
     tmp_path_factory: Any, tensors: dict[str, tuple[str, int]], seed: int
 ) -> None:
     """ConvertedPart fed with pieces in random order, of odd lengths, against convert_shard."""
+    from ansible.module_utils.serving.client import Client, Entry
     from ansible.module_utils.serving.converted import ConvertedPart
-    from ansible.module_utils.serving.transfer import Client, Entry
 
     folder = tmp_path_factory.mktemp("o")
     dice = random.Random(seed)

@@ -22,10 +22,11 @@ import shards
 import yaml
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import peers as p
+from ansible.module_utils.serving.client import Client, Transient
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.hubs import Entry
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.releases import start_ticks
-from ansible.module_utils.serving.transfer import Client, Limits, Transient
 from ansible.module_utils.serving.weights import dropped_peers
 from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub

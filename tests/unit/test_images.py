@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +21,7 @@ import engine
 import pytest
 from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.progress import Progress
 from conftest import start_module
 
 Run = Callable[..., dict[str, Any]]
@@ -406,3 +411,127 @@ def test_no_engine_says_what_to_do(run_module: Run, tmp_path: Path, monkeypatch:
     result = run_module("container_image", {"name": "a/b:1", "record": str(tmp_path)})
     assert result["failed"] and "no container engine answers at unix://" in result["msg"]
     assert isinstance(docker.__version__, str)
+
+
+def tar_with(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    return path
+
+
+INDEX_OF_ONE = json.dumps([{"Config": "blobs/sha256/" + "a" * 64, "Layers": ["layer"]}]).encode()
+
+
+def test_an_archive_that_inflates_beyond_the_disk_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    """Whether the archive is packed, or a layer in it, in one part or in several."""
+    zeros = bytes(60 << 20)
+    packed = tar_with(tmp_path / "a.tar.gz", {"manifest.json": INDEX_OF_ONE, "layer": zeros}, "w:gz")
+    layer = tar_with(tmp_path / "b.tar", {"manifest.json": INDEX_OF_ONE, "layer": gzip.compress(zeros)})
+    parts = tar_with(tmp_path / "c.tar", {"manifest.json": INDEX_OF_ONE, "layer": gzip.compress(zeros[: 30 << 20]) * 2})
+    for path in (packed, layer, parts):
+        assert path.stat().st_size < 1 << 20
+        with pytest.raises(Refusal, match=r"inflate.*40.0 MiB"):
+            i.unpacked(str(path), 40 << 20)
+        assert 60 << 20 <= i.unpacked(str(path), 70 << 20) < 61 << 20
+    with pytest.raises(Refusal, match="inflates to more than"):
+        i.check_archive(str(packed), "sha256:" + "a" * 64, 40 << 20)
+
+    class Client:
+        def info(self) -> dict[str, str]:
+            return {"DockerRootDir": str(tmp_path)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(i, "free_bytes", lambda path: 40 << 20)
+        with pytest.raises(Refusal, match="inflate"):  # and the engine, which isn't there, is not asked
+            i.load(Client(), i.parse("a/b:1"), str(layer), "sha256:" + "a" * 64)
+
+
+@pytest.mark.parametrize(
+    "index", [b"[" * 100_000, b"3", b"null", b"[1, 2]", b'{"manifests": 5}', b'{"manifests": [[]]}', b"\xff", b"", b"9" * 9999],
+)  # fmt: skip
+def test_an_archive_s_index_of_any_form_is_refused_in_words(tmp_path: Path, index: bytes) -> None:
+    path = tar_with(tmp_path / "x.tar", {"manifest.json": index})
+    with pytest.raises(Refusal, match="is no archive that docker save makes"):
+        i.ids_in(str(path))
+
+
+def test_an_archive_cut_short_or_of_another_kind_is_refused_in_words(tmp_path: Path) -> None:
+    whole = tar_with(
+        tmp_path / "x.tar.gz", {"layer": os.urandom(50_000), "manifest.json": INDEX_OF_ONE}, "w:gz"
+    ).read_bytes()
+    for number, data in enumerate((whole[:30_000], whole[:9], b"\x1f\x8b" + b"x" * 99, b"x" * 5000)):
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(data)
+        with pytest.raises(Refusal, match="is no archive that docker save makes"):
+            i.check_archive(str(path), "sha256:" + "b" * 64)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Refusal, match="it is no file"):
+        i.ids_in(str(tmp_path / "fifo"))
+
+
+class OddRegistry:
+    """An engine's client whose answers a test gives."""
+
+    def __init__(self, about: Any, rows: Any = ()) -> None:
+        self.about, self.rows = about, rows
+        self.api = self.images = self
+
+    def info(self) -> dict[str, str]:
+        return {"DockerRootDir": "/"}
+
+    def inspect_distribution(self, *_: Any, **__: Any) -> Any:
+        return self.about
+
+    def pull(self, *_: Any, **__: Any) -> Any:
+        return self.rows
+
+    def get(self, *_: Any) -> Any:
+        return self
+
+
+DIGEST = "sha256:" + "d" * 64
+GOOD = {"Descriptor": {"digest": DIGEST}}
+
+
+@pytest.mark.parametrize(
+    ("about", "rows"),
+    [
+        (None, ()), ([], ()), ({}, ()), ({"Descriptor": 3}, ()), ({"Descriptor": {"digest": 3}}, ()),
+        ({"Descriptor": {"digest": "sha256:zz"}}, ()), ({"Descriptor": {"digest": "sha256:" + "e" * 64}}, ()),
+        (GOOD, [3]), (GOOD, [None]), (GOOD, 5), (GOOD, [{"status": "Downloading", "progressDetail": 5}]),
+        *((GOOD, [{"status": "Downloading", "id": "x", "progressDetail": {"total": size}}])
+          for size in ("abc", -1, 1 << 90, float("inf"), float("nan"), [1], True, 1 << 61)),
+        (GOOD, [{"error": {"deep": 1}}]),
+    ],
+)  # fmt: skip
+def test_a_registry_of_odd_answers_is_one_place_that_failed(tmp_path: Path, about: Any, rows: Any) -> None:
+    progress = Progress(str(tmp_path / "p"), "x")
+    given = {"mirrors": ["mirror.example"], "arch": "x86_64", "username": "", "password": ""}
+    found, _, _, failures = i.pull(OddRegistry(about, rows), i.parse("registry.example/a/b"), DIGEST, given, progress)
+    assert found is None and [failure.split("/")[0] for failure in failures] == ["mirror.example", "registry.example"]
+
+
+@pytest.mark.parametrize("platforms", [None, 3, "x", [3], [{"architecture": 3}], [{"architecture": ["x"]}], {}])
+def test_platforms_of_other_types_decide_nothing(platforms: Any) -> None:
+    i.check_platform(i.parse("a/b"), platforms, "x86_64")
+
+
+def test_a_registry_that_gives_a_byte_a_second_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(i.time, "monotonic", lambda: clock[0])
+    for others in (True, False):
+        layers = i.Layers("/", lambda done, total: None, others)
+        with pytest.raises(i.PullFailed, match="another place remains") if others else contextlib.nullcontext():
+            for second in range(300):
+                clock[0] += 1
+                layers.event(
+                    {"id": "a", "status": "Downloading", "progressDetail": {"total": 10**6, "current": second}}
+                )
+    layers = i.Layers("/", lambda done, total: None, True)
+    layers.event({"id": "a", "status": "Downloading", "progressDetail": {"total": 10**6, "current": 1}})
+    for _ in range(300):  # unpacking takes what it takes
+        clock[0] += 10
+        layers.event({"id": "a", "status": "Extracting", "progressDetail": {"total": 10**6, "current": 1}})

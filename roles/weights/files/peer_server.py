@@ -40,6 +40,32 @@ def read(path: str) -> Any:
         return None
 
 
+CACHE: dict[
+    tuple[str, str], tuple[tuple[int, int, int], Any]
+] = {}  # path and reader -> what the file was when it was read, what was in it
+
+
+def once(path: str, reader: Any) -> Any:
+    """What is in a file, read again only when it has changed: thousands of files of a model are asked for one by one."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    key = (path, reader.__name__)
+    if CACHE.get(key, (None, None))[0] != mark:
+        CACHE[key] = (mark, reader(path))
+    return CACHE[key][1]
+
+
+def by_digest(rows: Any) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if isinstance(row, dict):
+            found.setdefault(str(row.get("sha256")), []).append(row)
+    return found
+
+
 def unchanged(folder: str, rows: Iterator[Any]) -> dict[str, dict[str, Any]]:
     """The rows whose files still are as they were when they were verified."""
     found = {}
@@ -62,6 +88,21 @@ def lines(path: str) -> Iterator[Any]:
         return
 
 
+def digests_of(folder: str, published: bool) -> dict[str, list[dict[str, Any]]] | None:
+    if published:
+        return once(os.path.join(folder, ".manifest.json"), manifest_rows)  # type: ignore[no-any-return]
+    return once(os.path.join(folder, ".done"), done_rows)  # type: ignore[no-any-return]
+
+
+def done_rows(path: str) -> dict[str, list[dict[str, Any]]]:
+    return by_digest(lines(path))
+
+
+def manifest_rows(path: str) -> dict[str, list[dict[str, Any]]]:
+    files = (read(path) or {}).get("files", {})
+    return by_digest({**row, "name": name} for name, row in files.items())
+
+
 class Offer:
     """A revision of a model that is on this host, whole or in part."""
 
@@ -69,10 +110,15 @@ class Offer:
         self.folder, self.about, self.published = folder, about, published
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        if not self.published:
-            return unchanged(self.folder, lines(os.path.join(self.folder, ".done")))
-        files = self.about["manifest"]["files"]
-        return unchanged(self.folder, ({**row, "name": name} for name, row in files.items()))
+        return unchanged(self.folder, (row for rows in self.digests().values() for row in rows))
+
+    def digests(self) -> dict[str, list[dict[str, Any]]]:
+        """Its rows by sha256."""
+        return digests_of(self.folder, self.published) or {}
+
+    def name_of(self, digest: str) -> str | None:
+        """The file with this digest, if it still is as it was when it was verified."""
+        return next(iter(unchanged(self.folder, iter(self.digests().get(digest, ())))), None)
 
     def listing(self) -> list[dict[str, Any]]:
         """The files of the revision as its source stated them."""
@@ -91,6 +137,7 @@ class Holdings:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.marks: dict[str, tuple[Any, float]] = {}  # of each fetch: what it last wrote, and when that was seen
 
     def folders(self, key: str) -> list[str]:
         name = glob.escape(key.removesuffix(SUFFIX))
@@ -102,13 +149,13 @@ class Holdings:
         record = read(os.path.join(self.root, ".refs", key + ".json"))
         if isinstance(record, dict) and isinstance(record.get("revision"), str):
             folder = os.path.join(self.root, f"{key.removesuffix(SUFFIX)}@{record['revision']}")
-            manifest = read(os.path.join(folder, ".manifest.json"))
+            manifest = once(os.path.join(folder, ".manifest.json"), read)
             if manifest:
                 commit = manifest.get("commit") or manifest["revision"].removesuffix(SUFFIX)
                 about = {k: record.get(k) for k in ("kind", "repo", "requested")}
                 found.append(Offer(folder, {**about, "commit": commit, "manifest": manifest}, True))
         for folder in sorted(glob.glob(os.path.join(glob.escape(self.root), f".{glob.escape(key)}@*.partial"))):
-            about = read(os.path.join(folder, ".listing.json"))
+            about = once(os.path.join(folder, ".listing.json"), read)
             if about:
                 found.append(Offer(folder, about, False))
         return found
@@ -116,14 +163,11 @@ class Holdings:
     def path(self, key: str, digest: str) -> str | None:
         """The file with this digest."""
         for offer in self.offers(key):
-            for name, row in offer.rows().items():
-                if row["sha256"] == digest:
-                    return os.path.join(offer.folder, name)
+            if (name := offer.name_of(digest)) is not None:
+                return os.path.join(offer.folder, name)
         for folder in self.folders(key):  # published this moment, its record not written yet
-            files = (read(os.path.join(folder, ".manifest.json")) or {}).get("files", {})
-            for name, row in unchanged(folder, ({**row, "name": name} for name, row in files.items())).items():
-                if row["sha256"] == digest:
-                    return os.path.join(folder, name)
+            if (name := Offer(folder, {}, True).name_of(digest)) is not None:
+                return os.path.join(folder, name)
         return None
 
     def progress(self, key: str) -> dict[str, Any]:
@@ -132,16 +176,28 @@ class Holdings:
         found = read(path)
         if not isinstance(found, dict):
             return {}
-        try:
-            found["beat"] = max(0.0, time.time() - os.stat(path).st_mtime)
-        except OSError:
-            return {}
-        return {k: found.get(k) for k in ("stage", "beat", "done", "total", "rate", "left", "source")}
+        # No wall clock: one that is set back would keep a dead fetch alive. What counts is when it last wrote something new.
+        now, mark = time.monotonic(), (found.get("boot"), found.get("pid"), found.get("turn"))
+        if self.marks.get(key, (None, 0.0))[0] != mark:
+            self.marks[key] = (mark, now)
+        tick = found.get("tick")
+        here = found.get("boot") == boot_id() and isinstance(tick, (int, float))
+        found["beat"] = max(0.0, now - (tick if here else self.marks[key][1]))
+        return {k: found.get(k) for k in ("stage", "beat", "turn", "done", "total", "rate", "left", "source")}
+
+
+def boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+            return source.read().strip()
+    except OSError:
+        return "-"
 
 
 class Server:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.holdings = config, Holdings(config["models_root"])
+        self.until = time.monotonic() + max(0.0, config["until"] - time.time())  # once, then by a clock that isn't set
         self.asked = time.monotonic()
         self.busy: Counter[str] = Counter()
 
@@ -193,7 +249,7 @@ class Server:
 
     def over(self) -> bool:
         """True when the time limit is reached, or nobody asked for long and nothing is fetched here."""
-        if time.time() > self.config["until"]:
+        if time.monotonic() > self.until:
             return True
         if any(self.busy.values()) or time.monotonic() - self.asked < self.config["idle"]:
             return False
