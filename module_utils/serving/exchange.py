@@ -46,10 +46,11 @@ class Exchange:
 
     def __init__(self, endpoint: str, method: str, path: str, key: str | None, body: Any, timeout: float, stream: bool = False) -> None:  # fmt: skip
         self.what = "%s %s" % (method, path)
-        self.timeout = timeout
+        self.timeout, self.stream = timeout, stream
         self.until = time.monotonic() + timeout
         self.expired = False
         self.sock: socket.socket | None = None
+        self.handle: socket.socket | None = None
         self.timer: threading.Timer | None = None
         url = urllib.parse.urlsplit(endpoint)
         self.tls = url.scheme == "https"
@@ -72,7 +73,9 @@ class Exchange:
 
     def start(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> http.client.HTTPResponse:
         self.sock = socket.create_connection(self.place, timeout=self.timeout)
-        self.timer = threading.Timer(max(0.0, self.until - time.monotonic()), self.expire, (self.sock,))
+        # TLS takes the socket over; another handle of it stays able to end it.
+        self.handle = self.sock.dup()
+        self.timer = threading.Timer(max(0.0, self.until - time.monotonic()), self.expire)
         self.timer.daemon = True
         self.timer.start()
         if self.tls:
@@ -82,17 +85,18 @@ class Exchange:
         connection.request(method, path, body, headers)
         return connection.getresponse()
 
-    def expire(self, sock: socket.socket) -> None:
+    def expire(self) -> None:
         self.expired = True
         with contextlib.suppress(OSError):
-            # Through the plain socket: a TLS one would want to say goodbye first.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            if self.handle:
+                self.handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         if self.timer:
             self.timer.cancel()
-        if self.sock:
-            self.sock.close()
+        for one in (self.sock, self.handle):
+            if one:
+                one.close()
 
     def __enter__(self) -> Exchange:
         return self
@@ -102,23 +106,21 @@ class Exchange:
 
     def failed(self, error: Exception, early: bool = False) -> NotYet:
         """What an error of the exchange means for the one who waits. `early`: no status had come."""
-        if self.expired or isinstance(error, TimeoutError):
-            text = "%s: no %sanswer within %d s" % (self.what, "" if early else "whole ", self.timeout)
-            return NotYet(text, listens=self.sock is not None)
         if isinstance(error, ssl.SSLCertVerificationError):
-            return NotYet(
-                "%s: its certificate is not trusted here (%s)" % (self.what, error.verify_message), steady="certificate"
-            )
+            text = "%s: its certificate is not trusted here (%s)"
+            return NotYet(text % (self.what, error.verify_message), steady="certificate")
+        # A server that speaks TLS hangs up on plain words, or answers with an alert (0x15).
+        hung_up = isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError)) or "\x15" in str(error)
+        if early and self.sock and not self.tls and hung_up and speaks_tls(self.place):
+            return NotYet("%s: the endpoint says http, and the port speaks https" % self.what, steady="scheme")
+        if early and self.sock and self.tls and not isinstance(self.sock, ssl.SSLSocket) and speaks_http(self.place):
+            text = "%s: the endpoint says https, and the port speaks http"
+            return NotYet(text % self.what, steady="scheme")
+        if self.expired or isinstance(error, TimeoutError):
+            return self.late(early)
         if isinstance(error, ssl.SSLError):
             text = "%s: the endpoint says https, and the port does not speak TLS (%s)"
             return NotYet(text % (self.what, error.reason or error), steady="scheme")
-        if (
-            early
-            and not self.tls
-            and isinstance(error, (http.client.BadStatusLine, ConnectionResetError))
-            and speaks_tls(self.place)
-        ):
-            return NotYet("%s: the endpoint says http, and the port speaks https" % self.what, steady="scheme")
         if isinstance(error, http.client.RemoteDisconnected):
             return NotYet("%s: the connection was closed without an answer" % self.what)
         if isinstance(error, http.client.BadStatusLine):
@@ -126,7 +128,12 @@ class Exchange:
             return NotYet(text, steady="no HTTP")
         if isinstance(error, http.client.IncompleteRead):
             return NotYet("%s: the answer was cut" % self.what)
-        return NotYet("%s: %s" % (self.what, shown(str(error)) or type(error).__name__), listens=self.sock is not None)
+        text = "%s: %s" % (self.what, shown(str(error)) or type(error).__name__)
+        return NotYet(text, listens=self.sock is not None)
+
+    def late(self, early: bool = False) -> NotYet:
+        words = ("no token" if self.stream else "no answer") if early else "no whole answer"
+        return NotYet("%s: %s within %d s" % (self.what, words, self.timeout), listens=self.sock is not None)
 
     def pieces(self, limit: int = BODY) -> Iterator[bytes]:
         """The body as it comes. NotYet where it is longer than `limit` bytes, cut, or not whole in time."""
@@ -147,7 +154,7 @@ class Exchange:
         if count > limit:
             raise NotYet("%s: the answer is longer than %d MiB" % (self.what, limit // 2**20), steady="too long")
         if self.expired:
-            raise NotYet("%s: no whole answer within %d s" % (self.what, self.timeout))
+            raise self.late()
         if left:
             raise NotYet("%s: the answer was cut, %d bytes are missing" % (self.what, left))
 
@@ -168,21 +175,44 @@ class Exchange:
         return NotYet(text, steady=None if self.status in TRANSIENT else "HTTP %d to %s" % (self.status, self.what))
 
 
-def speaks_tls(place: tuple[str, int], timeout: float = 3.0) -> bool:
+LISTEN = 1.0  # seconds in which a server must show which of the two it speaks
+
+
+def speaks_tls(place: tuple[str, int]) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection(place, timeout=timeout) as plain:
-            timer = threading.Timer(timeout, plain.close)
-            timer.daemon = True
-            timer.start()
-            try:
-                with context.wrap_socket(plain):
-                    return True
-            finally:
-                timer.cancel()
+        with bounded(place) as plain, context.wrap_socket(plain):
+            return True
     except (OSError, ValueError):
         return False
+
+
+def speaks_http(place: tuple[str, int]) -> bool:
+    try:
+        with bounded(place) as plain:
+            plain.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            return plain.recv(5) == b"HTTP/"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def bounded(place: tuple[str, int]) -> Iterator[socket.socket]:
+    """A connection that lasts LISTEN seconds at most, whatever comes."""
+    with socket.create_connection(place, timeout=LISTEN) as plain, plain.dup() as handle:
+
+        def end() -> None:
+            with contextlib.suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(LISTEN, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield plain
+        finally:
+            timer.cancel()
 
 
 def parse(data: bytes | str, what: str) -> Any:

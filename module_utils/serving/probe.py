@@ -214,7 +214,7 @@ def garbage(text: str) -> str | None:
                 "the answer is %r over and over: damaged weights, kernels that fail (FlagGems?) or a number overflow"
                 % piece
             )
-    if stripped.count("\ufffd") * 2 > len(stripped):
+    if stripped.count("\ufffd") * 2 > len("".join(stripped.split())):
         return "the answer is no text: damaged weights or another model's tokenizer"
     return None
 
