@@ -32,6 +32,7 @@ STAGES = (
 # A model that thinks first needs room for it; the text of a thought counts where the room was too small for an answer.
 ANSWER_TOKENS, THOUGHT_TOKENS = 64, 1024
 IMAGE_QUESTION, IMAGE_ANSWER = "Which colour fills this image? Answer with one word.", "red"
+EVENT = 512 * 1024  # bytes of one event of a stream
 METRICS_WAIT = 3.0  # seconds in which counted tokens must show
 
 
@@ -115,6 +116,10 @@ def events(exchange: Exchange) -> Iterator[dict[str, Any]]:
     line, seen, said, done = b"", False, b"", False
     for piece in exchange.pieces():
         *lines, line = (line + piece).split(b"\n")
+        if len(line) > EVENT:
+            raise NotYet(
+                "%s: an event of the stream is longer than %d KiB" % (exchange.what, EVENT // 1024), steady="too long"
+            )
         said = (said + piece)[:SHOWN] if not seen else said
         for raw in lines:
             if not raw.startswith(b"data:"):

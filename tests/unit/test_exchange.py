@@ -157,7 +157,8 @@ FAULTS: list[tuple[str, Any, str, bool]] = [
     (CHAT, OK + b'{"choices": [{"message": {"content": "172"}}]}', "no stream of events but application/json", True),
     (CHAT, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>hello", "no stream of events but text/html", True),
     (CHAT, SSE, "no stream of events", True),
-    (CHAT, forever(SSE, b"data: " + b"x" * 65536), "longer than 8 MiB", True),
+    (CHAT, forever(SSE, b"x" * 65536), "longer than 512 KiB", True),
+    (CHAT, forever(SSE, b": " + b"x" * 65536 + b"\n"), "longer than 8 MiB", True),
     (CHAT, forever(SSE, b": ping\n\n", 0.05), "within 2 s", False),
     (CHAT, said({"content": "4" * 64}), "'4' over and over", True),
     (CHAT, said({"content": "!! " * 30}), "over and over", True),
@@ -179,7 +180,7 @@ def test_a_malformed_answer_has_a_name(
     monkeypatch.setattr(probe, "METRICS_WAIT", 0.1)
     speaker.says[path] = answer
     with pytest.raises(exchange.NotYet) as seen:
-        speaker.ask(timeout=2)
+        speaker.ask(timeout=2 if "within" in words else 30)
     assert words in str(seen.value) and bool(seen.value.steady) is steady and seen.value.listens
     assert "\n" not in str(seen.value) and len(str(seen.value)) < 900
 
