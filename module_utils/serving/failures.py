@@ -95,6 +95,9 @@ CONSEQUENCE = re.compile(
     r"|closed) by peer"
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
 )
+DAEMON = re.compile(
+    r"[Ee]rror response from daemon|^Error: |^docker: |nvidia-container-cli: |OCI runtime|runc (?:run|create) failed|: error: "
+)
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 
@@ -231,7 +234,7 @@ def statements(lines: list[str]) -> list[Statement]:
             ("raise ", "During handling of", "The above exception", "return ", "^", "~", "foreground: ")
         ):
             continue
-        found.append(Statement(words, "error" if level else "words"))
+        found.append(Statement(words, "error" if level or DAEMON.search(words) else "words"))
     return found
 
 
@@ -265,7 +268,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         rows = [row for row in HINTS if row.general is general and row.passing is passing]
         for one in said if passing else firm:
             for row in rows:
-                if re.search(row.pattern, one.text):
+                if re.search(row.pattern, one.text.replace("\n", " ")):
                     return Explanation("%s: %s" % (row.cause, row.remedy), first_words(one.text), row.name)
     known = signal_row or code_row
     return Explanation("%s: %s" % known[1:], root, known[0]) if known else Explanation(None, root, None)

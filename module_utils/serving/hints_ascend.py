@@ -75,15 +75,24 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|binary_info_config\.json|opp (?:kernel|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json|opp (?:kernel"
+        r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this chip are not installed, or don't have this operator in this type",
         "use an image for this chip (310p, 910b, a3); on a host install the ops package of this chip",
         CANN_CODES,
         "EZ9999: [PID: 41] Cannot find bin of op Cast, integral key 0/1/|float16/ND/.",
     ),
     Hint(
+        "cann-compiler",
+        r"AclSetCompileopt.{0,120}error code is 500001|E30006|Failed to verify the OPP",
+        "CANN's operators can't be used: they are missing, for another chip or another CANN, or what their compiler needs is not there",
+        "use an image for this chip (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
+        "vllm-project/vllm-ascend#4744",
+        "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
+    ),
+    Hint(
         "torch-npu-missing",
-        r"No module named '?torch_npu",
+        r"No module named '?torch_npu|libtorch_npu\.so: cannot open",
         "the environment has no torch_npu",
         "use an image of vllm-ascend, or install the torch-npu that belongs to its torch",
         "vllm-project/vllm-ascend, installation guide",
@@ -147,11 +156,20 @@ HINTS = (
     ),
     Hint(
         "npu-heartbeat",
-        r"error code is 507010\b|lost heartbeat|507899.{0,80}(?:driver|drv)|error code is 507033\b",
+        r"error code is 507010\b|lost heartbeat|507899.{0,80}(?:driver|drv)",
         "the host lost the NPU: it hangs, was reset, or its driver is not the one the firmware belongs to",
         "npu-smi info on the host; reset the chip or reboot, and compare driver and firmware",
         CANN_CODES,
         "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507010",
+    ),
+    Hint(
+        "npu-does-not-start",
+        r"error code is 507033\b|failed ?: ?50700[68]\b|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
+        "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
+        "don't belong together, or an earlier process still holds it",
+        "npu-smi info on the host and in the container must show the chip healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log says more",
+        "vllm-project/vllm-ascend#4284",
+        "RuntimeError: Initialize NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
     ),
     Hint(
         "hccl-ranks-missing",
@@ -203,7 +221,8 @@ HINTS = (
     ),
     Hint(
         "hccl-connect-timeout",
-        r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank"
+        r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
+        r" establish timeout|Wait links establish"
         r"|topo exchange server.{0,40}fail",
         "one rank did not come: HCCL's connection timed out after 120 s",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
@@ -267,5 +286,23 @@ HINTS = (
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507015",
+    ),
+    Hint(
+        "hccl",
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
+        "the NPUs can't talk to each other",
+        "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
+        CANN_CODES,
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 1",
+        general=True,
+    ),
+    Hint(
+        "cann",
+        r"NPU function error|PTA call acl api failed|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
+        "a call of CANN failed",
+        "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that release",
+        CANN_CODES,
+        "RuntimeError: NPU function error: nobody has seen this one, error code is 999999",
+        general=True,
     ),
 )

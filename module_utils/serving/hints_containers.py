@@ -50,7 +50,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-no-driver",
-        r"nvidia-container-cli: initialization error: load library failed: libnvidia-ml",
+        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",
@@ -111,6 +111,40 @@ HINTS = (
         "ls -l /dev/nvidia* must show them readable and writable for it (0666 is usual)",
         "NVIDIA/nvidia-container-toolkit#171",
         "nvidia-container-cli: initialization error: nvml error: insufficient permissions: unknown",
+    ),
+    Hint(
+        "nvidia-cli-root",
+        r"nvidia-container-cli: [\w: ]{0,40}change root failed",
+        "NVIDIA's container tools look for the driver below a folder that is not there",
+        "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
+        "NVIDIA/nvidia-container-toolkit#679",
+        "nvidia-container-cli: initialization error: change root failed: no such file or directory: unknown.",
+    ),
+    Hint(
+        "nvidia-cli-driver-state",
+        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver) error: (?:unknown|initialization|internal|gpu (?:is )?lost|not"
+        r" ready)",
+        "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, or library and kernel module are of different versions",
+        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
+        "NVIDIA/libnvidia-container#204",
+        "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
+    ),
+    Hint(
+        "nvidia-cli-other",
+        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error",
+        "NVIDIA's container tools could not give the GPU to the container",
+        "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set accelerator.device_access: cdi",
+        "NVIDIA/libnvidia-container",
+        "nvidia-container-cli: input error: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "podman-without-cdi",
+        r"stat nvidia\.com/gpu=\S{1,60}: no such file",
+        "this podman takes the CDI name for a path: it is too old for CDI (4.1), or was asked while it builds an image",
+        "upgrade podman",
+        "NVIDIA/nvidia-container-toolkit#63",
+        "Error: stat nvidia.com/gpu=0: no such file or directory",
     ),
     Hint(
         "nvidia-hook-missing",
@@ -327,7 +361,8 @@ HINTS = (
     ),
     Hint(
         "cgroup-refused",
-        r"unable to apply cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup",
+        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
+        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",
@@ -358,5 +393,14 @@ HINTS = (
         "upgrade it (Docker 28.2 or newer for CDI without settings)",
         "docker, command line",
         "unknown flag: --gpus",
+    ),
+    Hint(
+        "engine-refused",
+        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",
+        "the container engine could not start the container",
+        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
+        "moby; runc; podman",
+        "docker: Error response from daemon: nobody has seen this one.",
+        general=True,
     ),
 )

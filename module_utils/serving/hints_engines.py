@@ -68,7 +68,8 @@ HINTS = (
     ),
     Hint(
         "world-too-large",
-        r"World size \(\d{1,5}\) is larger than the number of available GPUs|number of required GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
+        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs|number of required"
+        r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
         r".{0,40}(?:GPU|NPU|device|card)|Current node has no GPU available|No available node types can fulfill|Cannot provide a placement group",
         "the row asks for more devices than the engine sees",
@@ -243,11 +244,20 @@ HINTS = (
         "weights-dont-fit",
         r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}|Attempted to load"
         r" weight \("
-        r"|KeyError: '(?:model|language_model|visual|layers|lm_head|transformer)\.[\w.]{1,120}'",
+        r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'|(?:param|param_data|loaded_weight)\.(?:shape"
+        r"|size\(\)) ?==",
         "the weights don't fit the engine's class of this model: another model's config.json, or an engine of another time",
         "check that config.json and weights are of one revision, then try a newer engine",
         "vLLM, model_executor/models/utils.py",
         "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
+    ),
+    Hint(
+        "chat-unsupported",
+        r"does not support (?:the )?(?:Chat )?Completions? API|does not support chat",
+        "this model generates no text: a model for embeddings, ranking or classification, and a deploy asks each service for a chat answer",
+        "serve a model that generates text, or look for an engine_args.runner (or task) that makes it one",
+        "vLLM, entrypoints/openai",
+        "POST /v1/chat/completions: HTTP 404: The model does not support Chat Completions API",
     ),
     Hint(
         "no-chat-template",
@@ -268,7 +278,8 @@ HINTS = (
     ),
     Hint(
         "flaggems-triton",
-        r"module 'triton\.[\w.]{1,60}' has no attribute|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
+        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
+        r" (?:missing|got)|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
         r"|compiler|backends)"
         r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
         "the environment's Triton (or FlagTree) is of another version than what calls it: flag_gems where that is on, else vLLM",
