@@ -214,7 +214,9 @@ def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
     row["meaning"] = (said and said.meaning) or found.meaning
     if not row["meaning"] and not row.get("pid"):
         row["meaning"] = "that is not known here; the whole log may say more"
-    row["root_cause"] = found.root
+    # Not a second time what the lines above show.
+    shown = any(found.root in line for line in row["log_tail"]) if found.root else True
+    row["root_cause"] = None if shown else found.root
 
 
 def sentence(row: dict[str, Any], waited: float) -> str:

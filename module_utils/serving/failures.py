@@ -268,7 +268,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         rows = [row for row in HINTS if row.general is general and row.passing is passing]
         for one in said if passing else firm:
             for row in rows:
-                if re.search(row.pattern, one.text.replace("\n", " ")):
+                if re.search(row.pattern, one.text.replace("\n", " ").replace('\\"', '"')):
                     return Explanation("%s: %s" % (row.cause, row.remedy), first_words(one.text), row.name)
     known = signal_row or code_row
     return Explanation("%s: %s" % known[1:], root, known[0]) if known else Explanation(None, root, None)

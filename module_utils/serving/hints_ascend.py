@@ -281,7 +281,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"error code is 5070(?:11|14|15|16|17|18)\b|(?i:aicore exception|vector core (?:exception|execution)|aicpu exception)",
+        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception|vector core (?:exception|execution)|aicpu"
+        r" exception)",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,
@@ -298,7 +299,8 @@ HINTS = (
     ),
     Hint(
         "cann",
-        r"NPU function error|PTA call acl api failed|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
+        r"NPU function error|(?:PTA|OPS|DIST) call acl api failed|runtime result = \d{6}|drvRetCode=|rt[A-Z]\w{1,60} (?:failed|execution failed)"
+        r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
         "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that release",
         CANN_CODES,

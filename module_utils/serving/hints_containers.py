@@ -164,6 +164,14 @@ HINTS = (
         " Container Runtime",
     ),
     Hint(
+        "docker-without-cdi",
+        r"could not select device driver \"cdi\"|CDI (?:device )?injection is not (?:enabled|supported)|CDI is (?:not enabled|disabled)",
+        "this Docker does not do CDI: it is too old, or the feature is switched off",
+        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json and restart Docker",
+        "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
+        'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
+    ),
+    Hint(
         "gpus-flag-no-runtime",
         r"could not select device driver .{0,40}with capabilities",
         "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",

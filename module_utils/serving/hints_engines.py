@@ -154,8 +154,9 @@ HINTS = (
     ),
     Hint(
         "transformers-too-new",
-        r"has no attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
-        "the environment's transformers is of another version than this vLLM needs",
+        r"'\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
+        r" attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
+        "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
@@ -216,7 +217,8 @@ HINTS = (
     ),
     Hint(
         "model-file-missing",
-        r"does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model weights with|no (?:safetensors|weight files?) found|no"
+        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
+        r" weights with|no (?:safetensors|weight files?) found|no"
         r" file named [\w.]{1,60}",
         "a file of the model is missing in its folder",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
@@ -224,8 +226,17 @@ HINTS = (
         "OSError: /models/x does not appear to have a file named config.json.",
     ),
     Hint(
+        "json-unreadable",
+        r"Expecting (?:value|property name enclosed|',' delimiter|':' delimiter).{0,40}: line \d{1,9} column \d{1,9}|JSONDecodeError",
+        "a JSON file of the model, or an option that is JSON, is empty, cut or no JSON (a Git LFS pointer is none)",
+        "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
+        "Python, json; vllm-project/vllm#26161",
+        "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    ),
+    Hint(
         "tokenizer-unreadable",
-        r"Can't load tokenizer for|Couldn't instantiate the backend tokenizer|Tokenizer class (\S{1,60}) does not exist|data did not match any variant"
+        r"Can't load tokenizer for|No tokenizer file found|Couldn't instantiate the backend tokenizer|Tokenizer class (\S{1,60}) does not exist|data"
+        r" did not match any variant"
         r" of untagged enum",
         "the model's tokenizer can't be read: files are missing, or the engine's tokenizers is older than the model",
         "run deploy.yml --tags fetch; if the files are whole use a newer engine",
@@ -429,12 +440,41 @@ HINTS = (
     ),
     Hint(
         "ray-not-there",
-        r"Could not find any running Ray instance|Failed to connect to GCS|Ray cluster .{0,40}not (?:found|running)|Version mismatch: The cluster was"
+        r"Could not find any running Ray instance|Ray does not allocate any GPUs on the driver node|Failed to connect to GCS|Ray cluster .{0,40}not"
+        r" (?:found|running)|Version mismatch: The cluster was"
         r" started with",
         "the engine's Ray cluster can't be used",
         "start Ray on the first host before, with the same version of Ray and Python everywhere",
         "ray, troubleshooting",
         "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to.",
+    ),
+    Hint(
+        "engine-validation",
+        r"validation errors? for (\w{1,40}(?:Config|Args))|argument --?[\w-]{1,60}: ",
+        "the engine refuses a value of its options",
+        "correct engine_args; the message names the option and why",
+        "vLLM, config",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
+        general=True,
+    ),
+    Hint(
+        "peer-lost",
+        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError|torch\.distributed\.Dist\w{1,40}Error",
+        "a process of the engine lost another one, which died first",
+        "look for what the other processes or hosts said before",
+        "pytorch, gloo; NCCL; ray",
+        "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:1234",
+        general=True,
+    ),
+    Hint(
+        "name-resolution",
+        r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
+        "the engine wants something from the network, and can't reach it",
+        "a release needs nothing from outside: look at what the message names, set HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in"
+        " /etc/hosts",
+        "requests; glibc",
+        "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
+        general=True,
     ),
     Hint(
         "environment-imports",
@@ -456,7 +496,8 @@ HINTS = (
     ),
     Hint(
         "compile-failed",
-        r"ninja: build stopped|Error building extension '|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
+        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file|Error building extension '|InductorError"
+        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
         r"|cc1|clang|nvcc)",
         "code that is compiled at run time did not compile",
         "look for the first line with `error:` above it; enforce_eager: true avoids torch's compiler",

@@ -360,7 +360,8 @@ HINTS = (
     # Kernels that fail: CUDA reports them at a later call, so the traceback names the wrong place.
     Hint(
         "illegal-access",
-        r"an illegal memory access was encountered|misaligned address|cudaErrorIllegalAddress|an illegal instruction was encountered|unspecified launch"
+        r"an illegal memory access was encountered|misaligned address|Failed to initialize the TMA descriptor|cudaErrorIllegalAddress|an illegal"
+        r" instruction was encountered|unspecified launch"
         r" failure",
         "a GPU kernel failed; CUDA reports it at a later call, so the traceback may name the wrong place",
         "try enforce_eager: true, then `flaggems: false` if FlagGems is on; CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; "

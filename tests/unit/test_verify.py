@@ -14,6 +14,7 @@ from conftest import ROOT, ansible_environment
 from test_services import Host, host
 
 __all__ = ["host"]
+MODEL = {"name": "demo", "revision": "r1", "path": "/nowhere"}
 
 
 def verify(host: Host, base: Path, **more: Any) -> tuple[int, str]:
@@ -38,7 +39,7 @@ def verify(host: Host, base: Path, **more: Any) -> tuple[int, str]:
 
 
 def test_a_failed_verify_says_it_once_and_nothing_else(host: Host, tmp_path: Path) -> None:
-    host.service("crash")
+    host.service("crash", model=MODEL)
     code, output = verify(host, tmp_path)
     assert code != 0
     for words in (
@@ -53,7 +54,6 @@ def test_a_failed_verify_says_it_once_and_nothing_else(host: Host, tmp_path: Pat
     # No dump of what the module knows.
     for field in ("served_name", "key_file", "dropped_peers", "log_tail", "timings", "uptime_seconds"):
         assert field not in output, output
-    print(output)
     report = json.loads((tmp_path / "reports/localhost/report.json").read_text())
     assert report["services"][0]["ready"] is False and report["services"][0]["log_tail"]
 
@@ -61,14 +61,14 @@ def test_a_failed_verify_says_it_once_and_nothing_else(host: Host, tmp_path: Pat
 @pytest.mark.parametrize(("mode", "words"), [("garbage", "'!' over and over"), ("wrong", "lists other, not 'demo'")])
 def test_a_steady_wrong_answer_ends_the_wait(host: Host, tmp_path: Path, mode: str, words: str) -> None:
     """Long before the ready_timeout of an hour, with its cause; meanwhile nobody says that the process is starting."""
-    host.service(mode)
+    host.service(mode, model=MODEL)
     code, output = verify(host, tmp_path, verify_services=[{"service": "demo", "ready_timeout": 3600}])
     assert code != 0 and words in output and "waiting on would not help" in output, output
     assert "process is starting" not in output and "it listens" in output, output
 
 
 def test_a_good_service_is_reported(host: Host, tmp_path: Path) -> None:
-    host.service()
+    host.service(model=MODEL)
     code, output = verify(host, tmp_path)
     assert code == 0, output
     assert "demo is ready at" in output and "FAILED" not in output
