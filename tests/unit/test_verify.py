@@ -14,7 +14,7 @@ from conftest import ROOT, ansible_environment
 from test_services import Host, host
 
 __all__ = ["host"]
-MODEL = {"name": "demo", "revision": "r1", "path": "/nowhere"}
+MODEL = {"name": "demo", "revision": "r1", "identity": "0123", "path": "/nowhere"}
 
 
 def verify(host: Host, base: Path, **more: Any) -> tuple[int, str]:
