@@ -86,7 +86,9 @@ from ansible.module_utils.serving.weights import dropped_peers
 FINAL = ("ready", "failed")
 LOG = 2000  # lines of a log that are read for what failed first
 # The same wrong answer so many times, over at least so many seconds, ends the wait. A server error may be of a start that goes on.
-STEADY_TIMES, STEADY_SECONDS, STEADY_SERVER_ERROR = 3, 15.0, 60.0
+STEADY_TIMES = 3
+STEADY_SECONDS = 15.0
+STEADY_SERVER_ERROR = 60.0
 
 
 def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None:

@@ -23,8 +23,9 @@ HINTS: tuple[Hint, ...] = (
     *hints_system.HINTS,
 )
 
-LINES, LINE, STATEMENT = 4000, 1500, 3000  # a log's last lines, characters of a line, characters of a statement
+LINES, LINE, STATEMENT = 2000, 1500, 3000  # a log's last lines, characters of a line, characters of a statement
 MESSAGE_LINES = 12  # lines of an error's message
+ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 
 # What stands before a line's own words. Each pattern is tried again until none matches: prefixes come doubled.
 PREFIXES = tuple(
@@ -97,6 +98,13 @@ CONSEQUENCE = re.compile(
 )
 DAEMON = re.compile(
     r"[Ee]rror response from daemon|^Error: |^docker: |nvidia-container-cli: |OCI runtime|runc (?:run|create) failed|: error: "
+)
+# A line without a level may be an error only if it holds one of these: engines print thousands that don't.
+TELLING = re.compile(
+    r"(?i)err|fail|fatal|cannot|can't|couldn't|could not|unable|n't |\bno[nt]?\b|denied|missing|invalid|unknown|unsupported|illegal|killed|fault"
+    r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
+    r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
+    r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict|invoking|exist|full"
 )
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
@@ -234,8 +242,11 @@ def statements(lines: list[str]) -> list[Statement]:
             ("raise ", "During handling of", "The above exception", "return ", "^", "~", "foreground: ")
         ):
             continue
-        found.append(Statement(words, "error" if level or DAEMON.search(words) else "words"))
-    return found
+        if level or DAEMON.search(words):
+            found.append(Statement(words, "error"))
+        elif TELLING.search(words):
+            found.append(Statement(words, "words"))
+    return list(dict.fromkeys(found))
 
 
 def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
@@ -257,6 +268,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     """
     said = statements(lines)
     firm = [one for one in said if one.kind != "passing"]
+    firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
     firm = [one for one in firm if not CONSEQUENCE.search(one.text)] + [
         one for one in firm if CONSEQUENCE.search(one.text)
     ]

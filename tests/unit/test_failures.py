@@ -274,6 +274,17 @@ def test_a_line_of_any_length_takes_no_time(line: str) -> None:
     assert time.monotonic() - began < 20  # it took 12 s for a single one
 
 
+def test_a_long_log_takes_no_time() -> None:
+    began = time.monotonic()
+    for line in (
+        "some words that nobody knows %d " * 8,
+        "ValueError: nobody knows %d " * 8,
+        "(EngineCore pid=3) ERROR 11-20 10:11:12 [core.py:7] no %d " * 8,
+    ):
+        f.explain([line.replace("%d", str(number)) for number in range(20_000)])
+    assert time.monotonic() - began < 60
+
+
 @given(st.lists(st.text(max_size=200), max_size=30), st.none() | st.integers(-300, 300))
 def test_nothing_in_a_log_breaks_it(lines: list[str], code: int | None) -> None:
     found = f.explain(lines, code)
