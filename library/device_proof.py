@@ -9,10 +9,11 @@ short_description: Prove that running services hold memory on exactly their devi
 description:
   - Compares the devices of each service's release with those on which the driver shows memory of its processes, in its container too.
   - Where the driver shows no process of it, growth of memory since before its start decides; where that tells nothing, it is not proven.
-  - Fails where a service runs on other devices than its own. Services on CPUs are left out. Changes nothing.
+  - Fails where a service runs on other devices than its own, unless O(required) is false. Services on CPUs are left out. Changes nothing.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   names: {description: Services to look at., type: list, elements: str, required: true}
+  required: {description: Fail where a device is wrong., type: bool, default: true}
 attributes:
   check_mode: {support: full, details: Looks at nothing.}
   diff_mode: {support: none}
@@ -24,6 +25,7 @@ EXAMPLES = r"""
     names: [qwq-32b]
 """
 RETURN = r"""
+problems: {description: Services on devices that are not theirs., returned: always, type: list, elements: str}
 services:
   description: "For each service with devices {verdict, devices, text}; verdict is proven, not proven or wrong."
   returned: always
@@ -54,7 +56,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     root = module.params["serving_root"]
     found: dict[str, Any] = {}
     if module.check_mode:
-        return {"changed": False, "services": found}
+        return {"changed": False, "services": found, "problems": []}
     specs = {name: r.current_spec(root, name) or {} for name in r.services(root)}
     uses: dict[str, Use] = {}
     for name in module.params["names"]:
@@ -71,20 +73,21 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         expected = as_driver_names(spec["devices"], use)
         found[name] = verdict(expected, service_pids(run, spec), use, before(r.service_dir(root, name)), others)
-    wrong = ["service '%s': %s" % (name, one["text"]) for name, one in found.items() if one["verdict"] == WRONG]
-    if wrong:
-        raise Refusal(
-            "\n".join(wrong)
-            + "\nStop it and look at the environment of its process (CUDA_VISIBLE_DEVICES) and at `devices`",
-            services=found,
-        )
-    return {"changed": False, "services": found}
+    remedy = "; stop it and look at the environment of its process (CUDA_VISIBLE_DEVICES) and at `devices`"
+    wrong = [
+        "service '%s': %s%s" % (name, one["text"], remedy) for name, one in found.items() if one["verdict"] == WRONG
+    ]
+    result = {"changed": False, "services": found, "problems": wrong}
+    if wrong and module.params["required"]:
+        raise Refusal("\n".join(wrong), **result)
+    return result
 
 
 def main() -> None:
     spec = {
         "serving_root": {"type": "path", "required": True},
         "names": {"type": "list", "elements": "str", "required": True},
+        "required": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

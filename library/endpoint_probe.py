@@ -10,7 +10,10 @@ description:
   - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and one chat completion whose text is checked.
   - The engine's metrics must count the tokens, a vision model is shown an image, and FlagGems must run if and only if it was asked for.
   - The action plugin of the same name repeats it until everything is ready, tells the progress, and fails with the log's last lines and what they mean.
-  - A process that ended since O(since) ends the wait at once.
+  - A process that ended since O(since) ends the wait at once; the same wrong answer three times over at least 15 seconds (an HTTP error of the 500s over
+    at least 60) ends it too, because waiting does not mend it.
+  - A failure's result is its message alone. Who needs the services of a failed look as well sets O(required) to false, and gives the result as O(found) to
+    a second task, which then fails.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   names: {description: Services to ask. Empty means all that are deployed here., type: list, elements: str, default: []}
@@ -20,6 +23,8 @@ options:
     description: Ends of a process after this time of the host (seconds since 1970) count as a failed start. The action plugin sets it.
     type: float
     default: 0
+  wrong: {description: "What services answered wrongly in earlier looks: {service: {fault, times, since}}. The action plugin sets it.", type: dict, default: {}}
+  found: {description: A result of this module with O(required) false. Nothing is asked; it fails if that found a service that is not ready., type: dict}
   waited: {description: Seconds that earlier looks have waited already. The action plugin sets it., type: float, default: 0}
   timeout: {description: Seconds that one answer may take., type: int, default: 60}
   required: {description: Fail unless every service is ready., type: bool, default: true}
@@ -38,6 +43,11 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 now: {description: "The host's time when the look began, seconds since 1970.", returned: always, type: float}
+message:
+  description: What is wrong with services that are not ready, their logs' last lines and what they mean; empty if all are.
+  returned: success
+  type: str
+wrong: {description: For the next look's O(wrong)., returned: success, type: dict}
 services:
   description: A row for each service.
   returned: always
@@ -65,14 +75,20 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.exchange import NotYet
+from ansible.module_utils.serving.failures import explain
 from ansible.module_utils.serving.files import read_json, write_json
 from ansible.module_utils.serving.flaggems import proof
-from ansible.module_utils.serving.probe import NotYet, probe, stage
-from ansible.module_utils.serving.signatures import explain, root_cause
+from ansible.module_utils.serving.probe import probe, stage
 from ansible.module_utils.serving.supervisors import Supervisor, supervisor
 from ansible.module_utils.serving.weights import dropped_peers
 
 FINAL = ("ready", "failed")
+LOG = 2000  # lines of a log that are read for what failed first
+# The same wrong answer so many times, over at least so many seconds, ends the wait. A server error may be of a start that goes on.
+STEADY_TIMES = 3
+STEADY_SECONDS = 15.0
+STEADY_SERVER_ERROR = 60.0
 
 
 def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None:
@@ -99,6 +115,8 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         "ready": False,
         "verdict": "waiting",
         "problem": None,
+        "listens": False,
+        "fault": None,
         "stage": None,
         "answer": None,
         "reasoning": False,
@@ -145,7 +163,8 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
             reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
         )  # fmt: skip
     except NotYet as problem:
-        return dict(row, problem=str(problem))
+        fault = "%s %s" % (run["pid"], problem.steady[:200]) if problem.steady else None
+        return dict(row, problem=str(problem), listens=problem.listens, fault=fault)
     flaggems = proof(spec, folder)
     row.update(flaggems=flaggems)
     if flaggems and flaggems["problem"]:
@@ -167,25 +186,73 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     )
 
 
+def settle(row: dict[str, Any], wrong: dict[str, Any]) -> None:
+    """End the wait for a service whose answer is wrong in the same way again and again. `wrong` remembers between looks."""
+    name, now = row["service"], time.monotonic()
+    before = wrong.pop(name, None)
+    if row["verdict"] != "waiting" or not row["fault"]:
+        return
+    if not before or before["fault"] != row["fault"]:
+        before = {"fault": row["fault"], "times": 0, "since": now}
+    wrong[name] = dict(before, times=before["times"] + 1)
+    least = STEADY_SERVER_ERROR if " HTTP 5" in row["fault"] else STEADY_SECONDS
+    if wrong[name]["times"] >= STEADY_TIMES and now - before["since"] >= least:
+        seen = "; it was the same %d times in %d s, so waiting on would not help"
+        row.update(verdict="failed", problem=row["problem"] + seen % (wrong[name]["times"], now - before["since"]))
+
+
+def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
+    """Add to a service that is not ready: its stage, its log's last lines, what failed first and what that means."""
+    if row["verdict"] == "waiting" and row.get("pid"):
+        # Who answers is up, whatever the last lines of its log are.
+        lines = [] if row["listens"] else r.last_run(owner.log_tail(row["service"], 200))
+        row["stage"] = "it listens" if row["listens"] else stage(lines)
+    if row["state"] == "absent" or not count:
+        return
+    lines = r.last_run(owner.log_tail(row["service"], LOG))
+    row["log_tail"] = lines[-count:]
+    found = explain(lines, row.get("exit_code"))
+    said = explain([row["problem"]]) if row["listens"] else None
+    row["meaning"] = (said and said.meaning) or found.meaning
+    if not row["meaning"] and not row.get("pid"):
+        row["meaning"] = "that is not known here; the whole log may say more"
+    # Not a second time what the lines above show.
+    shown = any(found.root in line for line in row["log_tail"]) if found.root else True
+    row["root_cause"] = None if shown else found.root
+
+
 def sentence(row: dict[str, Any], waited: float) -> str:
-    """What an operator reads about a service that is not ready."""
+    """What an operator reads about a service that is not ready: once, and nothing that the lines say already."""
     text = "service '%s' is not ready" % row["service"]
     if row["verdict"] == "waiting" and waited >= 1:
         text += " after %d s" % waited
         if row.get("stage"):
             text += " (last stage: %s)" % row["stage"]
     text += ": %s" % row["problem"]
+    if row.get("log_tail"):
+        text += "\nLast lines of its log (%s):\n  %s" % (
+            row["log"],
+            "\n  ".join(line[:1000] for line in row["log_tail"]),
+        )
     if row.get("root_cause"):
         text += "\nWhat failed first: %s" % row["root_cause"]
     if row.get("meaning"):
         text += "\nWhat that means: %s" % row["meaning"]
-    if row.get("log_tail"):
-        text += "\nLast lines of its log (%s):\n  %s" % (row["log"], "\n  ".join(row["log_tail"]))
     return text
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
+    if given["found"] is not None:
+        if given["found"].get("message") and not module.check_mode:
+            raise Refusal(given["found"]["message"])
+        return {
+            "changed": False,
+            "services": given["found"].get("services", []),
+            "message": "",
+            "wrong": {},
+            "now": time.time(),
+        }
     root = given["serving_root"]
     names = list(given["names"])
     if given["include_deployed"] or not names:
@@ -194,29 +261,29 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     owner = supervisor(root, given["supervisor"])
     began = time.monotonic()
     rows: dict[str, dict[str, Any]] = {}
+    wrong = dict(given["wrong"])
     while True:
         for name in names:
             if rows.get(name, {}).get("verdict") not in FINAL:
                 rows[name] = look(root, name, owner, given, not module.check_mode)
+                settle(rows[name], wrong)
         waited = time.monotonic() - began
         if waited >= given["wait"] or module.check_mode or all(row["verdict"] in FINAL for row in rows.values()):
             break
         time.sleep(1)
     bad = [row for row in rows.values() if not row["ready"]]
-    for row in bad:
-        if row["verdict"] == "waiting" and row.get(
-            "pid"
-        ):  # once, not with each try: it would take CPU from the engine's start
-            row["stage"] = stage(r.last_run(owner.log_tail(row["service"], 200)))
-        if row["state"] != "absent" and given["log_lines"]:
-            lines = r.last_run(owner.log_tail(row["service"], 400))
-            row["log_tail"] = lines[-given["log_lines"] :]
-            row["root_cause"] = root_cause(lines)
-            row["meaning"] = explain(lines, row.get("exit_code"))
-    services = [rows[name] for name in names]
+    for row in bad:  # once, not with each try: it would take CPU from the engine's start
+        tell(row, owner, given["log_lines"])
+    message = "\n".join(sentence(row, given["waited"] + waited) for row in bad)
     if bad and given["required"] and not module.check_mode:
-        raise Refusal("\n".join(sentence(row, given["waited"] + waited) for row in bad), services=services, now=now)
-    return {"changed": False, "services": services, "now": now}
+        raise Refusal(message)
+    return {
+        "changed": False,
+        "services": [rows[name] for name in names],
+        "message": message,
+        "wrong": wrong,
+        "now": now,
+    }
 
 
 def main() -> None:
@@ -226,6 +293,8 @@ def main() -> None:
         "wait": {"type": "int", "default": 0},
         "include_deployed": {"type": "bool", "default": False},
         "since": {"type": "float", "default": 0},
+        "wrong": {"type": "dict", "default": {}},
+        "found": {"type": "dict"},
         "waited": {"type": "float", "default": 0},
         "timeout": {"type": "int", "default": 60},
         "required": {"type": "bool", "default": True},

@@ -8,14 +8,13 @@ and, for a vision model, says what is on an image.
 from __future__ import annotations
 
 import base64
-import http.client
-import json
 import re
 import struct
 import time
-import urllib.parse
 import zlib
-from typing import Any
+from typing import Any, Iterator
+
+from ansible.module_utils.serving.exchange import SHOWN, Exchange, NotYet, number, parse, shown
 
 STAGES = (
     # Newest first: what the log shows of a start, in vLLM's words.
@@ -33,11 +32,8 @@ STAGES = (
 # A model that thinks first needs room for it; the text of a thought counts where the room was too small for an answer.
 ANSWER_TOKENS, THOUGHT_TOKENS = 64, 1024
 IMAGE_QUESTION, IMAGE_ANSWER = "Which colour fills this image? Answer with one word.", "red"
+EVENT = 512 * 1024  # bytes of one event of a stream
 METRICS_WAIT = 3.0  # seconds in which counted tokens must show
-
-
-class NotYet(Exception):
-    """The service does not answer as it should; the text says what it did instead."""
 
 
 def stage(lines: list[str]) -> str:
@@ -50,52 +46,47 @@ def stage(lines: list[str]) -> str:
     return "process is starting"
 
 
-def connect(endpoint: str, timeout: float) -> http.client.HTTPConnection:
-    url = urllib.parse.urlsplit(endpoint)
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    host = url.hostname or ""
-    # A service that listens everywhere is asked here.
-    return kind({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), url.port, timeout=timeout)  # noqa: S104
-
-
 def ask(
     endpoint: str, method: str, path: str, key: str | None, body: Any = None, timeout: float = 30.0
 ) -> tuple[int, bytes]:
-    """One request: (status, body). NotYet if there is no answer."""
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = "Bearer " + key
-    connection = connect(endpoint, timeout)
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except TimeoutError:
-        raise NotYet("%s %s: no answer within %d s" % (method, path, timeout)) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise NotYet("%s %s: %s" % (method, path, error or type(error).__name__)) from None
-    finally:
-        connection.close()
+    """One request: (status, body). NotYet if there is no answer, or no end of it, within `timeout` seconds."""
+    with Exchange(endpoint, method, path, key, body, timeout) as exchange:
+        return exchange.status, exchange.body()
+
+
+def get(endpoint: str, path: str, key: str | None, timeout: float) -> bytes:
+    """The body of an answer with status 200; NotYet else."""
+    with Exchange(endpoint, "GET", path, key, None, timeout) as exchange:
+        if exchange.status != 200:
+            raise exchange.refusal()
+        body: bytes = exchange.body()
+        return body
 
 
 def models(endpoint: str, key: str | None, timeout: float = 30.0) -> list[str]:
     """Names that /v1/models lists."""
-    status, body = ask(endpoint, "GET", "/v1/models", key, timeout=timeout)
-    if status != 200:
-        raise NotYet("GET /v1/models: HTTP %d%s" % (status, ", the API key is refused" if status == 401 else ""))
-    try:
-        return [str(row["id"]) for row in json.loads(body)["data"]]
-    except (ValueError, KeyError, TypeError):
-        raise NotYet("GET /v1/models: the answer is no list of models: %r" % body[:200]) from None
+    body = get(endpoint, "/v1/models", key, timeout)
+    found = parse(body, "GET /v1/models")
+    rows = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise NotYet("GET /v1/models: the answer is no list of models: %s" % shown(body), steady="no list of models")
+    return [row["id"] for row in rows]
+
+
+COUNTER = re.compile(rb"(?m)^vllm:generation_tokens_total(?:\{[^}\n]*\})? (\S+)")
 
 
 def generated_tokens(endpoint: str, key: str | None, timeout: float) -> float | None:
     """vLLM's counter of generated tokens, over all its engines; None where the engine has no such metrics."""
-    status, body = ask(endpoint, "GET", "/metrics", key, timeout=timeout)
-    found = re.findall(
-        rb"(?m)^vllm:generation_tokens_total(?:\{[^}]*\})? ([0-9.eE+]+)$", body if status == 200 else b""
-    )
-    return sum(float(value) for value in found) if found else None
+    with Exchange(endpoint, "GET", "/metrics", key, None, timeout) as exchange:
+        found = COUNTER.findall(exchange.body()) if exchange.status == 200 else []
+    total = 0.0
+    for text in found:
+        value = number(text)
+        if value is None:
+            raise NotYet("GET /metrics: the counter of tokens is no number: %s" % shown(text), steady="odd metrics")
+        total += value
+    return total if found else None
 
 
 def red_image(size: int = 224) -> str:
@@ -120,12 +111,54 @@ def split_thought(text: str) -> tuple[str, str]:
     return "", text
 
 
+def events(exchange: Exchange) -> Iterator[dict[str, Any]]:
+    """The events of a streamed answer, to its `[DONE]`. NotYet for anything else that a server may send."""
+    line, seen, said, done = b"", False, b"", False
+    for piece in exchange.pieces():
+        *lines, line = (line + piece).split(b"\n")
+        if len(line) > EVENT:
+            raise NotYet(
+                "%s: an event of the stream is longer than %d KiB" % (exchange.what, EVENT // 1024), steady="too long"
+            )
+        said = (said + piece)[:SHOWN] if not seen else said
+        for raw in lines:
+            if not raw.startswith(b"data:"):
+                continue
+            data, seen = raw[5:].strip(), True
+            if data == b"[DONE]":
+                done = True
+                break
+            event = parse(data, exchange.what)
+            if not isinstance(event, dict):
+                raise NotYet(
+                    "%s: an event of the stream is no object: %s" % (exchange.what, shown(data)), steady="odd event"
+                )
+            yield event
+        if done:
+            return
+    if not seen:
+        text = "%s: no stream of events but %s: %s"
+        raise NotYet(
+            text % (exchange.what, exchange.kind or "no content type", shown(said) or "nothing"), steady="no stream"
+        )
+    raise NotYet("%s: the stream was cut after %s" % (exchange.what, shown(data, 80)))
+
+
+def spoken(value: Any, what: str) -> str:
+    """Text of an event; null says nothing."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise NotYet("%s: text was expected in an event, not %s" % (what, shown(value)), steady="odd event")
+    return value
+
+
 def chat(
     endpoint: str, key: str | None, model: str, prompt: str | list[dict[str, Any]], max_tokens: int, timeout: float
 ) -> dict[str, Any]:
     """One streamed chat completion, greedy: {answer, reasoning, first_token_seconds, seconds, tokens, finish}.
 
-    `prompt` is a text, or parts of a message such as a text and an image.
+    `prompt` is a text, or parts of a message such as a text and an image. `timeout` is for all of it.
     """
     body = {
         "model": model,
@@ -135,53 +168,29 @@ def chat(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-    if key:
-        headers["Authorization"] = "Bearer " + key
-    connection = connect(endpoint, timeout)
     began = time.monotonic()
     text, reasoning, first, tokens, finish = "", "", None, None, None
-    try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise NotYet(
-                "POST /v1/chat/completions: HTTP %d: %s" % (answer.status, answer.read(400).decode("utf-8", "replace"))
-            )
-        done = False
-        for raw in answer:
-            if time.monotonic() - began > timeout:
-                raise NotYet("POST /v1/chat/completions: not finished within %d s" % timeout)
-            line = raw.decode("utf-8", "replace").strip()
-            if not line.startswith("data:"):
-                continue
-            data = line[5:].strip()
-            if data == "[DONE]":
-                done = True
-                break
-            event = json.loads(data)
-            if "error" in event:
-                raise NotYet("POST /v1/chat/completions: %s" % str(event["error"])[:400])
-            if event.get("usage"):
-                tokens = event["usage"].get("completion_tokens")
-            for choice in event.get("choices", []):
-                delta = choice.get("delta", {})
-                thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
-                if (delta.get("content") or thought) and first is None:
+    with Exchange(endpoint, "POST", "/v1/chat/completions", key, body, timeout, stream=True) as exchange:
+        if exchange.status != 200:
+            raise exchange.refusal()
+        for event in events(exchange):
+            if event.get("error"):
+                raise NotYet("%s: %s" % (exchange.what, shown(event["error"], 400)), steady="error in the stream")
+            usage = event.get("usage")
+            if isinstance(usage, dict) and number(usage.get("completion_tokens")) is not None:
+                tokens = int(number(usage["completion_tokens"]) or 0)
+            choices = event.get("choices")
+            for choice in choices if isinstance(choices, list) else []:
+                delta = choice.get("delta") if isinstance(choice, dict) else None
+                if not isinstance(delta, dict):
+                    continue  # null: nothing is said
+                thought = spoken(delta.get("reasoning") or delta.get("reasoning_content"), exchange.what)
+                content = spoken(delta.get("content"), exchange.what)
+                if (content or thought) and first is None:
                     first = time.monotonic() - began
-                text += delta.get("content") or ""
+                text += content
                 reasoning += thought
-                finish = choice.get("finish_reason") or finish
-        if not done:
-            raise NotYet("POST /v1/chat/completions: the stream was cut after %r" % text[-80:])
-    except TimeoutError:
-        raise NotYet("POST /v1/chat/completions: no token within %d s" % timeout) from None
-    except ValueError as error:
-        raise NotYet("POST /v1/chat/completions: not JSON (%s)" % error) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise NotYet("POST /v1/chat/completions: %s" % (error or type(error).__name__)) from None
-    finally:
-        connection.close()
+                finish = choice["finish_reason"] if isinstance(choice.get("finish_reason"), str) else finish
     thought, text = split_thought(text)
     return {
         "answer": text,
@@ -193,13 +202,25 @@ def chat(
     }
 
 
+UNIT, TIMES = 16, 8  # a piece of at most so many characters, so often in a row, is no language
+
+
 def garbage(text: str) -> str | None:
-    """Why a text is no answer at all: empty, or one character over and over (a sign of damaged weights or overflow)."""
+    """Why a text is no answer at all: empty, or one piece over and over (a sign of damaged weights, kernels that fail or overflow)."""
     stripped = text.strip()
     if not stripped:
         return "the answer is empty"
-    if len(stripped) >= 8 and len(set(stripped)) == 1:
-        return "the answer is %r over and over: damaged weights or a number overflow" % stripped[0]
+    for length in range(1, UNIT + 1):
+        # The last piece may be cut, and a first word may stand before.
+        tail = stripped[len(stripped) // 4 :]
+        if len(tail) >= max(6, length * TIMES) and tail[length:] == tail[:-length]:
+            piece = tail[:length]
+            return (
+                "the answer is %r over and over: damaged weights, kernels that fail (FlagGems?) or a number overflow"
+                % piece
+            )
+    if stripped.count("\ufffd") * 2 > len("".join(stripped.split())):
+        return "the answer is no text: damaged weights or another model's tokenizer"
     return None
 
 
@@ -212,7 +233,8 @@ def look_at_image(endpoint: str, key: str | None, model: str, timeout: float) ->
     result = chat(endpoint, key, model, parts, ANSWER_TOKENS, timeout)
     said = str(result["answer"] or result["reasoning"])
     if IMAGE_ANSWER not in said.lower():
-        raise NotYet("shown a red image and asked %r, it answered %r" % (IMAGE_QUESTION, said[:200]))
+        text = "shown a red image and asked %r, it answered %r" % (IMAGE_QUESTION, shown(said))
+        raise NotYet(text, steady="image: " + said)
     return said
 
 
@@ -229,14 +251,13 @@ def probe(
 
     Returns what chat() returns, `counted` (did the metrics advance? None: it has none) and `image` (what it said of one).
     """
-    status, _ = ask(endpoint, "GET", "/health", key, timeout=min(timeout, 10.0))
-    if status != 200:
-        raise NotYet("GET /health: HTTP %d" % status)
+    get(endpoint, "/health", key, min(timeout, 10.0))
     listed = models(endpoint, key, min(timeout, 30.0))
     if served_name not in listed:
         raise NotYet(
             "GET /v1/models lists %s, not '%s'; another service answers on this port"
-            % (", ".join(listed) or "nothing", served_name)
+            % (shown(", ".join(listed)) or "nothing", served_name),
+            steady="other name",
         )
     given = check or {}
     before = generated_tokens(endpoint, key, min(timeout, 10.0))
@@ -245,15 +266,17 @@ def probe(
     said = str(result["answer"] or result["reasoning"])
     bad = garbage(said)
     if bad:
-        raise NotYet(bad)
+        raise NotYet(bad, steady="garbage")
     expect = given.get("expect")
     if expect and expect not in (said if result["finish"] == "length" else result["answer"]):
-        raise NotYet("asked %r, expected %r in the answer, got %r" % (given.get("prompt"), expect, said[:200]))
+        text = "asked %r, expected %r in the answer, got %r" % (given.get("prompt"), expect, shown(said))
+        raise NotYet(text, steady="answer: " + said)
     until = time.monotonic() + METRICS_WAIT
     after = before
     while before is not None and not (after or 0) > before:
         if time.monotonic() > until:
-            raise NotYet("it answered, and its metrics did not count a token: its engine is not the one that answers")
+            text = "it answered, and its metrics did not count a token: its engine is not the one that answers"
+            raise NotYet(text, steady="metrics stand still")
         after = generated_tokens(endpoint, key, min(timeout, 10.0))
     image = look_at_image(endpoint, key, served_name, timeout) if vision else None
     return dict(result, counted=None if before is None else True, image=image)
