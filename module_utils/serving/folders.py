@@ -38,12 +38,13 @@ def list_files(folder: str) -> dict[str, str]:
             mine = entry.name if not name else "%s/%s" % (name, entry.name)
             if is_junk(mine) or mine in OURS:
                 continue
-            if entry.is_dir():
+            is_folder, is_file = what_is(entry)
+            if is_folder:
                 real = os.path.realpath(entry.path)
                 if entry.is_symlink():
                     check_link(entry.path, real, top, above)
                 walk(entry.path, mine, (*above, real))
-            elif entry.is_file():
+            elif is_file:
                 found[mine] = entry.path
             else:
                 raise Refusal(
@@ -65,6 +66,16 @@ def list_files(folder: str) -> dict[str, str]:
 def printable(path: str) -> str:
     """A path for a message, whatever bytes it is made of."""
     return path if path.isprintable() else ascii(path)
+
+
+def what_is(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """(is it a folder, is it a file?), links followed; neither for a link that leads nowhere or to itself."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        if not entry.is_symlink():
+            raise
+        return False, False
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
