@@ -183,7 +183,7 @@ def bring(
     staging.notes = [*listing.notes, *staging.notes]
     if convert:
         check_conversion(listing)
-    take_read(listing, staging)
+    take_read(listing, staging, bool(convert))
     need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
     if listing.left_out:
         progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
@@ -233,11 +233,11 @@ def read_small(listing: Listing, entry: Entry) -> bytes:
     return found
 
 
-def take_read(listing: Listing, staging: Staging) -> None:
+def take_read(listing: Listing, staging: Staging, convert: bool) -> None:
     """Small files that were read to decide what is taken need not be fetched again."""
     for entry in listing.files:
         data = listing.contents.get(entry.name)
-        if data is None or entry.path or staging.has(entry):
+        if data is None or entry.path or staging.has(entry) or (convert and is_shard(entry.name)):
             continue
         path = staging.path(entry.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
