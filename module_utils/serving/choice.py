@@ -283,9 +283,9 @@ class Picker:
             )
         weights = [name for name in sorted(self.kept) if WEIGHTS.fullmatch(name)]
         if not weights:
-            raise Refusal(
-                "it has no weights (files like *.safetensors or *.bin)%s; give the folder or repository of a whole model"
-                % (" that are not left out: %s" % words(self.left, self.sizes)[0] if self.left else "")
+            self.notes.append(
+                "it has no weights that we know by name (*.safetensors, *.bin, *.gguf ...)%s"
+                % ("; left out: %s" % "; ".join(words(self.left, self.sizes))[:300] if self.left else "")
             )
         for name in sorted(self.kept) if self.local else weights:
             if 0 < self.sizes[name] <= SMALL and self.read(name).startswith(LFS):

@@ -185,8 +185,7 @@ def bring(
         check_conversion(listing)
     take_read(listing, staging, bool(convert))
     need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
-    if listing.left_out:
-        progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
+    progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
     progress.begin("fetching" if any(e.url for e in need) else "copying", sum(e.size for e in need), listing.kind)
     room(listing, need, staging)
     local = [entry for entry in need if entry.path]

@@ -237,7 +237,6 @@ def test_a_hub_is_asked_for_an_index_only_where_it_can_leave_something_out() -> 
         (["model.safetensors", *TOKENIZER], Wanted(), "no config.json"),
         (["model.safetensors", "config.json"], Wanted((), ("config.json",)), r"left out: excluded by 'config.json'"),
         (["Qwen/config.json", "Qwen/model.safetensors"], Wanted(), "is its subfolder Qwen the model"),
-        (["config.json", *TOKENIZER], Wanted(), "has no weights"),
         (["config.json", *shards(3)[::2]], Wanted(), r"one of 3 shards, of which 2 are there \(number 2 is missing\)"),
         (["config.json", *shards(3)[1:]], Wanted(), r"number 1 is missing"),
         (["config.json", *shards(3)[:2]], Wanted(), r"number 3 is missing"),
@@ -270,6 +269,11 @@ def test_a_git_lfs_pointer_is_refused_whatever_it_stands_for(name: str) -> None:
 def test_many_gguf_models_are_named_with_their_size() -> None:
     found = choice(Layout(["a-Q4_K_M.gguf", "a-Q8_0.gguf", *shards(2, "a-f16", ".gguf")]))
     assert len(found.kept) == 4 and "3 GGUF models, 18.6 GiB" in found.notes[0]
+
+
+def test_a_model_without_weights_passes_with_a_word() -> None:
+    found = choice(Layout(["config.json", "model.safetensors"], wanted=Wanted((), ("*.safetensors",))))
+    assert "no weights that we know" in found.notes[0] and "model.safetensors (4.7 GiB: excluded" in found.notes[0]
 
 
 def test_an_include_that_matches_nothing_is_said() -> None:
