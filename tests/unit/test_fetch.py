@@ -557,3 +557,64 @@ def test_what_was_damaged_is_said_once(hub: Hub, run_module: Run, tmp_path: Path
         result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
         said = [text for text in result.get("warnings", []) if "fetched anew" in str(text)]
         assert bool(said) == expected, [result.get("warnings"), sorted(result)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_path: Path, kind: str) -> None:
+    """The index is read first, once; other forms are named in the result and in check mode, and not fetched."""
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", str(model), str(folder)], check=True)
+    others = ["consolidated.safetensors", "original/consolidated.00.pth", "pytorch_model.bin", ".DS_Store"]
+    for name in others:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x" * 70_000)
+    hub = Hub(folder)
+    try:
+        check = fetch(run_module, hub, tmp_path / "models", kind, check=True)
+        assert check["changed"] and not hub.sent.keys() & {SHARD, *others}
+        hub.sent.clear()
+        result = fetch(run_module, hub, tmp_path / "models", kind)
+        assert result["changed"] and not hub.sent.keys() & set(others)
+        assert hub.sent[m.INDEX] <= (folder / m.INDEX).stat().st_size + 64
+        assert check["left_out"] == result["left_out"] and len(result["left_out"]) == 3
+        same_as(model, Path(result["path"]))
+        asked = {"include": ["original/*"], "exclude": ["extra/*"]}
+        second = fetch(run_module, hub, tmp_path / "models", kind, **asked)
+        assert second["changed"] and hub.sent["original/consolidated.00.pth"] == 70_000
+        assert not (Path(second["path"]) / "extra").exists()
+        assert not fetch(run_module, hub, tmp_path / "models", kind, **asked)["changed"]
+    finally:
+        hub.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "model-00001-of-00002.safetensors").unlink(), "no shard that is there"),
+        (lambda f: (f / m.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
+        (lambda f: (f / "Config.json").write_text("{}"), "the same name where case doesn't count"),
+        (lambda f: (f / SHARD).write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
+        (
+            lambda f: (f / "empty.txt").write_text("version https://git-lfs.github.com/spec/v1\n"),
+            "is a Git LFS pointer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hub_has_no_whole_model(
+    run_module: Run, model: Path, tmp_path: Path, kind: str, spoil: Callable[[Path], Any], words: str
+) -> None:
+    """Refused as a folder would be, before weights come wherever names and sizes tell."""
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", str(model), str(folder)], check=True)
+    spoil(folder)
+    hub = Hub(folder)
+    try:
+        result = fetch(run_module, hub, tmp_path / "models", kind)
+        assert result["failed"] and words in result["msg"], result
+        assert visible(tmp_path / "models") == []
+        if (folder / "empty.txt").stat().st_size == 0:
+            assert not any(sent > 1_000_000 for sent in hub.sent.values())
+    finally:
+        hub.close()
