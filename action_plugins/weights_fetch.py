@@ -122,6 +122,7 @@ class ActionModule(Fetching):
             return job
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         status = {"jid": job["ansible_job_id"], "_async_dir": folder}
+        left_out = ""
         pause, told, host = 0.5, time.monotonic(), (task_vars or {}).get("inventory_hostname", "")
         while True:
             time.sleep(pause)
@@ -133,6 +134,10 @@ class ActionModule(Fetching):
                 file = module("ansible.legacy.slurp", {"src": result_file})
                 if file.get("content"):
                     progress = json.loads(base64.b64decode(file["content"]))
+                    if progress.get("left_out", "") != left_out:  # said before most bytes have come
+                        left_out = progress.get("left_out", "")
+                        if left_out:
+                            Display().display(f"  {host}: {progress['name']}: left out: {left_out}")
                     if not progress.get("fleet"):
                         Display().display(f"  {host}: {progress['name']}: {line(progress)}")
                     elif tells(progress):

@@ -107,6 +107,12 @@ MODEL: dict[str, Key] = {
         "Where it is published: {modelscope|huggingface: {repo, revision}, mirror: {url, revision}, directory: {path}}.",
     ),
     "bytes": Key("int", ..., "Size of the weights, bytes."),
+    "include": Key(
+        "list",
+        [],
+        "Patterns of files to fetch although they would be left out, like `original/*`; of GGUF files, which.",
+    ),
+    "exclude": Key("list", [], "Patterns of files to leave out, like `*.bin`; they win over `include`."),
     "license": Key("str", ..., "SPDX name of the weights' licence."),
     "dtype": Key("str", "bfloat16", "Type of the published weights."),
     "shape": Key("dict", {}, "Sizes from config.json, for checks before anything is downloaded."),
@@ -212,6 +218,10 @@ def resolve_model(name: str, row: Any) -> Row:
     given = check_row(where, row, MODEL)
     for source in given["sources"]:
         one_of(where, "sources", source, SOURCES)
+    for key in ("include", "exclude"):
+        for pattern in given.get(key) or []:
+            if not isinstance(pattern, str) or not pattern.strip():
+                fail(f"{where}: '{key}' has {pattern!r}, but must be a list of file patterns, like ['original/*']")
     one_of(where, "dtype", given.get("dtype", "bfloat16"), DTYPES)
     for key in given.get("shape") or {}:
         one_of(where, "shape", key, SHAPE)

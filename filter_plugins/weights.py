@@ -9,12 +9,13 @@ Row = Mapping[str, Any]
 
 
 def weights_wanted(forms: Iterable[Row], mirror: str = "", keep_source: bool = False) -> list[dict[str, Any]]:
-    """[{name, sources, convert}] of a plan's model forms, as weights_fetch is asked for them."""
+    """[{name, sources, convert}] of a plan's model forms, as weights_fetch is asked for them; include and exclude where set."""
     return [
         {
             "name": form["model"]["name"],
             "sources": {**form["model"]["sources"], **({"mirror": {"url": mirror}} if mirror else {})},
             "convert": None if keep_source else form["convert"],
+            **{key: form["model"][key] for key in ("include", "exclude") if form["model"].get(key)},
         }
         for form in forms
     ]
@@ -33,9 +34,10 @@ def weights_sharing(peers: Iterable[Row], host: str) -> list[Row]:
 
 
 def weights_lacking(peers: Iterable[Row]) -> list[dict[str, Any]]:
-    """[{name, sources, convert}] of what some host lacks, each form once."""
+    """[{name, sources, convert}] of what some host lacks, each form once; include and exclude where set."""
     found = {form["key"]: form for row in peers for form in row["forms"] if form["pending"]}
-    return [{key: found[name][key] for key in ("name", "sources", "convert")} for name in sorted(found)]
+    keys = ("name", "sources", "convert", "include", "exclude")
+    return [{key: found[name][key] for key in keys if key in found[name]} for name in sorted(found)]
 
 
 def image_lacking(hosts: Iterable[Row]) -> list[dict[str, Any]]:

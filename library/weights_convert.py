@@ -7,9 +7,13 @@ DOCUMENTATION = r"""
 module: weights_convert
 short_description: Convert a published model to float16, verified, visible by one rename
 description:
-  - bf16 tensors and everything whose name holds C(norm) become fp16, the rest is untouched. Bit for bit what torch's C(.to(float16)) gives.
+  - bf16 tensors become fp16, bit for bit what torch's C(.to(float16)) gives. fp32 and fp64 tensors become fp16 where their name holds C(norm),
+    and in a file without any bf16 or fp16 tensor, where fp32 is the weights' type; elsewhere their publisher keeps them exact, and so does this.
+    Integers and everything else are untouched.
+  - Refused where nothing would change (weights that are no safetensors, or in fp16 already) and for quantised models, whose tensors stay as they are.
   - Streams each shard once through sha256 of the source, conversion and sha256 of the result; several shards at once, memory bounded.
-  - A source shard whose sha256 is not its manifest's is refused. A value that would become infinite is an error that names the tensor.
+  - A source shard whose sha256 is not its manifest's is refused. A value that would become infinite is an error that names the tensor, and
+    so is a scale that would become 0.
   - Index, tokenizer and configuration come along, types and sizes in them are corrected. Per-tensor counts go to the manifest.
   - Published as C(<name>@<revision>+float16) beside the source; both stay, so it needs as much disk again. An unchanged source is not read again.
   - A killed run goes on with the shards that were not finished.
@@ -103,6 +107,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     source, manifest, record = str(plain.path), plain.manifest, plain.record
     folder, there, reasons = why_not_converted(root, name, manifest["identity"])
     if folder:
+        w.sweep(root, name + w.SUFFIX, folder, module.check_mode)
         return result(folder, there, False, [])
     if module.params["look"]:
         return {
@@ -120,6 +125,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
         Progress(w.progress_path(root, key), key) as progress,
     ):
+        w.tidy(root, key)
         folder, there, reasons = why_not_converted(root, name, manifest["identity"])
         if folder:
             return result(folder, there, False, [])
@@ -127,7 +133,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             listing = Published(source).listing()
             staging = w.Staging(root, key, listing.short)
             w.bring(listing, staging, "float16", module.params["overflow"] == "saturate", Limits(), progress)
-            folder, done, new = w.publish(staging, listing, name, "float16", {"tool": "2"})
+            folder, done, new = w.publish(staging, listing, name, "float16", {"tool": w.TOOL})
+            for note in staging.notes:
+                module.warn("model '%s': %s" % (name, note))
         except SourceFailed as failure:
             raise Refusal("%s; run deploy.yml --tags fetch" % failure) from None
         write_json(m.ref_path(root, key), dict(record, revision=done["revision"]))

@@ -8,7 +8,11 @@ module: weights_fetch
 short_description: Publish a model below models_root
 description:
   - Fetches a model from the first source that can serve it. The hubs' own clients resolve and list; the bytes come by parallel HTTP ranges.
-  - Each file must have the digest that its hub states (sha256, for small files of Hugging Face git's sha1); a folder's C(SHA256SUMS) counts too.
+  - Each file must have the digest that its hub states (sha256, for small files of Hugging Face git's sha1). A folder is read, and what was read is
+    published; its C(SHA256SUMS) must agree with that.
+  - In each folder of a model an index says which safetensors are taken, else all of them are. Other forms of the same weights beside them
+    (C(.bin), C(.pth), C(.gguf), C(.onnx), C(original/), C(consolidated*) and the like) are left out and named before bytes move; O(include) and O(exclude)
+    change that. What editors and systems leave behind is skipped. What can't be a whole model is refused.
   - A killed run goes on at the byte where it was. Content that another revision of the model has is not fetched again.
   - With O(convert) shards are converted while they are fetched, so the bf16 copy never touches the disk.
   - Published as C(<name>@<first 12 digits of the commit>) by one rename, with a manifest. A run on published, unchanged weights reads none of them.
@@ -28,7 +32,8 @@ options:
     elements: str
     default: [directory, peers, mirror, modelscope, huggingface]
   require_pin: {description: Refuse a source whose revision is no commit., type: bool, default: false}
-  exclude: {description: Patterns of files that are left out., type: list, elements: str, default: [.gitattributes]}
+  include: {description: "Patterns of files to take although they would be left out; of GGUF files, the ones to take.", type: list, elements: str, default: []}
+  exclude: {description: Patterns of files to leave out; they win over O(include)., type: list, elements: str, default: []}
   convert: {description: Publish it as fp16 under C(<name>@<revision>+float16)., type: str, choices: [float16]}
   overflow:
     description: What happens to a finite value beyond 65504. V(fail) refuses, V(saturate) takes the largest fp16 value.
@@ -91,6 +96,7 @@ source: {description: Which source served., returned: always, type: str}
 peers: {description: Bytes that came from each host of the play., returned: when hosts share, type: dict}
 dropped_peers: {description: Hosts of the play whose bytes were wrong., returned: when hosts share, type: list, elements: str}
 reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
+left_out: {description: "Files that were left out, with sizes and reasons.", returned: always, type: list, elements: str}
 seconds: {description: How long it took., returned: when changed, type: float}
 failed_sources: {description: Sources that were tried first and why they could not serve., returned: always, type: list, elements: str}
 progress_file: {description: Where a run tells how far it is., returned: with look, type: str}
@@ -107,9 +113,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.choice import Wanted, words
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
+from ansible.module_utils.serving.folders import fingerprint, list_files
 from ansible.module_utils.serving.hubs import (
     COMMIT,
     Directory,
@@ -126,31 +134,42 @@ from ansible.module_utils.serving.model_state import lock_path
 from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
 from ansible.module_utils.serving.progress import Progress
 
-VERSION = "2"
 CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}
+
+
+def wanted_of(given: dict[str, Any]) -> Wanted:
+    return Wanted(tuple(given["include"]), tuple(given["exclude"]))
 
 
 def source_of(kind: str, row: dict[str, Any], given: dict[str, Any], limits: Limits) -> Source:
     """The source that a row of models.yml describes. SourceFailed where it can't be one."""
-    exclude, revision = given["exclude"], row.get("revision") or None
+    wanted, revision = wanted_of(given), row.get("revision") or None
     if kind == "directory":
-        return Directory(row.get("path") or "", exclude)
+        path = os.path.expanduser(row.get("path") or "")
+        key = w.key_of(given["name"], given["convert"])
+        return Directory(path, wanted, w.known_digests(given["models_root"], key, path))
     if given["require_pin"] and not COMMIT.fullmatch(revision or ""):
         raise SourceFailed(
             "its revision is %s, and pins are required: set a commit in models.yml" % (revision or "not set")
         )
     if kind == "mirror":
-        return Mirror(given["name"], row.get("url") or "", revision, exclude, given["mirror_token"], limits)
+        return Mirror(given["name"], row.get("url") or "", revision, wanted, given["mirror_token"], limits)
     hub = {"modelscope": ModelScope, "huggingface": HuggingFace}[kind]
-    return hub(row.get("repo") or "", revision, exclude, given[kind + "_endpoint"], given[kind + "_token"], limits)
+    return hub(row.get("repo") or "", revision, wanted, given[kind + "_endpoint"], given[kind + "_token"], limits)
 
 
 def result(
-    manifest: dict[str, Any], folder: str, changed: bool, reasons: list[str], failures: list[str]
+    manifest: dict[str, Any],
+    folder: str,
+    changed: bool,
+    reasons: list[str],
+    failures: list[str],
+    left_out: list[str] | None = None,
 ) -> dict[str, Any]:
     files = manifest["files"]
     size = sum(f["bytes"] for f in files.values())
     after = "%s (%d files, %d bytes)\n" % (folder, len(files), size) if changed else ""
+    after += "".join("left out: %s\n" % line for line in left_out or [])
     return {
         "changed": changed,
         "path": folder,
@@ -161,6 +180,7 @@ def result(
         "source": manifest["source"]["kind"],
         "reasons": reasons,
         "failed_sources": failures,
+        "left_out": left_out or [],
         "diff": {"before": "", "after": after, "before_header": "models", "after_header": "models"},
     }
 
@@ -182,7 +202,7 @@ def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
             % (given["name"], ", ".join(sorted(sources)), ", ".join(given["order"]) or "none")
         )
     if key != given["name"]:
-        plain, _ = w.why_not_published(given["models_root"], given["name"], sources)
+        plain, _ = w.why_not_published(given["models_root"], given["name"], sources, wanted_of(given))
         if plain:
             found.insert(0, ("published", plain))
     return found
@@ -231,13 +251,14 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
                     source = Published(row) if kind == "published" else source_of(kind, row, given, limits)
                     listing = source.listing()
                     staging = w.Staging(root, key, listing.short)
+                    say(module, listing)
                     if peers:
                         staging.open()
-                        staging.describe(listing, origin_of(listing, root, given["name"]))
+                        staging.describe(listing, origin_of(listing, root, given["name"], wanted_of(given)))
                     w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
                 clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
                 tool = {
-                    "tool": VERSION,
+                    "tool": w.TOOL,
                     "clients": clients,
                     "began": int(began),
                     "seconds": round(time.monotonic() - clock, 1),
@@ -245,7 +266,9 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
                 if kind == "peers" and convert:
                     tool["tensors"] = peers.tensors
                 folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
-                done = result(manifest, folder, new, [], failures)
+                for note in staging.notes:
+                    module.warn("model '%s': %s" % (given["name"], note))
+                done = result(manifest, folder, new, [], failures, words(listing.left_out, listing.sizes))
                 if kind == "peers":
                     done["source"] = kind
                 if peers:
@@ -262,14 +285,22 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
     )
 
 
-def origin_of(listing: Listing, root: str, name: str) -> dict[str, Any]:
+def origin_of(listing: Listing, root: str, name: str, wanted: Wanted) -> dict[str, Any]:
     """Where a listing comes from first of all: a converted model from where its source came."""
     found = w.record_of(root, name) if listing.kind == "published" else {}
     return {
         "kind": found.get("kind", listing.kind),
         "repo": found.get("repo", listing.repo),
         "requested": found.get("requested", listing.requested),
+        "wanted": wanted.record,
     }
+
+
+def say(module: AnsibleModule, listing: Listing) -> None:
+    """Name in the log of the host what is left out, before bytes move."""
+    lines = words(listing.left_out, listing.sizes)
+    if lines:
+        module.log("model '%s' from %s: left out: %s" % (module.params["name"], listing.kind, "; ".join(lines)))
 
 
 def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, Any]:
@@ -287,11 +318,17 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
                     limits = limits_of(module.params)
                     source = Published(row) if kind == "published" else source_of(kind, row, module.params, limits)
                     listing = source.listing()
+                    if module.params["convert"]:
+                        w.check_conversion(listing)
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue
         folder = m.published(module.params["models_root"], key, listing.short or "<revision>")
+        left_out = words(listing.left_out, listing.sizes)
         text = "%s (%d files, %d bytes, from %s)\n" % (folder, len(listing.files), listing.bytes, kind)
+        text += "".join("left out: %s\n" % line for line in left_out)
+        for note in listing.notes:
+            module.warn("model '%s': %s" % (module.params["name"], note))
         return {
             "changed": True,
             "path": None,
@@ -302,6 +339,7 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
             "source": kind,
             "reasons": reasons,
             "failed_sources": failures,
+            "left_out": left_out,
             "diff": {"before": "", "after": text, "before_header": "models", "after_header": "models"},
         }
     raise Refusal(
@@ -312,10 +350,12 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
     key = w.key_of(name, module.params["convert"])
-    folder, reasons = w.why_not_published(root, key, sources)
+    wanted = wanted_of(module.params)
+    folder, reasons = w.why_not_published(root, key, sources, wanted)
     # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
     fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
     if folder:
+        w.sweep(root, key, folder, module.check_mode)
         done = result(m.read_manifest(folder) or {}, folder, False, [], [])
         return {**done, "ansible_facts": {fact: False}} if module.check_mode else done
     if module.params["look"]:
@@ -329,29 +369,37 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         Progress(w.progress_path(root, key), key) as progress,
         Peers(module.params["peers_file"] or "", key, sources, module.params["peer_patience"], progress) as peers,
     ):
-        folder, again = w.why_not_published(root, key, sources)
+        peers.files = wanted.record
+        w.tidy(root, key)
+        folder, again = w.why_not_published(root, key, sources, wanted)
         if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile
             return result(m.read_manifest(folder) or {}, folder, False, [], [])
-        directory = sources.get("directory") or {}
-        # Taken before the copy: a source edited meanwhile is read again next time.
-        seen = None
-        if directory.get("path") and os.path.isdir(os.path.expanduser(directory["path"])):
-            seen = m.fingerprint(m.list_files(os.path.expanduser(directory["path"])))
         done, listing = try_sources(module, key, progress, peers)
         origin = w.record_of(root, name) if listing.kind == "published" else {}
         record = {
             "revision": done["revision"],
-            **origin_of(listing, root, name),
+            **origin_of(listing, root, name, wanted),
             "commit": origin.get("commit", done["commit"]),
         }
         if record["kind"] == "directory":
-            record["fingerprint"] = origin.get("fingerprint", seen)
+            record["fingerprint"] = origin.get("fingerprint", listing.fingerprint or seen_of(sources))
         if done.get("dropped_peers"):
             record["dropped_peers"] = done["dropped_peers"]
-            for words in done["dropped_peers"]:
-                module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words))
+            for words_of_one in done["dropped_peers"]:
+                module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words_of_one))
         write_json(m.ref_path(root, key), record)
     return dict(done, reasons=again if done["changed"] else [])
+
+
+def seen_of(sources: dict[str, Any]) -> dict[str, list[int]] | None:
+    """The state of a folder whose content came from another host of the play."""
+    try:
+        found: dict[str, list[int]] = fingerprint(
+            list_files(os.path.expanduser((sources.get("directory") or {}).get("path") or ""))
+        )
+        return found
+    except (Refusal, OSError):
+        return None
 
 
 def main() -> None:
@@ -365,7 +413,8 @@ def main() -> None:
             "default": ["directory", "peers", "mirror", "modelscope", "huggingface"],
         },
         "require_pin": {"type": "bool", "default": False},
-        "exclude": {"type": "list", "elements": "str", "default": [".gitattributes"]},
+        "include": {"type": "list", "elements": "str", "default": []},
+        "exclude": {"type": "list", "elements": "str", "default": []},
         "convert": {"type": "str", "choices": ["float16"]},
         "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
         "connections": {"type": "int", "default": 16},

@@ -77,6 +77,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import weights as w
+from ansible.module_utils.serving.choice import Wanted
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.releases import start_ticks
@@ -88,7 +89,8 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
     forms = []
     for form in given["forms"]:
         key = w.key_of(form["name"], form.get("convert") or None)
-        folder, _ = w.why_not_published(given["models_root"], key, form["sources"])
+        files = Wanted(tuple(form.get("include") or ()), tuple(form.get("exclude") or ()))
+        folder, _ = w.why_not_published(given["models_root"], key, form["sources"], files)
         forms.append({**form, "key": key, "pending": folder is None})
     about = {"name": given["name"], "address": given["address"], "port": given["port"]}
     return {"changed": False, "peer": {**about, "token": secrets.token_urlsafe(32), "forms": forms}}

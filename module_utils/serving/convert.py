@@ -1,8 +1,14 @@
-"""bf16 (and norms of any type) -> fp16, streaming: bounded memory whatever the shard's size.
+"""bf16 (and fp32, where it is the weights' type) -> fp16, streaming: bounded memory whatever the shard's size.
 
 bf16 has 8 significant bits, fp16 has 11: every value from 2**-14 to 65280 converts exactly, by a shift. Below
-that fp16 has subnormals (rounded to nearest even), beyond it has infinity. Which tensors become fp16 is the rule of
-the Atlas document's script: bf16 tensors, and everything whose name holds `norm`.
+that fp16 has subnormals (rounded to nearest even), beyond it has infinity. What becomes fp16:
+
+- bf16 tensors.
+- fp32 and fp64 tensors whose name holds `norm`, as in the Atlas document's script, and all of them in a file that has
+  no bf16 or fp16 tensor: there fp32 is the weights' type. Elsewhere their publisher keeps them exact, and so do we.
+- Nothing else: integers, booleans, 8-bit floats stay. A quantised tensor is refused, since its scales belong to it.
+
+A scale that would become 0 is refused; an ordinary weight below 3e-8 may.
 
 Both directions are here. Exact codes can be shifted back; the few others (0.2 % of a usual model) are kept aside
 as a `residue` while a shard is fetched and converted in one pass. So the source's sha256 can be computed from
@@ -19,20 +25,23 @@ import hashlib
 import json
 import mmap
 import os
+import re
 import struct
 from typing import Any, Callable, Iterator, NamedTuple
 
 import numpy as np
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.manifest import HEADER_LIMIT, parse_header
+from ansible.module_utils.serving.headers import HEADER_LIMIT, parse_header
 
 CHUNK = 1 << 20  # bytes at a time: what two threads need of it stays in the cache
 AHEAD = 2  # chunks that are read before the first of them is written
 MAX_F16 = 65504.0
 LARGEST = 0x7BFF  # fp16 code of MAX_F16; no exact conversion gives it, since bf16 has too few digits for it
-# Types that a tensor named norm may have beside bf16, as numpy calls them.
-NUMPY = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-         "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1"}  # fmt: skip
+NUMPY = {"F64": "<f8", "F32": "<f4"}  # types beside bf16 that may become fp16, as numpy calls them
+SCALE = re.compile(r"scale|absmax|zero_?point|(^|[._])zeros$", re.IGNORECASE)
+# Tensors of quantised models: packed values, and types that only such models have.
+PACKED = re.compile(r"(^|[._])(qweight|qzeros|weight_packed|weight_scale_inv|SCB|quant_map|quant_state\..*)$")
+QUANTISED = re.compile(r"(F8|F6|F4|I4|U4|NF4)(_.*)?")
 
 
 def table_of_codes() -> Any:
@@ -48,14 +57,14 @@ TABLE = table_of_codes()
 
 
 class Counts:
-    """What happened to the values of one tensor; `largest` is the largest finite magnitude that overflowed."""
+    """What happened to the values of one tensor; `largest` is the largest finite magnitude that overflowed, `lost` that became 0."""
 
     def __init__(self) -> None:
         self.values = self.overflowed = self.subnormal = self.zeroed = self.nan = self.inf = 0
-        self.largest = 0.0
+        self.largest = self.lost = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {key: value for key, value in vars(self).items() if key != "lost"}
 
     def add_odd(self, codes: Any) -> None:
         """Count bf16 codes (uint16, shape (n,)) that did not convert exactly by a shift."""
@@ -69,8 +78,14 @@ class Counts:
         self.zeroed += int(zeroed.sum())
         self.subnormal += int(small.sum()) - int(zeroed.sum())
         if over.any():
-            top = np.array([int(size[over].max()) << 16], dtype=np.uint32).view(np.float32)[0]
-            self.largest = max(self.largest, float(top))
+            self.largest = max(self.largest, value_of(int(size[over].max())))
+        if zeroed.any():
+            self.lost = max(self.lost, value_of(int(size[zeroed].max())))
+
+
+def value_of(code: int) -> float:
+    """The value of one bf16 code."""
+    return float(np.array([code << 16], dtype=np.uint32).view(np.float32)[0])
 
 
 class Kernel:
@@ -134,8 +149,11 @@ def to_f16_from(data: bytes, dtype: str, counts: Counts, saturate: bool) -> byte
     counts.overflowed += int(over.sum())
     counts.inf += int(np.isinf(size).sum())
     counts.nan += int(np.isnan(size).sum())
-    counts.zeroed += int((small & (half == 0)).sum())
+    zeroed = small & (half == 0)
+    counts.zeroed += int(zeroed.sum())
     counts.subnormal += int((small & (half != 0)).sum())
+    if zeroed.any():
+        counts.lost = max(counts.lost, float(size[zeroed].max()))
     if over.any():
         counts.largest = max(counts.largest, float(size[over].max()))
     if saturate:
@@ -175,15 +193,19 @@ class Layout:
         header = parse_header(head, size, where)
         self.source_head = head
         rows = sorted((t["data_offsets"], n) for n, t in header.items() if n != "__metadata__")
+        types = {name: header[name]["dtype"] for _, name in rows}
+        for name, dtype in types.items():
+            if PACKED.search(name) or QUANTISED.fullmatch(dtype):
+                raise Refusal(
+                    "%s: tensor '%s' (%s) is of a quantised model, whose tensors stay as their publisher made them; "
+                    "set convert: false, or take the model that isn't quantised" % (where, name, dtype)
+                )
+        half = any(dtype in ("BF16", "F16") for dtype in types.values())
         tensors: dict[str, Any] = {}
         place = 0
         for (begin, end), name in rows:
-            dtype = header[name]["dtype"]
-            change = dtype == "BF16" or ("norm" in name and dtype != "F16")
-            if change and dtype != "BF16" and dtype not in NUMPY:
-                raise Refusal(
-                    "%s: tensor '%s' is %s, which has no conversion to fp16; convert: false" % (where, name, dtype)
-                )
+            dtype = types[name]
+            change = dtype == "BF16" or (dtype in NUMPY and ("norm" in name or not half))
             count = (end - begin) if not change else (end - begin) * 2 // self.width_of(dtype)
             tensors[name] = {"dtype": "F16" if change else dtype, "shape": header[name]["shape"]}
             tensors[name]["data_offsets"] = [place, place + count]
@@ -208,6 +230,7 @@ class Layout:
             for (begin, end), name in rows
             if end > begin
         ]
+        self.changes = any(tensors[name]["dtype"] != dtype for name, dtype in types.items())
         self.empty = [n for (b, e), n in rows if b == e and tensors[n]["dtype"] != header[n]["dtype"]]
 
     @staticmethod
@@ -219,6 +242,13 @@ def overflow(where: str, name: str, counts: Counts) -> Refusal:
     return Refusal(
         "%s: tensor '%s' has %d values beyond fp16's %g (seen so far), the largest %g; serve it on a chip with "
         "bf16, or set overflow: saturate" % (where, name, counts.overflowed, MAX_F16, counts.largest)
+    )
+
+
+def underflow(where: str, name: str, counts: Counts) -> Refusal:
+    return Refusal(
+        "%s: tensor '%s' is a scale, and %d of its values would become 0 in fp16 (seen so far), the largest %g; serve it on a chip "
+        "with bf16, or set convert: false" % (where, name, counts.zeroed, counts.lost)
     )
 
 
@@ -234,7 +264,7 @@ class Converter:
         """(result bytes, residue) of up to CHUNK source bytes, whole elements. Refusal where a value overflows."""
         if not span.change:
             return data, b""
-        before = counts.overflowed
+        before, zeroed = counts.overflowed, counts.zeroed
         if span.dtype == "BF16":
             codes = np.frombuffer(data, "<u2")
             counts.values += codes.size
@@ -249,6 +279,8 @@ class Converter:
             result, residue = to_f16_from(source, span.dtype, counts, self.saturate), source  # type: ignore[assignment]
         if counts.overflowed > before and not self.saturate:
             raise overflow(self.where, span.name, counts)
+        if counts.zeroed > zeroed and SCALE.search(span.name):
+            raise underflow(self.where, span.name, counts)
         return result, residue
 
     def back(self, span: Span, result: bytes, residue: bytes) -> Any:

@@ -13,8 +13,8 @@ from ansible.module_utils.serving.client import Client
 from ansible.module_utils.serving.convert import Converter, Counts, Layout, Span, to_f16_from, write_all
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import remove_tree, write_atomic
+from ansible.module_utils.serving.headers import HEADER_LIMIT
 from ansible.module_utils.serving.hubs import Entry, SourceFailed
-from ansible.module_utils.serving.manifest import HEADER_LIMIT
 from ansible.module_utils.serving.transfer import Part
 
 
@@ -26,32 +26,38 @@ class ConvertedPart(Part):
     def __init__(self, path: str, entry: Entry, client: Client, saturate: bool) -> None:
         super().__init__(path, entry)
         self.client, self.saturate = client, saturate
-        self.identity = "%s float16%s" % (entry.content, " saturated" if saturate else "")
+        self.identity = "%s float16 2%s" % (entry.content, " saturated" if saturate else "")
         self.mine = threading.local()
 
     def prepare(self) -> None:
         """The header comes first: it says what each byte is."""
+        if hasattr(self, "layout"):
+            return
         path, size = self.final + ".head", self.entry.size
         mark = self.identity.encode() + b"\n"
         try:
             with open(path, "rb") as source:
                 head = source.read()
-        except FileNotFoundError:
+        except OSError:
             head = b""
-        if head.startswith(mark):
+        try:
+            if not head.startswith(mark):
+                raise Refusal("it is of another file")
             head = head[len(mark) :]
-        else:
+            self.layout = Layout(head, size, self.entry.name)
+        except Refusal:  # there is none, or it is damaged
             url = self.entry.url or ""
             head = self.client.read(url, 8, 0, min(8, size), size) if size else b""
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if 0 < length <= min(HEADER_LIMIT, size - 8):
                 head += self.client.read(url, length, 8, 8 + length, size)
+            try:
+                self.layout = Layout(head, size, self.entry.name)
+            except Refusal as refusal:
+                remove_tree(path)
+                raise SourceFailed(str(refusal)) from None
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             write_atomic(path, mark + head)
-        try:
-            self.layout = Layout(head, size, self.entry.name)
-        except Refusal as refusal:
-            remove_tree(path)
-            raise SourceFailed(str(refusal)) from None
         self.begins = [span.begin for span in self.layout.spans]
         self.begin, self.size = len(head), self.layout.size
 
@@ -101,11 +107,29 @@ class ConvertedPart(Part):
             span = self.span_at(at)
             result = os.pread(self.out, span.target(end) - span.target(at), span.target(at))
             residue = os.pread(self.journal, length, place)
-            self.count(span, end - at, residue)
-            source = self.converter().back(span, result, residue)
+            try:
+                self.count(span, end - at, residue)
+                source = self.converter().back(span, result, residue)
+            except ValueError as error:  # what follows is fetched anew, as any file whose digest is wrong
+                self.anew = "the unfinished %s of an earlier run was damaged (%s) and is fetched anew" % (
+                    self.entry.name,
+                    error,
+                )
+                return
             self.after.update(result)
             at = end
             yield at, source
+
+    def sound(self, start: int, end: int, length: int) -> bool:
+        """Is a span of the journal inside of one tensor, of whole values, and with as many kept codes as it may have?"""
+        if not super().sound(start, end, length) or start < self.begin:
+            return False
+        span = self.span_at(start)
+        if not span.begin <= start < end <= span.end or (start - span.begin) % span.width or (end - start) % span.width:
+            return False
+        if not span.change:
+            return length == 0
+        return length <= end - start and length % 2 == 0 if span.dtype == "BF16" else length == end - start
 
     def count(self, span: Span, size: int, residue: bytes) -> None:
         if not span.change:
@@ -121,7 +145,10 @@ class ConvertedPart(Part):
             to_f16_from(residue, span.dtype, counts, self.saturate)
 
     def drop(self) -> None:
+        """Forget what was fetched, the header too: it may be what is wrong."""
         super().drop()
+        if hasattr(self, "layout"):
+            del self.layout
         remove_tree(self.final + ".head")
 
     def publish(self) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 import hashlib
 import json
 import os
 import re
 import time
 import traceback
+import unicodedata
 import urllib.parse
-from typing import Any, Iterator, Protocol
+from typing import Any, Callable, Iterable, Iterator, Protocol
 
+from ansible.module_utils.serving import folders
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.choice import READ_LIMIT, UNFINISHED, Wanted, choose, is_junk
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
 
@@ -41,6 +43,7 @@ class Entry:
     url: str | None = None
     path: str | None = None
     of: str | None = None  # of a file that another host has converted: its source's content
+    stated: str | None = None  # sha256 that a folder's list of sums gives: a claim that the bytes must agree with
 
     @property
     def content(self) -> str:
@@ -59,6 +62,13 @@ class Listing:
     files: tuple[Entry, ...]
     headers: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)  # for the hub's own host alone
     expect: dict[str, str] = dataclasses.field(default_factory=dict)  # headers that each answer of the hub must have
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)  # name -> why it is not taken
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)  # of what is left out, bytes
+    notes: tuple[str, ...] = ()  # what is odd, in sentences
+    contents: dict[str, bytes] = dataclasses.field(
+        default_factory=dict, repr=False
+    )  # small files that were read already
+    fingerprint: dict[str, list[int]] | None = None  # of a folder, taken before it is read
 
     @property
     def short(self) -> str:
@@ -84,6 +94,11 @@ LARGEST = 1 << 50  # bytes that one file may have
 OURS = re.compile(r".*\.(part|journal|head)(\.[0-9]+)?|\..*\.(part|partial)")  # names of files and folders we work in
 
 
+def as_text(name: Any) -> str:
+    """A name in a listing, which may be anything; what is no text is refused."""
+    return name if isinstance(name, str) else safe_name(name)
+
+
 def safe_name(name: Any) -> str:
     """A file's name in a listing, as it may be written below our folder; SourceFailed for one that would leave it."""
     text = name if isinstance(name, str) else repr(name)
@@ -91,10 +106,14 @@ def safe_name(name: Any) -> str:
     bad = (
         not isinstance(name, str)
         or not text
-        or any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 or char in "\\\x7f" for char in text)
-        or len(text.encode()) > 1000
-        or any(part in ("", ".", "..") or len(part.encode()) > 240 or OURS.fullmatch(part) for part in parts)
-        or parts[0] in m.IGNORED
+        or any(ord(char) < 32 or char in "\\\x7f\x85\u2028\u2029" or "\ud800" <= char <= "\udfff" for char in text)
+        or len(text.encode("utf-8", "replace")) > 1000
+        or any(
+            part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 240 or OURS.fullmatch(part)
+            for part in parts
+        )
+        or parts[0] in folders.OURS
+        or UNFINISHED.fullmatch(parts[-1])
     )
     if bad:
         raise SourceFailed(
@@ -103,13 +122,12 @@ def safe_name(name: Any) -> str:
     return text
 
 
-def checked(entries: Iterator[Entry], exclude: list[str]) -> tuple[Entry, ...]:
-    """The files of a listing that are wanted, by name. Doubles, files below files and empty listings are refused."""
+def checked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The files of a listing, by name. Doubles, files below files, names that differ in case alone and empty listings are refused."""
     found: dict[str, Entry] = {}
+    folded: dict[str, str] = {}
     for entry in entries:
         safe_name(entry.name)
-        if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in exclude):
-            continue
         if entry.name in found:
             raise SourceFailed("its listing has '%s' twice" % entry.name)
         if type(entry.size) is not int or not 0 <= entry.size <= LARGEST:
@@ -119,6 +137,15 @@ def checked(entries: Iterator[Entry], exclude: list[str]) -> tuple[Entry, ...]:
         found[entry.name] = entry
         if len(found) > FILES:
             raise SourceFailed("its listing has more than %d files" % FILES)
+        path = ""
+        for part in entry.name.split("/"):
+            path = "%s/%s" % (path, part) if path else part
+            same = folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+            if same != path:
+                raise SourceFailed(
+                    "it has '%s' and '%s', which are the same name where case doesn't count; rename or exclude one"
+                    % (same, path)
+                )
     for name in found:
         parent = os.path.dirname(name)
         while parent:
@@ -161,6 +188,70 @@ def guarded() -> Iterator[None]:
         ) from None
 
 
+def taken(
+    entries: Iterable[Entry], wanted: Wanted, read: Callable[[Entry], bytes], local: bool = False
+) -> dict[str, Any]:
+    """What is taken of a source's files and what is left out, as arguments of a Listing. SourceFailed where that is no model."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if is_junk(entry.name):
+            continue
+        if not UNFINISHED.fullmatch(entry.name.rpartition("/")[2]):
+            safe_name(entry.name)
+        if entry.name in found:
+            raise SourceFailed("its listing has '%s' twice" % entry.name)
+        found[entry.name] = entry
+    if not found:
+        raise SourceFailed("its listing is empty")
+    sizes = {name: entry.size if isinstance(entry.size, int) else -1 for name, entry in found.items()}
+    contents: dict[str, bytes] = {}
+
+    def small(name: str) -> bytes:
+        if not 0 <= sizes[name] <= READ_LIMIT:
+            raise Refusal(
+                "%s is %s bytes; the limit for a file that is read at once is %d" % (name, sizes[name], READ_LIMIT)
+            )
+        if name not in contents:
+            checked([found[name]])
+            contents[name] = read(found[name])
+        return contents[name]
+
+    try:
+        choice = choose(sizes, small, wanted, local)
+    except Refusal as refusal:
+        raise SourceFailed(str(refusal)) from None
+    files = checked(found[name] for name in choice.kept)
+    return {
+        "files": files,
+        "left_out": dict(choice.left_out),
+        "sizes": {name: sizes[name] for name in choice.left_out},
+        "notes": choice.notes,
+        "contents": {} if local else contents,
+    }
+
+
+def content_of(
+    entry: Entry, headers: dict[str, str], expect: dict[str, str] | None = None, limits: Limits | None = None
+) -> bytes:
+    """A small file, with the digest that its source states. SourceFailed where it has another."""
+    if entry.path is not None:
+        with open(entry.path, "rb") as source:
+            return source.read(READ_LIMIT)
+    from ansible.module_utils.serving.client import Client
+
+    url, limits = entry.url or "", limits or Limits()
+    client = Client(headers, url, expect, limits)
+    client.until = time.monotonic() + limits.listing
+    for _ in range(2):
+        data: bytes = client.read(url, READ_LIMIT)
+        git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        if entry.content in (hashlib.sha256(data).hexdigest(), git):
+            return data
+    raise SourceFailed(
+        "file '%s' arrived damaged twice: its digest is not %s, which its source states" % (entry.name, entry.content)
+    )
+
+
 @contextlib.contextmanager
 def client_errors(what: str) -> Iterator[None]:
     """Errors of the hubs' clients in one sentence; their classes differ from version to version."""
@@ -200,12 +291,12 @@ class HuggingFace:
         self,
         repo: str,
         revision: str | None,
-        exclude: list[str],
+        wanted: Wanted,
         endpoint: str = "",
         token: str = "",
         limits: Limits | None = None,
     ) -> None:
-        self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.repo, self.requested, self.wanted = repo, revision, wanted
         self.limits = limits or Limits()
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         self.token = token or os.environ.get("HF_TOKEN") or ""
@@ -232,7 +323,7 @@ class HuggingFace:
             ]
             entries = (
                 Entry(
-                    name=safe_name(row.path),
+                    name=as_text(row.path),
                     size=row.lfs.size if row.lfs else row.size,
                     sha256=row.lfs.sha256 if row.lfs else None,
                     git_sha1=None if row.lfs else row.blob_id,
@@ -240,9 +331,10 @@ class HuggingFace:
                 )
                 for row in rows
             )
-            files = checked(entries, self.exclude)
-        headers = {"Authorization": "Bearer " + self.token} if self.token else {}
-        return Listing(self.kind, self.repo, self.requested, commit, files, headers, {"X-Repo-Commit": commit})
+            headers = {"Authorization": "Bearer " + self.token} if self.token else {}
+            expect = {"X-Repo-Commit": commit}
+            rows_taken = taken(entries, self.wanted, lambda entry: content_of(entry, headers, expect, self.limits))
+        return Listing(self.kind, self.repo, self.requested, commit, headers=headers, expect=expect, **rows_taken)
 
 
 class ModelScope:
@@ -254,12 +346,12 @@ class ModelScope:
         self,
         repo: str,
         revision: str | None,
-        exclude: list[str],
+        wanted: Wanted,
         endpoint: str = "",
         token: str = "",
         limits: Limits | None = None,
     ) -> None:
-        self.repo, self.requested, self.exclude = repo, revision, exclude
+        self.repo, self.requested, self.wanted = repo, revision, wanted
         self.limits = limits or Limits()
         self.endpoint = (endpoint or os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn").rstrip("/")
         self.token = token or os.environ.get("MODELSCOPE_API_TOKEN") or ""
@@ -283,7 +375,7 @@ class ModelScope:
             commit = wanted if COMMIT.fullmatch(wanted) else self.resolve(api, rows)
             entries = (
                 Entry(
-                    name=safe_name(row.get("Path")),
+                    name=as_text(row.get("Path")),
                     size=row.get("Size", -1),
                     sha256=str(row.get("Sha256") or "").lower() or None,
                     url="%s/api/v1/models/%s/repo?%s"
@@ -295,15 +387,16 @@ class ModelScope:
                 )
                 for row in rows
             )
-            files = checked(entries, self.exclude)
+            headers = {"Authorization": "Bearer " + self.token} if self.token else {}
+            rows_taken = taken(entries, self.wanted, lambda entry: content_of(entry, headers, None, self.limits))
+            files = rows_taken["files"]
         # No commit that gives this listing: then its content is its name, which every byte is checked against anyway.
         revision = (
             commit
             or "listing-"
             + hashlib.sha256(json.dumps([[e.name, e.size, e.sha256] for e in files]).encode()).hexdigest()[:32]
         )
-        headers = {"Authorization": "Bearer " + self.token} if self.token else {}
-        return Listing(self.kind, self.repo, self.requested, revision, files, headers)
+        return Listing(self.kind, self.repo, self.requested, revision, headers=headers, **rows_taken)
 
     def resolve(self, api: Any, rows: list[dict[str, Any]]) -> str | None:
         """The commit behind a branch: the newest that touched a file, if listing it gives the same files."""
@@ -336,12 +429,12 @@ class Mirror:
         name: str,
         url: str,
         revision: str | None,
-        exclude: list[str],
+        wanted: Wanted,
         token: str = "",
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self.name, self.repo, self.requested, self.exclude = name, url.rstrip("/"), revision, exclude
+        self.name, self.repo, self.requested, self.wanted = name, url.rstrip("/"), revision, wanted
         self.token = token
 
     def read(self, path: str, headers: dict[str, str]) -> Any:
@@ -367,45 +460,71 @@ class Mirror:
             listed = dict(manifest["files"])
             entries = (
                 Entry(
-                    name=safe_name(name),
+                    name=as_text(name),
                     size=row["bytes"],
                     sha256=row["sha256"],
                     url="%s/%s/%s" % (self.repo, urllib.parse.quote(folder), urllib.parse.quote(name)),
                 )
                 for name, row in listed.items()
             )
-            files = checked(entries, self.exclude)
+            rows_taken = taken(entries, self.wanted, lambda entry: content_of(entry, headers, None, self.limits))
             full = str(manifest.get("commit") or manifest["revision"])
             if not re.fullmatch(r"[\w.+-]{1,200}", full):
                 raise ValueError("revision %.80r" % full)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceFailed("its manifest of %s is not one of ours (%r)" % (folder, error)) from None
-        return Listing(self.kind, self.repo, self.requested, full, files, headers)
+        return Listing(self.kind, self.repo, self.requested, full, headers=headers, **rows_taken)
 
 
 class Directory:
-    """A folder on the host: a disk, NFS, a hub client's cache. Its content is read once, while it is copied."""
+    """A folder on the host: a disk, NFS, a hub client's cache. Its content is read once, while it is copied.
+
+    `known` is the sha256 of what was read from files that have not changed since: {name: (state, sha256)}. A list of sums in the
+    folder is only a claim: bytes that don't agree with it are an error, and it never stands for bytes that weren't read.
+    """
 
     kind = "directory"
 
-    def __init__(self, path: str, exclude: list[str]) -> None:
-        self.repo, self.requested, self.exclude = os.path.expanduser(path), None, exclude
+    def __init__(self, path: str, wanted: Wanted, known: dict[str, tuple[list[int], str]] | None = None) -> None:
+        self.repo, self.requested, self.wanted = os.path.expanduser(path), None, wanted
+        self.known = known or {}
 
     def listing(self) -> Listing:
         try:
-            found = m.list_files(self.repo)
-            m.check_shards(found)
-            sums = m.read_sums(found[m.SUMS]) if m.SUMS in found else {}
+            found = folders.list_files(self.repo)
+            seen = folders.fingerprint(found)
+            sums = folders.read_sums(found[m.SUMS]) if m.SUMS in found else {}
         except Refusal as refusal:
             raise SourceFailed(str(refusal)) from None
+        entries = []
+        for name, path in found.items():
+            state, digest = self.known.get(name, ([], None))
+            entry = Entry(
+                name, seen[name][0], digest if state == seen[name] else None, path=path, stated=sums.get(name)
+            )
+            if entry.sha256 and entry.stated and entry.sha256 != entry.stated:
+                raise SourceFailed(disagreement(path, entry.sha256, entry.stated))
+            entries.append(entry)
+        try:
+            rows_taken = taken(entries, self.wanted, lambda entry: content_of(entry, {}), local=True)
+            notes = m.check_shards({entry.name: entry.path or "" for entry in rows_taken["files"]})
+        except (Refusal, SourceFailed) as refusal:
+            raise SourceFailed(str(refusal)) from None
         for name in sums:
-            if name not in found:
+            if name not in found and not is_junk(name) and not os.path.isfile(os.path.join(self.repo, name)):
                 raise SourceFailed("%s lists %s, which is not in %s" % (m.SUMS, name, self.repo))
-        entries = (
-            Entry(name=name, size=os.path.getsize(path), sha256=sums.get(name), path=path)
-            for name, path in found.items()
-        )
-        return Listing(self.kind, self.repo, None, "", checked(entries, self.exclude))
+        rows_taken["notes"] += tuple(notes)
+        return Listing(self.kind, self.repo, None, "", fingerprint=seen, **rows_taken)
+
+
+def disagreement(path: str, found: str, stated: str) -> str:
+    return "%s is damaged: sha256 is %s, %s says %s; restore the file at the source, or correct or remove %s there" % (
+        path,
+        found,
+        m.SUMS,
+        stated,
+        m.SUMS,
+    )
 
 
 class Published:
@@ -424,4 +543,4 @@ class Published:
             Entry(name=name, size=row["bytes"], sha256=row["sha256"], path=os.path.join(self.repo, name))
             for name, row in manifest["files"].items()
         )
-        return Listing(self.kind, self.repo, None, manifest.get("commit") or manifest["revision"], checked(entries, []))
+        return Listing(self.kind, self.repo, None, manifest.get("commit") or manifest["revision"], checked(entries))

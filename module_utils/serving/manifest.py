@@ -8,13 +8,14 @@ name before every byte has been verified.
 from __future__ import annotations
 
 import concurrent.futures
-import json
+import ctypes
+import errno
 import os
 import re
-import struct
 import time
 from typing import Any
 
+from ansible.module_utils.serving.choice import variants
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
     digest,
@@ -24,153 +25,101 @@ from ansible.module_utils.serving.files import (
     sha256_file,
     write_json,
 )
+from ansible.module_utils.serving.headers import DTYPE_BITS, read_header, weight_map
 
 MANIFEST = ".manifest.json"
 SUMS = "SHA256SUMS"
 INDEX = "model.safetensors.index.json"
-# Hub clients and editors leave these beside a model; they are no part of it.
 DONE = ".done"
 LISTING = ".listing.json"
-IGNORED = (".git", ".cache", "__pycache__", ".DS_Store", MANIFEST, DONE, LISTING)
-HEADER_LIMIT = 100 << 20  # as the safetensors library has it
-DTYPE_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
-              "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64}  # fmt: skip
 
 
-def list_files(folder: str) -> dict[str, str]:
-    """Relative name -> path of every regular file of a model's folder. Links to files count as files (hub caches)."""
-    if not os.path.isdir(folder):
-        raise Refusal(
-            "the model's folder %s does not exist on this host; check sources.directory.path in models.yml" % folder
-        )
-    found: dict[str, str] = {}
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f not in IGNORED)
-        for name in sorted(n for n in names if n not in IGNORED):
-            path = os.path.join(base, name)
-            if not os.path.isfile(path):
-                raise Refusal("%s is neither a file nor a link to one; a model's folder must not hold it" % path)
-            found[os.path.relpath(path, folder)] = path
-    if not found:
-        raise Refusal("the model's folder %s is empty" % folder)
-    return found
+INDEX_END = ".safetensors.index.json"
+# What an index may name although no shard has it: tied weights are stored once, and buffers are made anew.
+TIED_LIMIT = 16
+BUFFER = re.compile(r"inv_freq$|position_ids$|rotary_emb|masked_bias$|attn\.bias$")
 
 
-def read_sums(path: str) -> dict[str, str]:
-    """A `sha256sum` listing -> {name: sha256}. Malformed lines are refused."""
-    sums: dict[str, str] = {}
-    with open(path, encoding="utf-8") as source:
-        for number, line in enumerate(source, 1):
-            match = re.fullmatch(r"([0-9a-f]{64}) [ *](\S.*)", line.rstrip("\n"))
-            if not match:
-                raise Refusal("%s line %d is not '<sha256>  <name>': %r" % (path, number, line.rstrip("\n")[:80]))
-            sums[os.path.normpath(match.group(2))] = match.group(1)
-    return sums
+def check_shards(files: dict[str, str]) -> list[str]:
+    """Every safetensors file is whole, and each folder's index and shards agree. Returns what is odd, in sentences.
 
-
-def read_header(path: str) -> dict[str, Any]:
-    """The header of a safetensors file, checked against the file's size. Refusal if it is cut or nonsense."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as source:
-        head = source.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        return parse_header(head + source.read(min(length, HEADER_LIMIT)), size, path)
-
-
-def no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are all different; a doubled tensor would hide the first one's bytes."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError("'%s' is there twice" % next(n for n in names if names.count(n) > 1))
-    return found
-
-
-def parse_header(head: bytes, size: int, path: str) -> dict[str, Any]:
-    """The header in the first bytes of a safetensors file of `size` bytes, called `path` in a Refusal."""
-    if len(head) < 8:
-        raise Refusal("%s is %d bytes: too short for a safetensors file; fetch it again" % (path, size))
-    length = struct.unpack("<Q", head[:8])[0]
-    if length > HEADER_LIMIT or 8 + length > size or len(head) != 8 + length:
-        raise Refusal("%s: header of %d bytes in a file of %d; it is cut or no safetensors file" % (path, length, size))
-    try:
-        header = json.loads(head[8:].decode("utf-8"), object_pairs_hook=no_doubles)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("%s: header is not JSON (%s); the file is damaged, fetch it again" % (path, error)) from None
-    if not isinstance(header, dict):
-        raise Refusal("%s: header is not a table of tensors" % path)
-    spans = []
-    for name, tensor in header.items():
-        if name == "__metadata__":
+    Folders are parts of a model with names of their own: the same tensor in two of them is no clash.
+    """
+    notes: list[str] = []
+    tensors: dict[str, dict[str, str]] = {}  # folder -> tensor -> its file
+    unknown: dict[str, list[str]] = {}
+    indexes = [name for name in sorted(files) if name.endswith(INDEX_END)]
+    indexed = {os.path.dirname(name) for name in indexes}
+    for name, path in sorted(files.items()):
+        if not name.endswith(".safetensors"):
             continue
-        try:
-            begin, end = tensor["data_offsets"]
-            count = 1
-            for number in [begin, end, *tensor["shape"]]:
-                if type(number) is not int or number < 0:  # no bool, no float, no list that multiplies itself
-                    raise TypeError(number)
-            for dim in tensor["shape"]:
-                count *= dim
-            bits = DTYPE_BITS[tensor["dtype"]]
-            good = 0 <= begin <= end and (end - begin) * 8 == count * bits
-        except (KeyError, TypeError, ValueError):
-            good = False
-        if not good:
-            raise Refusal(
-                "%s: tensor '%s' has type, shape and offsets that don't agree; the file is damaged" % (path, name)
-            )
-        spans.append((begin, end, name))
-    place = 0
-    for begin, end, name in sorted(spans):
-        if begin != place:
-            raise Refusal(
-                "%s: tensor '%s' starts at byte %d, expected %d; the file is damaged" % (path, name, begin, place)
-            )
-        place = end
-    if 8 + length + place != size:
-        raise Refusal(
-            "%s is %d bytes, its header describes %d; it is cut or damaged, fetch it again"
-            % (path, size, 8 + length + place)
+        here = tensors.setdefault(os.path.dirname(name), {})
+        for tensor, about in read_header(path).items():
+            if tensor == "__metadata__":
+                continue
+            if about["dtype"] not in DTYPE_BITS:
+                unknown.setdefault(str(about["dtype"])[:40], []).append("%s in %s" % (tensor, name))
+            if tensor in here and os.path.dirname(name) not in indexed and not variants(name, here[tensor]):
+                raise Refusal(
+                    "tensor '%s' is in both %s and %s, and no index says which one is loaded; leave one of the files out "
+                    "by `exclude` in models.yml" % (tensor, here[tensor], name)
+                )
+            here[tensor] = name
+    for dtype, places in sorted(unknown.items()):
+        notes.append(
+            "%d tensors have the type %s, which we don't know and pass on as it is (%s)"
+            % (len(places), dtype, places[0])
         )
-    return header
+    for name in indexes:
+        notes += check_index(name, files, tensors)
+    return notes
 
 
-def check_shards(files: dict[str, str]) -> None:
-    """Every safetensors file is whole, and the index names each tensor in the shard that has it."""
-    tensors: dict[str, str] = {}
-    for name, path in files.items():
-        if name.endswith(".safetensors"):
-            for tensor in read_header(path):
-                if tensor == "__metadata__":
-                    continue
-                if tensor in tensors:
-                    raise Refusal("tensor '%s' is in both %s and %s" % (tensor, tensors[tensor], name))
-                tensors[tensor] = name
-    if INDEX not in files:
-        return
-    try:
-        with open(files[INDEX], encoding="utf-8") as source:
-            weight_map = json.load(source)["weight_map"]
-            wanted = dict(weight_map)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refusal("%s is not an index of shards (%s)" % (files[INDEX], error)) from None
+def check_index(name: str, files: dict[str, str], tensors: dict[str, dict[str, str]]) -> list[str]:
+    """Does this index agree with the shards? Returns what is odd; Refusal where shards are missing or of another revision."""
+    with open(files[name], "rb") as source:
+        wanted = weight_map(source.read(), files[name])
+    folder = os.path.dirname(name)
+    absent = []
     for tensor, shard in wanted.items():
-        if tensors.get(tensor) != shard:
-            where = tensors.get(tensor, "no shard that is there")
-            raise Refusal("%s says tensor '%s' is in %s, but it is in %s" % (INDEX, tensor, shard, where))
-    extra = sorted(set(tensors) - set(wanted))
+        place = os.path.normpath(os.path.join(folder, shard))
+        if place not in files:
+            raise Refusal(
+                "%s says tensor '%s' is in %s, which is no shard that is there; restore it" % (name, tensor, shard)
+            )
+        found = tensors.get(os.path.dirname(place), {}).get(tensor)
+        if found is None:
+            absent.append(tensor)
+        elif found != place and tensor not in read_header(files[place]):
+            raise Refusal(
+                "%s says tensor '%s' is in %s, but it is in %s; they are of different revisions"
+                % (name, tensor, shard, found)
+            )
+    lost = [tensor for tensor in absent if not BUFFER.search(tensor)]
+    if len(lost) > TIED_LIMIT or len(lost) == len(wanted):
+        raise Refusal(
+            "%s names %d tensors that no shard has, '%s' the first; they are of different revisions"
+            % (name, len(lost), lost[0])
+        )
+    notes = []
+    if absent:
+        notes.append(
+            "%s names '%s'%s, which no shard has (tied weights are stored once)"
+            % (name, absent[0], " and %d more" % (len(absent) - 1) if len(absent) > 1 else "")
+        )
+    shards = {os.path.normpath(os.path.join(folder, shard)) for shard in wanted.values()}
+    extra = sorted(t for t, place in tensors.get(folder, {}).items() if place in shards and t not in wanted)
     if extra:
-        raise Refusal("%s does not name tensor '%s' of %s" % (INDEX, extra[0], tensors[extra[0]]))
+        notes.append(
+            "%s does not name '%s'%s, which its shards have"
+            % (name, extra[0], " and %d more" % (len(extra) - 1) if len(extra) > 1 else "")
+        )
+    return notes
 
 
 def identity(files: dict[str, dict]) -> str:
     """Digest of a model: of names, sizes and sha256 of its files, and of nothing else."""
     return str(digest({name: {"bytes": f["bytes"], "sha256": f["sha256"]} for name, f in files.items()}))
-
-
-def fingerprint(files: dict[str, str]) -> dict[str, list[int]]:
-    """Size and mtime (ns) of each file: equal means not worth reading again."""
-    return {name: [os.stat(path).st_size, os.stat(path).st_mtime_ns] for name, path in files.items()}
 
 
 def published(models_root: str, name: str, revision: str) -> str:
@@ -219,14 +168,37 @@ def damage(folder: str, manifest: dict[str, Any], full: bool) -> list[str]:
 
 
 def publish(staging: str, folder: str, manifest: dict[str, Any]) -> None:
-    """Make a verified staging folder visible under its final name; a damaged one there steps aside first."""
+    """Make a verified staging folder visible under its final name; what was there before is gone afterwards.
+
+    Where the file system can, both names are exchanged at once, so that the final name is never without a model. Else
+    the old one steps aside as `.damaged`, and `recover` puts it back after a kill between the two renames.
+    """
     write_json(os.path.join(staging, MANIFEST), dict(manifest, published=int(time.time())), 0o444)
     for base, _folders, _names in os.walk(staging, topdown=False):
         fsync_dir(base)
     old = folder + ".damaged"
-    remove_tree(old)
-    if os.path.isdir(folder):
+    if not os.path.lexists(folder):
+        os.rename(staging, folder)
+    elif exchange(staging, folder):
+        old = staging
+    else:
+        remove_tree(old)
         os.rename(folder, old)
-    os.rename(staging, folder)
+        os.rename(staging, folder)
     fsync_dir(os.path.dirname(folder))
     remove_tree(old)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Swap two names in one step. False where the kernel, the C library or the file system can't."""
+    try:
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if swap(here, os.fsencode(one), here, os.fsencode(other), both) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+        return False
+    raise OSError(number, os.strerror(number), other)

@@ -108,6 +108,7 @@ class Peers:
         self.peers: list[Peer] = []
         self.rank, self.name, self.address = 0, "", ""
         self.stage = ASKING
+        self.files: dict[str, Any] = {}  # what models.yml includes and excludes
         self.wanted = ""  # the commit whose files are asked for
         self.reload()
 
@@ -266,6 +267,8 @@ class Peers:
             return False
         place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
         wanted = row.get("revision") or None
+        if (offer.get("wanted") or {}) != self.files:  # it has other files of the model
+            return False
         return place == offer.get("repo") and wanted in (None, offer["commit"], offer.get("requested"))
 
     def why_nobody(self) -> str:
@@ -328,7 +331,7 @@ class Peers:
             for row in doc["listing"]
         )
         requested = (self.sources[offer["kind"]].get("revision") or None) or offer.get("requested")
-        return Listing(offer["kind"], offer["repo"], requested, offer["commit"], checked(rows, []))
+        return Listing(offer["kind"], offer["repo"], requested, offer["commit"], checked(rows))
 
     def bring(self, root: str, convert: str | None, limits: Limits) -> tuple[Listing, Staging]:
         """Gather a whole revision from the others. Nobody or SourceFailed where that can't be done; what came is kept."""

@@ -57,6 +57,7 @@ class Part:
         self.unsynced = 0
         self.begin = 0  # where the fetch begins
         self.size = entry.size  # of the result
+        self.anew = ""  # why what an earlier run has left was not used
         os.makedirs(os.path.dirname(path), exist_ok=True)
 
     def open(self) -> None:
@@ -100,11 +101,25 @@ class Part:
                     boot = text if tag == b"boot" else boot
                     durable = a if tag == b"sync" else durable
                 place = after
+        wrong = next((span for _, _, span in found if not self.sound(span[0], span[1], span[3])), None)
+        if wrong:
+            self.anew = "the journal of the unfinished %s is damaged (bytes %d to %d of %d); it is fetched anew" % (
+                self.entry.name,
+                wrong[0],
+                wrong[1],
+                self.entry.size,
+            )
+            return
         self.length = place
         now = boot_id()
         for where, boot, span in found:
             if boot == now or where < durable:
                 bisect.insort(self.spans, span)
+
+    def sound(self, start: int, end: int, length: int) -> bool:
+        """Can this be a span of the journal, with `length` bytes kept beside it?"""
+        size: int = self.entry.size
+        return 0 <= start < end <= size
 
     def record(self, tag: bytes, a: int, b: int, text: bytes = b"") -> int:
         """Append to the journal; returns where `text` lies in it."""

@@ -8,13 +8,17 @@ a verified one, and a killed run goes on where it was.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import glob
+import hashlib
 import json
 import os
 import threading
 from typing import Any
 
+from ansible.module_utils.serving import folders
 from ansible.module_utils.serving import manifest as m
+from ansible.module_utils.serving.choice import LFS, SMALL, Wanted, check_convertible, pointer, words
 from ansible.module_utils.serving.client import Client
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
@@ -23,16 +27,20 @@ from ansible.module_utils.serving.files import (
     free_bytes,
     fsync_dir,
     human,
+    locked,
     remove_tree,
     sha256_file,
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed
-from ansible.module_utils.serving.model_state import SUFFIX, look, on_disk, published, record_of
+from ansible.module_utils.serving.headers import read_head, read_header, weight_map
+from ansible.module_utils.serving.hubs import Entry, Listing, SourceFailed, content_of, disagreement
+from ansible.module_utils.serving.model_state import SUFFIX, lock_path, look, on_disk, published, record_of
 from ansible.module_utils.serving.model_state import key_of as key_of
 from ansible.module_utils.serving.progress import Progress, read_progress
 from ansible.module_utils.serving.transfer import Part, download
+
+TOOL = "3"  # of manifests; shards that an older one has converted are not reused
 
 
 class Staging:
@@ -45,6 +53,8 @@ class Staging:
         self.rows: dict[str, dict[str, Any]] = {}
         self.reused: list[str] = []
         self.known: tuple[dict[str, list[Any]], dict[str, list[Any]]] | None = None
+        self.notes: list[str] = []  # what is odd, in sentences
+        self.wanted = Wanted()
 
     def open(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
@@ -70,12 +80,17 @@ class Staging:
 
     def describe(self, listing: Listing, record: dict[str, Any]) -> None:
         """Say what gathers here, for hosts that take it from this one; `record` is where it comes from first of all."""
+        if not all(e.content or e.stated for e in listing.files):
+            return  # a folder without sums: what its files are is known when they have been read
         files = [{k: getattr(e, k) for k in ("name", "size", "sha256", "git_sha1")} for e in listing.files]
-        about = {k: record.get(k) for k in ("kind", "repo", "requested")}
+        for row, entry in zip(files, listing.files):  # noqa: B905 (Python 3.9)
+            row["sha256"] = entry.sha256 or entry.stated
+        about = {k: record.get(k) for k in ("kind", "repo", "requested", "wanted")}
         write_json(self.path(m.LISTING), {**about, "commit": listing.revision, "files": files})
 
     def record(self, entry: Entry, row: dict[str, Any]) -> None:
-        about = {"name": entry.name, "of": entry.content, "source_bytes": entry.size, **row}
+        of = entry.content or row.get("source_sha256") or row["sha256"]
+        about = {"name": entry.name, "of": of, "source_bytes": entry.size, **row}
         with self.lock:
             with open(os.path.join(self.folder, m.DONE), "ab") as out:
                 out.write(b"\n" if out.tell() else b"")  # ends a torn line
@@ -135,10 +150,12 @@ class Staging:
                 if folder.endswith(SUFFIX) != self.key.endswith(SUFFIX):
                     continue
                 try:
-                    listed = (m.read_manifest(folder) or {}).get("files", {})
+                    manifest = m.read_manifest(folder) or {}
                 except Refusal:
                     continue
-                for name, row in listed.items():
+                for name, row in manifest.get("files", {}).items():
+                    if row.get("of") and manifest.get("tool") != TOOL:
+                        continue  # converted by other rules
                     for content in {("of", row.get("of")), ("sha256", row.get("sha256"))}:
                         if content[1]:
                             self.known[1].setdefault("%s %s" % content, []).append((os.path.join(folder, name), row))
@@ -159,15 +176,10 @@ class Staging:
 
 
 def same(row: dict[str, Any], entry: Entry) -> bool:
-    """Is this row of the content that the entry states? A copy of a folder's file without a sum: of its size and mtime."""
+    """Is this row of the content that the entry states? A copy of a folder's file: made of its present state."""
     if entry.content:
         return bool(row.get("of") == entry.content)
-    return entry.path is not None and row.get("origin") == origin_of(entry.path)
-
-
-def origin_of(path: str) -> list[int]:
-    stat = os.stat(path)
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return entry.path is not None and row.get("origin") == folders.state_of(entry.path)
 
 
 def is_shard(name: str) -> bool:
@@ -179,10 +191,17 @@ def bring(
 ) -> None:
     """Gather every file of the listing in the staging folder, verified. SourceFailed or Refusal where that can't be done."""
     staging.open()
+    staging.notes = [*listing.notes, *staging.notes]
+    if convert:
+        check_conversion(listing)
+    take_read(listing, staging, bool(convert))
     need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
+    progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
     progress.begin("fetching" if any(e.url for e in need) else "copying", sum(e.size for e in need), listing.kind)
     room(listing, need, staging)
     local = [entry for entry in need if entry.path]
+    if convert:
+        check_changes(listing, staging, need)
     if local:
         workers = len(os.sched_getaffinity(0)) + 1  # one more than can compute: one of them waits for the disk
         local.sort(key=lambda entry: -entry.size)
@@ -202,7 +221,74 @@ def bring(
                 parts.append(ConvertedPart(staging.path(entry.name), entry, client, saturate))
             else:
                 parts.append(Part(staging.path(entry.name), entry))
-        download(listing, parts, client, progress.add, staging.record)
+        if convert:
+            check_remote_changes(parts, staging, limits)
+        try:
+            download(listing, parts, client, progress.add, staging.record)
+        finally:
+            staging.notes += [part.anew for part in parts if part.anew]
+
+
+def check_conversion(listing: Listing) -> None:
+    """Refuse a conversion that would change nothing or break a quantised model, as far as small files tell."""
+    entries = {entry.name: entry for entry in listing.files}
+    check_convertible(entries, lambda name: read_small(listing, entries[name]))
+
+
+def read_small(listing: Listing, entry: Entry) -> bytes:
+    """A small file of the source, verified."""
+    if entry.name not in listing.contents:
+        listing.contents[entry.name] = content_of(entry, listing.headers, listing.expect)
+    found: bytes = listing.contents[entry.name]
+    return found
+
+
+def take_read(listing: Listing, staging: Staging, convert: bool) -> None:
+    """Small files that were read to decide what is taken need not be fetched again."""
+    for entry in listing.files:
+        data = listing.contents.get(entry.name)
+        if data is None or entry.path or staging.has(entry) or (convert and is_shard(entry.name)):
+            continue
+        path = staging.path(entry.name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        remove_tree(path)
+        write_atomic(path, data, 0o444)
+        row = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "mtime_ns": os.stat(path).st_mtime_ns}
+        staging.record(entry, row)
+
+
+def check_changes(listing: Listing, staging: Staging, need: list[Entry]) -> None:
+    """Refuse to convert shards of this host of which no tensor would change, before any is read."""
+    from ansible.module_utils.serving.convert import Layout
+
+    shards = [entry for entry in listing.files if is_shard(entry.name)]
+    if any(staging.rows.get(entry.name, {}).get("tensors") for entry in shards):
+        return
+    layouts = [
+        Layout(read_head(entry.path), entry.size, entry.path) for entry in need if entry.path and is_shard(entry.name)
+    ]
+    if len(layouts) == len(shards) and not any(layout.changes for layout in layouts):
+        raise nothing_changes(shards[0].name)
+
+
+def check_remote_changes(parts: list[Part], staging: Staging, limits: Limits) -> None:
+    """The same of a hub's shards: their headers come first."""
+    from ansible.module_utils.serving.converted import ConvertedPart
+
+    shards = [part for part in parts if isinstance(part, ConvertedPart)]
+    done = [row for name, row in staging.rows.items() if is_shard(name)]
+    if not shards or any(row.get("tensors") for row in done):
+        return
+    with concurrent.futures.ThreadPoolExecutor(min(8, limits.connections)) as pool:
+        list(pool.map(lambda part: part.prepare(), shards))
+    if not any(part.layout.changes for part in shards):
+        raise nothing_changes(shards[0].entry.name)
+
+
+def nothing_changes(name: str) -> Refusal:
+    return Refusal(
+        "nothing to convert; no tensor of %s, or of the other shards, is bfloat16 or float32: set convert: false" % name
+    )
 
 
 def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
@@ -218,11 +304,13 @@ def room(listing: Listing, need: list[Entry], staging: Staging) -> None:
 
 
 def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool, progress: Progress) -> None:
-    """Copy or convert one file of this host into the staging folder, verified."""
+    """Copy or convert one file of this host into the staging folder. What is recorded is what was read."""
     assert entry.path
-    dest, origin = staging.path(entry.name), origin_of(entry.path)
+    dest, origin = staging.path(entry.name), folders.state_of(entry.path)
     part = dest + ".part"
     os.makedirs(os.path.dirname(dest), exist_ok=True)
+    for end in (".journal", ".head"):  # of a fetch from elsewhere
+        remove_tree(dest + end)
     if convert and is_shard(entry.name):
         from ansible.module_utils.serving.convert import convert_shard
 
@@ -233,12 +321,18 @@ def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool,
         found = sha256_file(part)
         row = {"sha256": found, "bytes": os.path.getsize(part), "how": how}
         progress.add(entry.size)
-    if entry.sha256 not in (None, found):
+    if folders.state_of(entry.path) != origin:
         os.unlink(part)
-        raise SourceFailed(
-            "%s is damaged: sha256 is %s, %s says %s; restore it at the source"
-            % (entry.path, found, m.SUMS, entry.sha256)
-        )
+        raise SourceFailed("%s was changed while it was read; run again when nobody writes there" % entry.path)
+    for stated, who in ((entry.stated, m.SUMS), (entry.sha256, "what was read before")):
+        if stated not in (None, found):
+            os.unlink(part)
+            raise SourceFailed(
+                disagreement(entry.path, found, stated or "")
+                if who == m.SUMS
+                else "%s is damaged: sha256 is %s, but it was %s when it was read last; restore it at the source"
+                % (entry.path, found, stated)
+            )
     os.chmod(part, 0o444)
     row.update(mtime_ns=os.stat(part).st_mtime_ns, origin=origin)
     staging.record(entry, row)
@@ -252,20 +346,18 @@ def edit(staging: Staging, listing: Listing, convert: str | None) -> dict[str, d
     if not convert:
         return rows
     rows.pop(m.SUMS, None)  # sums of the source; the manifest has the result's
-    headers = [m.read_header(staging.path(name)) for name in rows if is_shard(name)]
-    total = sum(
-        t["data_offsets"][1] - t["data_offsets"][0] for h in headers for n, t in h.items() if n != "__metadata__"
-    )
-    for name, change in (("config.json", as_float16), (m.INDEX, lambda text, path: with_size(text, path, total))):
-        if name in rows:
-            path = staging.path(name)
-            with open(path, "rb") as source:
-                text = change(source.read(), path)
-            os.unlink(path)  # it may be a hard link of a published one
-            write_atomic(path, text, 0o444)
-            was = rows[name].get("source_sha256") or rows[name]["sha256"]
-            rows[name] |= {"bytes": len(text), "sha256": sha256_file(path), "mtime_ns": os.stat(path).st_mtime_ns}
-            rows[name]["source_sha256"] = was
+    for name in sorted(rows):
+        if name != "config.json" and not name.endswith(m.INDEX_END):
+            continue
+        path = staging.path(name)
+        with open(path, "rb") as source:
+            text = source.read()
+        text = as_float16(text, path) if name == "config.json" else with_size(text, name, staging)
+        os.unlink(path)  # it may be a hard link of a published one
+        write_atomic(path, text, 0o444)
+        was = rows[name].get("source_sha256") or rows[name]["sha256"]
+        rows[name] |= {"bytes": len(text), "sha256": sha256_file(path), "mtime_ns": os.stat(path).st_mtime_ns}
+        rows[name]["source_sha256"] = was
     return rows
 
 
@@ -273,13 +365,11 @@ def check_sums(staging: Staging, rows: dict[str, dict[str, Any]]) -> None:
     """A model that brings sums of its own must agree with them."""
     if m.SUMS not in rows:
         return
-    for name, want in m.read_sums(staging.path(m.SUMS)).items():
+    for name, want in folders.read_sums(staging.path(m.SUMS)).items():
         row = rows.get(name)
-        if row and want != (row.get("source_sha256") or row["sha256"]):
-            raise SourceFailed(
-                "%s is damaged: sha256 is %s, %s says %s; restore it at the source"
-                % (name, row["sha256"], m.SUMS, want)
-            )
+        found = row and (row.get("source_sha256") or row["sha256"])
+        if found and want != found:
+            raise SourceFailed(disagreement(name, found, want))
 
 
 def load(text: bytes, path: str) -> dict[str, Any]:
@@ -309,10 +399,17 @@ def as_float16(text: bytes, path: str) -> bytes:
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def with_size(text: bytes, path: str, total: int) -> bytes:
-    """The index with total_size of the converted tensors (it shrinks where fp32 norms do)."""
-    index = load(text, path)
-    index.setdefault("metadata", {})["total_size"] = total
+def with_size(text: bytes, name: str, staging: Staging) -> bytes:
+    """An index with total_size of its converted tensors (it shrinks where fp32 tensors do)."""
+    index = load(text, name)
+    shards = {os.path.normpath(os.path.join(os.path.dirname(name), s)) for s in weight_map(text, name).values()}
+    headers = [read_header(staging.path(shard)) for shard in sorted(shards)]
+    total = sum(
+        t["data_offsets"][1] - t["data_offsets"][0] for h in headers for n, t in h.items() if n != "__metadata__"
+    )
+    if not isinstance(index.get("metadata"), dict):
+        index["metadata"] = {}
+    index["metadata"]["total_size"] = total
     return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -321,7 +418,11 @@ def publish(
 ) -> tuple[str, dict[str, Any], bool]:
     """Check the whole, write its manifest, make it visible by one rename: (folder, manifest, is it new?)."""
     rows = edit(staging, listing, convert)
-    m.check_shards({file: staging.path(file) for file in rows})
+    if listing.kind != "registry":
+        check_pointers(staging, rows)
+        for note in m.check_shards({file: staging.path(file) for file in rows}):
+            if note not in staging.notes:
+                staging.notes.append(note)
     source = {
         entry.name: {"bytes": entry.size, "sha256": row.get("source_sha256") or row["sha256"]}
         for entry in listing.files
@@ -344,12 +445,13 @@ def publish(
     tensors.update((tensor, counts) for row in rows.values() for tensor, counts in row.get("tensors", {}).items())
     if tensors:
         manifest["tensors"] = tensors
+    if convert and not tensors:
+        raise nothing_changes(next((file for file in rows if is_shard(file)), "the model"))
     folder = m.published(staging.root, name, revision)
-    for extra in os.listdir(staging.folder):
-        if extra not in rows and extra != m.DONE and not os.path.isdir(staging.path(extra)):
-            os.unlink(staging.path(extra))
+    remove_others(staging.folder, {*rows, m.DONE})
     there = m.read_manifest(folder) if os.path.isdir(folder) else None
     if there is not None and there["identity"] == identity and not m.damage(folder, there, full=True):
+        remove_others(folder, {*there["files"], m.MANIFEST})
         remove_tree(staging.folder)
         return folder, there, False
     m.publish(staging.folder, folder, manifest)
@@ -357,6 +459,96 @@ def publish(
     for other in staging.others():
         remove_tree(other)
     return folder, manifest, True
+
+
+def check_pointers(staging: Staging, rows: dict[str, dict[str, Any]]) -> None:
+    """Refuse Git LFS pointers among what has arrived, whatever kind of file they stand for."""
+    for name, row in sorted(rows.items()):
+        if 0 < row["bytes"] <= SMALL:
+            with open(staging.path(name), "rb") as source:
+                if source.read(len(LFS)) == LFS:
+                    raise SourceFailed(pointer(name))
+
+
+def remove_others(folder: str, kept: set[str]) -> None:
+    """Leave nothing in a folder but these files: what is published is exactly the manifest."""
+    for base, below, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = os.path.join(base, name)
+            if os.path.relpath(path, folder) not in kept:
+                os.unlink(path)
+        for name in below:
+            path = os.path.join(base, name)
+            if os.path.islink(path):
+                os.unlink(path)
+            elif not os.listdir(path):
+                os.rmdir(path)
+
+
+def tidy(root: str, key: str) -> list[str]:
+    """Mend and remove what a killed run of this model has left. Only for the holder of its lock. Returns what was there."""
+    name, found = key.removesuffix(SUFFIX), []
+    for old in leftovers(root, key):
+        folder = old.removesuffix(".damaged")
+        if old != folder and not os.path.lexists(folder):
+            os.rename(old, folder)  # killed between two renames: better this one than none
+        else:
+            remove_tree(old)
+        found.append(old)
+    revision = record_of(root, key).get("revision")
+    if revision:
+        folder = m.published(root, name, revision)
+        staging = os.path.join(root, ".%s@%s.partial" % (key, revision.removesuffix(SUFFIX)))
+        manifest = m.read_manifest(folder) if os.path.isdir(folder) else None
+        if manifest and os.path.isfile(os.path.join(folder, m.DONE)):  # killed right after its rename
+            remove_others(folder, {*manifest["files"], m.MANIFEST})
+            found.append(os.path.join(folder, m.DONE))
+        if manifest and stepped_aside(staging):
+            remove_tree(staging)
+            found.append(staging)
+    return found
+
+
+def leftovers(root: str, key: str) -> list[str]:
+    """Folders that stepped aside, and files that were being written, of a run of this model that was killed."""
+    name, converted = key.removesuffix(SUFFIX), key.endswith(SUFFIX)
+    aside = glob.glob(os.path.join(glob.escape(root), glob.escape(name) + "@*.damaged"))
+    found = [path for path in aside if path.removesuffix(".damaged").endswith(SUFFIX) == converted]
+    for end in (".json.part.*", ".progress.part", ".progress.part.*"):
+        found += glob.glob(os.path.join(glob.escape(root), ".refs", glob.escape(key) + end))
+    return sorted(found)
+
+
+def untidy(root: str, key: str, folder: str) -> bool:
+    """Has a killed run of this published model left anything?"""
+    staging = os.path.join(root, ".%s@%s.partial" % (key, folder.rpartition("@")[2].removesuffix(SUFFIX)))
+    return bool(leftovers(root, key)) or os.path.isfile(os.path.join(folder, m.DONE)) or stepped_aside(staging)
+
+
+def stepped_aside(staging: str) -> bool:
+    """Does a staging folder hold what was published before, after the names were exchanged?"""
+    return os.path.isfile(os.path.join(staging, m.MANIFEST)) and not os.path.isfile(os.path.join(staging, m.DONE))
+
+
+def sweep(root: str, key: str, folder: str, check_mode: bool) -> None:
+    """Remove what a killed run of a published model has left, unless another run works on it now."""
+    if not check_mode and untidy(root, key, folder):
+        with contextlib.suppress(Refusal), locked(lock_path(root, key), "model '%s'" % key, 0):
+            tidy(root, key)
+
+
+def known_digests(root: str, key: str, place: str) -> dict[str, tuple[list[int], str]]:
+    """{name: (state, sha256)} of a folder's files as the last run read them."""
+    record = record_of(root, key)
+    seen = record.get("fingerprint")
+    if record.get("kind") != "directory" or record.get("repo") != place or not isinstance(seen, dict):
+        return {}
+    try:
+        manifest = m.read_manifest(m.published(root, key.removesuffix(SUFFIX), record["revision"])) or {}
+    except Refusal:
+        return {}
+    rows = manifest.get("files", {})
+    return {n: (seen[n], row.get("source_sha256") or row["sha256"]) for n, row in rows.items() if n in seen}
 
 
 def find(root: str, name: str, convert: str | None, full: bool = False, required: bool = True) -> dict[str, Any]:
@@ -386,7 +578,9 @@ def dropped_peers(folder: str) -> list[str]:
     return list(record.get("dropped_peers") or []) if record.get("revision") == revision else []
 
 
-def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str | None, list[str]]:
+def why_not_published(
+    root: str, key: str, sources: dict[str, Any], wanted: Wanted | None = None
+) -> tuple[str | None, list[str]]:
     """(folder, reasons): the published folder that the sources still ask for, by the last run's record; else why not."""
     name = key[: -len(SUFFIX)] if key.endswith(SUFFIX) else key
     form = look(root, name, SUFFIX if key.endswith(SUFFIX) else None)
@@ -405,10 +599,12 @@ def why_not_published(root: str, key: str, sources: dict[str, Any]) -> tuple[str
     place = os.path.expanduser(row.get("path") or "") or row.get("repo") or (row.get("url") or "").rstrip("/")
     if place != record.get("repo"):
         return None, ["its source was %s, now it is %s" % (record.get("repo"), place)]
+    if wanted is not None and (record.get("wanted") or {}) != wanted.record:
+        return None, ["`include` or `exclude` of the model has changed"]
     if kind == "directory":
         try:
-            same = record.get("fingerprint") == m.fingerprint(m.list_files(place))
-        except Refusal:  # an unmounted source is no reason to take a whole model away
+            same = record.get("fingerprint") == folders.fingerprint(folders.list_files(place))
+        except (Refusal, OSError):  # an unmounted source is no reason to take a whole model away
             same = True
         return (folder, []) if same else (None, ["the source %s has changed" % place])
     wanted = row.get("revision") or None

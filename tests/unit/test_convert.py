@@ -19,6 +19,7 @@ import numpy
 import pytest
 import shards
 from ansible.module_utils.serving import convert as c
+from ansible.module_utils.serving import headers
 from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving.errors import Refusal
 from conftest import DEMO, start_module
@@ -84,7 +85,7 @@ def test_every_code_comes_back_from_its_result_and_residue(saturate: bool) -> No
 
 
 def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path: Path) -> None:
-    """bf16 and everything named norm become fp16, all else stays; index, types and sizes are right."""
+    """bf16 and floating point named norm become fp16, all else stays; index, types and sizes are right."""
     norm = numpy.array([1.0001, -2.5, 3e-6, 0.1], numpy.float32)
     shard: shards.Tensors = {
         "w": ("BF16", [2, 3], bf16([[0.02, -1.5, 0], [1e-5, 3e38 / 1e34, -0.0]])),
@@ -101,13 +102,12 @@ def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path
     folder = Path(result["path"])
     found = shards.read(folder / "a.safetensors")
     assert {n: t[0] for n, t in found.items()} == {
-        "w": "F16", "norm.weight": "F16", "norm.steps": "F16", "bias": "F32", "scale": "I8", "input_norm": "F16", "none": "F16",
+        "w": "F16", "norm.weight": "F16", "norm.steps": "I64", "bias": "F32", "scale": "I8", "input_norm": "F16", "none": "F16",
     }  # fmt: skip
     w = numpy.frombuffer(shard["w"][2], numpy.uint16).astype(numpy.uint32) << 16
     assert found["w"][2] == w.view(numpy.float32).astype(numpy.float16).tobytes() and found["w"][1] == [2, 3]
     assert found["norm.weight"][2] == norm.astype(numpy.float16).tobytes()
-    assert found["norm.steps"][2] == numpy.float16(7).tobytes()
-    for same in ("bias", "scale", "input_norm"):
+    for same in ("norm.steps", "bias", "scale", "input_norm"):
         assert found[same] == shard[same]
     index = json.loads((folder / m.INDEX).read_text())
     assert index["metadata"]["total_size"] == sum(len(t[2]) for t in found.values())
@@ -201,7 +201,8 @@ def test_a_damaged_published_source_is_refused(run_module: Run, tmp_path: Path) 
         ({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 9]}}, "don't agree"),
         ({"a": {"dtype": "BF16", "shape": [[]], "data_offsets": [0, 4]}}, "don't agree"),
         ({"a": {"dtype": "BF16", "shape": [True, 2], "data_offsets": [0, 4]}}, "don't agree"),
-        ({"a": {"dtype": "BF17", "shape": [2], "data_offsets": [0, 4]}}, "don't agree"),
+        ({"a": {"dtype": 17, "shape": [2], "data_offsets": [0, 4]}}, "don't agree"),
+        ({"a": {"dtype": "U8", "shape": [1] * 65, "data_offsets": [0, 1]}}, "has 65 dimensions, the limit is 64"),
         ([1], "not a table"),
     ],
 )  # fmt: skip
@@ -369,3 +370,155 @@ def test_the_demo_model_converts_exactly(run_module: Run, tmp_path: Path) -> Non
     assert result["changed"]
     assert not (Path(result["path"]) / m.SUMS).exists()  # they are the source's
     assert json.loads((Path(result["path"]) / "config.json").read_text())["torch_dtype"] == "float16"
+
+
+F32_MODEL: shards.Tensors = {
+    "w": ("F32", [3], numpy.float32([0.5, -1.25, 3e-6]).tobytes()),
+    "wide": ("F64", [1], numpy.float64([2.5]).tobytes()),
+    "steps": ("I64", [1], numpy.int64([7]).tobytes()),
+    "mask_norm": ("BOOL", [2], b"\0\1"),
+}
+
+
+def test_fp32_becomes_fp16_where_it_is_the_weights_type(run_module: Run, tmp_path: Path) -> None:
+    """In a file without bf16 and fp16; beside those its publisher keeps it exact, and it stays. Integers always stay."""
+    mixed: shards.Tensors = {
+        "half": ("F16", [1], numpy.float16([1.5]).tobytes()),
+        "w": ("BF16", [1], bf16([2.0])),
+        "router.bias": ("F32", [1], numpy.float32([1.1]).tobytes()),
+        "norm": ("F32", [1], numpy.float32([1.5]).tobytes()),
+    }
+    source = model(tmp_path / "source", F32_MODEL, {f"b.{name}": row for name, row in mixed.items()})
+    published(run_module, tmp_path / "models", source)
+    folder = Path(convert(run_module, tmp_path / "models")["path"])
+    found = {**shards.read(folder / "a.safetensors"), **shards.read(folder / "b.safetensors")}
+    assert {name: row[0] for name, row in found.items()} == {
+        "w": "F16", "wide": "F16", "steps": "I64", "mask_norm": "BOOL",
+        "b.half": "F16", "b.w": "F16", "b.router.bias": "F32", "b.norm": "F16",
+    }  # fmt: skip
+    assert found["w"][2] == numpy.float16([0.5, -1.25, 3e-6]).tobytes()
+    for name in ("steps", "mask_norm"):
+        assert found[name] == F32_MODEL[name]
+    index = json.loads((folder / m.INDEX).read_text())
+    assert index["metadata"]["total_size"] == sum(len(row[2]) for row in found.values())
+
+
+def bin_only(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    (folder / "pytorch_model.bin").write_bytes(b"x" * 5000)
+
+
+def gguf_only(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "m-Q4_K_M.gguf").write_bytes(b"GGUF" * 2000)
+
+
+def half_already(folder: Path) -> None:
+    model(folder, {"w": ("F16", [2], b"\0" * 4), "router": ("F32", [1], b"\0" * 4), "steps": ("I64", [1], b"\0" * 8)})
+
+
+def quantised(config: dict[str, Any], tensors: shards.Tensors) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        model(folder, {"norm": ("BF16", [1], bf16([1.0])), **tensors})
+        (folder / "config.json").write_text(json.dumps({"torch_dtype": "bfloat16", **config}))
+
+    return make
+
+
+AWQ = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+PACKED: shards.Tensors = {
+    "q.qweight": ("I32", [2], b"\1" * 8), "q.qzeros": ("I32", [1], b"\1" * 4), "q.scales": ("BF16", [2], bf16([1e-9, 1])),
+}  # fmt: skip
+FP8: shards.Tensors = {"k": ("F8_E4M3", [4], b"\1" * 4), "k.weight_scale_inv": ("F32", [1], b"\0" * 4)}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (bin_only, "no safetensors but pytorch_model.bin"),
+        (gguf_only, "no safetensors but m-Q4_K_M.gguf"),
+        (half_already, "is bfloat16 or float32"),
+        (quantised(AWQ, PACKED), "quantization_config (awq)"),
+        (quantised({}, PACKED), "tensor 'q.qweight' (I32) is of a quantised model"),
+        (quantised({}, FP8), "tensor 'k' (F8_E4M3) is of a quantised model"),
+    ],
+    ids=["bin", "gguf", "fp16", "awq", "gptq without a word", "fp8 without a word"],
+)
+def test_where_nothing_can_be_converted_it_is_said_before_the_weights_come(
+    run_module: Run, tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    source, root = tmp_path / "source", tmp_path / "models"
+    make(source)
+    hub = Hub(source)
+    try:
+        args = {"name": "m", "models_root": str(root), "convert": "float16", "huggingface_endpoint": hub.url}
+        result = run_module("weights_fetch", {**args, "sources": {"huggingface": {"repo": "org/m", "revision": None}}})
+        assert result["failed"] and words in result["msg"] and "set convert: false" in result["msg"]
+        large = [name for name in hub.names() if (source / name).stat().st_size > 1000]
+        assert not any(hub.sent[name] >= (source / name).stat().st_size for name in large)
+    finally:
+        hub.close()
+    published(run_module, root, source)
+    before = sorted(path.name for path in root.iterdir())
+    result = convert(run_module, root)
+    assert result["failed"] and words in result["msg"]
+    assert [
+        name for name in sorted(path.name for path in root.iterdir()) if "float16" in name and "partial" not in name
+    ] == []
+    assert set(before) <= {path.name for path in root.iterdir()}
+
+
+@pytest.mark.parametrize("hub", [False, True], ids=["folder", "hub"])
+@pytest.mark.parametrize(
+    ("dtype", "data"), [("BF16", bf16([1.0, 1e-9, 2e-9])), ("F32", numpy.float32([1, 1e-9, 2e-9]).tobytes())]
+)
+def test_a_scale_that_would_become_0_is_refused_and_a_weight_is_not(
+    run_module: Run, tmp_path: Path, hub: bool, dtype: str, data: bytes
+) -> None:
+    largest = 2e-9 if dtype == "F32" else float((numpy.frombuffer(data, "<u2")[2:].astype("<u4") << 16).view("<f4")[0])
+    for name, words in (("attn.k_scale", "tensor 'attn.k_scale' is a scale, and 2 of its values"), ("attn.k", "")):
+        source = model(tmp_path / name, {name: (dtype, [3], data)})
+        args: dict[str, Any] = {"name": "m", "models_root": str(tmp_path / "models" / name), "convert": "float16"}
+        server = Hub(source) if hub else None
+        args["sources"] = {"huggingface": {"repo": "o/m"}} if server else {"directory": {"path": str(source)}}
+        result = run_module("weights_fetch", {**args, "huggingface_endpoint": server.url if server else ""})
+        if server:
+            server.close()
+        if words:
+            assert result["failed"] and words in result["msg"] and f"the largest {largest:g}" in result["msg"], result
+        else:
+            assert result["changed"], result
+
+
+def shape_of(dims: list[str]) -> str:
+    return '"a":{"dtype":"U8","shape":[' + ",".join(dims) + '],"data_offsets":[0,1]}'
+
+
+def header(entries: str) -> bytes:
+    text = ("{" + entries + "}").encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (shape_of(["9" * 4299] * 2000), "number of 4299 digits, the limit is 20"),
+        (shape_of(["1"] * 100_000), "has 100000 dimensions, the limit is 64"),
+        (shape_of(["9" * 20] * 60), "don't agree"),
+        (shape_of(["1e400"]), "where only whole ones belong"),
+        (shape_of(["NaN"]), "where only whole ones belong"),
+        (",".join(f'"k{number}":0' for number in range(200_000)) + ',"k7":0', "'k7' is there twice"),
+        ('"a":' + "[" * 50_000 + "]" * 50_000, "header is not JSON"),
+        ('"a":' + "[]," * 2_100_000 + "0", "one of more than 300000 tensors, the limit"),
+    ],
+    ids=["digits", "dimensions", "a product", "a fraction", "no number", "a doubled key", "depth", "count"],
+)  # fmt: skip
+def test_headers_cost_no_more_than_their_length(tmp_path: Path, text: str, words: str) -> None:
+    """Each of these took minutes, or would. The bound is generous; a quadratic reader exceeds it by far."""
+    data = header(text)
+    began = time.monotonic()
+    with pytest.raises(Refusal, match=words):
+        headers.parse_header(data, len(data) + 1, "x")
+    assert time.monotonic() - began < 10

@@ -602,11 +602,27 @@ def test_who_shares_with_whom() -> None:
     assert filters.weights_sharing([about("a", x=False), about("b", x=False)], "a") == []
 
 
+def test_files_of_another_choice_are_no_offer(tmp_path: Path) -> None:
+    """A host that took other files of the same commit has another model, whatever its commit says."""
+    from ansible.module_utils.serving.peers import Peers
+    from ansible.module_utils.serving.progress import Progress
+
+    sources = {"huggingface": {"repo": "o/m", "revision": None}}
+    peers = Peers("", "m", sources, 1, Progress(str(tmp_path / "progress"), "m"))
+    offer = {"kind": "huggingface", "repo": "o/m", "commit": "c" * 40, "published": True}
+    wanted = {"include": ["original/*"]}
+    assert peers.allowed(offer) and not peers.allowed({**offer, "wanted": wanted})
+    peers.files = wanted
+    assert peers.allowed({**offer, "wanted": wanted}) and not peers.allowed(offer)
+
+
 def test_what_a_host_wants() -> None:
     forms = [{"model": {"name": "m", "sources": {"modelscope": {"repo": "o/m"}}}, "convert": "float16"}]
     assert filters.weights_wanted(forms) == [
         {"name": "m", "sources": {"modelscope": {"repo": "o/m"}}, "convert": "float16"}
     ]
+    forms[0]["model"] |= {"include": ["original/*"], "exclude": []}  # type: ignore[operator]
+    assert filters.weights_wanted(forms)[0]["include"] == ["original/*"]
     wanted = filters.weights_wanted(forms)
     looks = [{"forms": [{**wanted[0], "key": "m+float16", "pending": pending}]} for pending in (True, False, True)]
     assert filters.weights_lacking(looks) == wanted and filters.weights_lacking(looks[1:2]) == []

@@ -468,3 +468,153 @@ def test_progress_can_be_read_while_it_runs(run_module: Run, hub: Hub, tmp_path:
     fetching = [p for p in seen if p["phase"] == "fetching" and p["done"]]
     assert fetching and fetching[-1]["total"] > 8_000_000 and fetching[-1]["rate"] > 0
     assert [p["done"] for p in fetching] == sorted(p["done"] for p in fetching)
+
+
+RECORD = transfer.Part.RECORD
+
+
+def cut_off(run_module: Run, hub: Hub, root: Path, convert: str | None) -> list[Path]:
+    """Journals of a fetch that was killed half way."""
+    hub.trouble.bytes_per_second = 500_000
+    process = start_module("weights_fetch", arguments(hub, root, convert=convert))
+    while sum(hub.sent.values()) < 2_500_000:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    hub.trouble.bytes_per_second = 0
+    return sorted(root.glob(".m*.partial/*.safetensors.journal"))
+
+
+def records(log: Path) -> list[tuple[bytes, int, int, bytes]]:
+    data, found, at = log.read_bytes(), [], 0
+    while at + RECORD.size <= len(data):
+        tag, a, b, length = RECORD.unpack_from(data, at)
+        at += RECORD.size
+        found.append((tag, a, b, data[at : at + length]))
+        at += length
+    return found
+
+
+def rewrite(log: Path, change: Callable[[bytes, int, int, bytes], tuple[int, int, bytes]]) -> None:
+    out = b""
+    for tag, a, b, text in records(log):
+        if tag == b"have":
+            a, b, text = change(tag, a, b, text)
+        out += RECORD.pack(tag, a, b, len(text)) + text
+    log.write_bytes(out)
+
+
+DAMAGE: dict[str, Callable[[bytes, int, int, bytes], tuple[int, int, bytes]]] = {
+    "beyond the end": lambda _t, a, b, text: (a, b + (1 << 40), text),
+    "turned around": lambda _t, a, b, text: (b, a, text),
+    "no codes": lambda _t, a, b, text: (a, b, b""),
+    "fewer codes": lambda _t, a, b, text: (a, b, text[: len(text) // 4 * 2]),
+    "an odd byte": lambda _t, a, b, text: (a, b, text + b"\0"),
+    "shifted": lambda _t, a, b, text: (a + 1, b + 1, text),
+    "other codes": lambda _t, a, b, text: (a, b, bytes(255 - byte for byte in text)),
+}
+
+
+@pytest.mark.parametrize(
+    ("convert", "how"), [*(("float16", how) for how in DAMAGE), (None, "beyond the end"), (None, "shifted")]
+)
+def test_a_damaged_journal_costs_its_file_once(
+    run_module: Run, hub: Hub, tmp_path: Path, how: str, convert: str | None
+) -> None:
+    """The same run fetches the file anew, and publishes what a clean one does."""
+    logs = cut_off(run_module, hub, tmp_path, convert)
+    assert logs
+    for log in logs:
+        rewrite(log, DAMAGE[how])
+    result = fetch(run_module, hub, tmp_path, convert=convert)
+    assert not result["failed"], result
+    assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
+    assert not [p for p in Path(result["path"]).rglob("*") if p.name.endswith((".journal", ".part", ".head"))]
+
+
+@pytest.mark.parametrize("what", ["part", "head", "journal"])
+@pytest.mark.parametrize("convert", ["float16", None])
+def test_unfinished_files_with_other_bytes_cost_their_file_once(
+    run_module: Run, hub: Hub, tmp_path: Path, what: str, convert: str | None
+) -> None:
+    dice = random.Random(5)
+    cut_off(run_module, hub, tmp_path, convert)
+    for path in tmp_path.glob(f".m*.partial/*.safetensors.{what}"):
+        data = bytearray(path.read_bytes())
+        for _ in range(200):
+            data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
+    result = fetch(run_module, hub, tmp_path, convert=convert)
+    assert not result["failed"], result
+    assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
+
+
+def test_what_was_damaged_is_said_once(hub: Hub, run_module: Run, tmp_path: Path) -> None:
+    for log in cut_off(run_module, hub, tmp_path, "float16"):
+        rewrite(log, DAMAGE["no codes"])
+    for expected in (True, False):
+        process = start_module("weights_fetch", arguments(hub, tmp_path, convert="float16"))
+        result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+        said = [text for text in result.get("warnings", []) if "fetched anew" in str(text)]
+        assert bool(said) == expected, [result.get("warnings"), sorted(result)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_path: Path, kind: str) -> None:
+    """The index is read first, once; other forms are named in the result and in check mode, and not fetched."""
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", str(model), str(folder)], check=True)
+    others = ["consolidated.safetensors", "original/consolidated.00.pth", "pytorch_model.bin", ".DS_Store"]
+    for name in others:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x" * 70_000)
+    hub = Hub(folder)
+    try:
+        check = fetch(run_module, hub, tmp_path / "models", kind, check=True)
+        assert check["changed"] and not hub.sent.keys() & {SHARD, *others}
+        hub.sent.clear()
+        result = fetch(run_module, hub, tmp_path / "models", kind)
+        assert result["changed"] and not hub.sent.keys() & set(others)
+        assert hub.sent[m.INDEX] <= (folder / m.INDEX).stat().st_size + 64
+        assert check["left_out"] == result["left_out"] and len(result["left_out"]) == 3
+        same_as(model, Path(result["path"]))
+        asked = {"include": ["original/*"], "exclude": ["extra/*"]}
+        second = fetch(run_module, hub, tmp_path / "models", kind, **asked)
+        assert second["changed"] and hub.sent["original/consolidated.00.pth"] == 70_000
+        assert not (Path(second["path"]) / "extra").exists()
+        assert not fetch(run_module, hub, tmp_path / "models", kind, **asked)["changed"]
+    finally:
+        hub.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "model-00001-of-00002.safetensors").unlink(), "no shard that is there"),
+        (lambda f: (f / m.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
+        (lambda f: (f / "Config.json").write_text("{}"), "the same name where case doesn't count"),
+        (lambda f: (f / SHARD).write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
+        (
+            lambda f: (f / "empty.txt").write_text("version https://git-lfs.github.com/spec/v1\n"),
+            "is a Git LFS pointer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hub_has_no_whole_model(
+    run_module: Run, model: Path, tmp_path: Path, kind: str, spoil: Callable[[Path], Any], words: str
+) -> None:
+    """Refused as a folder would be, before weights come wherever names and sizes tell."""
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", str(model), str(folder)], check=True)
+    spoil(folder)
+    hub = Hub(folder)
+    try:
+        result = fetch(run_module, hub, tmp_path / "models", kind)
+        assert result["failed"] and words in result["msg"], result
+        assert visible(tmp_path / "models") == []
+        if (folder / "empty.txt").stat().st_size == 0:
+            assert not any(sent > 1_000_000 for sent in hub.sent.values())
+    finally:
+        hub.close()

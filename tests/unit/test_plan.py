@@ -41,6 +41,14 @@ def service(**changes: Any) -> dict[str, Any]:
     return {"demo": {**SERVICES["demo"], **changes}}
 
 
+@pytest.mark.parametrize("patterns", [[""], [7], [["*.bin"]]])
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_patterns_of_files_are_checked(key: str, patterns: list[Any]) -> None:
+    assert f"'{key}' has" in refusal(models={"demo": {**MODELS["demo"], key: patterns}})
+    record = plan(models={"demo": {**MODELS["demo"], key: ["original/*"]}})[0]
+    assert record["model"][key] == ["original/*"] and plan()[0]["model"][key] == []
+
+
 def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
     record = plan()[0]
     assert set(record) == {

@@ -152,7 +152,7 @@ class Holdings:
             manifest = once(os.path.join(folder, ".manifest.json"), read)
             if manifest:
                 commit = manifest.get("commit") or manifest["revision"].removesuffix(SUFFIX)
-                about = {k: record.get(k) for k in ("kind", "repo", "requested")}
+                about = {k: record.get(k) for k in ("kind", "repo", "requested", "wanted")}
                 found.append(Offer(folder, {**about, "commit": commit, "manifest": manifest}, True))
         for folder in sorted(glob.glob(os.path.join(glob.escape(self.root), f".{glob.escape(key)}@*.partial"))):
             about = once(os.path.join(folder, ".listing.json"), read)
@@ -218,7 +218,7 @@ class Server:
     async def state(self, request: web.Request) -> web.Response:
         key = request.match_info["key"]
         offers = [
-            {**{k: o.about.get(k) for k in ("kind", "repo", "requested", "commit")}, "published": o.published,
+            {**{k: o.about.get(k) for k in ("kind", "repo", "requested", "wanted", "commit")}, "published": o.published,
              "verified": len(o.rows())}
             for o in self.holdings.offers(key)
         ]  # fmt: skip
