@@ -32,7 +32,9 @@ def of_this_run(group: str, groups: Mapping[str, Any], limit: str = "") -> str:
     hosts = {host for members in groups.values() for host in members}
     for pattern in limit_patterns(limit):
         if not any(fnmatchcase(name, pattern) for name in {*hosts, *groups}):
-            raise AnsibleFilterError(f"--limit names '{pattern}', which is no host or group; {nearest(pattern, hosts | set(groups))}")
+            raise AnsibleFilterError(
+                f"--limit names '{pattern}', which is no host or group; {nearest(pattern, hosts | set(groups))}"
+            )
     return group
 
 

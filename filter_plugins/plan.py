@@ -23,6 +23,7 @@ from planning.rows import (
     check_row,
     check_set,
     check_switch,
+    defaults,
     fail,
     lookup,
     merge,
@@ -143,7 +144,7 @@ def resolve_model(name: str, row: Any) -> Row:
     found.run(check_texts, where, "shape", given.get("shape") or {}, SHAPE, numbers=True)
     found.run(check_texts, where, "check", given.get("check") or {}, CHECK)
     found.end()
-    return {key: given.get(key) if given.get(key) is not None else row.default for key, row in MODEL.items()}
+    return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
 
 
 def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
@@ -196,7 +197,7 @@ def merged(accelerator: Row, row: Row, over: Row) -> Row:
     low = merge(merge({}, {key: accelerator.get(key) for key in SHARED}), row)
     if "flaggems" in over:
         low.pop("flaggems", None)  # {allow} and {deny} exclude each other
-    return {**{key: row.default for key, row in SERVICE.items()}, **merge(low, over)}
+    return {**defaults(SERVICE), **merge(low, over)}
 
 
 def check_places(where: str, service: Row) -> str:
@@ -308,7 +309,7 @@ def check_accelerator(where: str, accelerator: Any) -> Row:
     """What a machine is, with defaults."""
     chip = spelled(where, check_row(where, accelerator, ACCELERATOR))
     one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
-    return {**{key: row.default for key, row in ACCELERATOR.items()}, **merge({}, chip)}
+    return {**defaults(ACCELERATOR), **merge({}, chip)}
 
 
 def planned(

@@ -84,7 +84,7 @@ def check_address(where: str, address: str, container: bool) -> str:
     """The address as a URL has it, IPv6 in brackets."""
     bare = address.strip("[]") if address.startswith("[") and address.endswith("]") else address
     try:
-        parsed = ipaddress.ip_address(bare)
+        parsed = ipaddress.ip_address("" if "%" in bare else bare)
     except ValueError:
         if re.fullmatch(r"[\d.]+|.*[:%*/].*", bare) or not HOST.fullmatch(bare) or bare.rpartition(".")[2].isdigit():
             fail(
@@ -208,10 +208,5 @@ def check_rights(where: str, rights: list[Any]) -> None:
     found = Collected()
     for right in rights:
         if not isinstance(right, str) or not RIGHT.fullmatch(right):
-            words = (
-                "it is every right at once; name those that are needed"
-                if right == "privileged"
-                else nearest(right, RIGHTS)
-            )
-            found.run(fail, f"{where}: right {right!r} is unknown; {words}")
+            found.run(fail, f"{where}: right {right!r} is unknown; there are {', '.join(RIGHTS)}")
     found.end()

@@ -254,7 +254,7 @@ def check_value(where: str, name: str, value: Any, kinds: set[str], version: str
         return found
     if name in SHARES:
         return share(where, name, value)
-    if kinds <= {"flag", "switch", "bool"}:
+    if kinds and kinds <= {"flag", "switch", "bool"}:
         text = value.strip().lower() if isinstance(value, str) else value
         if text in ("true", "false"):
             return text == "true"
@@ -325,27 +325,31 @@ def forms(service: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def dashed(name: str) -> str:
+    """The name as a command line has it; what follows a dot is a key of the option's JSON and stays."""
+    head, dot, rest = name.partition(".")
+    return head.replace("_", "-") + dot + rest
+
+
+def one_word(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def options_file(service: Mapping[str, Any]) -> Row:
     """{name: value} for the file that `vllm serve --config` reads."""
-    return {
-        name.replace("_", "-") if "." not in name else name: value[0]
-        if isinstance(value, list) and len(value) == 1
-        else value
-        for name, value in rendered(service)
-        if value != []
-    }
+    return {dashed(name): one_word(value) for name, value in rendered(service) if value != []}
 
 
 def flagscale_options(service: Mapping[str, Any]) -> Row:
     """{name: value} for FlagScale, which drops what is false and hands structures on as Python's text."""
-    return {name: value[0] if isinstance(value, list) else value for name, value in rendered(service) if value != []}
+    return {name: one_word(value) for name, value in rendered(service) if value != []}
 
 
 def command_line(service: Mapping[str, Any]) -> list[list[str]]:
     """Words of a command line, those of one option together."""
     found = []
     for name, value in rendered(service):
-        option = "--" + (name if "." in name else name.replace("_", "-"))
+        option = "--" + dashed(name)
         if value is True:
             found.append([option])
         elif isinstance(value, list):

@@ -113,6 +113,11 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         fail(f"{where}: '{name}' is {shown}, but must be {kinds[key.type]} ({key.text})")
 
 
+def defaults(keys: Mapping[str, Key]) -> Row:
+    """What a row has where nobody says anything; None for a key that must be set."""
+    return {name: None if key.default is ... else key.default for name, key in keys.items()}
+
+
 def check_set(where: str, row: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     """Refuse a merged row without a key that has no default."""
     missing = [name for name, key in keys.items() if key.default is ... and row.get(name) is None]
