@@ -35,6 +35,11 @@ def of_this_run(group: str, groups: Mapping[str, Any], limit: str = "") -> str:
             raise AnsibleFilterError(
                 f"--limit names '{pattern}', which is no host or group; {nearest(pattern, hosts | set(groups))}"
             )
+    wanted = limit_patterns(limit)
+    named = {host for name, members in groups.items() for host in members if any(fnmatchcase(name, p) for p in wanted)}
+    named |= {host for host in hosts if any(fnmatchcase(host, p) for p in wanted)}
+    if wanted and not named & set(groups[group]):
+        raise AnsibleFilterError(f"--limit {limit} leaves no host of the group {group}, so there is nothing to do")
     return group
 
 
