@@ -7,6 +7,7 @@ edits is checked here: an unknown name is refused with the nearest one there is,
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -211,8 +212,8 @@ def check_places(where: str, service: Row) -> str:
                 fail,
                 f"{where}: device_nodes has {node!r}, but must have paths below /dev, such as /dev/davinci{{index}}",
             )
-    if service["image"] and any(character.isspace() for character in service["image"]):
-        found.run(fail, f"{where}: 'image' is {service['image']!r}, and an image's name has no white space")
+    if service["image"] and not names.IMAGE.fullmatch(service["image"]):
+        found.run(fail, f"{where}: 'image' is {service['image']!r}, but must be like registry/name:tag@sha256:digest")
     found.run(names.check_rights, where, service["rights"])
     found.run(names.check_mounts, where, service["mounts"], service["rights"])
     address = found.run(names.check_address, where, service["address"], service["runtime"] == "container")
@@ -280,6 +281,7 @@ def resolve_service(
     service.update(
         service=name,
         host=tables["host"],
+        address=str(address).strip("[]"),
         served_name=service["served_name"] or name,
         kind=accelerator["kind"],
         engine_args=args,
@@ -309,6 +311,11 @@ def check_accelerator(where: str, accelerator: Any) -> Row:
     """What a machine is, with defaults."""
     chip = spelled(where, check_row(where, accelerator, ACCELERATOR))
     one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
+    for pattern in chip.get("names") or []:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            fail(f"{where}: names has {pattern!r}, which is no regular expression: {error}")
     return {**defaults(ACCELERATOR), **merge({}, chip)}
 
 
@@ -348,6 +355,12 @@ def planned(
         changes = found.run(
             check_row, f"host {host}: overrides", overrides or {}, dict.fromkeys(services, SERVICE["check"])
         )
+        for name in changes or {}:
+            if name not in runs:  # what a host runs is checked with its row
+                where = f"host {host}: service '{name}': overrides"
+                row = found.run(check_row, where, changes[name] or {}, SERVICE, partial=True)
+                found.run(spelled, where, row or {})
+                found.run(environment.check_env, where, merge({}, (row or {}).get("env") or {}))
         doubled = sorted({name for name in runs if runs.count(name) > 1})
         if doubled:
             found.run(fail, f"host {host}: 'runs' names {', '.join(doubled)} more than once")

@@ -13,6 +13,7 @@ from .rows import Collected, fail, nearest
 SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # a unit, a container, a folder
 MODEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9])?")  # <name>@<revision>+float16 is a folder
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+IMAGE = re.compile(r"[A-Za-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[\w]+)?")
 PATH = re.compile(r"/[\w./@+=-]*")
 HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"

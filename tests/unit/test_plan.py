@@ -127,7 +127,7 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     (service(**CONTAINER, mounts=["/:/host"]), "add 'mount:/' to rights"),
     (service(**CONTAINER, mounts=["data:/data"]), "whose source is no absolute path"),
     (service(**CONTAINER, rights=["privileged"]), "right 'privileged' is unknown; there are writable-root"),
-    (service(**{**CONTAINER, "image": "a b"}), "an image's name has no white space"),
+    (service(**{**CONTAINER, "image": "a b"}), "must be like registry/name:tag@sha256:digest"),
     (service(device_nodes=["davinci0"]), "must have paths below /dev"),
 ]  # fmt: skip
 
@@ -270,6 +270,16 @@ def test_null_can_not_remove_what_a_row_needs() -> None:
     assert "'port' must be set" in refusal(overrides={"demo": {"port": None}})
     assert "'model' must be set" in refusal(overrides={"demo": {"model": None}})
     assert "'hardware' must be set" in refusal(accelerator={**ACCELERATOR, "hardware": None})
+
+
+def test_overrides_of_a_service_that_the_host_does_not_run_are_read_too() -> None:
+    services = {**SERVICES, "x": SERVICES["demo"]}
+    for change, words in (({"prt": 1}, "'prt'"), ({"engine_args": {"a b": 1}}, "a b"), ({"env": {"a-b": 1}}, "a-b")):
+        assert words in refusal(services=services, overrides={"x": change})
+
+
+def test_a_pattern_of_names_that_is_none_is_refused() -> None:
+    assert "'H100(', which is no regular expression" in refusal(accelerator={**ACCELERATOR, "names": ["H100("]})
 
 
 def test_a_choice_of_operators_replaces_the_other_choice() -> None:
