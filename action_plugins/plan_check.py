@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         faults = [str(text) for text in self._task.args.get("faults") or []]
         for text in faults:
-            Display().display(f"error: {text}", color="red")
+            Display().display(f"error: {' '.join(text.splitlines())}", color="red")
         if faults:
             what = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
             return {**result, "failed": True, "msg": f"the plan has {what}, said above; no host was contacted"}

@@ -24,6 +24,7 @@ from planning.rows import (
     check_row,
     check_set,
     check_switch,
+    check_texts,
     defaults,
     fail,
     lookup,
@@ -119,18 +120,6 @@ CHECK = ("prompt", "expect")
 SOURCES = tuple(names.SOURCES)
 
 
-def check_texts(where: str, name: str, row: Mapping[str, Any], known: Iterable[str], *, numbers: bool = False) -> None:
-    """The keys of a mapping inside a row: known, and all of them text, or all of them numbers above 0."""
-    found = Collected()
-    for key, value in row.items():
-        found.run(one_of, where, name, key, known)
-        if numbers and not (isinstance(value, int) and value > 0):
-            found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be a whole number above 0")
-        if not numbers and not isinstance(value, str):
-            found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be text; quote it")
-    found.end()
-
-
 def resolve_model(name: str, row: Any) -> Row:
     """A model's row, checked; its name is `model`."""
     where = f"models.yml: model '{name}'"
@@ -201,26 +190,6 @@ def merged(accelerator: Row, row: Row, over: Row) -> Row:
     return {**defaults(SERVICE), **merge(low, over)}
 
 
-def check_places(where: str, service: Row) -> str:
-    """Paths, mounts, rights and the address of a service. Returns the address as a URL has it."""
-    found = Collected()
-    if service["native_env"] is not None:
-        found.run(names.check_path, where, "native_env", service["native_env"], "/opt/vllm")
-    for node in service["device_nodes"]:
-        if not isinstance(node, str) or not node.startswith("/dev/"):
-            found.run(
-                fail,
-                f"{where}: device_nodes has {node!r}, but must have paths below /dev, such as /dev/davinci{{index}}",
-            )
-    if service["image"] and not names.IMAGE.fullmatch(service["image"]):
-        found.run(fail, f"{where}: 'image' is {service['image']!r}, but must be like registry/name:tag@sha256:digest")
-    found.run(names.check_rights, where, service["rights"])
-    found.run(names.check_mounts, where, service["mounts"], service["rights"])
-    address = found.run(names.check_address, where, service["address"], service["runtime"] == "container")
-    found.end()
-    return str(address)
-
-
 def resolve_service(
     name: str,
     where: str,
@@ -275,7 +244,7 @@ def resolve_service(
     )
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
-    address = found.run(check_places, where, service)
+    address = found.run(names.check_places, where, service)
     found.end()
 
     service.update(
@@ -417,7 +386,11 @@ def table_faults(
     found.faults += names.check_names("model", "models.yml", models)
     for name, row in models.items():
         found.run(resolve_model, name, row)
-    chips = {row["hardware"]: row for row in accelerators if isinstance(row, Mapping) and "hardware" in row}
+    chips = {
+        row["hardware"]: row
+        for row in accelerators
+        if isinstance(row, Mapping) and isinstance(row.get("hardware"), str)
+    }
     tables: dict[str, Any] = {
         "services": services,
         "models": models,

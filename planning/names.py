@@ -211,3 +211,23 @@ def check_rights(where: str, rights: list[Any]) -> None:
         if not isinstance(right, str) or not RIGHT.fullmatch(right):
             found.run(fail, f"{where}: right {right!r} is unknown; there are {', '.join(RIGHTS)}")
     found.end()
+
+
+def check_places(where: str, service: Mapping[str, Any]) -> str:
+    """Paths, mounts, rights and the address of a service. Returns the address as a URL has it."""
+    found = Collected()
+    if service["native_env"] is not None:
+        found.run(check_path, where, "native_env", service["native_env"], "/opt/vllm")
+    for node in service["device_nodes"]:
+        if not isinstance(node, str) or not node.startswith("/dev/"):
+            found.run(
+                fail,
+                f"{where}: device_nodes has {node!r}, but must have paths below /dev, such as /dev/davinci{{index}}",
+            )
+    if service["image"] and not IMAGE.fullmatch(service["image"]):
+        found.run(fail, f"{where}: 'image' is {service['image']!r}, but must be like registry/name:tag@sha256:digest")
+    found.run(check_rights, where, service["rights"])
+    found.run(check_mounts, where, service["mounts"], service["rights"])
+    address = found.run(check_address, where, service["address"], service["runtime"] == "container")
+    found.end()
+    return str(address)

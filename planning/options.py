@@ -14,6 +14,7 @@ value   anything else
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -38,6 +39,10 @@ SHARES = ("gpu_memory_utilization",)  # more than 0, at most 1
 AUTO = "max_model_len"  # the one number that may be `auto`, since:
 AUTO_SINCE = "0.14.0"
 LISTS_SINCE = "0.10.0"  # before, the engine's file of options takes one word of a list
+
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
+)  # YAML has no place for them
 
 # Options that belong to keys of the row or to us: what to do instead.
 TLS = "TLS belongs to a proxy in front; the service itself speaks HTTP"
@@ -241,8 +246,25 @@ def check_name(where: str, name: str, version: str | None) -> str | None:
     return f"engine_args.{name} may be no option of {about} and no vLLM that is listed has it; {hint}"
 
 
+def is_plain(value: Any) -> bool:
+    """Can files of options hold it? Not what YAML makes of a date, nor what is no number, nor control characters."""
+    if isinstance(value, str):
+        return not CONTROL.search(value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str | int) and is_plain(key) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int)
+
+
 def check_value(where: str, name: str, value: Any, kinds: set[str], version: str | None) -> Any:
     """A value in the form that the record has: numbers are numbers, true and false are booleans, JSON stays a structure."""
+    if not is_plain(value):
+        fail(
+            f"{where}: engine_args.{name} is {value!r}, a {type(value).__name__} that no file of options holds; quote it, and leave out control characters"
+        )
     if "." in name:
         return value
     if name in COUNTS or kinds == {"int"}:

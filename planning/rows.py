@@ -28,6 +28,7 @@ class Faults(AnsibleFilterError):
 
 
 def fail(text: str) -> None:
+    """Raises Faults with one sentence."""
     raise Faults([text])
 
 
@@ -108,6 +109,10 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         "convert": "float16 or false",
         "flaggems": "true, false, {allow: [...]} or {deny: [...]}",
     }
+    if key.type == "list" and name != "devices" and isinstance(value, list):
+        for item in value:
+            if not isinstance(item, str) or not item:
+                fail(f"{where}: '{name}' has {item!r}, but must be a list of text; quote it ({key.text})")
     if not good[key.type]:
         shown = f"a {type(value).__name__}" if key.type == "secrets" else repr(value)
         fail(f"{where}: '{name}' is {shown}, but must be {kinds[key.type]} ({key.text})")
@@ -156,3 +161,15 @@ def check_switch(where: str, name: str, value: Any) -> None:
     """Refuse what is neither true nor false, in the forms in which `-e name=false` and YAML give them."""
     if not isinstance(value, bool) and str(value).lower() not in ("true", "false", "yes", "no", "on", "off", "1", "0"):
         fail(f"{where}: '{name}' is {value!r}, but must be true or false")
+
+
+def check_texts(where: str, name: str, row: Mapping[str, Any], known: Iterable[str], *, numbers: bool = False) -> None:
+    """The keys of a mapping inside a row: known, and all of them text, or all of them numbers above 0."""
+    found = Collected()
+    for key, value in row.items():
+        found.run(one_of, where, name, key, known)
+        if numbers and not (isinstance(value, int) and value > 0):
+            found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be a whole number above 0")
+        if not numbers and not isinstance(value, str):
+            found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be text; quote it")
+    found.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from typing import Any
@@ -127,6 +128,9 @@ def test_a_length_that_the_engine_finds_is_minus_one(value: Any) -> None:
         ({"gpu_memory_utilization": 1.5}, "above 0 and up to 1"),
         ({"gpu_memory_utilization": "90%"}, "above 0 and up to 1"),
         ({"enforce_eager": 3}, "true or false"),
+        ({"revision": datetime.date(2025, 1, 1)}, "a date that no file of options holds; quote it"),
+        ({"chat_template": "a\x7fb"}, "leave out control characters"),
+        ({"hf_overrides": {"a": [float("inf")]}}, "quote it"),
         ({"limit_mm_per_prompt": '{"image": 1'}, "is no JSON"),
     ],
 )
