@@ -4,7 +4,7 @@ vllm_options.json says which option `vllm serve` has in which version, and its k
 
 flag    `--x` alone; off is the default, and can't be said
 switch  `--x` or `--no-x`
-bool    `--x true` or `--x false` (before 0.8)
+bool    `--x` or `--x false` (before 0.8.5)
 int     a number, with a suffix where the engine takes one: 32k is 32000, 32K is 32768
 list    `--x a b c`
 json    JSON
@@ -38,6 +38,7 @@ COUNTS = (
 SHARES = ("gpu_memory_utilization",)  # more than 0, at most 1
 AUTO = "max_model_len"  # the one number that may be `auto`, since:
 AUTO_SINCE = "0.14.0"
+PAIRS = "limit_mm_per_prompt"  # JSON since 0.8.5, before image=1,video=1
 LISTS_SINCE = "0.10.0"  # before, the engine's file of options takes one word of a list
 
 CONTROL = re.compile(
@@ -91,7 +92,7 @@ def known_options(version: str | None) -> dict[str, set[str]]:
         near = order
     else:
         at = version_key(version)
-        same = [v for v in order if version_key(v)[:2] == at[:2]]
+        same = [v for v in order if version_key(v) == at] or [v for v in order if version_key(v)[:2] == at[:2]]
         low, high = [v for v in order if version_key(v) <= at], [v for v in order if version_key(v) >= at]
         near = same or [*low[-1:], *high[:1]]
     found: dict[str, set[str]] = {}
@@ -334,13 +335,15 @@ def forms(service: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         kinds = known.get(name) or ever.get(name, set())
         if value is None:
             continue
-        if isinstance(value, bool) and kinds == {"bool"}:
-            yield name, plain(value)
+        if value is False and kinds == {"bool"}:
+            yield name, "false"
         elif value is False:
             if "flag" not in kinds:  # off is what a flag is anyway
                 yield f"no_{name}", True
         elif isinstance(value, list | tuple) and (kinds == {"list"} or not kinds):
             yield name, words(value)
+        elif name == PAIRS and kinds == {"value"} and isinstance(value, Mapping):
+            yield name, ",".join(f"{key}={plain(item)}" for key, item in value.items())
         elif isinstance(value, Mapping | list | tuple):
             yield name, as_json(value)
         else:
