@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,6 +221,40 @@ def test_the_catalogue_is_whole() -> None:
         assert len(o.known_options(version)) > 120
     assert all(name in CATALOGUE or name in ("model_tag",) for name in o.RESERVED)
     assert all(name in CATALOGUE for name in (*o.COUNTS, *o.SHARES))
+
+
+def test_the_catalogue_is_what_the_script_makes_of_it() -> None:
+    script = load("scripts/engine_options.py")
+    assert script.spans(script.expand({"versions": VERSIONS, "options": CATALOGUE})) == CATALOGUE
+
+
+def test_the_script_reads_options_from_sources(tmp_path: Path) -> None:
+    """The forms in which vLLM has declared them over time."""
+    script = load("scripts/engine_options.py")
+    engine, front = tmp_path / "vllm/engine/arg_utils.py", tmp_path / "vllm/entrypoints/openai/cli_args.py"
+    for path in (engine, front):
+        path.parent.mkdir(parents=True)
+    (tmp_path / "vllm/config").mkdir()
+    (tmp_path / "vllm/config/model.py").write_text(
+        "class Base:\n    seed: int | None = None\n"
+        "class M(Base):\n    eager: bool = False\n    kw: Optional[dict[str, int]] = None\n    many: list[str] = []\n"
+        "    cfg: InitVar[SomeConfig | None] = None\n    kind: Literal['a', 'b'] = 'a'\n"
+    )
+    engine.write_text(
+        "def add_cli_args(parser):\n    m_kwargs = get_kwargs(M)\n    g.add_argument('--seed', **m_kwargs['seed'])\n"
+        "    g.add_argument('--eager', '-e', **{**m_kwargs['eager'], 'default': None})\n    g.add_argument('--kw', **m_kwargs['kw'])\n"
+        "    g.add_argument('--many', '--more', **m_kwargs['many'])\n    g.add_argument('--cfg', **m_kwargs['cfg'])\n"
+        "    g.add_argument('--kind', **m_kwargs['kind'])\n    g.add_argument('--flag', action='store_true')\n"
+        "    g.add_argument('--old', action=StoreBoolean, nargs='?')\n    g.add_argument('--tag', nargs='+')\n"
+    )
+    front.write_text(
+        "class FrontendArgs:\n    host: str | None = None\n    port: int = 1\n    origins: list[str] = []\n"
+        "    def f(self):\n        frontend_kwargs['origins']['type'] = json.loads\n"
+    )
+    assert script.options(tmp_path) == {
+        "seed": "int", "eager": "switch", "kw": "json", "many": "list", "more": "list", "cfg": "json", "kind": "value", "flag": "flag",
+        "old": "bool", "tag": "list", "host": "value", "port": "int", "origins": "json",
+    }  # fmt: skip
 
 
 def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
