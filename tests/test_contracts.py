@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -275,7 +276,6 @@ def test_the_locks_name_no_index() -> None:
 
 
 def test_the_demo_model_is_as_promised() -> None:
-    import json
 
     folder = ROOT / "models/demo"
     config = json.loads((folder / "config.json").read_text())
@@ -360,6 +360,12 @@ def test_each_fault_of_a_plan_is_one_line_once(playbook: Any, extra: str, senten
         assert sum(sentence in line for line in lines) == 1, done.stdout + done.stderr
         assert (done.stdout + done.stderr).count(sentence) == 1
     assert "caused by" not in done.stderr and (done.stdout + done.stderr).count("Origin:") <= 1
+
+
+def test_a_fault_in_a_row_hides_no_status(playbook: Any, tmp_path: Path) -> None:
+    extra = {"overrides": {"demo": {"env": {"a-b": 1}}}, "serving_root": str(tmp_path)}
+    done = playbook("playbooks/status.yml", "-l", "local", "-e", json.dumps(extra))
+    assert done.returncode == 0 and "FAILED" not in done.stdout and "localhost" in done.stdout
 
 
 def test_switches_are_read_from_the_command_line(playbook: Any) -> None:
