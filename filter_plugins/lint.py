@@ -139,6 +139,16 @@ def env_boolean(service: Record, options: Record) -> Iterator[Finding]:
     yield from noted(service, "env-boolean")
 
 
+@rule("loader-variable", "warning", "a variable by which other libraries are loaded into every process of the service")
+def loader_variable(service: Record, options: Record) -> Iterator[Finding]:
+    for key in service["env"]:
+        if key in ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"):
+            yield (
+                f"env.{key} replaces what is set for the engine",
+                "set it in activate, where $" + key + " can be kept, or remove it",
+            )
+
+
 @rule("secret-in-env", "warning", "a variable that looks like a secret, in a table whose values are shown")
 def secret_in_env(service: Record, options: Record) -> Iterator[Finding]:
     for key, value in service["env"].items():

@@ -53,6 +53,8 @@ def check_names(what: str, file: str, table: Mapping[Any, Any]) -> list[str]:
                 f"{file}: {what} '{name}' is no name: letters, digits, '-', '_' and '.', with a letter or digit first and last, "
                 f"no '..', at most {63 if what == 'service' else 96} characters"
             )
+        if what == "service" and name.lower() == "all":
+            found.append(f"{file}: a service can't be called '{name}': `-e service=all` means every service; rename it")
         other = folded.setdefault(name.lower(), name)
         if other != name:
             found.append(f"{file}: {what}s '{other}' and '{name}' differ only in case; rename one")
@@ -113,7 +115,7 @@ def check_source(where: str, hub: str, row: Any) -> None:
         elif value is not None and (not isinstance(value, str) or not value):
             found.run(
                 fail,
-                f"{where}: sources.{hub}.{key} is {value!r}, which YAML read as {type(value).__name__}; quote it: '{value}'",
+                f"{where}: sources.{hub}.{key} is {value!r}, which YAML read as {type(value).__name__}; quote it as the source shows it",
             )
         elif key == "repo" and not REPO.fullmatch(value or ""):
             found.run(fail, f"{where}: sources.{hub}.repo is {value!r}, but must be like org/name")

@@ -362,6 +362,13 @@ def test_each_fault_of_a_plan_is_one_line_once(playbook: Any, extra: str, senten
     assert "caused by" not in done.stderr and (done.stdout + done.stderr).count("Origin:") <= 1
 
 
+def test_a_row_that_stands_twice_is_refused(playbook: Any, tmp_path: Path) -> None:
+    """YAML itself would keep the last one."""
+    (tmp_path / "twice.yml").write_text("overrides:\n  demo: {port: 1}\n  demo: {port: 2}\n")
+    done = playbook("playbooks/validate.yml", "-l", "local", "-e", f"@{tmp_path}/twice.yml")
+    assert done.returncode != 0 and "duplicate mapping key 'demo'" in done.stderr
+
+
 def test_a_fault_in_a_row_hides_no_status(playbook: Any, tmp_path: Path) -> None:
     extra = {"overrides": {"demo": {"env": {"a-b": 1}}}, "serving_root": str(tmp_path)}
     done = playbook("playbooks/status.yml", "-l", "local", "-e", json.dumps(extra))

@@ -213,6 +213,7 @@ def test_each_error_is_found_with_its_remedy(service: str, override: dict[str, A
     [
         ("qwen2-7b-instruct", {"engine_args": {"max_modle_len": 1}}, "unknown-option"),
         ("qwq-32b-atlas", {"env": {"MS_ENABLE_LCCL": False}}, "env-boolean"),
+        ("qwq-32b", {"env": {"LD_PRELOAD": "/opt/lib/x.so"}}, "loader-variable"),
         ("qwq-32b", {"env": {"HF_TOKEN": "hf_abcdefghij"}}, "secret-in-env"),
         ("qwq-32b", {"engine_args": {"max_model_len": None}}, "max-model-len-unset"),
         ("demo-vision", {"engine_args": {"allowed_media_domains": None}}, "open-media"),

@@ -28,6 +28,11 @@ def test_names_of_services_and_models(table: list[Any], words: str) -> None:
         assert words in " ".join(n.check_names("model", "models.yml", dict.fromkeys(table)))
 
 
+def test_no_service_is_called_as_all_of_them_are() -> None:
+    assert "means every service" in " ".join(n.check_names("service", "services.yml", {"all": {}}))
+    assert n.check_names("model", "models.yml", {"all": {}}) == []
+
+
 @pytest.mark.parametrize("name", ["demo", "qwen2.5-vl-32b-instruct", "a", "A_b", "7b", "a" * 63])
 def test_good_names(name: str) -> None:
     assert n.check_names("service", "services.yml", {name: {}}) == []
@@ -79,9 +84,9 @@ def test_a_container_listens_on_numbers() -> None:
     [
         ("huggingface", {"repo": "a/b", "revison": "x"}, "did you mean 'revision'?"),
         ("huggingface", {"org/names": "x"}, "unknown key 'org/names'"),
-        ("modelscope", {"repo": "a/b", "revision": 1234567}, "quote it: '1234567'"),
+        ("modelscope", {"repo": "a/b", "revision": 1234567}, "quote it as the source shows it"),
         ("modelscope", {"repo": "a/b", "revision": 1e10}, "read as float; quote it"),
-        ("modelscope", {"repo": "a/b", "revision": __import__("datetime").date(2025, 1, 1)}, "quote it: '2025-01-01'"),
+        ("modelscope", {"repo": "a/b", "revision": __import__("datetime").date(2025, 1, 1)}, "read as date; quote it"),
         ("modelscope", {"repo": "a/b", "revision": "a b"}, "a commit, a tag or a branch"),
         ("modelscope", {"repo": "a/b/c"}, "like org/name"),
         ("modelscope", {"repo": "https://x/y"}, "like org/name"),
