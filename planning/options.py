@@ -38,7 +38,7 @@ COUNTS = (
 SHARES = ("gpu_memory_utilization",)  # more than 0, at most 1
 AUTO = "max_model_len"  # the one number that may be `auto`, since:
 AUTO_SINCE = "0.14.0"
-PAIRS = "limit_mm_per_prompt"  # JSON since 0.8.5, before image=1,video=1
+PAIRS = "limit_mm_per_prompt"  # image=1,video=1 before 0.8.5, JSON alone since 0.10
 LISTS_SINCE = "0.10.0"  # before, the engine's file of options takes one word of a list
 
 CONTROL = re.compile(
@@ -138,8 +138,7 @@ def spelled(name: Any) -> str:
     """One spelling of an option's name: `--max-model-len`, `max-model-len`, `maxModelLen` are max_model_len."""
     text = str(name).strip().lstrip("-")
     head, dot, rest = text.partition(".")
-    if re.fullmatch(r"[a-z]+([A-Z][a-z0-9]+)+", head):
-        head = re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), head)
+    head = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", head).lower()
     return head.replace("-", "_") + dot + rest
 
 
@@ -288,6 +287,15 @@ def check_value(where: str, name: str, value: Any, kinds: set[str], version: str
             json.loads(value)
         except ValueError as error:
             fail(f"{where}: engine_args.{name} is no JSON: {error}; write it as YAML, or correct it")
+    if kinds == {"value"} and isinstance(value, bool):
+        fail(
+            f"{where}: engine_args.{name} is {str(value).lower()} for YAML, and the engine wants a word or a number; quote it"
+        )
+    new = version is not None and version_key(version) >= version_key(LISTS_SINCE)
+    if name == PAIRS and new and isinstance(value, str) and "=" in value and "{" not in value:
+        fail(
+            f"{where}: engine_args.{name} is {value!r}, which vLLM reads no more; write a mapping, such as {{image: 1}}"
+        )
     if kinds == {"list"} and isinstance(value, Mapping):
         return [value]
     return value

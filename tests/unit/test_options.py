@@ -33,7 +33,17 @@ def refusal(args: dict[Any, Any], version: str | None = "0.32.0", engine: str = 
 
 
 @pytest.mark.parametrize(
-    "name", ["max_model_len", "max-model-len", "--max-model-len", "--max_model_len", "maxModelLen", "max_model-len"]
+    "name",
+    [
+        "max_model_len",
+        "max-model-len",
+        "--max-model-len",
+        "--max_model_len",
+        "maxModelLen",
+        "MaxModelLen",
+        "MAX_MODEL_LEN",
+        "max_model-len",
+    ],
 )
 def test_one_spelling(name: str) -> None:
     assert o.spell("here", {name: 1}) == {"max_model_len": 1}
@@ -131,6 +141,8 @@ def test_a_length_that_the_engine_finds_is_minus_one(value: Any) -> None:
         ({"enforce_eager": 3}, "true or false"),
         ({"revision": datetime.date(2025, 1, 1)}, "a date that no file of options holds; quote it"),
         ({"chat_template": "a\x7fb"}, "leave out control characters"),
+        ({"dtype": False}, "is false for YAML"),
+        ({"limit_mm_per_prompt": "image=1"}, "write a mapping, such as {image: 1}"),
         ({"hf_overrides": {"a": [float("inf")]}}, "quote it"),
         ({"limit_mm_per_prompt": '{"image": 1'}, "is no JSON"),
     ],
