@@ -1,5 +1,5 @@
-"""Filters that turn a service's record into what a container gets: `container_arguments`, `flagscale_engine_args`,
-`beyond_host`.
+"""Filters that turn a service's record into what a container gets: `container_arguments`, `beyond_host`, and what the engine
+gets: `options_file`, `flagscale_options`, `command_line`.
 
 Least privilege is the rule: exact devices, no capability, no new privileges, a read-only root, private IPC, a published
 port and nothing else. Whatever a row asks for beyond stands in its `rights`, one word each, and the report lists it.
@@ -7,21 +7,21 @@ port and nothing else. Whatever a row asks for beyond stands in its `rights`, on
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from planning import options
+from planning.names import RIGHTS, check_address
+
 Record = Mapping[str, Any]
 
-RIGHTS = {
-    "writable-root": "the image writes outside /tmp and /cache",
-    "host-network": "the container shares the host's network: multi-node serving",
-    "cap:<NAME>": "a Linux capability, such as cap:SYS_NICE for memory binding on several NUMA nodes",
-    "seccomp:unconfined": "system calls that Docker's profile refuses",
-}
 LOG_SIZE, LOG_FILES = "20m", "3"
 
 
@@ -67,7 +67,7 @@ def right_arguments(service: Record) -> list[str]:
             found.append(f"--cap-add={match[1]}")
         elif right == "seccomp:unconfined":
             found.append("--security-opt=seccomp=unconfined")
-        elif right not in ("writable-root", "host-network"):
+        elif right not in ("writable-root", "host-network") and not str(right).startswith("mount:"):
             fail(f"service '{service['service']}': right '{right}' is unknown; there are {', '.join(RIGHTS)}")
     return found
 
@@ -80,8 +80,19 @@ def memory_limit(service: Record) -> int | None:
     return limit
 
 
+def published(service: Record) -> str:
+    """Where a container's port is published: docker takes addresses, IPv6 in brackets, and no names."""
+    address = check_address(f"service '{service['service']}'", service["address"], True)
+    return f"{'127.0.0.1' if address == 'localhost' else address}:{service['port']}:{service['port']}"
+
+
 def container_arguments(
-    service: Record, name: str, model_path: str, key_file: str, devices: Record | None = None
+    service: Record,
+    name: str,
+    model_path: str,
+    key_file: str,
+    devices: Record | None = None,
+    secret_file: str = "",
 ) -> list[str]:
     """Options of `docker run` for one service, in a fixed order. `$here` is the release's folder, `$cache` the caches'."""
     found = [
@@ -103,7 +114,7 @@ def container_arguments(
     if "host-network" in service["rights"]:
         found.append("--network=host")
     else:
-        found.append(f"--publish={service['address']}:{service['port']}:{service['port']}")
+        found.append(f"--publish={published(service)}")
     if service["shm_bytes"]:
         found.append(f"--shm-size={service['shm_bytes']}b")
     if (limit := memory_limit(service)) is not None:
@@ -116,14 +127,28 @@ def container_arguments(
     ]
     if service["api_key"]:
         found.append(bind(f"{key_file}:/run/api_key:ro"))
+    if service["secret_env"]:
+        found.append(bind(f"{secret_file}:/run/secret_env:ro"))
     found += [bind(mount) for mount in service["mounts"]]
     return found
 
 
 def bind(mount: str) -> str:
-    """`source:target[:ro]` as an option that fails where the source is missing; --volume would make an empty folder of it."""
-    source, target, *mode = mount.split(":")
-    return f"--mount=type=bind,source={source},target={target}{',readonly' if mode == ['ro'] else ''}"
+    """`source:target[:options]` as an option that fails where the source is missing; --volume would make an empty folder of it.
+
+    Labels of SELinux (z, Z) are known to --volume alone.
+    """
+    if {"z", "Z"} & set(mount.partition(":")[2].partition(":")[2].split(",")):
+        return f"--volume={mount}"
+    source, target, *rest = mount.split(":")
+    options = rest[0].split(",") if rest else []
+    found = [f"--mount=type=bind,source={source},target={target}"]
+    for option in options:
+        if option == "ro":
+            found.append("readonly")
+        elif option != "rw":
+            found.append(f"bind-propagation={option}")
+    return ",".join(found)
 
 
 def beyond_host(plan: list[Record]) -> list[Record]:
@@ -131,29 +156,10 @@ def beyond_host(plan: list[Record]) -> list[Record]:
     return [
         service
         for service in plan
-        if service["address"] not in ("localhost", "::1")
+        if service["address"] not in ("localhost", "::1", "[::1]")
         and not str(service["address"]).startswith("127.")
         and (service["runtime"] == "native" or "host-network" in service["rights"])
     ]
-
-
-def flagscale_engine_args(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Engine options as FlagScale hands them on unharmed: `false` would drop a flag, dicts and lists would become Python's.
-
-    `enable_x: false` becomes `no_enable_x: true`; another `false` is left out, which is what FlagScale does with it.
-    """
-    found: dict[str, Any] = {}
-    for key, value in args.items():
-        if value is None:
-            continue
-        if value is False:
-            if key.startswith("enable_"):
-                found[f"no_{key}"] = True
-        elif isinstance(value, (Mapping, list, tuple)):
-            found[key] = json.dumps(value, separators=(", ", ": "))
-        else:
-            found[key] = value
-    return found
 
 
 class FilterModule:
@@ -163,5 +169,7 @@ class FilterModule:
         return {
             "beyond_host": beyond_host,
             "container_arguments": container_arguments,
-            "flagscale_engine_args": flagscale_engine_args,
+            "options_file": options.options_file,
+            "flagscale_options": options.flagscale_options,
+            "command_line": options.command_line,
         }

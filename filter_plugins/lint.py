@@ -9,8 +9,14 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from planning.environment import looks_secret
 
 Record = Mapping[str, Any]
 Finding = tuple[str, str]  # what is wrong, what to do
@@ -105,32 +111,52 @@ def revision_not_pinned(service: Record, options: Record) -> Iterator[Finding]:
 @rule("open-api", "error", "an API without a key beyond this host")
 def open_api(service: Record, options: Record) -> Iterator[Finding]:
     try:
-        local = ipaddress.ip_address(service["address"]).is_loopback
+        local = ipaddress.ip_address(service["address"].strip("[]")).is_loopback
     except ValueError:
         local = service["address"] == "localhost"
     if not local and not service["api_key"]:
         yield f"it listens on {service['address']} and asks for no key", "set api_key: true, or address: 127.0.0.1"
 
 
-@rule("dict-option", "error", "FlagScale hands a dict or list to vLLM as Python text")
-def dict_option(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "flagscale":
-        return
-    for key, value in service["engine_args"].items():
-        if isinstance(value, Mapping | list):
+def noted(service: Record, rule: str) -> Iterator[Finding]:
+    """What the plan found out about a service and did not refuse."""
+    for note in service.get("notes") or []:
+        if note["rule"] == rule:
+            yield note["text"], note["remedy"]
+
+
+@rule(
+    "unknown-option",
+    "warning",
+    "an engine option that no listed vLLM has, where the engine's version isn't known or listed",
+)
+def unknown_option(service: Record, options: Record) -> Iterator[Finding]:
+    yield from noted(service, "unknown-option")
+
+
+@rule("env-boolean", "warning", "a variable that is a boolean for YAML, of a program that may read words")
+def env_boolean(service: Record, options: Record) -> Iterator[Finding]:
+    yield from noted(service, "env-boolean")
+
+
+@rule("loader-variable", "warning", "a variable by which other libraries are loaded into every process of the service")
+def loader_variable(service: Record, options: Record) -> Iterator[Finding]:
+    for key in service["env"]:
+        if key in ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"):
             yield (
-                f"engine_args.{key} is a {'list' if isinstance(value, list) else 'dict'}",
-                "write it as a JSON string: '{\"image\": 18}'",
+                f"env.{key} replaces what is set for the engine",
+                "set it in activate, where $" + key + " can be kept, or remove it",
             )
 
 
-@rule("false-is-dropped", "warning", "FlagScale drops an option that is false instead of switching it off")
-def false_is_dropped(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "flagscale":
-        return
-    for key, value in service["engine_args"].items():
-        if value is False and key != "enforce_eager":  # off is this one's default anyway
-            yield f"engine_args.{key}: false has no effect", f"write no_{key}: true"
+@rule("secret-in-env", "warning", "a variable that looks like a secret, in a table whose values are shown")
+def secret_in_env(service: Record, options: Record) -> Iterator[Finding]:
+    for key, value in service["env"].items():
+        if looks_secret(key, str(value)):
+            yield (
+                f"env.{key} looks like a secret; env is shown by --diff and lies in a readable file",
+                "put it into secret_env",
+            )
 
 
 @rule("context-beyond-model", "error", "max_model_len is more than the model was made for")
@@ -221,7 +247,7 @@ def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
     args = service["engine_args"]
     if args.get("dtype") != "float16":
         yield f"dtype is {args.get('dtype') or 'not set'}; a 310P computes in float16", "set engine_args.dtype: float16"
-    if not args.get("max_model_len"):
+    if (args.get("max_model_len") or 0) < 1:
         yield (
             "max_model_len is not set, and the attention mask takes memory by its square",
             "set engine_args.max_model_len",
@@ -303,6 +329,11 @@ def lint(plan: list[Record], accelerator: Record | None = None, require_pins: bo
     return sorted(found, key=lambda f: (f["severity"], f["host"], f["service"], f["rule"]))
 
 
+def lint_lines(findings: list[Mapping[str, str]]) -> list[str]:
+    """One sentence a finding."""
+    return [f"{f['host']}: {f['service']}: {f['text']}; {f['remedy']}  [{f['rule']}]" for f in findings]
+
+
 def lint_text(findings: list[Mapping[str, str]]) -> str:
     """One line a finding, as a person reads it."""
     return "\n".join(
@@ -314,4 +345,4 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"lint": lint, "lint_text": lint_text}
+        return {"lint": lint, "lint_text": lint_text, "lint_lines": lint_lines}

@@ -1,44 +1,36 @@
 """Filter `plan`: what a host runs, resolved from the tables into closed records.
 
 Merge rule, one direction, here and nowhere else: accelerator < service < the host's overrides.
-Dicts merge by key, lists replace, null leaves what was there. Whatever a person edits is checked here:
-an unknown name is refused with the nearest one there is, so that a typo never passes silently.
+Dicts merge by key, lists replace, null removes what was there, at every depth; then a key has its default. Whatever a person
+edits is checked here: an unknown name is refused with the nearest one there is, so that a typo never passes silently.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
-import json
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ansible.errors import AnsibleFilterError
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-Row = dict[str, Any]
-
-
-def beside(name: str) -> Any:
-    """The plug-in `name` of this folder, which is no package: Ansible loads each file by its path."""
-    spec = importlib.util.spec_from_file_location(f"vllm_ansible_{name}", Path(__file__).with_name(f"{name}.py"))
-    if spec is None or spec.loader is None:
-        raise AnsibleFilterError(f"filter_plugins/{name}.py is missing; the checkout is not whole")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-placing = beside("devices")
-
-
-class Key(NamedTuple):
-    """One key of a table: its type, its default, and one line for the manual."""
-
-    type: str
-    default: Any
-    text: str
-
+from planning import devices, environment, inputs, names, options
+from planning.rows import (
+    Collected,
+    Faults,
+    Key,
+    Row,
+    check_row,
+    check_set,
+    check_switch,
+    check_texts,
+    defaults,
+    fail,
+    lookup,
+    merge,
+    one_of,
+)
 
 ENGINES = ("vllm", "flagscale", "mindspore", "vllm_ascend")
 RUNTIMES = ("native", "container")
@@ -59,8 +51,17 @@ SHARED: dict[str, Key] = {
         "list", [], "Device nodes for access `nodes`; {index} stands for each of the service's devices."
     ),
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
-    "engine_args": Key("dict", {}, "Options of the engine, under their own names; null drops one."),
-    "env": Key("dict", {}, "Environment of the service's process; null drops one."),
+    "engine_args": Key("dict", {}, "Options of the engine, under their own names; null removes one."),
+    "env": Key(
+        "dict",
+        {},
+        "Environment of the service's process; null removes one. YAML's true is 1 and false 0; quote other words.",
+    ),
+    "secret_env": Key(
+        "secrets",
+        {},
+        "The same for secrets, from vault: in a 0600 file on the host, in no diff, argument, log or report.",
+    ),
     "devices": Key(
         "list",
         None,
@@ -71,8 +72,12 @@ SHARED: dict[str, Key] = {
         None,
         "Cores of a CPU service, a list for each rank (`0-15|16-31`); null: with several services each gets its share.",
     ),
-    "mounts": Key("list", [], "Host paths that a container sees beside its weights."),
-    "rights": Key("list", [], "Rights beyond the least that works; each one is shown in the report."),
+    "mounts": Key(
+        "list", [], "Host paths that a container sees beside its weights, source:target[:ro|rw,z|Z,rshared|...]."
+    ),
+    "rights": Key(
+        "list", [], "Rights beyond the least that works, each shown in the report: " + ", ".join(names.RIGHTS) + "."
+    ),
     "shm_bytes": Key("int", None, "Size of the container's private /dev/shm, bytes."),
     "rdma": Key("bool", False, "Give the container /dev/infiniband and locked memory."),
     "overhead_bytes": Key("int", 0, "Memory beside weights and KV cache, bytes, for the check that it fits."),
@@ -133,101 +138,24 @@ ACCELERATOR: dict[str, Key] = {
 }
 SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
 CHECK = ("prompt", "expect")
-SOURCES = ("modelscope", "huggingface", "mirror", "directory")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Words that help after a typo: the nearest name there is, or all of them."""
-    names = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"there are: {', '.join(names)}" if names else "there are none"
-
-
-def fail(text: str) -> None:
-    raise AnsibleFilterError(text)
-
-
-def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Row:
-    """`high` over `low`: dicts merge by key, lists and scalars replace, null leaves what was there.
-
-    Inside a dict null removes the key: that is how an override drops one option.
-    """
-    out = dict(low)
-    for key, value in high.items():
-        if isinstance(value, Mapping):
-            below = out.get(key)
-            both = {**(below if isinstance(below, Mapping) else {}), **value}
-            out[key] = {k: v for k, v in both.items() if v is not None}
-        elif value is not None:
-            out[key] = value
-    return out
-
-
-def check_type(where: str, name: str, key: Key, value: Any) -> None:
-    """Refuse a value of the wrong type; say which type it should have."""
-    if value is None:
-        if key.default is ...:
-            fail(f"{where}: '{name}' must be set ({key.text})")
-        return
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    good = {
-        "str": isinstance(value, str) and value != "",
-        "path": isinstance(value, str) and value.startswith(("/", "~")),
-        "int": is_int and value >= 0,
-        "port": is_int and 0 < value < 65536,
-        "bool": isinstance(value, bool),
-        "dict": isinstance(value, Mapping),
-        "list": isinstance(value, list),
-        "convert": value is False or value == "float16",
-        "flaggems": isinstance(value, bool) or (isinstance(value, Mapping) and set(value) in ({"allow"}, {"deny"})),
-    }
-    kinds = {"port": "a port number, 1 to 65535", "path": "an absolute path", "int": "a whole number, 0 or more"}
-    if not good[key.type]:
-        fail(f"{where}: '{name}' is {value!r}, but must be {kinds.get(key.type, key.type)} ({key.text})")
-
-
-def check_row(where: str, row: Any, keys: Mapping[str, Key], *, partial: bool = False) -> Row:
-    """A row of a table with its defaults. `partial`: an override or a row that is merged later."""
-    if not isinstance(row, Mapping):
-        fail(f"{where}: is {type(row).__name__} {row!r}, but must be a mapping of keys")
-    for name in row:
-        if name not in keys:
-            fail(f"{where}: unknown key '{name}'; {nearest(name, keys)}")
-    for name, key in keys.items():
-        if name in row or (not partial and key.default is ...):
-            check_type(where, name, key, row.get(name))
-    return {str(name): value for name, value in row.items()}
-
-
-def one_of(where: str, name: str, value: Any, known: Iterable[str]) -> None:
-    if value not in tuple(known):
-        fail(f"{where}: '{name}' is {value!r}; {nearest(value, known)}")
-
-
-def lookup(where: str, what: str, name: Any, table: Mapping[str, Any], file: str) -> Any:
-    if not isinstance(name, str) or name not in table:
-        fail(f"{where}: {what} '{name}' is not in {file}; {nearest(name, table)}")
-    return table[name]
+SOURCES = tuple(names.SOURCES)
 
 
 def resolve_model(name: str, row: Any) -> Row:
     """A model's row, checked; its name is `model`."""
     where = f"models.yml: model '{name}'"
     given = check_row(where, row, MODEL)
-    for source in given["sources"]:
-        one_of(where, "sources", source, SOURCES)
-    for key in ("include", "exclude"):
-        for pattern in given.get(key) or []:
-            if not isinstance(pattern, str) or not pattern.strip():
-                fail(f"{where}: '{key}' has {pattern!r}, but must be a list of file patterns, like ['original/*']")
-    one_of(where, "dtype", given.get("dtype", "bfloat16"), DTYPES)
-    for key in given.get("shape") or {}:
-        one_of(where, "shape", key, SHAPE)
-    for key in given.get("check") or {}:
-        one_of(where, "check", key, CHECK)
-    return merge({k: v.default for k, v in MODEL.items()}, given)
+    found = Collected()
+    for source, keys in given["sources"].items():
+        before = len(found.faults)
+        found.run(one_of, where, "sources", source, SOURCES)
+        if len(found.faults) == before:
+            found.run(names.check_source, where, source, keys)
+    found.run(one_of, where, "dtype", given.get("dtype") or "bfloat16", DTYPES)
+    found.run(check_texts, where, "shape", given.get("shape") or {}, SHAPE, numbers=True)
+    found.run(check_texts, where, "check", given.get("check") or {}, CHECK)
+    found.end()
+    return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
 
 
 def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
@@ -240,51 +168,39 @@ def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) 
         fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
 
 
-def with_files(value: Any, names: Iterable[str], folder: str) -> Any:
-    """`value` with the names of a row's `files` as paths in `folder`, also in name=file, in lists and in JSON that is written as text."""
-    if isinstance(value, Mapping):
-        return {key: with_files(inner, names, folder) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [with_files(inner, names, folder) for inner in value]
-    if not isinstance(value, str):
-        return value
-    if value.partition("/")[0] in names:
-        return folder + value
-    left, equals, right = value.partition("=")
-    if equals and right.partition("/")[0] in names:
-        return f"{left}={folder}{right}"
-    if value.lstrip()[:1] in ("{", "["):
-        try:
-            inner = json.loads(value)
-        except ValueError:
-            return value
-        changed = with_files(inner, names, folder)
-        return value if changed == inner else json.dumps(changed)
-    return value
+def spelled(where: str, row: Row) -> Row:
+    """A row whose engine options have one spelling, so that rows merge by it."""
+    return {**row, "engine_args": options.spell(where, row["engine_args"])} if row.get("engine_args") else row
+
+
+def merged(accelerator: Row, row: Row, over: Row) -> Row:
+    """A service's keys from its three levels, with defaults where none of them says anything."""
+    low = merge(merge({}, {key: accelerator.get(key) for key in SHARED}), row)
+    if "flaggems" in over:
+        low.pop("flaggems", None)  # {allow} and {deny} exclude each other
+    return {**defaults(SERVICE), **merge(low, over)}
 
 
 def resolve_service(
     name: str,
-    host: str,
+    where: str,
     tables: Mapping[str, Mapping[str, Any]],
     accelerator: Row,
     override: Any,
-    taken: dict[Any, str],
-) -> Row:
-    """One service on one host as a closed record: every key of SERVICE, and what follows from them."""
-    where = f"host {host}: service '{name}'"
-    row = check_row(
-        f"services.yml: service '{name}'",
-        lookup(f"host {host}", "service", name, tables["services"], "services.yml"),
-        SERVICE,
-    )
-    over = check_row(f"{where}: overrides", override, SERVICE, partial=True)
-    base = {k: v.default for k, v in SERVICE.items()}
-    given = merge(base, {k: accelerator.get(k) for k in SHARED})
-    service = merge(merge(given, row), over)
+    taken: dict[Any, str] | None,
+) -> tuple[Row, Row]:
+    """(record, secrets) of one service: every key of SERVICE, and what follows from them.
+
+    `taken` is None for a row that no host of this run serves: its devices depend on the host.
+    """
+    file = f"services.yml: service '{name}'"
+    row = spelled(file, check_row(file, lookup(where, "service", name, tables["services"], "services.yml"), SERVICE))
+    over = spelled(f"{where}: overrides", check_row(f"{where}: overrides", override, SERVICE, partial=True))
+    service = merged(accelerator, row, over)
+    check_set(where, service, SERVICE)
 
     if tables["hardware"]:
-        one_of(f"services.yml: service '{name}'", "hardware", service["hardware"], tables["hardware"])
+        one_of(file, "hardware", service["hardware"], tables["hardware"])
     if service["hardware"] != accelerator["hardware"]:
         fail(
             f"{where} is made for hardware '{service['hardware']}', but the host is '{accelerator['hardware']}'; "
@@ -292,57 +208,93 @@ def resolve_service(
         )
     one_of(where, "engine", service["engine"], ENGINES)
     one_of(where, "runtime", service["runtime"], RUNTIMES)
-    check_variant(where, service, tables["engines"].get(service["engine"]))
+    variants = tables["engines"].get(service["engine"])
+    check_variant(where, service, variants)
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
+
+    found = Collected()
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
-
     dtypes = accelerator["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:
-        fail(
+        found.run(
+            fail,
             f"{where}: model '{model_name}' is {model['dtype']}, but '{accelerator['hardware']}' computes in "
-            f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load"
+            f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load",
         )
     mine = {**(row.get("engine_args") or {}), **(over.get("engine_args") or {})}
-    if service["convert"] and "dtype" in service["engine_args"] and "dtype" not in mine:
+    if service["convert"] and "dtype" in service["engine_args"] and mine.get("dtype") is None:
         # The accelerator's dtype is that of weights as they are published.
         service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
-    check = service["check"] or model["check"]
-    for key in check or {}:
-        one_of(where, "check", key, CHECK)
-
-    service["image_arch"] = placing.machine(service["image_arch"])
-    wide = placing.widths(where, service["engine_args"])
-    placing.check_cpus(where, service, accelerator["kind"], wide)
+    found.run(check_texts, where, "check", service["check"] or {}, CHECK)
     if service["files"]:
         # Inside a container the release lies at /config; natively it is the folder that the engine works in.
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
         for table in ("engine_args", "env"):
-            service[table] = with_files(service[table], tuple(service["files"]), place)
+            service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
+    version = options.engine_version(service, variants or {}, tables["locks"])
+    args, unknown = found.run(options.check_options, where, service["engine_args"], version, service["engine"]) or (
+        {},
+        [],
+    )
+    env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
+    secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
+    address = found.run(names.check_places, where, service)
+    found.end()
+
+    service["image_arch"] = devices.machine(service["image_arch"])
+    wide = devices.widths(where, args)
+    devices.check_cpus(where, service, accelerator["kind"], wide)
+
     service.update(
         service=name,
-        host=host,
+        host=tables["host"],
+        address=str(address).strip("[]"),
         served_name=service["served_name"] or name,
         kind=accelerator["kind"],
-        devices=placing.devices_of(where, service, accelerator, taken, wide),
+        engine_args=args,
+        env=env,
+        secret_env=sorted(secrets),  # names alone: values go to the host by themselves
+        vllm_version=version,
+        notes=[
+            *({"rule": "unknown-option", "text": t, "remedy": "correct the name, if it is wrong"} for t in unknown),
+            *({"rule": "env-boolean", "text": t, "remedy": "quote what the process is to read"} for t in odd),
+        ],
+    )
+    service.update(
+        devices=None if taken is None else devices.devices_of(where, service, accelerator, taken, wide),
         devices_given=service["devices"] is not None,
         widths=wide,
-        utilization=placing.utilization(service["engine_args"]),
-        endpoint=f"http://{service['address']}:{service['port']}",
-        check=check,
+        utilization=devices.utilization(args),
+        endpoint=f"http://{address}:{service['port']}",
+        check=service["check"] or model["check"],
         model={"name": model_name, **model},
     )
-    service["memory_bytes"] = placing.cpu_memory(service, wide)
+    service["memory_bytes"] = devices.cpu_memory(service, wide)
     if accelerator["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
         # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
         # vllm_mindspore counts them by npu-smi's power column, which is NA on a 300I Duo, and finds none.
         ids = ",".join(map(str, range(len(service["devices"]))))
         service["env"] = {"ASCEND_RT_VISIBLE_DEVICES": ids, **service["env"]}
-    return service
+    return service, secrets
 
 
-def plan(
+def check_accelerator(where: str, accelerator: Any) -> Row:
+    """What a machine is, with defaults."""
+    chip = spelled(where, check_row(where, accelerator, ACCELERATOR))
+    one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
+    for pattern in chip.get("names") or []:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            fail(f"{where}: names has {pattern!r}, which is no regular expression: {error}")
+    if chip.get("arch") != devices.machine(chip.get("arch")):
+        fail(f"{where}: 'arch' is {chip['arch']!r}; write {devices.machine(chip['arch'])}, as uname -m says it")
+    return {**defaults(ACCELERATOR), **merge({}, chip)}
+
+
+def planned(
     runs: Any,
     services: Mapping[str, Any],
     models: Mapping[str, Any],
@@ -353,51 +305,128 @@ def plan(
     accelerator_groups: Iterable[str] = (),
     engines: Mapping[str, Any] | None = None,
     pins: Mapping[str, Any] | None = None,
-) -> list[Row]:
-    """Every service of `host`, in the order of `runs`, as closed records. Raises AnsibleFilterError."""
-    if not isinstance(runs, list) or not all(isinstance(name, str) for name in runs):
-        fail(f"host {host}: 'runs' is {runs!r}, but must be a list of service names, like [demo]")
-    mine = sorted(set(groups) & set(accelerator_groups))
-    if len(mine) > 1:
-        fail(f"host {host} is in the groups {', '.join(mine)}; it must be in exactly one")
-    if accelerator is None:
-        known = ", ".join(sorted(accelerator_groups))
-        fail(f"host {host} is in no hardware group; put it below one of {known} in inventory/hosts.yml")
-    where = f"group_vars: accelerator of host {host}"
-    chip = merge({k: v.default for k, v in ACCELERATOR.items()}, check_row(where, accelerator, ACCELERATOR))
-    one_of(where, "kind", chip["kind"], ("cpu", "gpu", "npu"))
-    if chip["arch"] != placing.machine(chip["arch"]):
-        fail(f"{where}: 'arch' is {chip['arch']!r}; write {placing.machine(chip['arch'])}, as uname -m says it")
-
-    overrides = check_row(f"host {host}: overrides", overrides or {}, dict.fromkeys(services, SERVICE["check"]))
-    doubled = sorted({name for name in runs if runs.count(name) > 1})
-    if doubled:
-        fail(f"host {host}: 'runs' names {', '.join(doubled)} more than once")
-
+    locks: Mapping[str, Any] | None = None,
+    paths: Mapping[str, Any] | None = None,
+    switches: Mapping[str, Any] | None = None,
+) -> Row:
+    """What `host` runs, in the order of `runs`: {services: closed records, secrets: {service: {name: value}}, faults: sentences}."""
+    found = Collected()
     records: list[Row] = []
-    taken: dict[Any, str] = {}
-    ports: dict[int, str] = {}
-    for name in runs:
-        record = resolve_service(
-            name,
-            host,
-            {
-                "services": services,
-                "models": models,
-                "engines": engines or {},
-                "hardware": dict.fromkeys(accelerator_groups),
-            },
-            chip,
-            overrides.get(name) or {},
-            taken,
+    values: dict[str, Row] = {}
+    for name, value in (paths or {}).items():
+        found.run(names.check_path, f"host {host}", name, value)
+    for name, value in (switches or {}).items():
+        found.run(check_switch, f"host {host}", name, value)
+    mine = sorted(set(groups) & set(accelerator_groups))
+    if not isinstance(runs, list) or not all(isinstance(name, str) for name in runs):
+        found.run(fail, f"host {host}: 'runs' is {runs!r}, but must be a list of service names, like [demo]")
+    elif len(mine) > 1:
+        found.run(fail, f"host {host} is in the groups {', '.join(mine)}; it must be in exactly one")
+    elif accelerator is None:
+        known = ", ".join(sorted(accelerator_groups))
+        found.run(fail, f"host {host} is in no hardware group; put it below one of {known} in inventory/hosts.yml")
+    else:
+        chip = found.run(check_accelerator, f"group_vars: accelerator of host {host}", accelerator)
+        changes = found.run(
+            check_row, f"host {host}: overrides", overrides or {}, dict.fromkeys(services, SERVICE["check"])
         )
-        pin(record, pins or {})
-        port = record["port"]
-        if port in ports:
-            fail(f"host {host}: services '{ports[port]}' and '{name}' both use port {port}; give one another port")
-        ports[port] = name
-        records.append(record)
-    return records
+        for name in changes or {}:
+            if name not in runs:  # what a host runs is checked with its row
+                where = f"host {host}: service '{name}': overrides"
+                row = found.run(check_row, where, changes[name] or {}, SERVICE, partial=True)
+                found.run(spelled, where, row or {})
+                found.run(environment.check_env, where, merge({}, (row or {}).get("env") or {}))
+        doubled = sorted({name for name in runs if runs.count(name) > 1})
+        if doubled:
+            found.run(fail, f"host {host}: 'runs' names {', '.join(doubled)} more than once")
+        tables: dict[str, Any] = {
+            "services": services,
+            "models": models,
+            "engines": engines or {},
+            "hardware": dict.fromkeys(accelerator_groups),
+            "locks": locks or {},
+            "host": host,
+        }
+        taken: dict[Any, str] = {}
+        ports: dict[int, str] = {}
+        for name in runs if chip and changes is not None and not doubled else []:
+            where = f"host {host}: service '{name}'" if name in services else f"host {host}"
+            record, secrets = found.run(resolve_service, name, where, tables, chip, changes.get(name) or {}, taken) or (
+                None,
+                {},
+            )
+            if record is None:
+                continue
+            pin(record, pins or {})
+            port = record["port"]
+            if port in ports:
+                found.run(
+                    fail,
+                    f"host {host}: services '{ports[port]}' and '{name}' both use port {port}; give one another port",
+                )
+            ports[port] = name
+            records.append(record)
+            values[name] = secrets
+    return {"services": records, "secrets": values, "faults": found.faults}
+
+
+def plan(runs: Any, *tables: Any, **named: Any) -> list[Row]:
+    """Every service of a host, in the order of `runs`, as closed records. Raises AnsibleFilterError with all that is wrong."""
+    found = planned(runs, *tables, **named)
+    if found["faults"]:
+        raise Faults(found["faults"])
+    return list(found["services"])
+
+
+def table_faults(
+    services: Mapping[str, Any],
+    models: Mapping[str, Any],
+    engines: Mapping[str, Any],
+    accelerators: Iterable[Any] = (),
+    accelerator_groups: Iterable[str] = (),
+    locks: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What is wrong with rows of the tables, whether a host runs them or not. `accelerators`: one of each hardware group."""
+    found = Collected()
+    found.faults += names.check_names("service", "services.yml", services)
+    found.faults += names.check_names("model", "models.yml", models)
+    for name, row in models.items():
+        found.run(resolve_model, name, row)
+    chips = {
+        row["hardware"]: row
+        for row in accelerators
+        if isinstance(row, Mapping) and isinstance(row.get("hardware"), str)
+    }
+    tables: dict[str, Any] = {
+        "services": services,
+        "models": models,
+        "engines": engines,
+        "hardware": dict.fromkeys(accelerator_groups),
+        "locks": locks or {},
+        "host": "",
+    }
+    for name, row in services.items():
+        where = f"services.yml: service '{name}'"
+        given = found.run(check_row, where, row, SERVICE)
+        if given is None:
+            continue
+        chip = (
+            found.run(
+                check_accelerator, f"group_vars: accelerator of {given['hardware']}", chips.get(given["hardware"])
+            )
+            if given["hardware"] in chips
+            else None
+        )
+        if chip:
+            found.run(resolve_service, name, where, tables, chip, {}, None)
+        else:
+            if accelerator_groups:
+                found.run(one_of, where, "hardware", given["hardware"], accelerator_groups)
+            found.run(lookup, where, "model", given["model"], models, "models.yml")
+            found.run(spelled, where, given)
+            found.run(environment.check_env, where, merge({}, given.get("env") or {}))
+            found.run(environment.check_secrets, where, merge({}, given.get("secret_env") or {}), {})
+    return found.faults
 
 
 def pin(record: Row, pins: Mapping[str, Any]) -> None:
@@ -426,4 +455,4 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "model_forms": model_forms}
+        return {"plan": plan, "planned": planned, "table_faults": table_faults, "model_forms": model_forms}

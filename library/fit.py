@@ -157,7 +157,7 @@ def port_problem(service: dict, running: dict) -> str | None:
     code = can_bind(address, port)
     if code == 0:
         return None
-    if code == errno.EADDRNOTAVAIL:
+    if code == errno.EADDRNOTAVAIL or code < 0:  # negative: the name has no address
         return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
     if code == errno.EACCES:
         return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)

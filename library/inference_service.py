@@ -39,6 +39,11 @@ options:
     type: dict
     default: {}
   files: {description: "Rendered files of the release by name; C(start) is what runs.", type: dict}
+  secret_env:
+    description:
+      - Secrets of the process's environment by name, for a 0600 file of the service, outside of its releases.
+      - The release names them with a digest that is keyed on this host, so that another secret is another release.
+    type: dict
   runner: {description: Text of the program that holds the process in the foreground., type: str}
   python: {description: Interpreter for it., type: path}
   supervisor: {description: Who runs it., type: str, choices: [auto, systemd, supervisord], default: auto}
@@ -77,6 +82,7 @@ from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.secret_env import mark, write_secrets
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
 
 RUNNER = "foreground.py"
@@ -141,6 +147,11 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
             raise Refusal("spec.%s is %r, but must be %s" % (key, spec.get(key), kind.__name__))
     if "start" not in (files or {}) or not given["runner"] or not given["python"]:
         raise Refusal("a release needs 'files' with 'start', 'runner' and 'python'")
+    secrets = given["secret_env"] or {}
+    if secrets:
+        if not module.check_mode:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        spec = dict(spec, secret_env=mark(folder, secrets, make=not module.check_mode))
     old = r.read_spec(os.path.join(folder, "current"))
     reasons = spec_reasons(old, spec)
     diff = text_diff(folder, files)
@@ -157,8 +168,12 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
     if spec["api_key"] and r.ensure_key(folder):
         reasons.append("an API key was made")
+    if secrets:
+        write_secrets(folder, secrets)
     number, _ = r.write_release(folder, spec, files, sources)
     r.make_current(folder, number)
+    if not secrets and write_secrets(folder, {}):
+        reasons.append("secret_env is removed")
     return number, reasons, diff
 
 
@@ -356,6 +371,7 @@ def main() -> None:
         "spec": {"type": "dict"},
         "files": {"type": "dict"},
         "inputs": {"type": "dict", "default": {}},
+        "secret_env": {"type": "dict", "no_log": True},
         "runner": {"type": "str"},
         "python": {"type": "path"},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},

@@ -89,8 +89,8 @@ def render() -> str:
         "",
         "## Tables",
         "",
-        "Merge rule: accelerator < service < a host's `overrides`. Dicts merge by key, lists replace, null leaves what was there;",
-        "inside a dict null removes the key.",
+        "Merge rule: accelerator < service < a host's `overrides`. Dicts merge by key, lists replace, null removes what was there, at",
+        "every depth; then the key has its default.",
         "",
     ]
     shared = set(plan.SHARED)

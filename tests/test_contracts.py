@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from conftest import ROOT, load
+from conftest import ROOT, ansible_environment, load
 
 MODULES = sorted(p.stem for p in (ROOT / "library").glob("*.py"))
 ROLES = sorted(p.name for p in (ROOT / "roles").iterdir() if p.is_dir())
@@ -101,12 +103,132 @@ def test_playbooks_only_sequence(path: Path) -> None:
     assert "set_fact" not in text and "shell:" not in text
     for play in plays:
         assert play["name"]
-        assert "ansible.builtin.import_playbook" in play or play["hosts"] in (
-            "accelerators",
-            "{{ 'accelerators' | string }}",
+        assert (
+            "ansible.builtin.import_playbook" in play
+            or play["hosts"]
+            in (
+                "accelerators",
+                "{{ 'accelerators' | string }}",
+            )
+            or path.stem == "hosts"
         )
         # `-l h100` silently skips a play on localhost: controller work is delegated instead
         assert play.get("gather_facts", False) is False
+
+
+def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
+    """A play without hosts is skipped in silence, and the run called a success."""
+    imports = {p.name: re.findall(r"import_playbook: (\S+)", p.read_text()) for p in PLAYBOOKS}
+    parts = {name for names in imports.values() for name in names}
+    for path in PLAYBOOKS:
+        if path.name not in parts | {"hosts.yml"}:
+            first = yaml.safe_load(path.read_text())[0].get("ansible.builtin.import_playbook")
+            assert first in ("hosts.yml", "check_plan.yml"), path
+    assert imports["check_plan.yml"] == ["hosts.yml"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project in a folder of its own, so that its rights can be changed."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
+                 "playbooks", "roles", "templates"):  # fmt: skip
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("ansible.cfg", "deploy.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def ansible(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in ansible_environment().items() if k != "ANSIBLE_CONFIG"}
+    return subprocess.run(
+        ["ansible-playbook", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["deploy.yml", "playbooks/validate.yml", "playbooks/status.yml", "playbooks/uninstall.yml"]
+)
+@pytest.mark.parametrize(
+    "fault", ["another folder", "a folder that all may write", "an empty inventory", "none of ours", "-l typo"]
+)
+def test_no_host_is_a_failure_that_says_why(checkout: Path, tmp_path: Path, name: str, fault: str) -> None:
+    folder, words, sentence = checkout, [str(checkout / name)], "the inventory has no host in the group accelerators"
+    checkout.chmod(0o777 if "all may write" in fault else 0o755)
+    if fault == "another folder":
+        folder = tmp_path
+    elif fault == "an empty inventory":
+        (tmp_path / "hosts.yml").write_text("accelerators: {hosts: {}}\n")
+        words += ["-i", str(tmp_path / "hosts.yml")]
+    elif fault == "none of ours":
+        (tmp_path / "hosts.yml").write_text("accelerators: {hosts: {a: {}}}\nweb: {hosts: {b: {}}}\n")
+        words, sentence = (
+            [*words, "-i", str(tmp_path / "hosts.yml"), "-l", "b"],
+            "--limit b leaves no host of the group accelerators",
+        )
+    elif fault == "-l typo":
+        words, sentence = (
+            [*words, "-l", "local,gpuu-01"],
+            "--limit names 'gpuu-01', which is no host or group; did you mean 'gpu-01'?",
+        )
+    done = ansible(folder, *words)
+    assert done.returncode != 0 and sentence in done.stderr, done.stdout + done.stderr
+    assert "TASK" not in done.stdout and "Skipping plugin" not in done.stderr and "Traceback" not in done.stderr
+
+
+def switches() -> set[str]:
+    """Variables that are true or false by default, or are another such one."""
+    tables = [yaml.safe_load(p.read_text()) or {} for p in (ROOT / "inventory/group_vars").rglob("*.yml")]
+    tables += [play.get("vars", {}) for p in PLAYBOOKS for play in yaml.safe_load(p.read_text())]
+    found = {name for table in tables for name, value in table.items() if isinstance(value, bool)}
+    for table in tables:
+        found |= {n for n, v in table.items() if isinstance(v, str) and v.strip("{} ") in found and v.startswith("{{")}
+    for role in ROLES:
+        specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
+        found |= {name for spec in specs.values() for name, row in spec["options"].items() if row["type"] == "bool"}
+    return found
+
+
+def unsafe_switches(text: str, names: set[str]) -> list[str]:
+    """Lines that ask a switch without `| bool`: `-e name=false` is the text «false», which is true."""
+    found = []
+    asked = re.compile(rf"(?<![\w.'\"])({'|'.join(sorted(names))})\b(?!\s*:)(?![\w'\"])")
+    for line in text.splitlines():
+        code = (
+            line.split(" #")[0]
+            if not line.lstrip().startswith(("#", "- name:", "name:", "remedy:", "fail_msg:", "msg:", "else '"))
+            else ""
+        )
+        for match in asked.finditer(code):
+            rest = re.sub(r"^(\s*\|\s*default\([^)]*\))", "", code[match.end() :])
+            alone = re.search(
+                rf"\"{{{{ {match[1]}( \| default\([^)]*\))? }}}}\"", code
+            )  # a typed module or role takes it
+            if not re.match(r"\s*\|\s*bool", rest) and not alone:
+                found.append(line.strip())
+    return found
+
+
+def test_a_switch_given_as_text_is_read_as_a_boolean() -> None:
+    names = switches()
+    assert {"manage_firewall", "require_pins", "weights_require_pin", "weights_keep_source", "finish", "push"} <= names
+    assert unsafe_switches("when: manage_driver and x", names) and unsafe_switches("{{ a | f(upgrade_driver) }}", names)
+    assert not unsafe_switches('when: manage_driver | bool\nx: "{{ allow_reboot }}"\nmanage_driver: true', names)
+    for path in [
+        p for p in TRACKED if p.startswith(("roles/", "playbooks/", "templates/")) and p.endswith((".yml", ".j2"))
+    ]:
+        if "argument_specs" not in path:
+            assert not unsafe_switches((ROOT / path).read_text(), names), path
+    main = yaml.safe_load((ROOT / "inventory/group_vars/all/main.yml").read_text())
+    assert set(main["plan_tables"]["switches"]) == {n for n in names if n in main}, (
+        "every switch of main.yml is checked"
+    )
 
 
 def test_the_top_playbook_is_a_table_of_contents() -> None:
@@ -154,7 +276,6 @@ def test_the_locks_name_no_index() -> None:
 
 
 def test_the_demo_model_is_as_promised() -> None:
-    import json
 
     folder = ROOT / "models/demo"
     config = json.loads((folder / "config.json").read_text())
@@ -216,6 +337,48 @@ def test_validate_refuses_with_the_host_and_the_nearest_name(playbook: Any, extr
     flat = " ".join(done.stdout.split() + done.stderr.split()).replace("''", "'")
     for word in words:
         assert word in flat, flat
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentences"),
+    [
+        ('{"runs": ["demmo"]}', ["host localhost: service 'demmo' is not in services.yml; did you mean 'demo'?"]),
+        (
+            '{"overrides": {"demo": {"engine_args": {"port": 1, "max_modle_len": 1}, "env": {"a-b": 1}}}}',
+            ["engine_args.port can't be set there", "engine_args.max_modle_len is no option of vLLM", "env.a-b is no name of a variable"],
+        ),
+        ('{"overrides": {"demo": {"address": "0.0.0.0", "api_key": false}}, "manage_firewall": "flase"}',
+         ["asks for no key", "'manage_firewall' is 'flase'"]),
+        ('{"models": {"demo": {"sources": {}, "license": "x"}}}', ["models.yml: model 'demo': 'bytes' must be set"]),
+    ],
+)  # fmt: skip
+def test_each_fault_of_a_plan_is_one_line_once(playbook: Any, extra: str, sentences: list[str]) -> None:
+    done = playbook("playbooks/validate.yml", "-l", "local", "-e", extra)
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    for sentence in sentences:
+        assert sum(sentence in line for line in lines) == 1, done.stdout + done.stderr
+        assert (done.stdout + done.stderr).count(sentence) == 1
+    assert "caused by" not in done.stderr and (done.stdout + done.stderr).count("Origin:") <= 1
+
+
+def test_a_row_that_stands_twice_is_refused(playbook: Any, tmp_path: Path) -> None:
+    """YAML itself would keep the last one."""
+    (tmp_path / "twice.yml").write_text("overrides:\n  demo: {port: 1}\n  demo: {port: 2}\n")
+    done = playbook("playbooks/validate.yml", "-l", "local", "-e", f"@{tmp_path}/twice.yml")
+    assert done.returncode != 0 and "duplicate mapping key 'demo'" in done.stderr
+
+
+def test_a_fault_in_a_row_hides_no_status(playbook: Any, tmp_path: Path) -> None:
+    extra = {"overrides": {"demo": {"env": {"a-b": 1}}}, "serving_root": str(tmp_path)}
+    done = playbook("playbooks/status.yml", "-l", "local", "-e", json.dumps(extra))
+    assert done.returncode == 0 and "FAILED" not in done.stdout and "localhost" in done.stdout
+
+
+def test_switches_are_read_from_the_command_line(playbook: Any) -> None:
+    for value in ("false", "False", "no", "off", "0"):
+        assert playbook("playbooks/check_plan.yml", "-l", "local", "-e", f"require_pins={value}").returncode == 0
+    assert playbook("playbooks/check_plan.yml", "-l", "h100", "-e", "require_pins=yes").returncode != 0
 
 
 @pytest.mark.parametrize("name", ["stop", "start", "restart", "uninstall", "logs"])

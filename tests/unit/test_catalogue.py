@@ -184,7 +184,6 @@ def test_no_row_of_ours_has_an_error(service: str) -> None:
         ("qwen2-7b-instruct", {"engine_args": {"kv_cache_memory_bytes": None}}, "memory-not-set"),
         ("qwq-32b", {"address": "0.0.0.0", "api_key": False}, "open-api"),
         ("qwq-32b", {"address": "::", "api_key": False}, "open-api"),
-        ("qwen2.5-vl-32b-instruct", {"engine_args": {"limit_mm_per_prompt": {"image": 18}}}, "dict-option"),
         ("qwq-32b", {"engine_args": {"max_model_len": 40961}}, "context-beyond-model"),
         ("qwen2-7b-instruct", {"engine_args": {"tensor_parallel_size": 8}}, "heads-by-tensor-parallel"),
         ("qwq-32b", {"engine_args": {"tensor_parallel_size": 3}}, "heads-by-tensor-parallel"),
@@ -214,12 +213,15 @@ def test_each_error_is_found_with_its_remedy(service: str, override: dict[str, A
 @pytest.mark.parametrize(
     ("service", "override", "rule"),
     [
-        ("qwq-32b", {"engine_args": {"enable_chunked_prefill": False}}, "false-is-dropped"),
+        ("qwen2-7b-instruct", {"engine_args": {"max_modle_len": 1}}, "unknown-option"),
+        ("qwq-32b-atlas", {"env": {"MS_ENABLE_LCCL": False}}, "env-boolean"),
+        ("qwq-32b", {"env": {"LD_PRELOAD": "/opt/lib/x.so"}}, "loader-variable"),
+        ("qwq-32b", {"env": {"HF_TOKEN": "hf_abcdefghij"}}, "secret-in-env"),
         ("qwq-32b", {"engine_args": {"max_model_len": None}}, "max-model-len-unset"),
         ("demo-vision", {"engine_args": {"allowed_media_domains": None}}, "open-media"),
         ("qwq-32b", {"flaggems": False}, "eager-without-reason"),
         ("qwq-32b", {"engine_args": {"trust_remote_code": True}}, "trust-remote-code"),
-        ("qwq-32b", {"rights": ["privileged"]}, "rights-beyond-least"),
+        ("qwq-32b", {"rights": ["host-network"]}, "rights-beyond-least"),
     ],
 )
 def test_each_warning_is_found(service: str, override: dict[str, Any], rule: str) -> None:

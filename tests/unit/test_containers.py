@@ -89,7 +89,7 @@ def test_the_leafs_file_holds_the_rows_options(row: str) -> None:
     found = yaml.safe_load((RENDERED / row / "serve.yaml").read_text())
     assert len(found["serve"]) == 1 and found["experiment"]["runner"]["deploy"]["use_fs_serve"] is False
     args = found["serve"][0]["engine_args"]
-    for key, value in c.flagscale_engine_args(record(row)["engine_args"]).items():
+    for key, value in c.FilterModule().filters()["flagscale_options"](record(row)).items():
         assert args[key] == value
     assert args["model"] == f"/models/{record(row)['model']['name']}"
     assert all(not isinstance(value, (dict, list)) and value is not False for value in args.values())
@@ -132,13 +132,22 @@ def test_options_that_flagscale_would_spoil_are_spelt_so_that_they_arrive() -> N
         "b": None,
         "n": 1,
     }
-    assert c.flagscale_engine_args(args) == {
-        "no_enable_prefix_caching": True, "limit": '{"image": 18}', "a": "[1]", "n": 1,
+    given = {"engine_args": args, "vllm_version": "0.8.5"}
+    assert c.FilterModule().filters()["flagscale_options"](given) == {
+        "no_enable_prefix_caching": True, "limit": '{"image": 18}', "a": "1", "n": 1,
     }  # fmt: skip
 
 
 def arguments(row: str = "qwq-32b", **override: Any) -> list[str]:
     return list(c.container_arguments(record(row, **override), "vllm-x", "/m/x@1", "/s/api_key"))
+
+
+def test_secrets_are_a_mounted_file_and_in_no_argument() -> None:
+    row = record("qwq-32b", secret_env={"HF_TOKEN": "hunter2-hunter2"})
+    found = c.container_arguments(row, "vllm-x", "/m/x@1", "/s/api_key", "/s/secret_env")
+    assert "--mount=type=bind,source=/s/secret_env,target=/run/secret_env,readonly" in found
+    assert "hunter2" not in " ".join(found)
+    assert "/run/secret_env" not in " ".join(arguments())
 
 
 @pytest.mark.parametrize("row", FLAGSCALE)

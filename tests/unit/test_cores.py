@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fit import row
 
-placing = load("filter_plugins/devices.py")
+placing = load("planning/devices.py")
 
 
 def service(name: str, ranks: int = 1, bind: str = "auto", cpus: str | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ansible.module_utils.serving import accelerators, pythons
 from ansible.module_utils.serving.errors import Refusal
 from conftest import load
 
-placing = load("filter_plugins/devices.py")
+placing = load("planning/devices.py")
 GIB = 1 << 30
 
 

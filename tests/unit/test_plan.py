@@ -53,6 +53,7 @@ def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
     record = plan()[0]
     assert set(record) == {
         *p.SERVICE, "service", "host", "kind", "endpoint", "devices_given", "widths", "utilization", "memory_bytes",
+        "vllm_version", "notes",
     }  # fmt: skip
     assert record["endpoint"] == "http://127.0.0.1:8000"
     assert record["served_name"] == "demo"
@@ -110,6 +111,125 @@ def test_refusals_name_host_value_and_the_nearest_candidate(changes: dict[str, A
         assert word in text
 
 
+def model(**changes: Any) -> dict[str, Any]:
+    return {"demo": {**MODELS["demo"], **changes}}
+
+
+CONTAINER = {"runtime": "container", "image": "x@sha256:0"}
+BAD_ROWS: list[tuple[dict[str, Any], str]] = [
+    (service(engine_args={"host": "0.0.0.0"}, api_key=False), "engine_args.host can't be set there; use the row's key 'address'"),
+    (service(engine_args={"max-model-len": 1, "max_model_len": 2}), "which are one option; keep one of them"),
+    (service(engine_args={"max_model_len": "32 kilo"}), "engine_args.max_model_len is '32 kilo', but must be a whole number"),
+    (service(engine_args={"tensor_parallel_size": "two"}), "engine_args.tensor_parallel_size is 'two'"),
+    (service(engine_args=[1]), "'engine_args' is [1], but must be a mapping"),
+    (service(env={"my-var": "1"}), "env.my-var is no name of a variable"),
+    (service(env={"X; touch f #": "1"}), "is no name of a variable"),
+    (service(env={"A": [1]}), "env.A is a list, but must be text"),
+    (service(secret_env={"HF_TOKEN": "short"}), "secret_env.HF_TOKEN must be at least 8 characters"),
+    (service(secret_env=["hunter2-hunter2"]), "'secret_env' is a list, but must be a mapping of names to secrets"),
+    (service(address=8), "'address' is 8, but must be text; quote it"),
+    (service(address="nowhere at all"), "which is no address"),
+    (service(native_env="~/venv"), "nothing expands '~' there"),
+    (service(native_env="venv"), "must be an absolute path"),
+    (service(served_name=7), "'served_name' is 7, but must be text; quote it"),
+    (service(engine_version=0.32), "'engine_version' is 0.32, but must be text; quote it"),
+    (service(flaggems={"allow": [], "deny": []}), "true, false, {allow: [...]} or {deny: [...]}"),
+    (service(check={"prompt": "x", "expect": 172}), "check.expect is 172, but must be text; quote it"),
+    (service(**CONTAINER, mounts=["/:/host"]), "add 'mount:/' to rights"),
+    (service(**CONTAINER, mounts=["data:/data"]), "whose source is no absolute path"),
+    (service(**CONTAINER, rights=["privileged"]), "right 'privileged' is unknown; there are writable-root"),
+    (service(**{**CONTAINER, "image": "a b"}), "must be like registry/name:tag@sha256:digest"),
+    (service(device_nodes=["davinci0"]), "must have paths below /dev"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("services", "sentence"), BAD_ROWS, ids=lambda v: str(v)[:60])
+def test_a_bad_row_is_a_sentence(services: dict[str, Any], sentence: str) -> None:
+    """The same for a row that no host runs, and for one with its accelerator."""
+    text = refusal(services=services)
+    assert sentence in text and "'demo'" in text and len(text.splitlines()) == 1
+    assert "hunter2" not in text and "short" not in text
+    assert sentence in "\n".join(p.table_faults(services, MODELS, {}, [ACCELERATOR]))
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        (model(sources={"huggingface": {"repo": "a/b", "revision": 12}}), "sources.huggingface.revision is 12"),
+        (model(sources={"huggingface": {"org/names": "a/b"}}), "unknown key 'org/names'"),
+        (model(shape={"layers": "2"}), "shape.layers is '2', but must be a whole number above 0"),
+        (model(shape={"kv_heads": 0}), "shape.kv_heads is 0"),
+        (model(dtype="int8"), "'dtype' is 'int8'"),
+        ({**MODELS, "Demo": MODELS["demo"]}, "models 'demo' and 'Demo' differ only in case"),
+        ({**MODELS, 7: MODELS["demo"]}, "model 7 is a int for YAML; quote the name"),
+    ],
+    ids=lambda v: str(v)[:60],
+)
+def test_a_bad_model_is_a_sentence_whether_a_service_wants_it_or_not(models: dict[Any, Any], sentence: str) -> None:
+    assert sentence in "\n".join(p.table_faults({}, models, {}))
+
+
+def test_rows_of_other_hardware_are_read_as_far_as_they_stand_alone() -> None:
+    rows = {
+        "a": {"model": "demo", "hardware": "h100", "port": 1, "engine_args": {"host": "x"}, "env": {"a-b": 1}},
+        "b": {"model": "demmo", "hardware": "h100", "port": 1},
+        "c": {"model": "demo", "hardware": "h1000", "port": 1},
+        "d": {"model": "demo", "hardware": "h100"},
+    }
+    text = "\n".join(p.table_faults(rows, MODELS, {}, [], ["h100", "local"]))
+    for words in ("env.a-b", "did you mean 'demo'?", "did you mean 'h100'?", "'d': 'port' must be set"):
+        assert words in text
+    held = {**GPU, "count": 2, "runtime": "container"}
+    wide = {"a": {"model": "demo", "hardware": "h100", "port": 1, "engine_args": {"tensor_parallel_size": 8}}}
+    assert (
+        p.table_faults(wide, MODELS, {}, [held], ["h100"]) == []
+    )  # whether it fits is a question of the host that runs it
+
+
+def test_all_faults_of_a_host_come_at_once_one_line_each() -> None:
+    services = {
+        **service(env={"a-b": 1}, engine_args={"port": 1}),
+        "x": {"model": "demo", "hardware": "local", "port": 9, "adress": 1},
+    }
+    text = refusal(runs=("demo", "x", "y"), services=services)
+    assert [
+        words in line
+        for words, line in zip(("engine_args.port", "env.a-b", "'adress'", "'y'"), text.splitlines(), strict=True)
+    ] == [True] * 4
+
+
+def test_secrets_are_in_no_record() -> None:
+    services = service(secret_env={"HF_TOKEN": "hunter2-hunter2"})
+    found = p.planned(
+        ["demo"], services, MODELS, ACCELERATOR, {"demo": {"secret_env": {"OTHER_TOKEN": "hunter3-hunter3"}}}
+    )
+    assert found["services"][0]["secret_env"] == ["HF_TOKEN", "OTHER_TOKEN"]
+    assert "hunter" not in str(found["services"]) + str(found["faults"])
+    assert found["secrets"] == {"demo": {"HF_TOKEN": "hunter2-hunter2", "OTHER_TOKEN": "hunter3-hunter3"}}
+
+
+@pytest.mark.parametrize("value", ["flase", "", 2, None, [True]])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    assert "'manage_driver' is" in refusal(switches={"manage_driver": value})
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "False", "no", "ON", "0", 1])
+def test_a_switch_may_be_text(value: Any) -> None:
+    assert plan(switches={"manage_driver": value})
+
+
+def test_paths_of_a_host_are_checked_with_its_plan() -> None:
+    assert "'serving_root' is '/a b' with white space" in refusal(paths={"serving_root": "/a b"})
+
+
+@pytest.mark.parametrize(
+    ("address", "endpoint"),
+    [("::1", "http://[::1]:8000"), ("[::1]", "http://[::1]:8000"), ("gpu-1", "http://gpu-1:8000")],
+)
+def test_an_address_becomes_a_url(address: str, endpoint: str) -> None:
+    assert plan(services=service(address=address))[0]["endpoint"] == endpoint
+
+
 def test_two_services_on_one_port_are_refused_with_both_names() -> None:
     services = {**SERVICES, "other": {"model": "demo", "hardware": "local", "port": 8000}}
     text = refusal(runs=("demo", "other"), services=services)
@@ -117,17 +237,65 @@ def test_two_services_on_one_port_are_refused_with_both_names() -> None:
 
 
 def test_merge_order_is_accelerator_service_override() -> None:
-    accelerator = {**ACCELERATOR, "engine_args": {"a": 1, "b": 1, "c": 1}, "env": {"X": "1"}, "mounts": ["/a"]}
-    services = service(engine_args={"b": 2, "c": 2}, mounts=["/b"])
-    record = plan(accelerator=accelerator, services=services, overrides={"demo": {"engine_args": {"c": 3}}})[0]
-    assert record["engine_args"] == {"a": 1, "b": 2, "c": 3}
-    assert record["mounts"] == ["/b"]
+    low = {"max_num_seqs": 1, "max-model-len": 1, "--block-size": 16}
+    accelerator = {**ACCELERATOR, "engine_args": low, "env": {"X": "1"}, "mounts": ["/a:/a"]}
+    services = service(engine_args={"max_model_len": "2k", "block_size": 32}, mounts=["/b:/b"])
+    record = plan(accelerator=accelerator, services=services, overrides={"demo": {"engine_args": {"block-size": 64}}})[
+        0
+    ]
+    assert record["engine_args"] == {"max_num_seqs": 1, "max_model_len": 2000, "block_size": 64}
+    assert record["mounts"] == ["/b:/b"]
     assert record["env"] == {"X": "1"}
 
 
-def test_null_in_an_override_drops_one_option() -> None:
-    record = plan(services=service(engine_args={"a": 1, "b": 2}), overrides={"demo": {"engine_args": {"a": None}}})[0]
-    assert record["engine_args"] == {"b": 2}
+NULLS: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
+    ({"activate": "source /x"}, {"activate": None}, "activate", None),
+    ({"shm_bytes": 1 << 30}, {"shm_bytes": None}, "shm_bytes", None),
+    ({"mounts": ["/a:/a"]}, {"mounts": None}, "mounts", []),
+    ({"ready_timeout": 5}, {"ready_timeout": None}, "ready_timeout", 600),
+    ({"env": {"A": "1", "B": "2"}}, {"env": {"A": None}}, "env", {"B": "2"}),
+    ({"env": {"A": "1"}}, {"env": None}, "env", {}),
+    ({"engine_args": {"block_size": 16, "seed": 1}}, {"engine_args": {"--block-size": None}}, "engine_args", {"seed": 1}),
+    (
+        {"engine_args": {"limit_mm_per_prompt": {"image": 1, "video": 1}}},
+        {"engine_args": {"limit-mm-per-prompt": {"video": None}}},
+        "engine_args",
+        {"limit_mm_per_prompt": {"image": 1}},
+    ),
+    ({"engine_args": {"enable_prefix_caching": True}}, {"engine_args": {"no_enable_prefix_caching": None}}, "engine_args", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high", "key", "value"), NULLS, ids=lambda v: str(v)[:40])
+def test_null_removes_what_a_lower_level_gives_at_every_depth(
+    low: dict[str, Any], high: dict[str, Any], key: str, value: Any
+) -> None:
+    """From the accelerator by a service, from a service by an override, and from both by an override."""
+    accelerator = {**ACCELERATOR, **low}
+    assert plan(accelerator=accelerator, services=service(**high))[0][key] == value
+    assert plan(services=service(**low), overrides={"demo": high})[0][key] == value
+    assert plan(accelerator=accelerator, services=service(**low), overrides={"demo": high})[0][key] == value
+
+
+def test_null_can_not_remove_what_a_row_needs() -> None:
+    assert "'port' must be set" in refusal(overrides={"demo": {"port": None}})
+    assert "'model' must be set" in refusal(overrides={"demo": {"model": None}})
+    assert "'hardware' must be set" in refusal(accelerator={**ACCELERATOR, "hardware": None})
+
+
+def test_overrides_of_a_service_that_the_host_does_not_run_are_read_too() -> None:
+    services = {**SERVICES, "x": SERVICES["demo"]}
+    for change, words in (({"prt": 1}, "'prt'"), ({"engine_args": {"a b": 1}}, "a b"), ({"env": {"a-b": 1}}, "a-b")):
+        assert words in refusal(services=services, overrides={"x": change})
+
+
+def test_a_pattern_of_names_that_is_none_is_refused() -> None:
+    assert "'H100(', which is no regular expression" in refusal(accelerator={**ACCELERATOR, "names": ["H100("]})
+
+
+def test_a_choice_of_operators_replaces_the_other_choice() -> None:
+    record = plan(services=service(flaggems={"allow": ["mm"]}), overrides={"demo": {"flaggems": {"deny": ["add"]}}})[0]
+    assert record["flaggems"] == {"deny": ["add"]}
 
 
 def devices(count: int, *widths: int, **override: Any) -> list[list[int]]:
@@ -181,13 +349,11 @@ def test_merging_is_one_directional(low: dict[str, Any], high: dict[str, Any]) -
     for key, value in high.items():
         if isinstance(value, dict):
             below = low[key] if isinstance(low.get(key), dict) else {}
-            assert all(merged[key][k] == v for k, v in value.items() if v is not None)
-            assert not any(k in merged[key] for k, v in value.items() if v is None)
-            assert set(merged[key]) <= set(below) | set(value)
+            assert merged[key] == p.merge(below, value)
         elif value is not None:
             assert merged[key] == value  # what is higher is never altered by what is lower
-        elif key in low:
-            assert merged[key] == low[key]  # null leaves what was there
+        else:
+            assert key not in merged  # null removes what was there
     for key in set(low) - set(high):
         assert merged[key] == low[key]
     assert p.merge(merged, high) == merged  # a second time changes nothing

@@ -10,7 +10,7 @@ from ansible.module_utils.serving import sizing as s
 from conftest import load
 from test_catalogue import record as row
 
-placing = load("filter_plugins/devices.py")
+placing = load("planning/devices.py")
 
 H100, H200 = 81559 << 20, 143771 << 20
 SHAPE_7B = {"layers": 28, "kv_heads": 4, "head_dim": 128, "hidden_size": 3584}

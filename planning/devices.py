@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from planning.rows import fail
 
 Row = Mapping[str, Any]
 
@@ -36,10 +36,6 @@ MACHINES = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aa
 def machine(name: Any) -> Any:
     """A machine architecture as `uname -m` says it, whichever of its names a table has."""
     return MACHINES.get(str(name).lower(), name)
-
-
-def fail(text: str) -> None:
-    raise AnsibleFilterError(text)
 
 
 def option(args: Row, names: tuple[str, ...]) -> tuple[str, Any] | None:
@@ -197,13 +193,4 @@ def utilization(args: Row) -> float:
     try:
         return float(found[1]) if found else UTILIZATION
     except (TypeError, ValueError):
-        raise AnsibleFilterError(
-            f"engine_args.{found[0] if found else ''} is {found and found[1]!r}, but must be a number from 0 to 1"
-        ) from None
-
-
-class FilterModule:
-    """No filter of its own: plan.py uses it."""
-
-    def filters(self) -> dict[str, Any]:
-        return {}
+        fail(f"engine_args.{found[0] if found else ''} is {found and found[1]!r}, but must be a number from 0 to 1")

@@ -1,0 +1,99 @@
+"""Variables of a service's process: names, values as the engine reads them, and secrets, which no record holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .rows import Collected, Row, fail
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SHORTEST = 8  # characters of a secret; Ansible hides it wherever it stands, so that a short one would garble results
+# Variables that belong to keys of the row or to us: what to do instead.
+RESERVED = {
+    "VLLM_API_KEY": "use the row's key 'api_key'",
+    "CUDA_VISIBLE_DEVICES": "use the row's key 'devices'",
+    "CUDA_DEVICE_ORDER": "devices are numbered by bus, and the row's key 'devices' takes them",
+    "NVIDIA_VISIBLE_DEVICES": "use the row's key 'devices'",
+    "ASCEND_VISIBLE_DEVICES": "use the row's key 'devices'",
+    "USE_FLAGGEMS": "use the row's key 'flaggems'",
+    "VLLM_FL_FLAGOS_WHITELIST": "use the row's key 'flaggems': {allow: [...]}",
+    "VLLM_FL_FLAGOS_BLACKLIST": "use the row's key 'flaggems': {deny: [...]}",
+    "VLLM_SERVER_DEV_MODE": "it opens paths by which callers change the server",
+    "PATH": "use 'native_env', or 'activate: export PATH=...' in an image",
+    "PYTHONPATH": "use 'native_env', or 'activate: export PYTHONPATH=...' in an image",
+    "HOME": "it is /tmp in a container; use the variable that the program has for its folder",
+    "TMPDIR": "the service has a folder of its own",
+    "BASH_ENV": "use the row's key 'activate'",
+    "ENV": "use the row's key 'activate'",
+    "IFS": "it is the shell's own",
+    "UID": "it is the shell's own",
+    "EUID": "it is the shell's own",
+    "PPID": "it is the shell's own",
+}
+SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "PASSWORD", "PASSWD", "PASS", "SECRET", "CREDENTIAL", "CREDENTIALS"}
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Would a person call this variable a secret? Numbers, switches and paths aren't."""
+    if value.lower() in ("", "on", "off", "true", "false", "auto", "none") or value.startswith("/"):
+        return False
+    return bool(SECRET_WORDS & set(name.upper().split("_"))) and not re.fullmatch(r"[\d.]+", value)
+
+
+def check_name(where: str, table: str, name: Any) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        fail(f"{where}: {table}.{name} is no name of a variable; letters, digits and _ make one, a digit not first")
+    if name in RESERVED:
+        fail(f"{where}: {table}.{name} can't be set there; {RESERVED[name]}")
+
+
+def value_text(where: str, name: str, value: Any) -> str:
+    """A value as the process gets it: true is 1 and false 0, as vLLM's own variables are read (`int()`)."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        fail(f"{where}: env.{name} is a {type(value).__name__}, but must be text; quote it")
+    if "\0" in value:
+        fail(f"{where}: env.{name} has a character 0, which no variable can hold")
+    return str(value)
+
+
+def check_env(where: str, env: Mapping[Any, Any]) -> tuple[dict[str, str], list[str]]:
+    """({name: text}, warnings about booleans) of a row's env. Raises Faults."""
+    found, out = Collected(), dict[str, str]()
+    notes = []
+    for name, value in env.items():
+        before = len(found.faults)
+        found.run(check_name, where, "env", name)
+        text = found.run(value_text, where, name, value)
+        if len(found.faults) > before:
+            continue
+        out[str(name)] = text
+        if isinstance(value, bool) and not name.startswith(("VLLM_", "HF_", "TRANSFORMERS_")):
+            notes.append(
+                f"env.{name} is {str(value).lower()} in YAML, which also on, off, yes and no are; it becomes {text}"
+            )
+    found.end()
+    return out, notes
+
+
+def check_secrets(where: str, secrets: Mapping[Any, Any], env: Mapping[str, Any]) -> Row:
+    """A row's secret_env. Raises Faults, which say no value."""
+    found = Collected()
+    for name, value in secrets.items():
+        found.run(check_name, where, "secret_env", name)
+        if not isinstance(value, str):
+            found.run(fail, f"{where}: secret_env.{name} is a {type(value).__name__}, but must be text; quote it")
+        elif len(value) < SHORTEST or "\0" in value:
+            found.run(
+                fail,
+                f"{where}: secret_env.{name} must be at least {SHORTEST} characters long, as secrets are; what is no secret belongs into env",
+            )
+        if name in env:
+            found.run(fail, f"{where}: {name} stands in env and in secret_env; keep it in secret_env alone")
+    found.end()
+    return {str(name): str(value) for name, value in secrets.items()}

@@ -1,0 +1,168 @@
+"""Names, paths, addresses, mounts and rights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import load
+
+load("filter_plugins/plan.py")
+container = load("filter_plugins/container.py")
+from planning import names as n  # noqa: E402
+from planning.rows import Faults  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (["a b"], "is no name"), (["a/b"], "is no name"), (["..a"], "is no name"), ([".a"], "is no name"), (["-a"], "is no name"),
+        (["a..b"], "is no name"), (["a" * 64], "at most 63"), ([""], "is no name"), (["a@b"], "is no name"), (["a\n"], "is no name"),
+        (["ä"], "is no name"), (["a:b"], "is no name"), (["a%b"], "is no name"), (["Demo", "demo"], "differ only in case"),
+        ([7], "quote the name"), ([1.5], "quote the name"), ([True], "quote the name"),
+    ],
+)  # fmt: skip
+def test_names_of_services_and_models(table: list[Any], words: str) -> None:
+    assert words in " ".join(n.check_names("service", "services.yml", dict.fromkeys(table)))
+    if len(str(table[0])) < 64:
+        assert words in " ".join(n.check_names("model", "models.yml", dict.fromkeys(table)))
+
+
+def test_no_service_is_called_as_all_of_them_are() -> None:
+    assert "means every service" in " ".join(n.check_names("service", "services.yml", {"all": {}}))
+    assert n.check_names("model", "models.yml", {"all": {}}) == []
+
+
+@pytest.mark.parametrize("name", ["demo", "qwen2.5-vl-32b-instruct", "a", "A_b", "7b", "a" * 63])
+def test_good_names(name: str) -> None:
+    assert n.check_names("service", "services.yml", {name: {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/srv/v llm", "white space"), ("~/vllm", "whole path"), ("srv", "absolute"), ("/", "folder of its own"), ("/a/../b", "'..'"),
+     ("/a\n", "white space"), ("/a\tb", "white space"), ("/a:b", "':'"), ("/a'b", "characters"), ("/a$b", "'\\$'"), ("/a,b", "','"),
+     (7, "absolute"), (None, "absolute"), ("", "absolute")],
+)  # fmt: skip
+def test_paths_that_units_and_mounts_can_not_carry(path: Any, words: str) -> None:
+    with pytest.raises(Faults, match=words if words != "characters" else "in it, which units"):
+        n.check_path("here", "serving_root", path)
+
+
+@pytest.mark.parametrize("path", ["/srv/vllm", "/home/zoë/.local/share/vllm-ansible", "/data/a_b-c.d+e@f=g"])
+def test_good_paths(path: str) -> None:
+    n.check_path("here", "serving_root", path)
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::]"), ("localhost", "localhost"),
+     ("FE80::0001", "[fe80::1]"), ("gpu-01.example.org", "gpu-01.example.org")],
+)  # fmt: skip
+def test_addresses_as_urls_have_them(address: str, url: str) -> None:
+    assert n.check_address("here", address, False) == url
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.1", "127.0.0.1:80", "*", "", "a b", "http://x", "256.0.0.1", "10.0.0.0/8", "-x", "fe80::1%eth0", "a_b"],
+)
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(Faults, match="which is no address"):
+        n.check_address("here", address, False)
+
+
+def test_a_container_listens_on_numbers() -> None:
+    with pytest.raises(Faults, match="write the IP address"):
+        n.check_address("here", "gpu-01", True)
+    for address, words in (("localhost", "127.0.0.1:80:80"), ("::1", "[::1]:80:80"), ("10.0.0.5", "10.0.0.5:80:80")):
+        assert container.published({"service": "x", "address": address, "port": 80}) == words
+
+
+@pytest.mark.parametrize(
+    ("hub", "row", "words"),
+    [
+        ("huggingface", {"repo": "a/b", "revison": "x"}, "did you mean 'revision'?"),
+        ("huggingface", {"org/names": "x"}, "unknown key 'org/names'"),
+        ("modelscope", {"repo": "a/b", "revision": 1234567}, "quote it as the source shows it"),
+        ("modelscope", {"repo": "a/b", "revision": 1e10}, "read as float; quote it"),
+        ("modelscope", {"repo": "a/b", "revision": __import__("datetime").date(2025, 1, 1)}, "read as date; quote it"),
+        ("modelscope", {"repo": "a/b", "revision": "a b"}, "a commit, a tag or a branch"),
+        ("modelscope", {"repo": "a/b/c"}, "like org/name"),
+        ("modelscope", {"repo": "https://x/y"}, "like org/name"),
+        ("modelscope", {}, "has no 'repo'"),
+        ("directory", None, "has no 'path'"),
+        ("directory", {"path": 7}, "quote it"),
+        ("directory", "/m", "must be a mapping"),
+        ("mirror", {"url": "x"}, "begin with http"),
+    ],
+)
+def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
+    with pytest.raises(Faults) as error:
+        n.check_source("models.yml: model 'm'", hub, row)
+    assert words in str(error.value) and f"sources.{hub}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/a", "source:target"), ("a:/b", "source is no absolute path"), ("/a:b", "target is no absolute path"), ("/a:/b:rx", "'rx'"),
+        ("/a:/b:ro,rw", "contradict"), ("/a:/b:z,Z", "contradict"), ("/a:/b:rshared,rslave", "contradict"), ("/a b:/c", "a character"),
+        ("/a,b:/c", "a character"), ("/a/../b:/c", "'..'"), ("/a:/config/x", "use of its own"), ("/a:/run/api_key", "use of its own"),
+        ("/a:/", "use of its own"), ("/a:/models/x", "use of its own"), ("/a:/b:ro:x", "source:target"), (7, "source:target"),
+        ("./a:/b", "absolute"), ("/a:/b:", "''"),
+    ],
+)  # fmt: skip
+def test_mounts_that_no_container_gets(text: Any, words: str) -> None:
+    with pytest.raises(Faults) as error:
+        n.check_mounts("here", [text], [])
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("/a:/b", "--mount=type=bind,source=/a,target=/b"),
+        ("/a:/b:ro", "--mount=type=bind,source=/a,target=/b,readonly"),
+        ("/a:/b:rw", "--mount=type=bind,source=/a,target=/b"),
+        ("/a:/b:ro,rslave", "--mount=type=bind,source=/a,target=/b,readonly,bind-propagation=rslave"),
+        ("/a:/b:ro,z", "--volume=/a:/b:ro,z"),
+        ("/a:/b:Z", "--volume=/a:/b:Z"),
+    ],
+)
+def test_options_of_mounts_reach_docker(text: str, option: str) -> None:
+    n.check_mounts("here", [text], [])
+    assert container.bind(text) == option
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("/:/host", "mount:/"), ("//:/host:ro", "mount:/"), ("/./:/host:ro", "mount:/"), ("/var/run/docker.sock:/d.sock", "mount:/var/run/docker.sock"),
+     ("/run/containerd/containerd.sock:/c", "mount:/run/containerd/containerd.sock"), ("/etc:/x:ro", "mount:/etc"), ("/etc/cron.d:/x", "mount:/etc/cron.d"),
+     ("/root/.ssh:/x:ro", "mount:/root/.ssh"), ("/proc/1:/x", "mount:/proc/1"), ("/var/lib/docker:/x:ro", "mount:/var/lib/docker"),
+     ("/data:/x:rshared", "mount:/data"), ("/usr/bin:/x", "mount:/usr/bin")],
+)  # fmt: skip
+def test_a_mount_that_gives_the_host_is_a_right(text: str, right: str) -> None:
+    with pytest.raises(Faults) as error:
+        n.check_mounts("here", [text], [])
+    assert f"add '{right}' to rights" in str(error.value)
+    n.check_mounts("here", [text], [right])
+    n.check_rights("here", [right])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/usr/local/dcmi:/usr/local/dcmi:ro",
+        "/etc/ascend_install.info:/etc/a:ro",
+        "/data/x:/data",
+        "/srv/loras:/loras:ro",
+    ],
+)
+def test_data_and_drivers_are_no_rights(text: str) -> None:
+    n.check_mounts("here", [text], [])
+
+
+def test_two_mounts_on_one_target() -> None:
+    with pytest.raises(Faults, match="one target"):
+        n.check_mounts("here", ["/a:/x", "/b:/x/"], [])
