@@ -60,6 +60,7 @@ class Peer:
         self.unread = 0  # times that it did not say which files it has
         self.moved: Any = None  # at what stage its fetch was
         self.since, self.had = 0.0, 0.0  # since when by our clock, and how many bytes it had then
+        self.flows = False  # has anything come at this stage?
         self.turn, self.turned = None, 0.0  # the last number that its fetch gave, and when that was by our clock
         self.dropped = ""
         self.bad_until, self.failures = 0.0, 0
@@ -76,6 +77,7 @@ class Peer:
         at, done, total = (state.get("stage"), state.get("total")), state.get("done") or 0, state.get("total") or 0
         enough = done - self.had >= LEAST * max(now - self.since, POLL) or self.had < total <= done
         if at != self.moved or enough or done < self.had:
+            self.flows = enough and at == self.moved
             self.moved, self.since, self.had = at, now, done
 
     @property
@@ -90,9 +92,9 @@ class Peer:
         return self.state.get("stage") if lives else None
 
     def moves(self, patience: float) -> bool:
-        """Does its fetch get on? At its end it may check and rename for long."""
+        """Does its fetch get on? At its end it may check and rename for long, and before the first byte it asks for a listing."""
         done, total = self.state.get("done") or 0, self.state.get("total") or 0
-        return time.monotonic() - self.since < patience * (10 if total and done >= total else 1)
+        return time.monotonic() - self.since < patience * (10 if total and done >= total else 1 if self.flows else 3)
 
 
 class Peers:
