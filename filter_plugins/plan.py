@@ -8,6 +8,7 @@ an unknown name is refused with the nearest one there is, so that a typo never p
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -62,6 +63,11 @@ SERVICE: dict[str, Key] = {
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),
+    "paths": Key(
+        "list",
+        [],
+        "Paths of the engine's API that callers may ask beyond the usual ones, such as /tokenize; `{}` is any one part.",
+    ),
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
@@ -199,6 +205,21 @@ def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) 
         fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
 
 
+def check_guard(where: str, service: Row) -> None:
+    """Refuse paths that the guard could not compare, and engine options that would get around it."""
+    for path in service["paths"]:
+        if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
+            fail(
+                f"{where}: 'paths' has {path!r}, but must list whole paths of the API such as /tokenize or /v1/responses/{{}}; "
+                "no wildcard, no `..`, no slash at the end"
+            )
+    for name in service["engine_args"]:
+        if str(name).replace("-", "_").lower() == "middleware":
+            fail(
+                f"{where}: 'engine_args' sets middleware, which is how the guard of the API key gets in; open paths with `paths`"
+            )
+
+
 def devices_of(where: str, service: Row, accelerator: Row, taken: dict[int, str]) -> list[int] | None:
     """Device indices of one service; fills `taken`. None where devices aren't counted."""
     count = accelerator.get("count")
@@ -259,6 +280,7 @@ def resolve_service(
     one_of(where, "engine", service["engine"], ENGINES)
     one_of(where, "runtime", service["runtime"], RUNTIMES)
     check_variant(where, service, tables["engines"].get(service["engine"]))
+    check_guard(where, service)
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
     model_name = service["model"]
