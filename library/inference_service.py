@@ -32,6 +32,7 @@ options:
       ready_timeout: {description: Seconds to a first answer., type: int, required: true}
       restart_limit: {description: Failed starts in a row., type: int, required: true}
       api_key: {description: Make a key on the host., type: bool, required: true}
+  api_key: {description: A key of the site's own instead of a generated one., type: str}
   files: {description: "Rendered files of the release by name; C(start) is what runs.", type: dict}
   runner: {description: Text of the program that holds the process in the foreground., type: str}
   python: {description: Interpreter for it., type: path}
@@ -110,11 +111,14 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     elif diff:
         changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
         reasons.append("other content of " + ", ".join(changed))
+    own = r.checked_key(given["api_key"]) if given["api_key"] else None
     if module.check_mode:
-        return digest({"spec": spec, "files": files})[:12], reasons, diff
+        done = r.ensure_key(folder, own, dry=True) if spec["api_key"] and own else None
+        return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
     os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
-    if spec["api_key"] and r.ensure_key(folder):
-        reasons.append("an API key was made")
+    done = r.ensure_key(folder, own) if spec["api_key"] else None
+    if done:
+        reasons.append(done)
     number, _ = r.write_release(folder, spec, files)
     r.make_current(folder, number)
     return number, reasons, diff
@@ -157,6 +161,8 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
         return ["it does not run"]
     if run["release"] != number:
         return ["it runs release %s, current is %s" % (run["release"], number)]
+    if r.key_changed_after(r.service_dir(root, name), float(run["started"])):
+        return ["its API key was changed after it started"]
     return ["a restart was asked for"] if state == "restarted" else []
 
 
@@ -291,6 +297,7 @@ def main() -> None:
             "default": "started",
         },
         "spec": {"type": "dict"},
+        "api_key": {"type": "str", "no_log": True},
         "files": {"type": "dict"},
         "runner": {"type": "str"},
         "python": {"type": "path"},
