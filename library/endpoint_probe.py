@@ -39,6 +39,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 now: {description: "The host's time when the look began, seconds since 1970.", returned: always, type: float}
+address: {description: "The host's own address, as others reach it where it has one.", returned: always, type: str}
 services:
   description: A row for each service.
   returned: always
@@ -69,7 +70,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.exposure import exposure
+from ansible.module_utils.serving.exposure import exposure, own_address
 from ansible.module_utils.serving.files import read_json, write_json
 from ansible.module_utils.serving.flaggems import proof
 from ansible.module_utils.serving.probe import NotYet, probe, stage
@@ -227,8 +228,13 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             row["meaning"] = explain(lines, row.get("exit_code"))
     services = [rows[name] for name in names]
     if bad and given["required"] and not module.check_mode:
-        raise Refusal("\n".join(sentence(row, given["waited"] + waited) for row in bad), services=services, now=now)
-    return {"changed": False, "services": services, "now": now}
+        raise Refusal(
+            "\n".join(sentence(row, given["waited"] + waited) for row in bad),
+            services=services,
+            now=now,
+            address=own_address(),
+        )
+    return {"changed": False, "services": services, "now": now, "address": own_address()}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ place shows from outside: without a key every path answers 401, those that no en
 from __future__ import annotations
 
 import secrets
+import socket
 from typing import Any, Optional, Tuple
 
 from ansible.module_utils.serving.probe import ask
@@ -45,6 +46,18 @@ def questions(paths: list[str], key: str | None) -> list[Question]:
     for method, path in asked:
         found += [(method, path, None, 401), (method, path, wrong, 401)]
     return found + [(method, path, key, 404) for method, path in (("GET", "/version"), nowhere) if path not in paths]
+
+
+def own_address() -> str:
+    """This host's address on the way out; without a route its name. Nothing is sent: a datagram socket only chooses its address."""
+    for family, outside in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as way:
+                way.connect((outside, 9))
+                return str(way.getsockname()[0])
+        except OSError:
+            continue
+    return socket.gethostname()
 
 
 def exposure(spec: dict[str, Any], key: str | None) -> dict[str, Any]:
