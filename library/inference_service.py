@@ -66,7 +66,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic
+from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic
 from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
 
@@ -115,7 +115,8 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     if module.check_mode:
         done = r.ensure_key(folder, own, dry=True) if spec["api_key"] and own else None
         return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
-    os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
+    for own in (folder, os.path.join(folder, "releases")):
+        own_folder(own)
     done = r.ensure_key(folder, own) if spec["api_key"] else None
     if done:
         reasons.append(done)
@@ -269,7 +270,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         reasons = act()
     else:
-        os.makedirs(os.path.join(root, "services"), mode=0o755, exist_ok=True)
+        own_folder(os.path.join(root, "services"))
         with locked(r.lock_path(root, name), "service '%s'" % name):
             reasons = act()
         if state == "absent":
