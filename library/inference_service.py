@@ -111,13 +111,13 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     elif diff:
         changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
         reasons.append("other content of " + ", ".join(changed))
-    own = r.checked_key(given["api_key"]) if given["api_key"] else None
+    own_key = r.checked_key(given["api_key"]) if given["api_key"] else None
     if module.check_mode:
-        done = r.ensure_key(folder, own, dry=True) if spec["api_key"] and own else None
+        done = r.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
         return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
-    for own in (folder, os.path.join(folder, "releases")):
-        own_folder(own)
-    done = r.ensure_key(folder, own) if spec["api_key"] else None
+    own_folder(folder)
+    own_folder(os.path.join(folder, "releases"))
+    done = r.ensure_key(folder, own_key) if spec["api_key"] else None
     if done:
         reasons.append(done)
     number, _ = r.write_release(folder, spec, files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -122,7 +123,7 @@ def test_the_key_is_made_once_private_and_needed(host: Host) -> None:
     path = host.folder / "api_key"
     key = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(key.strip()) >= 40
+    assert re.fullmatch(r"[0-9a-f]{64}\n", key)
     row = host.ask(wait=20)["services"][0]
     assert row["ready"]
     host.service("slow")
