@@ -140,7 +140,9 @@ def test_filters_and_module_utils_share_no_code() -> None:
 
 def test_no_file_names_a_machine_or_a_secret() -> None:
     """Nothing of the machine that it was made on: no path, no index, no key."""
-    bad = re.compile(r"/work/main|/opt/(pypi|wheels)|\.\./shared|aliyun-mirror|-----BEGIN [A-Z ]*PRIVATE KEY|\bsk-[A-Za-z0-9]{20}")
+    bad = re.compile(
+        r"/work/main|/opt/(pypi|wheels)|\.\./shared|aliyun-mirror|-----BEGIN [A-Z ]*PRIVATE KEY|\bsk-[A-Za-z0-9]{20}"
+    )
     for path in TEXT:
         if path == "tests/test_contracts.py":
             continue

@@ -166,7 +166,7 @@ TAIL = re.compile(
     r"(?:values?|hash|plaintext|plain|base64|b64|encoded|old|new|current|previous|primary|secondary|[0-9]+)$"
 )
 SECRET = re.compile(
-    r"(?:passw(?:or)?d|passphrase|passcode|passwort|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
+    r"(?:psk|bindpw|passw(?:or)?d|passphrase|passcode|passwort|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
     r"|(?:api|access|secret|private|auth|account|master|shared|session|signing|encryption|service|client|deploy|license|root|storage|app)keys?"
     r"|accesskeyid|(?:auth|access|api|bearer|refresh|bot|id|session|registry|identity|security)tokens|token)$"
 )
@@ -185,9 +185,12 @@ ABOUT = {
     "min", "max", "engine", "class", "reset", "change",
 }  # fmt: skip
 WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-KEYWORD = re.compile(r"(?i)(?:pass|pwd|secret|token|key|credential|auth|cookie|sess|csrf|xsrf)[\w.-]{0,60}")
+KEYWORD = re.compile(
+    r"(?i)(?:pass|pwd|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw)[\w.-]{0,60}"
+)
 HEADER = re.compile(r"(?i)(?:proxy-?)?authorization$|(?:set-?)?cookie$")
 LOGINS = ("auth", "_auth", "basic-auth", "basic_auth", "basicauth")  # secrets if they hold `user:password`
+MAYBE = re.compile(r"(?i)(?:^|[_.-])(?:key|signature|sig)$|[A-Z]_AUTH$")  # secrets if the value is random
 LONGEST_NAME = 80
 
 
@@ -217,7 +220,12 @@ HARMLESS = re.compile(
     r"(?i)(?:null|none|nil|true|false|yes|no|not|is|was|required|\*+|<[a-z_ -]*>|\$\{?\w+\}?|\$\(.*)$"
 )
 COUNT = re.compile(r"\d{1,6}(?:\.\d+)?[a-zA-Z%]?$")
-SEPARATOR = re.compile(r"[\"'\]\\]{0,8}[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}")
+SEPARATOR = re.compile(r"[\"'\]\\]{0,8}[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}(?:!!?\w{1,20} )?")
+# Letters and digits in one word: after a name of a secret it is one, without any `=` too.
+PROSE = re.compile(
+    r"[\"']?\s{1,8}(?:is )?[\"']?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
+)
+RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")
 LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
 SPACED = re.compile(r"\s{1,4}(?=[^\s-])")
 NAMED_VALUE = re.compile(r"\\{0,7}[\"']?\s{0,8},?\s{0,80}\\{0,7}[\"']?value\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}")
@@ -294,8 +302,10 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
     separator = SEPARATOR.match(text, end)
     if separator is None and (name.startswith("-") or HEADER.search(name) or name.lower().startswith("x-")):
         separator = LISTED.match(text, end) or (SPACED.match(text, end) if name.startswith("-") else None)
-    if separator is None and text[max(0, left - 12) : left].rstrip("\"' ").endswith(("=", ":")):
+    if separator is None and text[max(0, left - 12) : left].rstrip("\"' ").endswith(("=", ":", "<")):
         separator = NAMED_VALUE.match(text, end)  # {name: API_KEY, value: abc}
+    if separator is None and is_secret(name):
+        separator = PROSE.match(text, end)
     if separator is None:
         return None
     before = text[left - 1 : left] if left else ""
@@ -313,6 +323,10 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
         or (name.lower() in LOGINS and not is_login(value))
     ):
         return None
+    if not is_secret(name) and name.lower() not in LOGINS and not RANDOM.match(value):
+        return None
+    while name.startswith("-") and (more := PROSE.match(text, stop)):  # --api-key takes several
+        stop = value_span(text, more.end(), WORD_ENDS, False)[1]
     return start, stop
 
 
@@ -323,7 +337,7 @@ def without_named(text: str) -> str:
         if match.start() < done:
             continue
         left, name = name_around(text, match, done)
-        if is_secret(name) or name.lower() in LOGINS:
+        if is_secret(name) or name.lower() in LOGINS or MAYBE.search(name):
             span = value_of(text, left, name, match.end())
             if span:
                 out += [text[done : span[0]], MASK]
@@ -374,6 +388,9 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
         MASK,
     ),
     (re.compile(r"\$(?:1|2[abxy]|5|6|y|7|gy|apr1|argon2\w{1,2}|scrypt|pbkdf2[\w-]{0,10})\$[^\s:\"']{8,400}"), MASK),  # hashed passwords
+    (re.compile(r"(\b(?:redis-cli\b[^\n]{0,200}? -a|htpasswd\s{1,4}-\w{0,8}b\w{0,8}\s{1,4}\S{1,200}\s{1,4}\S{1,100})\s{1,4})\S+"), r"\1" + MASK),
+    (re.compile(r"(\becho\s{1,4})[^\n|]{1,400}?(?=\s{0,4}\|\s{0,4}[^\n|]{0,100}--password-stdin)"), r"\1" + MASK),
+    (re.compile(r"(?i)(\bpassword for [^\n]{1,80}?: {0,4})(?=\S+\s*$)\S+"), r"\1" + MASK),
     (re.compile(r"(?i)(\blogin\s{1,4}\S{1,200}\s{1,80}password\s{1,4})\S+"), r"\1" + MASK),  # .netrc
     (re.compile(r"(?i)(\b(?:identified\s{1,4}by|(?:with\s{1,4})?password)\s{1,4})'[^'\n]{1,400}'"), r"\1'" + MASK + "'"),  # SQL
     (re.compile(r"(?im)(^\s{0,20}(?:requirepass|masterauth|rootpw|auth)\s{1,8})\S+\s*$"), r"\1" + MASK),  # redis, ldap

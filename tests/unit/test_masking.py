@@ -23,6 +23,11 @@ FORMS = [
     f'Cmd: ["serve", "--auth-token", "{S}"]', f"curl -u admin:{S} http://h/", f"curl --user 'admin:{S}' h", f"--proxy-user u:{S}",
     f"sshpass -p {S} ssh h", f"sshpass -p'{S}' ssh h", f"docker login -u me -p {S} reg.example", f"mysql -uroot -p{S} db",
     f"skopeo copy --src-creds me:{S} a b",
+    f"vllm serve --api-key {S} {S}2 --port 1", f"redis-cli -h x -a {S}", f"htpasswd -bB f u {S}", f"echo {S} | docker login -u x --password-stdin",
+    f"setenv HF_TOKEN {S}",
+    # what people write
+    f"password is {S}", f"the api key is {S}", f"Token {S}", f"smtp_pass {S}", f"password\t{S}", f"key={S}", f"psk={S}",
+    f"token: !!str {S}", f"REDISCLI_AUTH={S}", f"signature={S}", f"<Password value='{S}'/>", f"bind_pw: {S}",
     # headers
     f"Authorization: Basic {B}", f"Authorization: Bearer {S}", f"authorization: bearer {S}", f"Authorization: Token {S}",
     f"Proxy-Authorization: Basic {B}", f"curl -H 'Authorization: Bearer {S}' http://h", f'"Authorization": "Bearer {S}"',
@@ -82,6 +87,8 @@ ORDINARY = [
     "export CUDA_VISIBLE_DEVICES=0,1", "docker run -p 127.0.0.1:8000:8000 x", "docker run -p 8000:8000 x", "--token-budget 5", "passed 5 tests",
     "compass: north", "bypass=on", "Deploy key is missing", "allow_credentials=True", "use_auth_token=False", "--skip-tokenizer-init",
     "eyJ is how a JWT begins", "AKIA is a prefix", "cudagraph_capture_sizes=[1, 2, 4]", "2026-11-25T12:00:00Z", "a=b; c=d", "LOGIN: yes",
+    "key=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "invalid api key", "token 151643 is new",
+    "secret is safe", "api_key is not set",
     "secret_name: demo", "password_file=/etc/x",
 ]  # fmt: skip
 
