@@ -92,6 +92,11 @@ SERVICE: dict[str, Key] = {
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),
+    "paths": Key(
+        "list",
+        [],
+        "Paths of the engine's API that callers may ask beyond the usual ones, such as /tokenize; `{}` is any one part.",
+    ),
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
@@ -168,6 +173,16 @@ def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) 
         fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
 
 
+def check_guard(where: str, service: Row) -> None:
+    """Refuse paths that the guard could not compare."""
+    for path in service["paths"]:
+        if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
+            fail(
+                f"{where}: 'paths' has {path!r}, but must list whole paths of the API such as /tokenize or /v1/responses/{{}}; "
+                "no wildcard, no `..`, no slash at the end"
+            )
+
+
 def spelled(where: str, row: Row) -> Row:
     """A row whose engine options have one spelling, so that rows merge by it."""
     return {**row, "engine_args": options.spell(where, row["engine_args"])} if row.get("engine_args") else row
@@ -210,6 +225,7 @@ def resolve_service(
     one_of(where, "runtime", service["runtime"], RUNTIMES)
     variants = tables["engines"].get(service["engine"])
     check_variant(where, service, variants)
+    check_guard(where, service)
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
 

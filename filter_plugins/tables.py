@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+import re
+import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+import jinja2
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
@@ -94,6 +101,53 @@ def plan_table(plans: Mapping[str, Any]) -> str:
     return table(rows, ("HOST", "SERVICE", "MODEL", "HARDWARE", "ENGINE", "RUNTIME", "DEVICES", "ENDPOINT"))
 
 
+def local_only(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def reach(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """URL at which a service answers to whoever can reach it: a service that listens everywhere has its host's own address."""
+    match = re.fullmatch(r"(https?://)\[?(.*?)\]?(:\d+)", str(row.get("endpoint") or ""))
+    if not match:
+        return str(row.get("endpoint") or "")
+    scheme, host, port = match.groups()
+    if host in ("0.0.0.0", "::", "*", ""):  # noqa: S104 - never a place to call
+        host = str(report.get("address") or "127.0.0.1")
+    return f"{scheme}[{host}]{port}" if ":" in host else f"{scheme}{host}{port}"
+
+
+def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Lines to copy: one request, and a tunnel where the service answers to its own host alone."""
+    url, ssh = reach(row, report), report.get("ssh")
+    _, _, host, port = re.split(r"(https?://)(.*):", url) if re.match(r"https?://.*:\d+$", url) else ("", "", "", "")
+    lines = []
+    if ssh and local_only(host):
+        lines.append(
+            f"  it listens on its host alone; from another machine first: ssh -N -L {port}:{host}:{port} {shlex.quote(ssh)}"
+        )
+    key = ""
+    if row.get("key_file"):
+        look = f"head -n 1 {shlex.quote(row['key_file'])}"
+        key = f' -H "Authorization: Bearer $({f"ssh {shlex.quote(ssh)} sudo {look}" if ssh else look})"'
+    question = [{"role": "user", "content": row.get("question") or "Say hello."}]
+    body = json.dumps({"model": row["served_name"], "messages": question, "temperature": 0}, ensure_ascii=False)
+    return [
+        *lines,
+        "  try it:",
+        f"  curl -s {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {shlex.quote(body)}",
+    ]
+
+
+def report_page(report: Mapping[str, Any], template: str) -> str:
+    """The report as HTML. What hosts, models and callers say is text there, whatever it contains: everything is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
+    environment.filters["reach"] = reach
+    return environment.from_string(Path(template).read_text(encoding="utf-8")).render(report=report) + "\n"
+
+
 def summary(report: Mapping[str, Any]) -> str:
     """What an operator wants to read when a deploy is done: URL, a line to copy, the answer, how long it took."""
     lines = []
@@ -102,12 +156,9 @@ def summary(report: Mapping[str, Any]) -> str:
             lines.append(f"{row['service']} is NOT ready: {first_line(row.get('problem'), 160)}")
             continue
         timings = row["timings"]
-        key = f' -H "Authorization: Bearer $(cat {row["key_file"]})"' if row.get("key_file") else ""
-        question = row.get("question") or "Say hello."
-        body = f'{{"model": "{row["served_name"]}", "messages": [{{"role": "user", "content": "{question}"}}], "temperature": 0}}'
         lines += [
-            f"{row['service']} is ready at {row['endpoint']}/v1",
-            f"  asked     {question}",
+            f"{row['service']} is ready at {reach(row, report)}/v1",
+            f"  asked     {row.get('question') or 'Say hello.'}",
             f"  answered  {first_line(row['answer'])}",
             f"  ready in {timings['ready_seconds']} s after its start, first token after {timings['first_token_seconds']} s",
             *(
@@ -124,8 +175,7 @@ def summary(report: Mapping[str, Any]) -> str:
             ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),
             f"  log       {row['log']}",
-            "  try it:",
-            f"  curl -s {row['endpoint']}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",
+            *try_it(row, report),
         ]
     return "\n".join([*lines, f"report: {report['report']}"])
 
@@ -134,4 +184,10 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"status_table": status_table, "plan_table": plan_table, "summary": summary, "duration": duration}
+        return {
+            "status_table": status_table,
+            "plan_table": plan_table,
+            "summary": summary,
+            "report_page": report_page,
+            "duration": duration,
+        }

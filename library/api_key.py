@@ -8,9 +8,11 @@ module: api_key
 short_description: Make a new API key for a service beside the old one, or drop the old one
 description:
   - The key file holds the key that counts in its first line, and, while callers change over, the old one in its second.
-  - The service reads the file when it starts. vLLM accepts both keys where it hides them in its log; other engines accept the first alone.
+  - The service reads the file when it starts. The guard in each release accepts both; releases of earlier versions with FlagScale or MindSpore
+    accept the first alone.
   - No key is ever returned.
 options:
+  value: {description: The new key; made here where it is not given., type: str}
   name: {description: Name of the service., type: str, required: true}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   state:
@@ -42,7 +44,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import locked, write_atomic
+from ansible.module_utils.serving.files import locked
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -54,24 +56,33 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not spec.get("api_key"):
         raise Refusal("service '%s' asks for no key (api_key: false in its row)" % name)
     path = os.path.join(folder, "api_key")
+    value = r.checked_key(module.params["value"]) if module.params["value"] else None
     with locked(r.lock_path(root, name), "service '%s'" % name):
         keys = r.read_keys(folder)
         wanted = keys[:1] if module.params["state"] == "finished" else keys
-        if module.params["state"] == "added" and len(keys) < 2:
-            wanted = [r.new_key(), *keys]
+        if module.params["state"] == "added":
+            if value and keys == [value]:
+                raise Refusal(
+                    "api_keys gives service '%s' the key that counts already; put the new one there first" % name
+                )
+            if value:
+                wanted = r.with_key(keys, value)
+            elif len(keys) < 2:
+                wanted = [r.new_key(), *keys]
         changed = wanted != keys
         if changed and not module.check_mode:
-            write_atomic(path, "".join(key + "\n" for key in wanted).encode(), 0o600)
+            r.write_keys(folder, wanted)
     return {
         "changed": changed,
         "count": len(wanted),
         "key_file": path,
-        "both": spec.get("engine") in ("vllm", "vllm_ascend"),
+        "both": spec.get("paths") is not None or spec.get("engine") in ("vllm", "vllm_ascend"),
     }
 
 
 def main() -> None:
     spec = {
+        "value": {"type": "str", "no_log": True},
         "name": {"type": "str", "required": True},
         "serving_root": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["added", "finished"], "default": "added"},

@@ -10,6 +10,7 @@ description:
   - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and one chat completion whose text is checked.
   - The engine's metrics must count the tokens, a vision model is shown an image, and FlagGems must run if and only if it was asked for.
   - The action plugin of the same name repeats it until everything is ready, tells the progress, and fails with the log's last lines and what they mean.
+  - Harmless routes and a path that no engine has are asked without a key and with a wrong one; a service that answers is not ready.
   - A process that ended since O(since) ends the wait at once; the same wrong answer three times over at least 15 seconds (an HTTP error of the 500s over
     at least 60) ends it too, because waiting does not mend it.
   - A failure's result is its message alone. Who needs the services of a failed look as well sets O(required) to false, and gives the result as O(found) to
@@ -48,6 +49,7 @@ message:
   returned: success
   type: str
 wrong: {description: For the next look's O(wrong)., returned: success, type: dict}
+address: {description: "The host's own address, as others reach it where it has one.", returned: always, type: str}
 services:
   description: A row for each service.
   returned: always
@@ -63,6 +65,9 @@ services:
     image: {description: What a vision model said of a red image., type: str}
     counted: {description: Whether its metrics counted the answer's tokens; null if it has none., type: bool}
     flaggems: {description: "Which FlagGems operators run: {asked, operators, problem}; null where the engine has no such switch.", type: dict}
+    exposure:
+      description: "What callers without a key got: {asked, open, note, problem}. Anything but a refusal fails the service."
+      type: dict
     dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
     uptime_seconds: {description: Age of its process., type: float}
     timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
@@ -76,6 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.exchange import NotYet
+from ansible.module_utils.serving.exposure import exposure, own_address
 from ansible.module_utils.serving.failures import explain
 from ansible.module_utils.serving.files import read_json, write_json
 from ansible.module_utils.serving.flaggems import proof
@@ -123,6 +129,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         "image": None,
         "counted": None,
         "flaggems": None,
+        "exposure": None,
         "timings": {},
     }
     if spec is None:
@@ -169,6 +176,12 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     row.update(flaggems=flaggems)
     if flaggems and flaggems["problem"]:
         return dict(row, verdict="failed", problem=flaggems["problem"])
+    try:
+        row.update(exposure=exposure(spec, r.read_key(folder)))
+    except NotYet as problem:
+        return dict(row, problem=str(problem))
+    if row["exposure"]["problem"]:
+        return dict(row, verdict="failed", problem=row["exposure"]["problem"])
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     if record and run["release"] == row["release"]:
@@ -283,6 +296,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "message": message,
         "wrong": wrong,
         "now": now,
+        "address": own_address(),
     }
 
 

@@ -32,6 +32,7 @@ options:
       ready_timeout: {description: Seconds to a first answer., type: int, required: true}
       restart_limit: {description: Failed starts in a row., type: int, required: true}
       api_key: {description: Make a key on the host., type: bool, required: true}
+  api_key: {description: A key of the site's own instead of a generated one., type: str}
   inputs:
     description:
       - "Files that travel with the release, {name: path}: names begin with C(inputs/), paths are of the controller. The action plugin brings those
@@ -80,7 +81,7 @@ from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.claims import claims, port_of
 from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, remove_tree, write_atomic, write_json
+from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.hosts import run_tool
 from ansible.module_utils.serving.secret_env import mark, write_secrets
 from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
@@ -160,14 +161,18 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     elif diff:
         changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
         reasons.append("other content of " + ", ".join(changed))
+    own_key = r.checked_key(given["api_key"]) if given["api_key"] else None
     if module.check_mode:
-        return digest({"spec": spec, "files": files})[:12], reasons, diff
+        done = r.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
+        return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
     sources, lacking = lacking_inputs(folder, spec, given["inputs"])
     if lacking:
         raise Lacking(lacking)
-    os.makedirs(os.path.join(folder, "releases"), mode=0o755, exist_ok=True)
-    if spec["api_key"] and r.ensure_key(folder):
-        reasons.append("an API key was made")
+    own_folder(folder)
+    own_folder(os.path.join(folder, "releases"))
+    done = r.ensure_key(folder, own_key) if spec["api_key"] else None
+    if done:
+        reasons.append(done)
     if secrets:
         write_secrets(folder, secrets)
     number, _ = r.write_release(folder, spec, files, sources)
@@ -214,6 +219,8 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
         return ["it does not run"]
     if run["release"] != number:
         return ["it runs release %s, current is %s" % (run["release"], number)]
+    if r.key_changed_after(r.service_dir(root, name), float(run["started"])):
+        return ["its API key was changed after it started"]
     return ["a restart was asked for"] if state == "restarted" else []
 
 
@@ -339,7 +346,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         reasons = act()
     else:
-        os.makedirs(os.path.join(root, "services"), mode=0o755, exist_ok=True)
+        own_folder(os.path.join(root, "services"))
         with locked(r.lock_path(root, name), "service '%s'" % name, keep=state != "absent"):
             try:
                 reasons = act()
@@ -369,6 +376,7 @@ def main() -> None:
             "default": "started",
         },
         "spec": {"type": "dict"},
+        "api_key": {"type": "str", "no_log": True},
         "files": {"type": "dict"},
         "inputs": {"type": "dict", "default": {}},
         "secret_env": {"type": "dict", "no_log": True},

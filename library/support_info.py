@@ -7,12 +7,17 @@ DOCUMENTATION = r"""
 module: support_info
 short_description: Collect logs, releases, chips and versions of a host as texts, with secrets masked
 description:
-  - Reads only. Every text goes through one filter, which masks the services' keys, values of variables whose name speaks of a token, key,
-    secret or password, bearer tokens, and passwords in URLs.
+  - Reads only. Every text goes through one filter (module_utils/serving/masking.py). It masks what is known, in every spelling (O(secrets),
+    the services' keys, values in releases whose name speaks of a secret), then what a name, a form or a prefix gives away.
   - A part that can't be read is named with its reason instead of being left out in silence.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   kind: {description: Which chips the host has., type: str, choices: [cpu, gpu, npu], default: cpu}
+  secrets:
+    description: Tokens, passwords and keys of the inventory that must not be seen; of a URL its password.
+    type: list
+    elements: str
+    default: []
   lines: {description: Last lines of each log., type: int, default: 1000}
   supervisor: {description: Who runs the services., type: str, choices: [auto, systemd, supervisord], default: auto}
 attributes:
@@ -31,7 +36,6 @@ files: {description: "Texts by file name.", returned: always, type: dict}
 
 import json
 import os
-import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -40,18 +44,9 @@ from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.hosts import os_release, run_tool
+from ansible.module_utils.serving.masking import known_secrets, masked
 from ansible.module_utils.serving.supervisors import supervisor
 
-MASK = "********"
-# name = value, name: value, "name": "value", export NAME='value'
-NAMED = re.compile(
-    r"(?i)(?P<name>[\w-]*(?:token(?!i[zs])|api[_-]?key|secret|passw(?:or)?d)[\w-]*[\"']?\s*[:=]\s*[\"']?)(?P<value>(?!null\b|none\b|true\b|false\b)[^\s\"',}\]]+)"
-)
-OTHERS = (
-    (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{8,}"), r"\1" + MASK),
-    (re.compile(r"(\w+://[^\s:/@]+:)[^\s@/]+(@)"), r"\1" + MASK + r"\2"),
-    (re.compile(r"\b(hf|sk|ghp|glpat)[_-][A-Za-z0-9_-]{16,}"), MASK),
-)
 TOOLS = {
     "gpu": [["nvidia-smi"], ["nvidia-smi", "topo", "-m"], ["nvidia-ctk", "cdi", "list"]],
     "npu": [["npu-smi", "info"], ["npu-smi", "info", "-m"]],
@@ -66,18 +61,6 @@ COMMON = [
     ["docker", "ps", "--all"],
     ["dmesg", "--ctime"],
 ]
-NUMBERS = re.compile(r"^\d+$|^\d[\d.]*[a-zA-Z%]?$")
-
-
-def masked(text: str, secrets: list[str]) -> str:
-    """A text without secrets: the known ones, and what looks like one."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    # `max_tokens: 16` and `tokens=5` are no secrets.
-    text = NAMED.sub(lambda m: m.group(0) if NUMBERS.match(m.group("value")) else m.group("name") + MASK, text)
-    for pattern, to in OTHERS:
-        text = pattern.sub(to, text)
-    return text
 
 
 def of_service(root: str, name: str, owner: Any, lines: int) -> dict[str, str]:
@@ -112,11 +95,12 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         code, out, _ = run_tool(["journalctl", "--no-pager", "--quiet", "-n", "300", "-u", name])
         if code == 0 and out.strip():
             files["journal/%s.txt" % name] = out
-    secrets = []
+    secrets = [secret for secret in given["secrets"] if "://" not in secret] + list(known_secrets(given["secrets"]))
     try:
         owner = supervisor(root, given["supervisor"])
         for name in r.services(root):
             secrets += r.read_keys(r.service_dir(root, name))
+            secrets += known_secrets(r.current_spec(root, name))
             files.update(of_service(root, name, owner, given["lines"]))
     except Refusal as refusal:
         files["services/NOT-READ.txt"] = "%s\n" % refusal
@@ -129,6 +113,7 @@ def main() -> None:
     spec = {
         "serving_root": {"type": "path", "required": True},
         "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "default": "cpu"},
+        "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
         "lines": {"type": "int", "default": 1000},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
     }

@@ -257,12 +257,14 @@ def test_filters_and_module_utils_share_no_code() -> None:
     """A filter that imports module_utils is skipped by Ansible with a mere warning."""
     for folder in ("filter_plugins", "lookup_plugins", "action_plugins"):
         for path in (ROOT / folder).glob("*.py"):
-            assert "module_utils" not in path.read_text(), path
+            assert not re.search(r"module_utils[./]|import module_utils", path.read_text()), path
 
 
 def test_no_file_names_a_machine_or_a_secret() -> None:
     """Nothing of the machine that it was made on: no path, no index, no key."""
-    bad = re.compile(r"/work/main|/opt/(pypi|wheels)|\.\./shared|aliyun-mirror|-----BEGIN|\bsk-[A-Za-z0-9]{20}")
+    bad = re.compile(
+        r"/work/main|/opt/(pypi|wheels)|\.\./shared|aliyun-mirror|-----BEGIN [A-Z ]*PRIVATE KEY|\bsk-[A-Za-z0-9]{20}"
+    )
     for path in TEXT:
         if path == "tests/test_contracts.py":
             continue

@@ -8,6 +8,8 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
+UMASK = 0o022
+
 
 class Refusal(Exception):
     """A message for the operator: it names the thing, the value, the limit and the remedy. Extra results travel along."""
@@ -18,7 +20,12 @@ class Refusal(Exception):
 
 
 def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> None:
-    """Exit with what `body` returns; a Refusal or an OSError becomes a plain message."""
+    """Exit with what `body` returns; a Refusal or an OSError becomes a plain message.
+
+    Every module comes through here. So do modes: a caller's umask neither opens our folders for others nor closes them for images that run
+    as another user, and what a module starts (pip, uv, a supervisor) inherits ours. What is secret has a mode of its own.
+    """
+    os.umask(UMASK)
     try:
         results = body(module)
     except Refusal as refusal:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from typing import Any, Iterator
 
@@ -43,6 +44,14 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
             os.unlink(part)
         raise
     fsync_dir(os.path.dirname(path))
+
+
+def own_folder(path: str, mode: int = 0o755) -> None:
+    """Make a folder that is ours alone, with those above it; one that is there gets this mode too."""
+    os.makedirs(path, exist_ok=True)
+    if stat.S_IMODE(os.stat(path).st_mode) != mode:
+        with contextlib.suppress(PermissionError):  # another user's, who has to mend it
+            os.chmod(path, mode)
 
 
 def write_json(path: str, value: Any, mode: int = 0o644) -> None:
@@ -220,8 +229,8 @@ def free_bytes(path: str) -> int:
     """Bytes that this user can still write where `path` is or will be."""
     while not os.path.exists(path):
         path = os.path.dirname(path) or "/"
-    stat = os.statvfs(path)
-    return stat.f_bavail * stat.f_frsize
+    there = os.statvfs(path)
+    return there.f_bavail * there.f_frsize
 
 
 def human(count: float) -> str:

@@ -11,6 +11,7 @@ services/<name>/exit.json                                   how the last one end
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from typing import Any
@@ -251,17 +252,52 @@ def new_key() -> str:
     return secrets.token_hex(32)
 
 
-def ensure_key(folder: str) -> bool:
-    """Make the API key once: 256 random bits in a 0600 file. True if it was made now."""
+def checked_key(key: str) -> str:
+    """A key that a person gave. Refusal, which does not show it, if no header would carry it or it could be guessed."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,256}={0,2}", key):
+        raise Refusal(
+            "the given API key has %d characters and must have 16 to 256 letters, digits or . _ ~ + / -; `openssl rand -hex 32` makes one"
+            % len(key)
+        )
+    return key
+
+
+def with_key(keys: list[str], given: str | None) -> list[str]:
+    """The keys after one was given, or made where there is none: the one that counts first, then the one before it."""
+    if given is None:
+        return keys or [new_key()]
+    return keys if keys[:1] == [given] else [given, *keys[:1]]
+
+
+def write_keys(folder: str, keys: list[str]) -> None:
+    write_atomic(os.path.join(folder, "api_key"), "".join(key + "\n" for key in keys).encode(), 0o600)
+
+
+def ensure_key(folder: str, given: str | None = None, dry: bool = False) -> str | None:
+    """Make the API key once (256 random bits), or put a given one before it, in a 0600 file. What was done, in words."""
     path = os.path.join(folder, "api_key")
+    keys = read_keys(folder)
+    wanted = with_key(keys, given)
+    if wanted != keys:
+        if not dry:
+            write_keys(folder, wanted)
+        if given is None:
+            return "an API key was made"
+        return "the API key is the given one" + (
+            "; the old one counts until playbooks/rotate_key.yml -e finish=true" if keys else ""
+        )
+    if not dry:
+        os.chmod(path, 0o600)
+    return None
+
+
+def key_changed_after(folder: str, started: float) -> bool:
+    """Was the key file written after a process started that has read it?"""
     try:
-        if os.path.getsize(path) > 0:
-            os.chmod(path, 0o600)
-            return False
-    except FileNotFoundError:
-        pass
-    write_atomic(path, (new_key() + "\n").encode(), 0o600)
-    return True
+        # A time to come is that of a clock that was set back since, and no reason to restart with each run.
+        return started < os.stat(os.path.join(folder, "api_key")).st_mtime <= time.time()
+    except OSError:
+        return False
 
 
 def read_keys(folder: str) -> list[str]:

@@ -16,7 +16,7 @@ import xmlrpc.client
 from typing import Any, Protocol
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.files import remove_tree, write_atomic
+from ansible.module_utils.serving.files import own_folder, remove_tree, write_atomic
 
 STOP_MARGIN = 30  # seconds beyond the drain time for ending what the engine leaves behind
 # A service starts with these and what its own start script sets: nothing of the deploying session's environment.
@@ -153,8 +153,8 @@ class Supervisord:
         """Start supervisord unless it runs."""
         if self.alive():
             return
-        for folder in (os.path.dirname(self.unit_path("x")), self.logs):
-            os.makedirs(folder, mode=0o755, exist_ok=True)
+        for folder in (self.home, os.path.dirname(self.unit_path("x")), self.logs):
+            own_folder(folder)
         home = self.home.replace("%", "%%")
         lines = [
             "; Written by vllm-ansible.",

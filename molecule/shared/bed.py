@@ -220,6 +220,10 @@ def outside() -> str:
         wait_booted(OUTSIDE)
     STATE.mkdir(parents=True, exist_ok=True)
     (STATE / "ca.crt").write_text(docker("exec", OUTSIDE, "cat", "/bed/certificates/ca.crt") + "\n")
+    packages_key = docker("exec", OUTSIDE, "gpg", "--with-colons", "--list-keys", "bed packages")
+    (STATE / "packages.fpr").write_text(
+        next(line.split(":")[9] for line in packages_key.splitlines() if line.startswith("fpr"))
+    )
     return OUTSIDE
 
 

@@ -212,7 +212,9 @@ print(answer['usage']['completion_tokens'])
 
 RUNNING = """python3 -c "
 import urllib.request
-rows = urllib.request.urlopen('http://127.0.0.1:9010/metrics').read().decode().splitlines()
+key = open('/srv/vllm/services/qwq-32b/api_key').readline().strip()
+asked = urllib.request.Request('http://127.0.0.1:9010/metrics', headers={'Authorization': 'Bearer ' + key})
+rows = urllib.request.urlopen(asked).read().decode().splitlines()
 print(any(row.startswith('vllm:num_requests_running') and not row.endswith(' 0.0') for row in rows))"
 """
 

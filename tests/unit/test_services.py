@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -57,13 +58,17 @@ class Host:
         self.root, self.run, self.port = root, run, free_port()
         self.folder = root / "services" / "demo"
 
-    def service(self, mode: str | None = "good", state: str = "started", dry: bool = False, **spec: Any) -> Result:
+    def service(
+        self, mode: str | None = "good", state: str = "started", dry: bool = False, key: str | None = None, **spec: Any
+    ) -> Result:
         args: Result = {"name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord"}
+        if key:
+            args["api_key"] = key
         if mode:
-            key = self.folder / "api_key"
+            keys = self.folder / "api_key"
             lines = [
                 "#!/bin/sh",
-                f"export VLLM_API_KEY=$(cat {key})",
+                f"export VLLM_API_KEY=$(head -n 1 {keys})",
                 f"exec {sys.executable} {FIXTURES}/stub_engine.py {mode} {self.port}",
             ]
             args |= {
@@ -118,7 +123,7 @@ def test_the_key_is_made_once_private_and_needed(host: Host) -> None:
     path = host.folder / "api_key"
     key = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(key.strip()) >= 40
+    assert re.fullmatch(r"[0-9a-f]{64}\n", key)
     row = host.ask(wait=20)["services"][0]
     assert row["ready"]
     host.service("slow")
@@ -516,3 +521,55 @@ def test_a_key_is_changed_in_two_steps(host: Host) -> None:
     assert host.run("api_key", {**arguments, "state": "finished"})["changed"]
     assert path.read_text().split() == [new]
     assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]
+
+
+def test_a_key_of_the_sites_own_comes_in_beside_the_one_before(host: Host) -> None:
+    path, given = host.folder / "api_key", "own.key-of/the~site_0123456789=="
+    assert "an API key was made" in host.service()["reasons"]
+    made = path.read_text().strip()
+    dry = host.service(dry=True, key=given)
+    assert any("given one" in reason for reason in dry["reasons"]) and path.read_text().strip() == made
+    found = host.service(key=given)
+    assert found["changed"] and path.read_text().split() == [given, made] and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert given not in json.dumps(found["reasons"]) and "rotate_key.yml" in " ".join(found["reasons"])
+    assert host.ask(wait=20)["services"][0]["ready"]  # the probe asks with the first line
+    pid = host.ask()["services"][0]["pid"]
+    assert host.service(key=given)["changed"] is False and host.ask()["services"][0]["pid"] == pid
+
+
+def test_a_run_killed_between_key_and_restart_is_healed(host: Host) -> None:
+    host.service()
+    pid = host.ask(wait=20)["services"][0]["pid"]
+    releases.write_keys(str(host.folder), ["another-key-0123456789"])  # and here the run was killed
+    found = host.service()
+    assert found["reasons"] == ["its API key was changed after it started"]
+    row = host.ask(wait=20)["services"][0]
+    assert row["ready"] and row["pid"] != pid
+    os.utime(host.folder / "api_key", (time.time() + 3600,) * 2)  # the clock was set back since
+    assert host.service()["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["short", "x" * 257, "with space in the key", 'quote"quote"quote"', "schlüssel-schlüssel", "line\nline-line-line"],
+)
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(host: Host, key: str) -> None:
+    message = host.service(key=key)["msg"]
+    assert (
+        "characters and must have 16 to 256" in message
+        and key not in message
+        and not (host.folder / "api_key").exists()
+    )
+
+
+def test_a_given_key_is_rotated_to(host: Host) -> None:
+    old, new = "old-key-of-the-site-1", "new-key-of-the-site-2"
+    host.service(key=old)
+    path, arguments = host.folder / "api_key", {"name": "demo", "serving_root": str(host.root)}
+    assert "counts already" in host.run("api_key", {**arguments, "value": old})["msg"]
+    found = host.run("api_key", {**arguments, "value": new})
+    assert found["changed"] and path.read_text().split() == [new, old]
+    assert host.run("api_key", {**arguments, "value": new})["changed"] is False
+    assert host.run("api_key", {**arguments, "value": new, "state": "finished"})[
+        "changed"
+    ] and path.read_text().split() == [new]

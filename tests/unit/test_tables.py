@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import shlex
 
 import pytest
-from conftest import load
+from conftest import ROOT, load
 
 t = load("filter_plugins/tables.py")
 
@@ -62,7 +64,7 @@ def test_the_curl_line_can_be_pasted_and_holds_no_key() -> None:
     line = next(line for line in text.splitlines() if line.strip().startswith("curl"))
     words = shlex.split(line)
     assert words[2] == "http://127.0.0.1:8000/v1/chat/completions"
-    assert "$(cat /srv/vllm/k)" in line
+    assert "$(head -n 1 /srv/vllm/k)" in line  # two keys while one is changed
     assert json.loads(words[-1])["messages"][0]["content"] == "What is 127 + 45?"
 
 
@@ -73,3 +75,109 @@ def test_the_summary_of_a_failed_service_says_so() -> None:
 
 def test_plan_table_says_dash_for_a_host_that_runs_nothing() -> None:
     assert t.plan_table({"a": []}).splitlines()[1].split() == ["a", *["-"] * 7]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://0.0.0.0:8000", "http://10.1.2.3:8000"), ("http://:::8000", "http://10.1.2.3:8000"), ("http://[::]:8000", "http://10.1.2.3:8000"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"), ("http://10.9.9.9:1", "http://10.9.9.9:1"), ("http://::1:8000", "http://[::1]:8000"),
+        ("http://[fe80::1]:8000", "http://[fe80::1]:8000"), ("https://gpu.example:443", "https://gpu.example:443"),
+    ],
+)  # fmt: skip
+def test_a_line_to_copy_never_calls_an_address_that_is_none(endpoint: str, url: str) -> None:
+    report = {"services": [{**ROW, "endpoint": endpoint}], "report": "/r", "address": "10.1.2.3", "ssh": "ops@gpu-01"}
+    text = t.summary(report)
+    assert f"curl -s {url}/v1/chat/completions" in text and f"ready at {url}/v1" in text
+    assert "$(ssh ops@gpu-01 sudo head -n 1 /srv/vllm/k)" in text
+    assert ("ssh -N -L 8000:" in text) is ("127.0.0.1" in url or ("::1]" in url and "fe80" not in url))
+
+
+def test_an_ipv6_host_is_written_as_one() -> None:
+    assert t.reach({"endpoint": "http://0.0.0.0:8000"}, {"address": "2001:db8::5"}) == "http://[2001:db8::5]:8000"
+
+
+def test_on_this_machine_no_tunnel_is_advised() -> None:
+    assert "ssh" not in t.summary({"services": [ROW], "report": "/r", "address": "10.1.2.3", "ssh": ""})
+
+
+@pytest.mark.parametrize("question", ['it\'s "quoted" \\ $(x) `y`', "line\nline", "Wie heißt du?"])
+def test_a_question_of_any_kind_can_be_pasted(question: str) -> None:
+    text = t.summary({"services": [{**ROW, "question": question, "served_name": "a'b"}], "report": "/r"})
+    words = shlex.split(text[text.index("curl") : text.index("\nreport")])
+    assert json.loads(words[-1])["messages"][0]["content"] == question and json.loads(words[-1])["model"] == "a'b"
+
+
+HOSTILE = "<script>alert(1)</script>\" onload=\"x' onclick='y javascript:alert(1) {{ 7*7 }} {% raw %} </table><!--"
+
+
+def hostile(value: object) -> object:
+    """The same structure with every text replaced; names of fields too where they are data."""
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return value if isinstance(value, bool) or value is None else HOSTILE
+
+
+REPORT = {
+    "host": "h", "written": "2026-11-25T12:00:00Z", "report": "/r", "address": "a", "ssh": "s",
+    "accelerator": {
+        "kind": "gpu", "arch": "x86_64", "live": True, "problems": ["p"],
+        "cpu": {"model": "m", "sockets": 1, "cores": 2, "threads": 4, "usable": 4, "flags": ["f"]},
+        "memory": {"total_bytes": 1, "limit_bytes": 1}, "topology": {"numa": ["n"]},
+    },
+    "services": [
+        {
+            **ROW, "ready": ready, "state": "backoff", "problem": "p", "reasoning": True, "image": "red", "engine": "e", "runtime": "r", "release": "0",
+            "supervisor": "s", "rights": ["r"], "dropped_peers": ["d"], "flaggems": {"operators": ["o"], "asked": True, "problem": None},
+            "model": {"name": "m", "revision": "r", "identity": "i", "path": "p"}, "exposure": {"asked": 3, "open": ["GET /x"], "note": note, "problem": None},
+            "timings": {"ready_seconds": 1, "first_token_seconds": 1, "seconds": 1, "tokens": 1},
+        }
+        for ready in (True, False) for note in ("n", None)
+    ],
+}  # fmt: skip
+
+
+def page(report: object) -> str:
+    text: str = t.report_page(report, str(ROOT / "templates/report/report.html.j2"))
+    return text
+
+
+def test_nothing_that_a_field_says_is_more_than_text() -> None:
+    given = hostile(REPORT)
+    text = page(given)
+    clean = page(REPORT)
+    tags = re.compile(r"<[^>]*>")
+    assert sorted(set(tags.findall(text))) == sorted(set(tags.findall(clean))), (
+        "no tag and no attribute comes from a field"
+    )
+    assert (
+        "<script" not in text and "javascript:" in text and "49" not in text.replace("149", "") and "{{ 7*7 }}" in text
+    )
+    assert not re.search(r"(?i)\b(?:href|src|on\w+)=", "".join(tags.findall(text)))
+
+
+def leaves(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+    return [path] if not isinstance(value, bool) and value is not None else []
+
+
+@pytest.mark.parametrize("path", leaves(REPORT), ids=lambda path: ".".join(map(str, path)))
+def test_each_field_by_itself(path: tuple[object, ...]) -> None:
+    given = copy.deepcopy(REPORT)
+    *parents, last = path
+    place: object = given
+    for key in parents:
+        place = place[key]  # type: ignore[index]
+    place[last] = HOSTILE  # type: ignore[index]
+    text = page(given)
+    assert "<script>alert" not in text and '" onload="' not in text and "' onclick='" not in text
+
+
+def test_a_report_with_little_in_it_is_still_a_page() -> None:
+    row = {"service": "demo", "ready": False, "state": "absent", "problem": "it is not deployed on this host"}
+    text = page({"host": "h", "written": "2026-11-25T12:00:00Z", "accelerator": {}, "services": [row]})
+    assert "not deployed" in text and "0 of 1 services answer" in text

@@ -128,6 +128,7 @@ def drain_seconds() -> int:
 
 
 def main() -> int:
+    os.umask(0o022)  # whoever started the supervisor: caches and records stay ours to write and open to read
     folder = os.path.realpath(sys.argv[1])
     end_leftovers(folder)
     release = os.path.realpath(os.path.join(folder, "current"))

@@ -1,0 +1,40 @@
+"""Filter `callers_paths`: which paths of an engine's API callers may ask. The guard in each release (templates/guard) refuses the rest.
+
+A list of what is open, not of what is closed: engines bring new routes with each release, and some of them load code, profile,
+sleep or reset the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What callers of an inference service ask, and /metrics for Prometheus; with the key, as everything but /health.
+PATHS = (
+    "/v1/models",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/responses/{}",
+    "/v1/responses/{}/cancel",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/embeddings",
+    "/v1/score",
+    "/v1/rerank",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/metrics",
+)
+
+
+def callers_paths(service: Mapping[str, Any]) -> list[str]:
+    """PATHS and what the service's row adds in `paths`, each once."""
+    return list(dict.fromkeys([*PATHS, *service["paths"]]))
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"callers_paths": callers_paths}

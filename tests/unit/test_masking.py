@@ -1,0 +1,199 @@
+"""Secrets in the forms in which logs, configurations and command lines carry them, and ordinary text that has to stay."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import string
+import urllib.parse
+
+import pytest
+from ansible.module_utils.serving import masking as m
+
+S = "Zq7vR2kX9mT4wL8p"  # what must not be seen
+B = base64.b64encode(f"user:{S}".encode()).decode()
+BODY = "\n".join("MIIEowIBAAKCAQEA" + str(n) * 48 for n in range(5))
+PEM = f"-----{'BEGIN'} RSA PRIVATE KEY-----\n{BODY}\n-----END RSA PRIVATE KEY-----"
+
+FORMS = [
+    # command lines
+    f"vllm serve m --api-key {S}", f"vllm serve m --api-key={S} --port 8000", f"--api-key '{S}'", f'--hf-token "{S}"', f"--token {S}",
+    f"--password {S} --port 1", f"--secret-key={S}", f"argv: ['vllm', '--api-key', '{S}']", f'["--api-key","{S}"]', f"--db-pass {S}",
+    f'Cmd: ["serve", "--auth-token", "{S}"]', f"curl -u admin:{S} http://h/", f"curl --user 'admin:{S}' h", f"--proxy-user u:{S}",
+    f"sshpass -p {S} ssh h", f"sshpass -p'{S}' ssh h", f"docker login -u me -p {S} reg.example", f"mysql -uroot -p{S} db",
+    f"skopeo copy --src-creds me:{S} a b",
+    f"vllm serve --api-key {S} {S}2 --port 1", f"redis-cli -h x -a {S}", f"htpasswd -bB f u {S}", f"echo {S} | docker login -u x --password-stdin",
+    f"setenv HF_TOKEN {S}",
+    # what people write
+    f"password is {S}", f"the api key is {S}", f"Token {S}", f"smtp_pass {S}", f"password\t{S}", f"key={S}", f"psk={S}",
+    f"token: !!str {S}", f"REDISCLI_AUTH={S}", f"signature={S}", f"<Password value='{S}'/>", f"bind_pw: {S}",
+    # headers
+    f"Authorization: Basic {B}", f"Authorization: Bearer {S}", f"authorization: bearer {S}", f"Authorization: Token {S}",
+    f"Proxy-Authorization: Basic {B}", f"curl -H 'Authorization: Bearer {S}' http://h", f'"Authorization": "Bearer {S}"',
+    f"{{'authorization': 'Basic {B}'}}", f"(b'authorization', b'Bearer {S}')", f"[('Authorization', 'ApiKey {S}')]",
+    f"Authorization: AWS4-HMAC-SHA256 Credential=x, Signature={S}", f'Authorization: Digest username="u", response="{S}"',
+    f"got Bearer {S} from caller", f"sent Basic {B}", f"Cookie: a=1; session={S}", f"Set-Cookie: sid={S}; HttpOnly", f'"cookie": "s={S}"',
+    f"X-Api-Key: {S}", f"x-auth-token: {S}", f"('x-api-key', '{S}')", f"X-Amz-Security-Token: {S}", f"api-key: {S}", f"PRIVATE-TOKEN: {S}",
+    # environments
+    f"export HF_TOKEN='{S}'", f"export VLLM_API_KEY={S}", f"HF_TOKEN={S}", f'"Env": ["HF_TOKEN={S}", "A=b"]', f"docker run -e API_KEY={S} i",
+    f"environ({{'OPENAI_API_KEY': '{S}'}})", f"os.environ['HF_TOKEN'] = '{S}'", f"AWS_SECRET_ACCESS_KEY={S}", f"DB_PASS={S}", f"MYSQL_PWD={S}",
+    f"OPENAI_KEY={S}", f"ENCRYPTION_KEY={S}", f"TOKEN_2={S}", f"ENV HF_TOKEN {S}", f"set API_TOKEN={S}", f"Environment=HF_TOKEN={S}",
+    f'Environment="HF_TOKEN={S}"', f"PASSWORD_OLD={S}", f"SECRET_THING={S}", f"mySecretStuff: {S}",
+    # YAML, JSON, ini, XML, Python
+    f"password: {S}", f"password: '{S}'", f'password: "{S}"', f"password = {S}", f"passwd={S}", f"passphrase: {S} and {S}", f"pwd: {S}",
+    f"client_secret: {S}", f"clientSecret: {S}", f'"clientSecret":"{S}"', f'{{"password": "a\\"{S}"}}', f'{{\\"api_key\\": \\"{S}\\"}}',
+    f"'{{\\\\\"token\\\\\": \\\\\"{S}\\\\\"}}'", f"password: |\n  {S}\nnext: 1", f"password: >-\n    {S}\n", f"- name: API_KEY\n  value: {S}",
+    f'{{"name": "API_KEY", "value": "{S}"}}', f"<password>{S}</password>", f'<login password="{S}"/>', f"<ApiToken>{S}</ApiToken>",
+    f"Namespace(api_key='{S}', port=1)", f"non-default args: {{'api_key': ['{S}'], 'port': 1}}", f"api_key=['{S}', '{S}']",
+    f"apikey: {S}", f"accessKey => {S}", f"access key: {S}", f"API key = {S}", f"token := {S}", f"AccountKey={S};Endpoint=x",
+    f"secret_id: {S}", f"vault.token={S}", f"spring.datasource.password={S}", f"hf.token: {S}", f"refresh_token={S}", f"id_token={S}",
+    f"admin_token: {S}", f"data_token: {S}", f"api_tokens: {S}", f"Api_Key:{S}", f"credentials: {S}", f"registry_password: {S}",
+    # URLs
+    f"http://user:{S}@host:3128/", f"https://user:pa/{S}@host/x", f"http://user:p@{S}@host", f"http://u:a/{S}@b@host/", f"redis://:{S}@h:6379/0",
+    f"postgresql+asyncpg://u:{S}@h/db", f"https://{S}@github.com/o/r", f"https://oauth2:{S}@gitlab.com/x.git", f"HTTPS_PROXY=http://u:{S}@p:1",
+    f"http_proxy=u:{S}@proxy:3128", f"http:\\/\\/u:{S}@h", f"https://h/x?token={S}&a=1", f"https://h/x?a=1&api_key={S}", f"https://h/?sig={S}&x=1",
+    f"https://h/?X-Amz-Signature={S}", f"https://h/?key={S}", f"index-url = https://u:{S}@pypi.example/simple", f"ftp://a:it's{S}@h/",
+    # files of tools
+    f"machine h login u password {S}", f'"auths": {{"r": {{"auth": "{B}"}}}}', f'"identitytoken": "{S}"', f"_authToken={S}", f"_auth={B}",
+    f"//registry.npmjs.org/:_authToken={S}", f"requirepass {S}", f"masterauth {S}", f"root:$6$saltsalt${S}:19000:", f"me:$2y$05${S}{S}",
+    f"me:$apr1$x${S}", f"CREATE USER u IDENTIFIED BY '{S}'", f"ALTER ROLE u WITH PASSWORD '{S}'", f"basic_auth: me:{S}", f"auth: me:{S}",
+]  # fmt: skip
+PREFIXED = [
+    "hf_aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH", "ms-0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f", "ghp_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789",
+    "github_pat_11ABCDEFG0aBcDeFgHiJkL_mNoPqRsTuVwX", "glpat-aBcDeFgHiJkLmNoPqRsT", "sk-" + "aBcDeFgHiJkLmNoPqRsTuVwX", "sk-proj-a1B2c3D4e5F6g7H8i9J0",
+    "sk-ant-" + "api03-a1B2c3D4e5F6g7H8",
+    "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AIzaSyA1bcdefghijklmnopqrstuvwxyz012345", "xoxb-123456789012-abcdefABCDEF",
+    "npm_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789", "pypi-AgEIcHlwaS5vcmcCJGFiY2RlZg", "dckr_pat_aBcDeFgHiJkLmNoPqRsTuVwXyZ", "nvapi-aBcDeFgHiJkLmNoPqRsTuV",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9", "LTAI5tAbCdEfGhIjKlMnOpQr", "hvs.CAESIAbCdEfGhIjKlMnOp",
+    "gsk_aBcDeFgHiJkLmNoPqRsTuVwX", "r8_aBcDeFgHiJkLmNoPqRsTuVwX", "rk_live_aBcDeFgHiJkL", "ya29.a0AfH6SMBx_aBcDeFgHiJkL", "glptt-0123456789abcdef0123",
+]  # fmt: skip
+ORDINARY = [
+    "max_tokens: 16", "generated 120 tokens", '"api_key": true', "tokenizer: Qwen2Tokenizer", "prompt_tokens=38", "tokens: 1,024",
+    "GPU KV cache size: 299,593 tokens", "--max-num-batched-tokens 2048 --tokenizer /models/x", "eos_token: <|im_end|>", "eos_token_id=151645",
+    '"pad_token": "<|endoftext|>", "bos_token": null', "image_token='<|image_pad|>'", "time_per_output_token=0.02", "first token after 0.1 s",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "commit 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+    "image: quay.io/ascend/vllm-ascend:v0.23.0@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "GPU-8f3c1b9e-1c2d-4e5f-8a9b-0c1d2e3f4a5b", "request id cmpl-0a1b2c3d4e5f60718293a4b5c6d7e8f9", "/srv/vllm/models/qwq-32b@0123456789ab+float16",
+    "http://127.0.0.1:8000/models/demo@0123456789ab", "https://pypi.org/simple/", "git@github.com:org/repo.git", "ssh://git@github.com/o/r",
+    "https://registry.example:5000/v2/x", "http://[::1]:8000/v1/@x", "api_key: false", "api_key=None", "password: null", "token: ''",
+    "key_file: /srv/vllm/services/demo/api_key", "api_key_file=/run/api_key", "token_url: https://h/token", "--password-file /etc/x",
+    "Authorization failed", "Bearer authentication is required", "Basic authentication", "invalid token in line 5", "no token given",
+    "sort_key: name", "cache_key=abcdef0123456789", "public_key: ssh-ed25519 AAAA", "the secret of success", "keys: 5", "PWD=/home/me",
+    "hf_hub_download(repo_id='x')", "hf_overrides={}", "HF_HUB_OFFLINE=1", "ms-marco-MiniLM-L-6-v2", "sk-learn 1.5", "sklearn", "ms-swift",
+    "INFO 11-25 12:00:01 [core.py:58] Initializing a V1 LLM engine (v0.32.0) with config: model='/models/demo'", "author: me@example.com",
+    "torch==2.13.0 --hash=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "NCCL_SOCKET_IFNAME=eth0",
+    "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq\n-----END CERTIFICATE-----", "from 10.0.0.5:41234 - GET /v1/models 200",
+    "export CUDA_VISIBLE_DEVICES=0,1", "docker run -p 127.0.0.1:8000:8000 x", "docker run -p 8000:8000 x", "--token-budget 5", "passed 5 tests",
+    "compass: north", "bypass=on", "Deploy key is missing", "allow_credentials=True", "use_auth_token=False", "--skip-tokenizer-init",
+    "eyJ is how a JWT begins", "AKIA is a prefix", "cudagraph_capture_sizes=[1, 2, 4]", "2026-11-25T12:00:00Z", "a=b; c=d", "LOGIN: yes",
+    "key=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "invalid api key", "token 151643 is new",
+    "secret is safe", "api_key is not set",
+    "secret_name: demo", "password_file=/etc/x",
+]  # fmt: skip
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({*FORMS, *PREFIXED}) >= 150 and len(ORDINARY) >= 70
+
+
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize("around", ["{}", "INFO 12:00:01 [a.py:1] {}\nnext line", '2026-11-25 {} ({{"port": 8000}})'])
+def test_no_form_shows_its_secret(text: str, around: str) -> None:
+    if around != "{}" and text.startswith(("ENV ", "requirepass", "masterauth")):
+        pytest.skip("these stand at the start of a line")
+    found = m.masked(around.format(text))
+    assert S not in found and B not in found and m.MASK in found, found
+    assert around == "{}" or "12:00:01" in found or "8000" in found or "2026-11-25" in found
+    assert m.masked(found) == found, "masking what is masked changes nothing"
+
+
+@pytest.mark.parametrize("secret", PREFIXED)
+@pytest.mark.parametrize("around", ["{}", "using {} now", "'{}'", "x={}", "[{}]", "https://h/{}/x", "key:{},"])
+def test_a_prefix_gives_a_secret_away(secret: str, around: str) -> None:
+    assert secret not in m.masked(around.format(secret)) and secret[8:] not in m.masked(around.format(secret))
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_stays(text: str) -> None:
+    assert m.masked(text) == text
+
+
+@pytest.mark.parametrize("number", ["12345", "0", "1234567890", "3.14"])
+@pytest.mark.parametrize(
+    "form", ["password: {}", '"password": {}', "DB_PASSWORD={}", "pwd={}", "--password {}", "client_secret: {}"]
+)
+def test_a_password_of_digits_is_a_password(number: str, form: str) -> None:
+    assert m.masked(form.format(number)) == form.format(m.MASK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PEM, PEM.replace("\n", "\\n"), "x " + PEM + " y", PEM.replace("RSA ", ""), PEM.replace("RSA ", "OPENSSH "), PEM.replace("RSA ", "ENCRYPTED "),
+     "\n".join("INFO log: " + line for line in PEM.splitlines()), PEM.rpartition("\n")[0], PEM.partition("\n")[2], f"key: |\n  {PEM}",
+     json.dumps({"tls.key": PEM}), json.dumps(json.dumps({"k": PEM})), PEM.replace("\n", "\r\n"), PEM + "\n" + PEM],
+)  # fmt: skip
+def test_private_keys_go_and_what_is_around_stays(text: str) -> None:
+    found = m.masked(f"before\n{text}\nafter")
+    assert "MIIEowIB" not in found and found.startswith("before\n") and found.endswith("\nafter"), found
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["pa ss\"wo'rd\\/&<>", "pässwörd-ß", "line1-secret\nline2-secret", "a+b/c=d%e?f#g", "x" * 300, "短い秘密のことば"],
+)
+@pytest.mark.parametrize(
+    "form",
+    [str, json.dumps, lambda s: json.dumps(s, ensure_ascii=False), lambda s: json.dumps(json.dumps(s)), urllib.parse.quote, urllib.parse.quote_plus,
+     lambda s: urllib.parse.quote(s, safe="").lower(), repr, lambda s: base64.b64encode(s.encode()).decode(),
+     lambda s: base64.b64encode(b"user:" + s.encode()).decode(), lambda s: base64.urlsafe_b64encode(b"u:" + s.encode() + b":x").decode(),
+     lambda s: s.encode().hex()],
+)  # fmt: skip
+def test_a_known_secret_goes_in_every_spelling(secret: str, form) -> None:  # type: ignore[no-untyped-def]
+    text = form(secret)
+    found = m.masked(f"a {text} b", [secret])
+    assert m.MASK in found
+    core = text.strip("'\"")
+    pieces = core.splitlines() if "\n" in core else [core[4:-4]]
+    assert not any(piece and piece in found for piece in pieces), found
+
+
+def test_a_short_known_secret_is_a_word_of_its_own() -> None:
+    assert (
+        m.masked("demo demonstrates /models/demo-vision demo", ["demo"])
+        == f"{m.MASK} demonstrates /models/demo-vision {m.MASK}"
+    )
+    assert m.masked("true is true, none is none", ["true", "none", "a", ""]) == "true is true, none is none"
+
+
+def test_values_of_a_structure_that_are_secrets() -> None:
+    given = {
+        "env": {"HF_TOKEN": "t-1", "A": "b"},
+        "x": ["http://u:p%40w@h"],
+        "password": 123456,
+        "api_keys": {"demo": "k"},
+        "max_tokens": 5,
+    }
+    assert set(m.known_secrets(given)) == {"t-1", "p@w", "123456", "k"}
+
+
+WORDS = ["a", "key", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.", "-----" + "BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----",
+
+         "--api-key ", " ", "\t", "\\", "\\\"", "name: ", "bearer ",
+         "hf_", "sk-", "auth ", "x:y@", "docker -p", "<password>", "http://", "=", "$6$", "'\"", "\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("lead", ["", "password='", "docker run ", "http://u:"])
+def test_a_long_word_takes_no_minutes(word: str, lead: str) -> None:
+    """Quadratic work on 150,000 characters would take many minutes; the suite's own time limit is the bound."""
+    text = lead + word * (150_000 // len(word))
+    m.masked(text, ["known-secret-1"])
+
+
+def test_ten_megabytes_are_read_in_one_go() -> None:
+    rng = random.Random(3)
+    line = "INFO 11-25 12:00:01 [core.py:58] prompt_tokens=38 id=%s path=/srv/vllm/x"
+    text = "\n".join(line % "".join(rng.choices(string.hexdigits, k=32)) for _ in range(100_000))
+    assert len(text) > 10_000_000
+    assert m.masked(text + "\nHF_TOKEN=" + S).removesuffix(m.MASK) == text + "\nHF_TOKEN="
