@@ -230,16 +230,6 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
         yield f"ASCEND_RT_VISIBLE_DEVICES is {value}, ids inside the container are {ids}", f'set it to "{ids}"'
 
 
-@rule("devices-by-env", "error", "a variable or option that gives an engine other devices than the plan does")
-def devices_by_env(service: Record, options: Record) -> Iterator[Finding]:
-    for key in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
-        if service["kind"] == "gpu" and key in service["env"]:
-            yield f"env.{key} is set, and the plan gives the devices", "remove it and set `devices`"
-    for key in service["engine_args"]:
-        if str(key).replace("-", "_") == "device_ids":
-            yield f"engine_args.{key} is set, and the plan gives the devices", "remove it and set `devices`"
-
-
 @rule("guard-rails-310p", "error", "vllm_ascend on a 310P without the settings that it needs there")
 def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
     if service["engine"] != "vllm_ascend" or service["hardware"] != "atlas300iduo":

@@ -17,6 +17,8 @@ RESERVED = {
     "CUDA_DEVICE_ORDER": "devices are numbered by bus, and the row's key 'devices' takes them",
     "NVIDIA_VISIBLE_DEVICES": "use the row's key 'devices'",
     "ASCEND_VISIBLE_DEVICES": "use the row's key 'devices'",
+    "GUARD_PATHS": "use the row's key 'paths'",
+    "GUARD_KEYS": "use the row's key 'api_key'",
     "USE_FLAGGEMS": "use the row's key 'flaggems'",
     "VLLM_FL_FLAGOS_WHITELIST": "use the row's key 'flaggems': {allow: [...]}",
     "VLLM_FL_FLAGOS_BLACKLIST": "use the row's key 'flaggems': {deny: [...]}",

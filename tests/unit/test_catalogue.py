@@ -192,8 +192,6 @@ def test_no_row_of_ours_has_an_error(service: str) -> None:
             {"engine_args": {"tensor_parallel_size": 1}, "env": {"ASCEND_RT_VISIBLE_DEVICES": "0"}},
             "weights-beyond-memory",
         ),
-        ("qwq-32b", {"env": {"CUDA_VISIBLE_DEVICES": "0"}}, "devices-by-env"),
-        ("qwq-32b", {"engine_args": {"device-ids": "0,1"}}, "devices-by-env"),
         ("qwq-32b-atlas", {"env": {"ASCEND_RT_VISIBLE_DEVICES": "4,5,6,7"}}, "visible-devices"),
         ("qwq-32b-atlas", {"flaggems": True}, "flaggems-without-backend"),
         ("qwq-32b-atlas-ascend", {"engine_args": {"dtype": "bfloat16"}}, "guard-rails-310p"),

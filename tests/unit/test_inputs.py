@@ -113,7 +113,7 @@ def test_a_pipe_an_empty_folder_and_too_much_are_refused(tmp_path: Path, monkeyp
     ],
 )
 def test_options_name_inputs_by_their_names(value: Any, want: Any) -> None:
-    assert p.with_files(value, ("chat.jinja", "lora"), "IN/") == want
+    assert load("planning/inputs.py").with_files(value, ("chat.jinja", "lora"), "IN/") == want
 
 
 def test_the_plan_says_where_the_engine_sees_an_input() -> None:
