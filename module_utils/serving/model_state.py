@@ -149,7 +149,7 @@ def _arrived(partial: str) -> tuple[int, int | None]:
     there = 0
     for base, _, names in os.walk(partial):
         for name in names:
-            if name not in m.IGNORED and not name.endswith((".journal", ".head")):
+            if name not in (m.MANIFEST, m.DONE, m.LISTING) and not name.endswith((".journal", ".head")):
                 there += on_disk(os.path.join(base, name))
     try:
         files = (read_json(os.path.join(partial, m.LISTING)) or {}).get("files")

@@ -149,7 +149,7 @@ def arguments(row: str = "qwq-32b", **override: Any) -> list[str]:
 
 def test_secrets_are_a_mounted_file_and_in_no_argument() -> None:
     row = record("qwq-32b", secret_env={"HF_TOKEN": "hunter2-hunter2"})
-    found = c.container_arguments(row, "vllm-x", "/m/x@1", "/s/api_key", "/s/secret_env")
+    found = c.container_arguments(row, "vllm-x", "/m/x@1", "/s/api_key", secret_file="/s/secret_env")
     assert "--mount=type=bind,source=/s/secret_env,target=/run/secret_env,readonly" in found
     assert "hunter2" not in " ".join(found)
     assert "/run/secret_env" not in " ".join(arguments())
