@@ -88,7 +88,9 @@ def inventory() -> Path:
                             "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}
            for name, row in SHAPES.items()},
     }  # fmt: skip
-    catalogue = "(lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/all/models.yml') | from_yaml).models"
+    catalogue = (
+        "(lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/all/models.yml') | from_yaml).models"
+    )
     host = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
         "reports_dir": str(WORK / "reports"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),

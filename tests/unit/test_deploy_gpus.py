@@ -99,6 +99,6 @@ def test_services_run_on_their_devices_and_hand_them_over_in_one_deploy(host: Ho
 
 def test_an_engine_on_other_devices_than_its_own_fails_the_deploy(host: Host) -> None:
     told = host.deploy({"a": {"devices": [1], "env": {"STUB_IGNORES": "1"}}}, False)
-    assert f"service 'a': it should run on GPU 1 ({ONE}), and its processes hold memory on GPU 0 ({ZERO})" in told
+    assert f"it should run on GPU 1 ({ONE}), and its processes hold memory on GPU 0 ({ZERO})" in told
     assert host.proofs() == {"a": ("wrong", [ZERO])}
     assert f"wrong: it should run on GPU 1 ({ONE})" in (host.base / "reports/localhost/report.html").read_text()
