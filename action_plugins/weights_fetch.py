@@ -145,6 +145,7 @@ class ActionModule(Fetching):
                     told = time.monotonic() + QUIET - LOOK if progress["total"] else time.monotonic()
         module("ansible.legacy.async_status", {**status, "mode": "cleanup"})
         for key in (
+            "invocation",  # whole lock files: a worker whose controller was killed would wait for somebody to read them
             "ansible_job_id",
             "started",
             "finished",

@@ -28,6 +28,7 @@ FIXTURES = ROOT / "tests" / "fixtures"
 DEMO = ROOT / "models" / "demo"
 # Modules import ansible.module_utils.serving, which Ansible puts together from our folder when it ships them.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+sys.path.append(str(ROOT))  # filters share the package `planning`
 
 
 def load(path: str) -> Any:

@@ -95,8 +95,10 @@ OURS = re.compile(r".*\.(part|journal|head)(\.[0-9]+)?|\..*\.(part|partial)")  #
 
 
 def as_text(name: Any) -> str:
-    """A name in a listing, which may be anything; what is no text is refused."""
-    return name if isinstance(name, str) else safe_name(name)
+    """A name in a listing, which may be anything; what is no text, or none that a URL can hold, is refused."""
+    if not isinstance(name, str) or any("\ud800" <= char <= "\udfff" for char in name):
+        safe_name(name)
+    return str(name)
 
 
 def safe_name(name: Any) -> str:

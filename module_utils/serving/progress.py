@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable
 
 from ansible.module_utils.serving.files import read_json, remove_tree
-from ansible.module_utils.serving.releases import boot_id
+from ansible.module_utils.serving.processes import boot_id
 
 STALE = 60  # seconds after which a file was left behind by a run that was killed
 

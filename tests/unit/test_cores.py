@@ -11,12 +11,11 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving import cores as c
 from ansible.module_utils.serving.accelerators import cpu_record, parse_cpulist
-from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fit import row
 
-placing = load("planning/devices.py")
+from planning import devices as placing
 
 
 def service(name: str, ranks: int = 1, bind: str = "auto", cpus: str | None = None) -> dict[str, Any]:

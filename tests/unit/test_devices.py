@@ -23,7 +23,8 @@ from test_plan import GPU, MODELS
 from test_plan import p as plans
 from test_services import free_port
 
-placing = load("planning/devices.py")
+from planning import devices as placing
+
 ONE, TWO = "GPU-3b8e6a6c-9a36-4c44-0001-000000000000", "GPU-3b8e6a6c-9a36-4c44-0002-000000000000"
 SLICE = "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
 OTHER_SLICE = "MIG-f39aa248-6f1b-5769-b119-8d650bb34b27"

@@ -186,8 +186,8 @@ def test_whatever_a_hub_lists_the_next_source_serves(
     assert time.monotonic() - began < LATEST
 
 
-NAMES = ["a.bin.part/x", "weights.bin.journal", "weights.bin.head/x", "../x", "/etc/x", "a/../x", "a\0b", "a" * 300, "a//b", "./a", "a/",
-         "b.part.123", ".done", ".listing.json", ".manifest.json", ".m@1.partial/x", "\ud800", "a\\b", "/".join("abcdefgh" * 200)]  # fmt: skip
+NAMES = ["a.bin.part/x", "weights.bin.head/x", "../x", "/etc/x", "a/../x", "a\0b", "a" * 300, "a//b", "./a", "a/",
+         ".done", ".listing.json", ".manifest.json", ".m@1.partial/x", "\ud800", "a\\b", "/".join("abcdefgh" * 200)]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,6 +199,15 @@ def test_a_name_that_could_meet_our_own_files_or_leave_the_folder(
     assert not result["failed"], result["msg"]
     assert result["source"] == "huggingface" and "can't be a file of a model" in result["failed_sources"][0]
     assert not hub.files_asked() and sorted(p.name for p in tmp_path.iterdir()) == ["models"]
+
+
+@pytest.mark.parametrize("name", ["weights.bin.journal", "b.part.123", "x.incomplete"])
+def test_what_looks_unfinished_is_left_out(run_module: Run, hub: Hub, good: Hub, tmp_path: Path, name: str) -> None:
+    hub.trouble.extra = [{"path": name, "size": 1, "sha256": "0" * 64}]
+    result = fetch(run_module, tmp_path / "models", hub, good, "modelscope")
+    assert not result["failed"] and result["source"] == "modelscope", result
+    assert not any(name in asked for asked in map(str, hub.files_asked()))
+    assert not list((tmp_path / "models").rglob(name))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
 from test_services import free_port, members
 
+from planning import inputs
+
 i = load("filter_plugins/inputs.py")
 p = load("filter_plugins/plan.py")
 Run = Callable[..., dict[str, Any]]
@@ -113,7 +115,7 @@ def test_a_pipe_an_empty_folder_and_too_much_are_refused(tmp_path: Path, monkeyp
     ],
 )
 def test_options_name_inputs_by_their_names(value: Any, want: Any) -> None:
-    assert load("planning/inputs.py").with_files(value, ("chat.jinja", "lora"), "IN/") == want
+    assert inputs.with_files(value, ("chat.jinja", "lora"), "IN/") == want
 
 
 def test_the_plan_says_where_the_engine_sees_an_input() -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving import devices as d
 from ansible.module_utils.serving import sizing as s
-from conftest import load
 from test_catalogue import record as row
 
-placing = load("planning/devices.py")
+from planning import devices as placing
 
 H100, H200 = 81559 << 20, 143771 << 20
 SHAPE_7B = {"layers": 28, "kv_heads": 4, "head_dim": 128, "hidden_size": 3584}
