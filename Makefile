@@ -35,7 +35,7 @@ lint: $(VENV)/.ready-dev  ## ansible-lint, yamllint, ruff, mypy
 	ansible-lint --offline --strict
 
 unit: $(VENV)/.ready-dev  ## fast tests, no server
-	pytest -m "not e2e" -n auto --dist loadgroup
+	pytest -m "not e2e" -n auto --dist loadfile
 
 e2e: $(VENV)/.ready-dev  ## a real vLLM on this machine, started once
 	pytest -m e2e

@@ -44,14 +44,6 @@ def load(path: str) -> Any:
     return module
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Beside each other run files, and never two that need the one container engine of this machine."""
-    for item in items:
-        file = item.nodeid.split("::")[0]
-        alone = Path(file).stem in ("test_images", "test_containers")
-        item.add_marker(pytest.mark.xdist_group("engine" if alone else file))
-
-
 class Ended(Exception):
     """A module ended; `result` is what it returned."""
 

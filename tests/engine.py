@@ -6,6 +6,7 @@ is needed to have a first image.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +45,16 @@ def answers() -> bool:
 
 @contextmanager
 def engine(folder: Path) -> Iterator[Any]:
-    """A client of this machine's engine; one is started if none answers, and ended at the end."""
+    """A client of this machine's engine; one is started if none answers, and ended at the end.
+
+    It is one for all: whoever tests with it has it alone, others wait, in whichever process they run.
+    """
+    with (Path(tempfile.gettempdir()) / "vllm-ansible-tests-engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from started(folder)
+
+
+def started(folder: Path) -> Iterator[Any]:
     process = None
     if not answers():
         log = (folder / "dockerd.log").open("w")
