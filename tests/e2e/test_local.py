@@ -58,6 +58,10 @@ class Site:
         assert (process.returncode == 0) is ok, output
         return output
 
+    def env(self) -> Path:
+        """The engine's environment, by the name that leads to it."""
+        return next(path for path in (self.root / "envs").iterdir() if path.is_symlink())
+
     def key(self) -> str:
         return (self.root / "services/demo/api_key").read_text().strip()
 
@@ -168,7 +172,7 @@ def test_a_second_run_changes_nothing(site: Site) -> None:
 
 
 def test_an_environment_that_is_given_is_used_and_left_alone(site: Site) -> None:
-    env = next(path for path in (site.root / "envs").glob("vllm-cpu-*") if path.is_symlink())
+    env = site.env()
     before = site.processes()
     output = site.run("deploy.yml", native_env=str(env))
     assert changed(output) == 0 and site.processes() == before
@@ -244,7 +248,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 def test_no_route_of_the_engine_answers_without_its_key(site: Site) -> None:
     """Every route that this vLLM has in its source, and every one that it says it serves, with every method and three wrong keys."""
-    [package] = (site.root / "envs").glob("vllm-cpu-*/lib/python3*/site-packages/vllm")
+    [package] = site.env().glob("lib/python3*/site-packages/vllm")
     source = {
         path
         for file in (package / "entrypoints").rglob("*.py")
@@ -254,8 +258,14 @@ def test_no_route_of_the_engine_answers_without_its_key(site: Site) -> None:
     report = json.loads((site.reports / "localhost/report.json").read_text())
     assert report["services"][0]["exposure"]["asked"] > 20 and report["services"][0]["exposure"]["open"] == []
 
-    # Our rows switch the schema off: switched on, and opened to whoever has the key, the server itself says what it routes.
-    site.run("deploy.yml", engine_args={"disable_fastapi_docs": False}, paths=["/openapi.json", "/tokenize"])
+    # Releases switch the schema off: switched on by hand, and opened to whoever has the key, the server itself says what it routes.
+    opened_paths: list[str] = ["/openapi.json", "/tokenize"]
+    site.run("deploy.yml", paths=opened_paths)
+    config = site.root / "services/demo/current/serve.yaml"
+    text = config.read_text()
+    assert "disable-fastapi-docs: true" in text
+    config.write_text(text.replace("disable-fastapi-docs: true", "disable-fastapi-docs: false"))
+    site.run("playbooks/restart.yml", "-e", "service=demo", paths=opened_paths)
     status, body = probe.ask(site.endpoint, "GET", "/openapi.json", site.key())
     assert status == 200
     served = set(json.loads(body)["paths"])
@@ -335,7 +345,7 @@ def test_stop_drains_and_leaves_no_process(site: Site) -> None:
 
 def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> None:
     # The version of a person's own environment isn't known, so that the plan only warns.
-    environment = str(next((site.root / "envs").glob("vllm-cpu-*")))
+    environment = str(site.env())
     option = {"unheard_of_option": 1}
     output = site.run("deploy.yml", ok=False, engine_args=option, native_env=environment, restart_limit=0)
     assert "unrecognized arguments" in output
