@@ -1,15 +1,16 @@
 """A vLLM plugin (entry point group vllm.general_plugins) that runs FlagGems' operators in vLLM's workers.
 
 Switched by USE_FLAGGEMS=1. VLLM_FL_FLAGOS_WHITELIST names the only operators to take, VLLM_FL_FLAGOS_BLACKLIST the ones to leave,
-both separated by commas; without either, what FlagOS's own plugin leaves on NVIDIA's Hopper chips, and addmm. Each operator that is
-used writes its name into FLAGGEMS_ENABLE_OPLIST_PATH: the proof that it is active.
+both separated by commas; without either, the ones of ALLOW. Each operator that is used writes its name into
+FLAGGEMS_ENABLE_OPLIST_PATH: the proof that it is active.
 """
 
 import functools
 import os
 
-# vllm-plugin-FL, dispatch/config/nvidia.yaml and its Hopper file; addmm as it is mm with a bias.
-DENY = "mm,mm_out,addmm,addmm_out,copy_,to_copy,pow_scalar,clamp,clamp_,index_put_,index_put,_index_put_impl_,nonzero,index"
+# With FlagGems 5.0.2 and vLLM 0.25.1 on an H100 these together answer as native operators do (197 of 200 sums each). All but upstream's list
+# for Hopper chips answers every sum with one digit over and over, though the same operators write their names: one that writes none is wrong.
+ALLOW = "add_,arange_start,argmax,cat,cos,cumsum_out,embedding,gather,ones,reciprocal,sin,sub,topk,true_divide,zero_,zeros,zeros_like"
 
 
 def names(variable, default=""):
@@ -20,11 +21,11 @@ def enable():
     import flag_gems
 
     record = {"record": True, "once": True, "path": os.environ["FLAGGEMS_ENABLE_OPLIST_PATH"]}
-    allow = names("VLLM_FL_FLAGOS_WHITELIST")
-    if allow:
-        flag_gems.only_enable(include=allow, **record)
+    deny = names("VLLM_FL_FLAGOS_BLACKLIST")
+    if deny:
+        flag_gems.enable(unused=deny, **record)
     else:
-        flag_gems.enable(unused=names("VLLM_FL_FLAGOS_BLACKLIST", DENY), **record)
+        flag_gems.only_enable(include=names("VLLM_FL_FLAGOS_WHITELIST", ALLOW), **record)
 
 
 def register():
