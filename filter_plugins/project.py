@@ -65,8 +65,21 @@ def project_problem(root: str, owners: Iterable[Any] = ()) -> str:
     return ""
 
 
+def folder_problems(folders: dict[str, str]) -> list[str]:
+    """A sentence for each folder {variable: path} that this user can't write, or could not make."""
+    found = []
+    for name, path in sorted(folders.items()):
+        there = os.path.realpath(os.path.expanduser(path))
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
+            who = owner_name(os.geteuid())
+            found.append(f"{name} is {path}, which {who} can't write ({there}); set {name} to a folder of {who}")
+    return found
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"project_problem": project_problem}
+        return {"folder_problems": folder_problems, "project_problem": project_problem}

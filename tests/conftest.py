@@ -120,6 +120,7 @@ def ansible_environment() -> dict[str, str]:
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
+        "VLLM_ANSIBLE_OWNERS": str(ROOT.stat().st_uid),
         "PATH": path,
     }
 

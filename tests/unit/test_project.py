@@ -64,3 +64,10 @@ def test_the_folders_that_ansible_loads_are_those_of_its_configuration() -> None
     text = (ROOT / "ansible.cfg").read_text()
     for name in ("library", "module_utils", "filter_plugins", "lookup_plugins", "action_plugins", "roles"):
         assert f"= {name}\n" in text and name in p.LOADED
+
+
+def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert p.folder_problems({"reports_dir": str(tmp_path / "new/deep")}) == []
+    [text] = p.folder_problems({"reports_dir": str(tmp_path / "file/reports")})
+    assert "reports_dir is " in text and "can't write" in text and "set reports_dir to a folder of" in text
