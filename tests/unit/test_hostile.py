@@ -74,7 +74,14 @@ def head(status: str, *headers: str) -> bytes:
 
 
 def redirect(where: str | None) -> Answer:
-    return send(head("302 Found", "Content-Length: 0", *([f"Location: {where}"] if where is not None else [])))
+    return send(
+        head(
+            "302 Found",
+            "Content-Length: 0",
+            "Connection: close",
+            *([f"Location: {where}"] if where is not None else []),
+        )
+    )
 
 
 def fetch(run: Run, root: Path, hub: Hub, good: Hub | None, kind: str, **options: Any) -> dict[str, Any]:
