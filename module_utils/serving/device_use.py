@@ -161,6 +161,12 @@ def as_driver_names(devices: list[Any], use: Use) -> list[str]:
     return [use.numbers.get(name, str(name)) if isinstance(name, int) else str(name) for name in devices]
 
 
+def by_number(text: str) -> tuple[int, str]:
+    """The order in which people name devices: GPU 2 before GPU 10."""
+    found = re.search(r"\d+", text)
+    return int(found.group()) if found else 0, text
+
+
 def verdict(
     expected: list[str], pids: set[int], use: Use, before: dict[str, int] | None, others: set[str]
 ) -> dict[str, Any]:
@@ -170,7 +176,7 @@ def verdict(
     """
 
     def call(names: Any) -> str:
-        return ", ".join(use.names.get(name, name) for name in sorted(names)) or "none"
+        return ", ".join(sorted((use.names.get(name, name) for name in names), key=by_number)) or "none"
 
     held = {device for pid, device, _ in use.processes if pid in pids}
     slices = {name for name in expected if name.startswith(("MIG-", "vdavinci"))}

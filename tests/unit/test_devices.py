@@ -370,3 +370,7 @@ def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monk
             assert gpus.parse_smi(smi)["devices"][2]["memory_used_bytes"] >= 17000 << 20
         finally:
             process.kill()
+
+
+def test_devices_are_named_in_the_order_of_their_numbers() -> None:
+    assert sorted(["GPU 10 (a)", "GPU 2 (z)", "vdavinci3"], key=u.by_number)[0] == "GPU 2 (z)"
