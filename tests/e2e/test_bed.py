@@ -310,7 +310,7 @@ def overrides(host: Host) -> dict[str, Any]:
         ("crash", ["its process ended with code", "the engine does not know an option"]),
         ("dies", ["its process ended with code"]),
         ("hangs", ["no token within"]),
-        ("garbage", ["damaged weights or a number overflow"]),
+        ("garbage", ["over and over: damaged weights"]),
     ],
 )
 def test_an_engine_in_trouble_is_told_with_its_cause(gpu: Host, mode: str, words: list[str]) -> None:
@@ -439,7 +439,7 @@ def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None
     [
         ({"image": bed.IMAGE.replace(":bed", ":missing")}, "can't be had", False),
         ({"mode": "crash"}, "the engine does not know an option", True),
-        ({"mode": "garbage"}, "damaged weights or a number overflow", True),
+        ({"mode": "garbage"}, "over and over: damaged weights", True),
     ],
 )
 def test_an_upgrade_that_fails_leaves_the_service_as_it_was(
