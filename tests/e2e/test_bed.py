@@ -345,7 +345,7 @@ def test_three_services_share_the_host_without_overlap(gpu: Host) -> None:
     proofs = json.loads((gpu.reports / "gpu/report.json").read_text())["devices"]
     assert {name: (row["verdict"], row["devices"]) for name, row in proofs.items()} == {
         name: ("proven", [f"GPU-00000000-0000-0000-0000-{i:012d}"]) for i, name in enumerate(THREE)
-    }
+    }, proofs
     assert gpu.changed(gpu.run("deploy.yml", **values)) == 0
     one = gpu.run("deploy.yml", runs=THREE[1:2], overrides=rows)
     assert f"{THREE[1]} is ready" in one and f"{THREE[0]} is ready" not in one
@@ -631,7 +631,6 @@ def test_atlas_a_server_that_ends_with_0_is_started_again(npu: Host) -> None:
     [
         ("| 1       1                     | 0000:01:00.0    | 0            1322 / 43693", None, "4 chips are on the PCI bus and npu-smi lists 3"),
         ("| 32      310P3                 | OK   ", "| 32      310P3                 | Alarm", "NPU 32 chip 0 (davinci2) is in health Alarm"),
-        ("| 0       2   ", "| 0       6   ", "chip 2 is not on this host, which has 0, 1, 3, 6"),
         (" / 44278", " / 21527", "raise tensor_parallel_size, or lower max_model_len"),
     ],
 )  # fmt: skip
