@@ -100,7 +100,7 @@ HINTS = (
     ),
     Hint(
         "vllm-ascend-ops-missing",
-        r"No module named '?vllm_ascend\.vllm_ascend_C|'_OpNamespace' '_C_ascend'",
+        r"No module named '?vllm_ascend\.vllm_ascend_C|libvllm_ascend_kernels\.so|Failed to import vllm_ascend_C|'_OpNamespace' '_C_ascend'",
         "vllm-ascend was installed without its compiled operators, or they were built for another chip",
         "use an image for this chip, or build vllm-ascend with COMPILE_CUSTOM_KERNELS=1 and the right SOC_VERSION",
         "vllm-project/vllm-ascend, installation guide",
@@ -140,7 +140,8 @@ HINTS = (
     ),
     Hint(
         "npu-device-number",
-        r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et device failed|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
+        r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et (?:visible )?device failed|desc=\[device id error\]|runtime result = 107001\b"
+        r"|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
         "the engine sees other chips than it was given; inside a container they are numbered from 0",
         "remove ASCEND_RT_VISIBLE_DEVICES from the row, it follows from the number of chips; tensor_parallel_size must not exceed that number",
         "gpustack/gpustack#3564",
@@ -294,7 +295,7 @@ HINTS = (
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
         CANN_CODES,
-        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 1",
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 4",
         general=True,
     ),
     Hint(

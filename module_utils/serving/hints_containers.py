@@ -74,7 +74,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-slow-driver",
-        r"nvidia-container-cli: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}(?:timed out|failed to process request)",
+        r"nvidia-container-cli: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}timed out",
         "the driver did not answer NVIDIA's container tools in time",
         "switch persistence mode on (nvidia-smi -pm 1); if nvidia-smi hangs, see dmesg for Xid lines and reboot",
         "NVIDIA/nvidia-docker#628",
@@ -122,7 +122,9 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-driver-state",
-        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver) error: (?:unknown|initialization|internal|gpu (?:is )?lost|not"
+        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver|driver rpc) error: (?:unknown|initialization"
+        r"|internal|gpu (?:is )?lost|failed to process"
+        r" request|not"
         r" ready)",
         "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, or library and kernel module are of different versions",
         "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
@@ -370,7 +372,7 @@ HINTS = (
     Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
-        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit",
+        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit|sd-bus call",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",

@@ -79,7 +79,7 @@ HINTS = (
     ),
     Hint(
         "no-pipeline",
-        r"Pipeline parallelism is not supported for this model",
+        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors",
         "the engine can't split this model into a pipeline",
         "set pipeline_parallel_size: 1 and raise tensor_parallel_size",
         "vLLM, config/model.py",

@@ -142,7 +142,7 @@ HINTS = (
     ),
     Hint(
         "ptxas-too-old",
-        r"ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
+        r"ptxas'[^\n]{0,120}--gpu-name=sm_1[0-9]{2}|ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
         "Triton's assembler is older than this GPU",
         "use an image with a newer CUDA, or set env TRITON_PTXAS_PATH to the ptxas of one that knows the GPU",
         "triton-lang/triton#5919",
@@ -219,7 +219,7 @@ HINTS = (
         "no-nvcc",
         r"nvcc[\"']?: (?:command )?not found|Could not find nvcc|nvcc[\"']?: No such file|No such file or directory: '[^']{0,200}nvcc'|CUDA_HOME"
         r" environment variable is not set",
-        "FlashInfer or another part compiles kernels at run time, and the image has no nvcc",
+        "FlashInfer or another part compiles kernels at run time, and there is no nvcc where it looks (CUDA_HOME)",
         "set env VLLM_USE_FLASHINFER_SAMPLER: 0, or use an image with the CUDA compiler",
         "vllm-project/vllm#21960",
         "/bin/sh: 1: /usr/local/cuda/bin/nvcc: not found\nninja: build stopped: subcommand failed.",
@@ -350,7 +350,7 @@ HINTS = (
     ),
     Hint(
         "nccl",
-        r"NCCL error|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
+        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
         "the GPUs can't talk to each other",
         "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
         NCCL_DOCS,

@@ -133,9 +133,9 @@ HINTS = (
     ),
     Hint(
         "library-missing",
-        r"(lib[\w+.-]{1,60}\.so[\w.]{0,20}): cannot open shared object",
-        "a shared library is not in the environment",
-        "install the package that has it, or use an image",
+        r"([\w+.-]{1,60}\.so[\w.]{0,20}): cannot open shared object",
+        "a shared library is not in the environment, or not in a folder where the loader looks",
+        "install the package that has it, or put its folder (often /usr/local/lib) on LD_LIBRARY_PATH in the row's env; or use an image",
         "ld.so",
         "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
         general=True,
