@@ -75,12 +75,13 @@ LEVELS = tuple(
         # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
         r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
         r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
+        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[\d{4,6}\] ",  # logrus: podman, nvidia-ctk, crictl
         r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
     )
 )
-IN_PASSING = frozenset(("TRACE", "DEBUG", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
+IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
 NCCL = re.compile(
     r"(?:\S{1,80} )?NCCL (INFO|WARN|TRACE|VERSION|DEBUG)\b"
 )  # its WARN is what others call an error; its place belongs to the words

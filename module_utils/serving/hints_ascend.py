@@ -282,7 +282,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception|vector core (?:exception|execution)|aicpu"
+        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception"
+        r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
@@ -291,7 +292,7 @@ HINTS = (
     ),
     Hint(
         "hccl",
-        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
         CANN_CODES,

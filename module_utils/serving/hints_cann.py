@@ -113,12 +113,31 @@ HINTS = (
     ),
     Hint(
         "npu-stream-resources",
-        r"error code is (?:207003|207004|207005|207008)\b|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough"
-        r"|insufficient|exhaust|shortage)|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
+        r"(?:error code is|runtime result =) (?:207003|207004|207005|207008)\b|driver error: ?(?:resource alloc fail"
+        r"|no stream resource)|EL0009|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough|insufficient|exhaust|shortage)"
+        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
         "the NPU has no more streams, notifies or events: too many graphs were captured, or too many processes share it",
         "lower the number of capture sizes (compilation_config.cudagraph_capture_sizes), or set enforce_eager: true",
         "vllm-project/vllm-ascend, graph mode guide",
         "RuntimeError: NPU function error: aclrtCreateStream, error code is 207005",
+    ),
+    Hint(
+        "npu-graph-capture",
+        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b|current capture mode does not support"
+        r"|capture model contains|rtStream(?:Begin|End)Capture execution failed|Capture wait event failed",
+        "an operation can't be captured into a graph of the NPU in this release",
+        "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
+        "vllm-project/vllm-ascend#6002, #13792",
+        "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+    ),
+    Hint(
+        "ascend-quantiser",
+        r"no available ascend quantizer|[Aa]scend quantiz\w{0,6}[^\n]{0,60}(?:not (?:found|supported)|unsupported)"
+        r"|quant_model_description[^\n]{0,60}(?:not|missing)|No module named '?(?:mindie_turbo|msmodelslim)",
+        "this release of vllm-ascend can't read the model's quantisation, or its quant_model_description.json is missing",
+        "use a newer release and weights that ModelSlim made for it; set engine_args.quantization: ascend",
+        "vllm-project/vllm-ascend#633",
+        "NotImplementedError: There is no available ascend quantizer.",
     ),
     Hint(
         "atb-setup",

@@ -42,7 +42,8 @@ HINTS = (
     ),
     Hint(
         "nvidia-driver-not-loaded",
-        r"nvml error: driver not loaded|nvidia-container-cli: initialization error: [\w ]{0,40}driver not loaded",
+        r"nvml error: driver not loaded|initiali[sz]e (?:nvml|NVML): Driver Not Loaded"
+        r"|nvidia-container-cli: initialization error: [\w ]{0,40}driver not loaded",
         "the NVIDIA kernel module is not loaded on the host",
         "modprobe nvidia; after an update of the kernel or the driver reboot, and see dmesg if it does not load",
         "NVIDIA/nvidia-container-toolkit#260",
@@ -50,7 +51,8 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-no-driver",
-        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)",
+        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)"
+        r"|initiali[sz]e NVML: (?:ERROR_LIBRARY_NOT_FOUND|could not load NVML library)",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",

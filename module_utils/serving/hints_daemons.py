@@ -80,11 +80,41 @@ HINTS = (
     ),
     Hint(
         "oci-mount",
-        r"error mounting \"[^\"]{1,200}\" to rootfs|mount callback failed on \S{1,200}|error jailing process inside rootfs|pivot_root",
+        r"error mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
         'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: operation not permitted',
+    ),
+    Hint(
+        "oci-workdir",
+        r"chdir to cwd \(\"[^\"]{0,200}\"\)|mkdir \S{1,200} as workdir|workdir \"[^\"]{1,200}\" does not exist"
+        r"|chdir to [`'\"]?/\S{1,200}",
+        "the container's user may not enter its working folder, or it is not there",
+        "open that folder and its parents for the user, mount it, or set another working folder",
+        "runc",
+        'runc create failed: unable to start container process: chdir to cwd ("/workspace") set in config.json failed: permission denied:'
+        " unknown.",
+    ),
+    Hint(
+        "containerd-store",
+        r"failed to prepare extraction snapshot|failed to stat parent|content digest \S{1,100}: not found"
+        r"|missing parent \S{1,100} bucket|snapshots/(?:new-)?\d{1,12}[^\n]{0,60}(?:no such file|file exists)|failed to (?:get"
+        r"|create) (?:reader from )?content store|blob not found",
+        "the container engine's store of images does not agree with itself: parts were removed, or it stopped while writing",
+        "remove the image (docker rmi, ctr -n moby images rm) and run deploy.yml --tags fetch; if it stays, prune the store",
+        "containerd/containerd#3369",
+        'failed to pull and unpack image "x": failed to prepare extraction snapshot "extract-81": failed to stat parent: stat'
+        " snapshots/112/fs: no such file or directory",
+    ),
+    Hint(
+        "cdi-generate",
+        r"failed to (?:generate|save) CDI spec",
+        "nvidia-ctk can't make the CDI file",
+        "nvidia-smi on the host must work; the last part of the message is its reason; then systemctl restart nvidia-cdi-refresh",
+        "NVIDIA/nvidia-container-toolkit#1517",
+        "failed to generate CDI spec: nobody has seen this one",
+        general=True,
     ),
     Hint(
         "oci-permission",

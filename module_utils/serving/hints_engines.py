@@ -8,7 +8,8 @@ HINTS = (
     # Options.
     Hint(
         "unknown-option",
-        r"unrecognized arguments|invalid choice:|: error: argument|: error: the following arguments are required|unexpected keyword argument"
+        r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
+        r"|: error: the following arguments are required|unexpected keyword argument"
         r" .{0,60}EngineArgs",
         "the engine does not know an option of the service's row, or its value",
         "correct engine_args; the message names the option",
@@ -128,7 +129,7 @@ HINTS = (
     ),
     Hint(
         "attention-backend",
-        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid",
+        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
         "the attention backend that was chosen does not serve this model on this chip",
         "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
         "vLLM, platforms/cuda.py",
@@ -255,7 +256,8 @@ HINTS = (
         "weights-dont-fit",
         r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}|Attempted to load"
         r" weight \("
-        r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'|(?:param|param_data|loaded_weight)\.(?:shape"
+        r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
+        r"|KeyError: '\w[\w-]{0,60}(?:\.[\w-]{1,60}){2,12}'|(?:param|param_data|loaded_weight)\.(?:shape"
         r"|size\(\)) ?==",
         "the weights don't fit the engine's class of this model: another model's config.json, or an engine of another time",
         "check that config.json and weights are of one revision, then try a newer engine",
@@ -496,7 +498,8 @@ HINTS = (
     ),
     Hint(
         "compile-failed",
-        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file|Error building extension '|InductorError"
+        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file|Error building extension '"
+        r"|InductorError(?!: PermissionError)"
         r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
         r"|cc1|clang|nvcc)",
         "code that is compiled at run time did not compile",

@@ -21,7 +21,9 @@ HINTS = (
         r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
         r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
         r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
-        r"|FA[234] is only supported",
+        r"|FA[234] is only supported|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
+        r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
+        r"|kernel)[^\n]{0,20} supports?",
         "a kernel that was chosen does not exist for this GPU's generation",
         "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
         " or GPU",
@@ -256,6 +258,49 @@ HINTS = (
         "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
         "requests, urllib3",
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",
+    ),
+    Hint(
+        "lora-unsupported",
+        r"unsupported LoRA weight|expected target modules in|[Ll]oading lora \S{1,200} failed|LoRA[^\n]{0,60}(?:is not supported"
+        r"|unsupported)|[Uu]nsupported LoRA|modules_to_save",
+        "the adapter has weights that vLLM can't apply to this model's class",
+        "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
+        "vllm-project/vllm#9280",
+        "ValueError: base_model.model.lm_head.weight is unsupported LoRA weight",
+    ),
+    Hint(
+        "swap-space",
+        r"lack of CPU swap space|[Tt]oo large swap space|swap_space[^\n]{0,60}(?:too|exceed)",
+        "the engine's swap space in the host's memory is used up, or larger than that memory",
+        "raise (or lower) engine_args.swap_space as the message says, or lower max_num_seqs",
+        "vllm-project/vllm#787",
+        "RuntimeError: Aborted due to the lack of CPU swap space. Please increase the swap space to avoid this error.",
+    ),
+    Hint(
+        "parameter-assign",
+        r"cannot assign '[^']{1,120}' (?:object to|as) (?:parameter|child module|buffer)|Cannot copy out of meta tensor"
+        r"|NotImplementedError: Cannot copy out of meta",
+        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#28603",
+        "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
+    ),
+    Hint(
+        "weights-no-mmap",
+        r"No such device \(os error 19\)|\[Errno 19\] No such device|(?:mmap|map)[^\n]{0,60}(?:Operation not supported|No such device"
+        r"|os error 95)",
+        "the weights lie on a file system that can't map files into memory (some FUSE, Ceph or object mounts), or the path is a folder",
+        "put the weights on a local disk, or mount that file system with mmap (direct_io off)",
+        "safetensors/safetensors#195, #545",
+        "OSError: No such device (os error 19)",
+    ),
+    Hint(
+        "direct-storage",
+        r"cuFile\w{3,40}|gds_device_buffer|nvidia-fs[^\n]{0,60}(?:not|fail)",
+        "the direct way from disk to GPU (GPUDirect Storage) does not work here",
+        "remove engine_args.load_format: fastsafetensors (auto loads through the host's memory), or disable GDS in its options",
+        "foundation-model-stack/fastsafetensors#28",
+        "gds_device_buffer.cufile_register: cuFileBufRegister returned an error = 5016",
     ),
     Hint(
         "ray-memory",

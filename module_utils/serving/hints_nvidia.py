@@ -34,6 +34,30 @@ HINTS = (
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
     ),
     Hint(
+        "gpu-xid-memory",
+        r"NVRM: Xid [^\n]{0,60}: (?:48|63|64|92|94|95|140|171|172|173)\b",
+        "hardware: the GPU's memory has errors (Xid)",
+        "see nvidia-smi -q -d ECC,ROW_REMAPPER, reset the GPU or reboot; replace it if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:0b:00): 94, pid=11431, name=python3, Contained ECC error",
+    ),
+    Hint(
+        "gpu-xid-link",
+        r"NVRM: Xid [^\n]{0,60}: (?:74|144|145|146|147|148|149|150)\b",
+        "hardware: an NVLink of the GPU failed (Xid)",
+        "see nvidia-smi nvlink -e, restart nvidia-fabricmanager, reset the GPUs or reboot; replace if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:dc:00): 145, pid=1818990, name=python3, NVLink RLW error",
+    ),
+    Hint(
+        "gpu-xid-firmware",
+        r"NVRM: Xid [^\n]{0,60}: (?:61|62|109|119|120|122|123|154)\b|waiting for RPC response from GPU\d{1,3} GSP",
+        "the GPU's firmware (GSP) hangs or failed",
+        "reboot; upgrade the driver if it comes back, or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
+    ),
+    Hint(
         "gpu-needs-reset",
         r"GPU requires reset|reset required",
         "the GPU has to be reset before it works again",
@@ -76,7 +100,7 @@ HINTS = (
     Hint(
         "driver-too-old",
         r"CUDA driver version is insufficient|driver on your system is too old|forward compatibility was attempted on non supported HW"
-        r"|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: cu[A-Z]\w{2,60}",
+        r"|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,

@@ -178,8 +178,8 @@ HINTS = (
     ),
     Hint(
         "symbol-lookup",
-        r"symbol lookup error: |undefined symbol: (?:Py\w{2,60}|_Py\w{2,60}|PyInit_\w{1,40}|MPI_\w{1,40}|ucp?\w{1,40}|ibv_\w{1,40})"
-        r"|does not define module export function",
+        r"symbol lookup error: (?![^\n]{0,200}undefined symbol: (?:nvml|cu[A-Z]))|undefined symbol: (?:Py\w{2,60}|_Py\w{2,60}"
+        r"|PyInit_\w{1,40}|MPI_\w{1,40}|ucp?\w{1,40}|ibv_\w{1,40})|does not define module export function",
         "a compiled part and the library it is loaded with are of versions that don't belong together",
         "remove LD_LIBRARY_PATH, LD_PRELOAD and PYTHONPATH from the row's env, or use an image as it was built",
         "ld.so",
@@ -193,6 +193,25 @@ HINTS = (
         "install the torch that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: module 'torch' has no attribute 'float8_e8m0fnu'",
+    ),
+    Hint(
+        "python-library",
+        r"libpython3[\d.]{0,6}\.so[\w.]{0,8}: cannot open shared object",
+        "Python's own library is not found: the interpreter lies in a folder that this user may not read (often below /root), or it was removed",
+        "run the image as the user that it was built for, or make the environment anew (deploy.yml --tags prepare)",
+        "huggingface/text-generation-inference#3082",
+        "/opt/x/bin/vllm: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file: No such file or directory",
+    ),
+    Hint(
+        "cache-not-writable",
+        r"PermissionError[^\n]{0,40}'[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems|flaggems|cutlass|flashinfer"
+        r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
+        r"|PermissionError[^\n]{0,40}'(?:[^']{0,120}/)?(?:kernel_meta|ascend|torchinductor_\w{1,30}|atb_temp"
+        r"|fusion_result\.json)[^']{0,120}'",
+        "the engine's user may not write into the folder of a cache (its home is another's, or /)",
+        "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user",
+        "llm-d/llm-d#1430",
+        "PermissionError: [Errno 13] Permission denied: '/.triton'",
     ),
     Hint(
         "protobuf",
