@@ -16,9 +16,12 @@ from ansible.module_utils.serving import (
     hints_cann,
     hints_containers,
     hints_daemons,
+    hints_docker,
     hints_engines,
     hints_models,
+    hints_nccl,
     hints_nvidia,
+    hints_processes,
     hints_python,
     hints_system,
 )
@@ -27,13 +30,16 @@ from ansible.module_utils.serving.hints import Hint
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
     *hints_containers.HINTS,
+    *hints_docker.HINTS,
     *hints_daemons.HINTS,
     *hints_cann.HINTS,
     *hints_ascend.HINTS,
     *hints_python.HINTS,
     *hints_nvidia.HINTS,
+    *hints_nccl.HINTS,
     *hints_models.HINTS,
     *hints_engines.HINTS,
+    *hints_processes.HINTS,
     *hints_system.HINTS,
 )
 
@@ -120,7 +126,7 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|exist|full|status=\d|no solution|killed"
+    r"|invoking|exist|full|status=\d|no solution|killed|violation"
 )
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")

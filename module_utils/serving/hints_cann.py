@@ -17,8 +17,8 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout|(?:stream|task"
-        r"|event) (?:sync\w{0,10} )?time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
+        r"fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
+        r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
         "look for what the other ranks said before, and at npu-smi info of each host; env HCCL_EXEC_TIMEOUT if one is only slow",
         "vllm-project/vllm-ascend#16646",
@@ -190,7 +190,7 @@ HINTS = (
     ),
     Hint(
         "mindspore-primitive",
-        r"[Ff]or '?\w{1,40}'?, (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
+        r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
         r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
         r"|Can not select a valid kernel info|Select GPU kernel|Current (?:operator|op)[^\n]{0,60}not support",
         "an operator of MindSpore refuses its arguments, or this chip has none for that type",

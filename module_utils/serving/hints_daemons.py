@@ -174,6 +174,15 @@ HINTS = (
         "Error response from daemon: all predefined address pools have been fully subnetted",
     ),
     Hint(
+        "iptables-missing",
+        r"can't initialize iptables table|[Ii]ptables not found|Module ip_tables not found|iptables[^\n]{0,60}(?:Table does not exist"
+        r"|executable file not found|legacy)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
+        "the firewall's program or the kernel's tables for it are missing, so the container engine can't make its network",
+        "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
+        "moby/libnetwork; netavark",
+        "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
+    ),
+    Hint(
         "docker-bridge",
         r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
         r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"
@@ -184,15 +193,6 @@ HINTS = (
         'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
     ),
     Hint(
-        "iptables-missing",
-        r"can't initialize iptables table|iptables[^\n]{0,60}(?:Table does not exist|executable file not found|legacy)"
-        r"|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
-        "the firewall's program or the kernel's tables for it are missing, so the container engine can't make its network",
-        "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
-        "moby/libnetwork; netavark",
-        "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
-    ),
-    Hint(
         "podman-network",
         r"netavark: |aardvark-dns|CNI network \"[^\"]{1,60}\" not found|plugin type=\"\w{1,20}\"[^\n]{0,60}failed|(?:slirp4netns"
         r"|pasta)[^\n]{0,60}(?:fail|not found|no such)|unable to find network with name",
@@ -200,6 +200,24 @@ HINTS = (
         "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
         "podman, netavark",
         "Error: netavark: setns: IO error: Operation not permitted (os error 1)",
+    ),
+    Hint(
+        "podman-rootless-storage",
+        r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
+        r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
+        "podman without root can't use its storage: fuse-overlayfs is missing or may not mount here, or the user has too few ids",
+        "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
+        " seen in podman unshare only",
+        "podman, rootless troubleshooting",
+        'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
+    ),
+    Hint(
+        "docker-shm-mount",
+        r"mounting shm tmpfs",
+        "the container engine can't mount the container's /dev/shm: the kernel's limit of mounts or memory is reached",
+        "sysctl fs.mount-max, free memory and left-over containers (docker ps -a); then restart the container engine",
+        "moby/moby#41391",
+        "docker: Error response from daemon: mounting shm tmpfs: no space left on device.",
     ),
     Hint(
         "podman-user-namespace",
@@ -222,8 +240,8 @@ HINTS = (
     ),
     Hint(
         "image-damaged",
-        r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF|digest (?:verification|mismatch)"
-        r"|failed to (?:commit|apply) (?:layer|snapshot|diff)|error processing tar file|invalid tar header|archive/tar"
+        r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF(?! while)|digest (?:verification"
+        r"|mismatch)|failed to (?:commit|apply) (?:layer|snapshot|diff)|[Ee]rror processing tar file|invalid tar header|archive/tar"
         r"|short read: expected",
         "an image could not be unpacked: it arrived cut or damaged, or the storage does not take it (space, user ids, file system)",
         "df -h of the engine's data folder, dmesg for disk errors; then run deploy.yml --tags fetch",

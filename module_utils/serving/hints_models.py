@@ -74,7 +74,8 @@ HINTS = (
         r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
         r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
         r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
-        "the weights' shapes are not those that the engine's class of this model makes from config.json (or from tensor_parallel_size)",
+        "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
+        " wrongly, or a fault of this release",
         "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
         "pytorch",
         "RuntimeError: start (0) + length (1536) exceeds dimension size (1024).",
@@ -199,7 +200,7 @@ HINTS = (
         "processor",
         r"Failed to apply \w{1,60}(?:Processor)?|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
-        r"|Unrecognized (?:image|feature) processor",
+        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor",
         "the model's processor for images or sound does not work with this engine",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
@@ -217,8 +218,8 @@ HINTS = (
     ),
     Hint(
         "hub-not-found",
-        r"(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)"
-        r"|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
+        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
         "the hub has no such file, branch or repository",
         "check name and revision of the model on the hub's page",
         "huggingface_hub, errors",
@@ -319,6 +320,32 @@ HINTS = (
         "ray, fault tolerance",
         "ray.exceptions.RayActorError: The actor died unexpectedly before finishing this task.",
         general=True,
+    ),
+    Hint(
+        "flaggems-source",
+        r"could not get source code",
+        "Triton can't read the source of a kernel that was generated at run time: its cache was removed or is shared by two versions",
+        "remove the caches (~/.flaggems, ~/.triton) and start again, with flaggems: false if it comes back",
+        "FlagOpen/FlagGems#4822",
+        "OSError: could not get source code",
+    ),
+    Hint(
+        "kernel-trap",
+        r"trapType: |Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]|HSA_STATUS_ERROR\w{0,60}"
+        r"|Memory access fault by GPU|hipError\w{3,40}",
+        "a kernel failed on the accelerator: it read or wrote where nothing is",
+        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the chip maker's own image",
+        "FlagOpen/FlagGems#6291",
+        "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
+    ),
+    Hint(
+        "layer-attribute",
+        r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
+        "the engine's classes for this model, its quantisation and this chip don't fit together in this release",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#11537",
+        "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
     ),
     Hint(
         "triton-compile",
