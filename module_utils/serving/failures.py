@@ -11,15 +11,35 @@ import re
 import signal
 from typing import NamedTuple
 
-from ansible.module_utils.serving import hints_ascend, hints_containers, hints_engines, hints_nvidia, hints_system
+from ansible.module_utils.serving import (
+    hints_ascend,
+    hints_cann,
+    hints_containers,
+    hints_daemons,
+    hints_docker,
+    hints_engines,
+    hints_models,
+    hints_nccl,
+    hints_nvidia,
+    hints_processes,
+    hints_python,
+    hints_system,
+)
 from ansible.module_utils.serving.hints import Hint
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
     *hints_containers.HINTS,
+    *hints_docker.HINTS,
+    *hints_daemons.HINTS,
+    *hints_cann.HINTS,
     *hints_ascend.HINTS,
+    *hints_python.HINTS,
     *hints_nvidia.HINTS,
+    *hints_nccl.HINTS,
+    *hints_models.HINTS,
     *hints_engines.HINTS,
+    *hints_processes.HINTS,
     *hints_system.HINTS,
 )
 
@@ -52,7 +72,7 @@ LEVELS = tuple(
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,\d]{0,7} +\| +(?P<level>[A-Z]{4,8}) *\| +[\w.:<>]{1,120} - ",  # loguru
         # Python's logging in its usual forms, and sglang's.
         r"\[?\d{4}-\d\d-\d\d[ T-]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?(?: [A-Z]{2}\d{1,3})*\]?[ \t|,:-]{1,4}"
-        r"(?:(?:\[?[\w./:<>-]{1,80}(?::\d{1,6})?\]?|\(?pid[=: ]\d{1,8}\)?)[ \t|,:-]{1,4}){0,4}\[?(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL"
+        r"(?:(?:(?!NCCL )\[?[\w./:<>-]{1,80}(?::\d{1,6})?\]?|\(?pid[=: ]\d{1,8}\)?)[ \t|,:-]{1,4}){0,4}\[?(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL"
         r"|FATAL)\]?[ \t|:,-]{0,4}",
         r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: [A-Z]{2}\d{1,3}){0,4}\] ?(?P<level>)",  # sglang: no level
         # Ascend's plog and MindSpore: `[ERROR] HCCL(71,python3):2025-07-23-03:47:57.1 [hccl_socket.cc:100] `, `[WARNING] ME(71:140,MainProcess):...`
@@ -61,12 +81,13 @@ LEVELS = tuple(
         # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
         r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
         r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
+        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[\d{4,6}\] ",  # logrus: podman, nvidia-ctk, crictl
         r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
     )
 )
-IN_PASSING = frozenset(("TRACE", "DEBUG", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
+IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
 NCCL = re.compile(
     r"(?:\S{1,80} )?NCCL (INFO|WARN|TRACE|VERSION|DEBUG)\b"
 )  # its WARN is what others call an error; its place belongs to the words
@@ -104,7 +125,8 @@ TELLING = re.compile(
     r"(?i)err|fail|fatal|cannot|can't|couldn't|could not|unable|n't |\bno[nt]?\b|denied|missing|invalid|unknown|unsupported|illegal|killed|fault"
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
-    r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict|invoking|exist|full"
+    r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
+    r"|invoking|exist|full|status=\d|no solution|killed|violation"
 )
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")

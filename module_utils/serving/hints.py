@@ -1,6 +1,8 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
-How to add one: put a `Hint` into the table it belongs to (hints_containers, hints_nvidia, hints_ascend, hints_engines, hints_system).
+How to add one: put a `Hint` into the table it belongs to. Containers: hints_containers (NVIDIA's tools, CDI), hints_docker, hints_daemons
+(runc, storage, systemd). Chips: hints_nvidia, hints_nccl, hints_ascend, hints_cann (families of codes). Engines: hints_engines, hints_models,
+hints_processes, hints_python. The host: hints_system.
 Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own
 as `example`. tests/unit/test_failures.py holds every row to that: an example is explained by its own row and by no other.
 """

@@ -100,7 +100,7 @@ HINTS = (
     ),
     Hint(
         "vllm-ascend-ops-missing",
-        r"No module named '?vllm_ascend\.vllm_ascend_C|'_OpNamespace' '_C_ascend'",
+        r"No module named '?vllm_ascend\.vllm_ascend_C|libvllm_ascend_kernels\.so|Failed to import vllm_ascend_C|'_OpNamespace' '_C_ascend'",
         "vllm-ascend was installed without its compiled operators, or they were built for another chip",
         "use an image for this chip, or build vllm-ascend with COMPILE_CUSTOM_KERNELS=1 and the right SOC_VERSION",
         "vllm-project/vllm-ascend, installation guide",
@@ -140,7 +140,8 @@ HINTS = (
     ),
     Hint(
         "npu-device-number",
-        r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et device failed|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
+        r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et (?:visible )?device failed|desc=\[device id error\]|runtime result = 107001\b"
+        r"|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
         "the engine sees other chips than it was given; inside a container they are numbered from 0",
         "remove ASCEND_RT_VISIBLE_DEVICES from the row, it follows from the number of chips; tensor_parallel_size must not exceed that number",
         "gpustack/gpustack#3564",
@@ -281,7 +282,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception|vector core (?:exception|execution)|aicpu"
+        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception"
+        r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
@@ -290,11 +292,11 @@ HINTS = (
     ),
     Hint(
         "hccl",
-        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
         CANN_CODES,
-        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 1",
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 4",
         general=True,
     ),
     Hint(

@@ -1,4 +1,4 @@
-"""Failure hints: dockerd, containerd, runc, podman, registries, NVIDIA's container tools and CDI, each in its own words."""
+"""Failure hints: NVIDIA's container tools and CDI, each in its own words."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ HINTS = (
     ),
     Hint(
         "nvidia-driver-not-loaded",
-        r"nvml error: driver not loaded|nvidia-container-cli: initialization error: [\w ]{0,40}driver not loaded",
+        r"nvml error: driver not loaded|initiali[sz]e (?:nvml|NVML): Driver Not Loaded"
+        r"|nvidia-container-cli: initialization error: [\w ]{0,40}driver not loaded",
         "the NVIDIA kernel module is not loaded on the host",
         "modprobe nvidia; after an update of the kernel or the driver reboot, and see dmesg if it does not load",
         "NVIDIA/nvidia-container-toolkit#260",
@@ -50,7 +51,8 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-no-driver",
-        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)",
+        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)"
+        r"|initiali[sz]e NVML: (?:ERROR_LIBRARY_NOT_FOUND|could not load NVML library)",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",
@@ -74,7 +76,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-slow-driver",
-        r"nvidia-container-cli: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}(?:timed out|failed to process request)",
+        r"nvidia-container-cli: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}timed out",
         "the driver did not answer NVIDIA's container tools in time",
         "switch persistence mode on (nvidia-smi -pm 1); if nvidia-smi hangs, see dmesg for Xid lines and reboot",
         "NVIDIA/nvidia-docker#628",
@@ -122,7 +124,9 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-driver-state",
-        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver) error: (?:unknown|initialization|internal|gpu (?:is )?lost|not"
+        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver|driver rpc) error: (?:unknown|initialization"
+        r"|internal|gpu (?:is )?lost|failed to process"
+        r" request|not"
         r" ready)",
         "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, or library and kernel module are of different versions",
         "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
@@ -186,229 +190,5 @@ HINTS = (
         "nvidia-ctk runtime configure --runtime=docker and a restart of Docker add nvidia's; or set accelerator.device_access: cdi",
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
-    ),
-    # Docker, podman, containerd, runc.
-    Hint(
-        "device-node-missing",
-        r"gathering device information while adding custom device \"([^\"]{1,200})\"|Error: stat (/dev/[\w./-]{1,100}): no such file",
-        "a device node of the row is not on this host",
-        "ls /dev shows what there is; after a reboot numbers can differ: correct `devices` or install the driver",
-        "Docker 26.1.5; podman",
-        'docker: Error response from daemon: error gathering device information while adding custom device "/dev/davinci7": no such file or directory.',
-    ),
-    Hint(
-        "container-port-taken",
-        r"port is already allocated|bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
-        "another container or process has the service's port",
-        "docker ps and ss -ltnp show whose it is; end it or give the service another port",
-        "Docker 26.1.5",
-        "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:9010 failed: port is"
-        " already allocated.",
-    ),
-    Hint(
-        "podman-low-port",
-        r"rootlessport cannot expose privileged port (\d{1,5})",
-        "podman without root may not open ports below 1024",
-        "give the service a port above 1023",
-        "podman, rootlessport",
-        "Error: rootlessport cannot expose privileged port 443, you can add 'net.ipv4.ip_unprivileged_port_start=443' to /etc/sysctl.conf",
-    ),
-    Hint(
-        "podman-subuid",
-        r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace",
-        "podman without root has no range of user ids for this user",
-        "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system migrate",
-        "podman, rootless tutorial",
-        "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
-    ),
-    Hint(
-        "address-missing",
-        r"bind: cannot assign requested address|(?:attempting to bind on address|Errno 99).{0,80}[Cc]annot assign requested address",
-        "the host has no such address",
-        "set the row's `address` to one that `ip address` shows",
-        "Docker 26.1.5; vLLM",
-        "Error starting userland proxy: listen tcp4 10.9.9.9:80: bind: cannot assign requested address.",
-    ),
-    Hint(
-        "image-gone",
-        r"No such image: ([^\s]{1,200})|: image not known",
-        "the image is gone from this host",
-        "run deploy.yml --tags fetch",
-        "Docker 26.1.5; podman",
-        "docker: Error response from daemon: No such image: sha256:bb38e4243cac.",
-    ),
-    Hint(
-        "image-denied",
-        r"pull access denied for|requested access to the resource is denied|unauthorized: authentication required",
-        "the registry does not give this image without a login, or has no such repository",
-        "check the image's name; log in on the controller or the host, or fetch it with image_relay",
-        "moby, registry errors",
-        "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
-    ),
-    Hint(
-        "image-unknown",
-        r"manifest unknown|manifest for ([^\s]{1,200}) not found",
-        "the registry has no such tag or digest",
-        "correct the row's `image`",
-        "OCI distribution specification, error codes",
-        "docker: Error response from daemon: manifest for acme/vllm:v9 not found: manifest unknown: manifest unknown.",
-    ),
-    Hint(
-        "image-other-architecture",
-        r"exec format error|no matching manifest for (linux/\S{1,40})",
-        "the image is built for another processor architecture",
-        "use an image for this host's architecture (uname -m)",
-        "Linux, ENOEXEC; moby",
-        "exec /usr/local/bin/vllm: exec format error",
-    ),
-    Hint(
-        "registry-limit",
-        r"toomanyrequests|reached your (?:unauthenticated )?pull rate limit",
-        "the registry's limit of pulls is reached",
-        "log in, name a mirror, or fetch with image_relay",
-        "docs.docker.com, usage limits",
-        "Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit.",
-    ),
-    Hint(
-        "registry-certificate",
-        r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: ([^\n]{1,100})",
-        "the host does not trust the registry's certificate",
-        "put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
-        "docs.docker.com, registry certificates",
-        'Error response from daemon: Get "https://reg.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
-    ),
-    Hint(
-        "registry-plain-http",
-        r"server gave HTTP response to HTTPS client",
-        "the registry speaks plain HTTP and Docker asks it by HTTPS",
-        "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json",
-        "docs.docker.com, insecure registries",
-        'Error response from daemon: Get "https://10.0.0.5:5000/v2/": http: server gave HTTP response to HTTPS client',
-    ),
-    Hint(
-        "registry-unreachable",
-        r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
-        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)",
-        "the registry can't be reached from this host",
-        "set its proxy for Docker, name a mirror, or fetch with image_relay",
-        "moby, registry client",
-        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
-    ),
-    Hint(
-        "bind-source-missing",
-        r"bind source path does not exist: (\S{1,200})|Error: statfs (\S{1,200}): no such file",
-        "a file or folder that the container is to see is gone from this host",
-        "run deploy.yml --tags fetch,serve; for a path of the row's `mounts`, correct it",
-        "Docker 26.1.5; podman",
-        'docker: Error response from daemon: invalid mount config for type "bind": bind source path does not exist: /srv/vllm/models/x.',
-    ),
-    Hint(
-        "mount-folder-on-file",
-        r"Are you trying to mount a directory onto a file",
-        "a folder is mounted where the image has a file, or the reverse; Docker makes a folder where a file to be mounted is missing",
-        "correct the row's `mounts`, and remove the empty folder that stands where the file should be",
-        "moby, runc",
-        'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
-    ),
-    Hint(
-        "docker-socket-permission",
-        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied",
-        "this user may not use Docker",
-        "run as root (become: true), or add the user to the group docker and log in anew",
-        "moby; docs.docker.com, post-installation steps",
-        "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
-    ),
-    Hint(
-        "docker-not-running",
-        r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
-        r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)",
-        "the container engine does not run",
-        "systemctl start docker (or podman.socket), and look at journalctl -u docker",
-        "Docker 26.1.5",
-        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
-    ),
-    Hint(
-        "docker-api-version",
-        r"client version [\d.]{1,10} is too (?:new|old)",
-        "the docker command and the daemon are of versions that don't speak to each other",
-        "upgrade the older of the two (docker version shows both)",
-        "moby, API version negotiation",
-        "Error response from daemon: client version 1.22 is too old. Minimum supported API version is 1.44",
-    ),
-    Hint(
-        "container-name-taken",
-        r"container name \"([^\"]{1,100})\" is already in use",
-        "a container of that name is left over and can't be removed",
-        "docker rm -f it, then restart the service",
-        "Docker 26.1.5",
-        'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
-    ),
-    Hint(
-        "command-not-in-image",
-        r"exec: \"([^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
-        "the image has no such command",
-        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
-        "runc; crun",
-        'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
-    ),
-    Hint(
-        "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied",
-        "the command in the container may not be executed",
-        "check its mode, and whether its file system is mounted noexec",
-        "runc",
-        'unable to start container process: exec: "/config/run": permission denied: unknown.',
-    ),
-    Hint(
-        "init-oom",
-        r"container init was OOM-killed",
-        "the container's memory limit is too small even for its start",
-        "raise overhead_bytes",
-        "runc, libcontainer",
-        "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?): unknown.",
-    ),
-    Hint(
-        "cgroup-refused",
-        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
-        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit",
-        "the container engine can't set up the container's cgroup",
-        "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
-        "runc, libcontainer/cgroups",
-        "runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: read-only file system",
-    ),
-    Hint(
-        "session-keys",
-        r"unable to (?:create|join) session key(?:ring)?: .{0,40}disk quota exceeded",
-        "the kernel's quota of session keys is used up",
-        "sysctl -w kernel.keys.maxkeys=2000",
-        "runc#1091",
-        "runc run failed: unable to start container process: error during container init: unable to join session keyring: unable to create session"
-        " key: disk quota exceeded",
-    ),
-    Hint(
-        "docker-iptables",
-        r"No chain/target/match by that name|iptables failed:|failed to (?:create|add) NAT chain|unable to add .{0,60}iptables",
-        "Docker's firewall rules are gone, most often because the host's firewall was reloaded or its modules are missing",
-        "systemctl restart docker, then restart the service",
-        "moby/libnetwork",
-        "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by that name.",
-    ),
-    Hint(
-        "docker-unknown-option",
-        r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
-        r" ([^\n]{1,60})",
-        "this version of the container engine does not know an option of the start script",
-        "upgrade it (Docker 28.2 or newer for CDI without settings)",
-        "docker, command line",
-        "unknown flag: --gpus",
-    ),
-    Hint(
-        "engine-refused",
-        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",
-        "the container engine could not start the container",
-        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
-        "moby; runc; podman",
-        "docker: Error response from daemon: nobody has seen this one.",
-        general=True,
     ),
 )

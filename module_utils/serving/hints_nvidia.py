@@ -1,11 +1,10 @@
-"""Failure hints: NVIDIA's driver, CUDA, NCCL, and what is compiled for them."""
+"""Failure hints: NVIDIA's driver, CUDA, and what is compiled for them."""
 
 from __future__ import annotations
 
 from ansible.module_utils.serving.hints import Hint
 
 CUDA_ERRORS = "docs.nvidia.com, CUDA Runtime API, cudaError_t"
-NCCL_DOCS = "docs.nvidia.com, NCCL, troubleshooting"
 
 HINTS = (
     # Hardware and driver.
@@ -32,6 +31,30 @@ HINTS = (
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
+    ),
+    Hint(
+        "gpu-xid-memory",
+        r"NVRM: Xid [^\n]{0,60}: (?:48|63|64|92|94|95|140|171|172|173)\b",
+        "hardware: the GPU's memory has errors (Xid)",
+        "see nvidia-smi -q -d ECC,ROW_REMAPPER, reset the GPU or reboot; replace it if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:0b:00): 94, pid=11431, name=python3, Contained ECC error",
+    ),
+    Hint(
+        "gpu-xid-link",
+        r"NVRM: Xid [^\n]{0,60}: (?:74|144|145|146|147|148|149|150)\b",
+        "hardware: an NVLink of the GPU failed (Xid)",
+        "see nvidia-smi nvlink -e, restart nvidia-fabricmanager, reset the GPUs or reboot; replace if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:dc:00): 145, pid=1818990, name=python3, NVLink RLW error",
+    ),
+    Hint(
+        "gpu-xid-firmware",
+        r"NVRM: Xid [^\n]{0,60}: (?:61|62|109|119|120|122|123|154)\b|waiting for RPC response from GPU\d{1,3} GSP",
+        "the GPU's firmware (GSP) hangs or failed",
+        "reboot; upgrade the driver if it comes back, or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
+        "docs.nvidia.com, Xid errors",
+        "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
     ),
     Hint(
         "gpu-needs-reset",
@@ -76,7 +99,7 @@ HINTS = (
     Hint(
         "driver-too-old",
         r"CUDA driver version is insufficient|driver on your system is too old|forward compatibility was attempted on non supported HW"
-        r"|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: cu[A-Z]\w{2,60}",
+        r"|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,
@@ -142,7 +165,7 @@ HINTS = (
     ),
     Hint(
         "ptxas-too-old",
-        r"ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
+        r"ptxas'[^\n]{0,120}--gpu-name=sm_1[0-9]{2}|ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
         "Triton's assembler is older than this GPU",
         "use an image with a newer CUDA, or set env TRITON_PTXAS_PATH to the ptxas of one that knows the GPU",
         "triton-lang/triton#5919",
@@ -219,7 +242,7 @@ HINTS = (
         "no-nvcc",
         r"nvcc[\"']?: (?:command )?not found|Could not find nvcc|nvcc[\"']?: No such file|No such file or directory: '[^']{0,200}nvcc'|CUDA_HOME"
         r" environment variable is not set",
-        "FlashInfer or another part compiles kernels at run time, and the image has no nvcc",
+        "FlashInfer or another part compiles kernels at run time, and there is no nvcc where it looks (CUDA_HOME)",
         "set env VLLM_USE_FLASHINFER_SAMPLER: 0, or use an image with the CUDA compiler",
         "vllm-project/vllm#21960",
         "/bin/sh: 1: /usr/local/cuda/bin/nvcc: not found\nninja: build stopped: subcommand failed.",
@@ -281,143 +304,5 @@ HINTS = (
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
-    ),
-    # GPUs among themselves.
-    Hint(
-        "nccl-shm",
-        r"(?:[Ee]rror while creating shared memory segment|Call to (?:posix_fallocate|ftruncate|mmap)|unable to (?:allocate|create"
-        r"|extend)).{0,120}(?:/dev/shm|nccl-|No space left)",
-        "/dev/shm is too small for NCCL (Docker gives 64 MiB)",
-        "set shm_bytes (16 GiB for tensor parallel), or mount -o remount,size=16g /dev/shm on a host",
-        NCCL_DOCS,
-        "node1:71:71 [0] include/shm.h:48 NCCL WARN Error while creating shared memory segment /dev/shm/nccl-x1 (size 9637888)",
-    ),
-    Hint(
-        "nccl-multicast",
-        r"nvls\.cc[^\n]{0,80}(?:Cuda failure|[Ff]ailed)|Failed to (?:bind|create|allocate)[^\n]{0,30}(?:NVLink SHARP|NVLS|multicast)|NVLS[^\n]{0,60}fail",
-        "NCCL can't use the NVSwitch's multicast (NVLink SHARP) here",
-        "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
-        "NVIDIA/nccl#976",
-        "node1:71:71 [0] transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
-    ),
-    Hint(
-        "nccl-no-interface",
-        r"[Nn]o (?:socket )?interface found|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
-        "NCCL finds no network interface of the name it was given",
-        "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
-        NCCL_DOCS,
-        "node1:71:71 [0] bootstrap.cc:96 NCCL WARN Bootstrap : no socket interface found",
-    ),
-    Hint(
-        "nccl-duplicate-gpu",
-        r"Duplicate GPU detected",
-        "two ranks were given the same GPU",
-        "tensor_parallel_size must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
-        "NVIDIA/nccl, init.cc",
-        "node1:71:71 [0] init.cc:943 NCCL WARN Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 65000",
-    ),
-    Hint(
-        "nccl-timeout",
-        r"Watchdog caught collective operation timeout",
-        "one rank waited in vain for the others: one of them hangs, died or is much slower",
-        "look for what the other ranks said before; for one that hangs take py-spy dump of it",
-        "pytorch, ProcessGroupNCCL.cpp",
-        "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12, OpType=ALLREDUCE)",
-    ),
-    Hint(
-        "nccl-infiniband",
-        r"NET/IB ?: (?:[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed|misc/ibvwrap\.cc",
-        "NCCL's traffic over InfiniBand or RoCE fails",
-        "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
-        NCCL_DOCS,
-        "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
-    ),
-    Hint(
-        "no-peer-access",
-        r"peer access is not supported between these two devices|cudaErrorPeerAccessUnsupported",
-        "these GPUs can't read each other's memory",
-        "set engine_args.disable_custom_all_reduce: true and env NCCL_P2P_DISABLE: 1",
-        CUDA_ERRORS,
-        "RuntimeError: CUDA error: peer access is not supported between these two devices",
-    ),
-    Hint(
-        "custom-all-reduce",
-        r"custom_all_reduce\.cuh?:\d{1,5}|custom_all_reduce\.py[^\n]{0,80}(?:invalid|failed)",
-        "vLLM's own all-reduce does not work between these GPUs",
-        "set engine_args.disable_custom_all_reduce: true; remove expandable_segments from PYTORCH_CUDA_ALLOC_CONF",
-        "vllm-project/vllm#5854",
-        "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:364 'invalid argument'",
-    ),
-    Hint(
-        "nccl",
-        r"NCCL error|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
-        "the GPUs can't talk to each other",
-        "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
-        NCCL_DOCS,
-        "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
-        general=True,
-    ),
-    # Kernels that fail: CUDA reports them at a later call, so the traceback names the wrong place.
-    Hint(
-        "illegal-access",
-        r"an illegal memory access was encountered|misaligned address|Failed to initialize the TMA descriptor|cudaErrorIllegalAddress|an illegal"
-        r" instruction was encountered|unspecified launch"
-        r" failure",
-        "a GPU kernel failed; CUDA reports it at a later call, so the traceback may name the wrong place",
-        "try enforce_eager: true, then `flaggems: false` if FlagGems is on; CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; "
-        "see dmesg for Xid lines",
-        CUDA_ERRORS,
-        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
-    ),
-    Hint(
-        "device-assert",
-        r"device-side assert triggered|cudaErrorAssert\b",
-        "a GPU kernel found a value out of range; CUDA reports it at a later call, so the traceback may name the wrong place",
-        "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; check that tokenizer, config.json and weights belong together",
-        CUDA_ERRORS,
-        "torch.AcceleratorError: CUDA error: device-side assert triggered",
-    ),
-    Hint(
-        "cublas",
-        r"CUBLAS_STATUS_(?:NOT_INITIALIZED|ALLOC_FAILED)",
-        "cuBLAS can't start: most often the GPU's memory is used up",
-        "lower gpu_memory_utilization or max_num_seqs; nvidia-smi shows whether something else holds memory",
-        "docs.nvidia.com, cuBLAS, cublasStatus_t",
-        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    ),
-    Hint(
-        "cublas-failed",
-        r"CUBLAS_STATUS_\w{1,40}|CUDNN_STATUS_\w{1,40}",
-        "a call of cuBLAS or cuDNN failed: their libraries are of another version than torch was built with, or a kernel before it failed",
-        "remove LD_LIBRARY_PATH from the row's env or use an image as it was built; CUDA_LAUNCH_BLOCKING=1 in the row's env names the first call",
-        "docs.nvidia.com, cuBLAS, cublasStatus_t",
-        "RuntimeError: CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx(handle)`",
-        general=True,
-    ),
-    Hint(
-        "triton-kernel-failed",
-        r"Triton Error \[\w{2,6}\]",
-        "a Triton kernel could not be launched",
-        "with FlagGems on try flaggems: false, or leave its operator out; else a Triton that belongs to this torch and driver",
-        "FlagOpen/FlagGems#5996",
-        "RuntimeError: Triton Error [CUDA]: invalid argument",
-        general=True,
-    ),
-    Hint(
-        "triton-old-gpu",
-        r"Assertion .{0,120}(?:only supported on (?:Ampere|Hopper|Blackwell)|layout conversion)|Fp8 conversion not natively supported",
-        "a Triton kernel needs a newer GPU",
-        "use another attention backend or dtype, or an engine that still serves this GPU",
-        "triton-lang/triton; ray-project/ray#52377",
-        "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",
-    ),
-    Hint(
-        "cuda",
-        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error",
-        "a call of CUDA failed",
-        "see dmesg for Xid lines; CUDA_LAUNCH_BLOCKING=1 in the row's env names the call, because CUDA may report it later",
-        CUDA_ERRORS,
-        "RuntimeError: CUDA error: nobody has seen this one",
-        general=True,
     ),
 )

@@ -17,11 +17,19 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"No space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
         "Linux, ENOSPC",
         "OSError: [Errno 28] No space left on device: '/cache/x'",
+    ),
+    Hint(
+        "disk-error",
+        r"[Ii]nput/output error|\[Errno 5\]|Stale file handle|Errno 116\b|Transport endpoint is not connected",
+        "a disk or network file system answers with an error",
+        "see dmesg and smartctl; mount a network file system again, and check its server",
+        "Linux, EIO, ESTALE",
+        "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
     Hint(
         "read-only-folder",
@@ -133,9 +141,9 @@ HINTS = (
     ),
     Hint(
         "library-missing",
-        r"(lib[\w+.-]{1,60}\.so[\w.]{0,20}): cannot open shared object",
-        "a shared library is not in the environment",
-        "install the package that has it, or use an image",
+        r"([\w+.-]{1,60}\.so[\w.]{0,20}): cannot open shared object",
+        "a shared library is not in the environment, or not in a folder where the loader looks",
+        "install the package that has it, or put its folder (often /usr/local/lib) on LD_LIBRARY_PATH in the row's env; or use an image",
         "ld.so",
         "ImportError: libGL.so.1: cannot open shared object file: No such file or directory",
         general=True,
