@@ -45,6 +45,20 @@ CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )  # YAML has no place for them
 
+LARGEST = 2**63 - 1  # what the engine and our own sums can hold
+
+# Short forms that `vllm serve` takes on a command line alone.
+SHORT = {
+    "tp": "tensor_parallel_size",
+    "pp": "pipeline_parallel_size",
+    "dp": "data_parallel_size",
+    "dpl": "data_parallel_size_local",
+    "dpn": "data_parallel_rank",
+    "pcp": "prefill_context_parallel_size",
+    "dcp": "decode_context_parallel_size",
+    "q": "quantization",
+}
+
 # Options that belong to keys of the row or to us: what to do instead.
 TLS = "TLS belongs to a proxy in front; the service itself speaks HTTP"
 OURS = "vllm-ansible sets it"
@@ -136,11 +150,12 @@ def engine_version(service: Mapping[str, Any], variants: Mapping[str, Any], lock
 
 
 def spelled(name: Any) -> str:
-    """One spelling of an option's name: `--max-model-len`, `max-model-len`, `maxModelLen` are max_model_len."""
+    """One spelling of an option's name: `--max-model-len`, `maxModelLen` are max_model_len, `tp` is tensor_parallel_size."""
     text = str(name).strip().lstrip("-")
     head, dot, rest = text.partition(".")
     head = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", head).lower()
-    return head.replace("-", "_") + dot + rest
+    head = head.replace("-", "_")
+    return SHORT.get(head, head) + dot + rest
 
 
 def spell(where: str, args: Mapping[Any, Any]) -> Row:
@@ -168,6 +183,16 @@ def spell(where: str, args: Mapping[Any, Any]) -> Row:
 
 def number(where: str, name: str, value: Any) -> int:
     """A whole number as the engine reads it: 32768, 32k (32000), 32K (32768), 1.5k. `auto` is -1."""
+    digits = len(re.sub(r"\D", "", value)) if isinstance(value, str) else 0
+    found = read_number(where, name, value) if digits < 25 else LARGEST + 1  # Python itself refuses 4300 digits
+    if abs(found) > LARGEST:
+        fail(
+            f"{where}: engine_args.{name} is {plain(value)[:40]}, which is more than any engine can count; write a smaller number"
+        )
+    return found
+
+
+def read_number(where: str, name: str, value: Any) -> int:
     if is_int(value):
         return int(value)
     text = value.strip() if isinstance(value, str) else ""

@@ -168,7 +168,7 @@ def check_texts(where: str, name: str, row: Mapping[str, Any], known: Iterable[s
     found = Collected()
     for key, value in row.items():
         found.run(one_of, where, name, key, known)
-        if numbers and not (isinstance(value, int) and value > 0):
+        if numbers and not (is_int(value) and value > 0):
             found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be a whole number above 0")
         if not numbers and not isinstance(value, str):
             found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be text; quote it")
