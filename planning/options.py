@@ -266,6 +266,9 @@ def check_name(where: str, name: str, version: str | None) -> str | None:
         hint = f"vLLM has it since {first}" if older else f"vLLM had it until {last}"
     else:
         hint = nearest(head, known)
+        near = re.fullmatch(r"did you mean '(\w+)'\?", hint)
+        if near and near[1] in RESERVED:
+            hint = f"if it is to be {near[1]}, {RESERVED[near[1]]}"
     if version is not None and is_read(version):
         fail(f"{where}: engine_args.{name} is no option of vLLM {version}; {hint}")
     about = f"vLLM {version}, whose options aren't listed here," if version else "the vLLM of this image or environment"

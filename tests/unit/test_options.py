@@ -97,6 +97,7 @@ def test_what_a_key_of_the_row_stands_for_is_refused(name: str, remedy: str, ver
     ("name", "version", "words"),
     [
         ("max_modle_len", "0.32.0", ["vLLM 0.32.0", "did you mean 'max_model_len'?"]),
+        ("hots", "0.32.0", ["if it is to be host, use the row's key 'address'"]),
         ("swap_space", "0.32.0", ["vLLM had it until 0.17.0"]),
         ("kv_cache_memory_bytes", "0.8.5", ["vLLM has it since 0.10.2"]),
         ("tpx", "0.25.1", ["no option of vLLM 0.25.1"]),
