@@ -6,6 +6,7 @@ name them by their names there. What a row mounts or names on the host stays whe
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import posixpath
@@ -27,9 +28,6 @@ FILE_OPTIONS = (
     "reasoning_parser_plugin",
     "lora_modules",
     "log_config_file",
-    "ssl_keyfile",
-    "ssl_certfile",
-    "ssl_ca_certs",
 )
 # These take a path or a name on a hub: only what is plainly a path counts.
 PATH_OPTIONS = ("tokenizer", "hf_config_path", "generation_config", "speculative_config", "model_loader_extra_config")
@@ -55,10 +53,26 @@ def problem_of(path: str) -> str | None:
     return None
 
 
+def above(path: str, top: str) -> set[str]:
+    """The folders above a path, to `top`, as they really are."""
+    found = {os.path.realpath(top)}
+    while path != top and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+        found.add(os.path.realpath(path))
+    return found
+
+
 def inside(folder: str) -> Iterator[tuple[str, str]]:
     """(relative name, path) of every file below a folder. What editors and git leave there is no part of it."""
-    for base, folders, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise AnsibleFilterError(f"{error.filename} can't be read ({error.strerror})")
+
+    for base, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__pycache__")
+        for link in (one for one in (os.path.join(base, f) for f in folders) if os.path.islink(one)):
+            if os.path.realpath(link) in above(link, folder):
+                raise AnsibleFilterError(f"{link} is a link to a folder above it, so it has no end")
         for name in sorted(n for n in names if not n.startswith(".")):
             path = os.path.join(base, name)
             yield os.path.relpath(path, folder), path
@@ -77,7 +91,14 @@ def input_files(service: Record, base: str) -> dict[str, str]:
                 f"{where} is {given!r}, but must be a path on the controller, absolute or below {base}"
             )
         path = os.path.join(base, os.path.expanduser(given))
-        rows = [(f"{name}/{inner}", one) for inner, one in inside(path)] if os.path.isdir(path) else [(name, path)]
+        rows = [(name, path)]
+        if os.path.isdir(path):
+            try:
+                rows = [(f"{name}/{inner}", one) for inner, one in itertools.islice(inside(path), COUNT + 1)]
+            except AnsibleFilterError as error:
+                raise AnsibleFilterError(
+                    f"{where}: {error}; name the files themselves, or a folder of them alone"
+                ) from None
         if not rows:
             raise AnsibleFilterError(f"{where}: the folder {path} is empty")
         for inner, one in rows:
@@ -102,7 +123,7 @@ def paths_in(value: Any) -> Iterator[str]:
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             inner = json.loads(value)
-        except ValueError:  # a template
+        except (ValueError, RecursionError):  # a template
             return
         yield from paths_in(inner)
     elif isinstance(value, str) and value and not re.search(r"[{}\n]", value):
@@ -128,7 +149,7 @@ def configured(value: Any) -> Iterator[str]:
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             yield from configured(json.loads(value))
-        except ValueError:
+        except (ValueError, RecursionError):
             return
     elif isinstance(value, str) and value.startswith("/") and value.endswith(CONFIGURATION):
         yield value

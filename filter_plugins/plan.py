@@ -34,6 +34,7 @@ from planning.rows import (
 
 ENGINES = ("vllm", "flagscale", "mindspore", "vllm_ascend")
 RUNTIMES = ("native", "container")
+DEVICE_ACCESS = ("cdi", "nodes")
 DTYPES = ("bfloat16", "float16", "float32")
 
 # Keys that an accelerator gives as defaults and a service or an override may set.
@@ -81,7 +82,7 @@ SHARED: dict[str, Key] = {
     "shm_bytes": Key("int", None, "Size of the container's private /dev/shm, bytes."),
     "rdma": Key("bool", False, "Give the container /dev/infiniband and locked memory."),
     "overhead_bytes": Key("int", 0, "Memory beside weights and KV cache, bytes, for the check that it fits."),
-    "ready_timeout": Key("int", 600, "Seconds from start to a first real answer before the deploy fails."),
+    "ready_timeout": Key("seconds", 600, "Seconds from start to a first real answer before the deploy fails."),
     "drain_timeout": Key("int", 30, "Seconds that requests in flight get to finish when the service stops."),
     "restart_limit": Key("int", 3, "Failed starts in a row before the supervisor gives up."),
 }
@@ -223,6 +224,8 @@ def resolve_service(
         )
     one_of(where, "engine", service["engine"], ENGINES)
     one_of(where, "runtime", service["runtime"], RUNTIMES)
+    if service["device_access"] is not None:
+        one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
     variants = tables["engines"].get(service["engine"])
     check_variant(where, service, variants)
     check_guard(where, service)

@@ -151,6 +151,14 @@ def devices_of(
     return list(wanted)
 
 
+def cpu_span(where: str, span: str) -> range:
+    """The CPUs of `4` or `0-15`."""
+    first, _, last = span.partition("-")
+    if int(last or first) < int(first):
+        fail(f"{where}: 'cpus' has {span}, which ends before it begins; write {last}-{first}")
+    return range(int(first), int(last or first) + 1)
+
+
 def check_cpus(where: str, service: Row, kind: str, wide: Mapping[str, int]) -> None:
     """Refuse `cpus` that are no lists of CPUs, one a rank."""
     cpus = service["cpus"]
@@ -161,6 +169,10 @@ def check_cpus(where: str, service: Row, kind: str, wide: Mapping[str, int]) -> 
     ranks = str(cpus).split("|")
     if not all(re.fullmatch(CPU_RANK, rank) for rank in ranks):
         fail(f"{where}: 'cpus' is {cpus!r}, but must be lists of CPUs like 0-15 or 0-15|16-31, one a rank")
+    for rank in ranks:
+        cores = [core for span in rank.split(",") for core in cpu_span(where, span)]
+        if len(set(cores)) != len(cores):
+            fail(f"{where}: 'cpus' is {cpus!r}, which names a CPU twice in one list; name each once")
     if len(ranks) != wide["devices"]:
         fail(f"{where}: 'cpus' is {cpus!r}, {len(ranks)} lists, but the row's parallel sizes ask for {formula(wide)}")
 

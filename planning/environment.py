@@ -25,15 +25,17 @@ RESERVED = {
     "VLLM_SERVER_DEV_MODE": "it opens paths by which callers change the server",
     "PATH": "use 'native_env', or 'activate: export PATH=...' in an image",
     "PYTHONPATH": "use 'native_env', or 'activate: export PYTHONPATH=...' in an image",
+    "PYTHONHOME": "use 'native_env', or 'activate' in an image",
     "HOME": "it is /tmp in a container; use the variable that the program has for its folder",
     "TMPDIR": "the service has a folder of its own",
     "BASH_ENV": "use the row's key 'activate'",
     "ENV": "use the row's key 'activate'",
-    "IFS": "it is the shell's own",
-    "UID": "it is the shell's own",
-    "EUID": "it is the shell's own",
-    "PPID": "it is the shell's own",
-}
+    **dict.fromkeys(
+        ("IFS", "UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "GROUPS", "FUNCNAME", "DIRSTACK", "_"),
+        "it is the shell's own",
+    ),
+    "here": "`start` finds its own folder by it",
+}  # fmt: skip
 SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "PASSWORD", "PASSWD", "PASS", "SECRET", "CREDENTIAL", "CREDENTIALS"}
 
 
@@ -51,6 +53,11 @@ def check_name(where: str, table: str, name: Any) -> None:
         fail(f"{where}: {table}.{name} can't be set there; {RESERVED[name]}")
 
 
+def can_be_held(value: str) -> bool:
+    """Can a variable hold the text? No character 0, and nothing that UTF-8 has no bytes for."""
+    return not re.search("[\0\ud800-\udfff]", value)
+
+
 def value_text(where: str, name: str, value: Any) -> str:
     """A value as the process gets it: true is 1 and false 0, as vLLM's own variables are read (`int()`)."""
     if isinstance(value, bool):
@@ -59,8 +66,8 @@ def value_text(where: str, name: str, value: Any) -> str:
         return str(value)
     if not isinstance(value, str):
         fail(f"{where}: env.{name} is a {type(value).__name__}, but must be text; quote it")
-    if "\0" in value:
-        fail(f"{where}: env.{name} has a character 0, which no variable can hold")
+    if not can_be_held(value):
+        fail(f"{where}: env.{name} has a character 0 or half a character, which no variable can hold")
     return str(value)
 
 
@@ -90,10 +97,10 @@ def check_secrets(where: str, secrets: Mapping[Any, Any], env: Mapping[str, Any]
         found.run(check_name, where, "secret_env", name)
         if not isinstance(value, str):
             found.run(fail, f"{where}: secret_env.{name} is a {type(value).__name__}, but must be text; quote it")
-        elif len(value) < SHORTEST or "\0" in value:
+        elif len(value.strip()) < SHORTEST or not can_be_held(value):
             found.run(
                 fail,
-                f"{where}: secret_env.{name} must be at least {SHORTEST} characters long, as secrets are; what is no secret belongs into env",
+                f"{where}: secret_env.{name} must have at least {SHORTEST} characters beside white space, as secrets do; what is no secret belongs into env",
             )
         if name in env:
             found.run(fail, f"{where}: {name} stands in env and in secret_env; keep it in secret_env alone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from .rows import Collected, fail, nearest
 
 SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # a unit, a container, a folder
 MODEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9])?")  # <name>@<revision>+float16 is a folder
-REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?")
 IMAGE = re.compile(r"[A-Za-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[\w]+)?")
 PATH = re.compile(r"/[\w./@+=-]*")
 HOST = re.compile(
@@ -34,8 +35,11 @@ RIGHTS = {
 RIGHT = re.compile(r"writable-root|host-network|seccomp:unconfined|cap:[A-Z_]+|mount:/.*")
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 # Folders of the host that say how it runs, and whose mount is a right of its own; below some of them everything.
-SYSTEM = ("/", "/etc", "/root", "/home", "/boot", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/var/lib", "/usr")  # fmt: skip
-SYSTEM_WHOLE = ("/root", "/boot", "/proc", "/sys", "/dev", "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet")
+SYSTEM = ("/", "/etc", "/home", "/var", "/var/lib", "/usr")
+SYSTEM_WHOLE = (
+    "/root", "/boot", "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet",
+    "/var/spool/cron", "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
+)  # fmt: skip
 READ_ONLY = ("/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64")
 INSIDE = ("/", "/config", "/models", "/cache", "/run", "/run/api_key", "/run/secret_env", "/proc", "/sys", "/dev")
 
@@ -102,6 +106,23 @@ def check_address(where: str, address: str, container: bool) -> str:
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
+def is_url(text: str | None) -> bool:
+    """Is it the address of an HTTP server? Whatever its host is called."""
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text or ""):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(text or "")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # [::1 without its bracket, a port that is no number
+        return False
+
+
+def is_folder(text: str) -> bool:
+    """Is it the whole path of a folder? White space is allowed, for nothing but our own module reads it."""
+    plain = text.startswith("/") and ".." not in text.split("/") and posixpath.normpath(text).strip("/") != ""
+    return plain and text.isprintable() and text == text.strip()
+
+
 def check_source(where: str, hub: str, row: Any) -> None:
     """The keys of one source of a model, and that YAML read them as text."""
     if row is None:
@@ -119,10 +140,16 @@ def check_source(where: str, hub: str, row: Any) -> None:
             )
         elif key == "repo" and not REPO.fullmatch(value or ""):
             found.run(fail, f"{where}: sources.{hub}.repo is {value!r}, but must be like org/name")
-        elif key == "revision" and value is not None and not re.fullmatch(r"[\w.+/-]+", value):
+        elif key == "revision" and value is not None and (".." in value or not re.fullmatch(r"\w[\w.+/-]*", value)):
             found.run(fail, f"{where}: sources.{hub}.revision is {value!r}, but must be a commit, a tag or a branch")
-        elif key == "url" and not re.match(r"https?://\S+$", value or ""):
-            found.run(fail, f"{where}: sources.{hub}.url is {value!r}, but must begin with http:// or https://")
+        elif key == "url" and not is_url(value):
+            found.run(fail, f"{where}: sources.{hub}.url is {value!r}, but must be like http://host[:port]/path")
+        elif key == "path" and value is not None and not is_folder(value):
+            found.run(
+                fail,
+                f"{where}: sources.{hub}.path is {value!r}, but must be the whole path of a folder, such as /data/models/name; "
+                "'~' and '..' are not expanded",
+            )
     needed = SOURCES[hub][0]
     if not row.get(needed):
         found.run(fail, f"{where}: sources.{hub} has no '{needed}'; it needs one")
@@ -182,6 +209,7 @@ def right_of(mount: Mount) -> str | None:
         source in SYSTEM
         or below(source, SYSTEM_WHOLE)
         or source.endswith(".sock")
+        or ".ssh" in source.split("/")
         or (below(source, READ_ONLY) and not mount.read_only)
         or bool({"shared", "rshared"} & set(mount.options))
     )
@@ -218,6 +246,12 @@ def check_rights(where: str, rights: list[Any]) -> None:
 def check_places(where: str, service: Mapping[str, Any]) -> str:
     """Paths, mounts, rights and the address of a service. Returns the address as a URL has it."""
     found = Collected()
+    served = service["served_name"]
+    if served is not None and (not served.isprintable() or served != served.strip()):
+        found.run(
+            fail,
+            f"{where}: 'served_name' is {served!r}, but callers write it: no line breaks, and no white space around it",
+        )
     if service["native_env"] is not None:
         found.run(check_path, where, "native_env", service["native_env"], "/opt/vllm")
     for node in service["device_nodes"]:

@@ -45,6 +45,20 @@ CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )  # YAML has no place for them
 
+LARGEST = 2**63 - 1  # what the engine and our own sums can hold
+
+# Short forms that `vllm serve` takes on a command line alone.
+SHORT = {
+    "tp": "tensor_parallel_size",
+    "pp": "pipeline_parallel_size",
+    "dp": "data_parallel_size",
+    "dpl": "data_parallel_size_local",
+    "dpn": "data_parallel_rank",
+    "pcp": "prefill_context_parallel_size",
+    "dcp": "decode_context_parallel_size",
+    "q": "quantization",
+}
+
 # Options that belong to keys of the row or to us: what to do instead.
 TLS = "TLS belongs to a proxy in front; the service itself speaks HTTP"
 OURS = "vllm-ansible sets it"
@@ -136,11 +150,12 @@ def engine_version(service: Mapping[str, Any], variants: Mapping[str, Any], lock
 
 
 def spelled(name: Any) -> str:
-    """One spelling of an option's name: `--max-model-len`, `max-model-len`, `maxModelLen` are max_model_len."""
+    """One spelling of an option's name: `--max-model-len`, `maxModelLen` are max_model_len, `tp` is tensor_parallel_size."""
     text = str(name).strip().lstrip("-")
     head, dot, rest = text.partition(".")
     head = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", head).lower()
-    return head.replace("-", "_") + dot + rest
+    head = head.replace("-", "_")
+    return SHORT.get(head, head) + dot + rest
 
 
 def spell(where: str, args: Mapping[Any, Any]) -> Row:
@@ -168,6 +183,16 @@ def spell(where: str, args: Mapping[Any, Any]) -> Row:
 
 def number(where: str, name: str, value: Any) -> int:
     """A whole number as the engine reads it: 32768, 32k (32000), 32K (32768), 1.5k. `auto` is -1."""
+    digits = len(re.sub(r"\D", "", value)) if isinstance(value, str) else 0
+    found = read_number(where, name, value) if digits < 25 else LARGEST + 1  # Python itself refuses 4300 digits
+    if abs(found) > LARGEST:
+        fail(
+            f"{where}: engine_args.{name} is {plain(value)[:40]}, which is more than any engine can count; write a smaller number"
+        )
+    return found
+
+
+def read_number(where: str, name: str, value: Any) -> int:
     if is_int(value):
         return int(value)
     text = value.strip() if isinstance(value, str) else ""
@@ -241,6 +266,9 @@ def check_name(where: str, name: str, version: str | None) -> str | None:
         hint = f"vLLM has it since {first}" if older else f"vLLM had it until {last}"
     else:
         hint = nearest(head, known)
+        near = re.fullmatch(r"did you mean '(\w+)'\?", hint)
+        if near and near[1] in RESERVED:
+            hint = f"if it is to be {near[1]}, {RESERVED[near[1]]}"
     if version is not None and is_read(version):
         fail(f"{where}: engine_args.{name} is no option of vLLM {version}; {hint}")
     about = f"vLLM {version}, whose options aren't listed here," if version else "the vLLM of this image or environment"

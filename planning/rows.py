@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -81,6 +82,16 @@ def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_operators(value: Any) -> bool:
+    """{allow: [names]} or {deny: [names]}; null in place of the list takes it away."""
+    if not isinstance(value, Mapping) or set(value) not in ({"allow"}, {"deny"}):
+        return False
+    names = next(iter(value.values()))
+    return names is None or (
+        isinstance(names, list) and all(isinstance(one, str) and re.fullmatch(r"[\w.]+", one) for one in names)
+    )
+
+
 def check_type(where: str, name: str, key: Key, value: Any) -> None:
     """Refuse a value of the wrong type; say which type it should have. Null is no value: see `check_set`."""
     if value is None:
@@ -88,26 +99,28 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
     good = {
         "str": isinstance(value, str) and value != "",
         "path": isinstance(value, str) and value != "",
-        "int": is_int(value) and value >= 0,
+        "int": is_int(value) and 0 <= value < 2**63,
+        "seconds": is_int(value) and 1 <= value < 2**31,
         "port": is_int(value) and 0 < value < 65536,
         "bool": isinstance(value, bool),
         "dict": isinstance(value, Mapping),
         "secrets": isinstance(value, Mapping),
         "list": isinstance(value, list),
         "convert": value is False or value == "float16",
-        "flaggems": isinstance(value, bool) or (isinstance(value, Mapping) and set(value) in ({"allow"}, {"deny"})),
+        "flaggems": isinstance(value, bool) or is_operators(value),
     }
     kinds = {
         "port": "a port number, 1 to 65535",
         "path": "an absolute path",
         "int": "a whole number, 0 or more",
+        "seconds": "a whole number of seconds, 1 or more",
         "str": "text; quote it" if value not in ("", False) and isinstance(value, int | float) else "text",
         "bool": "true or false",
         "dict": "a mapping",
         "secrets": "a mapping of names to secrets",
         "list": "a list",
         "convert": "float16 or false",
-        "flaggems": "true, false, {allow: [...]} or {deny: [...]}",
+        "flaggems": "true, false, {allow: [...]} or {deny: [...]} with names of operators, such as mm",
     }
     if key.type == "list" and name != "devices" and isinstance(value, list):
         for item in value:
@@ -168,7 +181,7 @@ def check_texts(where: str, name: str, row: Mapping[str, Any], known: Iterable[s
     found = Collected()
     for key, value in row.items():
         found.run(one_of, where, name, key, known)
-        if numbers and not (isinstance(value, int) and value > 0):
+        if numbers and not (is_int(value) and value > 0):
             found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be a whole number above 0")
         if not numbers and not isinstance(value, str):
             found.run(fail, f"{where}: {name}.{key} is {value!r}, but must be text; quote it")

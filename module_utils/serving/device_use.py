@@ -10,11 +10,9 @@ import re
 from typing import Any
 
 from ansible.module_utils.serving.devices import number
-from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.hosts import run_tool
-from ansible.module_utils.serving.npus import cells, parse_npu_smi
+from ansible.module_utils.serving.hosts import VENDOR_TIMEOUT, run_tool
+from ansible.module_utils.serving.npus import parse_npu_smi
 
-TIMEOUT = 60
 GREW = 256 << 20  # bytes: a CUDA context alone takes more
 PROVEN, NOT_PROVEN, WRONG = "proven", "not proven", "wrong"
 
@@ -61,49 +59,36 @@ def parse_gpus(cards: str, processes: str) -> Use:
 def gpu_use() -> Use:
     """What nvidia-smi says now; `problem` where it doesn't."""
     form = "--format=csv,noheader,nounits"
-    code, cards, error = run_tool(["nvidia-smi", "--query-gpu=index,uuid,memory.used", form], TIMEOUT)
+    code, cards, error = run_tool(["nvidia-smi", "--query-gpu=index,uuid,memory.used", form], VENDOR_TIMEOUT)
     if code is None or not rows(cards, 3):
         use = Use()
         use.problem = "nvidia-smi does not tell the GPUs' memory: %s" % (
             " ".join((error or cards).split())[:200] or "no answer"
         )
         return use
-    _, processes, _ = run_tool(["nvidia-smi", "--query-compute-apps=pid,gpu_uuid,used_memory", form], TIMEOUT)
+    _, processes, _ = run_tool(["nvidia-smi", "--query-compute-apps=pid,gpu_uuid,used_memory", form], VENDOR_TIMEOUT)
     return parse_gpus(cards, processes)
 
 
-def parse_npus(text: str, devices: list[dict[str, Any]]) -> Use:
-    """`npu-smi info` and the record's devices -> Use. Its process table has NPU and chip, then the process's id."""
+def npus_in_use(devices: list[dict[str, Any]]) -> Use:
+    """The chips of `npu-smi info`, which lists the processes of each, -> Use."""
     use = Use()
-    by_chip = {}
     for device in devices:
-        if device.get("id"):
-            use.names[device["id"]] = "chip %s" % device["id"]
-            use.numbers[number(device)] = device["id"]
-            by_chip[(str(device.get("npu_id")), str(device.get("chip")))] = device["id"]
-            if device.get("memory_used_bytes") is not None:
-                use.memory[device["id"]] = device["memory_used_bytes"]
-    inside = False
-    for line in text.splitlines():
-        row = cells(line)
-        if "Process id" in line:
-            inside = True
-        elif inside and len(row) >= 4:
-            where = row[0].split()
-            chip = by_chip.get((where[0], where[1])) if len(where) == 2 else None
-            pid, amount = whole(row[1]), whole(row[3])
-            if chip and pid:
-                use.processes.append((pid, chip, None if amount is None else amount << 20))
+        name = device.get("id")
+        if not name:
+            continue
+        use.names[name] = "chip %s" % name
+        use.numbers[number(device)] = name
+        if device.get("memory_used_bytes") is not None:
+            use.memory[name] = device["memory_used_bytes"]
+        use.processes += [(row["pid"], name, row["used_bytes"]) for row in device["processes"]]
     return use
 
 
 def npu_use() -> Use:
     """What npu-smi says now; `problem` where it doesn't."""
-    code, text, error = run_tool(["npu-smi", "info"], TIMEOUT)
-    try:
-        use = parse_npus(text, parse_npu_smi(text)["devices"])
-    except Refusal as refusal:
-        use, error = Use(), str(refusal)
+    code, text, error = run_tool(["npu-smi", "info"], VENDOR_TIMEOUT)
+    use = npus_in_use(parse_npu_smi(text)["devices"])
     if code != 0 or not use.names:
         use.problem = "npu-smi does not tell the chips' processes: %s" % (
             " ".join((error or text).split())[:200] or "no answer"

@@ -126,12 +126,18 @@ def read_header(path: str) -> dict[str, Any]:
 def weight_map(text: bytes, path: str) -> dict[str, str]:
     """{tensor: shard} of an index of shards, called `path` in a Refusal."""
     try:
-        found = json.loads(text.decode("utf-8-sig"), parse_int=lambda number: int(number[:DIGITS_LIMIT]))["weight_map"]
+        found = json.loads(text.decode("utf-8-sig"), parse_int=lambda number: int(number[:DIGITS_LIMIT]))
+        found = found.get("weight_map") if isinstance(found, dict) else None
         if not isinstance(found, dict) or not all(isinstance(shard, str) for shard in found.values()):
-            raise ValueError("its weight_map is no table of file names")
+            raise ValueError("it has no weight_map, a table of tensors and file names")
         if not found:
             raise ValueError("its weight_map is empty")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except RecursionError:
+        raise Refusal(
+            "%s is not an index of shards (it is nested too deep); restore it, or leave it out by `exclude` in models.yml"
+            % path
+        ) from None
+    except ValueError as error:
         raise Refusal(
             "%s is not an index of shards (%s); restore it, or leave it out by `exclude` in models.yml" % (path, error)
         ) from None

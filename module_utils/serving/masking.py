@@ -18,6 +18,7 @@ from typing import Any, Iterable, Iterator
 MASK = "********"
 SHORT = 8  # a known secret below this counts as a word of its own only: a password `demo` must not eat every demo
 LEAST = 4
+SHORTEST_CODED = 6  # bytes; what base64 and hex make of less could stand anywhere
 
 # --- secrets that are known -------------------------------------------------------------------------------------------------------
 
@@ -31,13 +32,15 @@ def spellings(secret: str) -> set[str]:
         secret.replace("'", "'\"'\"'"),
         secret.replace("'", "'\\''"),
         repr(secret)[1:-1],
+        ascii(secret)[1:-1],
+        repr(raw)[2:-1],
     }
     for ascii_only in (True, False):
         once = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         found |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1], once.replace("/", "\\/")}
     for quoted in (urllib.parse.quote(raw, safe=""), urllib.parse.quote(raw), urllib.parse.quote_plus(raw)):
         found |= {quoted, re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), quoted)}
-    if len(raw) >= SHORT:
+    if len(raw) >= SHORTEST_CODED:
         for before in range(3):
             # Characters that depend on neighbours of the secret are left away at both ends.
             coded = base64.b64encode(b"\0" * before + raw)[(0, 2, 3)[before] :]
@@ -186,7 +189,7 @@ ABOUT = {
 }  # fmt: skip
 WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 KEYWORD = re.compile(
-    r"(?i)(?:pass|pwd|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw)[\w.-]{0,60}"
+    r"(?i)(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw)[\w.-]{0,60}"
 )
 HEADER = re.compile(r"(?i)(?:proxy-?)?authorization$|(?:set-?)?cookie$")
 LOGINS = ("auth", "_auth", "basic-auth", "basic_auth", "basicauth")  # secrets if they hold `user:password`
@@ -206,7 +209,7 @@ def is_secret(name: str) -> bool:
     last = words[-1] if words else ""
     if SPOKEN & set(words) and last not in ABOUT:
         return True
-    if SECRET.search(flat) or last == "pass" or (last == "pwd" and name not in ("PWD", "OLDPWD")):
+    if SECRET.search(flat) or last in ("pass", "pw") or (last == "pwd" and name not in ("PWD", "OLDPWD")):
         return True
     # Environment variables that end in _KEY; `cache_key` and `sort-key` are words of programs.
     return bool(re.search(r"[A-Z0-9]_KEY$", name)) and not re.search(
@@ -220,16 +223,21 @@ HARMLESS = re.compile(
     r"(?i)(?:null|none|nil|true|false|yes|no|not|is|was|required|\*+|<[a-z_ -]*>|\$\{?\w+\}?|\$\(.*)$"
 )
 COUNT = re.compile(r"\d{1,6}(?:\.\d+)?[a-zA-Z%]?$")
-SEPARATOR = re.compile(r"[\"'\]\\]{0,8}[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}(?:!!?\w{1,20} )?")
+SEPARATOR = re.compile(
+    r"[\"'\]\\]{0,8}[ \t\xa0]{0,8}(?::=|=>|->|[:=\u2192\uff1a\uff1d])[ \t\xa0]{0,8}(?:!!?\w{1,20} )?"
+)
 # Letters and digits in one word: after a name of a secret it is one, without any `=` too.
 PROSE = re.compile(
-    r"[\"']?\s{1,8}(?:is )?[\"']?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
+    r"[\"']?\s{1,8}(?:is |was )?[\"'(]?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
 )
 RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")
 LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
 SPACED = re.compile(r"\s{1,4}(?=[^\s-])")
 NAMED_VALUE = re.compile(r"\\{0,7}[\"']?\s{0,8},?\s{0,80}\\{0,7}[\"']?value\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}")
 ITEMS = re.compile(r"[ \t]{0,8}\n(?:[ \t]{0,40}- [^\n:]{1,400}(?:\n|$)){1,50}")  # a list in YAML
+NEXT_LINE = re.compile(
+    r"[ \t]{0,8}\n[ \t]{1,40}(?=[^\s:-][^\s:]{0,400}[ \t]{0,8}(?:\n|$))"
+)  # YAML: the value alone below its name
 BLOCK_SCALAR = re.compile(r"[|>][+-]?\d?[ \t]{0,8}\n[ \t]{1,40}")
 WORD_ENDS = "\\s\"'`<"
 LONGEST_VALUE = 4000
@@ -255,6 +263,8 @@ def value_span(text: str, start: int, stops: str, whole_line: bool) -> tuple[int
     """
     if items := ITEMS.match(text, start):
         return start, items.end()
+    if below := NEXT_LINE.match(text, start):
+        start = below.end()
     if text[start : start + 1] == "[":
         end = text.find("]", start, start + LONGEST_VALUE)
         if end > 0:
@@ -277,7 +287,12 @@ def value_span(text: str, start: int, stops: str, whole_line: bool) -> tuple[int
         comment = text.find(" #", start, end)
         end = comment if comment >= 0 else end
     if stops and (found := re.compile(f"[{stops}]").search(text, start, end)):
-        end = found.start()
+        end, line_end = found.start(), end
+        if text[end - 1 : end + 1] == "$'":  # the shell's $'...'
+            end = (quoted_span(text, end + 1, "'", 0) or (end, end))[1]
+        elif text[end - 1 : end] == "(" and end > start:  # SecretStr('...'), os.environ.get('X', '...')
+            closed = text.find(")", end, line_end)
+            end = closed if closed >= 0 else line_end
     shown = text[start:end].rstrip()
     trimmed = shown if whole_line else shown.rstrip(",;)]}\\")
     return start, start + len(trimmed or shown)
@@ -394,7 +409,8 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)(\blogin\s{1,4}\S{1,200}\s{1,80}password\s{1,4})\S+"), r"\1" + MASK),  # .netrc
     (re.compile(r"(?i)(\b(?:identified\s{1,4}by|(?:with\s{1,4})?password)\s{1,4})'[^'\n]{1,400}'"), r"\1'" + MASK + "'"),  # SQL
     (re.compile(r"(?im)(^\s{0,20}(?:requirepass|masterauth|rootpw|auth)\s{1,8})\S+\s*$"), r"\1" + MASK),  # redis, ldap
-    (re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user|--creds|--src-creds|--dest-creds)(?:\s{1,4}|=)['\"]?[^\s:'\"]{1,128}:)[^\s'\"]+"), r"\1" + MASK),
+    (re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user|--creds|--src-creds|--dest-creds)(?:\s{1,4}|=|(?=:))['\"]?[^\s:'\"]{0,128}:)[^\s'\"]+"), r"\1" + MASK),
+    (re.compile(r"(\bhooks\.slack\.com/(?:services|workflows)/)[\w/-]{10,200}"), r"\1" + MASK),
     (re.compile(r"(\bsshpass\s{1,4}-p\s{0,4})(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"), r"\1" + MASK),
     (
         re.compile(

@@ -327,9 +327,9 @@ def why_not(
     table = [cells(line) for line in text.partition("Process id")[0].splitlines()]
     if code == 0 and any(table):
         name = "npu-smi %s" % (version or "of unknown version")
-        if not any(row and row[0][:1].isdigit() for row in table):
-            return "problems", "%s lists no chip; look at dmesg and the BMC" % name
         shown = " / ".join(" ".join(" ".join(row).split()) for row in table if any(row))[:400]
+        if not any(row and row[0][:1].isdigit() for row in table):
+            return "problems", "%s lists no chip (%s); look at dmesg and the BMC" % (name, shown)
         return (
             "problems",
             "%s answers in a form that is not known here (%s); please report the output of `npu-smi info`"

@@ -14,7 +14,7 @@ p, lint_module = load("filter_plugins/plan.py"), load("filter_plugins/lint.py")
 DOCUMENTS = FIXTURES / "documents"
 ALL = ROOT / "inventory/group_vars/all"
 TABLES = {
-    name: yaml.safe_load((ALL / f"{name}.yml").read_text())[name]
+    name: yaml.safe_load((ALL / f"{name}.yml").read_text().replace("{{ project_root }}", str(ROOT)))[name]
     for name in ("models", "services", "engines", "references")
 }
 HARDWARE = {

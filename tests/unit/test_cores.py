@@ -113,12 +113,17 @@ def test_no_two_services_ever_share_a_core(ranks: list[int], nodes: int, cores: 
             assert len(parse_cpulist(found[f"s{i}"]["mems"])) >= n
 
 
-@pytest.mark.parametrize("cpus", ["a", "0-", "0-3|", "0-3|4-7", "-1", "0 - 3", ""])
+@pytest.mark.parametrize("cpus", ["a", "0-", "0-3|", "0-3|4-7", "-1", "0 - 3", "", "0,0", "0-3,2"])
 def test_cpus_of_a_row_are_lists_one_a_rank(cpus: str) -> None:
     with pytest.raises(AnsibleFilterError, match="'cpus' is"):
         placing.check_cpus("x", service("a", cpus=cpus), "cpu", service("a")["widths"])
     with pytest.raises(AnsibleFilterError, match="but a gpu computes"):
         placing.check_cpus("x", service("a", cpus=cpus), "gpu", service("a")["widths"])
+
+
+def test_a_span_of_cpus_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="write 0-3"):
+        placing.check_cpus("x", service("a", cpus="3-0"), "cpu", service("a")["widths"])
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_npu_processes_go_by_card_and_chip() -> None:
     from ansible.module_utils.serving.npus import parse_npu_smi
 
     table = DUO + "| 32      1                 | 4711          | python                   | 20480                   |\n"
-    found = u.parse_npus(table, parse_npu_smi(DUO)["devices"])
+    found = u.npus_in_use(parse_npu_smi(table)["devices"])
     assert found.processes == [(4711, "davinci3", 20480 << 20)]
     assert u.as_driver_names([3], found) == ["davinci3"]
     assert u.verdict(["davinci3"], {4711}, found, None, set())["verdict"] == u.PROVEN

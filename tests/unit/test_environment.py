@@ -42,7 +42,7 @@ def test_values_are_text_as_the_engine_reads_it(value: Any, text: str) -> None:
     assert e.check_env("here", {"A": value})[0] == {"A": text}
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, "a\0b", b"x"])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, "a\0b", b"x", "a\ud800b"])
 def test_what_no_variable_can_hold_is_refused(value: Any) -> None:
     with pytest.raises(Faults, match=r"env\.A"):
         e.check_env("here", {"A": value})
@@ -57,6 +57,9 @@ def test_booleans_of_programs_that_may_read_words_are_told() -> None:
     ("secrets", "env", "words"),
     [
         ({"A": "hunter2"}, {}, "at least 8 characters"),
+        ({"A": "hunter2" + " " * 9}, {}, "at least 8 characters"),
+        ({"here": "hunter2-hunter2"}, {}, "own folder"),
+        ({"A": "hunter2\ud800hunter2"}, {}, "at least 8"),
         ({"A": 1234567890}, {}, "must be text; quote it"),
         ({"A": None}, {}, "must be text"),
         ({"A": ["hunter2-hunter2"]}, {}, "must be text"),

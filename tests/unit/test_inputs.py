@@ -56,6 +56,34 @@ def test_files_and_folders_are_found_below_the_project_or_anywhere(tmp_path: Pat
     assert i.input_files(row(), "/") == {}
 
 
+def test_links_in_a_circle_end_in_words(tmp_path: Path) -> None:
+    """Two links of a folder to itself have 2^40 folders below it."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter.bin").write_bytes(b"x")
+    (tmp_path / "a/to-b").symlink_to("../b")
+    assert sorted(i.input_files(row(files={"x": "a"}), str(tmp_path))) == [
+        "inputs/x/adapter.bin",
+        "inputs/x/to-b/adapter.bin",
+    ]
+    for link, target in (("b/to-a", "../a"), ("a/again", "."), ("a/and-again", ".")):
+        (tmp_path / link).symlink_to(target)
+        with pytest.raises(AnsibleFilterError, match=r"files.x: .* is a link to a folder above it"):
+            i.input_files(row(files={"x": "a"}), str(tmp_path))
+
+
+def test_json_that_is_nested_too_deep_is_no_crash() -> None:
+    text = "[" * 200_000
+    assert list(i.paths_in(text)) == [] and list(i.configured(text)) == []
+
+
+def test_options_of_files_are_options_that_a_row_may_have() -> None:
+    from planning.options import RESERVED, RESERVED_PREFIXES
+
+    for name in (*i.FILE_OPTIONS, *i.PATH_OPTIONS):
+        assert name not in RESERVED and not name.startswith(tuple(RESERVED_PREFIXES))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

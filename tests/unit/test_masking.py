@@ -24,7 +24,9 @@ FORMS = [
     f"sshpass -p {S} ssh h", f"sshpass -p'{S}' ssh h", f"docker login -u me -p {S} reg.example", f"mysql -uroot -p{S} db",
     f"skopeo copy --src-creds me:{S} a b",
     f"vllm serve --api-key {S} {S}2 --port 1", f"redis-cli -h x -a {S}", f"htpasswd -bB f u {S}", f"echo {S} | docker login -u x --password-stdin",
-    f"setenv HF_TOKEN {S}",
+    f"setenv HF_TOKEN {S}", f"curl -u:{S} http://h", f"HF_TOKEN=$'{S}' vllm", f"api_key=SecretStr('{S}')", f'api_key = os.environ.get("K", "{S}")',
+    f"OPENAI_API_KEY \u2192 {S}", f"api_key -> {S}", f"api_key\xa0=\xa0{S}", f"api_key\uff1d{S}", f"api key ({S})", f"my password was {S}", f"pw={S}",
+    f"https://hooks.slack.com/services/T000/B000/{S}",
     # what people write
     f"password is {S}", f"the api key is {S}", f"Token {S}", f"smtp_pass {S}", f"password\t{S}", f"key={S}", f"psk={S}",
     f"token: !!str {S}", f"REDISCLI_AUTH={S}", f"signature={S}", f"<Password value='{S}'/>", f"bind_pw: {S}",
@@ -89,7 +91,7 @@ ORDINARY = [
     "eyJ is how a JWT begins", "AKIA is a prefix", "cudagraph_capture_sizes=[1, 2, 4]", "2026-11-25T12:00:00Z", "a=b; c=d", "LOGIN: yes",
     "key=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "invalid api key", "token 151643 is new",
     "secret is safe", "api_key is not set",
-    "secret_name: demo", "password_file=/etc/x",
+    "secret:\n  name: demo\n  port: 1", "tokens:\n  - a", "pwm: 4", "secret_name: demo", "password_file=/etc/x",
 ]  # fmt: skip
 
 
@@ -112,6 +114,11 @@ def test_no_form_shows_its_secret(text: str, around: str) -> None:
 @pytest.mark.parametrize("around", ["{}", "using {} now", "'{}'", "x={}", "[{}]", "https://h/{}/x", "key:{},"])
 def test_a_prefix_gives_a_secret_away(secret: str, around: str) -> None:
     assert secret not in m.masked(around.format(secret)) and secret[8:] not in m.masked(around.format(secret))
+
+
+@pytest.mark.parametrize("text", [f"password:\n  {S}\nport: 1", f"a:\n    token: \n      {S}", f"api_key:\n\t{S}\n"])
+def test_a_value_alone_below_its_name_is_its_value(text: str) -> None:
+    assert m.masked(text) == text.replace(S, m.MASK)
 
 
 @pytest.mark.parametrize("text", ORDINARY)
@@ -140,14 +147,22 @@ def test_private_keys_go_and_what_is_around_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["pa ss\"wo'rd\\/&<>", "pässwörd-ß", "line1-secret\nline2-secret", "a+b/c=d%e?f#g", "x" * 300, "短い秘密のことば"],
+    [
+        "pa ss\"wo'rd\\/&<>",
+        "pässwörd-ß",
+        "hunter2",
+        "line1-secret\nline2-secret",
+        "a+b/c=d%e?f#g",
+        "x" * 300,
+        "短い秘密のことば",
+    ],
 )
 @pytest.mark.parametrize(
     "form",
     [str, json.dumps, lambda s: json.dumps(s, ensure_ascii=False), lambda s: json.dumps(json.dumps(s)), urllib.parse.quote, urllib.parse.quote_plus,
      lambda s: urllib.parse.quote(s, safe="").lower(), repr, lambda s: base64.b64encode(s.encode()).decode(),
      lambda s: base64.b64encode(b"user:" + s.encode()).decode(), lambda s: base64.urlsafe_b64encode(b"u:" + s.encode() + b":x").decode(),
-     lambda s: s.encode().hex()],
+     lambda s: s.encode().hex(), ascii, lambda s: repr(s.encode())[1:]],
 )  # fmt: skip
 def test_a_known_secret_goes_in_every_spelling(secret: str, form) -> None:  # type: ignore[no-untyped-def]
     text = form(secret)

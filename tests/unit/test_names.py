@@ -94,7 +94,7 @@ def test_a_container_listens_on_numbers() -> None:
         ("directory", None, "has no 'path'"),
         ("directory", {"path": 7}, "quote it"),
         ("directory", "/m", "must be a mapping"),
-        ("mirror", {"url": "x"}, "begin with http"),
+        ("mirror", {"url": "x"}, "must be like http"),
     ],
 )
 def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
@@ -166,3 +166,46 @@ def test_data_and_drivers_are_no_rights(text: str) -> None:
 def test_two_mounts_on_one_target() -> None:
     with pytest.raises(Faults, match="one target"):
         n.check_mounts("here", ["/a:/x", "/b:/x/"], [])
+
+
+@pytest.mark.parametrize(
+    ("hub", "row", "words"),
+    [
+        ("huggingface", {"repo": "a/.."}, "org/name"), ("huggingface", {"repo": "a/b", "revision": "../x"}, "a commit"),
+        ("huggingface", {"repo": "a/b", "revision": "-x"}, "a commit"), ("mirror", {"url": "http://[::1"}, "http://host"),
+        ("mirror", {"url": "http://host:x/"}, "http://host"), ("mirror", {"url": "http:///models"}, "http://host"),
+        ("mirror", {"url": "http://host/\n"}, "http://host"), ("directory", {"path": "models"}, "whole path"),
+        ("directory", {"path": "~/models"}, "whole path"), ("directory", {"path": "/"}, "whole path"),
+        ("directory", {"path": "/a/../b"}, "whole path"), ("directory", {"path": "/a\n"}, "whole path"),
+    ],
+)  # fmt: skip
+def test_sources_that_no_fetch_could_read(hub: str, row: dict[str, Any], words: str) -> None:
+    with pytest.raises(Faults, match=words):
+        n.check_source("here", hub, row)
+
+
+@pytest.mark.parametrize(
+    ("hub", "row"),
+    [
+        ("huggingface", {"repo": "org/name-1.5_b", "revision": "refs/pr/3"}), ("mirror", {"url": "https://user:pw@host:8443/a"}),
+        ("mirror", {"url": "http://[::1]:8000"}), ("directory", {"path": "/data/my models/x"}),
+    ],
+)  # fmt: skip
+def test_sources_that_are_good(hub: str, row: dict[str, Any]) -> None:
+    n.check_source("here", hub, row)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/run/containerd",
+        "/run/user/0",
+        "/home/op/.ssh",
+        "/etc/shadow",
+        "/etc/ssh/ssh_host_rsa_key",
+        "/var/spool/cron",
+        "/var/run/docker",
+    ],
+)
+def test_a_mount_of_keys_or_of_control_is_a_right(source: str) -> None:
+    assert n.right_of(n.read_mount("here", f"{source}:/x:ro")) == f"mount:{source}"

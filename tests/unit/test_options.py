@@ -50,6 +50,14 @@ def test_one_spelling(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "whole"),
+    [("tp", "tensor_parallel_size"), ("-dp", "data_parallel_size"), ("--dpl", "data_parallel_size_local")],
+)
+def test_a_short_form_is_the_option_that_it_stands_for(name: str, whole: str) -> None:
+    assert o.spell("here", {name: 2}) == {whole: 2}
+
+
+@pytest.mark.parametrize(
     ("args", "words"),
     [
         ({"max-model-len": 1, "max_model_len": 2}, ["'max-model-len' and 'max_model_len'", "keep one"]),
@@ -89,9 +97,10 @@ def test_what_a_key_of_the_row_stands_for_is_refused(name: str, remedy: str, ver
     ("name", "version", "words"),
     [
         ("max_modle_len", "0.32.0", ["vLLM 0.32.0", "did you mean 'max_model_len'?"]),
+        ("hots", "0.32.0", ["if it is to be host, use the row's key 'address'"]),
         ("swap_space", "0.32.0", ["vLLM had it until 0.17.0"]),
         ("kv_cache_memory_bytes", "0.8.5", ["vLLM has it since 0.10.2"]),
-        ("tp", "0.25.1", ["no option of vLLM 0.25.1"]),
+        ("tpx", "0.25.1", ["no option of vLLM 0.25.1"]),
         ("max_modle_len", "0.24.0", ["vLLM 0.24.0", "did you mean"]),  # between two that were read
     ],
 )

@@ -63,7 +63,10 @@ def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
 
 def test_the_inventory_of_the_project_plans() -> None:
     tables = {
-        n: yaml.safe_load((ROOT / f"inventory/group_vars/all/{n}.yml").read_text())[n] for n in ("models", "services")
+        n: yaml.safe_load(
+            (ROOT / f"inventory/group_vars/all/{n}.yml").read_text().replace("{{ project_root }}", str(ROOT))
+        )[n]
+        for n in ("models", "services")
     }
     local = yaml.safe_load((ROOT / "inventory/group_vars/local.yml").read_text())
     record = plan(accelerator=local["accelerator"], **tables)[0]
@@ -125,12 +128,24 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     (service(env={"my-var": "1"}), "env.my-var is no name of a variable"),
     (service(env={"X; touch f #": "1"}), "is no name of a variable"),
     (service(env={"A": [1]}), "env.A is a list, but must be text"),
-    (service(secret_env={"HF_TOKEN": "short"}), "secret_env.HF_TOKEN must be at least 8 characters"),
+    (service(secret_env={"HF_TOKEN": "short"}), "secret_env.HF_TOKEN must have at least 8 characters"),
     (service(secret_env=["hunter2-hunter2"]), "'secret_env' is a list, but must be a mapping of names to secrets"),
     (service(address=8), "'address' is 8, but must be text; quote it"),
     (service(address="nowhere at all"), "which is no address"),
     (service(native_env="~/venv"), "nothing expands '~' there"),
     (service(native_env="venv"), "must be an absolute path"),
+    (service(flaggems={"allow": "mm"}), "with names of operators"),
+    (service(flaggems={"deny": [1]}), "with names of operators"),
+    (service(flaggems={"deny": ["mm,add"]}), "with names of operators"),
+    (service(device_access="all"), "'device_access' is 'all'; there are: cdi, nodes"),
+    (service(ready_timeout=0), "must be a whole number of seconds, 1 or more"),
+    (service(shm_bytes=2**63), "must be a whole number, 0 or more"),
+    (service(served_name="a\nb"), "no line breaks"),
+    (service(env={"here": "/tmp"}), "env.here can't be set there"),
+    (service(env={"SHELLOPTS": "xtrace"}), "env.SHELLOPTS can't be set there"),
+    (service(engine_args={"max_model_len": "1" * 5000}), "more than any engine can count"),
+    (service(engine_args={"kv_cache_memory_bytes": 10**25}), "more than any engine can count"),
+    (service(engine_args={"tp": 2, "tensor_parallel_size": 2}), "which are one option; keep one of them"),
     (service(served_name=7), "'served_name' is 7, but must be text; quote it"),
     (service(engine_version=0.32), "'engine_version' is 0.32, but must be text; quote it"),
     (service(flaggems={"allow": [], "deny": []}), "true, false, {allow: [...]} or {deny: [...]}"),
