@@ -129,8 +129,14 @@ def test_an_old_python_and_one_without_venv_are_told(checkout: Path, tmp_path: P
     ],
 )
 def test_a_locale_that_ansible_refuses_is_replaced(checkout: Path, env: dict[str, str], falls_back: bool) -> None:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
-    show = ["make", "--eval=show:;@echo $(origin LC_ALL) $$LC_ALL", f"PYTHON={sys.executable}", "show"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "MAKE", "MFLAGS"))}
+    show = [
+        "make",
+        "--no-print-directory",
+        "--eval=show:;@echo $(origin LC_ALL) $$LC_ALL",
+        f"PYTHON={sys.executable}",
+        "show",
+    ]
     done = subprocess.run(show, cwd=checkout, env={**clean, **env}, capture_output=True, text=True, check=True)
     assert (done.stdout == "file C.UTF-8\n") is falls_back, done.stdout
 
