@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
@@ -88,14 +90,13 @@ def inventory() -> Path:
                             "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}
            for name, row in SHAPES.items()},
     }  # fmt: skip
-    catalogue = (
-        "(lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/all/models.yml') | from_yaml).models"
-    )
+    text = (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
+    models = {**yaml.safe_load(text)["models"], **models}
     host = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
         "reports_dir": str(WORK / "reports"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),
         "native_bundles": {"vllm": str(BUNDLES / "vllm-gpu")}, "host_python": sys.executable, "tools_python": sys.executable,
-        "accelerator": accelerator, "own_models": models, "models": "{{ " + catalogue + " | combine(own_models) }}", "runs": ["qwq-32b"],
+        "accelerator": accelerator, "models": models, "runs": ["qwq-32b"],
     }  # fmt: skip
     (folder / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"h100": {"hosts": {"h200": host}}}}}))
     return folder
