@@ -655,7 +655,9 @@ def big(host: Host) -> dict[str, Any]:
     """The models' table with a demo that says it is as large as QwQ-32B."""
     import yaml
 
-    rows: dict[str, Any] = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
+    rows: dict[str, Any] = yaml.safe_load(
+        (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
+    )["models"]
     return {**rows, "demo": {**rows["qwq-32b"], "check": rows["demo"]["check"]}}
 
 

@@ -372,7 +372,9 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
     """Fetched through the hub's real client, converted on the way, served: it still adds."""
     hub = Hub(DEMO)
     try:
-        models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
+        models = yaml.safe_load(
+            (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
+        )["models"]
         models["demo"]["sources"] = {"modelscope": {"repo": "org/demo", "revision": None}}
         values = json.dumps({"models": models, "modelscope_endpoint": hub.url})
         assert changed(site.run("deploy.yml", "-e", values, convert="float16")) >= 2
