@@ -25,7 +25,9 @@ options:
     type: float
     default: 0
   wrong: {description: "What services answered wrongly in earlier looks: {service: {fault, times, since}}. The action plugin sets it.", type: dict, default: {}}
-  found: {description: A result of this module with O(required) false. Nothing is asked; it fails if that found a service that is not ready., type: dict}
+  found:
+    description: A result of this module with O(required) false. Nothing is asked; the action plugin fails if that found a service that is not ready.
+    type: dict
   waited: {description: Seconds that earlier looks have waited already. The action plugin sets it., type: float, default: 0}
   timeout: {description: Seconds that one answer may take., type: int, default: 60}
   required: {description: Fail unless every service is ready., type: bool, default: true}
@@ -256,16 +258,6 @@ def sentence(row: dict[str, Any], waited: float) -> str:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    if given["found"] is not None:
-        if given["found"].get("message") and not module.check_mode:
-            raise Refusal(given["found"]["message"])
-        return {
-            "changed": False,
-            "services": given["found"].get("services", []),
-            "message": "",
-            "wrong": {},
-            "now": time.time(),
-        }
     root = given["serving_root"]
     names = list(given["names"])
     if given["include_deployed"] or not names:

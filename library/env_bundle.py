@@ -52,6 +52,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, read_json, remove_tree, write_json
+from ansible.module_utils.serving.installers import masked
 
 MANIFEST = "bundle.json"
 
@@ -168,8 +169,7 @@ def install(module: AnsibleModule, entries: list[str], folder: str) -> str:
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
         raise Refusal(
-            "the wheels can't be had for Python %s on %s:\n%s"
-            % (given["python"], given["arch"], re.sub(r"(://)[^/@\s]+@", r"\1***@", last))
+            "the wheels can't be had for Python %s on %s:\n%s" % (given["python"], given["arch"], masked(last))
         )
     return tree
 

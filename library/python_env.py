@@ -205,6 +205,10 @@ def with_pip(python: str, path: str, lock: str, wheel: str | None) -> None:
         e.must([*pip, "--no-index", wheel], env, "adding the metadata", path)
 
 
+def packages_of(lock: str) -> int:
+    return len(re.findall(r"(?m)^[A-Za-z0-9]", lock))
+
+
 def install(module: AnsibleModule, python: str, path: str) -> int:
     """Make the environment in the folder `path`. Returns the number of packages."""
     given = module.params
@@ -225,14 +229,14 @@ def install(module: AnsibleModule, python: str, path: str) -> int:
             with_pip(python, path, lock, wheel)
     finally:
         remove_tree(folder)
-    return len(re.findall(r"(?m)^[A-Za-z0-9]", given["lock"]))
+    return packages_of(given["lock"])
 
 
 def make(module: AnsibleModule, python: str, want: str, progress: Progress) -> dict[str, Any]:
     """Make the environment beside the one that is there, and give it the name when it is whole."""
     path = module.params["path"]
     folder, before, began = e.new_folder(path), free_bytes(path), time.monotonic()
-    packages = len(re.findall(r"(?m)^[A-Za-z0-9]", module.params["lock"]))
+    packages = packages_of(module.params["lock"])
 
     def written() -> str:
         return "%s written" % human(max(0, before - free_bytes(path)))

@@ -145,3 +145,13 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write tests/fixtures/rendered anew")
     parser.addoption("--rounds", type=int, default=20, help="rounds of kill -9 in each test that kills")
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[Any]:
+    """A hub on loopback that serves the test file's `model`."""
+    from hub import Hub
+
+    found = Hub(model)
+    yield found
+    found.close()

@@ -284,10 +284,11 @@ def client_errors(what: str) -> Iterator[None]:
         raise SourceFailed("%s (%s)" % (text[:400], hint)) from None
 
 
-class HuggingFace:
-    """Hugging Face or a hub that speaks its API. Large files are stated by sha256 (LFS), small ones by git's sha1."""
+class Hub:
+    """What the hubs have in common: a repository at an endpoint, by options, else by the hub's own variables, else at its home."""
 
-    kind = "huggingface"
+    variables: tuple[str, str]  # of its endpoint and of its token
+    home: str
 
     def __init__(
         self,
@@ -300,8 +301,17 @@ class HuggingFace:
     ) -> None:
         self.repo, self.requested, self.wanted = repo, revision, wanted
         self.limits = limits or Limits()
-        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-        self.token = token or os.environ.get("HF_TOKEN") or ""
+        of_endpoint, of_token = self.variables
+        self.endpoint = (endpoint or os.environ.get(of_endpoint) or self.home).rstrip("/")
+        self.token = token or os.environ.get(of_token) or ""
+
+
+class HuggingFace(Hub):
+    """Hugging Face or a hub that speaks its API. Large files are stated by sha256 (LFS), small ones by git's sha1."""
+
+    kind = "huggingface"
+    variables = ("HF_ENDPOINT", "HF_TOKEN")
+    home = "https://huggingface.co"
 
     def listing(self) -> Listing:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -339,24 +349,12 @@ class HuggingFace:
         return Listing(self.kind, self.repo, self.requested, commit, headers=headers, expect=expect, **rows_taken)
 
 
-class ModelScope:
+class ModelScope(Hub):
     """ModelScope or a hub that speaks its API. Every file is stated by sha256."""
 
     kind = "modelscope"
-
-    def __init__(
-        self,
-        repo: str,
-        revision: str | None,
-        wanted: Wanted,
-        endpoint: str = "",
-        token: str = "",
-        limits: Limits | None = None,
-    ) -> None:
-        self.repo, self.requested, self.wanted = repo, revision, wanted
-        self.limits = limits or Limits()
-        self.endpoint = (endpoint or os.environ.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn").rstrip("/")
-        self.token = token or os.environ.get("MODELSCOPE_API_TOKEN") or ""
+    variables = ("MODELSCOPE_ENDPOINT", "MODELSCOPE_API_TOKEN")
+    home = "https://www.modelscope.cn"
 
     def rows(self, api: Any, revision: str) -> list[dict[str, Any]]:
         found = api.legacy.list_repo_files(self.repo, "model", revision=revision, recursive=True)

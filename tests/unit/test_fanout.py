@@ -65,13 +65,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub(model: Path) -> Iterator[Hub]:
-    hub = Hub(model)
-    yield hub
-    hub.close()
-
-
 def size_of(hub: Hub) -> int:
     return sum((hub.folder / name).stat().st_size for name in hub.names())
 

@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,6 @@ def make_model(folder: Path, size: int) -> None:
     (folder / "extra").mkdir(exist_ok=True)
     (folder / "extra/notes.txt").write_text("in a folder\n")
     (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
-
-
-@pytest.fixture
-def hub(model: Path) -> Iterator[Hub]:
-    hub = Hub(model)
-    yield hub
-    hub.close()
 
 
 def arguments(hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
@@ -376,19 +369,24 @@ def test_killed_at_any_moment_the_next_run_goes_on(
         hub.close()
 
 
+def killed_after(count: int, hub: Hub, root: Path, convert: str | None) -> None:
+    """A fetch that gets kill -9 when so many bytes have come."""
+    hub.trouble.bytes_per_second = 500_000
+    process = start_module("weights_fetch", arguments(hub, root, convert=convert))
+    while sum(hub.sent.values()) < count:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    hub.trouble.bytes_per_second = 0
+
+
 @pytest.mark.parametrize("convert", [None, "float16"])
 def test_after_kill_9_only_what_is_missing_is_asked_for(
     run_module: Run, hub: Hub, tmp_path: Path, convert: str | None
 ) -> None:
     from ansible.module_utils.serving.converted import ConvertedPart
 
-    hub.trouble.bytes_per_second = 500_000
-    process = start_module("weights_fetch", arguments(hub, tmp_path, convert=convert))
-    while sum(hub.sent.values()) < 7_000_000:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    hub.trouble.bytes_per_second = 0
+    killed_after(7_000_000, hub, tmp_path, convert)
     time.sleep(0.5)  # for the server to notice
     hub.sent.clear()
     missing = 0
@@ -475,13 +473,7 @@ RECORD = transfer.Part.RECORD
 
 def cut_off(run_module: Run, hub: Hub, root: Path, convert: str | None) -> list[Path]:
     """Journals of a fetch that was killed half way."""
-    hub.trouble.bytes_per_second = 500_000
-    process = start_module("weights_fetch", arguments(hub, root, convert=convert))
-    while sum(hub.sent.values()) < 2_500_000:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    hub.trouble.bytes_per_second = 0
+    killed_after(2_500_000, hub, root, convert)
     return sorted(root.glob(".m*.partial/*.safetensors.journal"))
 
 

@@ -41,13 +41,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(model: Path) -> Iterator[Hub]:
-    hub = Hub(model)
-    yield hub
-    hub.close()
-
-
-@pytest.fixture
 def good(model: Path) -> Iterator[Hub]:
     good = Hub(model)
     yield good
