@@ -23,16 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from ports import free_port
 
 
 def installed() -> bool:
     return os.getuid() == 0 and all(shutil.which(tool) for tool in ("dockerd", "docker", "docker-registry"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def answers() -> bool:

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -26,6 +25,7 @@ import yaml
 from ansible.module_utils.serving import probe
 from conftest import DEMO, ROOT, ansible_environment
 from hub import COMMIT, Hub
+from ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -35,9 +35,7 @@ class Site:
 
     def __init__(self, base: Path) -> None:
         self.root, self.reports, self.pins = base / "srv", base / "reports", base / "pins.json"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
     def command(self, name: str, *options: str, **override: Any) -> list[str]:
@@ -395,9 +393,7 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
 
 def test_a_vision_model_is_shown_an_image_and_fetches_none(site: Site) -> None:
     """A real vision model beside the demo: a red square in the request is named, a URL is refused before it is asked for."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     values = json.dumps({"runs": ["demo-vision"], "overrides": {"demo-vision": {"port": port}}})
     output = site.run("deploy.yml", "-e", values)
     assert f"demo-vision is ready at http://127.0.0.1:{port}/v1" in output and re.search(r"an image +red", output), (

@@ -18,7 +18,8 @@ from ansible.module_utils.serving import device_use as u
 from ansible.module_utils.serving import devices as d
 from ansible.module_utils.serving import releases as r
 from conftest import load
-from test_fit import free_port, row
+from ports import free_port
+from test_fit import row
 
 GIB = 1 << 30
 ONE, TWO = "GPU-0001", "GPU-0002"

@@ -23,8 +23,9 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving import releases
 from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
+from ports import free_port
 from test_catalogue import ROWS, record
-from test_services import RUNNER, Result, free_port, until
+from test_services import RUNNER, Result, until
 
 c = load("filter_plugins/container.py")
 RENDERED = FIXTURES / "rendered"

@@ -17,7 +17,8 @@ import pytest
 from ansible.module_utils.serving import probe, releases
 from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment
-from test_services import free_port, members
+from ports import free_port
+from test_services import members
 
 # `vllm serve --config FILE`, as far as a stub needs it: the port from the file, the mode from the row's environment.
 VLLM = f"""#!/bin/sh

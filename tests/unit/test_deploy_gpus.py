@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
+from ports import free_port
 from test_deploy import deploy
-from test_services import free_port, members
+from test_services import members
 
 ZERO, ONE = (f"GPU-00000000-0000-0000-0000-{i:012d}" for i in range(2))
 CHIP = {

@@ -18,10 +18,10 @@ from ansible.module_utils.serving import gpus
 from conftest import FIXTURES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
+from ports import free_port
 from test_npus import DUO
 from test_plan import GPU, MODELS
 from test_plan import p as plans
-from test_services import free_port
 
 from planning import devices as placing
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving import exposure, probe
 from conftest import FIXTURES
-from test_services import Host, free_port, host, until  # noqa: F401 - host is a fixture
+from ports import free_port
+from test_services import Host, host, until  # noqa: F401 - host is a fixture
 
 PATHS = ["/v1/models", "/v1/chat/completions", "/metrics"]
 

@@ -30,6 +30,7 @@ from ansible.module_utils.serving.releases import start_ticks
 from ansible.module_utils.serving.weights import dropped_peers
 from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub
+from ports import free_port
 
 Run = Callable[..., dict[str, Any]]
 SERVER = (ROOT / "roles/weights/files/peer_server.py").read_text()
@@ -76,9 +77,7 @@ class Fleet:
         self.base, self.run, self.hub, self.count, self.form = base, run, hub, count, form
         self.sources = {"huggingface": {"repo": "org/model", "revision": None}}
         self.processes: dict[int, subprocess.Popen[str]] = {}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def root(self, number: int) -> Path:
         return self.base / f"host-{number}"
@@ -661,9 +660,7 @@ def test_one_table_tells_of_all_hosts() -> None:
 
 def play(hub: Hub, base: Path, hosts: dict[str, dict[str, Any]], **extra: Any) -> str:
     """Output of playbooks/fetch.yml on hosts that are folders and addresses of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for number, (name, row) in enumerate(hosts.items()):
         python = base / name / "tools/bin/python"
         python.parent.mkdir(parents=True)

@@ -12,6 +12,7 @@ import pytest
 from ansible.module_utils.serving import accelerators, pythons
 from ansible.module_utils.serving.errors import Refusal
 from conftest import load
+from ports import free_port
 
 from planning import devices as placing
 
@@ -56,12 +57,6 @@ def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[.
         return run_module("fit", {**base, **args}, check=True)
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_what_fits_fits_and_says_what_it_needs(fit: Callable[..., dict[str, Any]]) -> None:

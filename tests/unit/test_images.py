@@ -23,6 +23,7 @@ from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.progress import Progress
 from conftest import start_module
+from ports import free_port
 
 Run = Callable[..., dict[str, Any]]
 SHA = "sha256:" + "a" * 64
@@ -287,7 +288,7 @@ def test_an_image_goes_through_the_controller(
     assert not run_module("image_archive", relay())["changed"]
 
     archives = sent(tmp_path / "relay", tmp_path / "archives")
-    down = f"127.0.0.1:{engine.free_port()}"
+    down = f"127.0.0.1:{free_port()}"
     look = run_module("container_image", arguments(look=True, arch="x86_64"))
     assert look["pending"] and saved["path"].startswith(f"{tmp_path}/relay/{look['image']['key']}@")
     given = arguments(arch="x86_64", sent=str(archives), mirrors=[down])

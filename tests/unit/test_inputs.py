@@ -21,7 +21,8 @@ from ansible.module_utils.serving import releases
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
-from test_services import free_port, members
+from ports import free_port
+from test_services import members
 
 from planning import inputs
 

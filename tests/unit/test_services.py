@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import stat
 import sys
 import time
@@ -18,15 +17,10 @@ import pytest
 from ansible.module_utils.serving import releases
 from ansible.module_utils.serving.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
+from ports import free_port
 
 RUNNER = (ROOT / "roles/serve/files/foreground.py").read_text()
 Result = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def members(folder: Path) -> list[int]:
