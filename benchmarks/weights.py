@@ -58,7 +58,7 @@ def ours(module: str, args: dict[str, Any]) -> dict[str, Any]:
         "import sys, json, time; import ansible.module_utils; from pathlib import Path;"
         "sys.path.insert(0, sys.argv[1] + '/library'); ansible.module_utils.__path__.append(sys.argv[1] + '/module_utils');"
         "from ansible.module_utils.testing import patch_module_args; module = __import__(sys.argv[2]);"
-        "import ansible.module_utils.serving.convert, ansible.module_utils.serving.converted, urllib3, huggingface_hub.hf_api;"
+        "import ansible.module_utils.serving.weights.convert, ansible.module_utils.serving.weights.converted, urllib3, huggingface_hub.hf_api;"
         "began = time.monotonic();"
         "p = patch_module_args(json.loads(sys.argv[3])); p.__enter__()\n"
         "try: module.main()\n"

@@ -43,8 +43,8 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.host.accelerators import chips
 
 
 def body(module: AnsibleModule) -> dict:

@@ -42,9 +42,9 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked
+from ansible.module_utils.serving.service import releases as r
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:

@@ -72,10 +72,10 @@ inputs:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import images as i
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.host_inputs import host_inputs
+from ansible.module_utils.serving.host.host_inputs import host_inputs
+from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.weights import acquire as w
 
 
 def image_of(given: dict[str, Any]) -> dict[str, Any] | None:

@@ -43,11 +43,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, sha256_file, write_json
-from ansible.module_utils.serving.npu_host import mark_path, parse_name, read_mark
-from ansible.module_utils.serving.npus import version_info
+from ansible.module_utils.serving.host.cpu import read
+from ansible.module_utils.serving.host.npu_host import mark_path, parse_name, read_mark
+from ansible.module_utils.serving.host.npus import version_info
 from ansible.module_utils.serving.processes import boot_id
 
 LOGS = "/var/log/ascend_seclog/ascend_install.log"

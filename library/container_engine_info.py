@@ -53,9 +53,9 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.accelerators import read
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.hosts import installed, numbers, os_release, run_tool, unit_states
+from ansible.module_utils.serving.host.cpu import read
+from ansible.module_utils.serving.host.system import installed, numbers, os_release, run_tool, unit_states
 
 CDI_SINCE = (25,)
 CDI_WITHOUT_FLAG = (28, 2)

@@ -64,9 +64,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, remove_tree, write_json
+from ansible.module_utils.serving.images import images as i
 from ansible.module_utils.serving.progress import Progress
 
 

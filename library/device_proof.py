@@ -37,10 +37,10 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.device_use import WRONG, Use, as_driver_names, service_pids, use_of, verdict
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json
+from ansible.module_utils.serving.host.device_use import WRONG, Use, as_driver_names, service_pids, use_of, verdict
+from ansible.module_utils.serving.service import releases as r
 
 
 def before(folder: str) -> dict[str, int] | None:

@@ -80,16 +80,16 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.exchange import NotYet
-from ansible.module_utils.serving.exposure import exposure, own_address
-from ansible.module_utils.serving.failures import explain
 from ansible.module_utils.serving.files import read_json, write_json
-from ansible.module_utils.serving.flaggems import proof
-from ansible.module_utils.serving.probe import probe, stage
-from ansible.module_utils.serving.supervisors import Supervisor, supervisor
-from ansible.module_utils.serving.weights import dropped_peers
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.exchange import NotYet
+from ansible.module_utils.serving.service.exposure import exposure, own_address
+from ansible.module_utils.serving.service.failures import explain
+from ansible.module_utils.serving.service.flaggems import proof
+from ansible.module_utils.serving.service.probe import probe, stage
+from ansible.module_utils.serving.service.supervisors import Supervisor, supervisor
+from ansible.module_utils.serving.weights.acquire import dropped_peers
 
 FINAL = ("ready", "failed")
 LOG = 2000  # lines of a log that are read for what failed first

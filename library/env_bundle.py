@@ -52,7 +52,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, read_json, remove_tree, write_json
-from ansible.module_utils.serving.installers import masked
+from ansible.module_utils.serving.host.installers import masked
 
 MANIFEST = "bundle.json"
 

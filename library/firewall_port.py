@@ -30,7 +30,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.hosts import run_tool
+from ansible.module_utils.serving.host.system import run_tool
 
 
 def active() -> str | None:

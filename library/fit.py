@@ -69,19 +69,19 @@ import struct
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import images as i
-from ansible.module_utils.serving.chips import chips
-from ansible.module_utils.serving.claims import assign, claims, left_over, taken
-from ansible.module_utils.serving.device_use import Use, use_of
-from ansible.module_utils.serving.devices import doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
-from ansible.module_utils.serving.guard import bad
-from ansible.module_utils.serving.hosts import os_release, run_tool
-from ansible.module_utils.serving.model_state import look
-from ansible.module_utils.serving.pythons import find_python
-from ansible.module_utils.serving.releases import beside, deployed
-from ansible.module_utils.serving.sizing import device_problems
+from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.device_use import Use, use_of
+from ansible.module_utils.serving.host.devices import doubled, mig_slices
+from ansible.module_utils.serving.host.known_versions import bad
+from ansible.module_utils.serving.host.pythons import find_python
+from ansible.module_utils.serving.host.system import os_release, run_tool
+from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
+from ansible.module_utils.serving.service.releases import beside, deployed
+from ansible.module_utils.serving.service.sizing import device_problems
+from ansible.module_utils.serving.weights.model_state import look
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
 

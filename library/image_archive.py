@@ -56,8 +56,6 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import images as i
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import (
     copy_file,
@@ -68,10 +66,12 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.hubs import Entry, Listing
-from ansible.module_utils.serving.manifest import ref_path
-from ansible.module_utils.serving.model_state import lock_path, on_disk
+from ansible.module_utils.serving.images import images as i
 from ansible.module_utils.serving.progress import Progress
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights.hubs import Entry, Listing
+from ansible.module_utils.serving.weights.manifest import ref_path
+from ansible.module_utils.serving.weights.model_state import lock_path, on_disk
 
 VERSION = "1"
 

@@ -47,9 +47,9 @@ import shlex
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest as digest_of_value
+from ansible.module_utils.serving.images import images as i
 
 RECIPE = "vllm-ansible.recipe"
 

@@ -77,14 +77,14 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.claims import claims, port_of
-from ansible.module_utils.serving.device_use import use_of
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic, write_json
-from ansible.module_utils.serving.hosts import run_tool
-from ansible.module_utils.serving.secret_env import mark, write_secrets
-from ansible.module_utils.serving.supervisors import Supervisor, read_text, supervisor
+from ansible.module_utils.serving.host.device_use import use_of
+from ansible.module_utils.serving.host.system import run_tool
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.claims import claims, port_of
+from ansible.module_utils.serving.service.secret_env import mark, write_secrets
+from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 RUNNER = "foreground.py"
 NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_limit": int, "api_key": bool}

@@ -49,9 +49,9 @@ state: {description: Everything that was read., returned: always, type: dict}
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.guard import pairs
-from ansible.module_utils.serving.npu_host import judge, look
-from ansible.module_utils.serving.releases import serving
+from ansible.module_utils.serving.host.known_versions import pairs
+from ansible.module_utils.serving.host.npu_host import judge, look
+from ansible.module_utils.serving.service.releases import serving
 
 
 def body(module: AnsibleModule) -> dict:

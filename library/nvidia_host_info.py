@@ -50,8 +50,8 @@ state: {description: Everything that was read., returned: always, type: dict}
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.nvidia_host import judge, look
-from ansible.module_utils.serving.releases import serving
+from ansible.module_utils.serving.host.nvidia_host import judge, look
+from ansible.module_utils.serving.service.releases import serving
 
 
 def body(module: AnsibleModule) -> dict:

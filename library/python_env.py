@@ -72,13 +72,13 @@ import zipfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import environments as e
-from ansible.module_utils.serving.bundles import bundle_manifest, unpack
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, free_bytes, human, locked, remove_tree, write_json
-from ansible.module_utils.serving.installers import masked
+from ansible.module_utils.serving.host import environments as e
+from ansible.module_utils.serving.host.bundles import bundle_manifest, unpack
+from ansible.module_utils.serving.host.installers import masked
+from ansible.module_utils.serving.host.pythons import find_python
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.pythons import find_python
 
 # pip's options that decide where files come from -> uv's variables. Variables, not arguments: URLs may hold passwords.
 PIP_TO_UV = {

@@ -41,12 +41,12 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.chips import chips
-from ansible.module_utils.serving.claims import assign, claims, first_to_stop, left_over
-from ansible.module_utils.serving.cores import cores_of, loosen, overlaps, share
-from ansible.module_utils.serving.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.cores import cores_of, loosen, overlaps, share
+from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.claims import assign, claims, first_to_stop, left_over
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:

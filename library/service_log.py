@@ -30,9 +30,9 @@ log: {description: Where the whole log is., returned: always, type: str}
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.supervisors import supervisor
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.supervisors import supervisor
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:

@@ -36,8 +36,8 @@ beside: {description: "One sentence for each that O(runs) does not name: what it
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.service import releases as r
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:

@@ -44,14 +44,14 @@ import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.environments import folders
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import in_use, read_json, remove_lock, remove_tree
-from ansible.module_utils.serving.hosts import run_tool
-from ansible.module_utils.serving.model_state import unused, uses
+from ansible.module_utils.serving.host.environments import folders
+from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.supervisors import Supervisord
+from ansible.module_utils.serving.weights.model_state import unused, uses
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
 WHOLE = (

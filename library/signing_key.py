@@ -43,7 +43,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import write_atomic
-from ansible.module_utils.serving.openpgp import armoured, keys
+from ansible.module_utils.serving.host.openpgp import armoured, keys
 from ansible.module_utils.urls import open_url
 
 LARGEST = 4 << 20  # a keyring has some kB, its package some more

@@ -39,13 +39,13 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import releases as r
-from ansible.module_utils.serving.accelerators import read
-from ansible.module_utils.serving.chips import chips
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.hosts import os_release, run_tool
+from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.cpu import read
+from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.masking import known_secrets, masked
-from ansible.module_utils.serving.supervisors import supervisor
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.supervisors import supervisor
 
 TOOLS = {
     "gpu": [["nvidia-smi"], ["nvidia-smi", "topo", "-m"], ["nvidia-ctk", "cdi", "list"]],

@@ -54,14 +54,14 @@ reasons: {description: Why it was converted., returned: always, type: list, elem
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
-from ansible.module_utils.serving.hubs import Published, SourceFailed
-from ansible.module_utils.serving.model_state import lock_path, look, published
 from ansible.module_utils.serving.progress import Progress
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights.hubs import Published, SourceFailed
+from ansible.module_utils.serving.weights.model_state import lock_path, look, published
 
 try:
     import numpy  # noqa: F401  (the conversion's only need; without it this module says so instead of failing inside)

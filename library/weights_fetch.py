@@ -111,14 +111,15 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import weights as w
-from ansible.module_utils.serving.choice import Wanted, words
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
-from ansible.module_utils.serving.folders import fingerprint, list_files
-from ansible.module_utils.serving.hubs import (
+from ansible.module_utils.serving.progress import Progress
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights.choice import Wanted, words
+from ansible.module_utils.serving.weights.folders import fingerprint, list_files
+from ansible.module_utils.serving.weights.hubs import (
     COMMIT,
     Directory,
     HuggingFace,
@@ -130,9 +131,8 @@ from ansible.module_utils.serving.hubs import (
     SourceFailed,
     guarded,
 )
-from ansible.module_utils.serving.model_state import lock_path
-from ansible.module_utils.serving.peers import OUTSIDE, STRANDED, Nobody, Peers
-from ansible.module_utils.serving.progress import Progress
+from ansible.module_utils.serving.weights.model_state import lock_path
+from ansible.module_utils.serving.weights.peers import OUTSIDE, STRANDED, Nobody, Peers
 
 CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}
 

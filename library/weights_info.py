@@ -41,9 +41,9 @@ problems: {description: What differs from the manifest., returned: always, type:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.model_state import look, uses
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights.model_state import look, uses
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:

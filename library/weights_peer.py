@@ -76,11 +76,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving import weights as w
-from ansible.module_utils.serving.choice import Wanted
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, remove_tree, write_atomic, write_json
-from ansible.module_utils.serving.releases import start_ticks
+from ansible.module_utils.serving.service.releases import start_ticks
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights.choice import Wanted
 
 PATIENCE = 15.0  # seconds for the server to say that it listens, and to end
 

@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 WAIT = 1800  # seconds for another one that sets up the same folder
-sys.path.insert(0, str(ROOT / "module_utils" / "serving"))
+SERVING = ROOT / "module_utils" / "serving"
+sys.path[:0] = [str(SERVING), str(SERVING / "host")]
 
 
 def give_up(sentence: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.serving import probe
+from ansible.module_utils.serving.service import probe
 from conftest import DEMO, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import accelerators as a
+from ansible.module_utils.serving.host import cpu as a
 from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,7 +142,8 @@ def test_this_machine() -> None:
 # What runs before anything is installed: files that must be Python 3.8.
 OLD = ["library/accelerator_info.py", "library/fit.py", "library/deploy_lock.py"]
 OLD += [f"module_utils/serving/{n}.py" for n in (
-    "accelerators", "chips", "errors", "files", "gpu_faults", "gpus", "hosts", "npus", "nvidia_smi", "pythons", "releases",
+    "errors", "files", "host/accelerators", "host/cpu", "host/gpu_faults", "host/gpus", "host/npus", "host/nvidia_smi", "host/pythons",
+    "host/system", "service/releases",
 )]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import json
 from typing import NamedTuple
 
 import pytest
-from ansible.module_utils.serving.choice import LFS, Choice, Wanted, check_convertible, choose, words
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights.choice import LFS, Choice, Wanted, check_convertible, choose, words
 
 BIG, TINY = 5_000_000_000, 700
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]

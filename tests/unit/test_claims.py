@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import claims as c
-from ansible.module_utils.serving import device_use as u
-from ansible.module_utils.serving import devices as d
-from ansible.module_utils.serving import releases as r
+from ansible.module_utils.serving.host import device_use as u
+from ansible.module_utils.serving.host import devices as d
+from ansible.module_utils.serving.service import claims as c
+from ansible.module_utils.serving.service import releases as r
 from conftest import load
 from ports import free_port
 from test_fit import row

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.serving import hosts
+from ansible.module_utils.serving.host import system as hosts
 from conftest import ROOT, load
 
 c = load("library/container_engine_info.py")

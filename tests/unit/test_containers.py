@@ -20,8 +20,8 @@ import engine
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving import releases
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
 from test_catalogue import ROWS, record

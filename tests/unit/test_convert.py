@@ -18,10 +18,10 @@ from typing import Any
 import numpy
 import pytest
 import shards
-from ansible.module_utils.serving import convert as c
-from ansible.module_utils.serving import headers
-from ansible.module_utils.serving import manifest as m
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights import convert as c
+from ansible.module_utils.serving.weights import headers
+from ansible.module_utils.serving.weights import manifest as m
 from conftest import DEMO, start_module
 from hub import COMMIT, Hub
 from hypothesis import given
@@ -247,8 +247,8 @@ def test_fetching_in_any_order_gives_what_converting_at_once_gives(
     tmp_path_factory: Any, tensors: dict[str, tuple[str, int]], seed: int
 ) -> None:
     """ConvertedPart fed with pieces in random order, of odd lengths, against convert_shard."""
-    from ansible.module_utils.serving.client import Client, Entry
-    from ansible.module_utils.serving.converted import ConvertedPart
+    from ansible.module_utils.serving.weights.client import Client, Entry
+    from ansible.module_utils.serving.weights.converted import ConvertedPart
 
     folder = tmp_path_factory.mktemp("o")
     dice = random.Random(seed)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving import cores as c
-from ansible.module_utils.serving.accelerators import cpu_record, parse_cpulist
+from ansible.module_utils.serving.host import cores as c
+from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpulist
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fit import row

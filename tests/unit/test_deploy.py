@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import probe, releases
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.service import probe, releases
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
 from test_services import members

@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving import device_use as u
-from ansible.module_utils.serving import devices as d
-from ansible.module_utils.serving import gpus
+from ansible.module_utils.serving.host import device_use as u
+from ansible.module_utils.serving.host import devices as d
+from ansible.module_utils.serving.host import gpus
 from conftest import FIXTURES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -272,7 +272,7 @@ def test_memory_that_is_not_told_still_names_its_device() -> None:
 
 def test_npu_processes_go_by_card_and_chip() -> None:
     """Rows below «Process id» of a 300I Duo: NPU 32's chip 1 is davinci3."""
-    from ansible.module_utils.serving.npus import parse_npu_smi
+    from ansible.module_utils.serving.host.npus import parse_npu_smi
 
     table = DUO + "| 32      1                 | 4711          | python                   | 20480                   |\n"
     found = u.npus_in_use(parse_npu_smi(table)["devices"])

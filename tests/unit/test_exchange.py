@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import exchange, probe
+from ansible.module_utils.serving.service import exchange, probe
 from conftest import load
 from hypothesis import given, settings
 from hypothesis import strategies as st

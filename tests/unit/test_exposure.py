@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import exposure, probe
+from ansible.module_utils.serving.service import exposure, probe
 from conftest import FIXTURES
 from ports import free_port
 from test_services import Host, host, until  # noqa: F401 - host is a fixture

@@ -6,8 +6,8 @@ import re
 import time
 
 import pytest
-from ansible.module_utils.serving import failures as f
-from ansible.module_utils.serving.hints import Hint
+from ansible.module_utils.serving.service import failures as f
+from ansible.module_utils.serving.service.hints.hint import Hint
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 import shards
 import yaml
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import peers as p
-from ansible.module_utils.serving.client import Client, Transient
 from ansible.module_utils.serving.deadlines import Limits
-from ansible.module_utils.serving.hubs import Entry
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.releases import start_ticks
-from ansible.module_utils.serving.weights import dropped_peers
+from ansible.module_utils.serving.service.releases import start_ticks
+from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import peers as p
+from ansible.module_utils.serving.weights.acquire import dropped_peers
+from ansible.module_utils.serving.weights.client import Client, Transient
+from ansible.module_utils.serving.weights.hubs import Entry
 from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub
 from ports import free_port
@@ -40,7 +40,7 @@ QUICK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import conftest
-from ansible.module_utils.serving import peers
+from ansible.module_utils.serving.weights import peers
 from ansible.module_utils.testing import patch_module_args
 peers.POLL, peers.GONE, peers.BEAT, peers.LATE = 0.3, 3, 4, 6
 with patch_module_args(json.loads(sys.argv[2])):
@@ -596,8 +596,8 @@ def test_who_shares_with_whom() -> None:
 
 def test_files_of_another_choice_are_no_offer(tmp_path: Path) -> None:
     """A host that took other files of the same commit has another model, whatever its commit says."""
-    from ansible.module_utils.serving.peers import Peers
     from ansible.module_utils.serving.progress import Progress
+    from ansible.module_utils.serving.weights.peers import Peers
 
     sources = {"huggingface": {"repo": "o/m", "revision": None}}
     peers = Peers("", "m", sources, 1, Progress(str(tmp_path / "progress"), "m"))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy
 import pytest
 import shards
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import transfer
+from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import transfer
 from conftest import start_module
 from hub import COMMIT, Hub
 
@@ -301,7 +301,7 @@ def test_an_unreachable_hub_says_what_to_check(run_module: Run, hub: Hub, tmp_pa
 def test_the_disk_is_checked_before_the_first_byte(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible.module_utils.serving import weights
+    from ansible.module_utils.serving.weights import acquire as weights
 
     monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, hub, tmp_path)
@@ -313,7 +313,7 @@ def test_the_disk_is_checked_before_the_first_byte(
 def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: str | None
 ) -> None:
-    from ansible.module_utils.serving import weights
+    from ansible.module_utils.serving.weights import acquire as weights
 
     small = tmp_path / "small"
     small.mkdir()
@@ -384,7 +384,7 @@ def killed_after(count: int, hub: Hub, root: Path, convert: str | None) -> None:
 def test_after_kill_9_only_what_is_missing_is_asked_for(
     run_module: Run, hub: Hub, tmp_path: Path, convert: str | None
 ) -> None:
-    from ansible.module_utils.serving.converted import ConvertedPart
+    from ansible.module_utils.serving.weights.converted import ConvertedPart
 
     killed_after(7_000_000, hub, tmp_path, convert)
     time.sleep(0.5)  # for the server to notice

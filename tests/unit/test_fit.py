@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import accelerators, pythons
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.host import cpu as accelerators
+from ansible.module_utils.serving.host import pythons
 from conftest import load
 from ports import free_port
 

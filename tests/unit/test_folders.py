@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import shards
-from ansible.module_utils.serving import folders
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import folders
+from ansible.module_utils.serving.weights import manifest as m
 from conftest import DEMO, start_module
 from hub import Hub
 

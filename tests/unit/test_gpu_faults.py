@@ -7,8 +7,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from ansible.module_utils.serving import gpu_faults as f
-from ansible.module_utils.serving import gpus as g
+from ansible.module_utils.serving.host import gpu_faults as f
+from ansible.module_utils.serving.host import gpus as g
 from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -190,7 +190,7 @@ def test_a_word_anywhere_in_a_recorded_log_changes_no_number_and_is_no_fault(lea
 
 def test_elements_are_read_in_one_place() -> None:
     """Whoever reads text of the log elsewhere would take a word for a value."""
-    for path in (ROOT / "module_utils/serving").glob("*.py"):
+    for path in (ROOT / "module_utils/serving").rglob("*.py"):
         if path.name != "nvidia_smi.py" and "xml.etree" in path.read_text():
             assert not re.search(r"\.(findtext|find|iter|itertext)\(|\.text\b", path.read_text()), path
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import gpus as g
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.host import gpus as g
 from conftest import FIXTURES
 from hypothesis import given
 from hypothesis import strategies as st

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import hubs
-from ansible.module_utils.serving.client import Client, Transient, retry_after
 from ansible.module_utils.serving.deadlines import Limits
-from ansible.module_utils.serving.transfer import Download, Entry, Listing, Part, download
+from ansible.module_utils.serving.weights import hubs
+from ansible.module_utils.serving.weights.client import Client, Transient, retry_after
+from ansible.module_utils.serving.weights.transfer import Download, Entry, Listing, Part, download
 from conftest import start_module
 from hub import COMMIT, Hub
 from hypothesis import given

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import peers as p
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.progress import Progress, read_progress
+from ansible.module_utils.serving.weights import peers as p
 from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st

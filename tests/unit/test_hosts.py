@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.serving import guard
-from ansible.module_utils.serving.accelerators import cpu_record
+from ansible.module_utils.serving.host import known_versions as guard
+from ansible.module_utils.serving.host.cpu import cpu_record
 from conftest import FIXTURES, ROOT, load
 from test_catalogue import record as row
 

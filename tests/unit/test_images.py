@@ -19,8 +19,8 @@ from typing import Any
 import docker
 import engine
 import pytest
-from ansible.module_utils.serving import images as i
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.images import images as i
 from ansible.module_utils.serving.progress import Progress
 from conftest import start_module
 from ports import free_port

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving import host_inputs as h
-from ansible.module_utils.serving import releases
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.host import host_inputs as h
+from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
 from test_services import members

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import model_state as s
-from ansible.module_utils.serving import releases as r
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import locked
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import model_state as s
 from conftest import DEMO, load
 
 Run = Callable[..., dict[str, Any]]

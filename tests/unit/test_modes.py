@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, ROOT, start_module
 from test_services import Host, until
 

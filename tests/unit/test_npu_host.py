@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import npu_host as n
+from ansible.module_utils.serving.host import npu_host as n
 from conftest import start_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import npus as n
+from ansible.module_utils.serving.host import npus as n
 from conftest import FIXTURES
 from hypothesis import given
 from hypothesis import strategies as st

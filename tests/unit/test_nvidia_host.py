@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import nvidia_host as n
+from ansible.module_utils.serving.host import nvidia_host as n
 
 READY = {
     "os": {"id": "debian", "key": "debian-12", "family": "apt", "codename": "bookworm"},

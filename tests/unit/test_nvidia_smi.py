@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import gpus as g
-from ansible.module_utils.serving import hosts, nvidia_host
-from ansible.module_utils.serving import nvidia_smi as n
+from ansible.module_utils.serving.host import gpus as g
+from ansible.module_utils.serving.host import nvidia_host
+from ansible.module_utils.serving.host import nvidia_smi as n
+from ansible.module_utils.serving.host import system as hosts
 from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st

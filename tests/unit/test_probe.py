@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import flaggems, probe
+from ansible.module_utils.serving.service import flaggems, probe
 
 
 class Server:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import environments, installers
+from ansible.module_utils.serving.host import environments, installers
 from conftest import ROOT, load, start_module, tools_lock
 
 e = load("library/python_env.py")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import secret_env as s
+from ansible.module_utils.serving.service import secret_env as s
 from conftest import ROOT
 from test_services import Host, host, members, until  # noqa: F401
 

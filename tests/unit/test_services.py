@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import releases
-from ansible.module_utils.serving.supervisors import Supervisord
+from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
 from ports import free_port
 

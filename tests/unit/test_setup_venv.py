@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     """As much of a checkout as sets up .venv, in a folder with a space in its name."""
     folder = tmp_path / "my checkout"
     for name in ("scripts/setup_venv.py", "scripts/locale_works.py", "Makefile",
-                 "module_utils/serving/installers.py", "module_utils/serving/processes.py"):  # fmt: skip
+                 "module_utils/serving/host/installers.py", "module_utils/serving/processes.py"):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "requirements.lock").write_text(LOCK)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.serving import openpgp
+from ansible.module_utils.serving.host import openpgp
 from conftest import ROOT
 
 

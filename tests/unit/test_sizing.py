@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving import devices as d
-from ansible.module_utils.serving import sizing as s
+from ansible.module_utils.serving.host import devices as d
+from ansible.module_utils.serving.service import sizing as s
 from test_catalogue import record as row
 
 from planning import devices as placing

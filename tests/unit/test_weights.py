@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy
 import pytest
-from ansible.module_utils.serving import headers
-from ansible.module_utils.serving import manifest as m
-from ansible.module_utils.serving import weights as w
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import headers
+from ansible.module_utils.serving.weights import manifest as m
 from conftest import DEMO, start_module
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -1,0 +1,135 @@
+"""Cores of a CPU host, shared out among its services: no two on one core, and a rank stays on one NUMA node.
+
+vLLM binds its threads within the CPUs that its process may use, one rank a NUMA node. So a service gets a mask. Standard
+library only, Python 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.module_utils.serving.host.cpu import parse_cpulist, read
+
+BIND = "VLLM_CPU_OMP_THREADS_BIND"
+
+
+def cpulist(cpus: list[int]) -> str:
+    """[0, 1, 2, 5] -> `0-2,5`."""
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(low) if low == high else "%d-%d" % (low, high) for low, high in runs)
+
+
+def cores_of(nodes: list[dict[str, Any]], usable: set[int], root: str = "/") -> list[tuple[int, list[list[int]]]]:
+    """[(NUMA node, its cores)]: a core is the list of its threads. Only CPUs that a process may use; nodes without any are left out."""
+    found = []
+    for node in nodes or [{"node": None, "cpus": sorted(usable)}]:
+        cores: dict[tuple[int, ...], list[int]] = {}
+        for cpu in node["cpus"]:
+            if cpu not in usable:
+                continue
+            path = "sys/devices/system/cpu/cpu%d/topology/thread_siblings_list" % cpu
+            threads = parse_cpulist(read(os.path.join(root, path))) or [cpu]
+            cores.setdefault(tuple(threads), []).append(cpu)
+        if cores:
+            found.append((node["node"], [cores[key] for key in sorted(cores)]))
+    return found
+
+
+def explicit(service: dict[str, Any]) -> str | None:
+    """The cores that a row asks for itself, in vLLM's form: `0-15|16-31`; None where vLLM chooses."""
+    bind = str(service["env"].get(BIND) or "auto")
+    return service.get("cpus") or (bind if bind[:1].isdigit() else None)
+
+
+def bound(service: dict[str, Any]) -> bool:
+    """Does the service take cores of its own? `nobind` says that the kernel may put its threads anywhere."""
+    return bool(service.get("cpus")) or service["env"].get(BIND) != "nobind"
+
+
+def share(
+    plan: list[dict[str, Any]],
+    nodes: list[tuple[int, list[list[int]]]],
+    others: list[dict[str, Any]] | None = None,
+    now: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """{service: {cpus, mems, bind}}: CPU lists and memory nodes of each service that is to be bound, `bind` for each rank
+    where the row says so. One service alone is left as it is. Cores that a row names are not given to others.
+
+    `others`: cores of services that run and are not in the plan, which keep them. `now`: cores that services of the plan have and
+    keep beside those.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    taken = {cpu for one in others or [] for cpu in parse_cpulist(one["cpus"])}
+    node_of = {cpu: node for node, cores in nodes for core in cores for cpu in core}
+    for service in plan:
+        words = explicit(service)
+        if words:
+            cpus = [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)]
+            taken.update(cpus)
+            mems = sorted({node_of[cpu] for cpu in cpus if node_of.get(cpu) is not None})
+            found[service["service"]] = {"cpus": cpulist(cpus), "mems": cpulist(mems), "bind": words}
+    for service in plan:
+        kept = (now or {}).get(service["service"])
+        if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
+            found[service["service"]] = {**kept, "bind": None}
+            taken.update(parse_cpulist(kept["cpus"]))
+    rest = [service for service in plan if service["service"] not in found and bound(service)]
+    if len(plan) + len(others or []) < 2 or not rest:
+        return found
+    free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
+    free = [(node, cores) for node, cores in free if cores]
+    ranks: list[list[str]] = [[] for _ in free]
+    for service in rest:
+        for _ in range(int(service["widths"]["devices"])):
+            name = service["service"]
+            # A node of its own for each rank of a service; of those the one with the most cores a rank.
+            order = sorted(
+                range(len(free)),
+                key=lambda i: (ranks[i].count(name), -(len(free[i][1]) / (len(ranks[i]) + 1)), i),
+            )
+            if order:
+                ranks[order[0]].append(name)
+    cpus_of: dict[str, list[int]] = {}
+    mems_of: dict[str, list[int]] = {}
+    for (node, cores), names in zip(free, ranks):  # noqa: B905
+        if len(cores) < len(names):
+            return found  # fewer cores than ranks: sharing them is all that is left
+        for place, name in enumerate(names):
+            mine = cores[len(cores) * place // len(names) : len(cores) * (place + 1) // len(names)]
+            cpus_of.setdefault(name, []).extend(cpu for core in mine for cpu in core)
+            mems_of.setdefault(name, []).extend([node] if node is not None else [])
+    for name, cpus in cpus_of.items():
+        found[name] = {"cpus": cpulist(cpus), "mems": cpulist(mems_of[name]), "bind": None}
+    return found
+
+
+def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: list[dict[str, Any]]) -> None:
+    """Take the memory nodes from services that would not fit into them: cores of their own are still theirs."""
+    room = {str(node["node"]): node.get("memory_bytes") or 0 for node in numa}
+    need = {service["service"]: service.get("memory_bytes") or 0 for service in plan}
+    on = {name: [str(n) for n in parse_cpulist(one["mems"])] for name, one in shares.items()}
+    for node, size in room.items():
+        here = [name for name, nodes in on.items() if node in nodes]
+        if sum(need.get(name, 0) / len(on[name]) for name in here) > size * 0.9:
+            for name in here:
+                shares[name]["mems"] = ""
+
+
+def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:
+    """Services whose rows name the same cores."""
+    owner: dict[int, str] = {}
+    found = []
+    for name, one in shares.items():
+        both = sorted(cpu for cpu in parse_cpulist(one["cpus"]) if owner.setdefault(cpu, name) != name)
+        if both:
+            found.append(
+                "services '%s' and '%s' are both given CPUs %s; correct `cpus` of one"
+                % (owner[both[0]], name, cpulist(both))
+            )
+    return found

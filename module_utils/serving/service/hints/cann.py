@@ -1,0 +1,221 @@
+"""Failure hints: families of codes of CANN, HCCL and ACL, and MindSpore's own words. ascend has the single failures."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "cann-mixed",
+        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol"
+        r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|3atb|10c10_npu|4hccl)\w{1,200}"
+        r"|rt[A-Z]\w{1,40}|dcmi_\w{1,40})",
+        "parts of CANN, ATB or torch-npu of different versions are mixed",
+        "use an image as it was built; on a host source set_env.sh of one CANN only, and install the torch-npu, NNAL and ops of its release",
+        "Ascend/samples#21",
+        "ImportError: /usr/local/Ascend/nnal/atb/lib/libatb.so: undefined symbol: _ZN3Mki6Tensor4DataEv",
+    ),
+    Hint(
+        "npu-task-timeout",
+        r"fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
+        r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
+        "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
+        "look for what the other ranks said before, and at npu-smi info of each host; env HCCL_EXEC_TIMEOUT if one is only slow",
+        "vllm-project/vllm-ascend#16646",
+        "The error from device(chipId:0, dieId:0), serial number is 9, hccl fftsplus task timeout occurred during task execution, stuck"
+        " notify num:1",
+    ),
+    Hint(
+        "hccl-link",
+        r"EI0009|EI0007|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
+        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)|error code is (?:1[1-4]|19)\b[^\n]{0,80}hccl",
+        "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
+        "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
+        " HCCL_SOCKET_IFNAME the host's card",
+        "vllm-project/vllm-ascend#3162",
+        "EI0009: [PID: 41] Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]",
+    ),
+    Hint(
+        "hccl-code-unsupported",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [15]\b",
+        "HCCL refuses this communication: its arguments are wrong, or this chip can't do it (a 310P can't send from pipeline stage to stage)",
+        "set pipeline_parallel_size: 1 and use tensor_parallel_size; else compare options and image of all ranks, and look at plog below"
+        " ~/ascend/log",
+        "vllm-project/vllm-ascend#2712",
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank), error code is 1",
+        general=True,
+    ),
+    Hint(
+        "hccl-code-memory",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [23]\b",
+        "HCCL gets no memory for its buffers on the NPU",
+        "lower gpu_memory_utilization, or set env HCCL_BUFFSIZE lower (MiB, 200 unless set)",
+        "CANN, HcclResult",
+        "RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is 3",
+        general=True,
+    ),
+    Hint(
+        "hccl-code-timeout",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is (?:9|1[1-4]|19|21)\b",
+        "HCCL got no answer from another rank: it hangs, died, or the network between them is at fault",
+        "look for what the other ranks said before; check the hosts' addresses and the firewall, hccn_tool for the NPUs' ports",
+        "CANN, HcclResult; vllm-project/vllm-ascend#3196",
+        "RuntimeError: HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 11",
+        general=True,
+    ),
+    Hint(
+        "hccl-code-driver",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
+        "HCCL's call of the runtime or the driver failed: a chip is held or unhealthy, or driver and CANN don't belong together",
+        "npu-smi info on the host must show all chips healthy and free; compare driver and CANN",
+        "CANN, HcclResult",
+        "RuntimeError: HCCL function error: HcclGetRootInfo, error code is 15",
+        general=True,
+    ),
+    Hint(
+        "aclnn-arguments",
+        r"error code is 16100[12]\b|EZ1001|AclNN_Parameter_Error|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
+        "an operator refuses its arguments: this chip or this CANN does not know that type, shape or format",
+        "use the image of this chip and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
+        " enforce_eager: true",
+        "CANN, aclnn return codes",
+        "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",
+    ),
+    Hint(
+        "aclnn-inner",
+        r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999",
+        "an operator of CANN failed: it is not built for this chip or case, or its memory or a kernel before it failed",
+        "the lines behind EZ9999 name the operator; use the image of this chip and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
+        "CANN, aclnn return codes",
+        "RuntimeError: call aclnnFoo failed, error code is 561002",
+        general=True,
+    ),
+    Hint(
+        "npu-context",
+        r"error code is (?:107002|107003)\b|context is (?:null|empty)|context pointer null|ctx (?:is NULL|can not be NULL)",
+        "a process used the NPU before it chose one, or after it was reset: forked workers, or an earlier failure",
+        "set env VLLM_WORKER_MULTIPROC_METHOD: spawn; if another error stands above, that is the reason",
+        "CANN, aclError",
+        "RuntimeError: NPU function error: aclrtGetDevice, error code is 107002",
+        general=True,
+    ),
+    Hint(
+        "npu-codes-memory",
+        r"(?:error code is|runtime result = ?|retCode[=:] ?|ret[:=] ?)(?:207001|207002|207007|0x7020016|507901)\b"
+        r"|[Dd]evice\(id:\d{1,3}\) memory isn't enough|Memory not enough:|Out of Memory!!! Request memory size"
+        r"|[Mm]alloc device memory failed|rtMalloc[^\n]{0,80}fail|halMemAlloc[^\n]{0,80}(?:fail|out of memory)"
+        r"|Allocate (?:device )?memory failed",
+        "the NPU's memory ran out",
+        "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size",
+        "CANN, aclError; MindSpore",
+        "RuntimeError: Device(id:0) memory isn't enough and alloc failed, kernel name: 0_Default/Cast-op0, alloc size: 67108864B.",
+        general=True,
+    ),
+    Hint(
+        "npu-stream-resources",
+        r"(?:error code is|runtime result =) (?:207003|207004|207005|207008)\b|driver error: ?(?:resource alloc fail"
+        r"|no stream resource)|EL0009|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough|insufficient|exhaust|shortage)"
+        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
+        "the NPU has no more streams, notifies or events: too many graphs were captured, or too many processes share it",
+        "lower the number of capture sizes (compilation_config.cudagraph_capture_sizes), or set enforce_eager: true",
+        "vllm-project/vllm-ascend, graph mode guide",
+        "RuntimeError: NPU function error: aclrtCreateStream, error code is 207005",
+    ),
+    Hint(
+        "npu-graph-capture",
+        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b|current capture mode does not support"
+        r"|capture model contains|rtStream(?:Begin|End)Capture execution failed|Capture wait event failed",
+        "an operation can't be captured into a graph of the NPU in this release",
+        "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
+        "vllm-project/vllm-ascend#6002, #13792",
+        "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+    ),
+    Hint(
+        "ascend-quantiser",
+        r"no available ascend quantizer|[Aa]scend quantiz\w{0,6}[^\n]{0,60}(?:not (?:found|supported)|unsupported)"
+        r"|quant_model_description[^\n]{0,60}(?:not|missing)|No module named '?(?:mindie_turbo|msmodelslim)",
+        "this release of vllm-ascend can't read the model's quantisation, or its quant_model_description.json is missing",
+        "use a newer release and weights that ModelSlim made for it; set engine_args.quantization: ascend",
+        "vllm-project/vllm-ascend#633",
+        "NotImplementedError: There is no available ascend quantizer.",
+    ),
+    Hint(
+        "atb-setup",
+        r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
+        r"|create atb operation|ATB_\w{0,20}ERROR",
+        "an operator of ATB (NNAL) refuses this chip, type or shape",
+        "use the image of this chip (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
+        " ~/atb/log says why",
+        "vllm-project/vllm-ascend#2720",
+        "[rank0]:[E1121 10:00:00.000 compiler_depend.ts:429] RopeOperation setup failed!",
+    ),
+    Hint(
+        "npu-310p-feature",
+        r"(?i)(?:310p\d?|300i(?: duo)?)\b[^\n]{0,100}(?:not support|unsupported|is not available)|(?:not support"
+        r"|unsupported)[^\n]{0,60}\b(?:310p\d?|300i)\b|soc_?version[^\n]{0,60}(?:not support|unsupported|invalid)",
+        "this chip can't do what is asked of it in this release",
+        "use a release and options with support for this chip: on a 310P float16, no expert parallel, W8A8SC or no quantisation",
+        "vllm-project/vllm-ascend, 310P",
+        "NotImplementedError: MLA is not supported on 310P",
+        general=True,
+    ),
+    Hint(
+        "npu-driver-not-there",
+        r"drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
+        r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
+        "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the chip is held or"
+        " unhealthy",
+        "npu-smi info on the host and in the container must show the chip; compare `device_nodes`, `devices` and `mounts`",
+        "CANN, driver",
+        "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [npu_driver.cc:1] drvGetDevNum failed, nobody knows",
+        general=True,
+    ),
+    Hint(
+        "mindspore-missing",
+        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)\b",
+        "the environment has no MindSpore, or not the part of it that is called",
+        "use the image of vllm-mindspore, or set PYTHONPATH in `activate` to where it is",
+        "mindspore-ai/vllm-mindspore",
+        "ModuleNotFoundError: No module named 'mindformers'",
+    ),
+    Hint(
+        "mindspore-versions",
+        r"MindSpore version [^\n]{0,80}(?:not match|does not match|incompatib)|package version [\d.]{1,10} does not match"
+        r"|mindspore[^\n]{0,80}has no attribute|cannot import name '\w{1,60}' from 'mind(?:spore|formers)"
+        r"|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
+        "MindSpore, MindFormers, vllm-mindspore and CANN are of versions that don't belong together",
+        "use one image with all of them; its release notes name the four versions",
+        "MindSpore, installation guide",
+        "ImportError: cannot import name 'mint' from 'mindspore' (/usr/local/lib/mindspore/__init__.py)",
+    ),
+    Hint(
+        "mindspore-primitive",
+        r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
+        r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
+        r"|Can not select a valid kernel info|Select GPU kernel|Current (?:operator|op)[^\n]{0,60}not support",
+        "an operator of MindSpore refuses its arguments, or this chip has none for that type",
+        "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"
+        " MindSpore's release",
+        "MindSpore, FAQ",
+        "TypeError: For primitive[MatMul], the input type must be same, but got Float16 and BFloat16.",
+    ),
+    Hint(
+        "mindspore-start",
+        r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail|Ascend error occurred"
+        r"|Ascend Error Message",
+        "MindSpore can't start the NPU",
+        "the Ascend Error Message behind it names the code; npu-smi info must show the chip healthy and free, here and in the container",
+        "MindSpore, FAQ",
+        "RuntimeError: Ascend kernel runtime initialization failed, device id: 0.",
+        general=True,
+    ),
+    Hint(
+        "mindspore-pointer",
+        r"The pointer ?\[\w{1,60}\] is null|Exception in thread[^\n]{0,60}mindspore|mindspore[^\n]{0,80}(?:exception|error)",
+        "MindSpore failed inside",
+        "look for the error that stands above; plog below ~/ascend/log and env GLOG_v: 1 say more",
+        "MindSpore",
+        "RuntimeError: The pointer[cnode] is null.",
+        general=True,
+    ),
+)

@@ -1,0 +1,345 @@
+"""Failure hints: what starts containers and services: dockerd, containerd, runc, crun, podman's network and storage, systemd."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "oci-kernel",
+        r"(?:crun|runc|OCI)[^\n]{0,300}[Ff]unction not implemented|(?:crun|runc)[^\n]{0,200}(?:fsopen|fsconfig|openat2|pidfd_open"
+        r"|clone3)\b[^\n]{0,60}(?:not implemented|not permitted)",
+        "the kernel (or a container around this one) lacks a system call that crun or runc needs",
+        "upgrade the kernel, or use the other of crun and runc in an older version",
+        "containers/crun, mount API",
+        "Error: preparing container 3e for attach: crun: fsopen_mount `tmpfs`: Function not implemented: OCI runtime error",
+    ),
+    Hint(
+        "oci-runtime-broken",
+        r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
+        r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
+        "runc (or crun) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
+        "`runc --version` on the host must work: upgrade libseccomp, or install containerd.io (runc) anew",
+        "containerd, runc shim",
+        "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open log.json: no such file): runc"
+        " did not terminate successfully: exit status 127: unknown",
+    ),
+    Hint(
+        "oci-init-died",
+        r"can't get final child's PID from pipe|can't copy bootstrap data to pipe|waiting for init preliminary setup"
+        r"|read init-p: connection reset|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",
+        "the container's first process died before it could start: a limit (memory, processes, user namespaces), a security module, or a"
+        " kernel too old for this runc",
+        "sysctl user.max_user_namespaces must not be 0; look at dmesg, at pids and memory limits, and at runc's version against the kernel",
+        "moby/moby#44155; runc, nsexec.c",
+        "OCI runtime create failed: runc create failed: unable to start container process: can't get final child's PID from pipe: EOF: unknown.",
+    ),
+    Hint(
+        "oci-rlimit",
+        r"error setting rlimit|setrlimit[^\n]{0,80}(?:not permitted|invalid argument)",
+        "the container asks for a higher ulimit than the engine itself may give",
+        "raise the daemon's own limit (LimitMEMLOCK, LimitNOFILE of docker.service), or lower the ulimit; a rootless engine can't go above"
+        " its user's",
+        "runc, prlimit",
+        "runc create failed: unable to start container process: error during container init: error setting rlimits for ready process:"
+        " error setting rlimit type 8: operation not permitted",
+    ),
+    Hint(
+        "oci-seccomp",
+        r"seccomp[^\n]{0,120}(?:failed|error|not supported|unable|invalid)|(?:unable|failed|error)[^\n]{0,60}seccomp",
+        "the container's system call filter (seccomp) can't be set",
+        "upgrade libseccomp and runc together; the kernel needs CONFIG_SECCOMP_FILTER",
+        "runc, libcontainer/seccomp",
+        "runc create failed: unable to start container process: unable to init seccomp: error loading seccomp filter into kernel: errno"
+        " 524: unknown.",
+    ),
+    Hint(
+        "oci-apparmor",
+        r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
+        "the container's AppArmor profile can't be loaded",
+        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "moby, daemon/apparmor_default.go",
+        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
+        " such file or directory",
+    ),
+    Hint(
+        "oci-sysctl",
+        r"open sysctl \S{1,80}|open /proc/sys/\S{1,80}: (?:permission denied|no such file|read-only)|write sysctl key",
+        "a kernel setting of the container can't be written",
+        "remove it from the row's options, or set it on the host",
+        "runc",
+        "runc create failed: error during container init: open sysctl net.ipv4.ip_unprivileged_port_start file: reopen fd 8: permission denied",
+    ),
+    Hint(
+        "oci-interpreter",
+        r"\bexec [^\s:]{1,200}: no such file or directory$|exec user process caused[^\n]{0,40}no such file",
+        "the command's own interpreter (its #! line, or the loader of its C library) is not in the image",
+        "check the first line of the script (and that it has no Windows line ends), and that the program is built for this image's C library",
+        "Linux, execve",
+        "standard_init_linux.go:228: exec user process caused: no such file or directory",
+    ),
+    Hint(
+        "oci-mount",
+        r"error mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
+        "a mount of the container can't be made",
+        "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
+        "runc, libcontainer/rootfs_linux.go",
+        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: operation not permitted',
+    ),
+    Hint(
+        "oci-workdir",
+        r"chdir to cwd \(\"[^\"]{0,200}\"\)|mkdir \S{1,200} as workdir|workdir \"[^\"]{1,200}\" does not exist"
+        r"|chdir to [`'\"]?/\S{1,200}",
+        "the container's user may not enter its working folder, or it is not there",
+        "open that folder and its parents for the user, mount it, or set another working folder",
+        "runc",
+        'runc create failed: unable to start container process: chdir to cwd ("/workspace") set in config.json failed: permission denied:'
+        " unknown.",
+    ),
+    Hint(
+        "containerd-store",
+        r"failed to prepare extraction snapshot|failed to stat parent|content digest \S{1,100}: not found"
+        r"|missing parent \S{1,100} bucket|snapshots/(?:new-)?\d{1,12}[^\n]{0,60}(?:no such file|file exists)|failed to (?:get"
+        r"|create) (?:reader from )?content store|blob not found",
+        "the container engine's store of images does not agree with itself: parts were removed, or it stopped while writing",
+        "remove the image (docker rmi, ctr -n moby images rm) and run deploy.yml --tags fetch; if it stays, prune the store",
+        "containerd/containerd#3369",
+        'failed to pull and unpack image "x": failed to prepare extraction snapshot "extract-81": failed to stat parent: stat'
+        " snapshots/112/fs: no such file or directory",
+    ),
+    Hint(
+        "cdi-generate",
+        r"failed to (?:generate|save) CDI spec",
+        "nvidia-ctk can't make the CDI file",
+        "nvidia-smi on the host must work; the last part of the message is its reason; then systemctl restart nvidia-cdi-refresh",
+        "NVIDIA/nvidia-container-toolkit#1517",
+        "failed to generate CDI spec: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "oci-permission",
+        r"(?:crun|runc)[^\n]{0,300}(?:[Pp]ermission denied|[Oo]peration not permitted)|OCI permission denied",
+        "crun or runc may not do what it has to: a folder of the storage is closed for this user, SELinux refuses it, or the engine runs"
+        " in a container without rights",
+        "look at the modes of all parents of the path in the message and at ausearch -m avc; an engine in a container needs its rights",
+        "containers/podman#25080, #9377",
+        "Error: crun: open `/home/u/.local/share/containers/storage/overlay/c/merged`: Permission denied: OCI permission denied",
+    ),
+    Hint(
+        "docker-config-wrong",
+        r"unable to configure the Docker daemon with file|specified both as a flag and in the configuration file"
+        r"|directives (?:are specified|don't match any configuration option)|invalid character [^\n]{0,60}daemon\.json"
+        r"|configuration file[^\n]{0,60}daemon\.json",
+        "dockerd does not start: /etc/docker/daemon.json is wrong, or says what the unit's options say too",
+        "dockerd --validate shows the fault; remove what stands in both places",
+        "moby, cmd/dockerd",
+        "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character '}' looking for beginning of object"
+        " key string",
+    ),
+    Hint(
+        "docker-storage-driver",
+        r"[Ee]rror initializing graphdriver|(?:storage|graph) driver[^\n]{0,80}(?:failed|not supported|unknown|no longer)"
+        r"|prior storage driver|overlay[^\n]{0,60}(?:not supported (?:over|by)|is not supported on|invalid argument)"
+        r"|'overlay2?' (?:not found|is not supported)",
+        "the container engine's storage can't be used: the driver does not work on this file system or kernel, or another one was used before",
+        "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
+        "moby, storage drivers",
+        "failed to start daemon: error initializing graphdriver: prior storage driver aufs failed: driver not supported",
+    ),
+    Hint(
+        "docker-second-daemon",
+        r"pid file found, ensure docker is not running|process with PID \d{1,8} is still running"
+        r"|failed to start daemon, ensure docker is not running",
+        "a second dockerd was started, or a pid file is left over",
+        "systemctl status docker; if none runs remove /var/run/docker.pid and start it",
+        "moby, pkg/pidfile",
+        "failed to start daemon, ensure docker is not running or delete /var/run/docker.pid: process with PID 812 is still running",
+    ),
+    Hint(
+        "containerd-not-there",
+        r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?[^\n]{0,60}containerd"
+        r"|containerd[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing)",
+        "the container engine does not reach its containerd",
+        "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
+        "moby, libcontainerd",
+        'failed to start daemon: failed to dial "/run/containerd/containerd.sock": context deadline exceeded',
+    ),
+    Hint(
+        "docker-networks-full",
+        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
+        r"|Pool overlaps with other one",
+        "the container engine has no network range left for a further network",
+        "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
+        "moby/libnetwork, ipam",
+        "Error response from daemon: all predefined address pools have been fully subnetted",
+    ),
+    Hint(
+        "iptables-missing",
+        r"can't initialize iptables table|[Ii]ptables not found|Module ip_tables not found|iptables[^\n]{0,60}(?:Table does not exist"
+        r"|executable file not found|legacy)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
+        "the firewall's program or the kernel's tables for it are missing, so the container engine can't make its network",
+        "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
+        "moby/libnetwork; netavark",
+        "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
+    ),
+    Hint(
+        "docker-bridge",
+        r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
+        r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"
+        r"|failed to add the host[^\n]{0,60}(?:veth|pair)",
+        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables) or the firewall's tables are missing",
+        "modprobe bridge veth br_netfilter; after a kernel update reboot; then start it again",
+        "moby/libnetwork",
+        'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
+    ),
+    Hint(
+        "podman-network",
+        r"netavark: |aardvark-dns|CNI network \"[^\"]{1,60}\" not found|plugin type=\"\w{1,20}\"[^\n]{0,60}failed|(?:slirp4netns"
+        r"|pasta)[^\n]{0,60}(?:fail|not found|no such)|unable to find network with name",
+        "podman can't make the container's network",
+        "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
+        "podman, netavark",
+        "Error: netavark: setns: IO error: Operation not permitted (os error 1)",
+    ),
+    Hint(
+        "podman-rootless-storage",
+        r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
+        r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
+        "podman without root can't use its storage: fuse-overlayfs is missing or may not mount here, or the user has too few ids",
+        "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
+        " seen in podman unshare only",
+        "podman, rootless troubleshooting",
+        'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
+    ),
+    Hint(
+        "docker-shm-mount",
+        r"mounting shm tmpfs",
+        "the container engine can't mount the container's /dev/shm: the kernel's limit of mounts or memory is reached",
+        "sysctl fs.mount-max, free memory and left-over containers (docker ps -a); then restart the container engine",
+        "moby/moby#41391",
+        "docker: Error response from daemon: mounting shm tmpfs: no space left on device.",
+    ),
+    Hint(
+        "podman-user-namespace",
+        r"newuidmap|newgidmap|cannot (?:set up|re-?exec)[^\n]{0,40}(?:namespace|process)"
+        r"|invalid internal status, try resetting the pause process|cannot clone: ",
+        "podman without root can't make its user namespace",
+        "install uidmap (newuidmap with its capabilities), then podman system migrate; sysctl user.max_user_namespaces and"
+        " kernel.apparmor_restrict_unprivileged_userns decide too",
+        "podman, rootless troubleshooting",
+        'Error: cannot set up namespace using "/usr/bin/newuidmap": exit status 1: newuidmap: write to uid_map failed: Operation not permitted',
+    ),
+    Hint(
+        "image-name",
+        r"invalid reference format|short-name \"[^\"]{1,200}\" did not resolve to an alias|repository name must (?:be lowercase"
+        r"|have at least)",
+        "the image's name can't be read, or has no registry",
+        "give the full name with its registry, in small letters: docker.io/acme/x:tag",
+        "distribution/reference; containers-registries.conf",
+        "docker: invalid reference format: repository name must be lowercase.",
+    ),
+    Hint(
+        "image-damaged",
+        r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF(?! while)|digest (?:verification"
+        r"|mismatch)|failed to (?:commit|apply) (?:layer|snapshot|diff)|[Ee]rror processing tar file|invalid tar header|archive/tar"
+        r"|short read: expected",
+        "an image could not be unpacked: it arrived cut or damaged, or the storage does not take it (space, user ids, file system)",
+        "df -h of the engine's data folder, dmesg for disk errors; then run deploy.yml --tags fetch",
+        "moby, layer store",
+        "failed to register layer: Error processing tar file(exit status 1): unexpected EOF",
+    ),
+    Hint(
+        "systemd-exec",
+        r"status=203/EXEC|Failed (?:at step EXEC|to execute (?:command|/))|Failed to locate executable",
+        "systemd can't run the unit's program: it is missing, not executable, on a file system without exec, or SELinux refuses it",
+        "run deploy.yml again; ls -lZ of the program that the journal names, and its #! line",
+        "systemd.exec, exit codes",
+        "Nov 20 10:11:12 host systemd[1]: vllm-x.service: Main process exited, code=exited, status=203/EXEC",
+    ),
+    Hint(
+        "systemd-user",
+        r"status=21[67]/(?:USER|GROUP)|Failed at step (?:USER|GROUP)|Failed to determine (?:user|group|supplementary) ",
+        "the unit's user or group is not known on this host",
+        "create it (getent passwd shows it) or correct the user of the row, then run deploy.yml again",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed to determine user credentials: No such process",
+    ),
+    Hint(
+        "systemd-folder",
+        r"status=200/CHDIR|Changing to the requested working directory failed|Failed at step CHDIR",
+        "the unit's working folder is not there or closed for its user",
+        "run deploy.yml again; look at the modes of all its parents",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Changing to the requested working directory failed: No such file or directory",
+    ),
+    Hint(
+        "systemd-sandbox",
+        r"status=(?:226/NAMESPACE|22[0-9]/\w{3,20}|218/CAPABILITIES|238/\w{3,20})|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
+        r"|namespacing)",
+        "systemd can't make the unit's sandbox: a path that it names is missing, or the host (a container) can't do it",
+        "the journal's line before names the path; make it, or remove that option from a drop-in of the unit",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed at step NAMESPACE spawning /srv/x/start: No such file or directory",
+    ),
+    Hint(
+        "systemd-log",
+        r"status=209/STDOUT|status=208/STDIN|Failed to set up standard output",
+        "systemd can't open the unit's log file",
+        "make its folder and give it to the unit's user; look at free space",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed to set up standard output: No such file or directory",
+    ),
+    Hint(
+        "systemd-oom",
+        r"Failed with result 'oom-kill'|A process of this unit has been killed by the OOM killer|killed by systemd-oomd"
+        r"|status=9/KILL[^\n]{0,40}oom",
+        "the kernel (or systemd-oomd) killed the service for lack of memory",
+        "raise overhead_bytes or MemoryMax of the unit, lower kv_cache_memory_bytes, or run fewer services",
+        "systemd.service",
+        "host systemd[1]: vllm-x.service: A process of this unit has been killed by the OOM killer.",
+    ),
+    Hint(
+        "systemd-timeout",
+        r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout",
+        "the service did not become ready (or end) in the time that systemd gives it",
+        "see how far its log came; slow loading needs a higher TimeoutStartSec (start_timeout of the row)",
+        "systemd.service",
+        "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
+    ),
+    Hint(
+        "systemd-unit-unknown",
+        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}(?:not found"
+        r"|masked)",
+        "systemd knows no such unit, or it is masked",
+        "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
+        "systemctl",
+        "Failed to start vllm-x.service: Unit vllm-x.service not found.",
+    ),
+    Hint(
+        "systemd-bus",
+        r"Failed to connect to (?:user scope |system scope )?bus|System has not been booted with systemd"
+        r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
+        "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
+        "run as root (become: true); for user units loginctl enable-linger USER",
+        "systemctl",
+        "Failed to connect to bus: No medium found",
+    ),
+    Hint(
+        "systemd-too-quick",
+        r"[Ss]tart request repeated too quickly|start-limit-hit",
+        "the service ended so often that systemd starts it no more: the reason stands in the runs before",
+        "journalctl -u UNIT -n 200 shows the first failure; then systemctl reset-failed and start",
+        "systemd.unit",
+        "host systemd[1]: vllm-x.service: Start request repeated too quickly.",
+        general=True,
+    ),
+    Hint(
+        "docker-does-not-start",
+        r"failed to start daemon: ",
+        "dockerd does not start",
+        "the rest of the message is its reason; journalctl -u docker shows more",
+        "moby",
+        "failed to start daemon: nobody has seen this one",
+        general=True,
+    ),
+)

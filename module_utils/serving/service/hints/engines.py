@@ -1,0 +1,345 @@
+"""Failure hints: vLLM, FlagScale, FlagGems, Triton, transformers, Ray, and models that don't fit them."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    # Options.
+    Hint(
+        "unknown-option",
+        r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
+        r"|: error: the following arguments are required|unexpected keyword argument"
+        r" .{0,60}EngineArgs",
+        "the engine does not know an option of the service's row, or its value",
+        "correct engine_args; the message names the option",
+        "vLLM 0.32.0",
+        "vllm serve: error: unrecognized arguments: --no-such-option 1",
+    ),
+    Hint(
+        "context-too-long",
+        r"max_model_len.{0,200}(?:greater than|larger than) the (?:derived|maximum)|User-specified max_model_len",
+        "max_model_len is larger than the model allows",
+        "lower engine_args.max_model_len to the model's max_position_embeddings",
+        "vLLM, config/model.py",
+        "ValueError: User-specified max_model_len (65536) is greater than the derived max_model_len (max_position_embeddings=32768)",
+    ),
+    Hint(
+        "kv-cache-too-small",
+        r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
+        "the KV cache is too small for max_model_len",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization) or lower max_model_len",
+        "vLLM, v1/core/kv_cache_utils.py",
+        "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
+    ),
+    Hint(
+        "no-kv-cache-left",
+        r"Available KV cache memory: -",
+        "no memory is left for the KV cache",
+        "lower max_model_len (a 310P's mask takes its square), max_num_seqs or capture sizes, raise gpu_memory_utilization or tensor_parallel_size",
+        "vllm-project/vllm-ascend#1987",
+        "INFO 04-08 18:07:20 [gpu_worker.py:298] Available KV cache memory: -0.87 GiB",
+        passing=True,
+    ),
+    Hint(
+        "batched-tokens-too-few",
+        r"max_num_batched_tokens \(\d{1,9}\) (?:is smaller than|must be greater than or equal to)",
+        "max_num_batched_tokens is too small for max_model_len or max_num_seqs",
+        "raise engine_args.max_num_batched_tokens, or lower the other one",
+        "vLLM, config/scheduler.py",
+        "Value error, max_num_batched_tokens (2048) is smaller than max_model_len (32768).",
+    ),
+    Hint(
+        "heads-not-divisible",
+        r"attention heads \(\d{1,5}\) must be divisible by tensor parallel size|Total number of attention heads"
+        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: .{0,20}(?:num_)?heads",
+        "tensor_parallel_size does not divide the model's attention heads",
+        "set another tensor_parallel_size (1, 2, 4 or 8 for most models)",
+        "vLLM, config/model.py",
+        "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3).",
+    ),
+    Hint(
+        "size-not-divisible",
+        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|(?:AssertionError: )?\b\d{1,7} is not divisible by \d{1,5}"
+        r"|input size is not aligned with the quantized weight shape",
+        "tensor_parallel_size does not divide a size of this model (vocabulary, intermediate size or a quantisation group)",
+        "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
+        "vLLM, distributed/utils.py; vllm-project/vllm#5675",
+        "AssertionError: 151936 is not divisible by 5",
+    ),
+    Hint(
+        "world-too-large",
+        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs|number of required"
+        r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
+        r"|larger than|greater than)"
+        r".{0,40}(?:GPU|NPU|device|card)|Current node has no GPU available|No available node types can fulfill|Cannot provide a placement group",
+        "the row asks for more devices than the engine sees",
+        "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
+        "vLLM, config/parallel.py",
+        "ValueError: World size (8) is larger than the number of available GPUs (2) in this node.",
+    ),
+    Hint(
+        "no-pipeline",
+        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors",
+        "the engine can't split this model into a pipeline",
+        "set pipeline_parallel_size: 1 and raise tensor_parallel_size",
+        "vLLM, config/model.py",
+        "NotImplementedError: Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.",
+    ),
+    Hint(
+        "lora-rank",
+        r"LoRA rank \d{1,5} is greater than max_lora_rank",
+        "an adapter's rank is larger than max_lora_rank",
+        "raise engine_args.max_lora_rank to the adapter's rank",
+        "vLLM, lora/peft_helper.py",
+        "ValueError: LoRA rank 64 is greater than max_lora_rank 16.",
+    ),
+    Hint(
+        "unknown-parser",
+        r"invalid (?:tool call|reasoning) parser: ([\w.-]{1,60})|[Rr]easoning parser:? '?([\w.-]{1,60})'? (?:not found|is not)",
+        "this version of vLLM does not know that parser",
+        "correct tool_call_parser or reasoning_parser in engine_args: the message lists what there is",
+        "vLLM, entrypoints/openai/api_server.py",
+        "KeyError: 'invalid tool call parser: qwen9 (chose from { hermes,llama3_json })'",
+    ),
+    Hint(
+        "dtype-and-quantisation",
+        r"torch\.\w{1,10} is not supported for quantization method",
+        "this quantisation can't work in that dtype",
+        "set engine_args.dtype to one that the message lists, most often float16",
+        "vLLM, config/vllm.py",
+        "ValueError: torch.bfloat16 is not supported for quantization method gptq. Supported dtypes: [torch.float16]",
+    ),
+    Hint(
+        "quantisation-differs",
+        r"Quantization method specified in the model config .{0,80}does not match",
+        "engine_args.quantization names another method than the model's config.json",
+        "remove engine_args.quantization: the engine reads it from the model",
+        "vLLM, config/model.py",
+        "ValueError: Quantization method specified in the model config (awq) does not match the quantization method specified in the `quantization`"
+        " argument (gptq).",
+    ),
+    Hint(
+        "quantisation-unknown",
+        r"Unknown quantization method|Unknown quantization type, got|Invalid quantization method",
+        "the engine does not know the model's quantisation",
+        "use a newer engine, or a model in a format that it knows",
+        "vLLM, config/model.py; transformers",
+        "ValueError: Unknown quantization method: mxfp9. Must be one of ['awq', 'fp8'].",
+    ),
+    Hint(
+        "attention-backend",
+        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
+        "the attention backend that was chosen does not serve this model on this chip",
+        "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
+        "vLLM, platforms/cuda.py",
+        "ValueError: No valid attention backend found for cuda with AttentionSelectorConfig(head_size=80)",
+    ),
+    # Model and engine.
+    Hint(
+        "architecture-unsupported",
+        r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
+        "the engine is older than this model, or does not serve its class",
+        "use a newer engine (image), or another model",
+        "vllm-project/vllm#22231",
+        "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
+    ),
+    Hint(
+        "transformers-too-old",
+        r"Transformers does not recognize this architecture|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
+        r"|rope_type) ?(?:field|key)",
+        "the engine's transformers is older than this model",
+        "use a newer engine (image)",
+        "huggingface/transformers, models/auto",
+        "ValueError: The checkpoint you are trying to load has model type `qwen9` but Transformers does not recognize this architecture.",
+    ),
+    Hint(
+        "transformers-too-new",
+        r"'\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
+        r" attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
+        "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
+        "install the transformers that this vLLM names, or use an image as it was built",
+        "vllm-project/vllm, requirements",
+        "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
+    ),
+    Hint(
+        "class-failed-inspection",
+        r"Model architectures \[.{0,200}\] failed to be inspected",
+        "the engine could not import the model's class",
+        "look for the ModuleNotFoundError or ImportError above it in the log",
+        "vLLM 0.32.0",
+        "Value error, Model architectures ['Qwen2_5_VLForConditionalGeneration'] failed to be inspected. Please check the logs.",
+        general=True,
+    ),
+    Hint(
+        "custom-code",
+        r"contains custom code which must be executed|trust_remote_code=True`? to|[Pp]lease (?:pass|set) (?:the )?(?:argument|option)?"
+        r" ?`?-?-?trust[_-]remote[_-]code",
+        "the model brings Python code of its own, which runs only where it is allowed",
+        "use a model that the engine serves with its own class; else read that code and set engine_args.trust_remote_code: true",
+        "huggingface/transformers, dynamic_module_utils.py",
+        "ValueError: The repository for acme/x contains custom code which must be executed to correctly load the model.",
+    ),
+    Hint(
+        "task-unsupported",
+        r"(?:model|Model).{0,80}does not support .{0,30}(?:task|runner)\b|This model does not support the '?\w{1,20}'? (?:task|runner)",
+        "this model can't do the task that the row asks for",
+        "correct `task`, `runner` or `convert` in engine_args",
+        "vLLM, config/model.py",
+        "ValueError: This model does not support the 'generate' task. Supported tasks: {'embed'}",
+    ),
+    # The model's files.
+    Hint(
+        "hub-denied",
+        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted|Invalid user token"
+        r"|RepositoryNotFoundError",
+        "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
+        "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
+        "sgl-project/sglang#14644; huggingface_hub",
+        "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
+    ),
+    Hint(
+        "hub-unreachable",
+        r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
+        r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
+        r"|Cannot (?:send a request|reach https)",
+        "the engine wants something from the hub, and can't reach it",
+        "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
+        "huggingface/transformers, utils/hub.py",
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the cached files.",
+    ),
+    Hint(
+        "model-folder-missing",
+        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|is not a local folder and is not a valid model identifier"
+        r"|Invalid repository ID or local directory specified",
+        "the model's folder is not where the engine looks, so it takes the path for a hub's name",
+        "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
+        "huggingface_hub, utils/_validators.py",
+        "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/x'.",
+    ),
+    Hint(
+        "model-file-missing",
+        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
+        r" weights with|no (?:safetensors|weight files?) found|no"
+        r" file named [\w.]{1,60}",
+        "a file of the model is missing in its folder",
+        "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
+        "huggingface/transformers, utils/hub.py; vLLM, model_loader",
+        "OSError: /models/x does not appear to have a file named config.json.",
+    ),
+    Hint(
+        "json-unreadable",
+        r"Expecting (?:value|property name enclosed|',' delimiter|':' delimiter).{0,40}: line \d{1,9} column \d{1,9}|JSONDecodeError",
+        "a JSON file of the model, or an option that is JSON, is empty, cut or no JSON (a Git LFS pointer is none)",
+        "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
+        "Python, json; vllm-project/vllm#26161",
+        "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    ),
+    Hint(
+        "tokenizer-unreadable",
+        r"Can't load tokenizer for|No tokenizer file found|Couldn't instantiate the backend tokenizer|Tokenizer class (\S{1,60}) does not exist|data"
+        r" did not match any variant"
+        r" of untagged enum",
+        "the model's tokenizer can't be read: files are missing, or the engine's tokenizers is older than the model",
+        "run deploy.yml --tags fetch; if the files are whole use a newer engine",
+        "huggingface/transformers, tokenization_auto.py",
+        "OSError: Can't load tokenizer for '/models/x'. If you were trying to load it from the hub, check the name.",
+    ),
+    Hint(
+        "weights-damaged",
+        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key|PytorchStreamReader failed",
+        "a weights file is damaged or no weights file at all (a Git LFS pointer)",
+        "check it with weights_info (full: true) and run deploy.yml --tags fetch",
+        "safetensors; torch.load",
+        "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
+    ),
+    Hint(
+        "weights-dont-fit",
+        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}|Attempted to load"
+        r" weight \("
+        r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
+        r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
+        r"|size\(\)) ?==",
+        "the weights don't fit the engine's class of this model: another model's config.json, or an engine of another time",
+        "check that config.json and weights are of one revision, then try a newer engine",
+        "vLLM, model_executor/models/utils.py",
+        "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
+    ),
+    Hint(
+        "chat-unsupported",
+        r"does not support (?:the )?(?:Chat )?Completions? API|does not support chat",
+        "this model generates no text: a model for embeddings, ranking or classification, and a deploy asks each service for a chat answer",
+        "serve a model that generates text, or look for an engine_args.runner (or task) that makes it one",
+        "vLLM, entrypoints/openai",
+        "POST /v1/chat/completions: HTTP 404: The model does not support Chat Completions API",
+    ),
+    Hint(
+        "no-chat-template",
+        r"default chat template is no longer allowed|[Nn]o (?:default )?chat template|chat_template is not set",
+        "the model has no chat template",
+        "give engine_args.chat_template, or ask it by /v1/completions",
+        "huggingface/transformers 4.44",
+        "ValueError: As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template.",
+    ),
+    # FlagGems, FlagScale, Triton.
+    Hint(
+        "flaggems-missing",
+        r"No module named '?flag_gems",
+        "FlagGems is asked for and not in the image",
+        "build one with playbooks/build_image.yml, or set flaggems: false",
+        "FlagScale, patch of vLLM",
+        "ModuleNotFoundError: No module named 'flag_gems'",
+    ),
+    Hint(
+        "flaggems-triton",
+        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
+        r" (?:missing|got)|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
+        r"|compiler|backends)"
+        r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
+        "the environment's Triton (or FlagTree) is of another version than what calls it: flag_gems where that is on, else vLLM",
+        "use the flag_gems that the image was built with, or set flaggems: false",
+        "FlagOpen/FlagGems#1687, #729; FlagOpen/FlagScale#1265; flagos-ai/vllm-plugin-FL#276",
+        "AttributeError: module 'triton.language.math' has no attribute 'acos'",
+    ),
+    Hint(
+        "flaggems-no-device",
+        r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)|Unsupported vendor",
+        "FlagGems knows no chip here",
+        "set GEMS_VENDOR in the row's env to its name of the chip, or flaggems: false",
+        "FlagOpen/FlagGems, runtime/backend",
+        "RuntimeError: No device were detected on your machine ! Please check that your driver is complete.",
+    ),
+    Hint(
+        "flagscale-config",
+        r"Key '([\w.]{1,60})' is not in struct|MissingMandatoryValue|Cannot find primary config|In '[^']{1,60}': Could not find '[^']{1,80}'|Unknown"
+        r" action \w{1,20}",
+        "FlagScale's configuration lacks a key or names a file that is not there",
+        "correct the row's FlagScale settings; the message names the key",
+        "FlagScale 0.8.0; hydra",
+        "omegaconf.errors.ConfigAttributeError: Key 'deploy' is not in struct",
+    ),
+    Hint(
+        "launch-oom",
+        r"launch: the kernel killed \d{1,4} processes for lack of memory",
+        "the kernel killed the engine (SIGKILL) for lack of memory: the container's limit is weights + KV cache + overhead_bytes",
+        "raise overhead_bytes, or lower kv_cache_memory_bytes or max_num_seqs",
+        "templates/container/launch.py",
+        "launch: the kernel killed 2 processes for lack of memory: the container's limit is too small",
+    ),
+    Hint(
+        "launch-no-package",
+        r"launch: this image's environment has no Python package",
+        "the image has no FlagScale where `activate` looks",
+        "correct `activate`, or use an image of FlagOS",
+        "templates/container/launch.py",
+        "launch: this image's environment has no Python package flag_scale; set `activate` or another image",
+    ),
+    Hint(
+        "no-conda-environment",
+        r"Could not find conda environment: (\S{1,100})|EnvironmentNameNotFound|(?:activate|miniconda3/\S{0,60}|conda\.sh): No such file",
+        "the image has no such environment",
+        "correct the row's `activate`: docker run --rm -it IMAGE bash shows what the image has",
+        "conda",
+        "Could not find conda environment: flagscale-inference",
+    ),
+)

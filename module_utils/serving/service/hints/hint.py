@@ -1,0 +1,23 @@
+"""The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
+
+How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, daemons
+(runc, storage, systemd). Chips: nvidia, nccl, ascend, cann (families of codes). Engines: engines, models,
+processes, python. The host: system.
+Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own
+as `example`. tests/unit/test_failures.py holds every row to that: an example is explained by its own row and by no other.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Hint(NamedTuple):
+    name: str
+    pattern: str  # searched in one statement of the log (an error with its message), without prefixes such as `(APIServer pid=1)`
+    cause: str
+    remedy: str
+    source: str  # URL, repository#number, or the software that was seen to say it
+    example: str  # one or more lines of a log
+    general: bool = False  # asked only when no other row knows any statement of the log
+    passing: bool = False  # the words are decisive although they stand in an INFO or WARNING line

@@ -1,0 +1,372 @@
+"""Failure hints: models, quantisations and options of vLLM that this engine, chip or combination does not serve."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "marlin-unsupported",
+        r"Marlin does not support|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|requires|unsupported)"
+        r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
+        r"|No compressed-tensors compatible scheme|not supported for the current GPU",
+        "this GPU or engine has no kernel for the model's quantisation (its bits, group size or scheme; Marlin needs compute capability 8.0)",
+        "use another quantisation of the model or a newer GPU; with tensor parallel a lower tensor_parallel_size keeps groups whole",
+        "vllm-project/vllm#8149",
+        "ValueError: Marlin does not support weight_bits = uint4b8. Only types = [] are supported (for group_size = 128, min_capability = 75).",
+    ),
+    Hint(
+        "gpu-too-old-for-kernel",
+        r"(?:only|not) (?:be )?supported (?:on|for|by)[^\n]{0,40}(?:sm_?\d{2,3}|SM ?\d{2,3}|compute capability|Hopper|Blackwell|Ampere"
+        r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
+        r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
+        r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
+        r"|FA[234] is only supported|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
+        r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
+        r"|kernel)[^\n]{0,20} supports?",
+        "a kernel that was chosen does not exist for this GPU's generation",
+        "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
+        " or GPU",
+        "vLLM, FlashInfer, DeepGEMM",
+        "RuntimeError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
+    ),
+    Hint(
+        "fused-kernel-failed",
+        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
+        r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
+        "a fused kernel (CUTLASS, DeepGEMM, FlashInfer) failed on this GPU",
+        "switch it off: env VLLM_USE_DEEP_GEMM: 0, VLLM_USE_FLASHINFER_MOE_FP8: 0, VLLM_USE_FLASHINFER_SAMPLER: 0, or another attention"
+        " backend; a newer engine may know this GPU",
+        "vLLM, environment variables",
+        "RuntimeError: cutlass_moe_mm failed: CUTLASS Error Internal",
+    ),
+    Hint(
+        "head-size",
+        r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|[Uu]nsupported head[ _](?:size|dim)",
+        "the attention backend does not know this model's head size",
+        "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
+        "vLLM, attention backends",
+        "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
+    ),
+    Hint(
+        "model-refuses-dtype",
+        r"[Mm]odel type '?\w{1,40}'? does not support (?:float16|bfloat16|\w{1,10})|does not support float16",
+        "this model can't be computed in that dtype",
+        "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
+        "vLLM, config/model.py",
+        "Value error, The model type 'gemma9' does not support float16. Reason: Numerical instability. Please use bfloat16 or float32 instead.",
+    ),
+    Hint(
+        "dtypes-differ",
+        r"expected (?:m1 and m2|mat1 and mat2|scalar type|dtype)[^\n]{0,80}(?:but got|to have the same dtype|but found)"
+        r"|must have the same dtype|self and mat2 must have the same dtype|should be the same dtype"
+        r"|query and key must have the same dtype|Expected [^\n]{0,40} dtype",
+        "two parts of the model are in different dtypes",
+        "leave engine_args.dtype and kv_cache_dtype at auto, or set one that the weights have; with an adapter or a quantisation use a"
+        " newer engine",
+        "pytorch",
+        "RuntimeError: expected m1 and m2 to have the same dtype, but got: c10::Half != c10::BFloat16",
+    ),
+    Hint(
+        "shapes-differ",
+        r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
+        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
+        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
+        "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
+        " wrongly, or a fault of this release",
+        "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
+        "pytorch",
+        "RuntimeError: start (0) + length (1536) exceeds dimension size (1024).",
+    ),
+    Hint(
+        "quantisation-package",
+        r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
+        r"|quark|\w{1,20}) ?(?:>=?[\d.]{1,10})?|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
+        r"|compressed_tensors|optimum|quark|modelopt)\b|requires bitsandbytes",
+        "the environment lacks the package for this quantisation or format",
+        "install the package that the message names in the environment, or use another format of the model",
+        "vLLM, quantization",
+        "ImportError: Please install bitsandbytes>=0.46.1 via `pip install bitsandbytes>=0.46.1` to use bitsandbytes quantizer.",
+    ),
+    Hint(
+        "gguf",
+        r"GGUF model with architecture \S{1,40} is not supported|[Uu]nknown gguf model_type|GGUF[^\n]{0,80}(?:not supported"
+        r"|unsupported)|gguf[^\n]{0,60}(?:split|multi-file)",
+        "the engine can't read this GGUF model",
+        "use the model's safetensors, or a single-file GGUF of an architecture that transformers names",
+        "huggingface/transformers, GGUF",
+        "ValueError: GGUF model with architecture qwen9moe is not supported yet.",
+    ),
+    Hint(
+        "quantisation-config",
+        r"Cannot find the config file for (\w{1,20})|'?quant_method'?[^\n]{0,60}(?:missing|KeyError|not found)"
+        r"|Cannot find any of \[[^\]]{1,200}\] in the model's quantization config|Found unknown quantization"
+        r"|quantization config[^\n]{0,60}(?:missing|invalid|not)",
+        "the model's own description of its quantisation is missing, or not one that this engine reads",
+        "check quantization_config in config.json against the model's page, remove engine_args.quantization, or use a newer engine",
+        "vLLM, weight_utils.py",
+        "ValueError: Cannot find the config file for awq",
+    ),
+    Hint(
+        "not-quantised-for-option",
+        r"(?:bitsandbytes|BitsAndBytes|load_format)[^\n]{0,80}(?:only supports|must be|requires|does not support)"
+        r"|does not support BitsAndBytes|[Qq]uantization is not supported for|packed_modules_mapping|prequant BitsAndBytes",
+        "this model's class can't be loaded in that quantisation or load format",
+        "remove quantization and load_format from engine_args, or use another format of the model",
+        "vLLM, bitsandbytes",
+        "AttributeError: Model MllamaForX does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
+    ),
+    Hint(
+        "kv-cache-dtype",
+        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FP8 KV cache[^\n]{0,80}(?:not supported"
+        r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
+        "the attention backend can't keep the KV cache in that dtype",
+        "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
+        "vLLM, attention backends",
+        "ValueError: kv_cache_dtype fp8_e5m2 is not supported for attention backend X",
+    ),
+    Hint(
+        "speculative",
+        r"[Ss]peculative (?:decoding|config|model|method)[^\n]{0,120}(?:not supported|unsupported|not compatible|must|cannot|requires"
+        r"|invalid)|draft model[^\n]{0,80}(?:must|not|differ)|num_speculative_tokens[^\n]{0,80}(?:must|required|was provided)|(?:eagle"
+        r"|EAGLE|[Mm]tp|MTP|ngram)[^\n]{0,60}(?:not supported|unsupported|only supports)",
+        "the engine can't guess ahead (speculative decoding) with this model or these options",
+        "remove speculative_config from engine_args, or correct it as the message says",
+        "vLLM, config/speculative.py",
+        "ValueError: num_speculative_tokens was provided but without speculative model.",
+    ),
+    Hint(
+        "feature-combination",
+        r"(?:[Pp]refix caching|[Cc]hunked prefill|LoRA|[Mm]ulti-?modal|[Cc]PU offload|[Ss]leep mode|[Aa]sync scheduling"
+        r"|[Ee]xpert parallel\w{0,4}|[Dd]ata parallel\w{0,4}|[Cc]ontext parallel\w{0,4}|[Cc]uda ?graphs?"
+        r"|[Ss]tructured outputs?)[^\n]{0,60}(?:is|are) (?:not (?:yet )?(?:supported|compatible)|incompatible|unsupported)|(?:does not"
+        r"|doesn't) (?:yet )?support (?:LoRA|[Pp]refix caching|[Cc]hunked prefill|[Ee]xpert|[Pp]ipeline|[Mm]ulti)|not supported (?:with"
+        r"|by|in|on) (?:the )?(?:V1|V0|VLLM_USE_V1)|VLLM_USE_V1=[01][^\n]{0,80}(?:not|no longer)",
+        "the engine can't do two things together that the row asks for (or this model can't)",
+        "remove the option that the message names from engine_args or the row's env",
+        "vLLM, feature compatibility",
+        "NotImplementedError: Chunked prefill is not supported with this model in V1",
+    ),
+    Hint(
+        "options-belong-together",
+        r"requires? (?:`|'|\")?-{1,2}[\w-]{3,60}|must (?:also )?(?:be|set)[^\n]{0,30}--[\w-]{3,60}|--[\w-]{3,60}[^\n]{0,60}(?:requires"
+        r"|must be (?:set|used|specified)|can only be used|cannot be used|mutually exclusive)|not allowed with argument|must be (?:in"
+        r"|a value in|between|greater|less|at least|positive|divisible)[^\n]{0,60}\[type=value_error",
+        "two of the engine's options don't go together, or one lacks another",
+        "correct engine_args; the message names them",
+        "vLLM, entrypoints/openai/cli_args.py",
+        "TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser",
+    ),
+    Hint(
+        "vllm-port-env",
+        r"VLLM_PORT[^\n]{0,60}appears to be a URI|invalid literal for int\(\) with base 10: ['\"]tcp://",
+        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm",
+        "call the Service otherwise, or set enableServiceLinks: false in the pod",
+        "vLLM, environment variables",
+        "ValueError: VLLM_PORT 'tcp://10.0.0.1:8000' appears to be a URI. This may be caused by a Kubernetes service discovery issue",
+    ),
+    Hint(
+        "environment-value",
+        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid|is not (?:a )?valid|no longer)"
+        r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b|invalid literal for int\(\) with base 10: ''",
+        "a variable of the row's env has a value that the engine does not know",
+        "correct it; the message names the variable or the value",
+        "vLLM, envs.py",
+        "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
+    ),
+    Hint(
+        "config-json",
+        r"Unrecognized (?:model|configuration class)|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
+        r"|model) (?:config|type)|No architectures? (?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
+        r"|not (?:found|set))",
+        "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
+        " model's part (an adapter, original weights)",
+        "serve the folder with the whole converted model; run deploy.yml --tags fetch",
+        "huggingface/transformers, models/auto",
+        "ValueError: Unrecognized model in /models/x. Should have a `model_type` key in its config.json.",
+    ),
+    Hint(
+        "model-type-unknown",
+        r"KeyError: '(?:qwen|llama|glm|chatglm|deepseek|gemma|mistral|mixtral|minimax|kimi|phi|internlm|internvl|baichuan|hunyuan|ernie"
+        r"|gpt_oss|granite|nemotron|step|seed|olmo|exaone|cohere|command|yi)[\w.-]{0,30}'",
+        "the engine's transformers is older than this model: it does not know its model_type",
+        "use a newer engine (image)",
+        "huggingface/transformers, CONFIG_MAPPING",
+        "KeyError: 'qwen9_moe'",
+    ),
+    Hint(
+        "processor",
+        r"Failed to apply \w{1,60}(?:Processor)?|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
+        r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
+        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor",
+        "the model's processor for images or sound does not work with this engine",
+        "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
+        " 0 for text only",
+        "vLLM, multimodal",
+        "ValueError: Failed to apply Qwen9VLProcessor on data={'text': '', 'images': []}",
+    ),
+    Hint(
+        "prompt-too-long",
+        r"(?:decoder )?prompt \(length \d{1,9}\) is longer than the maximum model length|maximum context length is \d{1,9} tokens"
+        r"|multi-?modal[^\n]{0,80}(?:exceeds|more than)[^\n]{0,60}(?:max_model_len|max_num_batched_tokens|max_tokens)",
+        "a request (or the largest picture) is longer than max_model_len",
+        "raise engine_args.max_model_len as memory allows, or lower limit_mm_per_prompt",
+        "vLLM, v1/engine/processor.py",
+        "ValueError: The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+    ),
+    Hint(
+        "hub-not-found",
+        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
+        "the hub has no such file, branch or repository",
+        "check name and revision of the model on the hub's page",
+        "huggingface_hub, errors",
+        "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
+    ),
+    Hint(
+        "hub-limit",
+        r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
+        "the hub takes no more requests from this address for now",
+        "give a token, fetch once and relay to the other hosts, or use a mirror",
+        "huggingface_hub, rate limits",
+        "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",
+    ),
+    Hint(
+        "hub-server",
+        r"50[0234] Server Error|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
+        "the hub (or a mirror or proxy before it) fails",
+        "wait, or fetch from another hub or mirror",
+        "huggingface_hub",
+        "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
+    ),
+    Hint(
+        "download-cut",
+        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
+        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
+        r"|Data processing error: CAS",
+        "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
+        "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
+        "huggingface_hub, environment variables",
+        "OSError: Consistency check failed: file should be of size 4976698672 but has size 10485760 (model-00001.safetensors).",
+    ),
+    Hint(
+        "proxy",
+        r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
+        r"|Unable to connect to proxy",
+        "the proxy of the row's env or the host does not let this connection through",
+        "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
+        "requests, urllib3",
+        "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",
+    ),
+    Hint(
+        "lora-unsupported",
+        r"unsupported LoRA weight|expected target modules in|[Ll]oading lora \S{1,200} failed|LoRA[^\n]{0,60}(?:is not supported"
+        r"|unsupported)|[Uu]nsupported LoRA|modules_to_save",
+        "the adapter has weights that vLLM can't apply to this model's class",
+        "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
+        "vllm-project/vllm#9280",
+        "ValueError: base_model.model.lm_head.weight is unsupported LoRA weight",
+    ),
+    Hint(
+        "swap-space",
+        r"lack of CPU swap space|[Tt]oo large swap space|swap_space[^\n]{0,60}(?:too|exceed)",
+        "the engine's swap space in the host's memory is used up, or larger than that memory",
+        "raise (or lower) engine_args.swap_space as the message says, or lower max_num_seqs",
+        "vllm-project/vllm#787",
+        "RuntimeError: Aborted due to the lack of CPU swap space. Please increase the swap space to avoid this error.",
+    ),
+    Hint(
+        "parameter-assign",
+        r"cannot assign '[^']{1,120}' (?:object to|as) (?:parameter|child module|buffer)|Cannot copy out of meta tensor"
+        r"|NotImplementedError: Cannot copy out of meta",
+        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#28603",
+        "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
+    ),
+    Hint(
+        "weights-no-mmap",
+        r"No such device \(os error 19\)|\[Errno 19\] No such device|(?:mmap|map)[^\n]{0,60}(?:Operation not supported|No such device"
+        r"|os error 95)",
+        "the weights lie on a file system that can't map files into memory (some FUSE, Ceph or object mounts), or the path is a folder",
+        "put the weights on a local disk, or mount that file system with mmap (direct_io off)",
+        "safetensors/safetensors#195, #545",
+        "OSError: No such device (os error 19)",
+    ),
+    Hint(
+        "direct-storage",
+        r"cuFile\w{3,40}|gds_device_buffer|nvidia-fs[^\n]{0,60}(?:not|fail)",
+        "the direct way from disk to GPU (GPUDirect Storage) does not work here",
+        "remove engine_args.load_format: fastsafetensors (auto loads through the host's memory), or disable GDS in its options",
+        "foundation-model-stack/fastsafetensors#28",
+        "gds_device_buffer.cufile_register: cuFileBufRegister returned an error = 5016",
+    ),
+    Hint(
+        "ray-memory",
+        r"running low on memory[^\n]{0,60}|killed due to (?:the node|memory pressure)|Workers \(tasks / actors\) killed"
+        r"|ray\.exceptions\.OutOfMemoryError",
+        "Ray killed a worker because the host's memory is nearly used up",
+        "free memory, lower swap_space and cpu_offload_gb, or raise RAY_memory_usage_threshold in the row's env",
+        "ray, out-of-memory prevention",
+        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
+    ),
+    Hint(
+        "ray-actor-died",
+        r"RayActorError|WorkerCrashedError|NodeDiedError|The actor died unexpectedly|raylet[^\n]{0,40}(?:died|dead)",
+        "one of Ray's workers died, most often of memory (SIGKILL) or of an error in its own log",
+        "look into /tmp/ray/session_latest/logs (worker and raylet) and dmesg of the host that the message names",
+        "ray, fault tolerance",
+        "ray.exceptions.RayActorError: The actor died unexpectedly before finishing this task.",
+        general=True,
+    ),
+    Hint(
+        "flaggems-source",
+        r"could not get source code",
+        "Triton can't read the source of a kernel that was generated at run time: its cache was removed or is shared by two versions",
+        "remove the caches (~/.flaggems, ~/.triton) and start again, with flaggems: false if it comes back",
+        "FlagOpen/FlagGems#4822",
+        "OSError: could not get source code",
+    ),
+    Hint(
+        "kernel-trap",
+        r"trapType: |Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]|HSA_STATUS_ERROR\w{0,60}"
+        r"|Memory access fault by GPU|hipError\w{3,40}",
+        "a kernel failed on the accelerator: it read or wrote where nothing is",
+        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the chip maker's own image",
+        "FlagOpen/FlagGems#6291",
+        "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
+    ),
+    Hint(
+        "layer-attribute",
+        r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
+        "the engine's classes for this model, its quantisation and this chip don't fit together in this release",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#11537",
+        "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
+    ),
+    Hint(
+        "triton-compile",
+        r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
+        r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
+        r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
+        "a Triton kernel does not compile for this chip",
+        "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"
+        " torch and chip",
+        "triton-lang/triton; flagos-ai/FlagTree",
+        "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
+        general=True,
+    ),
+    Hint(
+        "tokenizer-package",
+        r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
+        r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"
+        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|HarmonyError|openai_harmony",
+        "the model's tokenizer needs a package or a vocabulary file that is not there",
+        "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
+        "huggingface/transformers; openai/harmony",
+        "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download or load vocab file",
+    ),
+)

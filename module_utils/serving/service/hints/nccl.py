@@ -1,0 +1,165 @@
+"""Failure hints: GPUs among themselves (NCCL), and kernels that fail on them."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+CUDA_ERRORS = "docs.nvidia.com, CUDA Runtime API, cudaError_t"
+NCCL_DOCS = "docs.nvidia.com, NCCL, troubleshooting"
+
+HINTS = (
+    # GPUs among themselves.
+    Hint(
+        "nccl-shm",
+        r"(?:[Ee]rror while creating shared memory segment|Call to (?:posix_fallocate|ftruncate|mmap)|unable to (?:allocate|create"
+        r"|extend)).{0,120}(?:/dev/shm|nccl-|No space left)",
+        "/dev/shm is too small for NCCL (Docker gives 64 MiB)",
+        "set shm_bytes (16 GiB for tensor parallel), or mount -o remount,size=16g /dev/shm on a host",
+        NCCL_DOCS,
+        "node1:71:71 [0] include/shm.h:48 NCCL WARN Error while creating shared memory segment /dev/shm/nccl-x1 (size 9637888)",
+    ),
+    Hint(
+        "nccl-multicast",
+        r"nvls\.cc[^\n]{0,80}(?:Cuda failure|[Ff]ailed)|Failed to (?:bind|create|allocate)[^\n]{0,30}(?:NVLink SHARP|NVLS|multicast)|NVLS[^\n]{0,60}fail",
+        "NCCL can't use the NVSwitch's multicast (NVLink SHARP) here",
+        "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
+        "NVIDIA/nccl#976",
+        "node1:71:71 [0] transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
+    ),
+    Hint(
+        "nccl-shm-not-shared",
+        r"[Ee]rror while attaching to shared memory segment",
+        "ranks on one host don't see each other's /dev/shm: they run in containers of their own and take them for one host",
+        "run the ranks of a host in one container, share its IPC (ipc: host), or set env NCCL_SHM_DISABLE: 1",
+        "vllm-project/vllm#18831",
+        "node1:80:300 [1] misc/shmutils.cc:87 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-x (size 9637888), error: No such file",
+    ),
+    Hint(
+        "nccl-connect",
+        r"NCCL WARN [^\n]{0,60}Connect to [^\n]{0,120}(?:failed|timed out|refused)",
+        "a rank can't reach another one's address: NCCL took the wrong network card (a bridge, link-local), or a firewall stands between",
+        "set NCCL_SOCKET_IFNAME in the row's env to the card between the hosts (ip route get shows it), and open its ports",
+        NCCL_DOCS,
+        "node1:71:88 [0] include/socket.h:403 NCCL WARN Connect to fe80::380d<33941> failed : Connection timed out",
+    ),
+    Hint(
+        "nccl-no-interface",
+        r"[Nn]o (?:socket )?interface found|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
+        "NCCL finds no network interface of the name it was given",
+        "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
+        NCCL_DOCS,
+        "node1:71:71 [0] bootstrap.cc:96 NCCL WARN Bootstrap : no socket interface found",
+    ),
+    Hint(
+        "nccl-duplicate-gpu",
+        r"Duplicate GPU detected",
+        "two ranks were given the same GPU",
+        "tensor_parallel_size must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
+        "NVIDIA/nccl, init.cc",
+        "node1:71:71 [0] init.cc:943 NCCL WARN Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 65000",
+    ),
+    Hint(
+        "nccl-timeout",
+        r"Watchdog caught collective operation timeout",
+        "one rank waited in vain for the others: one of them hangs, died or is much slower",
+        "look for what the other ranks said before; for one that hangs take py-spy dump of it",
+        "pytorch, ProcessGroupNCCL.cpp",
+        "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12, OpType=ALLREDUCE)",
+    ),
+    Hint(
+        "nccl-infiniband",
+        r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed|misc/ibvwrap\.cc",
+        "NCCL's traffic over InfiniBand or RoCE fails",
+        "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
+        NCCL_DOCS,
+        "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
+    ),
+    Hint(
+        "no-peer-access",
+        r"peer access is not supported between these two devices|cudaErrorPeerAccessUnsupported",
+        "these GPUs can't read each other's memory",
+        "set engine_args.disable_custom_all_reduce: true and env NCCL_P2P_DISABLE: 1",
+        CUDA_ERRORS,
+        "RuntimeError: CUDA error: peer access is not supported between these two devices",
+    ),
+    Hint(
+        "custom-all-reduce",
+        r"custom_all_reduce\.cuh?:\d{1,5}|custom_all_reduce\.py[^\n]{0,80}(?:invalid|failed)",
+        "vLLM's own all-reduce does not work between these GPUs",
+        "set engine_args.disable_custom_all_reduce: true; remove expandable_segments from PYTORCH_CUDA_ALLOC_CONF",
+        "vllm-project/vllm#5854",
+        "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:364 'invalid argument'",
+    ),
+    Hint(
+        "nccl",
+        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
+        "the GPUs can't talk to each other",
+        "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
+        NCCL_DOCS,
+        "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO for details)",
+        general=True,
+    ),
+    # Kernels that fail: CUDA reports them at a later call, so the traceback names the wrong place.
+    Hint(
+        "illegal-access",
+        r"an illegal memory access was encountered|misaligned address|Failed to initialize the TMA descriptor|cudaErrorIllegalAddress|an illegal"
+        r" instruction was encountered|unspecified launch"
+        r" failure",
+        "a GPU kernel failed; CUDA reports it at a later call, so the traceback may name the wrong place",
+        "try enforce_eager: true, then `flaggems: false` if FlagGems is on; CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; "
+        "see dmesg for Xid lines",
+        CUDA_ERRORS,
+        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+    ),
+    Hint(
+        "device-assert",
+        r"device-side assert triggered|cudaErrorAssert\b",
+        "a GPU kernel found a value out of range; CUDA reports it at a later call, so the traceback may name the wrong place",
+        "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; check that tokenizer, config.json and weights belong together",
+        CUDA_ERRORS,
+        "torch.AcceleratorError: CUDA error: device-side assert triggered",
+    ),
+    Hint(
+        "cublas",
+        r"CUBLAS_STATUS_(?:NOT_INITIALIZED|ALLOC_FAILED)",
+        "cuBLAS can't start: most often the GPU's memory is used up",
+        "lower gpu_memory_utilization or max_num_seqs; nvidia-smi shows whether something else holds memory",
+        "docs.nvidia.com, cuBLAS, cublasStatus_t",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ),
+    Hint(
+        "cublas-failed",
+        r"CUBLAS_STATUS_\w{1,40}|CUDNN_STATUS_\w{1,40}",
+        "a call of cuBLAS or cuDNN failed: their libraries are of another version than torch was built with, or a kernel before it failed",
+        "remove LD_LIBRARY_PATH from the row's env or use an image as it was built; CUDA_LAUNCH_BLOCKING=1 in the row's env names the first call",
+        "docs.nvidia.com, cuBLAS, cublasStatus_t",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx(handle)`",
+        general=True,
+    ),
+    Hint(
+        "triton-kernel-failed",
+        r"Triton Error \[\w{2,6}\]",
+        "a Triton kernel could not be launched",
+        "with FlagGems on try flaggems: false, or leave its operator out; else a Triton that belongs to this torch and driver",
+        "FlagOpen/FlagGems#5996",
+        "RuntimeError: Triton Error [CUDA]: invalid argument",
+        general=True,
+    ),
+    Hint(
+        "triton-old-gpu",
+        r"Assertion .{0,120}(?:only supported on (?:Ampere|Hopper|Blackwell)|layout conversion)|Fp8 conversion not natively supported",
+        "a Triton kernel needs a newer GPU",
+        "use another attention backend or dtype, or an engine that still serves this GPU",
+        "triton-lang/triton; ray-project/ray#52377",
+        "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",
+    ),
+    Hint(
+        "cuda",
+        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error",
+        "a call of CUDA failed",
+        "see dmesg for Xid lines; CUDA_LAUNCH_BLOCKING=1 in the row's env names the call, because CUDA may report it later",
+        CUDA_ERRORS,
+        "RuntimeError: CUDA error: nobody has seen this one",
+        general=True,
+    ),
+)

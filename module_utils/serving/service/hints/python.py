@@ -1,0 +1,235 @@
+"""Failure hints: Python environments: pip, uv, interpreters, compilers at run time, and packages that don't fit together."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "externally-managed",
+        r"externally-managed-environment|environment is externally managed",
+        "pip may not install into the system's own Python",
+        "use the environment that deploy makes (native_env), not the system's Python",
+        "PEP 668",
+        "error: externally-managed-environment",
+    ),
+    Hint(
+        "package-not-found",
+        r"No matching distribution found for|Could not find a version that satisfies the requirement"
+        r"|was not found in the package registry|no versions? of [\w\[\].<>=-]{1,100}(?:,| and| which)",
+        "the package index has no such package or version for this Python and platform",
+        "check the version's name, the Python that it supports and the index (pip index versions X); a mirror may be behind",
+        "pip; uv",
+        "ERROR: No matching distribution found for vllm==99.0.0",
+    ),
+    Hint(
+        "wheel-platform",
+        r"is not a supported wheel on this platform|has no wheels with a matching (?:platform|Python ABI|Python implementation)"
+        r"|no wheels? (?:for|with a) |doesn't have a source distribution or wheel for the current platform",
+        "the wheel is for another Python, processor or C library than this host has",
+        "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image",
+        "pip; uv, platform tags",
+        "ERROR: vllm-0.32.0-cp38-abi3-manylinux_2_35_x86_64.whl is not a supported wheel on this platform.",
+    ),
+    Hint(
+        "python-version",
+        r"requires a different Python|requires-python|Requires-Python|current Python version \([\d.]{1,10}\) does not satisfy"
+        r"|No interpreter found for Python|Python>=?[\d.]{1,6} is required",
+        "the package does not support this version of Python",
+        "make the environment with a Python that it names (3.10 to 3.13 for current vLLM)",
+        "pip; uv",
+        "ERROR: Package 'vllm' requires a different Python: 3.8.10 not in '>=3.10,<3.14'",
+    ),
+    Hint(
+        "requirements-conflict",
+        r"No solution found when resolving|ResolutionImpossible|because these package versions have conflicting dependencies"
+        r"|we can conclude that|dependency conflicts|which is incompatible\.|(?:are"
+        r"|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
+        "the packages that are asked for contradict each other",
+        "the message names the two: ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
+        " its own",
+        "pip; uv",
+        "No solution found when resolving dependencies for split (python_full_version >= '3.13'):",
+    ),
+    Hint(
+        "package-build-failed",
+        r"Failed to (?:download and )?build [`'\"]?[\w-]{1,60}|Failed building wheel|metadata-generation-failed"
+        r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable|does not match given version"
+        r"|build backend returned an error",
+        "pip or uv found no wheel for this host and could not build the package from source",
+        "use a Python and a platform that have a wheel, or an image; to build, install compiler, headers and CUDA that the lines above miss",
+        "pip; uv",
+        "Failed to download and build `vllm==0.7.0`",
+    ),
+    Hint(
+        "package-hash",
+        r"DO NOT MATCH THE HASHES|[Hh]ash mismatch for",
+        "a downloaded package is not the one that was asked for: cut, replaced, or from a mirror that differs",
+        "download it again, without the cache (pip cache purge, uv cache clean), and check the mirror",
+        "pip; uv",
+        "error: Hash mismatch for `vllm==0.32.0`",
+    ),
+    Hint(
+        "index-unreachable",
+        r"Failed to (?:fetch|download)[:]? [`'\"]?https?://|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
+        r"|pypi\.tuna|mirrors\.\w{1,20})[^\n]{0,200}(?:timed out|Failed to establish|Connection|resolution|SSL)"
+        r"|There was a problem confirming the ssl certificate",
+        "the package index can't be reached",
+        "give the site's mirror (pip index-url, UV_INDEX_URL) or a proxy",
+        "pip; uv",
+        "error: Failed to fetch: `https://pypi.org/simple/vllm/`",
+    ),
+    Hint(
+        "python-no-venv",
+        r"ensurepip is not available|No module named '?(?:pip|venv|ensurepip)\b",
+        "the system's Python has no venv or pip",
+        "install python3-venv (or python3-pip) of that Python's version",
+        "Debian, python3-venv",
+        "The virtual environment was not created successfully because ensurepip is not available.",
+    ),
+    Hint(
+        "interpreter-gone",
+        r"bad interpreter|cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
+        r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|No module named 'encodings'",
+        "the environment's Python is gone or was moved: an environment belongs to the Python and the folder it was made for",
+        "remove the environment and run deploy.yml --tags prepare",
+        "Python, venv",
+        "/opt/old/bin/vllm: /opt/old/bin/python3: bad interpreter: No such file or directory",
+    ),
+    Hint(
+        "python-too-old",
+        r"TypeError: (?:'type' object is not subscriptable|unsupported operand type\(s\) for \|)"
+        r"|cannot import name '(?:\w{1,30})' from 'typing'|has no attribute 'removeprefix'|No module named 'tomllib'",
+        "this code is for a newer Python than the environment's",
+        "make the environment with a Python that the engine names",
+        "Python, what's new",
+        "TypeError: unsupported operand type(s) for |: 'type' and 'NoneType'",
+    ),
+    Hint(
+        "numpy-2",
+        r"compiled using NumPy 1\.x cannot be run in|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
+        r"|module 'numpy' has no attribute",
+        "a package was built for another major version of NumPy",
+        "install numpy<2 (or that package's newer version), or use an image as it was built",
+        "numpy, 2.0 migration",
+        "AttributeError: module 'numpy' has no attribute 'product'",
+    ),
+    Hint(
+        "cxxabi",
+        r"version [`'](?:CXXABI|GLIBCXX|GOMP|OPENSSL|LIBFFI)[\w.]{1,20}'? not found|libstdc\+\+\.so\.6: version",
+        "another libstdc++ (or libgomp, OpenSSL) is loaded than the package was built with, often conda's beside the system's",
+        "put the newer one first: install libstdcxx-ng into the conda environment, or remove LD_LIBRARY_PATH",
+        "gcc, libstdc++ ABI",
+        "ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `CXXABI_1.3.15' not found (required by /opt/x/libicui18n.so)",
+    ),
+    Hint(
+        "nvcc-too-old",
+        r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
+        r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
+        "kernels are compiled at run time, and the nvcc that is found is older than the code or the GPU needs",
+        "put the nvcc of torch's CUDA first (CUDA_HOME in the row's env), or use an image; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids"
+        " FlashInfer's sampler",
+        "flashinfer-ai/flashinfer#1532",
+        "nvcc fatal   : Unknown option '-static-global-template-stub=false'",
+    ),
+    Hint(
+        "nvcc-path-wrong",
+        r"(?:^|[\s'\"])[:;]/[\w./-]{1,120}nvcc|nvcc[^\n]{0,40}[Nn]ot a directory",
+        "CUDA_HOME holds a list (or a stray colon) instead of one folder, so nvcc is not found",
+        "set CUDA_HOME in the row's env to one folder, /usr/local/cuda",
+        "vllm-project/vllm#36077",
+        "/bin/sh: 1: :/usr/local/cuda-12.8/bin/nvcc: not found",
+    ),
+    Hint(
+        "nvcc-gcc",
+        r"unsupported GNU version|gcc versions later than \d{1,2} are not supported|unsupported (?:clang|host compiler) version",
+        "this nvcc does not know the host's newer gcc",
+        "install a gcc that it supports and set env CC, CXX and NVCC_CCBIN to it, or use an image",
+        "CUDA, host_config.h",
+        "/usr/local/cuda/include/crt/host_config.h:132:2: error: #error -- unsupported GNU version! gcc versions later than 12 are not"
+        " supported!",
+    ),
+    Hint(
+        "linker-library",
+        r"cannot find -l(\w{1,40})|ld returned 1 exit status|ld: library not found",
+        "code that is compiled at run time did not link: a library is not where the linker looks",
+        "for -lcuda give LIBRARY_PATH=/usr/local/cuda/lib64/stubs (or the driver's folder); else install that library's -dev package",
+        "GNU ld",
+        "/usr/bin/ld: cannot find -lcuda: No such file or directory",
+    ),
+    Hint(
+        "cuda-versions-differ",
+        r"detected CUDA version \([\d.]{1,8}\) mismatches|CUDA_MISMATCH"
+        r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)|Torch not compiled with CUDA enabled"
+        r"|Torch was not compiled with",
+        "torch was built for another CUDA than the one that is used here, or for none",
+        "install the torch that vLLM names from the CUDA index, or use an image",
+        "pytorch, utils/cpp_extension.py",
+        "AssertionError: Torch not compiled with CUDA enabled",
+    ),
+    Hint(
+        "torch-operator-twice",
+        r"Only a single TORCH_LIBRARY can be used|operator[^\n]{0,80}(?:already (?:been )?registered|multiple times)"
+        r"|Tried to register an operator[^\n]{0,120}multiple times",
+        "a compiled part is loaded twice: two copies of it are in the environment",
+        "remove the older copy (pip list, PYTHONPATH of the row's env), or use an image as it was built",
+        "pytorch, dispatcher",
+        "RuntimeError: Only a single TORCH_LIBRARY can be used to register the namespace _C",
+    ),
+    Hint(
+        "symbol-lookup",
+        r"symbol lookup error: (?![^\n]{0,200}undefined symbol: (?:nvml|cu[A-Z]))|undefined symbol: (?:Py\w{2,60}|_Py\w{2,60}"
+        r"|PyInit_\w{1,40}|MPI_\w{1,40}|ucp?\w{1,40}|ibv_\w{1,40})|does not define module export function",
+        "a compiled part and the library it is loaded with are of versions that don't belong together",
+        "remove LD_LIBRARY_PATH, LD_PRELOAD and PYTHONPATH from the row's env, or use an image as it was built",
+        "ld.so",
+        "python: symbol lookup error: /opt/x/libucs.so: undefined symbol: nobody_knows",
+    ),
+    Hint(
+        "torch-attribute",
+        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch|No module named 'torch\.\w{1,40}"
+        r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
+        "the environment's torch is of another version than what calls it",
+        "install the torch that this vLLM names, or use an image as it was built",
+        "vllm-project/vllm, requirements",
+        "AttributeError: module 'torch' has no attribute 'float8_e8m0fnu'",
+    ),
+    Hint(
+        "python-library",
+        r"libpython3[\d.]{0,6}\.so[\w.]{0,8}: cannot open shared object",
+        "Python's own library is not found: the interpreter lies in a folder that this user may not read (often below /root), or it was removed",
+        "run the image as the user that it was built for, or make the environment anew (deploy.yml --tags prepare)",
+        "huggingface/text-generation-inference#3082",
+        "/opt/x/bin/vllm: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file: No such file or directory",
+    ),
+    Hint(
+        "cache-not-writable",
+        r"PermissionError[^\n]{0,40}'[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems|flaggems|cutlass|flashinfer"
+        r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
+        r"|PermissionError[^\n]{0,40}'(?:[^']{0,120}/)?(?:kernel_meta|ascend|torchinductor_\w{1,30}|atb_temp"
+        r"|fusion_result\.json)[^']{0,120}'",
+        "the engine's user may not write into the folder of a cache (its home is another's, or /)",
+        "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user",
+        "llm-d/llm-d#1430",
+        "PermissionError: [Errno 13] Permission denied: '/.triton'",
+    ),
+    Hint(
+        "protobuf",
+        r"Descriptors cannot (?:not )?be created directly|google\.protobuf[^\n]{0,80}(?:VersionError|has no attribute|cannot import)"
+        r"|protobuf[^\n]{0,60}(?:gencode|runtime) version",
+        "the environment's protobuf is of another version than the code that was made with it",
+        "install the protobuf that the message names",
+        "protobuf, version support",
+        "TypeError: Descriptors cannot be created directly.",
+    ),
+    Hint(
+        "vllm-version-pair",
+        r"No module named '?vllm_ascend\.|cannot import name '\w{1,60}' from 'vllm[\w.]{0,80}'|No module named '?vllm\.(?!_)[\w.]{1,80}"
+        r"|module 'vllm[\w.]{0,60}' has no attribute|'?vllm\.config[\w.]{0,20}'? has no attribute",
+        "vLLM and what builds on it (vllm-ascend, a plugin, flash attention) are of versions that don't belong together, or vLLM is"
+        " installed in part",
+        "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or use an image; in an environment: deploy.yml --tags prepare",
+        "vllm-project/vllm-ascend, versioning policy",
+        "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
+    ),
+)

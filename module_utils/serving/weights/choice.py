@@ -1,0 +1,369 @@
+"""Which of a model's files are loaded, and which are left out: one rule for hubs and folders.
+
+Decided from names, sizes and the few small files that say more, before any weights are read or fetched.
+In each folder an index says which shards are loaded; without one all safetensors of that folder are. Where there are
+safetensors or an index, other forms of the same weights are left out. Folders are parts of a model: what is a
+duplicate in one of them says nothing about another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import json
+import posixpath
+import re
+from typing import Any, Callable, Iterable, Mapping, NamedTuple
+
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import human
+from ansible.module_utils.serving.weights.headers import weight_map
+
+SMALL = 1024  # bytes; a Git LFS pointer has about 130
+READ_LIMIT = 64 << 20  # bytes of an index or a configuration
+
+JUNK = re.compile(
+    r"\.git.*|\.cache|__pycache__|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.ipynb_checkpoints|\.hg|\.svn|\.idea|\.vscode"
+    r"|__MACOSX|\.nfs[0-9a-f]+|\.Trash.*|lost\+found|\.locks|\.no_exist|\.msc|\.mv|\.mdl|\.huggingface|@eaDir|\.snapshot"
+    r"|\.Spotlight-V100|\.fseventsd|\.apdisk|.*~|\..*\.sw[a-p]"
+)
+# Names that unfinished downloads have, ours and others'.
+UNFINISHED = re.compile(r".*\.(part|journal|head|incomplete|aria2|crdownload|download|part\.\d+)")
+# Subfolders that hold the same weights for another engine, or as their publisher trained them.
+OTHER_FOLDERS = {
+    "original": "the publisher's own form of the same weights",
+    "metal": "for another engine",
+    "onnx": "for another engine",
+    "openvino": "for another engine",
+    "coreml": "for another engine",
+    "tflite": "for another engine",
+    "gguf": "for another engine",
+    "flax": "for another engine",
+}
+CHECKPOINT = re.compile(r"(checkpoint-|global_step|epoch[-_])\d+")
+OTHER_ENGINES = re.compile(
+    r".*\.(onnx|onnx_data|onnx\.data|onnx_data_\d+|gguf|ggml|msgpack|h5|tflite|ot|mlmodel|pte|nemo|llamafile)(\.index\.json)?"
+    r"|openvino.*\.(bin|xml)|.*\.ckpt\.(index|meta|data-.*)"
+)
+PICKLED = re.compile(r".*\.(bin|pth|ckpt)(\.index\.json)?")
+TRAINING = re.compile(
+    r"(optimizer|scheduler|scaler)\.(pt|bin|pth)|rng_state.*\.pth|training_args\.bin|.*_optim_states\.pt|.*_model_states\.pt|events\.out\.tfevents.*"
+)
+VARIANT = re.compile(r"(.*)\.((fp|bf|int|nf)\d+\w*|\d+bit|((non|no)_)?ema)")
+NUMBERED = re.compile(r"(.*?)[-_.](\d+)-of-(\d+)(.*\.(?:safetensors|bin|pth|gguf))")
+INDEX = re.compile(r"(.*)\.safetensors\.index(\.\w+)?\.json")
+BIN_INDEX = ".bin.index.json"
+WEIGHTS = re.compile(
+    r".*\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|h5|msgpack|npz|nemo|pdparams|tflite|engine|pkl|mlmodel|ot|pte|llamafile)"
+)
+CONFIGS = ("config.json", "params.json", "model_index.json", "adapter_config.json", "modules.json")
+LFS = b"version https://git-lfs.github.com/spec/"
+# Files beside config.json that say that a model is quantised, as older tools and Nvidia's write them.
+QUANTISED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+
+Read = Callable[[str], bytes]
+
+
+class Wanted(NamedTuple):
+    """What models.yml says of a model's files: patterns that keep and patterns that leave out. The latter win."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> dict[str, list[str]]:
+        """As it is recorded; empty where models.yml says nothing."""
+        return {key: sorted(value) for key, value in self._asdict().items() if value}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The names to take, what is left out with its reason, and what is odd, in sentences."""
+
+    kept: tuple[str, ...]
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def is_junk(name: str) -> bool:
+    """Is it left behind by an editor, a system or a client, and no part of any model?"""
+    return any(JUNK.fullmatch(part) for part in name.split("/"))
+
+
+def matches(name: str, patterns: Iterable[str]) -> str | None:
+    """The first pattern that names this file: its whole name, or a folder of it (`original/`)."""
+    for pattern in patterns:
+        if fnmatch.fnmatchcase(name, pattern) or (pattern.endswith("/") and name.startswith(pattern)):
+            return pattern
+    return None
+
+
+def choose(sizes: Mapping[str, int], read: Read, wanted: Wanted = Wanted(), local: bool = False) -> Choice:  # noqa: B008
+    """What to take of the files {name: bytes}. `read` gives the content of a small one; `local`: reading costs nothing.
+
+    Refusal where what is left can't be a whole model.
+    """
+    picker = Picker({name: size for name, size in sizes.items() if not is_junk(name)}, read, wanted, local)
+    picker.leave_what_is_named()
+    picker.leave_other_forms()
+    for folder in sorted({posixpath.dirname(name) for name in picker.kept}):
+        picker.decide(folder)
+    picker.choose_gguf()
+    picker.check()
+    return Choice(tuple(sorted(picker.kept)), picker.left, tuple(picker.notes))
+
+
+class Picker:
+    """The files that are still in, and why the others are out."""
+
+    def __init__(self, sizes: dict[str, int], read: Read, wanted: Wanted, local: bool) -> None:
+        self.sizes, self.read, self.wanted, self.local = sizes, read, wanted, local
+        self.kept = set(sizes)
+        self.left: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.named: set[str] = set()  # shards that an index names
+
+    def leave(self, names: Iterable[str], why: str) -> None:
+        """Leave these out, unless `include` asks for them."""
+        for name in list(names):
+            if name in self.kept and not matches(name, self.wanted.include):
+                self.kept.discard(name)
+                self.left[name] = why
+
+    def leave_what_is_named(self) -> None:
+        for pattern in self.wanted.include:
+            if not any(matches(name, [pattern]) for name in self.sizes):
+                self.notes.append("include '%s' of models.yml matches no file" % pattern)
+        for name in sorted(self.sizes):
+            excluded = matches(name, self.wanted.exclude)
+            if excluded:
+                self.kept.discard(name)
+                self.left[name] = "excluded by '%s' in models.yml" % excluded
+        self.leave((n for n in self.sizes if UNFINISHED.fullmatch(posixpath.basename(n))), "an unfinished download")
+
+    def safetensors(self) -> list[str]:
+        return sorted(name for name in self.kept if name.endswith(".safetensors"))
+
+    def leave_other_forms(self) -> None:
+        """Subfolders and files for other engines, where the model has safetensors or an index outside of them."""
+
+        def aside(name: str) -> str | None:
+            for part in name.split("/")[:-1]:
+                if part in OTHER_FOLDERS:
+                    return OTHER_FOLDERS[part]
+                if CHECKPOINT.fullmatch(part):
+                    return "a checkpoint of the training"
+            return None
+
+        rule = [
+            n for n in self.kept if (n.endswith((".safetensors", BIN_INDEX)) or INDEX.fullmatch(n)) and not aside(n)
+        ]
+        if not rule:
+            return
+        for name in sorted(self.kept):
+            why = aside(name)
+            if why:
+                self.leave([name], why)
+        self.leave((n for n in self.kept if OTHER_ENGINES.fullmatch(posixpath.basename(n))), "for another engine")
+
+    def decide(self, folder: str) -> None:
+        """The weights of one folder."""
+        here = {posixpath.basename(name): name for name in self.kept if posixpath.dirname(name) == folder}
+        below = [n for n in self.safetensors() if not folder or n.startswith(folder + "/")]
+        tensors = [base for base in here if base.endswith(".safetensors")]
+        if "model_index.json" in here and any(posixpath.dirname(n) != folder for n in below):
+            single = [here[b] for b in here if b.endswith((".safetensors", ".ckpt", ".bin", ".pth"))]
+            self.leave(single, "in one file what the subfolders hold")
+            tensors = []
+        self.leave_second_forms(folder, here, tensors)
+        self.follow_index(folder, here)
+        if any(here[base] in self.kept for base in tensors) or (not tensors and below and "model_index.json" in here):
+            self.leave((here[b] for b in here if TRAINING.fullmatch(b)), "state of the training")
+            self.leave((here[b] for b in here if PICKLED.fullmatch(b)), "another form of the safetensors beside it")
+
+    def leave_second_forms(self, folder: str, here: dict[str, str], tensors: list[str]) -> None:
+        """Mistral's own form beside the usual one; variants such as fp16; shards without an index beside one file."""
+        adapters = {base for base in tensors if base.startswith("adapter_")}
+        own = {base for base in here if base.startswith("consolidated") and (base in tensors or INDEX.fullmatch(base))}
+        indexes = {base for base in here if INDEX.fullmatch(base)} - own
+        if own and "config.json" in here and (set(tensors) - adapters - own or indexes):
+            self.leave((here[base] for base in own), "Mistral's own form of the safetensors beside it")
+        stems = {base: NUMBERED.sub(r"\1\4", base)[: -len(".safetensors")] for base in tensors}
+        stems.update({b: m.group(1) + (m.group(2) or "") for b in here for m in [INDEX.fullmatch(b)] if m})
+        plain = set(stems.values())
+        for base, stem in sorted(stems.items()):
+            match = VARIANT.fullmatch(stem)
+            if match and match.group(1) in plain:
+                self.leave([here[base]], "variant '%s' of the safetensors beside it" % match.group(2))
+        if not indexes:
+            for base in tensors:
+                match = NUMBERED.fullmatch(base)
+                if match and match.group(1) + ".safetensors" in tensors:
+                    why = "shards without an index beside %s.safetensors" % match.group(1)
+                    self.leave([here[base]], why)
+
+    def follow_index(self, folder: str, here: dict[str, str]) -> None:
+        """Only what the indexes of this folder name is loaded."""
+        for end, ending in ((".safetensors", INDEX), (".bin", re.compile(r".*\.bin\.index\.json"))):
+            indexes = sorted(here[b] for b in here if ending.fullmatch(b) and here[b] in self.kept)
+            if end == ".bin" and any(b.endswith(".safetensors") and here[b] in self.kept for b in here):
+                continue
+            if not indexes:
+                continue
+            there = {here[b] for b in here if b.endswith(end) and here[b] in self.kept and not b.startswith("adapter_")}
+            if not self.local and len(indexes) == 1 and is_whole_set(there):
+                continue  # the index can leave none of them out; it is read when it has come with the others
+            named: set[str] = set()
+            for index in indexes:
+                named |= self.shards_of(index)
+            self.named |= named
+            self.leave(there - named, "%s does not name it" % posixpath.basename(indexes[0]))
+
+    def shards_of(self, index: str) -> set[str]:
+        """The shards that an index names. Refusal where one of them is not among what is taken."""
+        folder = posixpath.dirname(index)
+        shards = {posixpath.normpath(posixpath.join(folder, s)) for s in weight_map(self.read(index), index).values()}
+        lost = sorted(shards - self.kept)
+        if lost and lost[0] in self.left:
+            raise Refusal(
+                "%s names %s, which is left out (%s); keep both or exclude both in models.yml"
+                % (index, lost[0], self.left[lost[0]])
+            )
+        if lost:
+            raise Refusal(
+                "%s names %s, which is no shard that is there; restore it, or leave out a stale index by `exclude` "
+                "in models.yml" % (index, lost[0])
+            )
+        return shards
+
+    def choose_gguf(self) -> None:
+        """A folder of GGUF files holds a whole model in each: `include` names the one to take."""
+        if self.safetensors():
+            return
+        files = [n for n in sorted(self.kept) if n.endswith(".gguf") and not posixpath.basename(n).startswith("mmproj")]
+        asked = [name for name in files if matches(name, self.wanted.include)]
+        if asked:
+            self.leave(files, "another GGUF file is asked for in models.yml")
+            return
+        models = {NUMBERED.sub(r"\1", name) for name in files}
+        if len(models) > 1:
+            self.notes.append(
+                "it has %d GGUF models, %s in all; name the one to take by `include` in models.yml, like '%s'"
+                % (len(models), human(sum(self.sizes[name] for name in files)), files[0])
+            )
+
+    def check(self) -> None:
+        """Refuse what can't be a whole model."""
+        sets: dict[tuple[str, ...], dict[int, str]] = {}
+        for name in sorted(self.kept - self.named):
+            match = NUMBERED.fullmatch(name)
+            if match:
+                before, number, total, after = match.groups()
+                sets.setdefault((before, total, after), {})[int(number)] = name
+        for (_, total, _), numbers in sorted(sets.items()):
+            count, first = int(total), 0 if 0 in numbers else 1
+            if len(numbers) != count or min(numbers) != first or max(numbers) != first + count - 1:
+                one = next(iter(numbers.values()))
+                lost = next((n for n in range(first, first + len(numbers) + 1) if n not in numbers), 0)
+                raise Refusal(
+                    "%s is one of %d shards, of which %d are there (number %d is missing); restore the others, "
+                    "or leave these out by `exclude` in models.yml" % (one, count, len(numbers), lost)
+                )
+        gguf = [name for name in self.kept if name.endswith(".gguf")]
+        if not gguf and not any(name in self.kept for name in CONFIGS):
+            inside = sorted({n.split("/")[0] for n in self.kept if posixpath.basename(n) in CONFIGS and "/" in n})
+            raise Refusal(
+                "it has no config.json%s, so no engine can load it; %s"
+                % (
+                    " (left out: %s)" % self.left["config.json"] if "config.json" in self.left else "",
+                    "is its subfolder %s the model?" % ", ".join(inside[:5])
+                    if inside
+                    else "give the folder or repository of a whole model",
+                )
+            )
+        weights = [name for name in sorted(self.kept) if WEIGHTS.fullmatch(name)]
+        if not weights:
+            self.notes.append(
+                "it has no weights that we know by name (*.safetensors, *.bin, *.gguf ...)%s"
+                % ("; left out: %s" % "; ".join(words(self.left, self.sizes))[:300] if self.left else "")
+            )
+        for name in sorted(self.kept) if self.local else weights:
+            if 0 < self.sizes[name] <= SMALL and self.read(name).startswith(LFS):
+                raise Refusal(pointer(name))
+
+
+def pointer(name: str) -> str:
+    return "%s is a Git LFS pointer, not the file itself; run `git lfs pull` at the source, or fetch it anew" % name
+
+
+def variants(one: str, other: str) -> bool:
+    """Are two safetensors files of a folder variants of the same weights, such as `model` and `model.fp16`?"""
+    stems = {name[: -len(".safetensors")] for name in (one, other)}
+    return any(match and match.group(1) in stems for match in map(VARIANT.fullmatch, stems))
+
+
+def is_whole_set(names: Iterable[str]) -> bool:
+    """Are these all shards of one numbered set, and nothing else?"""
+    found = [match.groups() for match in map(NUMBERED.fullmatch, names) if match]
+    numbers = sorted(int(number) for _, number, _, _ in found)
+    same = {(before, total, after) for before, _, total, after in found}
+    return (
+        len(same) == 1
+        and len(found) == len(list(names)) == int(found[0][2])
+        and numbers[-1] - numbers[0] + 1 == len(found)
+    )
+
+
+def words(left_out: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:
+    """What is left out, a line for each reason and folder, with sizes."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, why in sorted(left_out.items()):
+        groups.setdefault((why, posixpath.dirname(name)), []).append(name)
+    lines = []
+    for (why, folder), names in groups.items():
+        size = human(sum(sizes.get(name, 0) for name in names))
+        if len(names) == 1:
+            lines.append("%s (%s: %s)" % (names[0], size, why))
+        else:
+            more = ", ..." if len(names) > 2 else ""
+            shown = "%s/" % folder if folder and len(names) > 2 else ", ".join(names[:2]) + more
+            lines.append("%s (%d files, %s: %s)" % (shown, len(names), size, why))
+    return lines
+
+
+def configuration(read: Read, name: str) -> dict[str, Any]:
+    """A JSON object; empty where it is none."""
+    try:
+        found = json.loads(read(name).decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_convertible(kept: Iterable[str], read: Read) -> None:
+    """Refuse a conversion to fp16 that would change nothing, or that would break a quantised model."""
+    names = set(kept)
+    if not any(name.endswith(".safetensors") for name in names):
+        weights = sorted(name for name in names if WEIGHTS.fullmatch(name))
+        raise Refusal(
+            "nothing to convert; it has no safetensors%s: take a revision that has them, or set convert: false "
+            "and let the engine cast" % (" but %s" % weights[0] if weights else "")
+        )
+    config = configuration(read, "config.json") if "config.json" in names else {}
+    nested = [value for value in config.values() if isinstance(value, dict)]
+    for node in [config, *nested]:
+        for key in ("quantization_config", "compression_config"):
+            about = node.get(key)
+            if about:
+                method = str(about.get("quant_method") or "unnamed") if isinstance(about, dict) else "unnamed"
+                raise Refusal(quantised("config.json has %s (%s)" % (key, method[:40])))
+    for name in QUANTISED:
+        if name in names:
+            raise Refusal(quantised("it has %s" % name))
+
+
+def quantised(why: str) -> str:
+    return (
+        "nothing to convert; the model is quantised: %s, and its tensors stay as their publisher made them; "
+        "set convert: false, or take the model that isn't quantised" % why
+    )
