@@ -20,6 +20,13 @@ NEEDS = ("dockerd", "docker", "mmdebstrap")
 # The container engine of this machine is one for all: these run in one process, one after the other.
 ENGINE = ("test_hosts_", "test_containers", "test_images")
 
+# Real processes, servers, installations and kills: seconds a test. `make e2e` runs them, `make unit` doesn't.
+SLOW = (
+    *ENGINE,
+    *(f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "hostile", "inputs", "keys", "modes", "peers",
+      "python_env", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")),
+)  # fmt: skip
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem
         item.add_marker(pytest.mark.xdist_group("engine" if name.startswith(ENGINE) else name))
+        if name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
         if item.path.parent.name == "e2e":
             item.add_marker(pytest.mark.e2e)
             if name.startswith("test_hosts_") and lacking:
