@@ -19,9 +19,10 @@ import numpy
 import pytest
 import shards
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights import convert as c
-from ansible.module_utils.serving.weights import headers
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import convert as conversion
+from ansible.module_utils.serving.weights import float16, headers
+from ansible.module_utils.serving.weights.convert import convert_shard
+from ansible.module_utils.serving.weights.manifests import INDEX, MANIFEST, SUMS, damage, read_header
 from conftest import DEMO, start_module
 from hub import COMMIT, Hub
 from hypothesis import given
@@ -59,7 +60,7 @@ def model(folder: Path, shard: shards.Tensors, second: shards.Tensors | None = N
     if index:
         places = dict.fromkeys(shard, "a.safetensors") | dict.fromkeys(second or {}, "b.safetensors")
         total = sum(len(t[2]) for t in [*shard.values(), *(second or {}).values()])
-        (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}))
+        (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}))
     (folder / "config.json").write_text('{"dtype": "bfloat16", "text_config": {"torch_dtype": "bfloat16"}, "é": 1}')
     (folder / "tokenizer.json").write_text("{}")
     return folder
@@ -67,13 +68,13 @@ def model(folder: Path, shard: shards.Tensors, second: shards.Tensors | None = N
 
 def test_every_bf16_code_becomes_what_torch_makes_of_it() -> None:
     out = numpy.empty(65536, numpy.uint16)
-    c.Kernel().to_f16(CODES, out, False)
+    float16.Kernel().to_f16(CODES, out, False)
     assert hashlib.sha256(out.tobytes()).hexdigest() == TORCH
 
 
 @pytest.mark.parametrize("saturate", [False, True])
 def test_every_code_comes_back_from_its_result_and_residue(saturate: bool) -> None:
-    kernel, out, back = c.Kernel(), numpy.empty(65536, numpy.uint16), numpy.empty(65536, numpy.uint16)
+    kernel, out, back = float16.Kernel(), numpy.empty(65536, numpy.uint16), numpy.empty(65536, numpy.uint16)
     kept = kernel.to_f16(CODES, out, saturate)
     kernel.to_bf16(out, back, kept)
     assert (back == CODES).all()
@@ -109,11 +110,11 @@ def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path
     assert found["norm.weight"][2] == norm.astype(numpy.float16).tobytes()
     for same in ("norm.steps", "bias", "scale", "input_norm"):
         assert found[same] == shard[same]
-    index = json.loads((folder / m.INDEX).read_text())
+    index = json.loads((folder / INDEX).read_text())
     assert index["metadata"]["total_size"] == sum(len(t[2]) for t in found.values())
     config = json.loads((folder / "config.json").read_text())
     assert config["dtype"] == config["text_config"]["torch_dtype"] == "float16" and "torch_dtype" not in config
-    manifest = json.loads((folder / m.MANIFEST).read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["source"]["identity"] == plain["identity"]
     assert manifest["tensors"]["w"] == {
         "values": 6, "overflowed": 0, "subnormal": 1, "zeroed": 0, "nan": 0, "inf": 0, "largest": 0.0,
@@ -126,7 +127,7 @@ def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path
 
 def test_offsets_stay_where_every_converted_tensor_is_two_bytes_wide(tmp_path: Path) -> None:
     shards.write(tmp_path / "s", {"a": ("BF16", [5], bf16([1] * 5)), "b": ("U8", [3], b"abc")})
-    c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+    convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
     before, after = (tmp_path / "s").read_bytes(), (tmp_path / "d").read_bytes()
     assert len(before) == len(after) and before[:8] == after[:8] and after.endswith(b"abc")
 
@@ -138,7 +139,7 @@ def test_an_unchanged_source_is_not_read_again_and_a_changed_one_is(
     root = tmp_path / "models"
     published(run_module, root, source)
     first = convert(run_module, root)
-    monkeypatch.setattr(c, "convert_shard", lambda *_: pytest.fail("it was converted again"))
+    monkeypatch.setattr(conversion, "convert_shard", lambda *_: pytest.fail("it was converted again"))
     second = convert(run_module, root)
     assert not second["changed"] and second["identity"] == first["identity"]
     monkeypatch.undo()
@@ -210,21 +211,21 @@ def test_headers_that_lie_are_refused(tmp_path: Path, header: Any, words: str) -
     text = json.dumps(header).encode()
     (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 6)
     with pytest.raises(Refusal, match=words):
-        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+        convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
 
 
 @pytest.mark.parametrize("length", [8, 1 << 40, (1 << 64) - 1, 101 << 20])
 def test_header_lengths_that_lie_are_refused_without_reading_them(tmp_path: Path, length: int) -> None:
     (tmp_path / "s").write_bytes(struct.pack("<Q", length) + b"{}     ")
     with pytest.raises(Refusal):
-        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+        convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
 
 
 def test_a_tensor_named_twice_is_refused(tmp_path: Path) -> None:
     text = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
     (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"x")
     with pytest.raises(Refusal, match="'a' is there twice"):
-        m.read_header(str(tmp_path / "s"))
+        read_header(str(tmp_path / "s"))
 
 
 @given(data=st.binary(max_size=400), length=st.none() | st.integers(0, 400))
@@ -233,7 +234,7 @@ def test_no_bytes_make_the_converter_fail_otherwise(tmp_path_factory: Any, data:
     folder = tmp_path_factory.mktemp("f")
     (folder / "s").write_bytes((struct.pack("<Q", length) if length is not None else b"") + data)
     with contextlib.suppress(Refusal):
-        c.convert_shard(str(folder / "s"), str(folder / "d"))
+        convert_shard(str(folder / "s"), str(folder / "d"))
 
 
 @given(
@@ -247,8 +248,9 @@ def test_fetching_in_any_order_gives_what_converting_at_once_gives(
     tmp_path_factory: Any, tensors: dict[str, tuple[str, int]], seed: int
 ) -> None:
     """ConvertedPart fed with pieces in random order, of odd lengths, against convert_shard."""
-    from ansible.module_utils.serving.weights.client import Client, Entry
+    from ansible.module_utils.serving.weights.client import Client
     from ansible.module_utils.serving.weights.converted import ConvertedPart
+    from ansible.module_utils.serving.weights.listing import Entry
 
     folder = tmp_path_factory.mktemp("o")
     dice = random.Random(seed)
@@ -259,7 +261,7 @@ def test_fetching_in_any_order_gives_what_converting_at_once_gives(
         made[name] = (dtype, [count], bf16(values) if dtype == "BF16" else values.tobytes()[: count * width[dtype]])
     shards.write(folder / "s", made)
     data = (folder / "s").read_bytes()
-    wanted = c.convert_shard(str(folder / "s"), str(folder / "d"))
+    wanted = convert_shard(str(folder / "s"), str(folder / "d"))
     client = Client({}, "http://127.0.0.1")
     client.read = lambda url, limit, start, end, size: data[start:end]  # type: ignore[method-assign]
     entry = Entry("x", len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
@@ -305,7 +307,7 @@ def test_in_one_pass_the_source_never_touches_the_disk(run_module: Run, tmp_path
     plain = published(run_module, tmp_path / "two", source)
     two = convert(run_module, tmp_path / "two")
     assert one["identity"] == two["identity"]
-    manifests = [json.loads((Path(r["path"]) / m.MANIFEST).read_text()) for r in (one, two)]
+    manifests = [json.loads((Path(r["path"]) / MANIFEST).read_text()) for r in (one, two)]
     assert manifests[0]["tensors"] == manifests[1]["tensors"]
     assert manifests[0]["source"]["identity"] == manifests[1]["source"]["identity"] == plain["identity"]
     info = {"name": "m", "models_root": str(tmp_path / "one"), "convert": "float16", "full": True}
@@ -343,7 +345,7 @@ def test_killed_at_any_moment_the_next_run_heals(run_module: Run, tmp_path: Path
         process.wait()
         for path in root.glob("m@*+float16"):
             landed += 1
-            assert not m.damage(str(path), json.loads((path / m.MANIFEST).read_text()), full=True)
+            assert not damage(str(path), json.loads((path / MANIFEST).read_text()), full=True)
     result = convert(run_module, root)
     assert not result["failed"] and result["identity"] == wanted, landed
     assert not list(root.glob(".*.partial"))
@@ -358,8 +360,8 @@ def test_a_shard_that_was_finished_is_not_converted_again(
     published(run_module, root, model(tmp_path / "source", good, bad))
     assert convert(run_module, root)["failed"]
     seen = []
-    real = c.convert_shard
-    monkeypatch.setattr(c, "convert_shard", lambda *args: (seen.append(Path(args[0]).name), real(*args))[1])
+    real = convert_shard
+    monkeypatch.setattr(conversion, "convert_shard", lambda *args: (seen.append(Path(args[0]).name), real(*args))[1])
     assert convert(run_module, root, overflow="saturate")["changed"]
     assert seen == ["b.safetensors"]
 
@@ -368,7 +370,7 @@ def test_the_demo_model_converts_exactly(run_module: Run, tmp_path: Path) -> Non
     published(run_module, tmp_path, DEMO)
     result = convert(run_module, tmp_path)
     assert result["changed"]
-    assert not (Path(result["path"]) / m.SUMS).exists()  # they are the source's
+    assert not (Path(result["path"]) / SUMS).exists()  # they are the source's
     assert json.loads((Path(result["path"]) / "config.json").read_text())["torch_dtype"] == "float16"
 
 
@@ -399,7 +401,7 @@ def test_fp32_becomes_fp16_where_it_is_the_weights_type(run_module: Run, tmp_pat
     assert found["w"][2] == numpy.float16([0.5, -1.25, 3e-6]).tobytes()
     for name in ("steps", "mask_norm"):
         assert found[name] == F32_MODEL[name]
-    index = json.loads((folder / m.INDEX).read_text())
+    index = json.loads((folder / INDEX).read_text())
     assert index["metadata"]["total_size"] == sum(len(row[2]) for row in found.values())
 
 

@@ -23,11 +23,14 @@ import yaml
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.service.releases import start_ticks
-from ansible.module_utils.serving.weights import manifest as m
-from ansible.module_utils.serving.weights import peers as p
-from ansible.module_utils.serving.weights.acquire import dropped_peers
-from ansible.module_utils.serving.weights.client import Client, Transient
-from ansible.module_utils.serving.weights.hubs import Entry
+from ansible.module_utils.serving.weights import peer_client
+from ansible.module_utils.serving.weights.answers import Transient
+from ansible.module_utils.serving.weights.client import Client
+from ansible.module_utils.serving.weights.listing import Entry
+from ansible.module_utils.serving.weights.manifests import INDEX, MANIFEST, damage
+from ansible.module_utils.serving.weights.peer import Peer
+from ansible.module_utils.serving.weights.peers import Peers
+from ansible.module_utils.serving.weights.records import dropped_peers
 from conftest import ROOT, ansible_environment, load
 from hub import COMMIT, Hub
 from ports import free_port
@@ -59,7 +62,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         codes = bytes([number, 0x3C]) * 1_000_000
         shards.write(folder / name, {f"layer.{number}.weight": ("BF16", [1000, 1000], codes)})
         index[f"layer.{number}.weight"] = name
-    (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": 8_000_000}, "weight_map": index}))
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 8_000_000}, "weight_map": index}))
     (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
     (folder / "extra").mkdir()
     (folder / "extra/notes.txt").write_text("in a folder\n")
@@ -186,7 +189,7 @@ def test_hosts_of_a_play_cost_one_copy(
     assert results[1]["peers"] and not results[1]["dropped_peers"] and not results[1]["failed_sources"]
     alone = run_module("weights_fetch", hosts.arguments(9, peers_file="/nowhere"))
     assert alone["identity"] == results[0]["identity"]
-    manifests = [json.loads((Path(r["path"]) / m.MANIFEST).read_text()) for r in [*results, alone]]
+    manifests = [json.loads((Path(r["path"]) / MANIFEST).read_text()) for r in [*results, alone]]
     for one in manifests:
         assert one["source"] == manifests[0]["source"] and one.get("tensors") == manifests[0].get("tensors")
         assert one["commit"] == COMMIT
@@ -284,7 +287,7 @@ def test_wrong_bytes_drop_their_host_and_name_it(fleet: Any, hub: Hub, who: int)
     if results[0]["dropped_peers"]:
         assert "host-0 (127.0.0.20:" in results[0]["dropped_peers"][0]
         assert "'model-00003-of-00004.safetensors'" in results[0]["dropped_peers"][0]
-    assert not m.damage(results[0]["path"], json.loads((Path(results[0]["path"]) / m.MANIFEST).read_text()), full=True)
+    assert not damage(results[0]["path"], json.loads((Path(results[0]["path"]) / MANIFEST).read_text()), full=True)
 
 
 class OnePeer:
@@ -301,12 +304,12 @@ class OnePeer:
 
 
 def test_a_host_that_is_much_slower_than_the_others_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(p, "SLOW_AFTER", 0.2)
+    monkeypatch.setattr(peer_client, "SLOW_AFTER", 0.2)
     slow, fast = (
-        p.Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("slow", "fast")
+        Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("slow", "fast")
     )
     slow.seen = fast.seen = time.monotonic()
-    client = p.PeerClient(OnePeer(slow, fast), Limits())  # type: ignore[arg-type]
+    client = peer_client.PeerClient(OnePeer(slow, fast), Limits())  # type: ignore[arg-type]
     client.holders = {"d": [slow, fast]}
     client.chosen, fast.rate = {"d": slow}, 10e6
     asked = []
@@ -327,9 +330,9 @@ def test_a_host_that_is_much_slower_than_the_others_is_left(monkeypatch: pytest.
 
 def test_a_host_is_blamed_only_where_all_bytes_were_its_own() -> None:
     one, other = (
-        p.Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("one", "other")
+        Peer({"name": name, "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m") for name in ("one", "other")
     )
-    client = p.PeerClient(OnePeer(one, other), Limits())  # type: ignore[arg-type]
+    client = peer_client.PeerClient(OnePeer(one, other), Limits())  # type: ignore[arg-type]
     entry = Entry("x", 10, sha256="0" * 64, url="peer:d")
     for gave, came, dropped in (({"one", "other"}, 10, False), ({"one"}, 5, False), ({"one"}, 10, True)):
         client.gave, client.came = {"d": gave}, {"d": came}
@@ -347,11 +350,9 @@ def test_a_host_is_blamed_only_where_all_bytes_were_its_own() -> None:
     ],
 )
 def test_nonsense_from_a_host_is_no_offer(state: dict[str, Any], tmp_path: Path) -> None:
-    peers = p.Peers(
-        str(tmp_path / "none"), "m", {"huggingface": {"repo": "o/m"}}, 5, Progress(str(tmp_path / "p"), "m")
-    )
+    peers = Peers(str(tmp_path / "none"), "m", {"huggingface": {"repo": "o/m"}}, 5, Progress(str(tmp_path / "p"), "m"))
     assert not peers
-    peer = p.Peer({"name": "a", "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m")
+    peer = Peer({"name": "a", "address": "127.0.0.1", "port": 1, "token": "t"}, 0, "m")
     peers.peers, peers.ask = [peer], lambda _peer, _url: state  # type: ignore[method-assign]
     peers.look(peer)
     assert peers.offers() == [] and not peers.outdated("x")

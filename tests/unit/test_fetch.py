@@ -16,8 +16,9 @@ from typing import Any
 import numpy
 import pytest
 import shards
-from ansible.module_utils.serving.weights import manifest as m
-from ansible.module_utils.serving.weights import transfer
+from ansible.module_utils.serving.weights import listing, manifests
+from ansible.module_utils.serving.weights import part as part_module
+from ansible.module_utils.serving.weights.part import Part
 from conftest import start_module
 from hub import COMMIT, Hub
 
@@ -52,7 +53,7 @@ def make_model(folder: Path, size: int) -> None:
         }
         shards.write(folder / name, tensors)
         index |= dict.fromkeys(tensors, name)
-    (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": 2 * size + 512}, "weight_map": index}))
+    (folder / manifests.INDEX).write_text(json.dumps({"metadata": {"total_size": 2 * size + 512}, "weight_map": index}))
     (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
     (folder / "empty.txt").write_text("")
     (folder / "extra").mkdir(exist_ok=True)
@@ -80,7 +81,7 @@ def visible(root: Path) -> list[str]:
 def same_as(model: Path, folder: Path) -> None:
     names = {str(p.relative_to(model)) for p in model.rglob("*") if p.is_file()} - {".gitattributes"}
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    assert found == names | {m.MANIFEST}
+    assert found == names | {manifests.MANIFEST}
     for name in names:
         assert (folder / name).read_bytes() == (model / name).read_bytes(), name
 
@@ -92,7 +93,7 @@ def test_fetches_verified_and_a_second_run_asks_nothing(run_module: Run, hub: Hu
     assert first["changed"] and first["source"] == kind and first["commit"] == COMMIT
     assert visible(tmp_path) == [f"m@{COMMIT[:12]}"]
     same_as(hub.folder, Path(first["path"]))
-    manifest = json.loads((Path(first["path"]) / m.MANIFEST).read_text())
+    manifest = json.loads((Path(first["path"]) / manifests.MANIFEST).read_text())
     assert manifest["source"]["repo"] == "org/model" and manifest["clients"] and manifest["published"]
     hub.requests.clear()
     second = fetch(run_module, hub, tmp_path, kind)
@@ -301,9 +302,9 @@ def test_an_unreachable_hub_says_what_to_check(run_module: Run, hub: Hub, tmp_pa
 def test_the_disk_is_checked_before_the_first_byte(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible.module_utils.serving.weights import acquire as weights
+    from ansible.module_utils.serving.weights import staging
 
-    monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 20)
+    monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, hub, tmp_path)
     assert result["failed"] and "not enough disk" in result["msg"] and not hub.files_asked()
 
@@ -313,13 +314,13 @@ def test_the_disk_is_checked_before_the_first_byte(
 def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: str | None
 ) -> None:
-    from ansible.module_utils.serving.weights import acquire as weights
+    from ansible.module_utils.serving.weights import staging
 
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", small], check=True)
     try:
-        monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
+        monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, hub, small / "models", convert=convert)
         assert result["failed"] and "No space left on device" in result["msg"], result
         assert visible(small / "models") == []
@@ -355,7 +356,9 @@ def test_killed_at_any_moment_the_next_run_goes_on(
             done += 1
             for name in visible(root):
                 published = root / name
-                assert not m.damage(str(published), json.loads((published / m.MANIFEST).read_text()), full=True)
+                assert not manifests.damage(
+                    str(published), json.loads((published / manifests.MANIFEST).read_text()), full=True
+                )
             if visible(root):
                 subprocess.run(["rm", "-rf", str(root)], check=True)
         hub.trouble.bytes_per_second = 0
@@ -393,8 +396,8 @@ def test_after_kill_9_only_what_is_missing_is_asked_for(
     for path in tmp_path.glob(".m*.partial/*.part"):
         path = path.with_suffix("")
         data = (hub.folder / path.name).read_bytes()
-        entry = transfer.Entry(path.name, len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
-        part = ConvertedPart(str(path), entry, None, False) if convert else transfer.Part(str(path), entry)  # type: ignore[arg-type]
+        entry = listing.Entry(path.name, len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
+        part = ConvertedPart(str(path), entry, None, False) if convert else Part(str(path), entry)  # type: ignore[arg-type]
         part.prepare()
         part.load()
         missing += sum(end - start for start, end in part.missing())
@@ -414,22 +417,22 @@ def test_two_processes_fetch_once(hub: Hub, tmp_path: Path) -> None:
 def test_a_part_of_an_earlier_boot_counts_only_as_far_as_it_was_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
-    part = transfer.Part(str(tmp_path / "x"), entry)
-    monkeypatch.setattr(transfer, "SYNC_EVERY", 300)
+    entry = listing.Entry("x", 1000, sha256="1" * 64, url="http://x")
+    part = Part(str(tmp_path / "x"), entry)
+    monkeypatch.setattr(part_module, "SYNC_EVERY", 300)
     part.open()
     for offset in (0, 100, 200, 600):
         part.add(offset, memoryview(b"a" * 100))
     part.close()
-    again = transfer.Part(str(tmp_path / "x"), entry)
+    again = Part(str(tmp_path / "x"), entry)
     again.open()
     assert again.missing() == [(300, 600), (700, 1000)]
     again.close()
-    monkeypatch.setattr(transfer, "boot_id", lambda: b"another boot")
+    monkeypatch.setattr(part_module, "boot_id", lambda: b"another boot")
     again.open()
     assert again.missing() == [(300, 1000)]
     again.close()
-    other = transfer.Part(str(tmp_path / "x"), transfer.Entry("x", 1000, sha256="2" * 64, url="http://x"))
+    other = Part(str(tmp_path / "x"), listing.Entry("x", 1000, sha256="2" * 64, url="http://x"))
     other.open()
     assert other.missing() == [(0, 1000)]
     other.close()
@@ -437,15 +440,15 @@ def test_a_part_of_an_earlier_boot_counts_only_as_far_as_it_was_synced(
 
 @pytest.mark.parametrize("cut", range(0, 260, 13))
 def test_a_torn_or_damaged_journal_never_claims_what_is_not_there(tmp_path: Path, cut: int) -> None:
-    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
-    part = transfer.Part(str(tmp_path / "x"), entry)
+    entry = listing.Entry("x", 1000, sha256="1" * 64, url="http://x")
+    part = Part(str(tmp_path / "x"), entry)
     part.open()
     for offset in (0, 100, 200):
         part.add(offset, memoryview(b"a" * 100))
     part.close()
     log = tmp_path / "x.journal"
     log.write_bytes(log.read_bytes()[:cut] + b"\0" * 40)
-    again = transfer.Part(str(tmp_path / "x"), entry)
+    again = Part(str(tmp_path / "x"), entry)
     again.open()
     assert again.missing()[-1][1] == 1000 and again.missing()[0][0] in (0, 100, 200, 300)
     again.close()
@@ -468,7 +471,7 @@ def test_progress_can_be_read_while_it_runs(run_module: Run, hub: Hub, tmp_path:
     assert [p["done"] for p in fetching] == sorted(p["done"] for p in fetching)
 
 
-RECORD = transfer.Part.RECORD
+RECORD = Part.RECORD
 
 
 def cut_off(run_module: Run, hub: Hub, root: Path, convert: str | None) -> list[Path]:
@@ -567,7 +570,7 @@ def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_
         hub.sent.clear()
         result = fetch(run_module, hub, tmp_path / "models", kind)
         assert result["changed"] and not hub.sent.keys() & set(others)
-        assert hub.sent[m.INDEX] <= (folder / m.INDEX).stat().st_size + 64
+        assert hub.sent[manifests.INDEX] <= (folder / manifests.INDEX).stat().st_size + 64
         assert check["left_out"] == result["left_out"] and len(result["left_out"]) == 3
         same_as(model, Path(result["path"]))
         asked = {"include": ["original/*"], "exclude": ["extra/*"]}
@@ -584,7 +587,7 @@ def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_
     [
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "model-00001-of-00002.safetensors").unlink(), "no shard that is there"),
-        (lambda f: (f / m.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
+        (lambda f: (f / manifests.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
         (lambda f: (f / "Config.json").write_text("{}"), "the same name where case doesn't count"),
         (lambda f: (f / SHARD).write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
         (

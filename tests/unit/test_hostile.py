@@ -17,9 +17,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.deadlines import Limits
-from ansible.module_utils.serving.weights import hubs
-from ansible.module_utils.serving.weights.client import Client, Transient, retry_after
-from ansible.module_utils.serving.weights.transfer import Download, Entry, Listing, Part, download
+from ansible.module_utils.serving.weights import listing
+from ansible.module_utils.serving.weights.answers import Transient, retry_after
+from ansible.module_utils.serving.weights.client import Client
+from ansible.module_utils.serving.weights.listing import Entry, Listing
+from ansible.module_utils.serving.weights.part import Part
+from ansible.module_utils.serving.weights.transfer import Download, download
 from conftest import start_module
 from hub import COMMIT, Hub
 from hypothesis import given
@@ -389,7 +392,7 @@ def test_retry_after_is_a_number_or_nothing(text: str) -> None:
 @pytest.mark.parametrize("data", [DEEP, b"{" * 9, b"NaN", b"[Infinity]", b"\xff", b"", b"9" * 9999])
 def test_json_of_others_is_a_value_error_at_worst(data: bytes) -> None:
     with pytest.raises(ValueError):
-        hubs.parsed(data)
+        listing.parsed(data)
 
 
 @pytest.fixture
@@ -491,7 +494,7 @@ def test_whatever_bytes_come_they_are_a_source_that_failed(said: tuple[str, list
     url, data = said
     data[0] = b"".join(parts)
     client = Client({}, url, None, Limits(1, 0.5, 0, 0.1))
-    with contextlib.suppress(Transient, hubs.SourceFailed):
+    with contextlib.suppress(Transient, listing.SourceFailed):
         client.stream(url, 0, 20, 20, lambda offset, block: len(block))
-    with contextlib.suppress(Transient, hubs.SourceFailed):
+    with contextlib.suppress(Transient, listing.SourceFailed):
         client.document(url, 1000)

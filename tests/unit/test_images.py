@@ -20,7 +20,7 @@ import docker
 import engine
 import pytest
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.images import archives, reference, registry
 from ansible.module_utils.serving.progress import Progress
 from conftest import start_module
 from ports import free_port
@@ -44,17 +44,17 @@ needs_engine = pytest.mark.skipif(
     ],
 )
 def test_references_are_read_in_parts(text: str, parts: tuple[str, ...]) -> None:
-    assert tuple(i.parse(text)) == parts and i.parse(text).text == text
+    assert tuple(reference.parse(text)) == parts and reference.parse(text).text == text
 
 
 @pytest.mark.parametrize("text", ["", "A/b", "a b", "a@sha256:12", "a:b:c", "../a", "a//b:", "-a", "a;rm"])
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(Refusal, match="is no reference"):
-        i.parse(text)
+        reference.parse(text)
 
 
 def test_mirrors_come_first_with_the_images_path() -> None:
-    found = [p.text for p in i.places(i.parse("docker.io/a/b:1"), ["m:5000", "n.example/proxy"])]
+    found = [p.text for p in reference.places(reference.parse("docker.io/a/b:1"), ["m:5000", "n.example/proxy"])]
     assert found == ["m:5000/a/b:1", "n.example/proxy/a/b:1", "docker.io/a/b:1"]
 
 
@@ -75,12 +75,12 @@ def test_mirrors_come_first_with_the_images_path() -> None:
     ],
 )  # fmt: skip
 def test_what_registries_say_gets_a_remedy(said: str, remedy: str) -> None:
-    assert remedy in i.explain(said)
+    assert remedy in registry.explain(said)
 
 
 def test_a_pull_that_the_disk_cannot_hold_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(i, "free_bytes", lambda path: 1_000_000)
-    layers = i.Layers("/", lambda done, total: None)
+    monkeypatch.setattr(registry, "free_bytes", lambda path: 1_000_000)
+    layers = registry.Layers("/", lambda done, total: None)
     layers.event({"status": "Downloading", "id": "a", "progressDetail": {"current": 1, "total": 300_000}})
     with pytest.raises(Refusal, match="not enough disk for the image: about"):
         layers.event({"status": "Downloading", "id": "b", "progressDetail": {"current": 1, "total": 300_000}})
@@ -435,19 +435,19 @@ def test_an_archive_that_inflates_beyond_the_disk_is_refused_before_it_is_loaded
     for path in (packed, layer, parts):
         assert path.stat().st_size < 1 << 20
         with pytest.raises(Refusal, match=r"inflate.*40.0 MiB"):
-            i.unpacked(str(path), 40 << 20)
-        assert 60 << 20 <= i.unpacked(str(path), 70 << 20) < 61 << 20
+            archives.unpacked(str(path), 40 << 20)
+        assert 60 << 20 <= archives.unpacked(str(path), 70 << 20) < 61 << 20
     with pytest.raises(Refusal, match="inflates to more than"):
-        i.check_archive(str(packed), "sha256:" + "a" * 64, 40 << 20)
+        archives.check_archive(str(packed), "sha256:" + "a" * 64, 40 << 20)
 
     class Client:
         def info(self) -> dict[str, str]:
             return {"DockerRootDir": str(tmp_path)}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(i, "free_bytes", lambda path: 40 << 20)
+        patch.setattr(archives, "free_bytes", lambda path: 40 << 20)
         with pytest.raises(Refusal, match="inflate"):  # and the engine, which isn't there, is not asked
-            i.load(Client(), i.parse("a/b:1"), str(layer), "sha256:" + "a" * 64)
+            archives.load(Client(), reference.parse("a/b:1"), str(layer), "sha256:" + "a" * 64)
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ def test_an_archive_that_inflates_beyond_the_disk_is_refused_before_it_is_loaded
 def test_an_archive_s_index_of_any_form_is_refused_in_words(tmp_path: Path, index: bytes) -> None:
     path = tar_with(tmp_path / "x.tar", {"manifest.json": index})
     with pytest.raises(Refusal, match="is no archive that docker save makes"):
-        i.ids_in(str(path))
+        archives.ids_in(str(path))
 
 
 def test_an_archive_cut_short_or_of_another_kind_is_refused_in_words(tmp_path: Path) -> None:
@@ -467,10 +467,10 @@ def test_an_archive_cut_short_or_of_another_kind_is_refused_in_words(tmp_path: P
         path = tmp_path / f"{number}.tar"
         path.write_bytes(data)
         with pytest.raises(Refusal, match="is no archive that docker save makes"):
-            i.check_archive(str(path), "sha256:" + "b" * 64)
+            archives.check_archive(str(path), "sha256:" + "b" * 64)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(Refusal, match="it is no file"):
-        i.ids_in(str(tmp_path / "fifo"))
+        archives.ids_in(str(tmp_path / "fifo"))
 
 
 class OddRegistry:
@@ -511,27 +511,29 @@ GOOD = {"Descriptor": {"digest": DIGEST}}
 def test_a_registry_of_odd_answers_is_one_place_that_failed(tmp_path: Path, about: Any, rows: Any) -> None:
     progress = Progress(str(tmp_path / "p"), "x")
     given = {"mirrors": ["mirror.example"], "arch": "x86_64", "username": "", "password": ""}
-    found, _, _, failures = i.pull(OddRegistry(about, rows), i.parse("registry.example/a/b"), DIGEST, given, progress)
+    found, _, _, failures = registry.pull(
+        OddRegistry(about, rows), reference.parse("registry.example/a/b"), DIGEST, given, progress
+    )
     assert found is None and [failure.split("/")[0] for failure in failures] == ["mirror.example", "registry.example"]
 
 
 @pytest.mark.parametrize("platforms", [None, 3, "x", [3], [{"architecture": 3}], [{"architecture": ["x"]}], {}])
 def test_platforms_of_other_types_decide_nothing(platforms: Any) -> None:
-    i.check_platform(i.parse("a/b"), platforms, "x86_64")
+    reference.check_platform(reference.parse("a/b"), platforms, "x86_64")
 
 
 def test_a_registry_that_gives_a_byte_a_second_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(i.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(registry.time, "monotonic", lambda: clock[0])
     for others in (True, False):
-        layers = i.Layers("/", lambda done, total: None, others)
-        with pytest.raises(i.PullFailed, match="another place remains") if others else contextlib.nullcontext():
+        layers = registry.Layers("/", lambda done, total: None, others)
+        with pytest.raises(registry.PullFailed, match="another place remains") if others else contextlib.nullcontext():
             for second in range(300):
                 clock[0] += 1
                 layers.event(
                     {"id": "a", "status": "Downloading", "progressDetail": {"total": 10**6, "current": second}}
                 )
-    layers = i.Layers("/", lambda done, total: None, True)
+    layers = registry.Layers("/", lambda done, total: None, True)
     layers.event({"id": "a", "status": "Downloading", "progressDetail": {"total": 10**6, "current": 1}})
     for _ in range(300):  # unpacking takes what it takes
         clock[0] += 10

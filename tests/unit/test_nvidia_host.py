@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import nvidia_host as n
+from ansible.module_utils.serving.host import nvidia_host
 
 READY = {
     "os": {"id": "debian", "key": "debian-12", "family": "apt", "codename": "bookworm"},
@@ -38,7 +38,7 @@ OPTIONS = {"branch": 580, "manage_driver": False, "upgrade": False, "origin": "a
 
 
 def judged(state: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return n.judge(state, {**OPTIONS, **options})
+    return nvidia_host.judge(state, {**OPTIONS, **options})
 
 
 def test_a_ready_host_lacks_nothing() -> None:
@@ -86,10 +86,10 @@ def test_names_follow_system_kernel_and_branch(
 
 
 def test_no_package_of_the_other_origin_is_ever_named() -> None:
-    for key in n.ORIGINS:
+    for key in nvidia_host.ORIGINS:
         state = {**BARE, "os": {"key": key, "family": "dnf" if "9" in key else "apt"}}
         names = " ".join(judged(state, manage_driver=True)["packages"])
-        assert ("server" in names) is (n.ORIGINS[key] == "distribution")
+        assert ("server" in names) is (nvidia_host.ORIGINS[key] == "distribution")
         assert "fabricmanager" in names or "/fm" in names
 
 
@@ -151,7 +151,7 @@ def test_the_drop_in_replaces_what_keeps_persistence_mode_off() -> None:
     wanted = "/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode --verbose"
     assert judged({**READY, "persistence": IDLE}, manage_driver=True)["persist_command"] == wanted
     for shown in (KEEPS, "", "ExecStart=", "ExecStart={ path=/usr/bin/sleep ; argv[]=/usr/bin/sleep infinity ; }"):
-        assert n.persist_command(shown) == ""
+        assert nvidia_host.persist_command(shown) == ""
 
 
 def test_secure_boot_refuses_modules_that_are_built_here_and_not_signed_ones() -> None:
@@ -186,9 +186,9 @@ def test_files_of_a_host(tmp_path: Any) -> None:
         "    - name: GPU-00000000-0000-0000-0000-000000000000\n    - name: all\n"
     )  # fmt: skip
     (tmp_path / "etc/cdi/other.yaml").write_text('kind: vendor.com/nic\ndevices:\n- name: "3"\n')
-    assert n.cdi_devices(str(tmp_path)) == ["0", "all"]
+    assert nvidia_host.cdi_devices(str(tmp_path)) == ["0", "all"]
     efi = tmp_path / "sys/firmware/efi/efivars"
-    assert n.secure_boot(str(tmp_path)) is None
+    assert nvidia_host.secure_boot(str(tmp_path)) is None
     efi.mkdir(parents=True)
     (efi / "SecureBoot-8be4df61").write_bytes(b"\x06\0\0\0\x01")
-    assert n.secure_boot(str(tmp_path)) is True
+    assert nvidia_host.secure_boot(str(tmp_path)) is True
