@@ -80,7 +80,8 @@ HINTS = (
     ),
     Hint(
         "no-pipeline",
-        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors",
+        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors"
+        r"|'PPMissingLayer' object has no attribute",
         "the engine can't split this model into a pipeline",
         "set pipeline_parallel_size: 1 and raise tensor_parallel_size",
         "vLLM, config/model.py",
@@ -247,7 +248,7 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key|PytorchStreamReader failed",
+        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",
