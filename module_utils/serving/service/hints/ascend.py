@@ -84,7 +84,7 @@ HINTS = (
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|E30006|Failed to verify the OPP",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed|E30006|Failed to verify the OPP",
         "CANN's operators can't be used: they are missing, for another chip or another CANN, or what their compiler needs is not there",
         "use an image for this chip (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",

@@ -294,7 +294,7 @@ HINTS = (
     Hint(
         "flaggems-triton",
         r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
-        r" (?:missing|got)|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
+        r" (?:missing|got)|Triton may change APIs|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
         r"|compiler|backends)"
         r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
         "the environment's Triton (or FlagTree) is of another version than what calls it: flag_gems where that is on, else vLLM",

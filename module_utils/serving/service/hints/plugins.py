@@ -26,8 +26,8 @@ HINTS = (
     ),
     Hint(
         "plugin-signature",
-        r"TypeError: (?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder|Backend|Impl"
-        r"|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
+        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder"
+        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
         r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
         "vLLM calls a class of a plugin or library as another version of it has it: their versions don't belong together",
@@ -77,8 +77,18 @@ HINTS = (
         "AttributeError: '_OpNamespace' 'npu' object has no attribute 'transfer_kv_dim_exchange'",
     ),
     Hint(
+        "error-of-a-worker-lost",
+        r"TypeError: __init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg|message|errno|pos|doc)'",
+        "a worker failed, and its error could not be handed to the process that waits for it: what is shown is not the reason",
+        "look further up for what the worker itself said; enforce_eager: true or VLLM_WORKER_MULTIPROC_METHOD: spawn may show more",
+        "vllm-project/vllm#16009; verl-project/verl#536",
+        "TypeError: __init__() missing 1 required positional argument: 'inner_exception'",
+        general=True,
+    ),
+    Hint(
         "signature-of-another-version",
-        r"TypeError: [\w.]{1,120}\(\) (?:got an unexpected keyword argument|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})",
+        r"TypeError: (?:[\w.]{1,120}\.)?(?!__init__\(\) missing)\w{1,60}\(\) (?:got an unexpected keyword argument"
+        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})",
         "one package calls another as a different version of it is called",
         "the traceback's last files name the two; install the versions that the engine's release was built with",
         "vllm-project/vllm#21822",
