@@ -14,11 +14,11 @@ import pytest
 import shards
 from ansible.module_utils.serving import files
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights import acquire, folders, leftovers, manifests
+from ansible.module_utils.serving.weights import acquire, folders, manifests
 from conftest import DEMO, start_module
+from folders_of_models import Run, exactly_the_manifest, fetch, files_of, parts
 from hub import Hub
 
-Run = Callable[..., dict[str, Any]]
 SHARD = "model-00001-of-00002.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 15010\n"
 
@@ -26,24 +26,6 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 +
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "source"))
-
-
-def fetch(run: Run, source: Path, root: Path, **options: Any) -> dict[str, Any]:
-    check = options.pop("check", False)
-    args = {"name": "demo", "models_root": str(root), "sources": {"directory": {"path": str(source)}}}
-    return run("weights_fetch", {**args, **options}, check=check)
-
-
-def files_of(result: dict[str, Any]) -> set[str]:
-    folder = Path(result["path"])
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-
-
-def exactly_the_manifest(result: dict[str, Any]) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((Path(result["path"]) / manifests.MANIFEST).read_text())
-    assert files_of(result) == {*manifest["files"], manifests.MANIFEST}
-    assert not manifests.damage(result["path"], manifest, full=True)
-    return manifest
 
 
 def change(path: Path, offset: int = -5000) -> None:
@@ -248,17 +230,6 @@ def test_include_and_exclude_take_effect_on_what_is_published(run_module: Run, s
     assert not fetch(run_module, source, root, include=["original/*"], exclude=["README.md"])["changed"]
 
 
-def parts(folder: Path) -> Path:
-    """A sentence transformer: the same tensor names in three folders."""
-    row: shards.Tensors = {"linear.weight": ("F32", [2], b"\0" * 8)}
-    for name in ("", "2_Dense", "3_Dense"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / "config.json").write_text('{"in_features": 2}')
-        shards.write(folder / name / "model.safetensors", row)
-    (folder / "modules.json").write_text("[]")
-    return folder
-
-
 @pytest.mark.parametrize("hub", [False, True], ids=["folder", "hub"])
 def test_parts_of_a_model_have_tensor_names_of_their_own(run_module: Run, tmp_path: Path, hub: bool) -> None:
     source = parts(tmp_path / "source")
@@ -330,90 +301,3 @@ def test_the_words_reach_the_operator(source: Path, tmp_path: Path) -> None:
     process = start_module("weights_fetch", args)
     result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
     assert result["changed"] and sum("tied.weight" in str(text) for text in result["warnings"]) == 1
-
-
-# What a killed run leaves
-
-
-def test_what_is_published_is_exactly_the_manifest(run_module: Run, source: Path, tmp_path: Path) -> None:
-    """An unfinished run of an older source, and files of a fetch from elsewhere, are not published."""
-    root = tmp_path / "models"
-    (source / manifests.SUMS).unlink()
-    (source / "sub").mkdir()
-    (source / "sub/notes.txt").write_text("x")
-    staging = root / ".demo@.partial"
-    (staging / "gone/deeper").mkdir(parents=True)
-    for name in (
-        "notes.txt.journal",
-        "sub.txt",
-        "gone/deeper/old.safetensors",
-        "config.json.part.4711",
-        manifests.LISTING,
-    ):
-        (staging / name).write_text("x")
-    (staging / "sub").mkdir()
-    (staging / "sub/notes.txt.journal").write_text("x")
-    result = fetch(run_module, source, root)
-    exactly_the_manifest(result)
-    assert not (Path(result["path"]) / "gone").exists()
-
-
-def test_leftovers_are_cleaned_by_a_run_that_changes_nothing(run_module: Run, source: Path, tmp_path: Path) -> None:
-    root = tmp_path / "models"
-    first = fetch(run_module, source, root)
-    folder = Path(first["path"])
-    damaged, done = Path(f"{folder}.damaged"), folder / manifests.DONE
-    shutil.copytree(folder, damaged)
-    done.write_text("{}")
-    stepped_aside = root / f".{folder.name}.partial"
-    shutil.copytree(damaged, stepped_aside)
-    parts = [root / ".refs" / name for name in ("demo.json.part.4711", "demo.progress.part", "demo.progress.part.12")]
-    other = root / ".refs/demo-2.json.part.1"
-    for path in [*parts, other]:
-        path.write_text("")
-    assert not fetch(run_module, source, root, check=True)["changed"] and damaged.exists()
-    assert not fetch(run_module, source, root)["changed"]
-    assert not any(path.exists() for path in [damaged, done, stepped_aside, *parts]) and other.exists()
-    exactly_the_manifest(first)
-
-
-def test_an_unfinished_fetch_of_other_files_is_kept(run_module: Run, source: Path, tmp_path: Path) -> None:
-    root = tmp_path / "models"
-    folder = Path(fetch(run_module, source, root)["path"])
-    staging = root / f".{folder.name}.partial"
-    staging.mkdir()
-    (staging / manifests.DONE).write_text("{}\n")
-    assert not fetch(run_module, source, root)["changed"] and staging.exists()
-
-
-@pytest.mark.parametrize("exchange", [True, False])
-def test_a_kill_between_two_renames_leaves_no_moment_without_a_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
-    """A published folder is replaced: at each rename the final name has the old model or the new one, or is mended."""
-    folder, staging = tmp_path / "m@1", tmp_path / ".m@1.partial"
-    for place, text in ((folder, "old"), (staging, "new")):
-        place.mkdir()
-        (place / "config.json").write_text(text)
-    if not exchange:
-        monkeypatch.setattr(manifests, "exchange", lambda *_: False)
-    real, renames = os.rename, []
-
-    def rename(one: str, other: str) -> None:
-        if str(other) == str(folder) and not exchange:
-            renames.append(other)
-            raise KeyboardInterrupt  # as a kill here
-        real(one, other)
-
-    monkeypatch.setattr(os, "rename", rename)
-    if exchange:
-        manifests.publish(str(staging), str(folder), {"files": {}})
-        assert (folder / "config.json").read_text() == "new" and not renames
-        assert [p.name for p in tmp_path.iterdir()] == ["m@1"]
-        return
-    with pytest.raises(KeyboardInterrupt):
-        manifests.publish(str(staging), str(folder), {"files": {}})
-    monkeypatch.undo()
-    assert not folder.exists()
-    leftovers.tidy(str(tmp_path), "m")
-    assert (folder / "config.json").read_text() == "old" and not Path(f"{folder}.damaged").exists()

@@ -174,7 +174,7 @@ HINTS = (
         "a program that the start script names is not there",
         "run deploy.yml again, it finds what is missing; in an image check `activate`",
         "sh",
-        "/srv/vllm/services/demo/current/start: 24: exec: /nowhere/bin/vllm: not found",
+        "/srv/vllm/services/demo/current/start: 24: exec: /opt/gone/bin/vllm: not found",
         general=True,
     ),
     Hint(
