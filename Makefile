@@ -47,8 +47,8 @@ molecule: $(VENV)/.ready-dev  ## the production playbooks as molecule scenarios 
 	molecule test --all
 
 soak: $(VENV)/.ready-dev  ## 200 rounds of kill -9 in each test of fetch and conversion (an hour)
-	pytest --rounds 800 -k "killed and (fetch or convert)" tests/unit/test_fetch.py
-	pytest --rounds 200 -k killed tests/unit/test_convert.py tests/unit/test_weights.py
+	pytest --rounds 800 -k killed tests/unit/test_part.py
+	pytest --rounds 200 -k killed tests/unit/test_convert.py tests/unit/test_converted.py tests/unit/test_weights.py
 
 fuzz: $(VENV)/.ready-dev  ## readers of foreign bytes against 20,000 files each
 	FUZZ=1 pytest -k "header_reader or no_bytes or any_order" tests/unit

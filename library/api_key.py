@@ -44,21 +44,21 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root = module.params["name"], module.params["serving_root"]
-    folder = r.service_dir(root, name)
-    spec = r.current_spec(root, name)
+    folder = releases.service_dir(root, name)
+    spec = releases.current_spec(root, name)
     if spec is None:
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
     if not spec.get("api_key"):
         raise Refusal("service '%s' asks for no key (api_key: false in its row)" % name)
     path = os.path.join(folder, "api_key")
-    value = r.checked_key(module.params["value"]) if module.params["value"] else None
-    with locked(r.lock_path(root, name), "service '%s'" % name):
-        keys = r.read_keys(folder)
+    value = releases.checked_key(module.params["value"]) if module.params["value"] else None
+    with locked(releases.lock_path(root, name), "service '%s'" % name):
+        keys = releases.read_keys(folder)
         wanted = keys[:1] if module.params["state"] == "finished" else keys
         if module.params["state"] == "added":
             if value and keys == [value]:
@@ -66,12 +66,12 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                     "api_keys gives service '%s' the key that counts already; put the new one there first" % name
                 )
             if value:
-                wanted = r.with_key(keys, value)
+                wanted = releases.with_key(keys, value)
             elif len(keys) < 2:
-                wanted = [r.new_key(), *keys]
+                wanted = [releases.new_key(), *keys]
         changed = wanted != keys
         if changed and not module.check_mode:
-            r.write_keys(folder, wanted)
+            releases.write_keys(folder, wanted)
     return {
         "changed": changed,
         "count": len(wanted),

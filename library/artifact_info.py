@@ -74,24 +74,26 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.host_inputs import host_inputs
-from ansible.module_utils.serving.images import images as i
-from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.images import images, reference
+from ansible.module_utils.serving.weights import records
 
 
 def image_of(given: dict[str, Any]) -> dict[str, Any] | None:
     """The image as it is on this host. Refusal where it is required and not there, or built for other hosts."""
     try:
-        found, digest = i.on_host(given["image"], given["record"], given["archive"])
+        found, digest = images.on_host(given["image"], given["record"], given["archive"])
     except Refusal:  # before the first deploy there is no engine
         if given["required"]:
             raise
         return None
     if found is not None:
-        i.check_built_for(found, given["image"], given["arch"])
-        about: dict[str, Any] = i.about(found, digest)
+        images.check_built_for(found, given["image"], given["arch"])
+        about: dict[str, Any] = images.about(found, digest)
         return about
     if given["required"]:
-        raise Refusal("image %s is not on this host; run deploy.yml --tags fetch" % i.parse(given["image"]).text)
+        raise Refusal(
+            "image %s is not on this host; run deploy.yml --tags fetch" % reference.parse(given["image"]).text
+        )
     return None
 
 
@@ -101,7 +103,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         text = "model '%s' would be fetched anew" % given["model"]
         weights: dict[str, Any] = {"path": None, "revision": None, "identity": None, "problems": [text]}
     else:
-        weights = w.find(given["models_root"], given["model"], given["convert"], required=given["required"])
+        weights = records.find(given["models_root"], given["model"], given["convert"], required=given["required"])
     inputs, problems = host_inputs(given["paths"], weights["path"])
     if problems and given["required"]:
         raise Refusal("; ".join(problems))
@@ -118,7 +120,7 @@ def main() -> None:
         "convert": {"type": "str", "choices": ["float16"]},
         "image": {"type": "str"},
         "record": {"type": "path"},
-        "archive": i.ARCHIVE,
+        "archive": images.ARCHIVE,
         "arch": {"type": "str", "default": ""},
         "pending": {"type": "bool", "default": False},
         "paths": {"type": "list", "elements": "dict", "default": []},

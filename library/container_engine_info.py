@@ -99,7 +99,7 @@ def choose(
     return good[0], list(offers[good[0]]["packages"]), None
 
 
-def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def assess(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """What follows from what was read. Pure."""
     problems, origin = list(state["problems"]), None
     packages: list[str] = []
@@ -200,7 +200,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if state["installed"] and not state["live"]:
         unit = unit_states(["docker.service"])["docker.service"]
         state["answer"] = "docker.service is %s; %s" % (unit["active"], state["answer"])
-    found = judge(state, given)
+    found = assess(state, given)
     restarts = state["live"] and (found["config_changed"] or found["restart"])
     return {"changed": False, **found, "serving": serving() if restarts else []}
 

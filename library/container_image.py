@@ -66,7 +66,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, remove_tree, write_json
-from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.images import archives, images, reference, registry
 from ansible.module_utils.serving.progress import Progress
 
 
@@ -79,20 +79,20 @@ def forget_archive(folder: str | None, key: str) -> None:
 
 
 def bring(
-    module: AnsibleModule, client: Any, image: i.Reference, digest: str, progress: Progress
+    module: AnsibleModule, client: Any, image: reference.Reference, digest: str, progress: Progress
 ) -> tuple[Any, str, str, list[str]]:
     """(image, digest, place, failures). Refusal where no place has it."""
     given, archive = module.params, module.params["archive"]
-    sent = i.published_archive(given["sent"], given["name"], machine(given)) if given["sent"] else None
+    sent = archives.published_archive(given["sent"], given["name"], machine(given)) if given["sent"] else None
     if sent and digest in ("", sent["digest"]):
         progress.begin("loading", 0, "the controller")
-        return i.load(client, image, sent["path"], sent["id"]), sent["digest"], "the controller", []
-    found, digest, source, failures = i.pull(client, image, digest, given, progress)
+        return archives.load(client, image, sent["path"], sent["id"]), sent["digest"], "the controller", []
+    found, digest, source, failures = registry.pull(client, image, digest, given, progress)
     if found is None and archive:
         try:
             progress.begin("loading", 0, archive["path"])
-            found, source = i.load(client, image, archive["path"], archive["id"]), archive["path"]
-        except i.PullFailed as failure:
+            found, source = archives.load(client, image, archive["path"], archive["id"]), archive["path"]
+        except registry.PullFailed as failure:
             failures.append(str(failure))
     if found is None:
         raise Refusal(
@@ -109,13 +109,16 @@ def machine(given: dict[str, Any]) -> str:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    image = i.parse(given["name"])
+    image = reference.parse(given["name"])
     if given["require_digest"] and not image.digest:
         raise Refusal("image %s has no digest, and pins are required; write it as name@sha256:..." % image.text)
-    record, key = i.record_path(given["record"], given["name"]), i.archive_key(given["name"], machine(given))
-    found, digest = i.on_host(given["name"], given["record"], given["archive"])
+    record, key = (
+        images.record_path(given["record"], given["name"]),
+        archives.archive_key(given["name"], machine(given)),
+    )
+    found, digest = images.on_host(given["name"], given["record"], given["archive"])
     if found is not None:
-        i.check_built_for(found, given["name"], given["arch"])
+        images.check_built_for(found, given["name"], given["arch"])
         if not module.check_mode:
             forget_archive(given["sent"], key)
         return answer(found, digest, False, "", [])
@@ -131,14 +134,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         locked(record + ".lock", "image %s" % image.text, 86400),
         Progress(progress_file, image.path.rpartition("/")[2]) as progress,
     ):
-        found, digest = i.on_host(
+        found, digest = images.on_host(
             given["name"], given["record"], given["archive"]
         )  # another run may have brought it meanwhile
         if found is not None:
             return answer(found, digest, False, "", [])
-        brought, digest, source, failures = bring(module, i.connect(), image, digest, progress)
+        brought, digest, source, failures = bring(module, registry.connect(), image, digest, progress)
         found = brought.attrs
-        i.check_built_for(found, given["name"], given["arch"])
+        images.check_built_for(found, given["name"], given["arch"])
         # An image from an archive has no digest of its own: it is known again by its id.
         wanted = given["archive"]["id"] if given["archive"] else None
         more = {"id": found["Id"], "archive": wanted} if source == "the controller" else {}
@@ -153,7 +156,7 @@ def answer(image: dict[str, Any], digest: str, changed: bool, source: str, failu
     after = "%s %s\n" % (digest or image["Id"], source) if changed else ""
     return {
         "changed": changed,
-        **i.about(image, digest),
+        **images.about(image, digest),
         "source": source,
         "failed_places": failures,
         "diff": {"before": "", "after": after, "before_header": "images", "after_header": "images"},
@@ -162,7 +165,7 @@ def answer(image: dict[str, Any], digest: str, changed: bool, source: str, failu
 
 def main() -> None:
     spec = {
-        **i.ARGUMENTS,
+        **images.ARGUMENTS,
         "record": {"type": "path", "required": True},
         "arch": {"type": "str", "default": ""},
         "sent": {"type": "path"},

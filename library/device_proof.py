@@ -40,7 +40,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.host.device_use import WRONG, Use, as_driver_names, service_pids, use_of, verdict
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 
 
 def before(folder: str) -> dict[str, int] | None:
@@ -57,10 +57,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if module.check_mode:
         return {"changed": False, "services": found, "problems": []}
-    specs = {name: r.current_spec(root, name) or {} for name in r.services(root)}
+    specs = {name: releases.current_spec(root, name) or {} for name in releases.services(root)}
     uses: dict[str, Use] = {}
     for name in module.params["names"]:
-        spec, run = specs.get(name, {}), r.running_release(root, name)
+        spec, run = specs.get(name, {}), releases.running_release(root, name)
         kind = spec.get("kind")
         if kind not in ("gpu", "npu") or not spec.get("devices") or run is None:
             continue
@@ -72,7 +72,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             for device in as_driver_names(one.get("devices") or [], use)
         }
         expected = as_driver_names(spec["devices"], use)
-        found[name] = verdict(expected, service_pids(run, spec), use, before(r.service_dir(root, name)), others)
+        found[name] = verdict(expected, service_pids(run, spec), use, before(releases.service_dir(root, name)), others)
     remedy = "; stop it and look at the environment of its process (CUDA_VISIBLE_DEVICES) and at `devices`"
     wrong = [
         "service '%s': %s%s" % (name, one["text"], remedy) for name, one in found.items() if one["verdict"] == WRONG

@@ -82,14 +82,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
 from ansible.module_utils.serving.service.failures import explain
 from ansible.module_utils.serving.service.flaggems import proof
 from ansible.module_utils.serving.service.probe import probe, stage
 from ansible.module_utils.serving.service.supervisors import Supervisor, supervisor
-from ansible.module_utils.serving.weights.acquire import dropped_peers
+from ansible.module_utils.serving.weights.records import dropped_peers
 
 FINAL = ("ready", "failed")
 LOG = 2000  # lines of a log that are read for what failed first
@@ -116,8 +116,8 @@ def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None
 
 def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record: bool) -> dict[str, Any]:
     """One row, asked once."""
-    folder = r.service_dir(root, name)
-    spec = r.current_spec(root, name)
+    folder = releases.service_dir(root, name)
+    spec = releases.current_spec(root, name)
     row: dict[str, Any] = {
         "service": name,
         "ready": False,
@@ -136,7 +136,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     }
     if spec is None:
         return dict(row, state="absent", verdict="failed", problem="it is not deployed on this host; run deploy.yml")
-    run = r.running_release(root, name)
+    run = releases.running_release(root, name)
     state = owner.state(name)
     if run and state in ("starting", "running"):
         state = "running"
@@ -147,7 +147,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         model=spec.get("model"),
         engine=spec.get("engine"),
         runtime=spec.get("runtime"),
-        release=r.link_digest(folder, "current"),
+        release=releases.link_digest(folder, "current"),
         rights=spec.get("rights", []),
         dropped_peers=dropped_peers((spec.get("model") or {}).get("path") or ""),
         supervisor=owner.kind,
@@ -156,7 +156,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         uptime_seconds=round(time.time() - run["started"], 1) if run else None,
         pid=run["pid"] if run else None,
     )
-    ended = r.last_exit(root, name)
+    ended = releases.last_exit(root, name)
     if ended and given["since"] and ended["ended"] > given["since"] and ended.get("release") == row["release"]:
         text = "its process ended with code %s after %d s" % (ended["code"], ended["seconds"])
         return dict(row, verdict="failed", problem=text, exit_code=ended["code"])
@@ -168,7 +168,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         row["problem"] = "it still runs release %s; restart it" % run["release"]
     try:
         found = probe(
-            spec["endpoint"], spec["served_name"], r.read_key(folder), spec.get("check"), given["timeout"],
+            spec["endpoint"], spec["served_name"], releases.read_key(folder), spec.get("check"), given["timeout"],
             reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
         )  # fmt: skip
     except NotYet as problem:
@@ -179,7 +179,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     if flaggems and flaggems["problem"]:
         return dict(row, verdict="failed", problem=flaggems["problem"])
     try:
-        row.update(exposure=exposure(spec, r.read_key(folder)))
+        row.update(exposure=exposure(spec, releases.read_key(folder)))
     except NotYet as problem:
         return dict(row, problem=str(problem))
     if row["exposure"]["problem"]:
@@ -187,7 +187,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     if record and run["release"] == row["release"]:
-        r.mark_verified(folder, run["release"])
+        releases.mark_verified(folder, run["release"])
     return dict(
         row,
         ready=True,
@@ -220,11 +220,11 @@ def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
     """Add to a service that is not ready: its stage, its log's last lines, what failed first and what that means."""
     if row["verdict"] == "waiting" and row.get("pid"):
         # Who answers is up, whatever the last lines of its log are.
-        lines = [] if row["listens"] else r.last_run(owner.log_tail(row["service"], 200))
+        lines = [] if row["listens"] else releases.last_run(owner.log_tail(row["service"], 200))
         row["stage"] = "it listens" if row["listens"] else stage(lines)
     if row["state"] == "absent" or not count:
         return
-    lines = r.last_run(owner.log_tail(row["service"], LOG))
+    lines = releases.last_run(owner.log_tail(row["service"], LOG))
     row["log_tail"] = lines[-count:]
     found = explain(lines, row.get("exit_code"))
     said = explain([row["problem"]]) if row["listens"] else None
@@ -261,7 +261,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     root = given["serving_root"]
     names = list(given["names"])
     if given["include_deployed"] or not names:
-        names += [name for name in r.services(root) if name not in names]
+        names += [name for name in releases.services(root) if name not in names]
     now = time.time()
     owner = supervisor(root, given["supervisor"])
     began = time.monotonic()

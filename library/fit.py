@@ -77,7 +77,7 @@ from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
 from ansible.module_utils.serving.host.pythons import find_python
 from ansible.module_utils.serving.host.system import os_release, run_tool
-from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.images import images
 from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.service.releases import beside, deployed
 from ansible.module_utils.serving.service.sizing import device_problems
@@ -227,7 +227,7 @@ def images_to_come(plan: list, images_root: str, archives: dict) -> int:
     for name in sorted({str(s["image"]) for s in plan if s["runtime"] == "container" and s.get("image") in archives}):
         archive = archives[name]
         try:
-            if i.on_host(name, images_root, archive)[0] is None:
+            if images.on_host(name, images_root, archive)[0] is None:
                 total += os.path.getsize(archive["path"])
         except (OSError, Refusal):  # the archive comes with the fetch, or there is no engine yet: it says so itself
             continue

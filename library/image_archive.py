@@ -66,12 +66,13 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.images import archives, images, reference, registry
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights import acquire as w
-from ansible.module_utils.serving.weights.hubs import Entry, Listing
-from ansible.module_utils.serving.weights.manifest import ref_path
+from ansible.module_utils.serving.weights import publishing, records
+from ansible.module_utils.serving.weights.listing import Entry, Listing
+from ansible.module_utils.serving.weights.manifests import ref_path
 from ansible.module_utils.serving.weights.model_state import lock_path, on_disk
+from ansible.module_utils.serving.weights.staging import Staging
 
 VERSION = "1"
 
@@ -92,7 +93,7 @@ def save(image: Any, path: str, progress: Progress) -> str:
     found, size = hashlib.sha256(), int(image.attrs.get("Size") or 0)
     room(path, size)
     progress.begin("saving", size, "the engine")
-    with i.registry_errors("the engine"), open(path, "wb") as out:
+    with registry.registry_errors("the engine"), open(path, "wb") as out:
         for chunk in image.save(chunk_size=1 << 20):
             out.write(chunk)
             found.update(chunk)
@@ -106,58 +107,58 @@ def bring(given: dict[str, Any], part: str, progress: Progress) -> tuple[str, st
     """(sha256 of the archive, the image's id, its digest, where it came from); the archive is at `part` then."""
     import docker.errors
 
-    image, archive = i.parse(given["name"]), given["archive"]
+    image, archive = reference.parse(given["name"]), given["archive"]
     digest = image.digest or given["digest"]
     if archive:
         try:
-            i.check_archive(archive["path"], archive["id"])
-        except i.PullFailed as failure:
+            archives.check_archive(archive["path"], archive["id"])
+        except registry.PullFailed as failure:
             raise Refusal("%s; correct image_archives" % failure) from None
         room(part, os.path.getsize(archive["path"]))
         progress.begin("copying", os.path.getsize(archive["path"]), archive["path"])
         copy_file(archive["path"], part)
         return sha256_file(part), archive["id"], digest, archive["path"]
     try:
-        client = i.connect()
+        client = registry.connect()
     except Refusal as refusal:
         said = str(refusal).partition(";")[0]
         raise Refusal("%s; start one on the controller, or give the image's file in image_archives" % said) from None
     before = {one.id for one in client.images.list(all=True)}
-    platform = "linux/" + i.ARCHITECTURES.get(given["arch"], given["arch"])
-    found, digest, source, failures = i.pull(client, image, digest, given, progress, platform)
+    platform = "linux/" + reference.ARCHITECTURES.get(given["arch"], given["arch"])
+    found, digest, source, failures = registry.pull(client, image, digest, given, progress, platform)
     if found is None:
         raise Refusal("image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)))
-    i.check_built_for(found.attrs, given["name"], given["arch"])
+    images.check_built_for(found.attrs, given["name"], given["arch"])
     total = save(found, part, progress)
     if found.id not in before:
         with contextlib.suppress(docker.errors.APIError):  # somebody uses it by now
             client.images.remove(found.id, force=len(found.tags) == 0)
-    return total, i.ids_in(part)[0], digest, source
+    return total, archives.ids_in(part)[0], digest, source
 
 
 def publish(given: dict[str, Any], key: str, progress: Progress) -> tuple[str, dict[str, Any], str]:
     """(published folder, what is known of the image, where it came from)."""
     root = given["folder"]
-    gather = w.Staging(root, key, "new")
+    gather = Staging(root, key, "new")
     gather.open()
-    part = gather.path(i.TAR) + ".part"
+    part = gather.path(archives.TAR) + ".part"
     total, ident, digest, source = bring(given, part, progress)
     about = {"image": given["name"], "id": ident, "digest": digest}
     text = (json.dumps(about, indent=2, sort_keys=True) + "\n").encode()
     os.chmod(part, 0o444)
     entries = (
-        Entry(i.ABOUT, len(text), sha256=hashlib.sha256(text).hexdigest()),
-        Entry(i.TAR, os.path.getsize(part), sha256=total),
+        Entry(archives.ABOUT, len(text), sha256=hashlib.sha256(text).hexdigest()),
+        Entry(archives.TAR, os.path.getsize(part), sha256=total),
     )
     listing = Listing("registry", given["name"], None, (digest or ident).rpartition(":")[2], entries)
-    staging = w.Staging(root, key, listing.short)
+    staging = Staging(root, key, listing.short)
     staging.open()
-    write_atomic(staging.path(i.ABOUT), text, 0o444)
-    os.replace(part, staging.path(i.TAR))
+    write_atomic(staging.path(archives.ABOUT), text, 0o444)
+    os.replace(part, staging.path(archives.TAR))
     for entry in entries:
         stat = os.stat(staging.path(entry.name))
         staging.record(entry, {"sha256": entry.sha256, "bytes": entry.size, "mtime_ns": stat.st_mtime_ns})
-    folder, manifest, _ = w.publish(staging, listing, key, None, {"tool": VERSION})
+    folder, manifest, _ = publishing.publish(staging, listing, key, None, {"tool": VERSION})
     record = {"revision": manifest["revision"], "kind": "registry", "repo": given["name"], "requested": None}
     write_json(ref_path(root, key), {**record, "commit": listing.revision})
     return folder, about, source
@@ -165,20 +166,20 @@ def publish(given: dict[str, Any], key: str, progress: Progress) -> tuple[str, d
 
 def up_to_date(given: dict[str, Any]) -> dict[str, Any] | None:
     """What is published, if it is the image that is wanted."""
-    found = i.published_archive(given["folder"], given["name"], given["arch"])
+    found = archives.published_archive(given["folder"], given["name"], given["arch"])
     wanted = (
         {"id": given["archive"]["id"]}
         if given["archive"]
-        else {"digest": i.parse(given["name"]).digest or given["digest"]}
+        else {"digest": reference.parse(given["name"]).digest or given["digest"]}
     )
     return found if found and all(not value or found[name] == value for name, value in wanted.items()) else None
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    key = i.archive_key(given["name"], given["arch"])
+    key = archives.archive_key(given["name"], given["arch"])
     there = up_to_date(given)
-    progress_file = w.progress_path(given["folder"], key)
+    progress_file = records.progress_path(given["folder"], key)
     if there:
         return answer(there, False)
     if given["look"]:
@@ -195,7 +196,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if there:
             return answer(there, False)
         folder, about, source = publish(given, key, progress)
-    return {**answer({**about, "path": os.path.join(folder, i.TAR)}, True), "source": source}
+    return {**answer({**about, "path": os.path.join(folder, archives.TAR)}, True), "source": source}
 
 
 def answer(about: dict[str, Any], changed: bool) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def answer(about: dict[str, Any], changed: bool) -> dict[str, Any]:
 
 def main() -> None:
     spec = {
-        **i.ARGUMENTS,
+        **images.ARGUMENTS,
         "arch": {"type": "str", "required": True},
         "digest": {"type": "str", "default": ""},
         "folder": {"type": "path", "required": True},

@@ -49,7 +49,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest as digest_of_value
-from ansible.module_utils.serving.images import images as i
+from ansible.module_utils.serving.images import reference, registry
 
 RECIPE = "vllm-ansible.recipe"
 
@@ -114,13 +114,15 @@ def build(client: Any, given: dict[str, Any], recipe: str) -> Any:
 def push(client: Any, given: dict[str, Any]) -> str:
     """Push the image: the digest that its registry gives it."""
     try:
-        with i.registry_errors(given["name"]):
-            for row in client.api.push(given["name"], stream=True, decode=True, auth_config=i.credentials(given)):
+        with registry.registry_errors(given["name"]):
+            for row in client.api.push(
+                given["name"], stream=True, decode=True, auth_config=registry.credentials(given)
+            ):
                 if "error" in row:
-                    raise Refusal("%s can't be pushed: %s" % (given["name"], i.explain(row["error"])))
+                    raise Refusal("%s can't be pushed: %s" % (given["name"], registry.explain(row["error"])))
                 if (row.get("aux") or {}).get("Digest"):
                     return str(row["aux"]["Digest"])
-    except i.PullFailed as failure:
+    except registry.PullFailed as failure:
         raise Refusal("%s can't be pushed: %s" % (given["name"], failure)) from None
     raise Refusal("%s was pushed and its registry named no digest" % given["name"])
 
@@ -131,10 +133,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     for one in given["requirements"]:
         check_requirement(one)
-    image = i.parse(given["name"])
+    image = reference.parse(given["name"])
     if image.digest or not image.tag:
         raise Refusal("name %s must be registry/path:tag; the digest is what comes of it" % given["name"])
-    client = i.connect()
+    client = registry.connect()
     recipe = digest_of_value({key: given[key] for key in ("base", "activate", "requirements")})[:16]
     try:
         found = client.images.get(given["name"])

@@ -81,7 +81,7 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.host.device_use import use_of
 from ansible.module_utils.serving.host.system import run_tool
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.claims import claims, port_of
 from ansible.module_utils.serving.service.secret_env import mark, write_secrets
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
@@ -120,11 +120,11 @@ def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
 def lacking_inputs(folder: str, spec: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """({input: a file of this host with its content}, inputs that have none here)."""
     found = {}
-    for name, content in r.carried(spec).items():
-        path = given.get(name) or r.source_of(folder, name, content)
+    for name, content in releases.carried(spec).items():
+        path = given.get(name) or releases.source_of(folder, name, content)
         if path:
             found[name] = path
-    return found, sorted(set(r.carried(spec)) - set(found))
+    return found, sorted(set(releases.carried(spec)) - set(found))
 
 
 def text_diff(folder: str, files: dict[str, str]) -> dict[str, str]:
@@ -142,7 +142,7 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     given = module.params
     spec, files = given["spec"], given["files"]
     if spec is None:
-        return r.link_digest(folder, "current"), [], {}
+        return releases.link_digest(folder, "current"), [], {}
     for key, kind in NEEDED.items():
         if not isinstance(spec.get(key), kind):
             raise Refusal("spec.%s is %r, but must be %s" % (key, spec.get(key), kind.__name__))
@@ -153,7 +153,7 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
         if not module.check_mode:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         spec = dict(spec, secret_env=mark(folder, secrets, make=not module.check_mode))
-    old = r.read_spec(os.path.join(folder, "current"))
+    old = releases.read_spec(os.path.join(folder, "current"))
     reasons = spec_reasons(old, spec)
     diff = text_diff(folder, files)
     if old is None:
@@ -161,22 +161,22 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     elif diff:
         changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
         reasons.append("other content of " + ", ".join(changed))
-    own_key = r.checked_key(given["api_key"]) if given["api_key"] else None
+    own_key = releases.checked_key(given["api_key"]) if given["api_key"] else None
     if module.check_mode:
-        done = r.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
+        done = releases.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
         return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
     sources, lacking = lacking_inputs(folder, spec, given["inputs"])
     if lacking:
         raise Lacking(lacking)
     own_folder(folder)
     own_folder(os.path.join(folder, "releases"))
-    done = r.ensure_key(folder, own_key) if spec["api_key"] else None
+    done = releases.ensure_key(folder, own_key) if spec["api_key"] else None
     if done:
         reasons.append(done)
     if secrets:
         write_secrets(folder, secrets)
-    number, _ = r.write_release(folder, spec, files, sources)
-    r.make_current(folder, number)
+    number, _ = releases.write_release(folder, spec, files, sources)
+    releases.make_current(folder, number)
     if not secrets and write_secrets(folder, {}):
         reasons.append("secret_env is removed")
     return number, reasons, diff
@@ -214,12 +214,12 @@ def unit_reasons(module: AnsibleModule, owner: Supervisor, folder: str, spec: di
 
 def run_reasons(root: str, name: str, number: str | None, state: str) -> list[str]:
     """Why the process must be (re)started; nothing if it runs the current release."""
-    run = r.running_release(root, name)
+    run = releases.running_release(root, name)
     if run is None:
         return ["it does not run"]
     if run["release"] != number:
         return ["it runs release %s, current is %s" % (run["release"], number)]
-    if r.key_changed_after(r.service_dir(root, name), float(run["started"])):
+    if releases.key_changed_after(releases.service_dir(root, name), float(run["started"])):
         return ["its API key was changed after it started"]
     return ["a restart was asked for"] if state == "restarted" else []
 
@@ -227,7 +227,7 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
 def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> tuple[list[str], dict[str, str]]:
     name, root = module.params["name"], module.params["serving_root"]
     number, reasons, diff = released(module, folder)
-    spec = module.params["spec"] or r.read_spec(os.path.join(folder, "current"))
+    spec = module.params["spec"] or releases.read_spec(os.path.join(folder, "current"))
     if number is None or spec is None:
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
     unit, replace = unit_reasons(module, owner, folder, spec)
@@ -251,7 +251,7 @@ def remember_memory(folder: str, spec: dict[str, Any]) -> None:
 def wait_running(root: str, name: str, owner: Supervisor, seconds: float = 20.0) -> None:
     """Wait until foreground.py has taken over, so that the caller sees the new process."""
     until = time.monotonic() + seconds
-    while r.running_release(root, name) is None and time.monotonic() < until:
+    while releases.running_release(root, name) is None and time.monotonic() < until:
         if owner.state(name) in ("failed", "absent"):
             break
         time.sleep(0.1)
@@ -272,19 +272,19 @@ def lacking(spec: dict[str, Any]) -> list[str]:
 def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> list[str]:
     """Return to the release before. `reverted`: only from one that has never answered."""
     name = module.params["name"]
-    now = r.link_digest(folder, "current")
+    now = releases.link_digest(folder, "current")
     if now is None:
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
-    if state == "reverted" and now in r.verified(folder):
+    if state == "reverted" and now in releases.verified(folder):
         return []
-    target = r.earlier(folder, now)
-    if state == "reverted" and target not in r.verified(folder):
+    target = releases.earlier(folder, now)
+    if state == "reverted" and target not in releases.verified(folder):
         return []  # what nobody has seen work is no way back
     if target is None:
         raise Refusal(
             "service '%s' has no earlier release on this host to return to; deploy the one that you want" % name
         )
-    spec = r.read_spec(os.path.join(folder, "releases", target)) or {}
+    spec = releases.read_spec(os.path.join(folder, "releases", target)) or {}
     gone = lacking(spec)
     if gone:
         raise Refusal(
@@ -300,7 +300,7 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
                 % (name, target, other, what, other)
             )
     if not module.check_mode:
-        r.make_current(folder, target)
+        releases.make_current(folder, target)
         started(module, owner, folder, "started")
     return ["release %s -> %s" % (now, target)]
 
@@ -319,9 +319,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, state = module.params["name"], module.params["serving_root"], module.params["state"]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         raise Refusal("service name %r may have letters, digits, dot, dash, underscore, and at most 63 of them" % name)
-    folder = r.service_dir(root, name)
+    folder = releases.service_dir(root, name)
     owner = supervisor(root, module.params["supervisor"])
-    before = r.link_digest(folder, "current")
+    before = releases.link_digest(folder, "current")
     diff: dict[str, str] = {}
 
     def act() -> list[str]:
@@ -329,11 +329,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if state == "absent":
             return removed(module, owner, folder)
         if state == "stopped":
-            if not r.releases(folder):
-                there = ", ".join(r.folders(root)) or "none"
+            if not releases.releases(folder):
+                there = ", ".join(releases.folders(root)) or "none"
                 raise Refusal("service '%s' is not deployed on this host; deployed: %s" % (name, there))
             # backoff: it doesn't run just now, but the supervisor would bring it back
-            if r.running_release(root, name) is None and owner.state(name) in ("stopped", "failed", "absent"):
+            if releases.running_release(root, name) is None and owner.state(name) in ("stopped", "failed", "absent"):
                 return []
             if not module.check_mode:
                 owner.stop(name)
@@ -347,7 +347,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         reasons = act()
     else:
         own_folder(os.path.join(root, "services"))
-        with locked(r.lock_path(root, name), "service '%s'" % name, keep=state != "absent"):
+        with locked(releases.lock_path(root, name), "service '%s'" % name, keep=state != "absent"):
             try:
                 reasons = act()
             except Lacking as error:
@@ -356,9 +356,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     result = {
         "changed": bool(reasons),
         "reasons": reasons,
-        "release": r.link_digest(folder, "current"),
+        "release": releases.link_digest(folder, "current"),
         "before": before,
-        "ready_timeout": (r.current_spec(root, name) or {}).get("ready_timeout"),
+        "ready_timeout": (releases.current_spec(root, name) or {}).get("ready_timeout"),
         "supervisor": owner.kind,
         "log": owner.log_place(name),
         "key_file": key if os.path.exists(key) or (module.params["spec"] or {}).get("api_key") else None,

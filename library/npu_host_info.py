@@ -50,7 +50,7 @@ state: {description: Everything that was read., returned: always, type: dict}
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.host.known_versions import pairs
-from ansible.module_utils.serving.host.npu_host import judge, look
+from ansible.module_utils.serving.host.npu_host import assess, look
 from ansible.module_utils.serving.service.releases import serving
 
 
@@ -58,7 +58,7 @@ def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
     state["serving"] = serving(module.params["serving_root"])
     devices = {index: service["service"] for service in module.params["plan"] for index in service["devices"] or []}
-    verdict = judge(state, {**module.params, "devices": devices, "pairs": pairs(module.params["known_versions"])})
+    verdict = assess(state, {**module.params, "devices": devices, "pairs": pairs(module.params["known_versions"])})
     for note in verdict["notes"]:
         module.warn(note)
     return {"changed": False, "state": state, **verdict}

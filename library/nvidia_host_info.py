@@ -50,14 +50,14 @@ state: {description: Everything that was read., returned: always, type: dict}
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.host.nvidia_host import judge, look
+from ansible.module_utils.serving.host.nvidia_host import assess, look
 from ansible.module_utils.serving.service.releases import serving
 
 
 def body(module: AnsibleModule) -> dict:
     state = look(module.params["root"])
     state["serving"] = serving(module.params["serving_root"])
-    return {"changed": False, "state": state, **judge(state, module.params)}
+    return {"changed": False, "state": state, **assess(state, module.params)}
 
 
 def main() -> None:

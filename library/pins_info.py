@@ -33,6 +33,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json
+from ansible.module_utils.serving.weights.hubs import HUBS
 
 
 def records(folder: str) -> list[tuple[str, dict[str, Any]]]:
@@ -55,7 +56,7 @@ def records(folder: str) -> list[tuple[str, dict[str, Any]]]:
 def body(module: AnsibleModule) -> dict[str, Any]:
     models: dict[str, dict[str, str]] = {}
     for name, row in records(os.path.join(module.params["models_root"], ".refs")):
-        if re.fullmatch(r"[0-9a-f]{40}", str(row.get("commit"))) and row.get("kind") in ("modelscope", "huggingface"):
+        if re.fullmatch(r"[0-9a-f]{40}", str(row.get("commit"))) and row.get("kind") in HUBS:
             models.setdefault(name.partition("+")[0], {})[row["kind"]] = row["commit"]
     images = {
         row["image"]: row["digest"]

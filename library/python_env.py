@@ -74,7 +74,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, free_bytes, human, locked, remove_tree, write_json
-from ansible.module_utils.serving.host import environments as e
+from ansible.module_utils.serving.host import environments
 from ansible.module_utils.serving.host.bundles import bundle_manifest, unpack
 from ansible.module_utils.serving.host.installers import masked
 from ansible.module_utils.serving.host.pythons import find_python
@@ -145,7 +145,7 @@ def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, 
     """Compile stand-ins for shared libraries that the system lacks; the names of those."""
     own, made = os.path.join(path, "bin", "python"), []
     for name, library in sorted(module.params["libraries"].items()):
-        if e.run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
+        if environments.run([own, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", name], env).returncode == 0:
             continue
         lock, code, versions = (os.path.join(folder, n) for n in ("compiler.txt", "library.c", "library.map"))
         for target, text in (
@@ -157,13 +157,15 @@ def add_libraries(module: AnsibleModule, path: str, folder: str, env: dict[str, 
                 out.write(text)
         compiler = os.path.join(folder, "compiler")
         install = [module.params["uv"], "pip", "install", "--quiet", "--require-hashes", "--python", own]
-        e.must([*install, "--target", compiler, "-r", lock], env, "installing a compiler for %s" % name, path)
+        environments.must(
+            [*install, "--target", compiler, "-r", lock], env, "installing a compiler for %s" % name, path
+        )
         zig = dict(env, PYTHONPATH=compiler, ZIG_GLOBAL_CACHE_DIR=folder, ZIG_LOCAL_CACHE_DIR=folder)
         os.makedirs(os.path.join(path, "stand-ins"), exist_ok=True)
         target = os.path.join(path, "stand-ins", name)
         link = ["-Wl,-soname," + name, "-Wl,--version-script=" + versions]
         command = [own, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2", *link, "-o", target, code]
-        e.must(command, zig, "compiling a stand-in for %s" % name, path)
+        environments.must(command, zig, "compiling a stand-in for %s" % name, path)
         made.append(name)
     return made
 
@@ -172,37 +174,39 @@ def with_uv(module: AnsibleModule, python: str, path: str, folder: str, lock: st
     """Install with uv, which looks where pip looks, and in the extra index for what pip's lacks."""
     uv, given = module.params["uv"], dict(os.environ)
     pip = [os.path.join(os.path.dirname(uv), "python"), "-m", "pip", "config", "list"]
-    env = dict(given, **uv_environment(parse_pip_config(e.run(pip, given).stdout), given))
+    env = dict(given, **uv_environment(parse_pip_config(environments.run(pip, given).stdout), given))
     # As pip does it: the best version of all indexes, not the first index that knows the name. Hashes still decide.
     env.update(UV_INDEX_STRATEGY="unsafe-best-match", UV_NO_CONFIG="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
     if module.params["cache"]:
         env.setdefault("UV_CACHE_DIR", module.params["cache"])
     own = os.path.join(path, "bin", "python")
-    e.must([uv, "venv", "--quiet", "--python", python, path], env, "making the environment", path, python)
+    environments.must([uv, "venv", "--quiet", "--python", python, path], env, "making the environment", path, python)
     sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", own, "--compile-bytecode", lock]
-    done, extra = e.run(sync, env), module.params["extra_index"]
+    done, extra = environments.run(sync, env), module.params["extra_index"]
     if done.returncode != 0 and extra and re.search(r"no version of|not found in the package registry", done.stderr):
         # Only what pip's index lacks is looked for elsewhere: a full disk or a dead network is said as it is.
         env["UV_INDEX"] = (env.get("UV_INDEX", "") + " " + extra).strip()
-        done = e.run(sync, env)
+        done = environments.run(sync, env)
         if done.returncode != 0:
-            raise Refusal(e.failure(done, "installing the lock, with torch_index %s," % masked(extra), path, python))
+            raise Refusal(
+                environments.failure(done, "installing the lock, with torch_index %s," % masked(extra), path, python)
+            )
     if done.returncode != 0:
-        raise Refusal(e.failure(done, "installing the lock", path, python))
+        raise Refusal(environments.failure(done, "installing the lock", path, python))
     if wheel:
         add = [uv, "pip", "install", "--quiet", "--python", own, "--no-deps", "--offline", wheel]
-        e.must(add, env, "adding the metadata", path)
+        environments.must(add, env, "adding the metadata", path)
     add_libraries(module, path, folder, env)
 
 
 def with_pip(python: str, path: str, lock: str, wheel: str | None) -> None:
     env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
     own = os.path.join(path, "bin", "python")
-    e.must([python, "-m", "venv", path], env, "making the environment", path, python)
+    environments.must([python, "-m", "venv", path], env, "making the environment", path, python)
     pip = [own, "-m", "pip", "install", "--quiet", "--no-deps"]
-    e.must([*pip, "--require-hashes", "-r", lock], env, "installing the lock", path, python)
+    environments.must([*pip, "--require-hashes", "-r", lock], env, "installing the lock", path, python)
     if wheel:
-        e.must([*pip, "--no-index", wheel], env, "adding the metadata", path)
+        environments.must([*pip, "--no-index", wheel], env, "adding the metadata", path)
 
 
 def packages_of(lock: str) -> int:
@@ -235,7 +239,7 @@ def install(module: AnsibleModule, python: str, path: str) -> int:
 def make(module: AnsibleModule, python: str, want: str, progress: Progress) -> dict[str, Any]:
     """Make the environment beside the one that is there, and give it the name when it is whole."""
     path = module.params["path"]
-    folder, before, began = e.new_folder(path), free_bytes(path), time.monotonic()
+    folder, before, began = environments.new_folder(path), free_bytes(path), time.monotonic()
     packages = packages_of(module.params["lock"])
 
     def written() -> str:
@@ -243,22 +247,23 @@ def make(module: AnsibleModule, python: str, want: str, progress: Progress) -> d
 
     progress.begin("installing %s" % ("%d packages" % packages if packages else "the bundle"), 0, "", written)
     try:
-        with e.umask(0o022):
+        with environments.umask(0o022):
             count = install(module, python, folder)
         seconds = round(time.monotonic() - began, 1)
         write_json(
-            os.path.join(folder, e.MARKER), {"digest": want, "packages": count, "python": python, "seconds": seconds}
+            os.path.join(folder, environments.MARKER),
+            {"digest": want, "packages": count, "python": python, "seconds": seconds},
         )
-        e.publish(path, folder)
+        environments.publish(path, folder)
     finally:
-        e.clean(path)
+        environments.clean(path)
     return {"packages": count, "seconds": seconds}
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     path, bundle = given["path"].rstrip("/"), given["bundle"]
-    open_entries = [] if bundle else e.unhashed(given["lock"])
+    open_entries = [] if bundle else environments.unhashed(given["lock"])
     if open_entries:
         raise Refusal(
             "the lock for %s has no hash for %s, so any file would be taken for it; write the lock with hashes (make lock)"
@@ -267,7 +272,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     want = digest(
         bundle_manifest(bundle)["recipe"] if bundle else {key: given[key] for key in ("lock", "provides", "libraries")}
     )
-    done = e.whole(path, want)
+    done = environments.whole(path, want)
     if done:
         return {"changed": False, "path": path, "packages": done["packages"], "reasons": []}
     reasons = ["it is incomplete or made from another lock" if os.path.lexists(path) else "it does not exist"]
@@ -281,7 +286,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "pending": True, "progress_file": progress_file}
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with locked(path + ".lock", "the environment %s" % path, given["lock_timeout"]):
-        done = e.whole(path, want)  # another process may have made it meanwhile
+        done = environments.whole(path, want)  # another process may have made it meanwhile
         if done:
             return dict(result, packages=done["packages"])
         with Progress(progress_file, os.path.basename(path)) as progress:

@@ -45,7 +45,7 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.accelerators import chips
 from ansible.module_utils.serving.host.cores import cores_of, loosen, overlaps, share
 from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.claims import assign, claims, first_to_stop, left_over
 
 
@@ -61,7 +61,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if kind == "cpu":
         nodes = cores_of(record["topology"]["numa"], set(os.sched_getaffinity(0)))
         others = [claim.spec for claim in left_over(plan, running)]
-        now = {s["service"]: r.current_spec(root, s["service"]) or {} for s in plan} if others else {}
+        now = {s["service"]: releases.current_spec(root, s["service"]) or {} for s in plan} if others else {}
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
                       {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
         loosen(cores, plan, record["topology"]["numa"])

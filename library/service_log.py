@@ -31,15 +31,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import supervisor
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root = module.params["name"], module.params["serving_root"]
-    if not r.releases(r.service_dir(root, name)):  # whether the plan names it or not
+    if not releases.releases(releases.service_dir(root, name)):  # whether the plan names it or not
         raise Refusal(
-            "service '%s' is not deployed on this host; deployed: %s" % (name, ", ".join(r.folders(root)) or "none")
+            "service '%s' is not deployed on this host; deployed: %s"
+            % (name, ", ".join(releases.folders(root)) or "none")
         )
     owner = supervisor(root, module.params["supervisor"])
     return {"changed": False, "lines": owner.log_tail(name, module.params["lines"]), "log": owner.log_place(name)}

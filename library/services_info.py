@@ -37,13 +37,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    rows = r.deployed(given["serving_root"], given["runs"])
-    return {"changed": False, "services": rows, "beside": r.beside(rows, given["host"])}
+    rows = releases.deployed(given["serving_root"], given["runs"])
+    return {"changed": False, "services": rows, "beside": releases.beside(rows, given["host"])}
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ from ansible.module_utils.serving.files import in_use, read_json, remove_lock, r
 from ansible.module_utils.serving.host.environments import folders
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from ansible.module_utils.serving.weights.model_state import unused, uses
 
@@ -73,13 +73,16 @@ FOLDERS = ("models/.refs", "models", "envs", "services")
 def old_releases(root: str, keep: int) -> list[str]:
     """Folders of releases beyond the newest `keep` of each service. What runs, and what a rollback leads to, always stays."""
     out = []
-    for name in r.services(root) if keep else []:
-        folder = r.service_dir(root, name)
+    for name in releases.services(root) if keep else []:
+        folder = releases.service_dir(root, name)
         base = os.path.join(folder, "releases")  # what a killed run left half written counts as old
-        now = r.link_digest(folder, "current") or ""
-        run = r.running_release(root, name) or {}
-        needed = {now, r.earlier(folder, now), r.link_digest(folder, "previous"), run.get("release")} - {None, ""}
-        known = r.verified(folder)
+        now = releases.link_digest(folder, "current") or ""
+        run = releases.running_release(root, name) or {}
+        needed = {now, releases.earlier(folder, now), releases.link_digest(folder, "previous"), run.get("release")} - {
+            None,
+            "",
+        }
+        known = releases.verified(folder)
         rest = [n for n in os.listdir(base) if n not in needed]
         rest.sort(key=lambda n: (known.get(n, 0), os.stat(os.path.join(base, n)).st_mtime), reverse=True)
         out += [os.path.join(base, n) for n in rest[max(0, keep - len(needed)) :]]
@@ -89,10 +92,10 @@ def old_releases(root: str, keep: int) -> list[str]:
 def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
     """Specs of every release that a remaining service could run or return to, without those that go."""
     found = []
-    for name in r.folders(root):
-        folder = r.service_dir(root, name)
-        paths = [os.path.join(folder, "releases", number) for number in r.releases(folder)]
-        found += [s for s in (r.read_spec(path) for path in paths if path not in gone) if s]
+    for name in releases.folders(root):
+        folder = releases.service_dir(root, name)
+        paths = [os.path.join(folder, "releases", number) for number in releases.releases(folder)]
+        found += [s for s in (releases.read_spec(path) for path in paths if path not in gone) if s]
     return found
 
 
@@ -100,7 +103,7 @@ def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> d
     """{image id: what we know it by} of images that we have brought and no kept release names."""
     named = {(s.get("image") or {}).get("id") for s in left}
     known = {}  # what Docker finds an image by
-    for spec in (r.read_spec(path) or {} for path in gone):
+    for spec in (releases.read_spec(path) or {} for path in gone):
         image = spec.get("image") or {}
         if image.get("id"):
             known[image["id"]] = image.get("name") or image["id"]
@@ -163,7 +166,7 @@ def unneeded(root: str, models_root: str, keep_models: bool, old: list[str]) -> 
         gone, busy = unused(models_root, used)
         out += gone
         kept += ["%s: a fetch works on it now" % path for path in busy]
-    if not r.folders(root):
+    if not releases.folders(root):
         out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
         out += folders(os.path.join(root, "tools"))
     return out, kept
@@ -212,11 +215,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             code, _, error = run_tool(["docker", "image", "rm", ident], 600)  # not forced: others may use it
             if code != 0:
                 kept.append("image %s: %s" % (name, " ".join(error.split())[:200]))
-        if not r.folders(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
+        if not releases.folders(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
             Supervisord(root).shutdown()
         for path in gone:
             remove(path)
-        if not r.folders(root):
+        if not releases.folders(root):
             remove_tree(os.path.join(root, "deploy.lock"))  # no state of the host: that it goes is no change
             remove_lock(os.path.join(root, ".deploy.flock"))
             for name in (*FOLDERS, "."):

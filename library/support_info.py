@@ -43,8 +43,9 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.accelerators import chips
 from ansible.module_utils.serving.host.cpu import read
 from ansible.module_utils.serving.host.system import os_release, run_tool
-from ansible.module_utils.serving.masking import known_secrets, masked
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.known_secrets import known_secrets
+from ansible.module_utils.serving.masking import masked
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import supervisor
 
 TOOLS = {
@@ -65,14 +66,14 @@ COMMON = [
 
 def of_service(root: str, name: str, owner: Any, lines: int) -> dict[str, str]:
     """Texts of one service: what runs, how it ended, what it said."""
-    folder = r.service_dir(root, name)
+    folder = releases.service_dir(root, name)
     found = {"state.txt": "%s\n" % owner.state(name), "log.txt": "\n".join(owner.log_tail(name, lines)) + "\n"}
     for record in ("run.json", "exit.json", "ready.json", "verified.json"):
         found[record] = read(os.path.join(folder, record))
     for link in ("current", "previous"):
         base = os.path.join(folder, link)
         if os.path.isdir(base):
-            found[link + ".txt"] = "%s\n" % r.link_digest(folder, link)
+            found[link + ".txt"] = "%s\n" % releases.link_digest(folder, link)
             for entry in sorted(os.listdir(base)):
                 path = os.path.join(base, entry)
                 if os.path.isfile(path) and (link == "current" or entry == "spec.json"):
@@ -98,9 +99,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     secrets = [secret for secret in given["secrets"] if "://" not in secret] + list(known_secrets(given["secrets"]))
     try:
         owner = supervisor(root, given["supervisor"])
-        for name in r.services(root):
-            secrets += r.read_keys(r.service_dir(root, name))
-            secrets += known_secrets(r.current_spec(root, name))
+        for name in releases.services(root):
+            secrets += releases.read_keys(releases.service_dir(root, name))
+            secrets += known_secrets(releases.current_spec(root, name))
             files.update(of_service(root, name, owner, given["lines"]))
     except Refusal as refusal:
         files["services/NOT-READ.txt"] = "%s\n" % refusal

@@ -58,10 +58,11 @@ from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights import acquire as w
-from ansible.module_utils.serving.weights import manifest as m
-from ansible.module_utils.serving.weights.hubs import Published, SourceFailed
+from ansible.module_utils.serving.weights import acquire, leftovers, manifests, model_state, publishing, records
+from ansible.module_utils.serving.weights.listing import SourceFailed
+from ansible.module_utils.serving.weights.local import Published
 from ansible.module_utils.serving.weights.model_state import lock_path, look, published
+from ansible.module_utils.serving.weights.staging import TOOL, Staging
 
 try:
     import numpy  # noqa: F401  (the conversion's only need; without it this module says so instead of failing inside)
@@ -77,10 +78,10 @@ def why_not_converted(root: str, name: str, identity: str) -> tuple[str | None, 
     if not form.record:
         return None, {}, ["it has no converted form yet"]
     if form.path is None:
-        return None, {}, ["%s is gone" % m.published(root, name, form.record["revision"])]
+        return None, {}, ["%s is gone" % manifests.published(root, name, form.record["revision"])]
     if form.manifest["source"]["identity"] != identity:
         return None, {}, ["the source has changed"]
-    problems = m.damage(form.path, form.manifest, full=False)
+    problems = manifests.damage(form.path, form.manifest, full=False)
     return (None if problems else form.path), form.manifest, problems
 
 
@@ -107,38 +108,38 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     source, manifest, record = str(plain.path), plain.manifest, plain.record
     folder, there, reasons = why_not_converted(root, name, manifest["identity"])
     if folder:
-        w.sweep(root, name + w.SUFFIX, folder, module.check_mode)
+        leftovers.sweep(root, name + model_state.SUFFIX, folder, module.check_mode)
         return result(folder, there, False, [])
     if module.params["look"]:
         return {
             "changed": False,
             "pending": True,
             "reasons": reasons,
-            "progress_file": w.progress_path(root, name + w.SUFFIX),
+            "progress_file": records.progress_path(root, name + model_state.SUFFIX),
         }
     if not HAS_NUMPY:
         raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
     if module.check_mode:
-        return result(m.published(root, name, manifest["revision"] + w.SUFFIX), {}, True, reasons)
-    key = name + w.SUFFIX
+        return result(manifests.published(root, name, manifest["revision"] + model_state.SUFFIX), {}, True, reasons)
+    key = name + model_state.SUFFIX
     with (
         locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
-        Progress(w.progress_path(root, key), key) as progress,
+        Progress(records.progress_path(root, key), key) as progress,
     ):
-        w.tidy(root, key)
+        leftovers.tidy(root, key)
         folder, there, reasons = why_not_converted(root, name, manifest["identity"])
         if folder:
             return result(folder, there, False, [])
         try:
             listing = Published(source).listing()
-            staging = w.Staging(root, key, listing.short)
-            w.bring(listing, staging, "float16", module.params["overflow"] == "saturate", Limits(), progress)
-            folder, done, new = w.publish(staging, listing, name, "float16", {"tool": w.TOOL})
+            staging = Staging(root, key, listing.short)
+            acquire.bring(listing, staging, "float16", module.params["overflow"] == "saturate", Limits(), progress)
+            folder, done, new = publishing.publish(staging, listing, name, "float16", {"tool": TOOL})
             for note in staging.notes:
                 module.warn("model '%s': %s" % (name, note))
         except SourceFailed as failure:
             raise Refusal("%s; run deploy.yml --tags fetch" % failure) from None
-        write_json(m.ref_path(root, key), dict(record, revision=done["revision"]))
+        write_json(manifests.ref_path(root, key), dict(record, revision=done["revision"]))
     return result(folder, done, new, reasons if new else [])
 
 

@@ -111,51 +111,20 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights import acquire as w
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import acquire, leftovers, manifests, model_state, publishing, records
 from ansible.module_utils.serving.weights.choice import Wanted, words
 from ansible.module_utils.serving.weights.folders import fingerprint, list_files
-from ansible.module_utils.serving.weights.hubs import (
-    COMMIT,
-    Directory,
-    HuggingFace,
-    Listing,
-    Mirror,
-    ModelScope,
-    Published,
-    Source,
-    SourceFailed,
-    guarded,
-)
+from ansible.module_utils.serving.weights.hubs import HUBS
+from ansible.module_utils.serving.weights.listing import Listing, SourceFailed, guarded
 from ansible.module_utils.serving.weights.model_state import lock_path
-from ansible.module_utils.serving.weights.peers import OUTSIDE, STRANDED, Nobody, Peers
-
-CLIENTS = {"modelscope": ("modelscope", "modelscope-hub"), "huggingface": ("huggingface-hub",)}
-
-
-def wanted_of(given: dict[str, Any]) -> Wanted:
-    return Wanted(tuple(given["include"]), tuple(given["exclude"]))
-
-
-def source_of(kind: str, row: dict[str, Any], given: dict[str, Any], limits: Limits) -> Source:
-    """The source that a row of models.yml describes. SourceFailed where it can't be one."""
-    wanted, revision = wanted_of(given), row.get("revision") or None
-    if kind == "directory":
-        path = os.path.expanduser(row.get("path") or "")
-        key = w.key_of(given["name"], given["convert"])
-        return Directory(path, wanted, w.known_digests(given["models_root"], key, path))
-    if given["require_pin"] and not COMMIT.fullmatch(revision or ""):
-        raise SourceFailed(
-            "its revision is %s, and pins are required: set a commit in models.yml" % (revision or "not set")
-        )
-    if kind == "mirror":
-        return Mirror(given["name"], row.get("url") or "", revision, wanted, given["mirror_token"], limits)
-    hub = {"modelscope": ModelScope, "huggingface": HuggingFace}[kind]
-    return hub(row.get("repo") or "", revision, wanted, given[kind + "_endpoint"], given[kind + "_token"], limits)
+from ansible.module_utils.serving.weights.peer import OUTSIDE, STRANDED
+from ansible.module_utils.serving.weights.peer_client import Nobody
+from ansible.module_utils.serving.weights.peers import Peers
+from ansible.module_utils.serving.weights.sources import candidates, limits_of, source_of, wanted_of
+from ansible.module_utils.serving.weights.staging import TOOL, Staging
 
 
 def result(
@@ -185,41 +154,13 @@ def result(
     }
 
 
-def candidates(module: AnsibleModule, key: str) -> list[tuple[str, Any]]:
-    """(kind, row) of the sources in the order to try; what is on this host already comes first."""
-    given = module.params
-    sources = given["sources"]
-    unknown = sorted(set(sources) - {"directory", "mirror", "modelscope", "huggingface", "registry"})
-    if unknown or not sources:
-        raise Refusal(
-            "model '%s' has the sources %s; known are directory, mirror, modelscope and huggingface"
-            % (given["name"], ", ".join(unknown) or "none")
-        )
-    found = [(kind, sources.get(kind) or {}) for kind in given["order"] if kind in sources or kind == "peers"]
-    if not [kind for kind, _ in found if kind != "peers" or given["peers_file"]]:
-        raise Refusal(
-            "model '%s' has the sources %s, and weights_sources allows %s; add one of them"
-            % (given["name"], ", ".join(sorted(sources)), ", ".join(given["order"]) or "none")
-        )
-    if key != given["name"]:
-        plain, _ = w.why_not_published(given["models_root"], given["name"], sources, wanted_of(given))
-        if plain:
-            found.insert(0, ("published", plain))
-    return found
-
-
-def limits_of(given: dict[str, Any], by_file: bool = False) -> Limits:
-    numbers = (given[name] for name in ("connections", "stall_timeout", "retries", "wait_limit"))
-    return Limits(*numbers, by_file=by_file, slow=given["least_rate"])
-
-
 def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peers) -> tuple[dict[str, Any], Listing]:
     """(result, listing) of the first source that serves. Refusal if none does."""
     given = module.params
     root, convert = given["models_root"], given["convert"]
     limits = limits_of(given, bool(peers))
     failures: list[str] = []
-    order = [one for one in candidates(module, key) if one[0] != "peers" or peers]
+    order = [one for one in candidates(module.params, key) if one[0] != "peers" or peers]
     if not order:
         raise Refusal(
             "model '%s' may come from other hosts of the play alone, and none takes part; "
@@ -248,24 +189,25 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
                 else:
                     if kind not in ("published", "directory"):
                         peers.tell(OUTSIDE)
-                    source = Published(row) if kind == "published" else source_of(kind, row, given, limits)
+                    source = source_of(kind, row, given, limits)
                     listing = source.listing()
-                    staging = w.Staging(root, key, listing.short)
+                    staging = Staging(root, key, listing.short)
                     say(module, listing)
                     if peers:
                         staging.open()
                         staging.describe(listing, origin_of(listing, root, given["name"], wanted_of(given)))
-                    w.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
-                clients = {name: importlib.metadata.version(name) for name in CLIENTS.get(kind, ())}
+                    acquire.bring(listing, staging, convert, given["overflow"] == "saturate", limits, progress)
+                packages = HUBS[kind].packages if kind in HUBS else ()
+                clients = {name: importlib.metadata.version(name) for name in packages}
                 tool = {
-                    "tool": w.TOOL,
+                    "tool": TOOL,
                     "clients": clients,
                     "began": int(began),
                     "seconds": round(time.monotonic() - clock, 1),
                 }
                 if kind == "peers" and convert:
                     tool["tensors"] = peers.tensors
-                folder, manifest, new = w.publish(staging, listing, given["name"], convert, tool)
+                folder, manifest, new = publishing.publish(staging, listing, given["name"], convert, tool)
                 for note in staging.notes:
                     module.warn("model '%s': %s" % (given["name"], note))
                 done = result(manifest, folder, new, [], failures, words(listing.left_out, listing.sizes))
@@ -287,7 +229,7 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
 
 def origin_of(listing: Listing, root: str, name: str, wanted: Wanted) -> dict[str, Any]:
     """Where a listing comes from first of all: a converted model from where its source came."""
-    found = w.record_of(root, name) if listing.kind == "published" else {}
+    found = model_state.record_of(root, name) if listing.kind == "published" else {}
     return {
         "kind": found.get("kind", listing.kind),
         "repo": found.get("repo", listing.repo),
@@ -306,7 +248,7 @@ def say(module: AnsibleModule, listing: Listing) -> None:
 def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, Any]:
     """What a run would fetch, from the first source that lists it."""
     failures = []
-    order = candidates(module, key)
+    order = candidates(module.params, key)
     for kind, row in order:
         if kind == "peers":  # in check mode none of them serves
             if len(order) > 1:
@@ -316,14 +258,14 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
             if kind != "peers":
                 with guarded():
                     limits = limits_of(module.params)
-                    source = Published(row) if kind == "published" else source_of(kind, row, module.params, limits)
+                    source = source_of(kind, row, module.params, limits)
                     listing = source.listing()
                     if module.params["convert"]:
-                        w.check_conversion(listing)
+                        acquire.check_conversion(listing)
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue
-        folder = m.published(module.params["models_root"], key, listing.short or "<revision>")
+        folder = manifests.published(module.params["models_root"], key, listing.short or "<revision>")
         left_out = words(listing.left_out, listing.sizes)
         text = "%s (%d files, %d bytes, from %s)\n" % (folder, len(listing.files), listing.bytes, kind)
         text += "".join("left out: %s\n" % line for line in left_out)
@@ -349,33 +291,38 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     name, root, sources = module.params["name"], module.params["models_root"], module.params["sources"]
-    key = w.key_of(name, module.params["convert"])
+    key = model_state.key_of(name, module.params["convert"])
     wanted = wanted_of(module.params)
-    folder, reasons = w.why_not_published(root, key, sources, wanted)
+    folder, reasons = records.why_not_published(root, key, sources, wanted)
     # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
     fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
     if folder:
-        w.sweep(root, key, folder, module.check_mode)
-        done = result(m.read_manifest(folder) or {}, folder, False, [], [])
+        leftovers.sweep(root, key, folder, module.check_mode)
+        done = result(manifests.read_manifest(folder) or {}, folder, False, [], [])
         return {**done, "ansible_facts": {fact: False}} if module.check_mode else done
     if module.params["look"]:
-        return {"changed": False, "pending": True, "reasons": reasons, "progress_file": w.progress_path(root, key)}
+        return {
+            "changed": False,
+            "pending": True,
+            "reasons": reasons,
+            "progress_file": records.progress_path(root, key),
+        }
     if module.check_mode:
         return {**dry_run(module, key, reasons), "ansible_facts": {fact: True}}
     refs = os.path.join(root, ".refs")
     os.makedirs(refs, exist_ok=True)
     with (
         locked(lock_path(root, key), "model '%s'" % key, module.params["lock_timeout"]),
-        Progress(w.progress_path(root, key), key) as progress,
+        Progress(records.progress_path(root, key), key) as progress,
         Peers(module.params["peers_file"] or "", key, sources, module.params["peer_patience"], progress) as peers,
     ):
         peers.files = wanted.record
-        w.tidy(root, key)
-        folder, again = w.why_not_published(root, key, sources, wanted)
+        leftovers.tidy(root, key)
+        folder, again = records.why_not_published(root, key, sources, wanted)
         if folder:  # another process, maybe of another host that shares this folder, has fetched it meanwhile
-            return result(m.read_manifest(folder) or {}, folder, False, [], [])
+            return result(manifests.read_manifest(folder) or {}, folder, False, [], [])
         done, listing = try_sources(module, key, progress, peers)
-        origin = w.record_of(root, name) if listing.kind == "published" else {}
+        origin = model_state.record_of(root, name) if listing.kind == "published" else {}
         record = {
             "revision": done["revision"],
             **origin_of(listing, root, name, wanted),
@@ -387,7 +334,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             record["dropped_peers"] = done["dropped_peers"]
             for words_of_one in done["dropped_peers"]:
                 module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words_of_one))
-        write_json(m.ref_path(root, key), record)
+        write_json(manifests.ref_path(root, key), record)
     return dict(done, reasons=again if done["changed"] else [])
 
 

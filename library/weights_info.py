@@ -42,17 +42,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import records
 from ansible.module_utils.serving.weights.model_state import look, uses
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    found = w.find(given["models_root"], given["name"], given["convert"], given["full"], given["required"])
+    found = records.find(given["models_root"], given["name"], given["convert"], given["full"], given["required"])
     used = uses(given["serving_root"])[0] if given["serving_root"] else []
     form = look(given["models_root"], given["name"], given["convert"], used)
     more = {"bytes": form.size, "arrived_bytes": form.arrived, "users": [str(use) for use in form.users]}
-    return {"changed": False, **found, **more, "progress": w.running(given["models_root"], form.key)}
+    return {"changed": False, **found, **more, "progress": records.running(given["models_root"], form.key)}
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.service.releases import start_ticks
-from ansible.module_utils.serving.weights import acquire as w
+from ansible.module_utils.serving.weights import model_state, records
 from ansible.module_utils.serving.weights.choice import Wanted
 
 PATIENCE = 15.0  # seconds for the server to say that it listens, and to end
@@ -88,9 +88,9 @@ PATIENCE = 15.0  # seconds for the server to say that it listens, and to end
 def look(given: dict[str, Any]) -> dict[str, Any]:
     forms = []
     for form in given["forms"]:
-        key = w.key_of(form["name"], form.get("convert") or None)
+        key = model_state.key_of(form["name"], form.get("convert") or None)
         files = Wanted(tuple(form.get("include") or ()), tuple(form.get("exclude") or ()))
-        folder, _ = w.why_not_published(given["models_root"], key, form["sources"], files)
+        folder, _ = records.why_not_published(given["models_root"], key, form["sources"], files)
         forms.append({**form, "key": key, "pending": folder is None})
     about = {"name": given["name"], "address": given["address"], "port": given["port"]}
     return {"changed": False, "peer": {**about, "token": secrets.token_urlsafe(32), "forms": forms}}

@@ -72,7 +72,16 @@ def compile_lock(
         given = Path(folder) / "in.txt"
         given.write_text(source)
         origin = str(ROOT / "pyproject.toml") if source == "pyproject" else str(given)
-        command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", origin, "--universal", "--python-version", "3.11", "--generate-hashes"]
+        command = [
+            str(Path(sys.executable).with_name("uv")),
+            "pip",
+            "compile",
+            origin,
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+        ]
         out = Path(folder) / "out.txt"
         if target.is_file() and not UPGRADE:
             out.write_text(target.read_text())  # uv keeps what its output file says

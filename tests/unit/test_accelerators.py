@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import cpu as a
+from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpuinfo, parse_cpulist, parse_meminfo
 from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +19,13 @@ PROC = FIXTURES / "proc"
 
 
 def test_x86() -> None:
-    assert a.parse_cpuinfo((PROC / "x86.txt").read_text()) == {
+    assert parse_cpuinfo((PROC / "x86.txt").read_text()) == {
         "model": "AMD EPYC", "threads": 2, "cores": 2, "sockets": 1, "flags": ["avx2", "fma", "f16c"],
     }  # fmt: skip
 
 
 def test_arm_names_the_core_by_its_part_number() -> None:
-    found = a.parse_cpuinfo((PROC / "neoverse-v2.txt").read_text())
+    found = parse_cpuinfo((PROC / "neoverse-v2.txt").read_text())
     assert found["model"] == "Neoverse-V2"
     assert found["threads"] == found["cores"] == 2
     assert {"bf16", "i8mm", "sve2", "asimd"} <= set(found["flags"])
@@ -35,21 +35,21 @@ def test_arm_names_the_core_by_its_part_number() -> None:
     ("text", "cpus"), [("0-3,8,10-11\n", [0, 1, 2, 3, 8, 10, 11]), ("", []), ("x,2-", []), ("5", [5])]
 )
 def test_cpulist(text: str, cpus: list[int]) -> None:
-    assert a.parse_cpulist(text) == cpus
+    assert parse_cpulist(text) == cpus
 
 
 @given(st.text(max_size=300))
 def test_no_text_crashes_a_parser_or_invents_a_processor(text: str) -> None:
-    found = a.parse_cpuinfo(text)
+    found = parse_cpuinfo(text)
     assert found["threads"] is None or "processor" in text
-    a.parse_cpulist(text)
-    a.parse_meminfo(text)
+    parse_cpulist(text)
+    parse_meminfo(text)
 
 
 @given(cut=st.integers(0, 2000), name=st.sampled_from(["x86.txt", "neoverse-v2.txt"]))
 def test_a_cut_file_gives_fewer_processors_never_more(cut: int, name: str) -> None:
     text = (PROC / name).read_text()
-    assert (a.parse_cpuinfo(text[:cut])["threads"] or 0) <= 2
+    assert (parse_cpuinfo(text[:cut])["threads"] or 0) <= 2
 
 
 def host(root: Path, nodes: int = 2) -> Path:
@@ -109,33 +109,33 @@ def test_sockets_that_cpuinfo_does_not_tell(
     physical: int,
 ) -> None:
     cores(host(tmp_path, nodes), count, packages, threads, package)
-    cpu = a.cpu_record(str(tmp_path))["cpu"]
+    cpu = cpu_record(str(tmp_path))["cpu"]
     assert (cpu["model"], cpu["threads"], cpu["sockets"], cpu["cores"]) == ("Kunpeng-920", count, sockets, physical)
 
 
 def test_sockets_that_nobody_tells_are_unknown(tmp_path: Path) -> None:
     (host(tmp_path) / "proc/cpuinfo").write_text((KUNPENG % 0) + (KUNPENG % 1))
-    cpu = a.cpu_record(str(tmp_path))["cpu"]
+    cpu = cpu_record(str(tmp_path))["cpu"]
     assert cpu["sockets"] is None and cpu["threads"] == 2
-    assert a.parse_cpuinfo(KUNPENG % 0)["sockets"] is None
+    assert parse_cpuinfo(KUNPENG % 0)["sockets"] is None
 
 
 def test_memory_limit_of_a_container_counts(tmp_path: Path) -> None:
     root = host(tmp_path)
     (root / "sys/fs/cgroup").mkdir(parents=True)
     (root / "sys/fs/cgroup/memory.max").write_text("max\n")
-    assert a.cpu_record(str(root))["memory"]["limit_bytes"] is None
+    assert cpu_record(str(root))["memory"]["limit_bytes"] is None
     (root / "sys/fs/cgroup/memory.max").write_text("4096\n")
-    assert a.cpu_record(str(root))["memory"]["limit_bytes"] == 4096
+    assert cpu_record(str(root))["memory"]["limit_bytes"] == 4096
 
 
 def test_an_empty_host_is_not_live_and_says_so(tmp_path: Path) -> None:
-    record = a.cpu_record(str(tmp_path))
+    record = cpu_record(str(tmp_path))
     assert not record["live"] and record["devices"] == [] and "lists no processor" in record["problems"][0]
 
 
 def test_this_machine() -> None:
-    record = a.cpu_record()
+    record = cpu_record()
     assert record["live"] and record["cpu"]["threads"] >= 1 and record["memory"]["total_bytes"] > 1 << 28
 
 

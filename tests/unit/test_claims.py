@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import device_use as u
-from ansible.module_utils.serving.host import devices as d
-from ansible.module_utils.serving.service import claims as c
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.host import device_use
+from ansible.module_utils.serving.host.devices import place
+from ansible.module_utils.serving.service import claims, releases
 from conftest import load
 from ports import free_port
 from test_fit import row
@@ -70,8 +69,8 @@ class Box:
         (folder / "current").symlink_to("releases/0123")
         run = {
             "pid": process.pid,
-            "ticks": r.start_ticks(process.pid),
-            "boot": r.boot_id(),
+            "ticks": releases.start_ticks(process.pid),
+            "boot": releases.boot_id(),
             "release": "0123",
             "started": time.time(),
         }
@@ -92,9 +91,11 @@ def box(tmp_path: Path) -> Iterator[Box]:
 def fit(
     run_module: Callable[..., dict[str, Any]], box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    def run(*plan: dict[str, Any], record: dict[str, Any] | None = None, seen: u.Use | None = None) -> dict[str, Any]:
+    def run(
+        *plan: dict[str, Any], record: dict[str, Any] | None = None, seen: device_use.Use | None = None
+    ) -> dict[str, Any]:
         module = load("library/fit.py")
-        monkeypatch.setattr(module, "use_of", lambda kind: seen or u.Use())
+        monkeypatch.setattr(module, "use_of", lambda kind: seen or device_use.Use())
         args = {
             "plan": list(plan),
             "record": record or chips(),
@@ -124,7 +125,7 @@ def test_a_stranger_beside_our_service_is_seen_where_the_driver_tells(
 ) -> None:
     port = free_port()
     pid = box.runs("wide", port, [ONE, TWO])
-    seen = u.parse_gpus(
+    seen = device_use.parse_gpus(
         f"0, {ONE}, 75000\n1, {TWO}, 75000\n", f"{pid}, {ONE}, 74990\n{pid}, {TWO}, 20000\n1, {TWO}, 54990\n"
     )
     result = fit(gpu_row("wide", port, [0, 1]), record=chips({ONE: 75_000, TWO: 75_000}), seen=seen)
@@ -160,8 +161,8 @@ def test_who_gives_something_stops_before_anybody_starts(
     free = [free_port(), free_port()]
     box.runs("a", free[0], [ONE, TWO])
     plan = [gpu_row(name, free[ports.get(name, 0 if name == "a" else 1)], names) for name, names in devices.items()]
-    places = {s["service"]: d.place(s["devices"], chips(), []) for s in plan}
-    found = c.first_to_stop(plan, c.claims(str(box.root)), places)
+    places = {s["service"]: place(s["devices"], chips(), []) for s in plan}
+    found = claims.first_to_stop(plan, claims.claims(str(box.root)), places)
     assert sorted(found) == stop
     assert all("it gives" in why and "to service 'b'" in why for why in found.values())
 
@@ -249,28 +250,28 @@ def test_a_service_without_devices_of_its_row_stays_where_it_is(box: Box, fit: C
     box.runs("a", one, [ONE])
     box.runs("b", two, [TWO])
     root = str(box.root)
-    assert c.assign([auto("b", two, [0])], chips(), [], root)["b"].names == [TWO]
-    both = c.assign([auto("b", two, [0]), auto("a", one, [1])], chips(), [], root)
+    assert claims.assign([auto("b", two, [0])], chips(), [], root)["b"].names == [TWO]
+    both = claims.assign([auto("b", two, [0]), auto("a", one, [1])], chips(), [], root)
     assert (both["a"].names, both["b"].names) == ([ONE], [TWO])
     assert not fit(auto("b", two, [0]), record=chips({ONE: 75_000, TWO: 75_000}))["failed"]
     # A row that names its device is obeyed, and the other one makes way.
-    moved = c.assign([auto("a", one, [1]), gpu_row("b", two, [0])], chips(), [], root)
+    moved = claims.assign([auto("a", one, [1]), gpu_row("b", two, [0])], chips(), [], root)
     assert (moved["a"].names, moved["b"].names) == ([TWO], [ONE])
 
 
 def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
     box.runs("a", free_port(), [ONE])
-    found = c.assign([auto("new", free_port(), [0])], chips(), [], str(box.root))
+    found = claims.assign([auto("new", free_port(), [0])], chips(), [], str(box.root))
     assert found["new"].names == [TWO]
-    beside = c.assign(
+    beside = claims.assign(
         [auto("x", free_port(), [0]), gpu_row("y", free_port(), [ONE])], chips(), [], str(box.root / "empty")
     )
     assert (beside["x"].names, beside["y"].names) == ([TWO], [ONE])
     gone = chips()
     gone["devices"].pop(0)  # the GPU that a release had is lost: it gets another one
-    assert c.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]
+    assert claims.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]
 
 
 def test_one_that_gets_narrower_keeps_a_part_of_what_it_has(box: Box) -> None:
     box.runs("a", free_port(), [TWO, ONE])
-    assert c.assign([auto("a", free_port(), [0])], chips(), [], str(box.root))["a"].names == [TWO]
+    assert claims.assign([auto("a", free_port(), [0])], chips(), [], str(box.root))["a"].names == [TWO]

@@ -26,13 +26,13 @@ OS_RELEASE = {
 }
 
 
-def judged(**changes: Any) -> dict[str, Any]:
+def assessed(**changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("cdi", "source", "settings", "environment") if key in changes}
     state = {
         "installed": True, "packages": ["docker.io 28.2.2"], "version": "28.2.2", "live": True, "answer": "", "config": dict(SETTINGS),
         "certificates": {"registry.example": ""}, "stale": False, "os": {"key": "ubuntu-24.04"}, "problems": [], **changes,
     }  # fmt: skip
-    found: dict[str, Any] = c.judge(
+    found: dict[str, Any] = c.assess(
         state,
         {
             "cdi": True,
@@ -78,7 +78,7 @@ def test_versions_are_compared_by_their_numbers(version: str | None, expected: t
 
 
 def test_a_ready_engine_lacks_nothing() -> None:
-    found = judged()
+    found = assessed()
     assert found["packages"] == found["problems"] == [] and not found["config_changed"] and not found["restart"]
 
 
@@ -88,25 +88,25 @@ def test_a_ready_engine_lacks_nothing() -> None:
      ("amzn-2023", False, "distribution"), ("openeuler-22.03", False, "distribution")],
 )  # fmt: skip
 def test_where_it_comes_from(key: str, cdi: bool, origin: str) -> None:
-    found = judged(**BARE, os={"key": key}, cdi=cdi)
+    found = assessed(**BARE, os={"key": key}, cdi=cdi)
     assert found["origin"] == origin and found["packages"] == SOURCES[key][origin]["packages"] and not found["problems"]
 
 
 def test_an_unknown_system_and_a_source_that_is_too_old_are_refused() -> None:
-    assert "installs none on suse-15" in judged(**BARE, os={"key": "suse-15"})["problems"][0]
-    assert "CDI needs 25" in judged(**BARE, os={"key": "debian-12"}, source="distribution")["problems"][0]
+    assert "installs none on suse-15" in assessed(**BARE, os={"key": "suse-15"})["problems"][0]
+    assert "CDI needs 25" in assessed(**BARE, os={"key": "debian-12"}, source="distribution")["problems"][0]
 
 
 def test_an_engine_that_is_too_old_is_told_and_not_replaced() -> None:
-    found = judged(version="20.10.24", packages=["docker.io 20.10.24"])
+    found = assessed(version="20.10.24", packages=["docker.io 20.10.24"])
     assert "Docker 20.10.24 is installed" in found["problems"][0] and found["packages"] == []
-    assert judged(version="20.10.24", cdi=False)["problems"] == []
+    assert assessed(version="20.10.24", cdi=False)["problems"] == []
 
 
 def test_cdi_needs_its_flag_before_28_2_alone() -> None:
-    assert json.loads(judged(version="26.1.5")["config"])["features"] == {"cdi": True}
-    assert "features" not in json.loads(judged(version="28.2.2")["config"])
-    assert json.loads(judged(**BARE, os={"key": "debian-12"})["config"])["features"] == {"cdi": True}
+    assert json.loads(assessed(version="26.1.5")["config"])["features"] == {"cdi": True}
+    assert "features" not in json.loads(assessed(version="28.2.2")["config"])
+    assert json.loads(assessed(**BARE, os={"key": "debian-12"})["config"])["features"] == {"cdi": True}
 
 
 def test_foreign_settings_stay() -> None:
@@ -116,18 +116,18 @@ def test_foreign_settings_stay() -> None:
         "features": {"buildkit": True},
         "data-root": "/data",
     }
-    config = json.loads(judged(version="26.1.5", config=theirs)["config"])
+    config = json.loads(assessed(version="26.1.5", config=theirs)["config"])
     assert config == {**theirs, "live-restore": True, "features": {"buildkit": True, "cdi": True}}
 
 
 def test_an_engine_that_has_not_read_its_settings_is_to_be_restarted() -> None:
-    assert judged(stale=True)["restart"] and not judged(stale=True, live=False)["restart"]
+    assert assessed(stale=True)["restart"] and not assessed(stale=True, live=False)["restart"]
 
 
 def test_an_engine_that_does_not_answer_is_told() -> None:
     assert (
         "does not answer (docker.service is failed)"
-        in judged(live=False, answer="docker.service is failed")["problems"][0]
+        in assessed(live=False, answer="docker.service is failed")["problems"][0]
     )
 
 
@@ -139,15 +139,15 @@ def test_a_broken_daemon_json_is_told(tmp_path: Path) -> None:
 
 def test_docker_gets_the_proxies_but_no_password() -> None:
     environment = {"HTTPS_PROXY": "http://proxy.example:3128", "no_proxy": "10.0.0.0/8", "SSL_CERT_FILE": "/x"}
-    config = json.loads(judged(environment=environment)["config"])
+    config = json.loads(assessed(environment=environment)["config"])
     assert config["proxies"] == {"https-proxy": "http://proxy.example:3128", "no-proxy": "10.0.0.0/8"}
     assert "proxies" not in json.loads(
-        judged(environment={"HTTPS_PROXY": "http://me:secret@proxy.example:3128"})["config"]
+        assessed(environment={"HTTPS_PROXY": "http://me:secret@proxy.example:3128"})["config"]
     )
     theirs = {"proxies": {"http-proxy": "http://other.example"}}
-    assert json.loads(judged(environment=environment, config=theirs)["config"])["proxies"] == theirs["proxies"]
+    assert json.loads(assessed(environment=environment, config=theirs)["config"])["proxies"] == theirs["proxies"]
 
 
 def test_certificates_that_docker_lacks_are_named() -> None:
-    assert judged()["certificates"] == ["registry.example"]
-    assert judged(certificates={"registry.example": "PEM"})["certificates"] == []
+    assert assessed()["certificates"] == ["registry.example"]
+    assert assessed(certificates={"registry.example": "PEM"})["certificates"] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -11,69 +10,34 @@ import shutil
 import signal
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 import shards
-from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights import convert as c
-from ansible.module_utils.serving.weights import headers
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import convert as conversion
+from ansible.module_utils.serving.weights import float16
+from ansible.module_utils.serving.weights.convert import convert_shard
+from ansible.module_utils.serving.weights.manifests import INDEX, MANIFEST, SUMS, damage
 from conftest import DEMO, start_module
-from hub import COMMIT, Hub
-from hypothesis import given
-from hypothesis import strategies as st
+from conversion import Run, bf16, convert, model, published
+from hub import Hub
 
-Run = Callable[..., dict[str, Any]]
 # sha256 of torch 2.13.0's `.to(torch.float16)` of all 65,536 bf16 codes in order, as little-endian bytes.
 TORCH = "77a6185483423cf9e70d8767f91c87e2f3abad239057a84b09afaaef7ae0c2a7"
-BF16_OF_4 = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
 CODES = numpy.arange(65536, dtype=numpy.uint16)
-
-
-def bf16(values: Any) -> bytes:
-    """bf16 codes of float32 values, cut."""
-    return (numpy.asarray(values, numpy.float32).view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
-
-
-def published(run: Run, root: Path, source: Path) -> dict[str, Any]:
-    args = {"name": "m", "models_root": str(root), "sources": {"directory": {"path": str(source)}}}
-    result = run("weights_fetch", args)
-    assert not result["failed"], result
-    return result
-
-
-def convert(run: Run, root: Path, **options: Any) -> dict[str, Any]:
-    check = options.pop("check", False)
-    return run("weights_convert", {"name": "m", "models_root": str(root), **options}, check=check)
-
-
-def model(folder: Path, shard: shards.Tensors, second: shards.Tensors | None = None, index: bool = True) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    shards.write(folder / "a.safetensors", shard)
-    if second:
-        shards.write(folder / "b.safetensors", second)
-    if index:
-        places = dict.fromkeys(shard, "a.safetensors") | dict.fromkeys(second or {}, "b.safetensors")
-        total = sum(len(t[2]) for t in [*shard.values(), *(second or {}).values()])
-        (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}))
-    (folder / "config.json").write_text('{"dtype": "bfloat16", "text_config": {"torch_dtype": "bfloat16"}, "é": 1}')
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
 
 
 def test_every_bf16_code_becomes_what_torch_makes_of_it() -> None:
     out = numpy.empty(65536, numpy.uint16)
-    c.Kernel().to_f16(CODES, out, False)
+    float16.Kernel().to_f16(CODES, out, False)
     assert hashlib.sha256(out.tobytes()).hexdigest() == TORCH
 
 
 @pytest.mark.parametrize("saturate", [False, True])
 def test_every_code_comes_back_from_its_result_and_residue(saturate: bool) -> None:
-    kernel, out, back = c.Kernel(), numpy.empty(65536, numpy.uint16), numpy.empty(65536, numpy.uint16)
+    kernel, out, back = float16.Kernel(), numpy.empty(65536, numpy.uint16), numpy.empty(65536, numpy.uint16)
     kept = kernel.to_f16(CODES, out, saturate)
     kernel.to_bf16(out, back, kept)
     assert (back == CODES).all()
@@ -109,11 +73,11 @@ def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path
     assert found["norm.weight"][2] == norm.astype(numpy.float16).tobytes()
     for same in ("norm.steps", "bias", "scale", "input_norm"):
         assert found[same] == shard[same]
-    index = json.loads((folder / m.INDEX).read_text())
+    index = json.loads((folder / INDEX).read_text())
     assert index["metadata"]["total_size"] == sum(len(t[2]) for t in found.values())
     config = json.loads((folder / "config.json").read_text())
     assert config["dtype"] == config["text_config"]["torch_dtype"] == "float16" and "torch_dtype" not in config
-    manifest = json.loads((folder / m.MANIFEST).read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["source"]["identity"] == plain["identity"]
     assert manifest["tensors"]["w"] == {
         "values": 6, "overflowed": 0, "subnormal": 1, "zeroed": 0, "nan": 0, "inf": 0, "largest": 0.0,
@@ -126,7 +90,7 @@ def test_the_result_is_what_the_documents_script_makes(run_module: Run, tmp_path
 
 def test_offsets_stay_where_every_converted_tensor_is_two_bytes_wide(tmp_path: Path) -> None:
     shards.write(tmp_path / "s", {"a": ("BF16", [5], bf16([1] * 5)), "b": ("U8", [3], b"abc")})
-    c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
+    convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
     before, after = (tmp_path / "s").read_bytes(), (tmp_path / "d").read_bytes()
     assert len(before) == len(after) and before[:8] == after[:8] and after.endswith(b"abc")
 
@@ -138,7 +102,7 @@ def test_an_unchanged_source_is_not_read_again_and_a_changed_one_is(
     root = tmp_path / "models"
     published(run_module, root, source)
     first = convert(run_module, root)
-    monkeypatch.setattr(c, "convert_shard", lambda *_: pytest.fail("it was converted again"))
+    monkeypatch.setattr(conversion, "convert_shard", lambda *_: pytest.fail("it was converted again"))
     second = convert(run_module, root)
     assert not second["changed"] and second["identity"] == first["identity"]
     monkeypatch.undo()
@@ -194,124 +158,6 @@ def test_a_damaged_published_source_is_refused(run_module: Run, tmp_path: Path) 
     assert result["failed"] and "is damaged: sha256 is" in result["msg"] and "--tags fetch" in result["msg"]
 
 
-@pytest.mark.parametrize(
-    ("header", "words"),
-    [
-        ({"a": BF16_OF_4, "b": {**BF16_OF_4, "data_offsets": [2, 6]}}, "starts at byte 2, expected 4"),
-        ({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 9]}}, "don't agree"),
-        ({"a": {"dtype": "BF16", "shape": [[]], "data_offsets": [0, 4]}}, "don't agree"),
-        ({"a": {"dtype": "BF16", "shape": [True, 2], "data_offsets": [0, 4]}}, "don't agree"),
-        ({"a": {"dtype": 17, "shape": [2], "data_offsets": [0, 4]}}, "don't agree"),
-        ({"a": {"dtype": "U8", "shape": [1] * 65, "data_offsets": [0, 1]}}, "has 65 dimensions, the limit is 64"),
-        ([1], "not a table"),
-    ],
-)  # fmt: skip
-def test_headers_that_lie_are_refused(tmp_path: Path, header: Any, words: str) -> None:
-    text = json.dumps(header).encode()
-    (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 6)
-    with pytest.raises(Refusal, match=words):
-        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
-
-
-@pytest.mark.parametrize("length", [8, 1 << 40, (1 << 64) - 1, 101 << 20])
-def test_header_lengths_that_lie_are_refused_without_reading_them(tmp_path: Path, length: int) -> None:
-    (tmp_path / "s").write_bytes(struct.pack("<Q", length) + b"{}     ")
-    with pytest.raises(Refusal):
-        c.convert_shard(str(tmp_path / "s"), str(tmp_path / "d"))
-
-
-def test_a_tensor_named_twice_is_refused(tmp_path: Path) -> None:
-    text = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
-    (tmp_path / "s").write_bytes(struct.pack("<Q", len(text)) + text + b"x")
-    with pytest.raises(Refusal, match="'a' is there twice"):
-        m.read_header(str(tmp_path / "s"))
-
-
-@given(data=st.binary(max_size=400), length=st.none() | st.integers(0, 400))
-def test_no_bytes_make_the_converter_fail_otherwise(tmp_path_factory: Any, data: bytes, length: int | None) -> None:
-    """A fuzz target: whatever the file, it is converted or refused."""
-    folder = tmp_path_factory.mktemp("f")
-    (folder / "s").write_bytes((struct.pack("<Q", length) if length is not None else b"") + data)
-    with contextlib.suppress(Refusal):
-        c.convert_shard(str(folder / "s"), str(folder / "d"))
-
-
-@given(
-    tensors=st.dictionaries(
-        st.sampled_from(["w", "x_norm", "y", "norm.z"]),
-        st.tuples(st.sampled_from(["BF16", "F32", "U8", "F16"]), st.integers(0, 9)),
-    ),
-    seed=st.integers(0, 9),
-)
-def test_fetching_in_any_order_gives_what_converting_at_once_gives(
-    tmp_path_factory: Any, tensors: dict[str, tuple[str, int]], seed: int
-) -> None:
-    """ConvertedPart fed with pieces in random order, of odd lengths, against convert_shard."""
-    from ansible.module_utils.serving.weights.client import Client, Entry
-    from ansible.module_utils.serving.weights.converted import ConvertedPart
-
-    folder = tmp_path_factory.mktemp("o")
-    dice = random.Random(seed)
-    width = {"BF16": 2, "F32": 4, "U8": 1, "F16": 2}
-    made: shards.Tensors = {}
-    for name, (dtype, count) in tensors.items():
-        values = numpy.array([dice.choice([0.5, -3.0, 1e-6, 1e-9, 100.0]) for _ in range(count)], numpy.float32)
-        made[name] = (dtype, [count], bf16(values) if dtype == "BF16" else values.tobytes()[: count * width[dtype]])
-    shards.write(folder / "s", made)
-    data = (folder / "s").read_bytes()
-    wanted = c.convert_shard(str(folder / "s"), str(folder / "d"))
-    client = Client({}, "http://127.0.0.1")
-    client.read = lambda url, limit, start, end, size: data[start:end]  # type: ignore[method-assign]
-    entry = Entry("x", len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
-    part = ConvertedPart(str(folder / "x"), entry, client, False)
-    part.open()
-    while gaps := part.missing():
-        start, end = dice.choice(gaps)
-        start = part.floor(dice.randrange(start, end))
-        end = min(end, start + dice.randrange(1, 12))
-        part.add(start, memoryview(bytearray(data[start:end])))
-        if dice.random() < 0.2:  # as after kill -9
-            part.close()
-            part = ConvertedPart(str(folder / "x"), entry, client, False)
-            part.open()
-    part.restart_digest()
-    source = hashlib.sha256()
-    for _, block in part.source_blocks(0):
-        source.update(block)
-    row = part.about(source.hexdigest())
-    assert row["source_sha256"] == wanted["source_sha256"] == entry.sha256
-    assert row["sha256"] == wanted["sha256"] and row["tensors"] == wanted["tensors"]
-    assert (folder / "x.part").read_bytes() == (folder / "d").read_bytes()
-    part.close()
-
-
-def test_in_one_pass_the_source_never_touches_the_disk(run_module: Run, tmp_path: Path) -> None:
-    """The same model, fetched and converted at once, or one after the other: the same identity, half the disk."""
-    dice = numpy.random.default_rng(1)
-    shard: shards.Tensors = {
-        "w": ("BF16", [3_000_000], bf16(dice.normal(0, 0.02, 3_000_000))),
-        "norm": ("F32", [100], dice.normal(size=100).astype(numpy.float32).tobytes()),
-    }
-    source = model(tmp_path / "source", shard)
-    hub = Hub(source)
-    args = {"name": "m", "models_root": str(tmp_path / "one"), "huggingface_endpoint": hub.url, "connections": 4}
-    args |= {"sources": {"huggingface": {"repo": "org/m", "revision": None}}, "convert": "float16"}
-    try:
-        one = run_module("weights_fetch", args)
-    finally:
-        hub.close()
-    assert one["changed"] and one["revision"] == COMMIT[:12] + "+float16", one
-    assert [p.name for p in (tmp_path / "one").iterdir() if "@" in p.name] == [f"m@{COMMIT[:12]}+float16"]
-    plain = published(run_module, tmp_path / "two", source)
-    two = convert(run_module, tmp_path / "two")
-    assert one["identity"] == two["identity"]
-    manifests = [json.loads((Path(r["path"]) / m.MANIFEST).read_text()) for r in (one, two)]
-    assert manifests[0]["tensors"] == manifests[1]["tensors"]
-    assert manifests[0]["source"]["identity"] == manifests[1]["source"]["identity"] == plain["identity"]
-    info = {"name": "m", "models_root": str(tmp_path / "one"), "convert": "float16", "full": True}
-    assert run_module("weights_info", info)["path"] == one["path"]
-
-
 def test_a_published_model_is_converted_without_the_hub(run_module: Run, tmp_path: Path) -> None:
     source = model(tmp_path / "source", {"w": ("BF16", [4], bf16([1, 2, 3, 4]))})
     hub = Hub(source)
@@ -343,7 +189,7 @@ def test_killed_at_any_moment_the_next_run_heals(run_module: Run, tmp_path: Path
         process.wait()
         for path in root.glob("m@*+float16"):
             landed += 1
-            assert not m.damage(str(path), json.loads((path / m.MANIFEST).read_text()), full=True)
+            assert not damage(str(path), json.loads((path / MANIFEST).read_text()), full=True)
     result = convert(run_module, root)
     assert not result["failed"] and result["identity"] == wanted, landed
     assert not list(root.glob(".*.partial"))
@@ -358,8 +204,8 @@ def test_a_shard_that_was_finished_is_not_converted_again(
     published(run_module, root, model(tmp_path / "source", good, bad))
     assert convert(run_module, root)["failed"]
     seen = []
-    real = c.convert_shard
-    monkeypatch.setattr(c, "convert_shard", lambda *args: (seen.append(Path(args[0]).name), real(*args))[1])
+    real = convert_shard
+    monkeypatch.setattr(conversion, "convert_shard", lambda *args: (seen.append(Path(args[0]).name), real(*args))[1])
     assert convert(run_module, root, overflow="saturate")["changed"]
     assert seen == ["b.safetensors"]
 
@@ -368,7 +214,7 @@ def test_the_demo_model_converts_exactly(run_module: Run, tmp_path: Path) -> Non
     published(run_module, tmp_path, DEMO)
     result = convert(run_module, tmp_path)
     assert result["changed"]
-    assert not (Path(result["path"]) / m.SUMS).exists()  # they are the source's
+    assert not (Path(result["path"]) / SUMS).exists()  # they are the source's
     assert json.loads((Path(result["path"]) / "config.json").read_text())["torch_dtype"] == "float16"
 
 
@@ -399,75 +245,8 @@ def test_fp32_becomes_fp16_where_it_is_the_weights_type(run_module: Run, tmp_pat
     assert found["w"][2] == numpy.float16([0.5, -1.25, 3e-6]).tobytes()
     for name in ("steps", "mask_norm"):
         assert found[name] == F32_MODEL[name]
-    index = json.loads((folder / m.INDEX).read_text())
+    index = json.loads((folder / INDEX).read_text())
     assert index["metadata"]["total_size"] == sum(len(row[2]) for row in found.values())
-
-
-def bin_only(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
-    (folder / "pytorch_model.bin").write_bytes(b"x" * 5000)
-
-
-def gguf_only(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "m-Q4_K_M.gguf").write_bytes(b"GGUF" * 2000)
-
-
-def half_already(folder: Path) -> None:
-    model(folder, {"w": ("F16", [2], b"\0" * 4), "router": ("F32", [1], b"\0" * 4), "steps": ("I64", [1], b"\0" * 8)})
-
-
-def quantised(config: dict[str, Any], tensors: shards.Tensors) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        model(folder, {"norm": ("BF16", [1], bf16([1.0])), **tensors})
-        (folder / "config.json").write_text(json.dumps({"torch_dtype": "bfloat16", **config}))
-
-    return make
-
-
-AWQ = {"quantization_config": {"quant_method": "awq", "bits": 4}}
-PACKED: shards.Tensors = {
-    "q.qweight": ("I32", [2], b"\1" * 8), "q.qzeros": ("I32", [1], b"\1" * 4), "q.scales": ("BF16", [2], bf16([1e-9, 1])),
-}  # fmt: skip
-FP8: shards.Tensors = {"k": ("F8_E4M3", [4], b"\1" * 4), "k.weight_scale_inv": ("F32", [1], b"\0" * 4)}
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (bin_only, "no safetensors but pytorch_model.bin"),
-        (gguf_only, "no safetensors but m-Q4_K_M.gguf"),
-        (half_already, "is bfloat16 or float32"),
-        (quantised(AWQ, PACKED), "quantization_config (awq)"),
-        (quantised({}, PACKED), "tensor 'q.qweight' (I32) is of a quantised model"),
-        (quantised({}, FP8), "tensor 'k' (F8_E4M3) is of a quantised model"),
-    ],
-    ids=["bin", "gguf", "fp16", "awq", "gptq without a word", "fp8 without a word"],
-)
-def test_where_nothing_can_be_converted_it_is_said_before_the_weights_come(
-    run_module: Run, tmp_path: Path, make: Callable[[Path], None], words: str
-) -> None:
-    source, root = tmp_path / "source", tmp_path / "models"
-    make(source)
-    hub = Hub(source)
-    try:
-        args = {"name": "m", "models_root": str(root), "convert": "float16", "huggingface_endpoint": hub.url}
-        result = run_module("weights_fetch", {**args, "sources": {"huggingface": {"repo": "org/m", "revision": None}}})
-        assert result["failed"] and words in result["msg"] and "set convert: false" in result["msg"]
-        large = [name for name in hub.names() if (source / name).stat().st_size > 1000]
-        assert not any(hub.sent[name] >= (source / name).stat().st_size for name in large)
-    finally:
-        hub.close()
-    published(run_module, root, source)
-    before = sorted(path.name for path in root.iterdir())
-    result = convert(run_module, root)
-    assert result["failed"] and words in result["msg"]
-    assert [
-        name for name in sorted(path.name for path in root.iterdir()) if "float16" in name and "partial" not in name
-    ] == []
-    assert set(before) <= {path.name for path in root.iterdir()}
 
 
 @pytest.mark.parametrize("hub", [False, True], ids=["folder", "hub"])
@@ -490,35 +269,3 @@ def test_a_scale_that_would_become_0_is_refused_and_a_weight_is_not(
             assert result["failed"] and words in result["msg"] and f"the largest {largest:g}" in result["msg"], result
         else:
             assert result["changed"], result
-
-
-def shape_of(dims: list[str]) -> str:
-    return '"a":{"dtype":"U8","shape":[' + ",".join(dims) + '],"data_offsets":[0,1]}'
-
-
-def header(entries: str) -> bytes:
-    text = ("{" + entries + "}").encode()
-    return struct.pack("<Q", len(text)) + text
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (shape_of(["9" * 4299] * 2000), "number of 4299 digits, the limit is 20"),
-        (shape_of(["1"] * 100_000), "has 100000 dimensions, the limit is 64"),
-        (shape_of(["9" * 20] * 60), "don't agree"),
-        (shape_of(["1e400"]), "where only whole ones belong"),
-        (shape_of(["NaN"]), "where only whole ones belong"),
-        (",".join(f'"k{number}":0' for number in range(200_000)) + ',"k7":0', "'k7' is there twice"),
-        ('"a":' + "[" * 50_000 + "]" * 50_000, "header is not JSON"),
-        ('"a":' + "[]," * 2_100_000 + "0", "one of more than 300000 tensors, the limit"),
-    ],
-    ids=["digits", "dimensions", "a product", "a fraction", "no number", "a doubled key", "depth", "count"],
-)  # fmt: skip
-def test_headers_cost_no_more_than_their_length(tmp_path: Path, text: str, words: str) -> None:
-    """Each of these took minutes, or would. The bound is generous; a quadratic reader exceeds it by far."""
-    data = header(text)
-    began = time.monotonic()
-    with pytest.raises(Refusal, match=words):
-        headers.parse_header(data, len(data) + 1, "x")
-    assert time.monotonic() - began < 10

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving.host import cores as c
+from ansible.module_utils.serving.host.cores import BIND, cores_of, loosen, overlaps, share
 from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpulist
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from planning import devices as placing
 
 def service(name: str, ranks: int = 1, bind: str = "auto", cpus: str | None = None) -> dict[str, Any]:
     args = {"tensor_parallel_size": ranks}
-    return {"service": name, "widths": placing.widths("x", args), "env": {c.BIND: bind}, "cpus": cpus, "kind": "cpu"}
+    return {"service": name, "widths": placing.widths("x", args), "env": {BIND: bind}, "cpus": cpus, "kind": "cpu"}
 
 
 def host(nodes: int, cores: int, threads: int = 1) -> list[tuple[int, list[list[int]]]]:
@@ -33,11 +33,11 @@ def host(nodes: int, cores: int, threads: int = 1) -> list[tuple[int, list[list[
 
 
 def test_one_service_alone_is_left_as_it_is() -> None:
-    assert c.share([service("a")], host(2, 8)) == {}
+    assert share([service("a")], host(2, 8)) == {}
 
 
 def test_two_services_get_a_node_each() -> None:
-    found = c.share([service("a"), service("b")], host(2, 8))
+    found = share([service("a"), service("b")], host(2, 8))
     assert found["a"] == {"cpus": "0-7", "mems": "0", "bind": None} and found["b"] == {
         "cpus": "8-15",
         "mems": "1",
@@ -47,46 +47,46 @@ def test_two_services_get_a_node_each() -> None:
 
 def test_threads_of_one_core_stay_together() -> None:
     """Halves of a cpulist `0-7,8-15` would put both services on the same eight cores."""
-    found = c.share([service("a"), service("b")], host(1, 8, threads=2))
+    found = share([service("a"), service("b")], host(1, 8, threads=2))
     assert found["a"]["cpus"] == "0-3,8-11" and found["b"]["cpus"] == "4-7,12-15"
 
 
 def test_a_rank_has_a_node_of_its_own_and_shares_it_with_the_other_services() -> None:
-    found = c.share([service("a", ranks=2), service("b", ranks=2)], host(2, 8))
+    found = share([service("a", ranks=2), service("b", ranks=2)], host(2, 8))
     assert found["a"] == {"cpus": "0-3,8-11", "mems": "0-1", "bind": None}
     assert found["b"] == {"cpus": "4-7,12-15", "mems": "0-1", "bind": None}
 
 
 def test_what_a_row_names_is_its_own_and_nobody_elses() -> None:
-    found = c.share([service("a", cpus="0-1"), service("b"), service("n", bind="nobind")], host(1, 8))
+    found = share([service("a", cpus="0-1"), service("b"), service("n", bind="nobind")], host(1, 8))
     assert (
         found["a"] == {"cpus": "0-1", "mems": "0", "bind": "0-1"} and found["b"]["cpus"] == "2-7" and "n" not in found
     )
-    assert c.share([service("a", cpus="4-5")], host(1, 8))["a"]["bind"] == "4-5"  # alone too
-    by_env = c.share([service("a", bind="0-3"), service("b")], host(1, 8))
+    assert share([service("a", cpus="4-5")], host(1, 8))["a"]["bind"] == "4-5"  # alone too
+    by_env = share([service("a", bind="0-3"), service("b")], host(1, 8))
     assert by_env["a"]["cpus"] == "0-3" and by_env["b"]["cpus"] == "4-7"
 
 
 def test_rows_that_name_the_same_cores_are_told() -> None:
-    found = c.share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
-    assert c.overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
+    found = share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
+    assert overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
 
 
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:
-    before = c.share([service("a"), service("b")], host(1, 8))
-    assert c.share([service("b")], host(1, 8), [before["a"]], {"b": before["b"]}) == {"b": before["b"]}
-    assert c.share([service("new")], host(1, 8), [before["a"]])["new"]["cpus"] == "4-7"
+    before = share([service("a"), service("b")], host(1, 8))
+    assert share([service("b")], host(1, 8), [before["a"]], {"b": before["b"]}) == {"b": before["b"]}
+    assert share([service("new")], host(1, 8), [before["a"]])["new"]["cpus"] == "4-7"
 
 
 def test_a_model_larger_than_its_node_keeps_its_cores_and_takes_memory_anywhere() -> None:
-    found = c.share([service("a"), service("b")], host(2, 8))
+    found = share([service("a"), service("b")], host(2, 8))
     plan = [{**service("a"), "memory_bytes": 60}, {**service("b"), "memory_bytes": 20}]
-    c.loosen(found, plan, [{"node": 0, "memory_bytes": 32}, {"node": 1, "memory_bytes": 32}])
+    loosen(found, plan, [{"node": 0, "memory_bytes": 32}, {"node": 1, "memory_bytes": 32}])
     assert found["a"] == {"cpus": "0-7", "mems": "", "bind": None} and found["b"]["mems"] == "1"
 
 
 def test_fewer_cores_than_services_are_shared_as_before() -> None:
-    assert c.share([service("a"), service("b"), service("c")], host(1, 2)) == {}
+    assert share([service("a"), service("b"), service("c")], host(1, 2)) == {}
 
 
 def test_cores_are_read_with_their_siblings_and_within_the_mask(tmp_path: Path) -> None:
@@ -95,15 +95,15 @@ def test_cores_are_read_with_their_siblings_and_within_the_mask(tmp_path: Path) 
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     nodes = [{"node": 0, "cpus": [0, 1, 4, 5]}, {"node": 1, "cpus": [2, 3, 6, 7]}]
-    assert c.cores_of(nodes, set(range(8)), str(tmp_path)) == [(0, [[0, 4], [1, 5]]), (1, [[2, 6], [3, 7]])]
-    assert c.cores_of(nodes, {0, 1, 4}, str(tmp_path)) == [(0, [[0, 4], [1]])]
-    assert c.cores_of([], {0, 1}, "/nowhere") == [(None, [[0], [1]])]
+    assert cores_of(nodes, set(range(8)), str(tmp_path)) == [(0, [[0, 4], [1, 5]]), (1, [[2, 6], [3, 7]])]
+    assert cores_of(nodes, {0, 1, 4}, str(tmp_path)) == [(0, [[0, 4], [1]])]
+    assert cores_of([], {0, 1}, "/nowhere") == [(None, [[0], [1]])]
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(1, 4), st.integers(1, 12), st.integers(1, 2))
 def test_no_two_services_ever_share_a_core(ranks: list[int], nodes: int, cores: int, threads: int) -> None:
     there = host(nodes, cores, threads)
-    found = c.share([service(f"s{i}", ranks=n) for i, n in enumerate(ranks)], there)
+    found = share([service(f"s{i}", ranks=n) for i, n in enumerate(ranks)], there)
     core_of = {cpu: tuple(core) for _, row in there for core in row for cpu in core}
     mine = {name: {core_of[cpu] for cpu in parse_cpulist(one["cpus"])} for name, one in found.items()}
     assert all(mine.values()) and len(mine) in (0, len(ranks))
@@ -155,10 +155,10 @@ def test_memory_that_is_no_number_is_refused_in_words(value: Any) -> None:
 def test_two_services_of_this_machine_do_not_sit_on_the_same_cores(
     run_module: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    rows = [row(9000 + i, service=name, env={c.BIND: "auto"}) for i, name in enumerate(("a", "b"))]
+    rows = [row(9000 + i, service=name, env={BIND: "auto"}) for i, name in enumerate(("a", "b"))]
     args = {"plan": rows, "kind": "cpu", "serving_root": str(tmp_path)}
     found = run_module("service_devices", args)["services"]
-    there = c.cores_of(cpu_record()["topology"]["numa"], os.sched_getaffinity(0))
+    there = cores_of(cpu_record()["topology"]["numa"], os.sched_getaffinity(0))
     if sum(len(cores) for _, cores in there) < 2:
         assert found["a"]["cores"] is None and found["b"]["cores"] is None  # one core for both
         return

@@ -12,9 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving.host import device_use as u
-from ansible.module_utils.serving.host import devices as d
-from ansible.module_utils.serving.host import gpus
+from ansible.module_utils.serving.host import device_use, devices, gpus
 from conftest import FIXTURES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,116 +156,121 @@ def test_a_vnpu_is_a_node_of_its_own_and_a_chip_inside() -> None:
 
 
 def test_an_index_becomes_its_uuid_and_a_uuid_stays() -> None:
-    found = d.place([1, ONE], record(ONE, TWO), [])
+    found = devices.place([1, ONE], record(ONE, TWO), [])
     assert found.names == [TWO, ONE] and found.numbers == [1, 0] and found.problems == []
-    assert d.place([0], record(None), []).names == [0]  # the driver gives none
-    assert d.place(None, record(ONE), []).names == []
+    assert devices.place([0], record(None), []).names == [0]  # the driver gives none
+    assert devices.place(None, record(ONE), []).names == []
 
 
 def test_the_first_characters_of_a_uuid_name_it_where_they_are_its_alone() -> None:
     there = record("GPU-47ae04c4-fbe5", "GPU-28469c12-5e20")
-    assert d.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
-    assert d.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
+    assert devices.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
+    assert devices.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
 
 
 def test_what_is_not_there_is_said_with_what_is() -> None:
-    [problem] = d.place([7, "GPU-gone"], record(ONE, TWO), []).problems
+    [problem] = devices.place([7, "GPU-gone"], record(ONE, TWO), []).problems
     assert "GPU 7, GPU-gone is not on this host, which has 0, 1" in problem
-    [problem] = d.place([0, ONE], record(ONE, TWO), []).problems
+    [problem] = devices.place([0, ONE], record(ONE, TWO), []).problems
     assert f"GPU {ONE} is named twice, by index and by UUID" in problem
-    one, two = d.place([0], record(ONE), []), d.place([ONE], record(ONE), [])
-    assert d.doubled({"a": one, "b": two}) == [f"services 'a' and 'b' both take device {ONE}; correct `devices` of one"]
+    one, two = devices.place([0], record(ONE), []), devices.place([ONE], record(ONE), [])
+    assert devices.doubled({"a": one, "b": two}) == [
+        f"services 'a' and 'b' both take device {ONE}; correct `devices` of one"
+    ]
 
 
 def test_a_slice_serves_by_its_uuid_and_its_whole_card_does_not() -> None:
-    slices = d.mig_slices(split())
+    slices = devices.mig_slices(split())
     assert [(part["profile"], part["card"], part["order"]) for part in slices] == [
         ("MIG 2g.20gb", ONE, 0),
         ("MIG 1g.10gb", ONE, 1),
     ]
-    found = d.place([SLICE], split(), slices)
+    found = devices.place([SLICE], split(), slices)
     assert found.names == [SLICE] and found.problems == [] and found.sizes == [20_096 << 20]
     for wanted in (0, ONE):
-        [problem] = d.place([wanted], split(), slices).problems
+        [problem] = devices.place([wanted], split(), slices).problems
         assert "GPU 0 is split into MIG slices" in problem and SLICE in problem and "nvidia-smi -i 0 -mig 0" in problem
-    assert "MIG slice MIG-x is not on this host, which has" in d.place(["MIG-x"], split(), slices).problems[0]
-    assert d.place([1], split(), slices).problems == []
+    assert "MIG slice MIG-x is not on this host, which has" in devices.place(["MIG-x"], split(), slices).problems[0]
+    assert devices.place([1], split(), slices).problems == []
 
 
 def test_a_container_asks_by_uuid_where_cdi_names_it() -> None:
-    slices = d.mig_slices(split())
+    slices = devices.mig_slices(split())
     by_index = 'kind: nvidia.com/gpu\ndevices:\n    - name: "0"\n    - name: "1"\n    - name: "0:1"\n'
-    place = d.place([1, OTHER_SLICE], split(), slices)
-    assert d.cdi_names(place, by_index) == ["1", "0:1"]
-    assert d.cdi_names(place, by_index + f'    - name: "{TWO}"\n    - name: {OTHER_SLICE}\n') == [TWO, OTHER_SLICE]
+    place = devices.place([1, OTHER_SLICE], split(), slices)
+    assert devices.cdi_names(place, by_index) == ["1", "0:1"]
+    assert devices.cdi_names(place, by_index + f'    - name: "{TWO}"\n    - name: {OTHER_SLICE}\n') == [
+        TWO,
+        OTHER_SLICE,
+    ]
 
 
-def use(memory: dict[str, int], *processes: tuple[int, str]) -> u.Use:
+def use(memory: dict[str, int], *processes: tuple[int, str]) -> device_use.Use:
     cards = "".join(f"{i}, {uuid}, {mib}\n" for i, (uuid, mib) in enumerate(memory.items()))
-    return u.parse_gpus(cards, "".join(f"{pid}, {uuid}, 17000\n" for pid, uuid in processes))
+    return device_use.parse_gpus(cards, "".join(f"{pid}, {uuid}, 17000\n" for pid, uuid in processes))
 
 
 @pytest.mark.parametrize(
     ("expected", "held", "verdict"),
     [
-        ([ONE], [(11, ONE)], u.PROVEN),
-        ([ONE, TWO], [(11, ONE), (12, TWO)], u.PROVEN),
-        ([TWO], [(11, ONE)], u.WRONG),  # the fault seen on two H100s
-        ([ONE, TWO], [(11, ONE)], u.WRONG),
-        ([ONE], [(11, ONE), (12, TWO)], u.WRONG),
-        ([ONE], [(99, ONE)], u.NOT_PROVEN),  # a process of somebody else
-        ([SLICE], [(11, SLICE)], u.PROVEN),
-        ([SLICE], [(11, ONE)], u.NOT_PROVEN),  # a driver that tells the card alone
+        ([ONE], [(11, ONE)], device_use.PROVEN),
+        ([ONE, TWO], [(11, ONE), (12, TWO)], device_use.PROVEN),
+        ([TWO], [(11, ONE)], device_use.WRONG),  # the fault seen on two H100s
+        ([ONE, TWO], [(11, ONE)], device_use.WRONG),
+        ([ONE], [(11, ONE), (12, TWO)], device_use.WRONG),
+        ([ONE], [(99, ONE)], device_use.NOT_PROVEN),  # a process of somebody else
+        ([SLICE], [(11, SLICE)], device_use.PROVEN),
+        ([SLICE], [(11, ONE)], device_use.NOT_PROVEN),  # a driver that tells the card alone
     ],
 )
 def test_processes_decide_where_the_driver_shows_them(expected: list[str], held: list[Any], verdict: str) -> None:
-    found = u.verdict(expected, {10, 11, 12}, use({ONE: 17000, TWO: 4}, *held), None, set())
+    found = device_use.verdict(expected, {10, 11, 12}, use({ONE: 17000, TWO: 4}, *held), None, set())
     assert found["verdict"] == verdict
-    if verdict == u.WRONG:
+    if verdict == device_use.WRONG:
         assert "it should run on GPU" in found["text"] and "hold memory on GPU" in found["text"]
 
 
 @pytest.mark.parametrize(
     ("memory", "before", "others", "verdict"),
     [
-        ({ONE: 17000, TWO: 4}, {ONE: 4, TWO: 4}, set(), u.PROVEN),
-        ({ONE: 4, TWO: 17000}, {ONE: 4, TWO: 4}, set(), u.WRONG),
-        ({ONE: 4, TWO: 17000}, {ONE: 4, TWO: 4}, {TWO}, u.NOT_PROVEN),  # that was the other service
-        ({ONE: 17000, TWO: 17000}, {ONE: 4, TWO: 4}, {TWO}, u.PROVEN),
-        ({ONE: 17000, TWO: 17000}, {ONE: 4, TWO: 4}, set(), u.NOT_PROVEN),
-        ({ONE: 17000, TWO: 4}, None, set(), u.NOT_PROVEN),
-        ({ONE: 17000, TWO: 4}, {}, set(), u.NOT_PROVEN),
+        ({ONE: 17000, TWO: 4}, {ONE: 4, TWO: 4}, set(), device_use.PROVEN),
+        ({ONE: 4, TWO: 17000}, {ONE: 4, TWO: 4}, set(), device_use.WRONG),
+        ({ONE: 4, TWO: 17000}, {ONE: 4, TWO: 4}, {TWO}, device_use.NOT_PROVEN),  # that was the other service
+        ({ONE: 17000, TWO: 17000}, {ONE: 4, TWO: 4}, {TWO}, device_use.PROVEN),
+        ({ONE: 17000, TWO: 17000}, {ONE: 4, TWO: 4}, set(), device_use.NOT_PROVEN),
+        ({ONE: 17000, TWO: 4}, None, set(), device_use.NOT_PROVEN),
+        ({ONE: 17000, TWO: 4}, {}, set(), device_use.NOT_PROVEN),
     ],
 )
 def test_growth_decides_where_it_shows_none(
     memory: dict[str, int], before: dict[str, int] | None, others: set[str], verdict: str
 ) -> None:
     start = None if before is None else {name: mib << 20 for name, mib in before.items()}
-    found = u.verdict([ONE], {10, 11}, use(memory), start, others)
+    found = device_use.verdict([ONE], {10, 11}, use(memory), start, others)
     assert found["verdict"] == verdict and "shows none of its processes" in (
-        found["text"] if verdict != u.WRONG else "shows none of its processes"
+        found["text"] if verdict != device_use.WRONG else "shows none of its processes"
     )
 
 
 def test_processes_and_memory_that_disagree_prove_nothing() -> None:
     """Within a container the driver's numbers are the host's, and one of them may be a number of ours."""
     seen = use({ONE: 17000, TWO: 40000}, (11, TWO))
-    found = u.verdict([ONE], {11}, seen, {ONE: 4 << 20, TWO: 40000 << 20}, set())
-    assert found["verdict"] == u.NOT_PROVEN and "memory grew on GPU 0" in found["text"]
+    found = device_use.verdict([ONE], {11}, seen, {ONE: 4 << 20, TWO: 40000 << 20}, set())
+    assert found["verdict"] == device_use.NOT_PROVEN and "memory grew on GPU 0" in found["text"]
 
 
 @pytest.mark.parametrize(
     "said", ["", "No devices were found\n", "Failed to initialize NVML: Unknown Error\n", "[N/A], [N/A], [N/A]\n"]
 )
 def test_a_driver_that_says_nothing_gives_nothing(said: str) -> None:
-    found = u.parse_gpus(said, said)
+    found = device_use.parse_gpus(said, said)
     assert found.memory == {} and found.processes == [] and found.names == {}
 
 
 def test_memory_that_is_not_told_still_names_its_device() -> None:
-    found = u.parse_gpus(f"0, {ONE}, [N/A]\n", f"11, {ONE}, [N/A]\n")
+    found = device_use.parse_gpus(f"0, {ONE}, [N/A]\n", f"11, {ONE}, [N/A]\n")
     assert found.processes == [(11, ONE, None)] and found.memory == {}
-    assert u.verdict([ONE], {11}, found, None, set())["verdict"] == u.PROVEN
+    assert device_use.verdict([ONE], {11}, found, None, set())["verdict"] == device_use.PROVEN
 
 
 def test_npu_processes_go_by_card_and_chip() -> None:
@@ -275,17 +278,17 @@ def test_npu_processes_go_by_card_and_chip() -> None:
     from ansible.module_utils.serving.host.npus import parse_npu_smi
 
     table = DUO + "| 32      1                 | 4711          | python                   | 20480                   |\n"
-    found = u.npus_in_use(parse_npu_smi(table)["devices"])
+    found = device_use.npus_in_use(parse_npu_smi(table)["devices"])
     assert found.processes == [(4711, "davinci3", 20480 << 20)]
-    assert u.as_driver_names([3], found) == ["davinci3"]
-    assert u.verdict(["davinci3"], {4711}, found, None, set())["verdict"] == u.PROVEN
+    assert device_use.as_driver_names([3], found) == ["davinci3"]
+    assert device_use.verdict(["davinci3"], {4711}, found, None, set())["verdict"] == device_use.PROVEN
 
 
 def test_descendants_are_a_services_processes() -> None:
     tree = {1: 0, 10: 1, 11: 10, 12: 11, 20: 1, 21: 20}
-    assert u.below({10}, tree) == {10, 11, 12}
-    mine = u.parents()
-    assert mine[os.getpid()] == os.getppid() and os.getpid() in u.below({os.getppid()}, mine)
+    assert device_use.below({10}, tree) == {10, 11, 12}
+    mine = device_use.parents()
+    assert mine[os.getpid()] == os.getppid() and os.getpid() in device_use.below({os.getppid()}, mine)
 
 
 def rendered(names: list[Any], kind: str, folder: Path) -> Path:
@@ -340,7 +343,7 @@ def test_a_slice_an_index_and_chips_need_no_driver(tmp_path: Path) -> None:
 
 def test_the_recorded_pair_of_h100_is_placed_by_uuid() -> None:
     found = gpus.parse_smi((FIXTURES / "nvidia/h100x2-loaded.xml").read_text())["devices"]
-    place = d.place([0, 1], {"kind": "gpu", "devices": found}, [])
+    place = devices.place([0, 1], {"kind": "gpu", "devices": found}, [])
     assert (
         len(set(place.names)) == 2 and all(str(name).startswith("GPU-") for name in place.names) and not place.problems
     )
@@ -362,10 +365,10 @@ def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monk
     with subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": "2"}) as process:
         try:
             uuid = f"GPU-00000000-0000-0000-0000-{2:012d}"
-            found = u.gpu_use()
+            found = device_use.gpu_use()
             assert found.problem is None and [d for pid, d, _ in found.processes if pid == process.pid] == [uuid]
             assert found.memory[uuid] >= 17000 << 20 and found.numbers[2] == uuid
-            assert u.verdict([uuid], {process.pid}, found, None, set())["verdict"] == u.PROVEN
+            assert device_use.verdict([uuid], {process.pid}, found, None, set())["verdict"] == device_use.PROVEN
             smi = subprocess.run(["nvidia-smi", "-q", "-x"], capture_output=True, text=True, check=True).stdout
             assert gpus.parse_smi(smi)["devices"][2]["memory_used_bytes"] >= 17000 << 20
         finally:
@@ -373,4 +376,4 @@ def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monk
 
 
 def test_devices_are_named_in_the_order_of_their_numbers() -> None:
-    assert sorted(["GPU 10 (a)", "GPU 2 (z)", "vdavinci3"], key=u.by_number)[0] == "GPU 2 (z)"
+    assert sorted(["GPU 10 (a)", "GPU 2 (z)", "vdavinci3"], key=device_use.by_number)[0] == "GPU 2 (z)"

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 load("filter_plugins/plan.py")
-from planning import environment as e  # noqa: E402
+from planning import environment  # noqa: E402
 from planning.rows import Faults  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ["my-var", "X; touch f #", "1X", "", "A B", "A=B", "ä", "A\n", "$(id)", 7, True, None])
 def test_what_is_no_name_is_refused(name: Any) -> None:
-    for check in (lambda: e.check_env("here", {name: "1"}), lambda: e.check_secrets("here", {name: "12345678"}, {})):
+    for check in (
+        lambda: environment.check_env("here", {name: "1"}),
+        lambda: environment.check_secrets("here", {name: "12345678"}, {}),
+    ):
         with pytest.raises(Faults, match="is no name of a variable"):
             check()
 
@@ -29,7 +32,10 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
      ("VLLM_SERVER_DEV_MODE", "change the server"), ("PYTHONPATH", "activate"), ("TMPDIR", "folder of its own")],
 )  # fmt: skip
 def test_what_a_key_of_the_row_stands_for_is_refused(name: str, key: str) -> None:
-    for check in (lambda: e.check_env("here", {name: "1"}), lambda: e.check_secrets("here", {name: "12345678"}, {})):
+    for check in (
+        lambda: environment.check_env("here", {name: "1"}),
+        lambda: environment.check_secrets("here", {name: "12345678"}, {}),
+    ):
         with pytest.raises(Faults, match="can't be set there") as error:
             check()
         assert key in str(error.value)
@@ -39,17 +45,17 @@ def test_what_a_key_of_the_row_stands_for_is_refused(name: str, key: str) -> Non
     ("value", "text"), [(True, "1"), (False, "0"), (3, "3"), (0.5, "0.5"), ("off", "off"), ("", ""), ("a\nb", "a\nb")]
 )
 def test_values_are_text_as_the_engine_reads_it(value: Any, text: str) -> None:
-    assert e.check_env("here", {"A": value})[0] == {"A": text}
+    assert environment.check_env("here", {"A": value})[0] == {"A": text}
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, "a\0b", b"x", "a\ud800b"])
 def test_what_no_variable_can_hold_is_refused(value: Any) -> None:
     with pytest.raises(Faults, match=r"env\.A"):
-        e.check_env("here", {"A": value})
+        environment.check_env("here", {"A": value})
 
 
 def test_booleans_of_programs_that_may_read_words_are_told() -> None:
-    notes = e.check_env("here", {"MS_ENABLE_LCCL": False, "VLLM_USE_V1": True, "X": "off"})[1]
+    notes = environment.check_env("here", {"MS_ENABLE_LCCL": False, "VLLM_USE_V1": True, "X": "off"})[1]
     assert len(notes) == 1 and "env.MS_ENABLE_LCCL is false in YAML" in notes[0] and "becomes 0" in notes[0]
 
 
@@ -69,7 +75,7 @@ def test_booleans_of_programs_that_may_read_words_are_told() -> None:
 )
 def test_a_refusal_of_a_secret_does_not_show_it(secrets: dict[str, Any], env: dict[str, str], words: str) -> None:
     with pytest.raises(Faults, match=words) as error:
-        e.check_secrets("here", secrets, env)
+        environment.check_secrets("here", secrets, env)
     assert "hunter2" not in str(error.value) and "1234567890" not in str(error.value)
 
 
@@ -79,7 +85,7 @@ def test_a_refusal_of_a_secret_does_not_show_it(secrets: dict[str, Any], env: di
      ("VLLM_TOKEN", "1", False), ("KEY_FILE", "/run/key", False), ("OMP_NUM_THREADS", "2", False), ("AWS_SECRET_ACCESS_KEY", "a", True)],
 )  # fmt: skip
 def test_names_that_look_like_secrets(name: str, value: str, secret: bool) -> None:
-    assert e.looks_secret(name, value) is secret
+    assert environment.looks_secret(name, value) is secret
 
 
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))

@@ -6,12 +6,12 @@ import re
 import time
 
 import pytest
-from ansible.module_utils.serving.service import failures as f
+from ansible.module_utils.serving.service import failures
 from ansible.module_utils.serving.service.hints.hint import Hint
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROWS = {row.name: row for row in f.HINTS}
+ROWS = {row.name: row for row in failures.HINTS}
 
 # How versions of vLLM, launchers and log readers write one and the same line.
 FRAMES = (
@@ -41,11 +41,11 @@ FRAMES = (
 )
 
 
-def explained(text: str, code: int | None = None) -> f.Explanation:
-    return f.explain(text.splitlines(), code)
+def explained(text: str, code: int | None = None) -> failures.Explanation:
+    return failures.explain(text.splitlines(), code)
 
 
-@pytest.mark.parametrize("row", f.HINTS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
 def test_an_example_is_explained_by_its_own_row_and_by_no_other(row: Hint) -> None:
     found = explained(row.example)
     assert found.hint == row.name and found.meaning == f"{row.cause}: {row.remedy}"
@@ -57,7 +57,7 @@ def test_an_example_is_explained_by_its_own_row_and_by_no_other(row: Hint) -> No
 
 
 def test_names_are_unique() -> None:
-    assert len(ROWS) == len(f.HINTS)
+    assert len(ROWS) == len(failures.HINTS)
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -70,7 +70,7 @@ def test_names_are_unique() -> None:
     ],
 )  # fmt: skip
 def test_every_way_to_write_a_line(frame: str, name: str, line: str) -> None:
-    found = f.explain([frame.format(line)])
+    found = failures.explain([frame.format(line)])
     assert found.hint == name
     assert found.root == line
 
@@ -183,7 +183,7 @@ def test_the_first_exception_of_a_chain_counts() -> None:
     assert explained(CHAIN.format(first="'qwen9'", second="CUDA out of memory"), 1).hint == "gpu-memory-out"
     # Nobody knows either: said so, with the root line.
     nobody = explained(CHAIN.format(first="'qwen9'", second="what is that?"), 1)
-    assert nobody == f.Explanation(None, "acme.errors.FirstCause: 'qwen9'", None)
+    assert nobody == failures.Explanation(None, "acme.errors.FirstCause: 'qwen9'", None)
 
 
 def test_specific_rows_are_asked_before_general_ones() -> None:
@@ -246,7 +246,7 @@ def test_what_is_said_in_passing_is_no_cause(level: str, words: str) -> None:
         "2026-11-20 10:11:12,1 - a - {l} - {w}", "[{l}] {w}", "{l}: {w}",
     )  # fmt: skip
     for form in forms:
-        assert f.explain([form.format(l=level, w=words)]) == f.Explanation(None, None, None)
+        assert failures.explain([form.format(l=level, w=words)]) == failures.Explanation(None, None, None)
 
 
 def test_warnings_of_python_torch_and_nccl_are_no_cause_and_nccls_own_warn_is() -> None:
@@ -257,13 +257,13 @@ def test_warnings_of_python_torch_and_nccl_are_no_cause_and_nccls_own_warn_is() 
         "host:71:71 [0] NCCL INFO NET/Plugin: libnccl-net.so: cannot open shared object file: No such file or directory",
         "WARNING: The requested image's platform (linux/amd64) does not match: exec format error is not said",
     ):
-        assert f.explain([line]).meaning is None, line
-    assert f.explain(["host:71:71 [0] misc/socket.cc:484 NCCL WARN socketStartConnect: refused"]).hint == "nccl"
+        assert failures.explain([line]).meaning is None, line
+    assert failures.explain(["host:71:71 [0] misc/socket.cc:484 NCCL WARN socketStartConnect: refused"]).hint == "nccl"
 
 
 def test_what_was_said_before_the_engine_served_is_no_cause() -> None:
     log = "OSError: [Errno 28] No space left on device\nINFO:     Application startup complete.\nRuntimeError: nobody knows"
-    assert explained(log, 1) == f.Explanation(None, "RuntimeError: nobody knows", None)
+    assert explained(log, 1) == failures.Explanation(None, "RuntimeError: nobody knows", None)
 
 
 def test_a_signal_is_no_missing_module() -> None:
@@ -273,7 +273,7 @@ def test_a_signal_is_no_missing_module() -> None:
 
 def test_frames_and_source_lines_are_no_evidence() -> None:
     log = 'Traceback (most recent call last):\n  File "/v/cuda.py", line 3, in f\n    raise X("CUDA out of memory")\nacme.Odd: unknown'
-    assert explained(log) == f.Explanation(None, "acme.Odd: unknown", None)
+    assert explained(log) == failures.Explanation(None, "acme.Odd: unknown", None)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_frames_and_source_lines_are_no_evidence() -> None:
 )  # fmt: skip
 def test_a_line_of_any_length_takes_no_time(line: str) -> None:
     began = time.monotonic()
-    f.explain([line, "RuntimeError: " + line] * 20)
+    failures.explain([line, "RuntimeError: " + line] * 20)
     assert time.monotonic() - began < 20  # it took 12 s for a single one
 
 
@@ -294,11 +294,11 @@ def test_a_long_log_takes_no_time() -> None:
         "ValueError: nobody knows %d " * 8,
         "(EngineCore pid=3) ERROR 11-20 10:11:12 [core.py:7] no %d " * 8,
     ):
-        f.explain([line.replace("%d", str(number)) for number in range(20_000)])
+        failures.explain([line.replace("%d", str(number)) for number in range(20_000)])
     assert time.monotonic() - began < 60
 
 
 @given(st.lists(st.text(max_size=200), max_size=30), st.none() | st.integers(-300, 300))
 def test_nothing_in_a_log_breaks_it(lines: list[str], code: int | None) -> None:
-    found = f.explain(lines, code)
+    found = failures.explain(lines, code)
     assert found.root is None or len(found.root) <= 300

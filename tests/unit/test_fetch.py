@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
-import shards
-from ansible.module_utils.serving.weights import manifest as m
-from ansible.module_utils.serving.weights import transfer
+from ansible.module_utils.serving.weights import manifests
 from conftest import start_module
+from fetched import KINDS, Run, arguments, fetch, make_model, same_as, visible
 from hub import COMMIT, Hub
 
-Run = Callable[..., dict[str, Any]]
-KINDS = ("modelscope", "huggingface")
 SHARD = "model-00002-of-00002.safetensors"
 TOKEN = "hf_a-secret-that-must-not-be-seen"
 
@@ -36,55 +29,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_model(folder: Path, size: int) -> None:
-    """Two shards, each with a tensor of `size` bytes, bf16 in one and 8-bit in the other, a norm of fp32 and one of bf16."""
-    dice = numpy.random.default_rng(7)
-    index: dict[str, str] = {}
-    for number, dtype in ((1, "BF16"), (2, "U8")):
-        name = f"model-0000{number}-of-00002.safetensors"
-        values = dice.normal(0, 0.02, size // 2).astype(numpy.float32)
-        codes = (values.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
-        norm = dice.normal(size=64).astype(numpy.float32)
-        tensors: shards.Tensors = {
-            f"layer.{number}.weight": (dtype, [size // (2 if dtype == "BF16" else 1)], codes),
-            f"layer.{number}.norm": ("F32", [64], norm.tobytes()),
-            f"layer.{number}.last_norm": ("BF16", [64], (norm.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()),
-        }
-        shards.write(folder / name, tensors)
-        index |= dict.fromkeys(tensors, name)
-    (folder / m.INDEX).write_text(json.dumps({"metadata": {"total_size": 2 * size + 512}, "weight_map": index}))
-    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
-    (folder / "empty.txt").write_text("")
-    (folder / "extra").mkdir(exist_ok=True)
-    (folder / "extra/notes.txt").write_text("in a folder\n")
-    (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
-
-
-def arguments(hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
-    options = {key: value for key, value in options.items() if value is not None}
-    sources = options.pop("sources", {kind: {"repo": "org/model", "revision": options.pop("revision", None)}})
-    endpoints = {f"{k}_endpoint": hub.url for k in KINDS}
-    quick = {"stall_timeout": 1, "retries": 2, "connections": 4}
-    return {"name": "m", "models_root": str(root), "sources": sources, **endpoints, **quick, **options}
-
-
-def fetch(run: Run, hub: Hub, root: Path, kind: str = "huggingface", **options: Any) -> dict[str, Any]:
-    check = options.pop("check", False)
-    return run("weights_fetch", arguments(hub, root, kind, **options), check=check)
-
-
-def visible(root: Path) -> list[str]:
-    return sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.exists() else []
-
-
-def same_as(model: Path, folder: Path) -> None:
-    names = {str(p.relative_to(model)) for p in model.rglob("*") if p.is_file()} - {".gitattributes"}
-    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    assert found == names | {m.MANIFEST}
-    for name in names:
-        assert (folder / name).read_bytes() == (model / name).read_bytes(), name
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_fetches_verified_and_a_second_run_asks_nothing(run_module: Run, hub: Hub, tmp_path: Path, kind: str) -> None:
     first = fetch(run_module, hub, tmp_path, kind)
@@ -92,7 +36,7 @@ def test_fetches_verified_and_a_second_run_asks_nothing(run_module: Run, hub: Hu
     assert first["changed"] and first["source"] == kind and first["commit"] == COMMIT
     assert visible(tmp_path) == [f"m@{COMMIT[:12]}"]
     same_as(hub.folder, Path(first["path"]))
-    manifest = json.loads((Path(first["path"]) / m.MANIFEST).read_text())
+    manifest = json.loads((Path(first["path"]) / manifests.MANIFEST).read_text())
     assert manifest["source"]["repo"] == "org/model" and manifest["clients"] and manifest["published"]
     hub.requests.clear()
     second = fetch(run_module, hub, tmp_path, kind)
@@ -301,9 +245,9 @@ def test_an_unreachable_hub_says_what_to_check(run_module: Run, hub: Hub, tmp_pa
 def test_the_disk_is_checked_before_the_first_byte(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible.module_utils.serving.weights import acquire as weights
+    from ansible.module_utils.serving.weights import staging
 
-    monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 20)
+    monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, hub, tmp_path)
     assert result["failed"] and "not enough disk" in result["msg"] and not hub.files_asked()
 
@@ -313,13 +257,13 @@ def test_the_disk_is_checked_before_the_first_byte(
 def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     run_module: Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: str | None
 ) -> None:
-    from ansible.module_utils.serving.weights import acquire as weights
+    from ansible.module_utils.serving.weights import staging
 
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", small], check=True)
     try:
-        monkeypatch.setattr(weights, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
+        monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, hub, small / "models", convert=convert)
         assert result["failed"] and "No space left on device" in result["msg"], result
         assert visible(small / "models") == []
@@ -329,126 +273,6 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
         assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-@pytest.mark.parametrize("convert", [None, "float16"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_any_moment_the_next_run_goes_on(
-    run_module: Run, tmp_path: Path, kind: str, convert: str | None, request: Any
-) -> None:
-    """Rounds of kill -9: nothing wrong is ever visible, and no round starts over."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    make_model(folder, 12_000_000)
-    hub = Hub(folder)
-    hub.trouble.bytes_per_second = 4_000_000
-    root = tmp_path / "models"
-    args = arguments(hub, root, kind, convert=convert)
-    rounds, dice = request.config.getoption("--rounds") // 4, random.Random(3)
-    done = 0
-    try:
-        while done < rounds:
-            process = start_module("weights_fetch", args)
-            time.sleep(dice.uniform(0.8, 2.2))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            done += 1
-            for name in visible(root):
-                published = root / name
-                assert not m.damage(str(published), json.loads((published / m.MANIFEST).read_text()), full=True)
-            if visible(root):
-                subprocess.run(["rm", "-rf", str(root)], check=True)
-        hub.trouble.bytes_per_second = 0
-        result = fetch(run_module, hub, root, kind, convert=convert)
-        assert not result["failed"], result
-        clean = fetch(run_module, hub, tmp_path / "clean", kind, convert=convert)
-        assert clean["identity"] == result["identity"]
-        if not convert:
-            same_as(folder, Path(result["path"]))
-    finally:
-        hub.close()
-
-
-def killed_after(count: int, hub: Hub, root: Path, convert: str | None) -> None:
-    """A fetch that gets kill -9 when so many bytes have come."""
-    hub.trouble.bytes_per_second = 500_000
-    process = start_module("weights_fetch", arguments(hub, root, convert=convert))
-    while sum(hub.sent.values()) < count:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    hub.trouble.bytes_per_second = 0
-
-
-@pytest.mark.parametrize("convert", [None, "float16"])
-def test_after_kill_9_only_what_is_missing_is_asked_for(
-    run_module: Run, hub: Hub, tmp_path: Path, convert: str | None
-) -> None:
-    from ansible.module_utils.serving.weights.converted import ConvertedPart
-
-    killed_after(7_000_000, hub, tmp_path, convert)
-    time.sleep(0.5)  # for the server to notice
-    hub.sent.clear()
-    missing = 0
-    for path in tmp_path.glob(".m*.partial/*.part"):
-        path = path.with_suffix("")
-        data = (hub.folder / path.name).read_bytes()
-        entry = transfer.Entry(path.name, len(data), sha256=hashlib.sha256(data).hexdigest(), url="http://x")
-        part = ConvertedPart(str(path), entry, None, False) if convert else transfer.Part(str(path), entry)  # type: ignore[arg-type]
-        part.prepare()
-        part.load()
-        missing += sum(end - start for start, end in part.missing())
-    assert 0 < missing < 3_000_000
-    assert not fetch(run_module, hub, tmp_path, convert=convert)["failed"]
-    assert sum(sent for name, sent in hub.sent.items() if name.endswith(".safetensors")) == missing
-
-
-def test_two_processes_fetch_once(hub: Hub, tmp_path: Path) -> None:
-    hub.trouble.bytes_per_second = 3_000_000
-    both = [start_module("weights_fetch", arguments(hub, tmp_path)) for _ in range(2)]
-    results = [json.loads(process.communicate(timeout=60)[0]) for process in both]
-    assert sorted(result["changed"] for result in results) == [False, True]
-    assert sum(hub.sent.values()) == sum((hub.folder / n).stat().st_size for n in hub.names() if n != ".gitattributes")
-
-
-def test_a_part_of_an_earlier_boot_counts_only_as_far_as_it_was_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
-    part = transfer.Part(str(tmp_path / "x"), entry)
-    monkeypatch.setattr(transfer, "SYNC_EVERY", 300)
-    part.open()
-    for offset in (0, 100, 200, 600):
-        part.add(offset, memoryview(b"a" * 100))
-    part.close()
-    again = transfer.Part(str(tmp_path / "x"), entry)
-    again.open()
-    assert again.missing() == [(300, 600), (700, 1000)]
-    again.close()
-    monkeypatch.setattr(transfer, "boot_id", lambda: b"another boot")
-    again.open()
-    assert again.missing() == [(300, 1000)]
-    again.close()
-    other = transfer.Part(str(tmp_path / "x"), transfer.Entry("x", 1000, sha256="2" * 64, url="http://x"))
-    other.open()
-    assert other.missing() == [(0, 1000)]
-    other.close()
-
-
-@pytest.mark.parametrize("cut", range(0, 260, 13))
-def test_a_torn_or_damaged_journal_never_claims_what_is_not_there(tmp_path: Path, cut: int) -> None:
-    entry = transfer.Entry("x", 1000, sha256="1" * 64, url="http://x")
-    part = transfer.Part(str(tmp_path / "x"), entry)
-    part.open()
-    for offset in (0, 100, 200):
-        part.add(offset, memoryview(b"a" * 100))
-    part.close()
-    log = tmp_path / "x.journal"
-    log.write_bytes(log.read_bytes()[:cut] + b"\0" * 40)
-    again = transfer.Part(str(tmp_path / "x"), entry)
-    again.open()
-    assert again.missing()[-1][1] == 1000 and again.missing()[0][0] in (0, 100, 200, 300)
-    again.close()
 
 
 def test_progress_can_be_read_while_it_runs(run_module: Run, hub: Hub, tmp_path: Path) -> None:
@@ -468,89 +292,6 @@ def test_progress_can_be_read_while_it_runs(run_module: Run, hub: Hub, tmp_path:
     assert [p["done"] for p in fetching] == sorted(p["done"] for p in fetching)
 
 
-RECORD = transfer.Part.RECORD
-
-
-def cut_off(run_module: Run, hub: Hub, root: Path, convert: str | None) -> list[Path]:
-    """Journals of a fetch that was killed half way."""
-    killed_after(2_500_000, hub, root, convert)
-    return sorted(root.glob(".m*.partial/*.safetensors.journal"))
-
-
-def records(log: Path) -> list[tuple[bytes, int, int, bytes]]:
-    data, found, at = log.read_bytes(), [], 0
-    while at + RECORD.size <= len(data):
-        tag, a, b, length = RECORD.unpack_from(data, at)
-        at += RECORD.size
-        found.append((tag, a, b, data[at : at + length]))
-        at += length
-    return found
-
-
-def rewrite(log: Path, change: Callable[[bytes, int, int, bytes], tuple[int, int, bytes]]) -> None:
-    out = b""
-    for tag, a, b, text in records(log):
-        if tag == b"have":
-            a, b, text = change(tag, a, b, text)
-        out += RECORD.pack(tag, a, b, len(text)) + text
-    log.write_bytes(out)
-
-
-DAMAGE: dict[str, Callable[[bytes, int, int, bytes], tuple[int, int, bytes]]] = {
-    "beyond the end": lambda _t, a, b, text: (a, b + (1 << 40), text),
-    "turned around": lambda _t, a, b, text: (b, a, text),
-    "no codes": lambda _t, a, b, text: (a, b, b""),
-    "fewer codes": lambda _t, a, b, text: (a, b, text[: len(text) // 4 * 2]),
-    "an odd byte": lambda _t, a, b, text: (a, b, text + b"\0"),
-    "shifted": lambda _t, a, b, text: (a + 1, b + 1, text),
-    "other codes": lambda _t, a, b, text: (a, b, bytes(255 - byte for byte in text)),
-}
-
-
-@pytest.mark.parametrize(
-    ("convert", "how"), [*(("float16", how) for how in DAMAGE), (None, "beyond the end"), (None, "shifted")]
-)
-def test_a_damaged_journal_costs_its_file_once(
-    run_module: Run, hub: Hub, tmp_path: Path, how: str, convert: str | None
-) -> None:
-    """The same run fetches the file anew, and publishes what a clean one does."""
-    logs = cut_off(run_module, hub, tmp_path, convert)
-    assert logs
-    for log in logs:
-        rewrite(log, DAMAGE[how])
-    result = fetch(run_module, hub, tmp_path, convert=convert)
-    assert not result["failed"], result
-    assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
-    assert not [p for p in Path(result["path"]).rglob("*") if p.name.endswith((".journal", ".part", ".head"))]
-
-
-@pytest.mark.parametrize("what", ["part", "head", "journal"])
-@pytest.mark.parametrize("convert", ["float16", None])
-def test_unfinished_files_with_other_bytes_cost_their_file_once(
-    run_module: Run, hub: Hub, tmp_path: Path, what: str, convert: str | None
-) -> None:
-    dice = random.Random(5)
-    cut_off(run_module, hub, tmp_path, convert)
-    for path in tmp_path.glob(f".m*.partial/*.safetensors.{what}"):
-        data = bytearray(path.read_bytes())
-        for _ in range(200):
-            data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
-        path.write_bytes(data)
-    result = fetch(run_module, hub, tmp_path, convert=convert)
-    assert not result["failed"], result
-    assert result["identity"] == fetch(run_module, hub, tmp_path / "clean", convert=convert)["identity"]
-
-
-def test_what_was_damaged_is_said_once(hub: Hub, run_module: Run, tmp_path: Path) -> None:
-    for log in cut_off(run_module, hub, tmp_path, "float16"):
-        rewrite(log, DAMAGE["no codes"])
-    for expected in (True, False):
-        process = start_module("weights_fetch", arguments(hub, tmp_path, convert="float16"))
-        result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
-        said = [text for text in result.get("warnings", []) if "fetched anew" in str(text)]
-        assert bool(said) == expected, [result.get("warnings"), sorted(result)]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_path: Path, kind: str) -> None:
     """The index is read first, once; other forms are named in the result and in check mode, and not fetched."""
@@ -567,7 +308,7 @@ def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_
         hub.sent.clear()
         result = fetch(run_module, hub, tmp_path / "models", kind)
         assert result["changed"] and not hub.sent.keys() & set(others)
-        assert hub.sent[m.INDEX] <= (folder / m.INDEX).stat().st_size + 64
+        assert hub.sent[manifests.INDEX] <= (folder / manifests.INDEX).stat().st_size + 64
         assert check["left_out"] == result["left_out"] and len(result["left_out"]) == 3
         same_as(model, Path(result["path"]))
         asked = {"include": ["original/*"], "exclude": ["extra/*"]}
@@ -584,7 +325,7 @@ def test_bytes_of_what_is_left_out_never_come(run_module: Run, model: Path, tmp_
     [
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "model-00001-of-00002.safetensors").unlink(), "no shard that is there"),
-        (lambda f: (f / m.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
+        (lambda f: (f / manifests.INDEX).unlink() or (f / SHARD).unlink(), "one of 2 shards"),
         (lambda f: (f / "Config.json").write_text("{}"), "the same name where case doesn't count"),
         (lambda f: (f / SHARD).write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
         (

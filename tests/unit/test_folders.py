@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import shards
+from ansible.module_utils.serving import files
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights import acquire as w
-from ansible.module_utils.serving.weights import folders
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import acquire, folders, manifests
 from conftest import DEMO, start_module
+from folders_of_models import Run, exactly_the_manifest, fetch, files_of, parts
 from hub import Hub
 
-Run = Callable[..., dict[str, Any]]
 SHARD = "model-00001-of-00002.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 15010\n"
 
@@ -27,24 +26,6 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 +
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "source"))
-
-
-def fetch(run: Run, source: Path, root: Path, **options: Any) -> dict[str, Any]:
-    check = options.pop("check", False)
-    args = {"name": "demo", "models_root": str(root), "sources": {"directory": {"path": str(source)}}}
-    return run("weights_fetch", {**args, **options}, check=check)
-
-
-def files_of(result: dict[str, Any]) -> set[str]:
-    folder = Path(result["path"])
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-
-
-def exactly_the_manifest(result: dict[str, Any]) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((Path(result["path"]) / m.MANIFEST).read_text())
-    assert files_of(result) == {*manifest["files"], m.MANIFEST}
-    assert not m.damage(result["path"], manifest, full=True)
-    return manifest
 
 
 def change(path: Path, offset: int = -5000) -> None:
@@ -63,11 +44,11 @@ def test_a_list_of_sums_that_is_stale_is_an_error_and_never_stands_for_bytes(
     before = (source / SHARD).read_bytes()
     change(source / SHARD)
     second = fetch(run_module, source, tmp_path / "models")
-    stated = folders.read_sums(str(source / m.SUMS))[SHARD]
+    stated = folders.read_sums(str(source / manifests.SUMS))[SHARD]
     assert second["failed"] and str(source / SHARD) in second["msg"] and stated in second["msg"]
-    assert w.sha256_file(str(source / SHARD)) in second["msg"]
+    assert files.sha256_file(str(source / SHARD)) in second["msg"]
     assert (Path(first["path"]) / SHARD).read_bytes() == before
-    (source / m.SUMS).unlink()
+    (source / manifests.SUMS).unlink()
     third = fetch(run_module, source, tmp_path / "models")
     assert third["changed"] and third["identity"] != first["identity"]
     assert (Path(third["path"]) / SHARD).read_bytes() == (source / SHARD).read_bytes()
@@ -77,10 +58,10 @@ def test_a_list_of_sums_that_changes_alone_is_compared_without_reading_the_weigh
     run_module: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fetch(run_module, source, tmp_path / "models")["changed"]
-    sums = (source / m.SUMS).read_text()
-    right = folders.read_sums(str(source / m.SUMS))[SHARD]
-    (source / m.SUMS).write_text(sums.replace(right, "f" * 64))
-    monkeypatch.setattr(w, "copy_file", lambda *_: pytest.fail("it was read again"))
+    sums = (source / manifests.SUMS).read_text()
+    right = folders.read_sums(str(source / manifests.SUMS))[SHARD]
+    (source / manifests.SUMS).write_text(sums.replace(right, "f" * 64))
+    monkeypatch.setattr(acquire, "copy_file", lambda *_: pytest.fail("it was read again"))
     result = fetch(run_module, source, tmp_path / "models")
     assert result["failed"] and right in result["msg"] and "f" * 64 in result["msg"]
 
@@ -88,12 +69,12 @@ def test_a_list_of_sums_that_changes_alone_is_compared_without_reading_the_weigh
 def test_a_changed_file_of_equal_size_and_mtime_is_noticed_and_only_it_is_read(
     run_module: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (source / m.SUMS).unlink()
+    (source / manifests.SUMS).unlink()
     first = fetch(run_module, source, tmp_path / "models")
     change(source / SHARD)
     copied = []
-    real = w.copy_file
-    monkeypatch.setattr(w, "copy_file", lambda a, b: (copied.append(Path(a).name), real(a, b))[1])
+    real = acquire.copy_file
+    monkeypatch.setattr(acquire, "copy_file", lambda a, b: (copied.append(Path(a).name), real(a, b))[1])
     second = fetch(run_module, source, tmp_path / "models")
     assert second["changed"] and second["identity"] != first["identity"] and copied == [SHARD]
     exactly_the_manifest(second)
@@ -102,8 +83,8 @@ def test_a_changed_file_of_equal_size_and_mtime_is_noticed_and_only_it_is_read(
 def test_a_file_that_changes_while_it_is_read_is_not_published(
     run_module: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (source / m.SUMS).unlink()
-    real = w.copy_file
+    (source / manifests.SUMS).unlink()
+    real = acquire.copy_file
 
     def slow(path: str, dest: str) -> str:
         how = real(path, dest)
@@ -111,10 +92,10 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(
             change(Path(path))
         return how
 
-    monkeypatch.setattr(w, "copy_file", slow)
+    monkeypatch.setattr(acquire, "copy_file", slow)
     result = fetch(run_module, source, tmp_path / "models")
     assert result["failed"] and "was changed while it was read" in result["msg"]
-    monkeypatch.setattr(w, "copy_file", real)
+    monkeypatch.setattr(acquire, "copy_file", real)
     assert fetch(run_module, source, tmp_path / "models")["changed"]
 
 
@@ -122,9 +103,9 @@ def test_a_file_that_changes_while_it_is_read_is_not_published(
     "line", ["{sum}  ./config.json\r\n", "{SUM} *config.json\n", "SHA256 (config.json) = {sum}\n\n"]
 )
 def test_lists_of_sums_are_read_as_tools_write_them(source: Path, line: str) -> None:
-    digest = w.sha256_file(str(source / "config.json"))
-    (source / m.SUMS).write_text("\ufeff" + line.format(sum=digest, SUM=digest.upper()))
-    assert folders.read_sums(str(source / m.SUMS)) == {"config.json": digest}
+    digest = files.sha256_file(str(source / "config.json"))
+    (source / manifests.SUMS).write_text("\ufeff" + line.format(sum=digest, SUM=digest.upper()))
+    assert folders.read_sums(str(source / manifests.SUMS)) == {"config.json": digest}
 
 
 def cache(source: Path, place: Path) -> Path:
@@ -132,7 +113,7 @@ def cache(source: Path, place: Path) -> Path:
     repository, commit = place / "models--org--demo", "a" * 40
     for path in (p for p in source.rglob("*") if p.is_file()):
         name = path.relative_to(source)
-        blob = repository / "blobs" / w.sha256_file(str(path))
+        blob = repository / "blobs" / files.sha256_file(str(path))
         blob.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, blob)
         link = repository / "snapshots" / commit / name
@@ -193,7 +174,7 @@ def link_out(path: Path) -> None:
         (lambda s: (s / "a\u0308.txt").write_text("") or (s / "\u00e4.txt").write_text(""), "where case doesn't count"),
         (lambda s: (s / "two\nlines.txt").write_text(""), "can't be a file of a model"),
         (lambda s: (Path(os.fsdecode(os.fsencode(s) + b"/caf\xe9.txt"))).write_text(""), "can't be a file of a model"),
-        (lambda s: (s / m.INDEX).unlink() or (s / m.SUMS).unlink() or (s / SHARD).unlink(), "one of 2 shards"),
+        (lambda s: (s / manifests.INDEX).unlink() or (s / manifests.SUMS).unlink() or (s / SHARD).unlink(), "one of 2 shards"),
     ],
 )  # fmt: skip
 def test_what_is_no_models_folder_is_refused(
@@ -201,7 +182,7 @@ def test_what_is_no_models_folder_is_refused(
 ) -> None:
     spoil(source)
     if words == "tokenizer.json is a Git LFS pointer":
-        (source / m.SUMS).unlink()
+        (source / manifests.SUMS).unlink()
     for check in (True, False):
         result = fetch(run_module, source, tmp_path / "models", check=check)
         assert result["failed"] and words in result["msg"], result["msg"]
@@ -249,17 +230,6 @@ def test_include_and_exclude_take_effect_on_what_is_published(run_module: Run, s
     assert not fetch(run_module, source, root, include=["original/*"], exclude=["README.md"])["changed"]
 
 
-def parts(folder: Path) -> Path:
-    """A sentence transformer: the same tensor names in three folders."""
-    row: shards.Tensors = {"linear.weight": ("F32", [2], b"\0" * 8)}
-    for name in ("", "2_Dense", "3_Dense"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / "config.json").write_text('{"in_features": 2}')
-        shards.write(folder / name / "model.safetensors", row)
-    (folder / "modules.json").write_text("[]")
-    return folder
-
-
 @pytest.mark.parametrize("hub", [False, True], ids=["folder", "hub"])
 def test_parts_of_a_model_have_tensor_names_of_their_own(run_module: Run, tmp_path: Path, hub: bool) -> None:
     source = parts(tmp_path / "source")
@@ -288,13 +258,13 @@ def test_the_same_tensor_twice_in_one_folder_is_refused(tmp_path: Path) -> None:
         shards.write(tmp_path / f"{name}.safetensors", row)
     files = {f"{name}.safetensors": str(tmp_path / f"{name}.safetensors") for name in ("a", "b")}
     with pytest.raises(Refusal, match=r"is in both a\.safetensors and b\.safetensors"):
-        m.check_shards(files)
+        manifests.check_shards(files)
 
 
 def indexed(folder: Path, tensors: shards.Tensors, weight_map: dict[str, str]) -> dict[str, str]:
     shards.write(folder / "a.safetensors", tensors)
-    (folder / m.INDEX).write_text(json.dumps({"weight_map": weight_map}))
-    return {name: str(folder / name) for name in ("a.safetensors", m.INDEX)}
+    (folder / manifests.INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    return {name: str(folder / name) for name in ("a.safetensors", manifests.INDEX)}
 
 
 def test_odd_but_usable_weights_pass_with_a_word(tmp_path: Path) -> None:
@@ -308,7 +278,7 @@ def test_odd_but_usable_weights_pass_with_a_word(tmp_path: Path) -> None:
         "new": ("I4", [8], b"\0" * 4),
     }
     named = dict.fromkeys(["embed", "lm_head.weight", "scale", "packed", "wave", "short", "new"], "a.safetensors")
-    notes = m.check_shards(indexed(tmp_path, tensors, named))
+    notes = manifests.check_shards(indexed(tmp_path, tensors, named))
     assert len(notes) == 3
     assert "1 tensors have the type I4, which we don't know" in notes[0]
     assert "names 'lm_head.weight', which no shard has" in notes[1]
@@ -319,96 +289,15 @@ def test_an_index_of_another_revision_is_refused(tmp_path: Path) -> None:
     tensors: shards.Tensors = {"layers.0.w": ("U8", [1], b"\0")}
     named = {f"layers.{number}.w": "a.safetensors" for number in range(40)}
     with pytest.raises(Refusal, match="names 39 tensors that no shard has"):
-        m.check_shards(indexed(tmp_path, tensors, named))
+        manifests.check_shards(indexed(tmp_path, tensors, named))
 
 
 def test_the_words_reach_the_operator(source: Path, tmp_path: Path) -> None:
-    index = json.loads((source / m.INDEX).read_text())
+    index = json.loads((source / manifests.INDEX).read_text())
     index["weight_map"]["tied.weight"] = SHARD
-    (source / m.INDEX).write_text(json.dumps(index))
-    (source / m.SUMS).unlink()
+    (source / manifests.INDEX).write_text(json.dumps(index))
+    (source / manifests.SUMS).unlink()
     args = {"name": "demo", "models_root": str(tmp_path / "models"), "sources": {"directory": {"path": str(source)}}}
     process = start_module("weights_fetch", args)
     result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
     assert result["changed"] and sum("tied.weight" in str(text) for text in result["warnings"]) == 1
-
-
-# What a killed run leaves
-
-
-def test_what_is_published_is_exactly_the_manifest(run_module: Run, source: Path, tmp_path: Path) -> None:
-    """An unfinished run of an older source, and files of a fetch from elsewhere, are not published."""
-    root = tmp_path / "models"
-    (source / m.SUMS).unlink()
-    (source / "sub").mkdir()
-    (source / "sub/notes.txt").write_text("x")
-    staging = root / ".demo@.partial"
-    (staging / "gone/deeper").mkdir(parents=True)
-    for name in ("notes.txt.journal", "sub.txt", "gone/deeper/old.safetensors", "config.json.part.4711", m.LISTING):
-        (staging / name).write_text("x")
-    (staging / "sub").mkdir()
-    (staging / "sub/notes.txt.journal").write_text("x")
-    result = fetch(run_module, source, root)
-    exactly_the_manifest(result)
-    assert not (Path(result["path"]) / "gone").exists()
-
-
-def test_leftovers_are_cleaned_by_a_run_that_changes_nothing(run_module: Run, source: Path, tmp_path: Path) -> None:
-    root = tmp_path / "models"
-    first = fetch(run_module, source, root)
-    folder = Path(first["path"])
-    damaged, done = Path(f"{folder}.damaged"), folder / m.DONE
-    shutil.copytree(folder, damaged)
-    done.write_text("{}")
-    stepped_aside = root / f".{folder.name}.partial"
-    shutil.copytree(damaged, stepped_aside)
-    parts = [root / ".refs" / name for name in ("demo.json.part.4711", "demo.progress.part", "demo.progress.part.12")]
-    other = root / ".refs/demo-2.json.part.1"
-    for path in [*parts, other]:
-        path.write_text("")
-    assert not fetch(run_module, source, root, check=True)["changed"] and damaged.exists()
-    assert not fetch(run_module, source, root)["changed"]
-    assert not any(path.exists() for path in [damaged, done, stepped_aside, *parts]) and other.exists()
-    exactly_the_manifest(first)
-
-
-def test_an_unfinished_fetch_of_other_files_is_kept(run_module: Run, source: Path, tmp_path: Path) -> None:
-    root = tmp_path / "models"
-    folder = Path(fetch(run_module, source, root)["path"])
-    staging = root / f".{folder.name}.partial"
-    staging.mkdir()
-    (staging / m.DONE).write_text("{}\n")
-    assert not fetch(run_module, source, root)["changed"] and staging.exists()
-
-
-@pytest.mark.parametrize("exchange", [True, False])
-def test_a_kill_between_two_renames_leaves_no_moment_without_a_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
-    """A published folder is replaced: at each rename the final name has the old model or the new one, or is mended."""
-    folder, staging = tmp_path / "m@1", tmp_path / ".m@1.partial"
-    for place, text in ((folder, "old"), (staging, "new")):
-        place.mkdir()
-        (place / "config.json").write_text(text)
-    if not exchange:
-        monkeypatch.setattr(m, "exchange", lambda *_: False)
-    real, renames = os.rename, []
-
-    def rename(one: str, other: str) -> None:
-        if str(other) == str(folder) and not exchange:
-            renames.append(other)
-            raise KeyboardInterrupt  # as a kill here
-        real(one, other)
-
-    monkeypatch.setattr(os, "rename", rename)
-    if exchange:
-        m.publish(str(staging), str(folder), {"files": {}})
-        assert (folder / "config.json").read_text() == "new" and not renames
-        assert [p.name for p in tmp_path.iterdir()] == ["m@1"]
-        return
-    with pytest.raises(KeyboardInterrupt):
-        m.publish(str(staging), str(folder), {"files": {}})
-    monkeypatch.undo()
-    assert not folder.exists()
-    w.tidy(str(tmp_path), "m")
-    assert (folder / "config.json").read_text() == "old" and not Path(f"{folder}.damaged").exists()

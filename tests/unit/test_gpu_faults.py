@@ -7,8 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from ansible.module_utils.serving.host import gpu_faults as f
-from ansible.module_utils.serving.host import gpus as g
+from ansible.module_utils.serving.host import gpu_faults, gpus
 from conftest import FIXTURES, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +65,7 @@ HEALTHY: dict[str, Any] = {
 
 
 def test_a_healthy_board_says_nothing() -> None:
-    found = g.parse_smi(log(HEALTHY))
+    found = gpus.parse_smi(log(HEALTHY))
     assert found["problems"] == found["notes"] == []
     assert found["devices"][0]["health"] == "OK" and found["devices"][0]["action"] is None
 
@@ -111,7 +110,7 @@ def test_a_healthy_board_says_nothing() -> None:
     ],
 )  # fmt: skip
 def test_a_fault_stops_a_deploy_with_one_sentence(path: str, text: Any, severity: str, words: str) -> None:
-    found = g.parse_smi(log(put(HEALTHY, path, text)))
+    found = gpus.parse_smi(log(put(HEALTHY, path, text)))
     [problem] = found["problems"]
     assert problem.startswith("GPU 0 (00000000:10:00.0) ") and UUID in problem and words in problem and "; " in problem
     assert found["devices"][0]["action"] == severity and found["devices"][0]["health"] == "Warning"
@@ -135,12 +134,12 @@ def test_a_fault_stops_a_deploy_with_one_sentence(path: str, text: Any, severity
     ],
 )
 def test_a_note_stops_nothing(path: str, text: str, words: str) -> None:
-    found = g.parse_smi(log(put(HEALTHY, path, text)))
+    found = gpus.parse_smi(log(put(HEALTHY, path, text)))
     [note] = found["notes"]
     assert words in note and found["problems"] == [] and found["devices"][0]["health"] == "OK"
 
 
-ALL_PATHS = sorted({path for fault in f.FAULTS for path in fault.paths})
+ALL_PATHS = sorted({path for fault in gpu_faults.FAULTS for path in fault.paths})
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -160,7 +159,7 @@ def test_words_are_never_values(word: str) -> None:
         if not any(other.startswith(path + "/") for other in paths):
             board = put(board, path, word)
     board["processes"] = {"process_info": {"pid": word, "used_memory": word, "process_name": word}}
-    found = g.parse_smi(log(board, driver=word, cuda_version=word, attached_gpus=word))
+    found = gpus.parse_smi(log(board, driver=word, cuda_version=word, attached_gpus=word))
     [device] = found["devices"]
     assert all(one is None for part in device.pop("slices") for one in part.values())
     told = {key for key, one in device.items() if one not in (None, [])}
@@ -180,7 +179,7 @@ LEAVES = [match.span(1) for match in re.finditer(r"<(?!process_name)\w+>([^<>\n]
 
 @given(st.sampled_from(LEAVES), st.sampled_from(WORDS))
 def test_a_word_anywhere_in_a_recorded_log_changes_no_number_and_is_no_fault(leaf: tuple[int, int], word: str) -> None:
-    before, after = g.parse_smi(RECORDED), g.parse_smi(RECORDED[: leaf[0]] + word + RECORDED[leaf[1] :])
+    before, after = gpus.parse_smi(RECORDED), gpus.parse_smi(RECORDED[: leaf[0]] + word + RECORDED[leaf[1] :])
     for old, new in zip(before["devices"], after["devices"], strict=True):
         changed = {key for key in old if old[key] != new[key]}
         assert all(new[key] is None for key in changed - {"health", "action"}), changed
@@ -199,12 +198,12 @@ def test_names_of_processes_say_nothing_about_a_gpu() -> None:
     rows = [
         {"pid": "7", "process_name": name, "used_memory": "1 MiB"} for name in ("GPU is lost", "GPU requires reset")
     ]
-    assert g.parse_smi(log({**HEALTHY, "processes": {"process_info": rows}}))["problems"] == []
+    assert gpus.parse_smi(log({**HEALTHY, "processes": {"process_info": rows}}))["problems"] == []
 
 
 def test_the_gravest_fault_comes_first_and_each_gpu_is_named() -> None:
     bad = put(put(HEALTHY, "remapped_rows/remapped_row_pending", "Yes"), "remapped_rows/remapped_row_failure", "Yes")
-    found = g.parse_smi(log(HEALTHY, bad, put(HEALTHY, "gpu_recovery_action", "Reboot")))
+    found = gpus.parse_smi(log(HEALTHY, bad, put(HEALTHY, "gpu_recovery_action", "Reboot")))
     assert [device["action"] for device in found["devices"]] == [None, "replace", "reboot"]
     assert [text[:5] for text in found["problems"]] == ["GPU 1", "GPU 1", "GPU 2"] and "replaced" in found["problems"][
         0
@@ -212,14 +211,14 @@ def test_the_gravest_fault_comes_first_and_each_gpu_is_named() -> None:
 
 
 def test_a_note_about_eight_gpus_is_told_once() -> None:
-    found = g.parse_smi(log(*[put(HEALTHY, "persistence_mode", "Disabled")] * 7, HEALTHY))
+    found = gpus.parse_smi(log(*[put(HEALTHY, "persistence_mode", "Disabled")] * 7, HEALTHY))
     [note] = found["notes"]
     assert note.startswith("GPU 0 (") and note.endswith("; the same holds for GPU 1, 2, 3, 4, 5, 6")
 
 
 def test_rows_of_the_table_are_whole() -> None:
-    for fault in f.FAULTS:
-        assert fault.severity in f.SEVERITIES and fault.paths and fault.meaning[0].islower(), fault
+    for fault in gpu_faults.FAULTS:
+        assert fault.severity in gpu_faults.SEVERITIES and fault.paths and fault.meaning[0].islower(), fault
         assert not fault.remedy.endswith(".") and fault.remedy.format(index=0), fault
 
 
@@ -299,7 +298,7 @@ BOARDS = [
 def test_healthy_boards_of_every_kind_stop_nothing(
     node: dict[str, Any], driver: str, dtd: str, memory: int | None
 ) -> None:
-    found = g.parse_smi(log(node, driver=driver, dtd=dtd))
+    found = gpus.parse_smi(log(node, driver=driver, dtd=dtd))
     [device] = found["devices"]
     assert found["problems"] == [] and device["health"] == "OK" and (found["driver"], found["dtd"]) == (driver, dtd)
     assert device["name"] == node["product_name"] and device["memory_total_bytes"] == (memory << 20 if memory else None)
@@ -310,6 +309,6 @@ def test_healthy_boards_of_every_kind_stop_nothing(
 @given(st.text(max_size=20), st.sampled_from(ALL_PATHS))
 def test_no_text_crashes_the_table(text: str, path: str) -> None:
     kept = "".join(char for char in text if char.isprintable())
-    for severity, sentence in f.findings(g.xml.fromstring(f"<gpu>{xml(put({}, path, kept))}</gpu>"), {
+    for severity, sentence in gpu_faults.findings(gpus.xml.fromstring(f"<gpu>{xml(put({}, path, kept))}</gpu>"), {
         "index": 0, "bus_id": None, "uuid": None, "memory_total_bytes": 1}):  # fmt: skip
-        assert severity in f.SEVERITIES and sentence.startswith("GPU 0 (no bus id)")
+        assert severity in gpu_faults.SEVERITIES and sentence.startswith("GPU 0 (no bus id)")

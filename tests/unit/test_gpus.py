@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.host import gpus as g
+from ansible.module_utils.serving.host import gpus
 from conftest import FIXTURES
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ def eight(text: str = RECORDED) -> str:
 
 
 def test_the_recorded_gpu() -> None:
-    found = g.parse_smi(RECORDED)
+    found = gpus.parse_smi(RECORDED)
     assert (found["driver"], found["cuda"], found["dtd"]) == ("580.159.04", "13.0", "v13")
     [device] = found["devices"]
     assert device["name"] == "NVIDIA H200" and device["memory_total_bytes"] == 143771 << 20
@@ -59,7 +59,7 @@ def test_the_recorded_gpu() -> None:
 
 
 def test_eight_gpus() -> None:
-    found = g.parse_smi(eight())
+    found = gpus.parse_smi(eight())
     assert [d["index"] for d in found["devices"]] == list(range(8))
     assert len({d["bus_id"] for d in found["devices"]}) == 8 and found["problems"] == []
 
@@ -76,7 +76,7 @@ def test_eight_gpus() -> None:
     ],
 )
 def test_what_is_wrong_with_a_gpu_is_said_with_its_remedy(changes: dict[str, str], words: str) -> None:
-    assert any(words in problem for problem in g.parse_smi(gpu(**changes))["problems"])
+    assert any(words in problem for problem in gpus.parse_smi(gpu(**changes))["problems"])
 
 
 def test_a_fabric_that_is_not_ready() -> None:
@@ -84,7 +84,7 @@ def test_a_fabric_that_is_not_ready() -> None:
         "<fabric>\n\t\t\t<state>N/A</state>\n\t\t\t<status>N/A</status>",
         "<fabric><state>In Progress</state><status>N/A</status>",
     )
-    assert any("nvidia-fabricmanager" in problem for problem in g.parse_smi(text)["problems"])
+    assert any("nvidia-fabricmanager" in problem for problem in gpus.parse_smi(text)["problems"])
 
 
 def test_older_logs_lack_elements_and_that_is_no_problem() -> None:
@@ -92,7 +92,7 @@ def test_older_logs_lack_elements_and_that_is_no_problem() -> None:
     text = RECORDED.replace("v13.dtd", "v11.dtd")
     for tag in ("gpu_recovery_action", "fabric", "mig_mode", "ecc_errors", "platformInfo"):
         text = re.sub(rf"<{tag}>.*?</{tag}>", "", text, flags=re.S)
-    found = g.parse_smi(text)
+    found = gpus.parse_smi(text)
     assert found["dtd"] == "v11" and found["problems"] == [] and found["devices"][0]["mig"] is None
 
 
@@ -100,7 +100,7 @@ def test_older_logs_lack_elements_and_that_is_no_problem() -> None:
     "said", ["N/A", "[Not Supported]", "Requested functionality has been deprecated", "[Unknown Error]", ""]
 )
 def test_values_that_say_nothing_are_null(said: str) -> None:
-    device = g.parse_smi(gpu(uuid=said, persistence_mode=said, product_name=said))["devices"][0]
+    device = gpus.parse_smi(gpu(uuid=said, persistence_mode=said, product_name=said))["devices"][0]
     assert device["uuid"] is None and device["persistence"] is None and device["name"] is None
 
 
@@ -117,14 +117,14 @@ def test_values_that_say_nothing_are_null(said: str) -> None:
 )
 def test_what_is_no_log_is_refused(text: str) -> None:
     with pytest.raises(Refusal):
-        g.parse_smi(text)
+        gpus.parse_smi(text)
 
 
 @given(st.integers(0, len(RECORDED) - 1), st.integers(0, 200), st.text(max_size=6))
 def test_a_mutated_log_never_crashes_and_never_invents_a_gpu(at: int, cut: int, put: str) -> None:
     text = RECORDED[:at] + put + RECORDED[at + cut :]
     try:
-        found = g.parse_smi(text)
+        found = gpus.parse_smi(text)
     except Refusal:
         return
     assert len(found["devices"]) <= 1
@@ -133,21 +133,21 @@ def test_a_mutated_log_never_crashes_and_never_invents_a_gpu(at: int, cut: int, 
 
 
 def test_topology_as_recorded() -> None:
-    assert g.parse_topo(TOPO) == [{"gpu": 0, "links": {}, "cpus": list(range(16)), "numa": 0}]
+    assert gpus.parse_topo(TOPO) == [{"gpu": 0, "links": {}, "cpus": list(range(16)), "numa": 0}]
 
 
 def test_topology_of_a_board_of_eight() -> None:
-    rows = g.parse_topo(HGX)
+    rows = gpus.parse_topo(HGX)
     assert [row["gpu"] for row in rows] == list(range(8)) and rows[4]["numa"] == 1
     assert rows[0]["links"] == {str(i): "NV18" for i in range(1, 8)} and 112 in rows[0]["cpus"]
-    assert g.islands(rows) == [list(range(8))]
+    assert gpus.islands(rows) == [list(range(8))]
     halves = HGX.replace("NV18", "SYS")
-    assert g.islands(g.parse_topo(halves)) == [[i] for i in range(8)]
+    assert gpus.islands(gpus.parse_topo(halves)) == [[i] for i in range(8)]
 
 
 @given(st.text(max_size=300))
 def test_any_text_as_topology_gives_rows_or_none(text: str) -> None:
-    for row in g.parse_topo(text):
+    for row in gpus.parse_topo(text):
         assert set(row) == {"gpu", "links", "cpus", "numa"}
 
 
@@ -181,7 +181,7 @@ def test_a_host_without_driver_is_known_by_its_pci_ids(tmp_path: Path, tool: Any
     switch, other = ("0x10de", "0x22a3", "0x068000"), ("0x8086", "0x1", "0x060100")
     pci(tmp_path, {"0000:18:00.0": H100, "0000:2a:00.0": H100, "0000:05:00.0": switch, "0000:00:1f.0": other})
     tool("exit 127\n")
-    record = g.gpu_record(str(tmp_path))
+    record = gpus.gpu_record(str(tmp_path))
     assert record["count"] == 2 and not record["live"] and record["topology"]["nvswitches"] == 1
     assert record["devices"][0]["name"] == "NVIDIA H100 80GB HBM3 (SXM5)"
 
@@ -191,7 +191,7 @@ def test_a_library_of_another_version(tmp_path: Path, tool: Any) -> None:
     tool(
         "echo 'Failed to initialize NVML: Driver/library version mismatch'; echo 'NVML library version: 580.173'; exit 18\n"
     )
-    [problem] = g.gpu_record(str(tmp_path))["pending"]
+    [problem] = gpus.gpu_record(str(tmp_path))["pending"]
     assert "different versions" in problem and "reboot the host" in problem
 
 
@@ -199,9 +199,9 @@ def test_a_tool_that_hangs_is_cut_off(tmp_path: Path, tool: Any, monkeypatch: py
     pci(tmp_path, {"0000:18:00.0": H100})
     (tmp_path / "sys/module/nvidia").mkdir(parents=True)
     (tmp_path / "sys/module/nvidia/version").write_text("580.159.04\n")
-    monkeypatch.setattr(g, "TIMEOUT", 1)
+    monkeypatch.setattr(gpus, "TIMEOUT", 1)
     tool("exec sleep 30\n")
-    [problem] = g.gpu_record(str(tmp_path))["problems"]
+    [problem] = gpus.gpu_record(str(tmp_path))["problems"]
     assert "did not answer within 1 s" in problem
 
 
@@ -210,7 +210,7 @@ def test_the_whole_record_of_a_live_host(tmp_path: Path, tool: Any) -> None:
     tool(
         f'case "$*" in "-q -x") cat {FIXTURES}/nvidia/h200-v13.xml;; "topo -m") cat {FIXTURES}/nvidia/h200-topo.txt;; *) exit 2;; esac\n'
     )
-    record = g.gpu_record(str(tmp_path))
+    record = gpus.gpu_record(str(tmp_path))
     assert record["live"] and record["count"] == 1 and record["driver"] == "580.159.04" and record["problems"] == []
     assert record["topology"]["nvlink_islands"] == [[0]] and record["kind"] == "gpu"
 
@@ -218,7 +218,7 @@ def test_the_whole_record_of_a_live_host(tmp_path: Path, tool: Any) -> None:
 def test_a_gpu_that_fell_off_the_bus(tmp_path: Path, tool: Any) -> None:
     pci(tmp_path, {"0000:00:06.0": H100, "0000:00:07.0": H100})
     tool(f'case "$*" in "-q -x") cat {FIXTURES}/nvidia/h200-v13.xml;; *) exit 2;; esac\n')
-    [problem] = g.gpu_record(str(tmp_path))["problems"]
+    [problem] = gpus.gpu_record(str(tmp_path))["problems"]
     assert "2 NVIDIA GPUs are on the PCI bus and the driver lists 1" in problem
 
 
@@ -251,7 +251,7 @@ def test_slices_of_a_gpu_and_their_uuids_from_the_list(tmp_path: Path, tool: Any
         "  MIG 3g.71gb     Device  0: (UUID: MIG-aaaaaaaa-0000-5000-8000-000000000001)\n"
         "  MIG 1g.18gb+me  Device  1: (UUID: MIG-aaaaaaaa-0000-5000-8000-000000000002)\nE\n;; *) exit 2;; esac\n"
     )
-    [device] = g.gpu_record(str(tmp_path))["devices"]
+    [device] = gpus.gpu_record(str(tmp_path))["devices"]
     assert device["slices"] == [
         {"uuid": "MIG-aaaaaaaa-0000-5000-8000-000000000001", "name": "MIG 3g.71gb", "memory_total_bytes": 71680 << 20,
          "gpu_instance": 1, "compute_instance": 0},
@@ -262,15 +262,15 @@ def test_slices_of_a_gpu_and_their_uuids_from_the_list(tmp_path: Path, tool: Any
 
 def test_slices_keep_what_the_log_says_of_them() -> None:
     more = "<uuid>MIG-GPU-3a1f0000-1111-2222-3333-444455556666/1/0</uuid>"
-    [device] = g.parse_smi(block("mig_devices", mig_device(0, 1, "Insufficient Permissions", more)))["devices"]
-    g.name_slices([device], {})
+    [device] = gpus.parse_smi(block("mig_devices", mig_device(0, 1, "Insufficient Permissions", more)))["devices"]
+    gpus.name_slices([device], {})
     assert device["slices"][0]["uuid"] == "MIG-GPU-3a1f0000-1111-2222-3333-444455556666/1/0"
     assert device["slices"][0]["name"] is None and device["slices"][0]["memory_total_bytes"] is None
 
 
 def test_a_gpu_without_slices_has_none() -> None:
     for said in ("\n\t\t\tNone\n\t\t", "N/A", ""):
-        assert g.parse_smi(block("mig_devices", said))["devices"][0]["slices"] == []
+        assert gpus.parse_smi(block("mig_devices", said))["devices"][0]["slices"] == []
 
 
 def test_processes_that_hold_memory() -> None:
@@ -283,12 +283,12 @@ def test_processes_that_hold_memory() -> None:
     rows = (
         row("8009", "VLLM::EngineCore", "73978 MiB") + row("41", "[Not Found]", "N/A", "3") + row("N/A", "x", "1 MiB")
     )
-    [device] = g.parse_smi(block("processes", rows))["devices"]
+    [device] = gpus.parse_smi(block("processes", rows))["devices"]
     assert device["processes"] == [
         {"pid": 8009, "used_bytes": 73978 << 20, "name": "VLLM::EngineCore", "gpu_instance": None, "compute_instance": None},
         {"pid": 41, "used_bytes": None, "name": None, "gpu_instance": 3, "compute_instance": 3},
     ]  # fmt: skip
-    assert g.parse_smi(block("processes", "N/A"))["devices"][0]["processes"] == []
+    assert gpus.parse_smi(block("processes", "N/A"))["devices"][0]["processes"] == []
 
 
 @pytest.mark.parametrize(
@@ -304,4 +304,4 @@ def test_processes_that_hold_memory() -> None:
 def test_lists_of_slices(line: str, found: tuple[str, str] | None) -> None:
     head = "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-0)\nGPU 1: NVIDIA A30 (UUID: GPU-1)\n"
     rows = [{"name": found[0], "uuid": found[1]}] if found else []
-    assert g.parse_list(head + line + "\n") == {"GPU-0": [], "GPU-1": rows}
+    assert gpus.parse_list(head + line + "\n") == {"GPU-0": [], "GPU-1": rows}

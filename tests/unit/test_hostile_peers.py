@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.progress import Progress, read_progress
-from ansible.module_utils.serving.weights import peers as p
+from ansible.module_utils.serving.weights import peer_client
+from ansible.module_utils.serving.weights.listing import Entry, SourceFailed
+from ansible.module_utils.serving.weights.peer import ASKING, OUTSIDE, TAKING, Peer, checked_doc, checked_state, counts
+from ansible.module_utils.serving.weights.peers import Peers
 from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,12 +29,10 @@ JSON = st.recursive(
 )
 
 
-def peers_with(tmp_path: Path, *ranks: int, own: int = 1) -> p.Peers:
-    found = p.Peers(
-        str(tmp_path / "none"), "m", {"huggingface": {"repo": "o/m"}}, 1, Progress(str(tmp_path / "p"), "m")
-    )
+def peers_with(tmp_path: Path, *ranks: int, own: int = 1) -> Peers:
+    found = Peers(str(tmp_path / "none"), "m", {"huggingface": {"repo": "o/m"}}, 1, Progress(str(tmp_path / "p"), "m"))
     found.rank, found.wanted = own, COMMIT
-    found.peers = [p.Peer({"name": f"h{n}", "address": "127.0.0.1", "port": 1, "token": "t"}, n, "m") for n in ranks]
+    found.peers = [Peer({"name": f"h{n}", "address": "127.0.0.1", "port": 1, "token": "t"}, n, "m") for n in ranks]
     return found
 
 
@@ -62,15 +63,15 @@ def test_whatever_a_host_says_it_ends_as_a_host_that_has_nothing(
     peers.offers()
     peers.someone()
     peers.table()
-    assert peers.tensors == p.counts(peers.tensors)
-    client = p.PeerClient(peers, Limits())  # type: ignore[arg-type]
+    assert peers.tensors == counts(peers.tensors)
+    client = peer_client.PeerClient(peers, Limits())  # type: ignore[arg-type]
     for _, offer in peers.offers():
         found = peer.docs.get(offer["commit"])
         if found:
-            with pytest.raises((KeyError, TypeError, ValueError, AttributeError, p.SourceFailed)):
+            with pytest.raises((KeyError, TypeError, ValueError, AttributeError, SourceFailed)):
                 listing = peers.parse(peer, offer, found[1])
                 raise ValueError(len(listing.files))
-    entry = p.Entry("x", 5, sha256="a" * 64)
+    entry = Entry("x", 5, sha256="a" * 64)
     staging: Any = type("S", (), {"path": staticmethod(lambda name: str(tmp_path_factory.getbasetemp() / name))})
     peers.part(client, staging, entry, None)
 
@@ -80,7 +81,7 @@ def test_whatever_a_host_says_it_ends_as_a_host_that_has_nothing(
             {**ROW, "sha256": ["a"]}, {**ROW, "source_sha256": {}}, {**ROW, "tensors": [1]}, {**ROW, "tensors": {"x": {"y": {}}}}],
 )  # fmt: skip
 def test_rows_of_other_types_are_left_out(row: Any) -> None:
-    assert p.checked_doc({"listing": [], "files": {"x": row, "y": ROW}})["files"] == {"y": ROW}
+    assert checked_doc({"listing": [], "files": {"x": row, "y": ROW}})["files"] == {"y": ROW}
 
 
 def test_an_answer_that_is_deep_endless_or_slow_is_no_answer(tmp_path: Path) -> None:
@@ -95,27 +96,27 @@ def test_an_answer_that_is_deep_endless_or_slow_is_no_answer(tmp_path: Path) -> 
         peer.origin = hub.url
         peer.url = hub.url + "/api/m"
         hub.trouble.api_answer = API_ANSWERS[name]
-        peers.client = p.PeerClient(peers, Limits(2, 1, 1, document=2))
+        peers.client = peer_client.PeerClient(peers, Limits(2, 1, 1, document=2))
         began = time.monotonic()
         peers.look(peer)
         hub.close()
         assert peer.state["trouble"] and not peer.here and time.monotonic() - began < 30
 
 
-def say(peer: p.Peer, stage: str, **more: Any) -> None:
+def say(peer: Peer, stage: str, **more: Any) -> None:
     peer.heard(
-        p.checked_state({"offers": [], "stage": stage, "beat": 0, "turn": 1, "done": 0, "total": 9, **more}),
+        checked_state({"offers": [], "stage": stage, "beat": 0, "turn": 1, "done": 0, "total": 9, **more}),
         time.monotonic(),
     )
 
 
-@pytest.mark.parametrize("stage", [p.ASKING, p.TAKING, p.OUTSIDE])
+@pytest.mark.parametrize("stage", [ASKING, TAKING, OUTSIDE])
 def test_a_host_before_us_that_gets_no_further_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """It lives and counts, but neither it nor anybody else brings a byte."""
     clock = [1000.0]
-    monkeypatch.setattr(p.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     peers = peers_with(tmp_path, 0)
     [peer] = peers.peers
     for turn in range(3):
@@ -133,10 +134,10 @@ def test_a_fetch_that_gets_on_by_some_bytes_is_as_good_as_still(
 ) -> None:
     for rate, waits in ((60, False), (4000, True)):
         clock = [1000.0]
-        monkeypatch.setattr(p.time, "monotonic", lambda clock=clock: clock[0])
+        monkeypatch.setattr(time, "monotonic", lambda clock=clock: clock[0])
         peers = peers_with(tmp_path, 0)
         for turn in range(100):
-            say(peers.peers[0], p.OUTSIDE, turn=turn, done=turn * rate // 2, total=10**9)
+            say(peers.peers[0], OUTSIDE, turn=turn, done=turn * rate // 2, total=10**9)
             clock[0] += 0.5
         assert peers.someone() is waits
 
@@ -145,12 +146,12 @@ def test_a_fetch_whose_count_stands_still_is_dead_whatever_its_host_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(p.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     [peer] = peers_with(tmp_path, 0).peers
     for _ in range(30):
-        say(peer, p.OUTSIDE)
+        say(peer, OUTSIDE)
         clock[0] += 1
-    say(peer, p.OUTSIDE)
+    say(peer, OUTSIDE)
     assert peer.here and peer.stage is None
 
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.host import host_inputs as h
+from ansible.module_utils.serving.host import host_inputs
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
@@ -217,7 +217,7 @@ def test_other_options_and_variables_count_where_they_name_configuration(tmp_pat
         "/srv/logging.json": True,
     }
     assert i.input_problems([native], "/") == []
-    found, problems = h.host_inputs(rows, None)
+    found, problems = host_inputs.host_inputs(rows, None)
     assert found == {} and len(problems) == 1 and "engine_args.speculative_config names /drafts/eagle" in problems[0]
 
 
@@ -229,23 +229,23 @@ def test_content_is_known_by_bytes_or_by_its_list(tmp_path: Path, monkeypatch: p
     file.write_text("one")
     (folder / "sub").mkdir(parents=True)
     (folder / "sub/x").write_text("1")
-    seen = [h.content_of(str(file)), h.content_of(str(folder))]
+    seen = [host_inputs.content_of(str(file)), host_inputs.content_of(str(folder))]
     os.utime(file, (1, 1))
-    assert h.content_of(str(file)) == seen[0] and seen[0].startswith("sha256:")
+    assert host_inputs.content_of(str(file)) == seen[0] and seen[0].startswith("sha256:")
     (folder / "sub/x").write_text("22")
-    assert h.content_of(str(folder)) != seen[1]
-    seen[1] = h.content_of(str(folder))
+    assert host_inputs.content_of(str(folder)) != seen[1]
+    seen[1] = host_inputs.content_of(str(folder))
     (folder / "link").symlink_to("/a")
-    assert h.content_of(str(folder)) != seen[1]
-    seen[1] = h.content_of(str(folder))
+    assert host_inputs.content_of(str(folder)) != seen[1]
+    seen[1] = host_inputs.content_of(str(folder))
     (folder / "link").unlink()
     (folder / "link").symlink_to("/b")
-    assert h.content_of(str(folder)) != seen[1]
-    monkeypatch.setattr(h, "COUNT_LIMIT", 1)
-    monkeypatch.setattr(h, "READ_LIMIT", 1)
-    assert h.content_of(str(folder)) == "folder" and h.content_of(str(file)).startswith("list:")
+    assert host_inputs.content_of(str(folder)) != seen[1]
+    monkeypatch.setattr(host_inputs, "COUNT_LIMIT", 1)
+    monkeypatch.setattr(host_inputs, "READ_LIMIT", 1)
+    assert host_inputs.content_of(str(folder)) == "folder" and host_inputs.content_of(str(file)).startswith("list:")
     os.mkfifo(tmp_path / "pipe")
-    assert h.content_of(str(tmp_path / "pipe")) == "special" == h.content_of("/dev/null")
+    assert host_inputs.content_of(str(tmp_path / "pipe")) == "special" == host_inputs.content_of("/dev/null")
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
@@ -258,12 +258,12 @@ def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
         {"where": "engine_args.chat_template", "in_model": "nowhere", "content": False},
         {"where": "mounts", "path": str(model / "there"), "content": False},
     ]
-    found, problems = h.host_inputs(rows, str(model))
+    found, problems = host_inputs.host_inputs(rows, str(model))
     assert found == {} and [text[:20] for text in problems] == [
         "mounts names " + str(tmp_path)[:7],
         "engine_args.chat_tem",
     ]
-    assert "not in the model's folder" in problems[1] and h.host_inputs(rows, None)[1] == problems[:1]
+    assert "not in the model's folder" in problems[1] and host_inputs.host_inputs(rows, None)[1] == problems[:1]
     args = {"model": "qwq", "models_root": str(tmp_path), "paths": rows, "required": False}
     assert run_module("artifact_info", args, check=True)["inputs"] == {}
 

@@ -9,7 +9,9 @@ import string
 import urllib.parse
 
 import pytest
-from ansible.module_utils.serving import masking as m
+from ansible.module_utils.serving import known_secrets
+from ansible.module_utils.serving.masking import masked
+from ansible.module_utils.serving.url_secrets import MASK
 
 S = "Zq7vR2kX9mT4wL8p"  # what must not be seen
 B = base64.b64encode(f"user:{S}".encode()).decode()
@@ -104,26 +106,26 @@ def test_there_are_enough_of_them() -> None:
 def test_no_form_shows_its_secret(text: str, around: str) -> None:
     if around != "{}" and text.startswith(("ENV ", "requirepass", "masterauth")):
         pytest.skip("these stand at the start of a line")
-    found = m.masked(around.format(text))
-    assert S not in found and B not in found and m.MASK in found, found
+    found = masked(around.format(text))
+    assert S not in found and B not in found and MASK in found, found
     assert around == "{}" or "12:00:01" in found or "8000" in found or "2026-11-25" in found
-    assert m.masked(found) == found, "masking what is masked changes nothing"
+    assert masked(found) == found, "masking what is masked changes nothing"
 
 
 @pytest.mark.parametrize("secret", PREFIXED)
 @pytest.mark.parametrize("around", ["{}", "using {} now", "'{}'", "x={}", "[{}]", "https://h/{}/x", "key:{},"])
 def test_a_prefix_gives_a_secret_away(secret: str, around: str) -> None:
-    assert secret not in m.masked(around.format(secret)) and secret[8:] not in m.masked(around.format(secret))
+    assert secret not in masked(around.format(secret)) and secret[8:] not in masked(around.format(secret))
 
 
 @pytest.mark.parametrize("text", [f"password:\n  {S}\nport: 1", f"a:\n    token: \n      {S}", f"api_key:\n\t{S}\n"])
 def test_a_value_alone_below_its_name_is_its_value(text: str) -> None:
-    assert m.masked(text) == text.replace(S, m.MASK)
+    assert masked(text) == text.replace(S, MASK)
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text: str) -> None:
-    assert m.masked(text) == text
+    assert masked(text) == text
 
 
 @pytest.mark.parametrize("number", ["12345", "0", "1234567890", "3.14"])
@@ -131,7 +133,7 @@ def test_ordinary_text_stays(text: str) -> None:
     "form", ["password: {}", '"password": {}', "DB_PASSWORD={}", "pwd={}", "--password {}", "client_secret: {}"]
 )
 def test_a_password_of_digits_is_a_password(number: str, form: str) -> None:
-    assert m.masked(form.format(number)) == form.format(m.MASK)
+    assert masked(form.format(number)) == form.format(MASK)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_password_of_digits_is_a_password(number: str, form: str) -> None:
      json.dumps({"tls.key": PEM}), json.dumps(json.dumps({"k": PEM})), PEM.replace("\n", "\r\n"), PEM + "\n" + PEM],
 )  # fmt: skip
 def test_private_keys_go_and_what_is_around_stays(text: str) -> None:
-    found = m.masked(f"before\n{text}\nafter")
+    found = masked(f"before\n{text}\nafter")
     assert "MIIEowIB" not in found and found.startswith("before\n") and found.endswith("\nafter"), found
 
 
@@ -166,8 +168,8 @@ def test_private_keys_go_and_what_is_around_stays(text: str) -> None:
 )  # fmt: skip
 def test_a_known_secret_goes_in_every_spelling(secret: str, form) -> None:  # type: ignore[no-untyped-def]
     text = form(secret)
-    found = m.masked(f"a {text} b", [secret])
-    assert m.MASK in found
+    found = masked(f"a {text} b", [secret])
+    assert MASK in found
     core = text.strip("'\"")
     pieces = core.splitlines() if "\n" in core else [core[4:-4]]
     assert not any(piece and piece in found for piece in pieces), found
@@ -175,10 +177,10 @@ def test_a_known_secret_goes_in_every_spelling(secret: str, form) -> None:  # ty
 
 def test_a_short_known_secret_is_a_word_of_its_own() -> None:
     assert (
-        m.masked("demo demonstrates /models/demo-vision demo", ["demo"])
-        == f"{m.MASK} demonstrates /models/demo-vision {m.MASK}"
+        masked("demo demonstrates /models/demo-vision demo", ["demo"])
+        == f"{MASK} demonstrates /models/demo-vision {MASK}"
     )
-    assert m.masked("true is true, none is none", ["true", "none", "a", ""]) == "true is true, none is none"
+    assert masked("true is true, none is none", ["true", "none", "a", ""]) == "true is true, none is none"
 
 
 def test_values_of_a_structure_that_are_secrets() -> None:
@@ -189,7 +191,7 @@ def test_values_of_a_structure_that_are_secrets() -> None:
         "api_keys": {"demo": "k"},
         "max_tokens": 5,
     }
-    assert set(m.known_secrets(given)) == {"t-1", "p@w", "123456", "k"}
+    assert set(known_secrets.known_secrets(given)) == {"t-1", "p@w", "123456", "k"}
 
 
 WORDS = ["a", "key", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.", "-----" + "BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----",
@@ -203,7 +205,7 @@ WORDS = ["a", "key", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.",
 def test_a_long_word_takes_no_minutes(word: str, lead: str) -> None:
     """Quadratic work on 150,000 characters would take many minutes; the suite's own time limit is the bound."""
     text = lead + word * (150_000 // len(word))
-    m.masked(text, ["known-secret-1"])
+    masked(text, ["known-secret-1"])
 
 
 def test_ten_megabytes_are_read_in_one_go() -> None:
@@ -211,4 +213,4 @@ def test_ten_megabytes_are_read_in_one_go() -> None:
     line = "INFO 11-25 12:00:01 [core.py:58] prompt_tokens=38 id=%s path=/srv/vllm/x"
     text = "\n".join(line % "".join(rng.choices(string.hexdigits, k=32)) for _ in range(100_000))
     assert len(text) > 10_000_000
-    assert m.masked(text + "\nHF_TOKEN=" + S).removesuffix(m.MASK) == text + "\nHF_TOKEN="
+    assert masked(text + "\nHF_TOKEN=" + S).removesuffix(MASK) == text + "\nHF_TOKEN="

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import locked
-from ansible.module_utils.serving.service import releases as r
-from ansible.module_utils.serving.weights import manifest as m
-from ansible.module_utils.serving.weights import model_state as s
+from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.weights import manifests, model_state
 from conftest import DEMO, load
 
 Run = Callable[..., dict[str, Any]]
@@ -38,16 +37,16 @@ class Host:
 
     def release(self, service: str, path: Path | str | None, **spec: Any) -> str:
         """A release that has answered, made current."""
-        folder = r.service_dir(str(self.root), service)
+        folder = releases.service_dir(str(self.root), service)
         os.makedirs(os.path.join(folder, "releases"), exist_ok=True)
         row = {"service": service, "model": {"name": "demo", "path": str(path)}, **spec}
-        number, _ = r.write_release(folder, row, {"start": "x\n"})
-        r.make_current(folder, number)
-        r.mark_verified(folder, number)
+        number, _ = releases.write_release(folder, row, {"start": "x\n"})
+        releases.make_current(folder, number)
+        releases.mark_verified(folder, number)
         return number
 
-    def look(self, convert: str | None = None, name: str = "demo") -> s.Form:
-        return s.look(str(self.models), name, convert, s.uses(str(self.root))[0])
+    def look(self, convert: str | None = None, name: str = "demo") -> model_state.Form:
+        return model_state.look(str(self.models), name, convert, model_state.uses(str(self.root))[0])
 
     def prune(self, check: bool = False, **options: Any) -> dict[str, Any]:
         args = {"serving_root": str(self.root), "models_root": str(self.models), **options}
@@ -93,7 +92,7 @@ def test_what_is_missing_of_a_published_form_is_still_to_come(host: Host) -> Non
     size = config.stat().st_size
     config.unlink()
     assert host.look().to_come(TOTAL) == size == host.to_come(None)
-    (plain / m.MANIFEST).unlink()
+    (plain / manifests.MANIFEST).unlink()
     assert host.look().path is None and host.look().to_come(TOTAL) == TOTAL
 
 
@@ -105,14 +104,14 @@ def test_an_unfinished_fetch_counts(host: Host) -> None:
         out.write(b"x" * 4096)
         out.truncate(600_000)
     (partial / "b.bin.journal").write_bytes(b"x" * 50_000)
-    (partial / m.DONE).write_bytes(b"x" * 50_000)
+    (partial / manifests.DONE).write_bytes(b"x" * 50_000)
     assert 300_000 < host.look().arrived <= 300_000 + 65_536
     assert host.to_come(None) == TOTAL - host.look().arrived and host.to_come("float16") == TOTAL
     files = [{"name": "sub/a.bin", "size": 300_000}, {"name": "b.bin", "size": 600_000}]
-    (partial / m.LISTING).write_text(json.dumps({"files": files}))
+    (partial / manifests.LISTING).write_text(json.dumps({"files": files}))
     assert host.to_come(None) == 900_000 - host.look().arrived
     for odd in ("", "[]", '{"files": [{"size": "x"}]}', '{"files": 3}'):
-        (partial / m.LISTING).write_text(odd)
+        (partial / manifests.LISTING).write_text(odd)
         assert host.look().announced is None
 
 
@@ -139,7 +138,7 @@ def test_names_that_begin_alike_are_other_models(host: Host) -> None:
     ],
 )
 def test_a_folder_says_which_form_it_holds(folder: str, key: str | None) -> None:
-    assert s.key_of_folder("/models/" + folder) == key
+    assert model_state.key_of_folder("/models/" + folder) == key
 
 
 def test_who_uses_a_form_in_which_release(host: Host) -> None:
@@ -177,7 +176,7 @@ def test_prune_keeps_what_a_previous_release_and_a_shared_one_need(host: Host) -
     plain = host.fetch()
     host.release("a", plain)
     (host.source / "notes.txt").write_text("new")
-    (host.source / m.SUMS).unlink()
+    (host.source / manifests.SUMS).unlink()
     second = host.fetch()
     assert second != plain
     host.release("a", second)
@@ -228,7 +227,7 @@ def test_prune_of_the_last_service_takes_the_deploy_lock_along_and_calls_it_no_c
 
 def test_a_model_that_must_be_there_is_refused_with_what_to_do(host: Host) -> None:
     with pytest.raises(Refusal, match=r"model 'demo\+float16' is not published below .*; run deploy.yml --tags fetch"):
-        s.published(str(host.models), "demo", "float16")
+        model_state.published(str(host.models), "demo", "float16")
 
 
 def test_an_archive_of_an_image_needs_no_room_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from conftest import load
 
 load("filter_plugins/plan.py")
 container = load("filter_plugins/container.py")
-from planning import names as n  # noqa: E402
+from planning import names  # noqa: E402
 from planning.rows import Faults  # noqa: E402
 
 
@@ -23,19 +23,19 @@ from planning.rows import Faults  # noqa: E402
     ],
 )  # fmt: skip
 def test_names_of_services_and_models(table: list[Any], words: str) -> None:
-    assert words in " ".join(n.check_names("service", "services.yml", dict.fromkeys(table)))
+    assert words in " ".join(names.check_names("service", "services.yml", dict.fromkeys(table)))
     if len(str(table[0])) < 64:
-        assert words in " ".join(n.check_names("model", "models.yml", dict.fromkeys(table)))
+        assert words in " ".join(names.check_names("model", "models.yml", dict.fromkeys(table)))
 
 
 def test_no_service_is_called_as_all_of_them_are() -> None:
-    assert "means every service" in " ".join(n.check_names("service", "services.yml", {"all": {}}))
-    assert n.check_names("model", "models.yml", {"all": {}}) == []
+    assert "means every service" in " ".join(names.check_names("service", "services.yml", {"all": {}}))
+    assert names.check_names("model", "models.yml", {"all": {}}) == []
 
 
 @pytest.mark.parametrize("name", ["demo", "qwen2.5-vl-32b-instruct", "a", "A_b", "7b", "a" * 63])
 def test_good_names(name: str) -> None:
-    assert n.check_names("service", "services.yml", {name: {}}) == []
+    assert names.check_names("service", "services.yml", {name: {}}) == []
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_good_names(name: str) -> None:
 )  # fmt: skip
 def test_paths_that_units_and_mounts_can_not_carry(path: Any, words: str) -> None:
     with pytest.raises(Faults, match=words if words != "characters" else "in it, which units"):
-        n.check_path("here", "serving_root", path)
+        names.check_path("here", "serving_root", path)
 
 
 @pytest.mark.parametrize("path", ["/srv/vllm", "/home/zoë/.local/share/vllm-ansible", "/data/a_b-c.d+e@f=g"])
 def test_good_paths(path: str) -> None:
-    n.check_path("here", "serving_root", path)
+    names.check_path("here", "serving_root", path)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_good_paths(path: str) -> None:
      ("FE80::0001", "[fe80::1]"), ("gpu-01.example.org", "gpu-01.example.org")],
 )  # fmt: skip
 def test_addresses_as_urls_have_them(address: str, url: str) -> None:
-    assert n.check_address("here", address, False) == url
+    assert names.check_address("here", address, False) == url
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_addresses_as_urls_have_them(address: str, url: str) -> None:
 )
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(Faults, match="which is no address"):
-        n.check_address("here", address, False)
+        names.check_address("here", address, False)
 
 
 def test_a_container_listens_on_numbers() -> None:
     with pytest.raises(Faults, match="write the IP address"):
-        n.check_address("here", "gpu-01", True)
+        names.check_address("here", "gpu-01", True)
     for address, words in (("localhost", "127.0.0.1:80:80"), ("::1", "[::1]:80:80"), ("10.0.0.5", "10.0.0.5:80:80")):
         assert container.published({"service": "x", "address": address, "port": 80}) == words
 
@@ -99,7 +99,7 @@ def test_a_container_listens_on_numbers() -> None:
 )
 def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
     with pytest.raises(Faults) as error:
-        n.check_source("models.yml: model 'm'", hub, row)
+        names.check_source("models.yml: model 'm'", hub, row)
     assert words in str(error.value) and f"sources.{hub}" in str(error.value)
 
 
@@ -115,7 +115,7 @@ def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
 )  # fmt: skip
 def test_mounts_that_no_container_gets(text: Any, words: str) -> None:
     with pytest.raises(Faults) as error:
-        n.check_mounts("here", [text], [])
+        names.check_mounts("here", [text], [])
     assert words in str(error.value)
 
 
@@ -131,7 +131,7 @@ def test_mounts_that_no_container_gets(text: Any, words: str) -> None:
     ],
 )
 def test_options_of_mounts_reach_docker(text: str, option: str) -> None:
-    n.check_mounts("here", [text], [])
+    names.check_mounts("here", [text], [])
     assert container.bind(text) == option
 
 
@@ -144,10 +144,10 @@ def test_options_of_mounts_reach_docker(text: str, option: str) -> None:
 )  # fmt: skip
 def test_a_mount_that_gives_the_host_is_a_right(text: str, right: str) -> None:
     with pytest.raises(Faults) as error:
-        n.check_mounts("here", [text], [])
+        names.check_mounts("here", [text], [])
     assert f"add '{right}' to rights" in str(error.value)
-    n.check_mounts("here", [text], [right])
-    n.check_rights("here", [right])
+    names.check_mounts("here", [text], [right])
+    names.check_rights("here", [right])
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,12 @@ def test_a_mount_that_gives_the_host_is_a_right(text: str, right: str) -> None:
     ],
 )
 def test_data_and_drivers_are_no_rights(text: str) -> None:
-    n.check_mounts("here", [text], [])
+    names.check_mounts("here", [text], [])
 
 
 def test_two_mounts_on_one_target() -> None:
     with pytest.raises(Faults, match="one target"):
-        n.check_mounts("here", ["/a:/x", "/b:/x/"], [])
+        names.check_mounts("here", ["/a:/x", "/b:/x/"], [])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_two_mounts_on_one_target() -> None:
 )  # fmt: skip
 def test_sources_that_no_fetch_could_read(hub: str, row: dict[str, Any], words: str) -> None:
     with pytest.raises(Faults, match=words):
-        n.check_source("here", hub, row)
+        names.check_source("here", hub, row)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_sources_that_no_fetch_could_read(hub: str, row: dict[str, Any], words: 
     ],
 )  # fmt: skip
 def test_sources_that_are_good(hub: str, row: dict[str, Any]) -> None:
-    n.check_source("here", hub, row)
+    names.check_source("here", hub, row)
 
 
 @pytest.mark.parametrize(
@@ -208,4 +208,4 @@ def test_sources_that_are_good(hub: str, row: dict[str, Any]) -> None:
     ],
 )
 def test_a_mount_of_keys_or_of_control_is_a_right(source: str) -> None:
-    assert n.right_of(n.read_mount("here", f"{source}:/x:ro")) == f"mount:{source}"
+    assert names.right_of(names.read_mount("here", f"{source}:/x:ro")) == f"mount:{source}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import npu_host as n
+from ansible.module_utils.serving.host import npu_host
 from conftest import start_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,28 +34,28 @@ BARE = {**READY, "driver": {}, "firmware": {}, "loaded": [], "nodes": [], "build
 
 
 def test_a_ready_host_needs_nothing() -> None:
-    found = n.judge(READY, GIVEN)
+    found = npu_host.assess(READY, GIVEN)
     assert (found["steps"], found["problems"], found["pending"], found["hold"]) == ([], [], [], [])
 
 
 def test_the_driver_goes_first_and_over_a_pair_the_firmware() -> None:
-    first = n.judge(BARE, GIVEN)
+    first = npu_host.assess(BARE, GIVEN)
     assert first["steps"] == ["driver", "firmware"] and first["build"] == ["gcc"] and first["user_missing"]
     newer = {
         "driver": {"path": DRIVER.replace("25.2.0", "25.5.1"), "sha256": SHA},
         "firmware": {"path": FIRMWARE.replace("7.7.0.6.236", "7.8.0.6.201"), "sha256": SHA},
     }
-    assert n.judge(READY, {**GIVEN, "packages": newer})["steps"] == []
-    second = n.judge(READY, {**GIVEN, "packages": newer, "upgrade": True})
+    assert npu_host.assess(READY, {**GIVEN, "packages": newer})["steps"] == []
+    second = npu_host.assess(READY, {**GIVEN, "packages": newer, "upgrade": True})
     assert second["steps"] == ["firmware", "driver"] and second["notes"] == []
-    other = n.judge(READY, {**GIVEN, "packages": newer, "upgrade": True, "pairs": {"25.5.1": "7.8.0.7.220"}})
+    other = npu_host.assess(READY, {**GIVEN, "packages": newer, "upgrade": True, "pairs": {"25.5.1": "7.8.0.7.220"}})
     assert "driver 25.5.1 is seen with firmware 7.8.0.7.220, not with 7.8.0.6.201" in other["notes"][0]
-    half = n.judge({**BARE, "firmware": READY["firmware"]}, GIVEN)
+    half = npu_host.assess({**BARE, "firmware": READY["firmware"]}, GIVEN)
     assert half["steps"] == ["driver"]  # the firmware is there already
 
 
 def test_nothing_is_installed_without_leave() -> None:
-    found = n.judge(BARE, {**GIVEN, "manage_driver": False})
+    found = npu_host.assess(BARE, {**GIVEN, "manage_driver": False})
     assert found["steps"] == [] and "set manage_driver: true and ascend_packages" in found["problems"][0]
 
 
@@ -77,12 +77,12 @@ def test_nothing_is_installed_without_leave() -> None:
     ],
 )  # fmt: skip
 def test_faults_are_named_with_their_remedy(state: dict[str, Any], given: dict[str, Any], words: str) -> None:
-    problems = n.judge(state, {**GIVEN, **given})["problems"]
+    problems = npu_host.assess(state, {**GIVEN, **given})["problems"]
     assert any(words in problem for problem in problems), problems
 
 
 def test_an_interrupted_installation_is_not_believed() -> None:
-    found = n.judge({**READY, "interrupted": ["driver"]}, GIVEN)
+    found = npu_host.assess({**READY, "interrupted": ["driver"]}, GIVEN)
     assert found["steps"] == ["firmware", "driver"][1:] and "interrupted" in found["pending"][0]
 
 
@@ -95,13 +95,13 @@ def test_an_interrupted_installation_is_not_believed() -> None:
     ],
 )
 def test_what_a_reboot_mends(state: dict[str, Any], words: str) -> None:
-    found = n.judge({**READY, **state}, GIVEN)
+    found = npu_host.assess({**READY, **state}, GIVEN)
     assert found["reboot_required"] and found["pending"] == [words] and found["problems"] == []
 
 
 def test_a_taken_uid_is_told() -> None:
     account = {"uid": None, "gid": None, "group": False, "taken_by": "ops"}
-    found = n.judge({**BARE, "account": account}, GIVEN)
+    found = npu_host.assess({**BARE, "account": account}, GIVEN)
     assert found["user_uid"] is None and "belongs to ops" in found["notes"][0]
 
 
@@ -109,7 +109,7 @@ def test_the_running_kernel_is_held() -> None:
     rows = {name: {"version": "1", "held": name == "linux-image-arm64"} for name in
             ("linux-image-6.1.0-28-arm64", "linux-image-arm64", "linux-image-6.1.0-25-arm64", "linux-headers-arm64")}  # fmt: skip
     state = {**READY, "os": {"family": "apt"}, "kernel": "6.1.0-28-arm64", "packages": rows}
-    assert n.judge(state, GIVEN)["hold"] == ["linux-headers-arm64", "linux-image-6.1.0-28-arm64"]
+    assert npu_host.assess(state, GIVEN)["hold"] == ["linux-headers-arm64", "linux-image-6.1.0-28-arm64"]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_the_running_kernel_is_held() -> None:
     ],
 )
 def test_names_of_packages(name: str, found: tuple[str, str, str | None]) -> None:
-    row = n.parse_name(name)
+    row = npu_host.parse_name(name)
     assert (row["kind"], row["version"], row["arch"]) == found
-    assert n.parse_name("Ascend-cann-toolkit_8.3.RC1_linux-aarch64.run") == {}
+    assert npu_host.parse_name("Ascend-cann-toolkit_8.3.RC1_linux-aarch64.run") == {}
 
 
 # -- the installer, as a process of its own ---------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Machine:
         return dict(self.run_module("ascend_package", {**self.arguments(name, trouble), **more}, check))
 
     def look(self) -> dict[str, Any]:
-        return n.look(str(self.root))
+        return npu_host.look(str(self.root))
 
 
 @pytest.fixture

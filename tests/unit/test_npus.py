@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import npus as n
+from ansible.module_utils.serving.host import npus
 from conftest import FIXTURES
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ B4 = """+-----------------------------------------------------------------------
 
 
 def test_four_duo_cards() -> None:
-    found = n.parse_npu_smi(DUO)
+    found = npus.parse_npu_smi(DUO)
     assert found["version"] == "25.3.rc1" and found["problems"] == []
     devices = found["devices"]
     assert [d["id"] for d in devices] == [f"davinci{i}" for i in range(8)]
@@ -42,7 +42,7 @@ def test_four_duo_cards() -> None:
 
 
 def test_a_910_tells_its_memory_in_the_last_column() -> None:
-    [device] = n.parse_npu_smi(B4)["devices"]
+    [device] = npus.parse_npu_smi(B4)["devices"]
     assert device["memory_total_bytes"] == 32768 << 20 and device["memory_used_bytes"] == 26838 << 20
     assert device["name"] == "Ascend 910B4" and device["id"] is None
 
@@ -57,37 +57,37 @@ def test_a_910_tells_its_memory_in_the_last_column() -> None:
     ],
 )  # fmt: skip
 def test_other_drivers_print_it_a_little_otherwise(old: str, new: str) -> None:
-    found = n.parse_npu_smi(DUO.replace(old, new))
+    found = npus.parse_npu_smi(DUO.replace(old, new))
     assert len(found["devices"]) == 8 and found["problems"] == []
 
 
 @pytest.mark.parametrize("health", ["Alarm", "Warning", "Critical", "UNKNOWN"])
 def test_a_chip_that_is_not_well_is_named(health: str) -> None:
-    found = n.parse_npu_smi(DUO.replace("| OK    ", f"| {health:6}", 1))
+    found = npus.parse_npu_smi(DUO.replace("| OK    ", f"| {health:6}", 1))
     [problem] = found["problems"]
     assert "NPU 0 chip 0 (davinci0)" in problem and health in problem
 
 
 @given(st.integers(0, len(DUO) - 1), st.integers(0, 300), st.text(max_size=6))
 def test_a_mutated_table_never_crashes_and_never_invents_a_chip(at: int, cut: int, put: str) -> None:
-    found = n.parse_npu_smi(DUO[:at] + put + DUO[at + cut :])
+    found = npus.parse_npu_smi(DUO[:at] + put + DUO[at + cut :])
     assert len(found["devices"]) <= 8
 
 
 @given(st.text(alphabet="|+-= 0123456789:/.\nNAOK310P", max_size=400))
 def test_any_table_gives_devices_or_none(text: str) -> None:
-    for device in n.parse_npu_smi(text)["devices"]:
+    for device in npus.parse_npu_smi(text)["devices"]:
         assert device["npu_id"] >= 0
 
 
 def test_which_firmware_a_driver_works_with() -> None:
-    driver = n.parse_version_info((ASCEND / "driver-version.info").read_text())
+    driver = npus.parse_version_info((ASCEND / "driver-version.info").read_text())
     assert driver["Version"] == "25.2.0"
     ranges = driver["compatible_version_fw"]
-    assert [n.fits(v, ranges) for v in ("7.7.0.6.236", "6.4.0", "7.7.99", "7.8.0.6.201", "6.5.0", "5.0")] == [
+    assert [npus.fits(v, ranges) for v in ("7.7.0.6.236", "6.4.0", "7.7.99", "7.8.0.6.201", "6.5.0", "5.0")] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
-    assert n.fits("7.7.0", "") is None
+    assert npus.fits("7.7.0", "") is None
 
 
 @pytest.fixture
@@ -112,13 +112,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path.write_text("#!/bin/sh\n" + script)
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         (tmp_path / "dev").mkdir(exist_ok=True)
-        for name in (*n.NODES, *(f"davinci{i}" for i in range(nodes))) if nodes else ():
+        for name in (*npus.NODES, *(f"davinci{i}" for i in range(nodes))) if nodes else ():
             (tmp_path / "dev" / name).write_text("")
         if driver:
             for part in ("driver", "firmware"):
                 (tmp_path / "usr/local/Ascend" / part).mkdir(parents=True, exist_ok=True)
                 shutil.copy(ASCEND / f"{part}-version.info", tmp_path / "usr/local/Ascend" / part / "version.info")
-        return n.npu_record(str(tmp_path))
+        return npus.npu_record(str(tmp_path))
 
     return make
 
@@ -165,7 +165,7 @@ def test_a_library_that_does_not_reach_the_driver_waits_for_a_reboot(host: Any) 
 def test_a_user_who_may_not_open_the_devices_is_told_so(
     host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(n.os, "access", lambda path, mode: not str(path).endswith("davinci_manager"))
+    monkeypatch.setattr(npus.os, "access", lambda path, mode: not str(path).endswith("davinci_manager"))
     [problem] = host(LOST)["problems"]
     assert "HwHiAiUser" in problem and "become root" in problem
 
@@ -206,7 +206,7 @@ def test_a_chip_that_is_listed_and_not_understood_is_told() -> None:
     broken = DUO.replace(
         "| 1       5                     | 0000:81:00.0    |", "| 1       5                     | ????:81:00.0    |"
     )
-    found = n.parse_npu_smi(broken)
+    found = npus.parse_npu_smi(broken)
     assert (
         len(found["devices"]) == 7
         and "1 chips of npu-smi's table can't be read (npu-smi 25.3.rc1)" in found["problems"][0]
@@ -274,7 +274,7 @@ def test_tables_of_other_boards(
     text: str, names: list[str], ids: list[Any], buses: list[Any], totals: list[Any]
 ) -> None:
     for one in (text, "".join("    " + line + "\n" for line in text.splitlines()), text.replace("\n", "\r\n")):
-        found = n.parse_npu_smi(one)
+        found = npus.parse_npu_smi(one)
         assert found["problems"] == []
         assert [d["name"] for d in found["devices"]] == names and [d["id"] for d in found["devices"]] == ids
         assert [d["bus_id"] for d in found["devices"]] == buses
@@ -282,7 +282,7 @@ def test_tables_of_other_boards(
 
 
 def test_words_in_the_table_are_notes_and_never_numbers() -> None:
-    found = n.parse_npu_smi(TABLES[9][0])
+    found = npus.parse_npu_smi(TABLES[9][0])
     [device] = found["devices"]
     assert device["health"] == "Unknown" and device["memory_used_bytes"] is None and found["problems"] == []
     assert "does not tell its health" in found["notes"][0] and "does not tell its memory" in found["notes"][1]
@@ -294,7 +294,7 @@ def test_a_chip_seen_through_a_partition_counts_once() -> None:
         ("0", "Ascend910", "OK", "157.3", "0     0", "0000:9D:00.0", G64),
         ("0", "Ascend910", "OK", "-", "1     0", "0000:9D:00.0", G64),
     )
-    found = n.parse_npu_smi(soft)
+    found = npus.parse_npu_smi(soft)
     assert (
         [d["id"] for d in found["devices"]] == ["davinci0"]
         and found["problems"] == []
@@ -305,20 +305,20 @@ def test_a_chip_seen_through_a_partition_counts_once() -> None:
         ("1", "910B3", "OK", "90", "0", "0000:C1:00.0", G64),
         column="",
     )
-    assert len(n.parse_npu_smi(vnpu)["devices"]) == 1
-    assert len(n.parse_npu_smi(DUO)["devices"]) == 8
+    assert len(npus.parse_npu_smi(vnpu)["devices"]) == 1
+    assert len(npus.parse_npu_smi(DUO)["devices"]) == 8
 
 
 def test_ids_of_npus_have_gaps(host: Any, tmp_path: Path) -> None:
     """NPU 1 is lost: the place in the list is no number of a device, the id is, where the nodes agree."""
     text = table(*[(str(i), "910B3", "OK", "90", "0", f"0000:C{i}:00.0", G64) for i in (0, 2, 3)], column="")
-    for name in ("davinci0", "davinci2", "davinci3", *n.NODES):
+    for name in ("davinci0", "davinci2", "davinci3", *npus.NODES):
         (tmp_path / "dev").mkdir(exist_ok=True)
         (tmp_path / "dev" / name).write_text("")
     record = host(f"cat <<'E'\n{text}\nE\n", nodes=0)
     assert [d["id"] for d in record["devices"]] == ["davinci0", "davinci2", "davinci3"]
     (tmp_path / "dev/davinci1").write_text("")
-    assert [d["id"] for d in n.npu_record(str(tmp_path))["devices"]] == [None] * 3
+    assert [d["id"] for d in npus.npu_record(str(tmp_path))["devices"]] == [None] * 3
 
 
 def test_processes_that_hold_memory() -> None:
@@ -329,7 +329,7 @@ def test_processes_that_hold_memory() -> None:
         "| 0       1                 | 1732754       | python             | 150                   | NA                      |\n"
         "| 9       0                 | 1             | stranger                 | 1                       |\n"
     )
-    found = n.parse_npu_smi(TABLES[0][0] + rows)
+    found = npus.parse_npu_smi(TABLES[0][0] + rows)
     assert [d["processes"] for d in found["devices"]] == [
         [{"pid": 103524, "used_bytes": 6092 << 20, "name": "python3.11"}],
         [{"pid": 99910, "used_bytes": 27977 << 20, "name": None}, {"pid": 1732754, "used_bytes": 150 << 20, "name": "python"}],
@@ -359,7 +359,7 @@ def test_a_chip_less_than_the_bus_has(host: Any) -> None:
 def test_a_firmware_that_does_not_belong(host: Any, tmp_path: Path) -> None:
     record = host(SHOW)
     (tmp_path / "usr/local/Ascend/firmware/version.info").write_text("Version=7.8.0.6.201\n")
-    record = n.npu_record(str(tmp_path))
+    record = npus.npu_record(str(tmp_path))
     assert any(
         "firmware 7.8.0.6.201 is none that driver 25.2.0 works with" in problem for problem in record["problems"]
     )

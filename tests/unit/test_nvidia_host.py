@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import nvidia_host as n
+from ansible.module_utils.serving.host import nvidia_host
 
 READY = {
     "os": {"id": "debian", "key": "debian-12", "family": "apt", "codename": "bookworm"},
@@ -37,23 +37,23 @@ BARE = {
 OPTIONS = {"branch": 580, "manage_driver": False, "upgrade": False, "origin": "auto", "containers": True, "count": 8}
 
 
-def judged(state: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return n.judge(state, {**OPTIONS, **options})
+def assessed(state: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return nvidia_host.assess(state, {**OPTIONS, **options})
 
 
 def test_a_ready_host_lacks_nothing() -> None:
-    found = judged(READY)
+    found = assessed(READY)
     assert (
         found["problems"] == found["pending"] == found["packages"] == found["hold"] == []
         and not found["reboot_required"]
     )
-    assert judged(READY, manage_driver=True)["packages"] == []
+    assert assessed(READY, manage_driver=True)["packages"] == []
 
 
 def test_a_bare_host_is_told_or_made_ready() -> None:
-    told = judged(BARE)
+    told = assessed(BARE)
     assert "set manage_driver: true" in told["problems"][0] and told["packages"] == []
-    made = judged(BARE, manage_driver=True)
+    made = assessed(BARE, manage_driver=True)
     assert made["problems"] == [] and made["repository"] == "debian12" and made["origin"] == "nvidia"
     assert made["packages"] == [
         "linux-headers-6.1.0-28-amd64", "nvidia-kernel-open-dkms=580.*", "nvidia-driver-cuda=580.*", "nvidia-persistenced=580.*",
@@ -82,14 +82,14 @@ def test_names_follow_system_kernel_and_branch(
     key: str, family: str, kernel: str, branch: int, switches: int, expected: list[str]
 ) -> None:
     state = {**BARE, "os": {"key": key, "family": family}, "kernel": kernel, "switches": switches}
-    assert judged(state, manage_driver=True, branch=branch, containers=False)["packages"] == expected
+    assert assessed(state, manage_driver=True, branch=branch, containers=False)["packages"] == expected
 
 
 def test_no_package_of_the_other_origin_is_ever_named() -> None:
-    for key in n.ORIGINS:
+    for key in nvidia_host.ORIGINS:
         state = {**BARE, "os": {"key": key, "family": "dnf" if "9" in key else "apt"}}
-        names = " ".join(judged(state, manage_driver=True)["packages"])
-        assert ("server" in names) is (n.ORIGINS[key] == "distribution")
+        names = " ".join(assessed(state, manage_driver=True)["packages"])
+        assert ("server" in names) is (nvidia_host.ORIGINS[key] == "distribution")
         assert "fabricmanager" in names or "/fm" in names
 
 
@@ -106,7 +106,7 @@ def test_no_package_of_the_other_origin_is_ever_named() -> None:
     ],
 )
 def test_versions_that_differ_mean_a_reboot(changes: dict[str, Any], words: str) -> None:
-    found = judged({**READY, **changes})
+    found = assessed({**READY, **changes})
     assert found["reboot_required"] and any(words in text for text in found["pending"]) and found["packages"] == []
 
 
@@ -124,7 +124,7 @@ def test_versions_that_differ_mean_a_reboot(changes: dict[str, Any], words: str)
     ],
 )  # fmt: skip
 def test_each_fault_is_named_with_its_remedy(changes: dict[str, Any], options: dict[str, Any], words: str) -> None:
-    [problem] = judged({**READY, **changes}, **options)["problems"]
+    [problem] = assessed({**READY, **changes}, **options)["problems"]
     assert words in problem and ";" in problem
 
 
@@ -143,40 +143,40 @@ ABSENT = {**READY["units"], "nvidia-persistenced.service": {"active": "inactive"
     [({"persistence": IDLE}, True), ({"units": DISABLED}, True), ({"persistence": KEEPS}, False), ({"units": ABSENT, "persistence": ""}, False)],
 )  # fmt: skip
 def test_persistence_mode_is_a_setting_that_the_role_sees_to(changes: dict[str, Any], idle: bool) -> None:
-    told, kept = judged({**READY, **changes}), judged({**READY, **changes}, manage_driver=True)
+    told, kept = assessed({**READY, **changes}), assessed({**READY, **changes}, manage_driver=True)
     assert told["problems"] == kept["problems"] == [] and told["persist"] is False and kept["persist"] is idle
 
 
 def test_the_drop_in_replaces_what_keeps_persistence_mode_off() -> None:
     wanted = "/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode --verbose"
-    assert judged({**READY, "persistence": IDLE}, manage_driver=True)["persist_command"] == wanted
+    assert assessed({**READY, "persistence": IDLE}, manage_driver=True)["persist_command"] == wanted
     for shown in (KEEPS, "", "ExecStart=", "ExecStart={ path=/usr/bin/sleep ; argv[]=/usr/bin/sleep infinity ; }"):
-        assert n.persist_command(shown) == ""
+        assert nvidia_host.persist_command(shown) == ""
 
 
 def test_secure_boot_refuses_modules_that_are_built_here_and_not_signed_ones() -> None:
-    assert "mokutil --import" in judged({**BARE, "secure_boot": True}, manage_driver=True)["problems"][0]
+    assert "mokutil --import" in assessed({**BARE, "secure_boot": True}, manage_driver=True)["problems"][0]
     ubuntu = {**BARE, "secure_boot": True, "os": {"key": "ubuntu-24.04", "family": "apt"}}
-    assert judged(ubuntu, manage_driver=True)["problems"] == []
+    assert assessed(ubuntu, manage_driver=True)["problems"] == []
 
 
 def test_a_pcie_board_needs_no_fabric_manager() -> None:
     units = {**READY["units"], "nvidia-fabricmanager.service": {"active": "inactive", "enabled": "absent"}}
-    assert judged({**READY, "switches": 0, "units": units})["problems"] == []
+    assert assessed({**READY, "switches": 0, "units": units})["problems"] == []
 
 
 def test_a_driver_of_another_branch_is_left_alone_until_an_upgrade_is_asked_for() -> None:
-    assert judged(READY, branch=595, manage_driver=True)["packages"] == []
-    assert "nvidia-driver-pinning-595" in judged(READY, branch=595, manage_driver=True, upgrade=True)["packages"]
+    assert assessed(READY, branch=595, manage_driver=True)["packages"] == []
+    assert "nvidia-driver-pinning-595" in assessed(READY, branch=595, manage_driver=True, upgrade=True)["packages"]
 
 
 def test_what_is_installed_gets_held() -> None:
     loose = {**READY["packages"], "libnvidia-compute-580": {"version": "580.159.04-1", "held": False}}
-    assert judged({**READY, "packages": loose}, manage_driver=True)["hold"] == ["libnvidia-compute-580"]
+    assert assessed({**READY, "packages": loose}, manage_driver=True)["hold"] == ["libnvidia-compute-580"]
 
 
 def test_without_containers_nobody_asks_for_cdi() -> None:
-    assert judged({**READY, "toolkit": None, "cdi": []}, containers=False)["problems"] == []
+    assert assessed({**READY, "toolkit": None, "cdi": []}, containers=False)["problems"] == []
 
 
 def test_files_of_a_host(tmp_path: Any) -> None:
@@ -186,9 +186,9 @@ def test_files_of_a_host(tmp_path: Any) -> None:
         "    - name: GPU-00000000-0000-0000-0000-000000000000\n    - name: all\n"
     )  # fmt: skip
     (tmp_path / "etc/cdi/other.yaml").write_text('kind: vendor.com/nic\ndevices:\n- name: "3"\n')
-    assert n.cdi_devices(str(tmp_path)) == ["0", "all"]
+    assert nvidia_host.cdi_devices(str(tmp_path)) == ["0", "all"]
     efi = tmp_path / "sys/firmware/efi/efivars"
-    assert n.secure_boot(str(tmp_path)) is None
+    assert nvidia_host.secure_boot(str(tmp_path)) is None
     efi.mkdir(parents=True)
     (efi / "SecureBoot-8be4df61").write_bytes(b"\x06\0\0\0\x01")
-    assert n.secure_boot(str(tmp_path)) is True
+    assert nvidia_host.secure_boot(str(tmp_path)) is True

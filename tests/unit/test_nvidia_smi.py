@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import gpus as g
-from ansible.module_utils.serving.host import nvidia_host
-from ansible.module_utils.serving.host import nvidia_smi as n
+from ansible.module_utils.serving.host import gpus, nvidia_host, nvidia_smi
 from ansible.module_utils.serving.host import system as hosts
 from conftest import FIXTURES, ROOT
 from hypothesis import given
@@ -40,14 +38,14 @@ INFOROM = "WARNING: infoROM is corrupted at gpu 0000:B3:00.0"
     ],
 )  # fmt: skip
 def test_the_log_is_read_whatever_stands_around_it(code: int, out: str, error: str, beside: list[str]) -> None:
-    log = n.read_log(code, out, error)
+    log = nvidia_smi.read_log(code, out, error)
     assert log.root is not None and log.beside == beside and log.dtd == "v13" and log.said == ""
-    found = g.summary(log)
+    found = gpus.summary(log)
     assert len(found["devices"]) == 2 and found["driver"] == "580.159.04" and found["problems"] == found["notes"] == []
 
 
 def test_two_recorded_gpus_and_who_holds_their_memory() -> None:
-    first, second = g.parse_smi(LOG)["devices"]
+    first, second = gpus.parse_smi(LOG)["devices"]
     assert (
         first["name"] == "NVIDIA H100 80GB HBM3"
         and first["memory_total_bytes"] == 81559 << 20
@@ -55,13 +53,13 @@ def test_two_recorded_gpus_and_who_holds_their_memory() -> None:
     )
     holders = [(p["pid"], p["used_bytes"], p["name"]) for p in first["processes"] + second["processes"]]
     assert holders == [(8009, 73978 << 20, "VLLM::EngineCore")]
-    rows = g.parse_topo((FIXTURES / "nvidia/h100x2-topo.txt").read_text())
-    assert g.islands(rows) == [[0, 1]] and rows[0]["links"] == {"1": "NV18"}
+    rows = gpus.parse_topo((FIXTURES / "nvidia/h100x2-topo.txt").read_text())
+    assert gpus.islands(rows) == [[0, 1]] and rows[0]["links"] == {"1": "NV18"}
 
 
 @pytest.mark.parametrize("cut", [120, 2000, len(LOG) // 2, len(LOG) - 20])
 def test_a_log_that_breaks_off_is_told_as_that(cut: int) -> None:
-    log = n.read_log(-9, LOG[:cut], "")
+    log = nvidia_smi.read_log(-9, LOG[:cut], "")
     assert log.root is None and "breaks off after" in log.said and "SIGKILL" in log.said
 
 
@@ -71,7 +69,7 @@ def test_a_log_that_breaks_off_is_told_as_that(cut: int) -> None:
      (-11, "ended by SIGSEGV"), (137, "ended by SIGKILL"), (255, "exit code 255: unknown error"), (200, "exit code 200")],
 )  # fmt: skip
 def test_exit_codes_have_names(code: int, name: str) -> None:
-    assert n.exit_name(code) == name
+    assert nvidia_smi.exit_name(code) == name
 
 
 @given(
@@ -82,14 +80,14 @@ def test_exit_codes_have_names(code: int, name: str) -> None:
     st.integers(0, 40),
 )
 def test_no_output_crashes_the_reader(code: int | None, before: str, error: str, at: int, gap: int) -> None:
-    log = n.read_log(code, before + LOG[:at] + LOG[at + gap :], error)
+    log = nvidia_smi.read_log(code, before + LOG[:at] + LOG[at + gap :], error)
     assert (log.root is None) is bool(log.said)
 
 
 def test_names_of_processes_that_no_xml_may_hold() -> None:
     """Drivers write the command line as it is."""
     for name in ("python -c 'a && b < c'", "x <!ENTITY y>", "a\x01b", "</process_name2>"):
-        devices = g.parse_smi(LOG.replace("VLLM::EngineCore", name))["devices"]
+        devices = gpus.parse_smi(LOG.replace("VLLM::EngineCore", name))["devices"]
         assert [process["pid"] for device in devices for process in device["processes"]] == [8009]
 
 
@@ -114,7 +112,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = folder / "nvidia-smi"
         path.write_text(f'#!/bin/sh\nlog="cat {tmp_path}/log.xml"\n{script}\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return dict(g.gpu_record(str(tmp_path)))
+        return dict(gpus.gpu_record(str(tmp_path)))
 
     return make
 
@@ -254,7 +252,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make(**state: Any) -> dict[str, Any]:
         (edge / "nvidia.json").write_text(json.dumps(state))
-        return dict(g.gpu_record(str(tmp_path)))
+        return dict(gpus.gpu_record(str(tmp_path)))
 
     return make
 

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 p = load("filter_plugins/plan.py")
 load("filter_plugins/container.py")
-from planning import options as o  # noqa: E402
+from planning import options  # noqa: E402
 from planning.rows import Faults  # noqa: E402
 
-VERSIONS, CATALOGUE = o.catalogue()
+VERSIONS, CATALOGUE = options.catalogue()
 
 
 def checked(args: dict[str, Any], version: str | None = "0.32.0", engine: str = "vllm") -> dict[str, Any]:
-    return o.check_options("here", o.spell("here", args), version, engine)[0]
+    return options.check_options("here", options.spell("here", args), version, engine)[0]
 
 
 def refusal(args: dict[Any, Any], version: str | None = "0.32.0", engine: str = "vllm") -> str:
     with pytest.raises(Faults) as error:
-        o.check_options("here", o.spell("here", args), version, engine)
+        options.check_options("here", options.spell("here", args), version, engine)
     return str(error.value)
 
 
@@ -46,7 +46,7 @@ def refusal(args: dict[Any, Any], version: str | None = "0.32.0", engine: str = 
     ],
 )
 def test_one_spelling(name: str) -> None:
-    assert o.spell("here", {name: 1}) == {"max_model_len": 1}
+    assert options.spell("here", {name: 1}) == {"max_model_len": 1}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_one_spelling(name: str) -> None:
     [("tp", "tensor_parallel_size"), ("-dp", "data_parallel_size"), ("--dpl", "data_parallel_size_local")],
 )
 def test_a_short_form_is_the_option_that_it_stands_for(name: str, whole: str) -> None:
-    assert o.spell("here", {name: 2}) == {whole: 2}
+    assert options.spell("here", {name: 2}) == {whole: 2}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_name_that_the_version_lacks_is_refused(name: str, version: str, words
 
 @pytest.mark.parametrize("version", [None, "0.34.0", "1.2.0", "0.6.1"])
 def test_where_the_version_is_not_known_a_wrong_name_is_a_warning(version: str | None) -> None:
-    args, warnings = o.check_options("here", {"max_modle_len": 1, "max_model_len": 5}, version)
+    args, warnings = options.check_options("here", {"max_modle_len": 1, "max_model_len": 5}, version)
     assert args == {"max_modle_len": 1, "max_model_len": 5}
     assert len(warnings) == 1 and "did you mean 'max_model_len'?" in warnings[0]
 
@@ -167,7 +167,7 @@ def test_all_faults_come_at_once() -> None:
 
 def handed(args: dict[str, Any], version: str | None) -> dict[str, Any]:
     """What the engine's file of options holds."""
-    return o.options_file({"engine_args": checked(args, version), "vllm_version": version})
+    return options.options_file({"engine_args": checked(args, version), "vllm_version": version})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_command_line_has_words_and_nothing_of_python() -> None:
         "enforce_eager": False,
     }
     service = {"engine_args": checked(args, "0.7.3", "mindspore"), "vllm_version": "0.7.3"}
-    assert o.command_line(service) == [
+    assert options.command_line(service) == [
         ["--enable-lora"], ['--hf-overrides={"a": [true]}'], ["--lora-modules", "a=/a b", '{"name": "x"}'], ["--seed=1"],
     ]  # fmt: skip
 
@@ -236,12 +236,14 @@ def test_the_catalogue_is_whole() -> None:
     for name, rows in CATALOGUE.items():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name) and not name.startswith("no_")
         for kind, first, last in rows:
-            assert kind in ("flag", "switch", "bool", "int", "list", "json", "value") and kind in (o.__doc__ or "")
+            assert kind in ("flag", "switch", "bool", "int", "list", "json", "value") and kind in (
+                options.__doc__ or ""
+            )
             assert first in VERSIONS and (last is None or last in VERSIONS)
     for version in VERSIONS:
-        assert len(o.known_options(version)) > 120
-    assert all(name in CATALOGUE or name in ("model_tag",) for name in o.RESERVED)
-    assert all(name in CATALOGUE for name in (*o.COUNTS, *o.SHARES))
+        assert len(options.known_options(version)) > 120
+    assert all(name in CATALOGUE or name in ("model_tag",) for name in options.RESERVED)
+    assert all(name in CATALOGUE for name in (*options.COUNTS, *options.SHARES))
 
 
 def test_the_catalogue_is_what_the_script_makes_of_it() -> None:
@@ -280,12 +282,12 @@ def test_the_script_reads_options_from_sources(tmp_path: Path) -> None:
 
 def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
     for lock in ("vllm-cpu.lock", "vllm-gpu.lock"):
-        version = o.locked_version(lock)
-        assert version and o.is_read(version)
+        version = options.locked_version(lock)
+        assert version and options.is_read(version)
     engines = yaml.safe_load((ROOT / "inventory/group_vars/all/engines.yml").read_text())["engines"]
     for engine, variants in engines.items():
         for name, row in variants.items():
-            assert not row.get("vllm") or o.is_read(str(row["vllm"])), (engine, name)
+            assert not row.get("vllm") or options.is_read(str(row["vllm"])), (engine, name)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +301,7 @@ def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
 )
 def test_an_images_tag_names_the_version(image: str, version: str | None) -> None:
     service = {"runtime": "container", "image": image, "engine": "vllm", "engine_version": None, "native_env": None}
-    assert o.engine_version(service, {}, {"vllm": {"file": "vllm-cpu.lock"}}) == version
+    assert options.engine_version(service, {}, {"vllm": {"file": "vllm-cpu.lock"}}) == version
 
 
 values = st.recursive(
@@ -313,13 +315,13 @@ values = st.recursive(
        version=st.sampled_from([*VERSIONS, None]), engine=st.sampled_from(["vllm", "flagscale", "mindspore"]))  # fmt: skip
 def test_any_options_give_plain_words_or_a_refusal(args: dict[str, Any], version: str | None, engine: str) -> None:
     try:
-        found = o.check_options("here", o.spell("here", args), version, engine)[0]
+        found = options.check_options("here", options.spell("here", args), version, engine)[0]
     except Faults:
         return
     service = {"engine_args": found, "vllm_version": version}
-    for rendered in (o.options_file(service), o.flagscale_options(service)):
+    for rendered in (options.options_file(service), options.flagscale_options(service)):
         assert yaml.safe_load(json.dumps(rendered, ensure_ascii=False)) == json.loads(json.dumps(rendered))
         for value in rendered.values():
             items = value if isinstance(value, list) else [value]
             assert all(item is True or (isinstance(item, str | int | float) and item is not False) for item in items)
-    assert all(isinstance(word, str) for words in o.command_line(service) for word in words)
+    assert all(isinstance(word, str) for words in options.command_line(service) for word in words)

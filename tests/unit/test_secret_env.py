@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service import secret_env as s
+from ansible.module_utils.serving.service import secret_env
 from conftest import ROOT
 from test_services import Host, host, members, until  # noqa: F401
 
@@ -17,42 +17,42 @@ SECRETS = {"HF_TOKEN": "hf_'quoted' $HOME `id`\nsecond line", "A_KEY": "01234567
 
 
 def test_the_file_is_private_and_gives_back_what_was_given(tmp_path: Path) -> None:
-    assert s.write_secrets(str(tmp_path), SECRETS)
+    assert secret_env.write_secrets(str(tmp_path), SECRETS)
     path = tmp_path / "secret_env"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     script = f'. {path}; printf \'%s|%s\' "$HF_TOKEN" "$A_KEY"'
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "{HF_TOKEN}|{A_KEY}".format(**SECRETS)
-    assert not s.write_secrets(str(tmp_path), SECRETS)
+    assert not secret_env.write_secrets(str(tmp_path), SECRETS)
     path.chmod(0o644)
-    assert s.write_secrets(str(tmp_path), SECRETS) and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert secret_env.write_secrets(str(tmp_path), SECRETS) and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_mark_is_of_this_host_and_of_these_values(tmp_path: Path) -> None:
     here, there = tmp_path / "a", tmp_path / "b"
     for folder in (here, there):
         folder.mkdir()
-    mark = s.mark(str(here), SECRETS, make=True)
-    assert mark == s.mark(str(here), SECRETS, make=False) and mark.startswith("A_KEY, HF_TOKEN (")
-    assert mark != s.mark(str(there), SECRETS, make=True)
-    assert mark != s.mark(str(here), {**SECRETS, "A_KEY": "9876543210"}, make=True)
+    mark = secret_env.mark(str(here), SECRETS, make=True)
+    assert mark == secret_env.mark(str(here), SECRETS, make=False) and mark.startswith("A_KEY, HF_TOKEN (")
+    assert mark != secret_env.mark(str(there), SECRETS, make=True)
+    assert mark != secret_env.mark(str(here), {**SECRETS, "A_KEY": "9876543210"}, make=True)
     assert stat.S_IMODE((here / "secret_salt").stat().st_mode) == 0o600
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
-    s.mark(str(tmp_path), SECRETS, make=False)
+    secret_env.mark(str(tmp_path), SECRETS, make=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_goes_when_no_release_wants_it(tmp_path: Path) -> None:
-    s.write_secrets(str(tmp_path), SECRETS)
+    secret_env.write_secrets(str(tmp_path), SECRETS)
     release = tmp_path / "releases/abc"
     release.mkdir(parents=True)
     (release / "spec.json").write_text(json.dumps({"secret_env": "A (1)"}))
-    assert not s.write_secrets(str(tmp_path), {})  # a rollback may read it
+    assert not secret_env.write_secrets(str(tmp_path), {})  # a rollback may read it
     (release / "spec.json").write_text("{}")
-    assert s.write_secrets(str(tmp_path), {}) and not (tmp_path / "secret_env").exists()
-    assert not s.write_secrets(str(tmp_path), {})
+    assert secret_env.write_secrets(str(tmp_path), {}) and not (tmp_path / "secret_env").exists()
+    assert not secret_env.write_secrets(str(tmp_path), {})
 
 
 def deploy(host: Host, secrets: dict[str, str], dry: bool = False) -> dict[str, Any]:  # noqa: F811

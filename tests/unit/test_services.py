@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import stat
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,24 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from conftest import FIXTURES, ROOT
-from ports import free_port
-
-RUNNER = (ROOT / "roles/serve/files/foreground.py").read_text()
-Result = dict[str, Any]
-
-
-def members(folder: Path) -> list[int]:
-    """Living processes that work below a folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if os.readlink(entry / "cwd").startswith(str(folder)) and releases.start_ticks(int(entry.name)):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+from services import Host, Result, members
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -43,45 +23,6 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
             return value
         time.sleep(0.1)
     raise AssertionError(f"not so within {seconds} s")
-
-
-class Host:
-    """A serving root with one service `demo`, driven through the modules."""
-
-    def __init__(self, root: Path, run: Callable[..., Result]) -> None:
-        self.root, self.run, self.port = root, run, free_port()
-        self.folder = root / "services" / "demo"
-
-    def service(
-        self, mode: str | None = "good", state: str = "started", dry: bool = False, key: str | None = None, **spec: Any
-    ) -> Result:
-        args: Result = {"name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord"}
-        if key:
-            args["api_key"] = key
-        if mode:
-            keys = self.folder / "api_key"
-            lines = [
-                "#!/bin/sh",
-                f"export VLLM_API_KEY=$(head -n 1 {keys})",
-                f"exec {sys.executable} {FIXTURES}/stub_engine.py {mode} {self.port}",
-            ]
-            args |= {
-                "python": sys.executable,
-                "runner": RUNNER,
-                "files": {"start": "\n".join(lines) + "\n"},
-                "spec": {
-                    "endpoint": f"http://127.0.0.1:{self.port}", "served_name": "demo", "drain_timeout": 2, "ready_timeout": 30,
-                    "restart_limit": 2, "api_key": True, "check": {"prompt": "What is 127 + 45?", "expect": "172"}, **spec,
-                },
-            }  # fmt: skip
-        return self.run("inference_service", args, check=dry)
-
-    def ask(self, **args: Any) -> Result:
-        base = {"serving_root": str(self.root), "names": ["demo"], "supervisor": "supervisord", "timeout": 5}
-        return self.run("endpoint_probe", {**base, **args})
-
-    def process(self) -> Result | None:
-        return releases.running_release(str(self.root), "demo")
 
 
 @pytest.fixture
@@ -110,22 +51,6 @@ def test_first_start_answers_second_changes_nothing(host: Host) -> None:
     assert not second["changed"] and second["reasons"] == []
     assert host.ask()["services"][0]["pid"] == pid
     assert host.ask()["services"][0]["timings"]["ready_seconds"] == row["timings"]["ready_seconds"]
-
-
-def test_the_key_is_made_once_private_and_needed(host: Host) -> None:
-    host.service()
-    path = host.folder / "api_key"
-    key = path.read_text()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert re.fullmatch(r"[0-9a-f]{64}\n", key)
-    row = host.ask(wait=20)["services"][0]
-    assert row["ready"]
-    host.service("slow")
-    assert path.read_text() == key
-    for pid in members(host.folder):
-        assert key.strip().encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    release = "".join(p.read_text() for p in (host.folder / "current").iterdir())
-    assert key.strip() not in release
 
 
 def test_check_mode_writes_nothing_and_says_what_would_be(host: Host) -> None:
@@ -395,175 +320,3 @@ def test_the_log_can_be_read_and_is_named(host: Host, run_module: Callable[..., 
     assert result["log"] == str(host.root / "logs/demo.log")
     missing = run_module("service_log", {"name": "dem", "serving_root": str(host.root), "supervisor": "supervisord"})
     assert missing["failed"] and "deployed: demo" in missing["msg"]
-
-
-# -- upgrade and rollback --------------------------------------------------------------------------------------------------
-
-
-def test_a_rollback_swaps_and_a_second_one_returns(host: Host) -> None:
-    old = host.service()["release"]
-    assert host.ask(wait=20)["services"][0]["ready"]
-    new = host.service(drain_timeout=3)["release"]
-    assert host.ask(wait=20)["services"][0]["ready"]
-    (host.root / "templates").mkdir()  # nothing of a rollback comes from the controller
-    back = host.service(None, state="rolled_back")
-    assert back["changed"] and back["reasons"] == [f"release {new} -> {old}"] and host.process()["release"] == old
-    assert host.ask(wait=20)["services"][0]["ready"]
-    again = host.service(None, state="rolled_back")
-    assert again["release"] == new and host.process()["release"] == new
-
-
-def test_an_upgrade_that_does_not_answer_is_taken_back_and_one_that_does_is_not(host: Host) -> None:
-    old = host.service()["release"]
-    host.ask(wait=20)
-    assert host.service(None, state="reverted")["changed"] is False  # it has answered
-    bad = host.service("garbage")["release"]
-    assert host.ask(required=False, wait=10)["services"][0]["ready"] is False
-    back = host.service(None, state="reverted")
-    assert back["changed"] and back["before"] == bad and host.process()["release"] == old
-    assert host.ask(wait=20)["services"][0]["ready"]
-    assert host.service(None, state="reverted")["changed"] is False
-
-
-def test_whatever_is_tried_and_killed_a_rollback_leads_to_what_has_answered(host: Host) -> None:
-    """Two releases that never answered, with a run killed in between: `previous` is the good one all the time."""
-    good = host.service()["release"]
-    host.ask(wait=20)
-    bad = host.service("crash")["release"]
-    assert os.readlink(host.folder / "previous") == f"releases/{good}"
-    worse = host.service("garbage", drain_timeout=3)["release"]
-    assert len({good, bad, worse}) == 3 and os.readlink(host.folder / "previous") == f"releases/{good}"
-    assert host.service(None, state="reverted")["release"] == good
-    # From the good one there is nothing to return to that anybody has seen work.
-    assert releases.earlier(str(host.folder), good) in (None, bad, worse)
-    (host.folder / "previous").unlink()
-    assert "no earlier release" in host.service(None, state="rolled_back")["msg"]
-
-
-def test_killed_between_the_two_links_of_a_rollback(host: Host) -> None:
-    old = host.service()["release"]
-    host.ask(wait=20)
-    new = host.service(drain_timeout=3)["release"]
-    host.ask(wait=20)
-    from ansible.module_utils.serving.files import swap_link
-
-    swap_link(
-        str(host.folder / "current"), f"releases/{old}"
-    )  # and here the run was killed: both links name one release
-    assert host.service(None, state="rolled_back")["release"] == new
-
-
-def test_a_rollback_needs_the_files_that_the_release_names_on_its_host(host: Host, tmp_path: Path) -> None:
-    template = tmp_path / "chat.jinja"
-    template.write_text("x")
-    host.service(inputs={str(template): "sha256:1"})
-    host.ask(wait=20)
-    assert host.service(inputs={str(template): "sha256:2"})["reasons"][0] == f"{template} has other content"
-    template.unlink()
-    said = host.service(None, state="rolled_back")["msg"]
-    assert f"{template} is no longer on this host" in said
-
-
-def test_a_rollback_to_what_is_gone_is_refused_before_anything_stops(host: Host, tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
-    host.service(model={"name": "demo", "path": str(model)})
-    host.ask(wait=20)
-    host.service(drain_timeout=3)
-    host.ask(wait=20)
-    before = host.process()
-    model.rmdir()
-    assert f"{model} is no longer on this host" in host.service(None, state="rolled_back")["msg"]
-    assert host.process() == before
-
-
-def test_prune_keeps_what_runs_and_what_a_rollback_needs(host: Host) -> None:
-    made = []
-    for seconds in range(1, 6):
-        made.append(host.service(drain_timeout=seconds)["release"])
-        host.ask(wait=20)
-    arguments = {"serving_root": str(host.root), "models_root": str(host.root / "models"), "keep_releases": 3}
-    (host.root / "cache/uv").mkdir(parents=True)
-    (host.root / "cache/0123456789ab-h100").mkdir()
-    (host.root / "archives/.team-image@1.partial").mkdir(parents=True)
-    dry = host.run("serving_prune", arguments, check=True)
-    assert dry["changed"] and len(list((host.folder / "releases").iterdir())) == 5
-    found = host.run("serving_prune", arguments)
-    left = {p.name for p in (host.folder / "releases").iterdir()}
-    assert left == set(made[-3:]) and found["removed"] == dry["removed"]
-    assert not (host.root / "cache/0123456789ab-h100").exists() and (host.root / "cache/uv").exists()
-    assert not (host.root / "archives").exists()
-    assert host.run("serving_prune", arguments)["changed"] is False
-    assert host.run("serving_prune", {**arguments, "keep_releases": 1})["changed"]  # previous stays even then
-    assert {p.name for p in (host.folder / "releases").iterdir()} == set(made[-2:])
-    assert host.service(None, state="rolled_back")["release"] == made[-2]
-
-
-def test_a_key_is_changed_in_two_steps(host: Host) -> None:
-    host.service()
-    arguments = {"name": "demo", "serving_root": str(host.root)}
-    path = host.folder / "api_key"
-    old = path.read_text().strip()
-    assert host.run("api_key", arguments, check=True)["count"] == 2 and path.read_text().strip() == old
-    found = host.run("api_key", arguments)
-    new, second = path.read_text().split()
-    assert found["changed"] and found["count"] == 2 and second == old and new != old
-    assert new.isalnum() and len(new) == 64  # an option parser takes a leading dash for an option
-    assert new not in json.dumps(found) and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert host.run("api_key", arguments)["changed"] is False
-    assert releases.read_key(str(host.folder)) == new
-    assert host.run("api_key", {**arguments, "state": "finished"})["changed"]
-    assert path.read_text().split() == [new]
-    assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]
-
-
-def test_a_key_of_the_sites_own_comes_in_beside_the_one_before(host: Host) -> None:
-    path, given = host.folder / "api_key", "own.key-of/the~site_0123456789=="
-    assert "an API key was made" in host.service()["reasons"]
-    made = path.read_text().strip()
-    dry = host.service(dry=True, key=given)
-    assert any("given one" in reason for reason in dry["reasons"]) and path.read_text().strip() == made
-    found = host.service(key=given)
-    assert found["changed"] and path.read_text().split() == [given, made] and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert given not in json.dumps(found["reasons"]) and "rotate_key.yml" in " ".join(found["reasons"])
-    assert host.ask(wait=20)["services"][0]["ready"]  # the probe asks with the first line
-    pid = host.ask()["services"][0]["pid"]
-    assert host.service(key=given)["changed"] is False and host.ask()["services"][0]["pid"] == pid
-
-
-def test_a_run_killed_between_key_and_restart_is_healed(host: Host) -> None:
-    host.service()
-    pid = host.ask(wait=20)["services"][0]["pid"]
-    releases.write_keys(str(host.folder), ["another-key-0123456789"])  # and here the run was killed
-    found = host.service()
-    assert found["reasons"] == ["its API key was changed after it started"]
-    row = host.ask(wait=20)["services"][0]
-    assert row["ready"] and row["pid"] != pid
-    os.utime(host.folder / "api_key", (time.time() + 3600,) * 2)  # the clock was set back since
-    assert host.service()["changed"] is False
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["short", "x" * 257, "with space in the key", 'quote"quote"quote"', "schlüssel-schlüssel", "line\nline-line-line"],
-)
-def test_a_key_that_no_header_carries_is_refused_and_not_shown(host: Host, key: str) -> None:
-    message = host.service(key=key)["msg"]
-    assert (
-        "characters and must have 16 to 256" in message
-        and key not in message
-        and not (host.folder / "api_key").exists()
-    )
-
-
-def test_a_given_key_is_rotated_to(host: Host) -> None:
-    old, new = "old-key-of-the-site-1", "new-key-of-the-site-2"
-    host.service(key=old)
-    path, arguments = host.folder / "api_key", {"name": "demo", "serving_root": str(host.root)}
-    assert "counts already" in host.run("api_key", {**arguments, "value": old})["msg"]
-    found = host.run("api_key", {**arguments, "value": new})
-    assert found["changed"] and path.read_text().split() == [new, old]
-    assert host.run("api_key", {**arguments, "value": new})["changed"] is False
-    assert host.run("api_key", {**arguments, "value": new, "state": "finished"})[
-        "changed"
-    ] and path.read_text().split() == [new]

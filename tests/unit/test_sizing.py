@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.host import devices as d
-from ansible.module_utils.serving.service import sizing as s
+from ansible.module_utils.serving.host import devices
+from ansible.module_utils.serving.service import sizing
 from test_catalogue import record as row
 
 from planning import devices as placing
@@ -41,7 +41,7 @@ def sized(name: str, tensor: int = 1, **args: Any) -> dict[str, Any]:
 def service(**args: Any) -> dict[str, Any]:
     given = {"max_model_len": 32768, **args}
     return {
-        "service": "x", "devices": [0], "model": {"bytes": int(14.25 * s.GIB), "shape": SHAPE_7B}, "engine_args": given,
+        "service": "x", "devices": [0], "model": {"bytes": int(14.25 * sizing.GIB), "shape": SHAPE_7B}, "engine_args": given,
         "widths": placing.widths("x", given), "utilization": placing.utilization(given),
     }  # fmt: skip
 
@@ -52,14 +52,14 @@ def host(count: int = 8, **device: Any) -> dict[str, Any]:
 
 
 def problems(service: dict[str, Any], record: dict[str, Any], taken: dict[int, int] | None = None) -> list[str]:
-    return list(s.device_problems(service, record, d.place(service["devices"], record, []), taken))
+    return list(sizing.device_problems(service, record, devices.place(service["devices"], record, []), taken))
 
 
 @pytest.mark.parametrize(("name", "tensor", "memory", "eager", "logged"), LOGGED)
 def test_the_cache_is_what_vllm_logged_or_up_to_3_percent_more(
     name: str, tensor: int, memory: int, eager: bool, logged: int
 ) -> None:
-    tokens = s.cache_tokens(sized(name, tensor, enforce_eager=eager), memory)
+    tokens = sizing.cache_tokens(sized(name, tensor, enforce_eager=eager), memory)
     assert tokens is not None and 1 <= tokens / logged < 1.03
 
 
@@ -95,9 +95,9 @@ def test_what_makes_more_room_is_counted_and_words_of_the_engine_pass(args: dict
 def test_a_float32_checkpoint_takes_half_when_it_is_cast() -> None:
     wide = sized("qwq-32b")
     wide["model"] = {**wide["model"], "dtype": "float32", "bytes": wide["model"]["bytes"] * 2}
-    assert s.weight_bytes(wide) == wide["model"]["bytes"] / 2
+    assert sizing.weight_bytes(wide) == wide["model"]["bytes"] / 2
     wide["engine_args"] = {**wide["engine_args"], "dtype": "float32"}
-    assert s.weight_bytes(wide) == wide["model"]["bytes"]
+    assert sizing.weight_bytes(wide) == wide["model"]["bytes"]
 
 
 @pytest.mark.parametrize(("tensor", "fits"), [(1, False), (2, True), (8, True)])
@@ -117,7 +117,7 @@ def test_data_parallel_ranks_hold_whole_models_of_their_own() -> None:
 
 
 def test_a_device_that_others_use_is_named_unless_the_plans_own_services_hold_it() -> None:
-    busy = host(memory_used_bytes=40 * s.GIB)
+    busy = host(memory_used_bytes=40 * sizing.GIB)
     [problem] = problems(service(gpu_memory_utilization=0.9), busy)
     assert "GPU 0 has 40.0 of 79.6 GiB taken" in problem
     assert problems(service(gpu_memory_utilization=0.9), busy, {0: 0}) == []
@@ -133,7 +133,9 @@ def test_devices_across_islands_and_devices_that_are_not_there() -> None:
 
 
 def test_unknown_shapes_are_left_to_vllm() -> None:
-    assert s.cache_tokens({"model": {"bytes": 1}, "engine_args": {}, "widths": placing.widths("x", {})}, H100) is None
+    assert (
+        sizing.cache_tokens({"model": {"bytes": 1}, "engine_args": {}, "widths": placing.widths("x", {})}, H100) is None
+    )
 
 
 def test_chips_of_21_gb_are_too_small_for_a_model_that_needs_43() -> None:

@@ -16,9 +16,7 @@ from typing import Any
 import numpy
 import pytest
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights import acquire as w
-from ansible.module_utils.serving.weights import headers
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.weights import headers, manifests, staging
 from conftest import DEMO, start_module
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -50,7 +48,7 @@ def visible(root: Path) -> list[str]:
 def whole(folder: Path, source: Path) -> None:
     for path in source.iterdir():
         assert (folder / path.name).read_bytes() == path.read_bytes()
-    assert not m.damage(str(folder), json.loads((folder / m.MANIFEST).read_text()), full=True)
+    assert not manifests.damage(str(folder), json.loads((folder / manifests.MANIFEST).read_text()), full=True)
 
 
 def test_publishes_verified_and_a_second_run_reads_nothing(
@@ -62,7 +60,7 @@ def test_publishes_verified_and_a_second_run_reads_nothing(
     assert visible(root) == [f"demo@{first['revision']}"]
     whole(Path(first["path"]), source)
     assert first["revision"] == first["identity"][:12]
-    monkeypatch.setattr(m, "sha256_file", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(manifests, "sha256_file", lambda path: pytest.fail(f"{path} was read again"))
     second = fetch(run_module, source, root)
     assert not second["changed"] and second["path"] == first["path"]
     info = run_module("weights_info", {"name": "demo", "models_root": str(root)})
@@ -73,7 +71,7 @@ def test_an_edit_of_the_source_never_reaches_what_is_published(run_module: Run, 
     root = tmp_path / "models"
     first = Path(fetch(run_module, source, root)["path"])
     before = (first / "config.json").read_bytes()
-    (source / m.SUMS).unlink()
+    (source / manifests.SUMS).unlink()
     with (source / "config.json").open("a") as out:
         out.write("\n")
     assert (first / "config.json").read_bytes() == before
@@ -109,9 +107,9 @@ def cut(path: Path) -> None:
         (lambda s: (s / SHARD).write_bytes(b""), "too short for a safetensors file"),
         (lambda s: (s / SHARD).write_bytes(b"\xff" * 100), "header of"),
         (lambda s: (s / SHARD).unlink(), "no shard that is there"),
-        (lambda s: (s / m.INDEX).write_text("{}"), "is not an index"),
-        (lambda s: (s / m.SUMS).write_text("no sum\n"), "line 1 is not"),
-        (lambda s: (s / m.SUMS).write_text("0" * 64 + "  gone.json\n"), "which is not in"),
+        (lambda s: (s / manifests.INDEX).write_text("{}"), "is not an index"),
+        (lambda s: (s / manifests.SUMS).write_text("no sum\n"), "line 1 is not"),
+        (lambda s: (s / manifests.SUMS).write_text("0" * 64 + "  gone.json\n"), "which is not in"),
         (lambda s: (s / "link").symlink_to("/nowhere"), "neither a file nor a link"),
         (lambda s: shutil.rmtree(s), "does not exist on this host"),
     ],
@@ -167,7 +165,7 @@ def test_check_mode_writes_nothing(run_module: Run, source: Path, tmp_path: Path
 def test_a_full_disk_is_said_before_the_first_byte(
     run_module: Run, source: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(w, "free_bytes", lambda path: 1 << 20)
+    monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 20)
     result = fetch(run_module, source, tmp_path / "models")
     assert result["failed"] and "not enough disk" in result["msg"]
     assert "2.8 MiB needed, 1.0 MiB free" in result["msg"] and "set models_root" in result["msg"]
@@ -181,7 +179,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", small], check=True)
     try:
-        monkeypatch.setattr(w, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
+        monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, source, small / "models")
         assert result["failed"] and "No space left on device" in result["msg"]
         assert visible(small / "models") == []
@@ -194,8 +192,8 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
 def test_killed_at_any_moment_the_next_run_heals(source: Path, tmp_path: Path, run_module: Run, request: Any) -> None:
     """20 rounds of kill -9 at a random moment of a model of 40 MB; what is visible is whole, always."""
     big = numpy.random.default_rng(1).integers(0, 255, 40_000_000, dtype=numpy.uint8)
-    (source / m.SUMS).unlink()
-    (source / m.INDEX).unlink()
+    (source / manifests.SUMS).unlink()
+    (source / manifests.INDEX).unlink()
     save_file({"big": big}, source / "big.safetensors")
     rng = random.Random(7)
     killed = 0
@@ -283,7 +281,7 @@ def test_header_reader_agrees_with_the_safetensors_library(
     except (SafetensorError, OSError, ValueError):
         names = None
     try:
-        header = set(m.read_header(str(path))) - {"__metadata__"}
+        header = set(manifests.read_header(str(path))) - {"__metadata__"}
     except Refusal:
         header = None
     if names is None:
@@ -294,6 +292,6 @@ def test_header_reader_agrees_with_the_safetensors_library(
 
 def _lenient(path: Path) -> bool:
     """The library is stricter than a reader of shapes need be: in keys of a tensor's entry and in types that it doesn't know."""
-    entries = [e for n, e in m.read_header(str(path)).items() if n != "__metadata__"]
+    entries = [e for n, e in manifests.read_header(str(path)).items() if n != "__metadata__"]
     odd = any(set(e) != {"dtype", "shape", "data_offsets"} or e["dtype"] not in headers.DTYPE_BITS for e in entries)
-    return odd or not all(isinstance(v, str) for v in m.read_header(str(path)).get("__metadata__", {}).values())
+    return odd or not all(isinstance(v, str) for v in manifests.read_header(str(path)).get("__metadata__", {}).values())

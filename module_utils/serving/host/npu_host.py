@@ -1,6 +1,6 @@
 """What a host with Ascend NPUs lacks: driver, firmware, user, holds. Standard library only, Python 3.8.
 
-`look` reads the host, `judge` compares it with the packages that the operator has. The second is pure.
+`look` reads the host, `assess` compares it with the packages that the operator has. The second is pure.
 Sources: Ascend HDK installation guide (order, flags), install.sh of the open-sourced driver, ascend-deployer, gpustack #3385.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.host.cpu import read
+from ansible.module_utils.serving.host.findings import Findings
 from ansible.module_utils.serving.host.npus import DRIVER_MODULES, fits, not_initialised, on_pci, version_info
 from ansible.module_utils.serving.host.system import VENDOR_TIMEOUT, clock_synchronised, installed, os_release, run_tool
 from ansible.module_utils.serving.processes import boot_id
@@ -143,136 +144,151 @@ def kernel_packages(state: dict[str, Any]) -> list[str]:
     return sorted(wanted & set(state["packages"]))
 
 
-def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def check_packages(packages: dict[str, Any], named: dict[str, Any], arch: str, found: Findings) -> None:
+    """Are the operator's packages what their place says, for this host and with a digest?"""
+    for kind in named:
+        row, about, name = packages[kind], named[kind], os.path.basename(packages[kind]["path"])
+        if about.get("kind") != kind:
+            found.problems.append(
+                "ascend_packages.%s is %s, whose name is not that of a %s; expected Ascend-hdk-310p-npu-%s_VERSION….run"
+                % (kind, name, kind, kind)
+            )
+        elif not re.fullmatch(r"[0-9a-f]{64}", row.get("sha256") or ""):
+            found.problems.append(
+                "ascend_packages.%s.sha256 is missing or no sha256; no vendor list exists, so note it when you download: sha256sum %s"
+                % (kind, name)
+            )
+        elif about["arch"] and about["arch"] != arch:
+            found.problems.append("%s is for %s, this host is %s" % (name, about["arch"], arch))
+        elif "310p" not in name.lower() and "300i" not in name.lower():
+            found.problems.append("%s is not for the 310P of a 300I Duo (its name has neither 310p nor 300i)" % name)
+
+
+def steps_due(
+    state: dict[str, Any],
+    given: dict[str, Any],
+    here: dict[str, str | None],
+    wanted: dict[str, str | None],
+    found: Findings,
+) -> list[str]:
+    """Which of driver and firmware to install, in which order."""
+    manage = given["manage_driver"]
+    differs = {kind: bool(wanted[kind]) and wanted[kind] != here[kind] for kind in wanted}
+    steps: list[str] = []
+    if not here["driver"]:
+        interrupted = " and the ".join(state["interrupted"])
+        why = (
+            "the installation of the %s was interrupted" % interrupted if interrupted else "no NPU driver is installed"
+        )
+        if not manage:
+            found.problems.append(
+                "%s; install driver and firmware by hand, or set manage_driver: true and ascend_packages" % why
+            )
+        elif not wanted["driver"]:
+            found.problems.append(
+                "%s; give its package: ascend_packages: {driver: {path: …, sha256: …}, firmware: {…}} (hiascend.com, product Atlas 300I Duo, format run)"
+                % why
+            )
+        else:
+            found.pending.append("%s; %s is to be installed" % (why, wanted["driver"]))
+            # The first time the driver goes first; over an installed pair the firmware does.
+            steps = ["driver", "firmware"] if not here["firmware"] else ["firmware", "driver"]
+    elif manage and given["upgrade"] and any(differs.values()):
+        to_be = tuple(wanted[kind] or here[kind] for kind in ("driver", "firmware"))
+        found.pending.append(
+            "driver %s and firmware %s are to become %s and %s" % (here["driver"], here["firmware"] or "(none)", *to_be)
+        )
+        steps = ["firmware", "driver"]
+    elif not here["firmware"] and manage and wanted["firmware"]:
+        found.pending.append("firmware %s is to be installed" % wanted["firmware"])
+        steps = ["firmware"]
+    elif not here["firmware"]:
+        found.problems.append(
+            "no firmware is installed beside driver %s; install the one that belongs to it, or set manage_driver: true and ascend_packages.firmware"
+            % here["driver"]
+        )
+    return [kind for kind in steps if differs[kind]]
+
+
+def check_account(user: dict[str, Any], steps: list[str], found: Findings) -> None:
+    """Will the driver's user have the number that Ascend's images assume?"""
+    if steps and user["uid"] is None and user["taken_by"]:
+        found.notes.append(
+            "uid %d, which Ascend's images assume for %s, belongs to %s; it gets another one, and images that run as %d can't use the NPUs"
+            % (USER_ID, USER, user["taken_by"], USER_ID)
+        )
+    elif user["uid"] not in (None, USER_ID):
+        found.notes.append(
+            "%s has uid %s; Ascend's images that run as uid %d can't use the NPUs" % (USER, user["uid"], USER_ID)
+        )
+
+
+def check_devices(state: dict[str, Any], devices: dict[str, str], found: Findings) -> None:
+    """Are the plan's NPUs there, and in nobody else's container?"""
+    for index, service in sorted(devices.items()):
+        node = "davinci%s" % index
+        if state["nodes"] and node not in state["nodes"]:
+            found.problems.append(
+                "service '%s': its chip /dev/%s is not there (there are %s); set devices in overrides to what npu-smi info lists"
+                % (service, node, ", ".join(state["nodes"]))
+            )
+        if node in state["holders"]:
+            found.problems.append(
+                "service '%s': /dev/%s is held by container %s, and a chip serves one container; stop that one, or set devices in overrides"
+                % (service, node, state["holders"][node])
+            )
+
+
+def reboot_due(state: dict[str, Any], driver: str | None, steps: list[str], found: Findings) -> bool:
+    """Would a reboot mend what is installed and doesn't run?"""
+    if steps:
+        return False
+    live = state["loaded"] and state["nodes"]
+    if driver and not live and state["cards"]:
+        found.pending.append("driver %s is installed and not loaded" % driver)
+    elif state["reboot_asked"]:
+        found.pending.append("the installer of the %s asks for a reboot" % " and of the ".join(state["reboot_asked"]))
+    elif driver and state.get("stale"):
+        found.pending.append("npu-smi does not reach driver %s (ret is -8005), as after an upgrade" % driver)
+    else:
+        return False
+    return True
+
+
+def assess(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """{steps, build, hold, reboot_required, problems, pending, notes}: what to run in which order, and what is wrong with its remedy.
 
     `given`: packages {driver, firmware: {path, sha256}}, manage_driver, upgrade, devices (the plan's, by
     davinci number), pairs (driver to the firmware that was released with it).
     """
-    problems: list[str] = []
-    pending: list[str] = []
-    notes: list[str] = []
+    found = Findings()
     packages = {kind: row for kind, row in (given["packages"] or {}).items() if row and row.get("path")}
     named = {kind: parse_name(row["path"]) for kind, row in packages.items() if kind in ("driver", "firmware")}
     here = {kind: state[kind].get("Version") for kind in ("driver", "firmware")}
-    for kind in state["interrupted"]:
-        here[kind] = None
-
-    for kind, row in packages.items():
-        if kind not in named:
-            continue
-        found = named[kind]
-        name = os.path.basename(row["path"])
-        if found.get("kind") != kind:
-            problems.append(
-                "ascend_packages.%s is %s, whose name is not that of a %s; expected Ascend-hdk-310p-npu-%s_VERSION….run"
-                % (kind, name, kind, kind)
-            )
-        elif not re.fullmatch(r"[0-9a-f]{64}", row.get("sha256") or ""):
-            problems.append(
-                "ascend_packages.%s.sha256 is missing or no sha256; no vendor list exists, so note it when you download: sha256sum %s"
-                % (kind, name)
-            )
-        elif found["arch"] and found["arch"] != state["arch"]:
-            problems.append("%s is for %s, this host is %s" % (name, found["arch"], state["arch"]))
-        elif "310p" not in name.lower() and "300i" not in name.lower():
-            problems.append("%s is not for the 310P of a 300I Duo (its name has neither 310p nor 300i)" % name)
-
+    here.update(dict.fromkeys(state["interrupted"]))
     wanted = {kind: named.get(kind, {}).get("version") for kind in ("driver", "firmware")}
-    differs = {kind: bool(wanted[kind]) and wanted[kind] != here[kind] for kind in wanted}
-    steps: list[str] = []
-    if not here["driver"]:
-        why = (
-            "the installation of the %s was interrupted" % " and the ".join(state["interrupted"])
-            if state["interrupted"]
-            else "no NPU driver is installed"
-        )
-        if not given["manage_driver"]:
-            problems.append(
-                "%s; install driver and firmware by hand, or set manage_driver: true and ascend_packages" % why
-            )
-        elif not wanted["driver"]:
-            problems.append(
-                "%s; give its package: ascend_packages: {driver: {path: …, sha256: …}, firmware: {…}} (hiascend.com, product Atlas 300I Duo, format run)"
-                % why
-            )
-        else:
-            pending.append("%s; %s is to be installed" % (why, wanted["driver"]))
-            # The first time the driver goes first; over an installed pair the firmware does.
-            steps = ["driver", "firmware"] if not here["firmware"] else ["firmware", "driver"]
-    elif given["manage_driver"] and given["upgrade"] and (differs["driver"] or differs["firmware"]):
-        pending.append(
-            "driver %s and firmware %s are to become %s and %s"
-            % (
-                here["driver"],
-                here["firmware"] or "(none)",
-                wanted["driver"] or here["driver"],
-                wanted["firmware"] or here["firmware"],
-            )
-        )
-        steps = ["firmware", "driver"]
-    elif not here["firmware"]:
-        if given["manage_driver"] and wanted["firmware"]:
-            pending.append("firmware %s is to be installed" % wanted["firmware"])
-            steps = ["firmware"]
-        else:
-            problems.append(
-                "no firmware is installed beside driver %s; install the one that belongs to it, or set manage_driver: true and ascend_packages.firmware"
-                % here["driver"]
-            )
-    steps = [kind for kind in steps if differs[kind]]
-    problems += mismatch(state, here, wanted, steps, given["pairs"], notes)
-
+    check_packages(packages, named, state["arch"], found)
+    steps = steps_due(state, given, here, wanted, found)
+    found.problems += mismatch(state, here, wanted, steps, given["pairs"], found.notes)
     user = state["account"]
-    if steps and user["uid"] is None and user["taken_by"]:
-        notes.append(
-            "uid %d, which Ascend's images assume for %s, belongs to %s; it gets another one, and images that run as %d can't use the NPUs"
-            % (USER_ID, USER, user["taken_by"], USER_ID)
-        )
-    elif user["uid"] not in (None, USER_ID):
-        notes.append(
-            "%s has uid %s; Ascend's images that run as uid %d can't use the NPUs" % (USER, user["uid"], USER_ID)
-        )
-    for index, service in sorted((given["devices"] or {}).items()):
-        node = "davinci%s" % index
-        if state["nodes"] and node not in state["nodes"]:
-            problems.append(
-                "service '%s': its chip /dev/%s is not there (there are %s); set devices in overrides to what npu-smi info lists"
-                % (service, node, ", ".join(state["nodes"]))
-            )
-        if node in state["holders"]:
-            problems.append(
-                "service '%s': /dev/%s is held by container %s, and a chip serves one container; stop that one, or set devices in overrides"
-                % (service, node, state["holders"][node])
-            )
+    check_account(user, steps, found)
+    check_devices(state, given["devices"] or {}, found)
     if state["clock"] is False:
-        notes.append("the clock is not synchronised; start systemd-timesyncd or chrony")
-
-    live = bool(state["loaded"] and state["nodes"])
-    unloaded = bool(here["driver"] and not steps and not live and state["cards"])
-    asked = bool(state["reboot_asked"] and not steps)
-    old = bool(here["driver"] and not steps and state.get("stale"))
-    if unloaded:
-        pending.append("driver %s is installed and not loaded" % here["driver"])
-    elif asked:
-        pending.append("the installer of the %s asks for a reboot" % " and of the ".join(state["reboot_asked"]))
-    elif old:
-        pending.append("npu-smi does not reach driver %s (ret is -8005), as after an upgrade" % here["driver"])
+        found.notes.append("the clock is not synchronised; start systemd-timesyncd or chrony")
     mine = given["manage_driver"] and (here["driver"] or steps)
-    hold = [name for name in kernel_packages(state) if mine and not state["packages"][name]["held"]]
     return {
         "driver": here["driver"],
         "firmware": here["firmware"],
         "steps": steps,
         "build": state["build_missing"] if "driver" in steps else [],
-        "hold": hold,
+        "hold": [name for name in kernel_packages(state) if mine and not state["packages"][name]["held"]],
         "user_missing": bool(steps) and user["uid"] is None,
         "user_uid": USER_ID if user["taken_by"] is None else None,
-        "reboot_required": unloaded or asked or old,
-        "pending": pending,
-        "problems": problems,
-        "notes": notes,
-    }  # fmt: skip
+        "reboot_required": reboot_due(state, here["driver"], steps, found),
+        "pending": found.pending,
+        "problems": found.problems,
+        "notes": found.notes,
+    }
 
 
 def mismatch(

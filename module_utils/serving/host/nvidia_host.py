@@ -1,6 +1,6 @@
 """What a host with NVIDIA GPUs lacks: driver, fabric manager, CDI, holds. Standard library only, Python 3.8.
 
-`look` reads the host, `wanted` says which packages there should be, `judge` compares. The last two are pure.
+`look` reads the host, `wanted` says which packages there should be, `assess` compares. The last two are pure.
 Sources: NVIDIA Driver Installation Guide r590 (names and pinning), packages.ubuntu.com, DeepOps 3957a42f, NVIDIA Container Toolkit 1.20.
 """
 
@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.serving.host.cpu import read
+from ansible.module_utils.serving.host.findings import Findings
 from ansible.module_utils.serving.host.gpus import on_pci
 from ansible.module_utils.serving.host.nvidia_smi import read_log, version
 from ansible.module_utils.serving.host.system import (
@@ -177,129 +178,154 @@ def fabric_manager(packages: dict[str, Any]) -> str | None:
     return None
 
 
-def judge(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def packages_due(state: dict[str, Any], given: dict[str, Any], origin: str | None, found: Findings) -> list[str]:
+    """Packages to install: a driver where there is none or another branch is wanted, the container toolkit beside one."""
+    driver, manage, branch = driver_of(state), given["manage_driver"], given["branch"]
+    if not driver and not manage:
+        found.problems.append(
+            "no NVIDIA driver is installed; install branch %d by hand, or set manage_driver: true" % branch
+        )
+    elif not driver and origin is None:
+        found.problems.append(
+            "no NVIDIA driver is installed, and this version installs none on %s; install one by hand"
+            % (state["os"]["key"] or "this system")
+        )
+    elif not driver:
+        found.pending.append("the driver is to be installed")
+        return wanted(state, branch, origin or "nvidia", given["containers"])
+    elif manage and given["upgrade"] and branch_of(driver) != branch:
+        found.pending.append("driver %s is to become branch %d" % (driver, branch))
+        return wanted(state, branch, origin or "nvidia", given["containers"])
+    elif given["containers"] and not state["toolkit"] and manage:
+        found.pending.append("nvidia-container-toolkit is to be installed")
+        names = wanted(state, branch, origin or "nvidia", True)
+        return [name for name in names if name.startswith("nvidia-container-toolkit")]
+    elif given["containers"] and not state["toolkit"] and not state["cdi"]:
+        found.problems.append(
+            "nvidia-container-toolkit is not installed, so no CDI file names the GPUs; install %s or later, or set manage_driver: true"
+            % TOOLKIT
+        )
+    return []
+
+
+def driver_of(state: dict[str, Any]) -> str | None:
+    """The version of the driver that is there, loaded or not."""
+    found: str | None = state["library"] or state["loaded"] or state["on_disk"]
+    return found
+
+
+def check_secure_boot(state: dict[str, Any], origin: str | None, todo: list[str], found: Findings) -> None:
+    signed = origin == "distribution" and (state["os"]["key"] or "").startswith("ubuntu")
+    if todo and state["secure_boot"] and not signed:
+        found.problems.append(
+            "Secure Boot is on, and a module that is built on this host has a key that the firmware does not know: enrol one "
+            "(mokutil --import /var/lib/dkms/mok.pub, then confirm at the console while booting), or turn Secure Boot off"
+        )
+
+
+def check_module(state: dict[str, Any], found: Findings) -> bool:
+    """Is the driver that is loaded the one that is installed? True where a reboot would mend that."""
+    if not driver_of(state):
+        return False
+    if state["nouveau"]:
+        found.pending.append("nouveau is loaded and keeps the GPUs")
+    versions = {
+        "loaded module": state["loaded"],
+        "module on disk": state["on_disk"],
+        "user-space library": state["library"],
+    }
+    told = {name: version for name, version in versions.items() if version}
+    if len(set(told.values())) > 1:
+        found.pending.append("the driver's versions differ (%s)" % ", ".join("%s %s" % row for row in told.items()))
+        return True
+    if state["on_disk"] and not state["loaded"]:
+        found.pending.append("driver %s is installed and not loaded" % state["on_disk"])
+        return True
+    if state["smi"] and not state["library"]:
+        found.problems.append(
+            "nvidia-smi does not answer (%s); look at dmesg for Xid, reset the GPU or have it replaced" % state["smi"]
+        )
+    return bool(state["nouveau"])
+
+
+def check_fabric(state: dict[str, Any], todo: list[str], found: Findings) -> None:
+    """A board with NVSwitches needs a fabric manager of exactly the driver's version, running."""
+    driver = driver_of(state)
+    if not state["switches"] or not driver:
+        return
+    manager, unit = fabric_manager(state["packages"]), state["units"]["nvidia-fabricmanager.service"]
+    if manager and manager != driver:
+        found.problems.append(
+            "nvidia-fabricmanager is %s and the driver is %s: it refuses to start, and CUDA answers error 802 while nvidia-smi looks healthy; "
+            "install exactly the driver's version" % (manager, driver)
+        )
+    elif unit["active"] != "active":
+        (found.pending if todo else found.problems).append(
+            "this board has NVSwitches and nvidia-fabricmanager is %s; install %s of it and start it (journalctl -u nvidia-fabricmanager)"
+            % (unit["active"] if unit["enabled"] != "absent" else "not installed", driver)
+        )
+
+
+def check_containers(state: dict[str, Any], given: dict[str, Any], todo: list[str], found: Findings) -> None:
+    """Do containers get the GPUs, and nothing beyond?"""
+    if not given["containers"]:
+        return
+    if state["toolkit"] and numbers(state["toolkit"]) < TOOLKIT_FLOOR:
+        found.problems.append(
+            "nvidia-container-toolkit %s lets containers escape (CVE-2025-23266); upgrade it to %s"
+            % (state["toolkit"], TOOLKIT)
+        )
+    missing = [str(i) for i in range(given["count"] or 0) if str(i) not in state["cdi"]]
+    if driver_of(state) and missing and not todo and (state["toolkit"] or state["cdi"]):
+        found.problems.append(
+            "CDI does not name GPU %s; systemctl restart nvidia-cdi-refresh, then nvidia-ctk cdi list"
+            % ", ".join(missing)
+        )
+
+
+def packages_to_hold(state: dict[str, Any], manage: bool, found: Findings) -> list[str]:
+    """Packages of the driver that an automatic upgrade could swap under what runs, and that are ours to hold."""
+    loose = sorted(name for name, row in state["packages"].items() if re.fullmatch(HOLD, name) and not row["held"])
+    if manage:
+        return loose
+    if loose and "unattended-upgrades" in state["packages"]:
+        found.problems.append(
+            "unattended-upgrades may swap the driver's libraries under running services (%s); apt-mark hold them, or set manage_driver: true"
+            % ", ".join(loose[:5])
+        )
+    return []
+
+
+def assess(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """{packages, hold, persist, ..., problems, pending}: what to install, what to hold, and what is wrong with its remedy.
 
     `persist`: is the unit of nvidia-persistenced to be told to keep the GPUs initialised?
     `pending` is what installing or rebooting would mend; with manage_driver it is no problem before that was done.
     """
-    problems: list[str] = []
-    pending: list[str] = []
-    packages, held = state["packages"], []
-    driver = state["library"] or state["loaded"] or state["on_disk"]
-    containers, manage = given["containers"], given["manage_driver"]
+    found, driver, manage = Findings(), driver_of(state), given["manage_driver"]
     key = state["os"]["key"]
     origin = given["origin"] if given["origin"] != "auto" else ORIGINS.get(key or "")
-    todo: list[str] = []
-
-    if not driver:
-        if not manage:
-            problems.append(
-                "no NVIDIA driver is installed; install branch %d by hand, or set manage_driver: true" % given["branch"]
-            )
-        elif origin is None:
-            problems.append(
-                "no NVIDIA driver is installed, and this version installs none on %s; install one by hand"
-                % (key or "this system")
-            )
-        else:
-            todo = wanted(state, given["branch"], origin, containers)
-            pending.append("the driver is to be installed")
-    elif manage and given["upgrade"] and branch_of(driver) != given["branch"]:
-        todo = wanted(state, given["branch"], origin or "nvidia", containers)
-        pending.append("driver %s is to become branch %d" % (driver, given["branch"]))
-    elif containers and not state["toolkit"]:
-        if manage:
-            todo = [
-                n
-                for n in wanted(state, given["branch"], origin or "nvidia", True)
-                if n.startswith("nvidia-container-toolkit")
-            ]
-            pending.append("nvidia-container-toolkit is to be installed")
-        elif not state["cdi"]:
-            problems.append(
-                "nvidia-container-toolkit is not installed, so no CDI file names the GPUs; install %s or later, or set manage_driver: true"
-                % TOOLKIT
-            )
-    if containers and state["toolkit"] and numbers(state["toolkit"]) < TOOLKIT_FLOOR:
-        problems.append(
-            "nvidia-container-toolkit %s lets containers escape (CVE-2025-23266); upgrade it to %s"
-            % (state["toolkit"], TOOLKIT)
-        )
-
-    if todo and state["secure_boot"] and not (origin == "distribution" and key and key.startswith("ubuntu")):
-        problems.append(
-            "Secure Boot is on, and a module that is built on this host has a key that the firmware does not know: enrol one "
-            "(mokutil --import /var/lib/dkms/mok.pub, then confirm at the console while booting), or turn Secure Boot off"
-        )
-    if driver and state["nouveau"]:
-        pending.append("nouveau is loaded and keeps the GPUs")
-    if driver:
-        triple = {
-            "loaded module": state["loaded"],
-            "module on disk": state["on_disk"],
-            "user-space library": state["library"],
-        }
-        told = {name: version for name, version in triple.items() if version}
-        if len(set(told.values())) > 1:
-            pending.append("the driver's versions differ (%s)" % ", ".join("%s %s" % row for row in told.items()))
-        elif state["on_disk"] and not state["loaded"]:
-            pending.append("driver %s is installed and not loaded" % state["on_disk"])
-        elif state["smi"] and not state["library"]:
-            problems.append(
-                "nvidia-smi does not answer (%s); look at dmesg for Xid, reset the GPU or have it replaced"
-                % state["smi"]
-            )
-    if state["switches"] and driver:
-        manager = fabric_manager(packages)
-        unit = state["units"]["nvidia-fabricmanager.service"]
-        if manager and manager != driver:
-            problems.append(
-                "nvidia-fabricmanager is %s and the driver is %s: it refuses to start, and CUDA answers error 802 while nvidia-smi looks healthy; "
-                "install exactly the driver's version" % (manager, driver)
-            )
-        elif unit["active"] != "active":
-            (pending if todo else problems).append(
-                "this board has NVSwitches and nvidia-fabricmanager is %s; install %s of it and start it (journalctl -u nvidia-fabricmanager)"
-                % (unit["active"] if unit["enabled"] != "absent" else "not installed", driver)
-            )
-    unit = state["units"]["nvidia-persistenced.service"]
-    command = persist_command(state.get("persistence", ""))
-    idle = unit["enabled"] != "absent" and (unit["enabled"] not in ("enabled", "static") or bool(command))
-    missing = [str(i) for i in range(given["count"] or 0) if str(i) not in state["cdi"]] if containers else []
-    if driver and missing and not todo and (state["toolkit"] or state["cdi"]):
-        problems.append(
-            "CDI does not name GPU %s; systemctl restart nvidia-cdi-refresh, then nvidia-ctk cdi list"
-            % ", ".join(missing)
-        )
+    todo = packages_due(state, given, origin, found)
+    check_secure_boot(state, origin, todo, found)
+    reboot = check_module(state, found)
+    check_fabric(state, todo, found)
+    check_containers(state, given, todo, found)
     if state["clock"] is False:
-        problems.append(
+        found.problems.append(
             "the clock is not synchronised, and TLS and tokens need that; systemctl enable --now systemd-timesyncd or chrony"
         )
-
-    if manage:
-        held = sorted(name for name, row in packages.items() if re.fullmatch(HOLD, name) and not row["held"])
-    elif "unattended-upgrades" in packages:
-        loose = sorted(name for name, row in packages.items() if re.fullmatch(HOLD, name) and not row["held"])
-        if loose:
-            problems.append(
-                "unattended-upgrades may swap the driver's libraries under running services (%s); apt-mark hold them, or set manage_driver: true"
-                % ", ".join(loose[:5])
-            )
-    reboot = (
-        bool(driver)
-        and not todo
-        and any("versions differ" in p or "not loaded" in p or "nouveau" in p for p in pending)
-    )
+    hold = packages_to_hold(state, manage, found)
+    unit, command = state["units"]["nvidia-persistenced.service"], persist_command(state.get("persistence", ""))
+    idle = unit["enabled"] != "absent" and (unit["enabled"] not in ("enabled", "static") or bool(command))
     return {
         "driver": driver,
         "origin": origin,
         "repository": REPOSITORIES.get(key or ""),
         "packages": todo,
-        "hold": held,
+        "hold": hold,
         "persist": bool(driver and manage and idle),
         "persist_command": command,
-        "reboot_required": reboot,
-        "pending": pending,
-        "problems": problems,
+        "reboot_required": reboot and not todo,
+        "pending": found.pending,
+        "problems": found.problems,
     }

@@ -20,7 +20,9 @@ from ansible.module_utils.serving.service.hints import (
     engines,
     models,
     nccl,
+    npu_kernels,
     nvidia,
+    plugins,
     processes,
     python,
     system,
@@ -29,9 +31,11 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *plugins.HINTS,
     *containers.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
+    *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
     *python.HINTS,

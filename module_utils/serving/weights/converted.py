@@ -12,10 +12,12 @@ from typing import Any, Iterator
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import remove_tree, write_atomic
 from ansible.module_utils.serving.weights.client import Client
-from ansible.module_utils.serving.weights.convert import Converter, Counts, Layout, Span, to_f16_from, write_all
+from ansible.module_utils.serving.weights.convert import Converter, write_all
+from ansible.module_utils.serving.weights.float16 import Counts, to_f16_from
 from ansible.module_utils.serving.weights.headers import HEADER_LIMIT
-from ansible.module_utils.serving.weights.hubs import Entry, SourceFailed
-from ansible.module_utils.serving.weights.transfer import Part
+from ansible.module_utils.serving.weights.layout import Layout, Span
+from ansible.module_utils.serving.weights.listing import Entry, SourceFailed
+from ansible.module_utils.serving.weights.part import Part
 
 
 class ConvertedPart(Part):

@@ -9,7 +9,7 @@ import stat as modes
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.weights.choice import is_junk
-from ansible.module_utils.serving.weights.manifest import DONE, LISTING, MANIFEST
+from ansible.module_utils.serving.weights.manifests import DONE, LISTING, MANIFEST
 
 FILES_LIMIT = 100_000  # files of one folder
 OURS = (MANIFEST, DONE, LISTING)

@@ -16,8 +16,8 @@ from typing import Any, Iterable, NamedTuple
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import in_use, read_json
-from ansible.module_utils.serving.service import releases as r
-from ansible.module_utils.serving.weights import manifest as m
+from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.weights import manifests
 
 SUFFIX = "+float16"
 UNFINISHED = re.compile(r"\.(.+)@[^@]*\.partial")
@@ -96,7 +96,7 @@ def lock_path(models_root: str, key: str) -> str:
 def record_of(models_root: str, key: str) -> dict[str, Any]:
     """What the last run recorded of a form: {revision, kind, repo, commit, ...}; empty if there was none."""
     try:
-        ref = read_json(m.ref_path(models_root, key))
+        ref = read_json(manifests.ref_path(models_root, key))
     except ValueError:
         return {}
     return ref if isinstance(ref, dict) and isinstance(ref.get("revision"), str) else {}
@@ -118,8 +118,8 @@ def look(models_root: str, name: str, convert: str | None = None, used: Iterable
     """
     key = key_of(name, convert)
     record = record_of(models_root, key)
-    folder = m.published(models_root, name, record.get("revision", ""))
-    manifest = (m.read_manifest(folder) if record else None) or {}
+    folder = manifests.published(models_root, name, record.get("revision", ""))
+    manifest = (manifests.read_manifest(folder) if record else None) or {}
     pattern = os.path.join(glob.escape(models_root), ".%s@*.partial" % glob.escape(key))
     partials = [path for path in sorted(glob.glob(pattern)) if key_of_folder(path) == key]
     arrived, announced = max([_arrived(path) for path in partials], default=(0, None), key=lambda pair: pair[0])
@@ -149,10 +149,12 @@ def _arrived(partial: str) -> tuple[int, int | None]:
     there = 0
     for base, _, names in os.walk(partial):
         for name in names:
-            if name not in (m.MANIFEST, m.DONE, m.LISTING) and not name.endswith((".journal", ".head")):
+            if name not in (manifests.MANIFEST, manifests.DONE, manifests.LISTING) and not name.endswith(
+                (".journal", ".head")
+            ):
                 there += on_disk(os.path.join(base, name))
     try:
-        files = (read_json(os.path.join(partial, m.LISTING)) or {}).get("files")
+        files = (read_json(os.path.join(partial, manifests.LISTING)) or {}).get("files")
         return there, sum(int(row["size"]) for row in files) if files else None
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         return there, None
@@ -171,19 +173,19 @@ def uses(root: str, without: Iterable[str] = ()) -> tuple[list[Use], list[str]]:
     gone = set(without)
     found: list[Use] = []
     unreadable: list[str] = []
-    for service in r.folders(root):
-        folder = r.service_dir(root, service)
-        running = (r.running_release(root, service) or {}).get("release")
+    for service in releases.folders(root):
+        folder = releases.service_dir(root, service)
+        running = (releases.running_release(root, service) or {}).get("release")
         roles = {
-            r.link_digest(folder, "previous"): "previous",
-            r.link_digest(folder, "current"): "current",
+            releases.link_digest(folder, "previous"): "previous",
+            releases.link_digest(folder, "current"): "current",
             running: "runs",
         }
-        for number in r.releases(folder):
+        for number in releases.releases(folder):
             path = os.path.join(folder, "releases", number)
             if path in gone:
                 continue
-            spec = r.read_spec(path)
+            spec = releases.read_spec(path)
             if spec is None:
                 unreadable.append(path)
                 continue

@@ -11,90 +11,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
-import socket
-import statistics
 import threading
 import time
 import urllib.parse
-from typing import Any, Callable, ClassVar
+from typing import Any
 
-from ansible.module_utils.serving.deadlines import LEAST, Limits
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights.acquire import Staging, is_shard, room
-from ansible.module_utils.serving.weights.client import Client, Stopped, Transient
-from ansible.module_utils.serving.weights.hubs import Entry, Listing, SourceFailed, checked, parsed
-from ansible.module_utils.serving.weights.transfer import Part, download
+from ansible.module_utils.serving.weights.answers import Stopped
+from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed, checked, parsed
+from ansible.module_utils.serving.weights.part import Part
+from ansible.module_utils.serving.weights.peer import (
+    ASKING,
+    GONE,
+    OUTSIDE,
+    POLL,
+    STRANDED,
+    TAKING,
+    Peer,
+    checked_doc,
+    checked_state,
+)
+from ansible.module_utils.serving.weights.peer_client import STALL, Nobody, PeerClient, TakenPart
+from ansible.module_utils.serving.weights.staging import Staging, is_shard, room
+from ansible.module_utils.serving.weights.transfer import download
 
-POLL = 0.5  # seconds between two looks at another host; among many hosts it is longer
-GONE = 8.0  # seconds without an answer after which a host is gone
-BEAT = 10.0  # seconds after which a fetch that says nothing is dead
 LATE = 20.0  # seconds that a host of lower rank may begin later
-SMALL = 1 << 20  # bytes below which a file costs more to ask for than to send
-STALL = 10.0  # seconds without a byte after which another host is asked
-SLOW_AFTER, SLOW = 3.0, 4  # seconds, and how many times slower than others a host must be to be left
-# What a host does, in its progress file: it asks the others, fetches from outside, takes from others, or
-# has found no way outside.
-ASKING, OUTSIDE, TAKING, STRANDED = "asking", "outside", "taking", "stranded"
-
-
-class Nobody(SourceFailed):
-    """No other host has it or will have it."""
-
-
-class Peer:
-    """Another host of the play, and what was last heard of it."""
-
-    def __init__(self, about: dict[str, Any], rank: int, key: str) -> None:
-        self.name, self.rank, self.token = str(about["name"]), rank, str(about["token"])
-        host = about["address"]
-        self.origin = "http://%s:%d" % ("[%s]" % host if ":" in host else host, about["port"])
-        self.url = "%s/v1/%s" % (self.origin, urllib.parse.quote(key))
-        self.label = "%s (%s:%s)" % (self.name, about["address"], about["port"])
-        self.state: dict[str, Any] = {}
-        self.docs: dict[str, tuple[Any, dict[str, Any]]] = {}  # commit -> what it was asked for at, its files
-        self.seen, self.looks = 0.0, 0
-        self.ran = False
-        self.unread = 0  # times that it did not say which files it has
-        self.moved: Any = None  # at what stage its fetch was
-        self.since, self.had = 0.0, 0.0  # since when by our clock, and how many bytes it had then
-        self.flows = False  # has anything come at this stage?
-        self.turn, self.turned = None, 0.0  # the last number that its fetch gave, and when that was by our clock
-        self.dropped = ""
-        self.bad_until, self.failures = 0.0, 0
-        self.mine = 0  # transfers of ours from it
-        self.rate = 0.0
-        self.bytes = 0
-
-    def heard(self, state: dict[str, Any], now: float) -> None:
-        self.state, self.seen = state, now
-        self.ran = self.ran or bool(state.get("stage"))
-        if state.get("turn") != self.turn:
-            self.turn, self.turned = state.get("turn"), now
-        # What gets on by less than LEAST bytes a second is as good as still; the last bytes are few.
-        at, done, total = (state.get("stage"), state.get("total")), state.get("done") or 0, state.get("total") or 0
-        enough = done - self.had >= LEAST * max(now - self.since, POLL) or self.had < total <= done
-        if at != self.moved or enough or done < self.had:
-            self.flows = enough and at == self.moved
-            self.moved, self.since, self.had = at, now, done
-
-    @property
-    def here(self) -> bool:
-        return not self.dropped and bool(self.seen) and time.monotonic() - self.seen < GONE
-
-    @property
-    def stage(self) -> str | None:
-        """What its fetch does; None if none runs. A fetch that runs counts; no clock but our own says how long ago it did."""
-        beat = self.state.get("beat")
-        lives = beat is not None and beat < BEAT and time.monotonic() - self.turned < BEAT
-        return self.state.get("stage") if lives else None
-
-    def moves(self, patience: float) -> bool:
-        """Does its fetch get on? At its end it may check and rename for long, and before the first byte it asks for a listing."""
-        done, total = self.state.get("done") or 0, self.state.get("total") or 0
-        return time.monotonic() - self.since < patience * (10 if total and done >= total else 1 if self.flows else 3)
 
 
 class Peers:
@@ -417,179 +361,3 @@ class Peers:
             return False
         good = isinstance(row.get("bytes"), int) and re.fullmatch(r"[0-9a-f]{64}", str(row.get("sha256")))
         return bool(good) and entry.sha256 in (None, source or row["sha256"])
-
-
-class TakenPart(Part):
-    """A file as another host has it: `more` is what that host knows of its source."""
-
-    def __init__(self, path: str, entry: Entry, more: dict[str, Any]) -> None:
-        super().__init__(path, entry)
-        self.more = more
-
-    def about(self, source_sha256: str) -> dict[str, Any]:
-        return {**super().about(source_sha256), **self.more}
-
-
-class PeerClient(Client):
-    """HTTP to the other hosts: never through a proxy, from the address they know, each with its own token."""
-
-    refusals: ClassVar[dict[int, str]] = {
-        **Client.refusals,
-        401: "it serves for another run",
-        403: "this host does not reach it from an address of the play; set weights_peer_address",
-    }
-
-    def __init__(self, peers: Peers, limits: Limits) -> None:
-        super().__init__({}, "http://peers", None, limits)
-        self.peers = peers
-        self.holders: dict[str, list[Peer]] = {}  # sha256 -> who has it
-        self.chosen: dict[str, Peer] = {}
-        self.gave: dict[str, set[str]] = {}
-        self.came: dict[str, int] = {}  # bytes of a file since it was begun
-        with contextlib.suppress(OSError, ValueError), socket.socket(family(peers.address)) as probe:
-            probe.bind((peers.address, 0))
-            self.options = {"source_address": (peers.address, 0)}
-
-    def proxy(self, parts: urllib.parse.SplitResult) -> str:
-        return ""
-
-    def headers_for(self, url: str) -> dict[str, str]:
-        for peer in self.peers.peers:
-            if url.startswith(peer.origin + "/"):
-                return {"Authorization": "Bearer " + peer.token}
-        return {}
-
-    def choose(self, digest: str) -> Peer:
-        """Who is asked for this file: whoever gave its last piece, else the one with least to do."""
-        now = time.monotonic()
-        able = [p for p in self.holders.get(digest, ()) if p.here]
-        if not able:
-            raise SourceFailed("no host has it any more")
-        good = [p for p in able if p.bad_until <= now] or able
-        last = self.chosen.get(digest)
-        if last in good:
-            return last
-        self.chosen[digest] = min(good, key=lambda p: (p.mine + (p.state.get("busy") or 0), random.random()))  # noqa: S311
-        return self.chosen[digest]
-
-    def next_ones(self, parts: list[Part]) -> list[Part]:
-        """All small files, and one or two large ones: those that the fewest have, so that hosts soon differ in what they can give."""
-        large = [part for part in parts if part.size >= SMALL]
-        large.sort(key=lambda part: (len(self.holders[digest_of(part.entry)]), random.random()))  # noqa: S311
-        alone = large and len(self.holders[digest_of(large[0].entry)]) == 1
-        return [part for part in parts if part.size < SMALL] + large[: 1 if alone else 2]
-
-    def stream(self, url: str, start: int, end: int, size: int | None, sink: Callable[[int, memoryview], int]) -> None:
-        digest = url.partition(":")[2]
-        peer = self.choose(digest)
-        self.gave.setdefault(digest, set()).add(peer.name)
-        self.peers.progress.state["source"] = ", ".join(sorted({p.name for p in self.chosen.values()}))
-        began, count = time.monotonic(), 0
-
-        def watched(offset: int, block: memoryview) -> int:
-            nonlocal count
-            taken = sink(offset, block)
-            count += taken
-            peer.bytes += taken
-            self.came[digest] = self.came.get(digest, 0) + taken
-            seconds = time.monotonic() - began
-            if seconds > SLOW_AFTER and self.too_slow(peer, digest, count / seconds):
-                peer.bad_until = time.monotonic() + 60
-                raise Transient("%s is much slower than the others" % peer.label)
-            return taken
-
-        peer.mine += 1
-        try:
-            super().stream("%s/sha256/%s" % (peer.url, digest), start, end, size, watched)
-            peer.failures, peer.bad_until = 0, 0.0
-        except (Transient, SourceFailed) as problem:
-            peer.failures += 1
-            peer.bad_until = max(peer.bad_until, time.monotonic() + min(30.0, 2.0**peer.failures))
-            self.chosen.pop(digest, None)
-            raise Transient("%s: %s" % (peer.label, problem)) from None
-        finally:
-            peer.mine -= 1
-            seconds = time.monotonic() - began
-            if count > 1 << 20:
-                peer.rate = count / max(seconds, 0.001)
-
-    def too_slow(self, peer: Peer, digest: str, rate: float) -> bool:
-        now = time.monotonic()
-        others = [p.rate for p in self.holders.get(digest, ()) if p is not peer and p.here and p.bad_until <= now]
-        return any(others) and rate * SLOW < statistics.median(r for r in others if r)
-
-    def damaged(self, entry: Entry) -> bool:
-        """Drop the host that gave wrong bytes. Where several gave pieces, the next try takes the whole from one."""
-        digest = digest_of(entry)
-        gave, came = self.gave.pop(digest, set()), self.came.pop(digest, 0)
-        self.chosen.pop(digest, None)
-        if len(gave) != 1 or came < entry.size:  # some of it was there from an earlier run
-            return False
-        for peer in self.peers.peers:
-            if peer.name in gave:
-                self.peers.drop(peer, "its bytes of '%s' don't have the digest that is stated" % entry.name)
-        return any(p.here for p in self.holders.get(digest, ()))
-
-
-def digest_of(entry: Entry) -> str:
-    return (entry.url or "").partition(":")[2]
-
-
-def checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """What a host says of itself, with nothing in it but what is expected."""
-    numbers = {k: state.get(k) for k in ("beat", "done", "total", "rate", "left", "busy", "turn")}
-    offers = state.get("offers")
-    if not isinstance(offers, list):
-        raise ValueError("it states no offers")
-    good = [o for o in offers[:100] if isinstance(o, dict) and isinstance(o.get("commit"), str)]
-    texts = ("kind", "repo", "requested")
-    return {
-        **{k: v if is_count(v) else None for k, v in numbers.items()},
-        "stage": state.get("stage") if state.get("stage") in (ASKING, OUTSIDE, TAKING, STRANDED) else None,
-        "source": str(state.get("source") or "")[:80],
-        "offers": [
-            {
-                "commit": offer["commit"],
-                **{k: offer.get(k) if isinstance(offer.get(k), str) else None for k in texts},
-                "published": offer.get("published") is True,
-                "verified": offer.get("verified") if is_count(offer.get("verified")) else 0,
-            }
-            for offer in good
-        ],
-    }
-
-
-def is_count(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1 << 62
-
-
-def checked_doc(doc: dict[str, Any]) -> dict[str, Any]:
-    """A host's list of files, with rows that are what they should be and no others. ValueError where it is no list of files."""
-    listing, files, tensors = doc.get("listing"), doc.get("files"), doc.get("tensors")
-    if not isinstance(listing, list) or not all(isinstance(row, dict) for row in listing):
-        raise ValueError("its listing is no list of files")
-    rows = files.items() if isinstance(files, dict) else ()
-    return {
-        "listing": listing,
-        "files": {name: row for name, row in rows if is_row(row)},
-        "tensors": counts(tensors),
-    }
-
-
-def is_row(row: Any) -> bool:
-    """Is this what a host may say of a file that it has verified?"""
-    if not isinstance(row, dict) or type(row.get("bytes")) is not int or not 0 <= row["bytes"] < 1 << 62:
-        return False
-    digests = [row.get("sha256"), *([row["source_sha256"]] if row.get("source_sha256") is not None else [])]
-    good = all(isinstance(one, str) and re.fullmatch(r"[0-9a-f]{64}", one) for one in digests)
-    return good and counts(row.get("tensors")) == (row.get("tensors") or {})
-
-
-def counts(tensors: Any) -> dict[str, Any]:
-    """What a conversion has counted, by tensor; rows of any other form are left out."""
-    found = tensors.items() if isinstance(tensors, dict) else ()
-    return {name: row for name, row in found if isinstance(row, dict) and all(is_count(n) for n in row.values())}
-
-
-def family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET

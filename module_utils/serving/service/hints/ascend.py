@@ -84,7 +84,7 @@ HINTS = (
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|E30006|Failed to verify the OPP",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed|E30006|Failed to verify the OPP",
         "CANN's operators can't be used: they are missing, for another chip or another CANN, or what their compiler needs is not there",
         "use an image for this chip (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
@@ -165,7 +165,8 @@ HINTS = (
     ),
     Hint(
         "npu-does-not-start",
-        r"error code is 507033\b|failed ?: ?50700[68]\b|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
+        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?50700[68]\b"
+        r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",
         "npu-smi info on the host and in the container must show the chip healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log says more",
@@ -282,7 +283,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"error code is 5070(?:11|14|15|16|17|18|35)\b|(?:failed|result) ?[:=] ?507035\b|(?i:aicore exception"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|retCode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
+        r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",

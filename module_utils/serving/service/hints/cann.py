@@ -17,7 +17,7 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
+        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
         r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
         "look for what the other ranks said before, and at npu-smi info of each host; env HCCL_EXEC_TIMEOUT if one is only slow",
@@ -74,7 +74,8 @@ HINTS = (
     ),
     Hint(
         "aclnn-arguments",
-        r"error code is 16100[12]\b|EZ1001|AclNN_Parameter_Error|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
+        r"error code is 16100[12]\b|EZ1001|E69999|this platform only support|AclNN_Parameter_Error"
+        r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
         "an operator refuses its arguments: this chip or this CANN does not know that type, shape or format",
         "use the image of this chip and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
         " enforce_eager: true",
@@ -87,7 +88,7 @@ HINTS = (
         "an operator of CANN failed: it is not built for this chip or case, or its memory or a kernel before it failed",
         "the lines behind EZ9999 name the operator; use the image of this chip and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
         "CANN, aclnn return codes",
-        "RuntimeError: call aclnnFoo failed, error code is 561002",
+        "RuntimeError: call aclnnFoo failed, error code is 561000",
         general=True,
     ),
     Hint(

@@ -80,7 +80,8 @@ HINTS = (
     ),
     Hint(
         "no-pipeline",
-        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors",
+        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors"
+        r"|'PPMissingLayer' object has no attribute",
         "the engine can't split this model into a pipeline",
         "set pipeline_parallel_size: 1 and raise tensor_parallel_size",
         "vLLM, config/model.py",
@@ -247,7 +248,7 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key|PytorchStreamReader failed",
+        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",
@@ -293,7 +294,7 @@ HINTS = (
     Hint(
         "flaggems-triton",
         r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
-        r" (?:missing|got)|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
+        r" (?:missing|got)|Triton may change APIs|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
         r"|compiler|backends)"
         r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
         "the environment's Triton (or FlagTree) is of another version than what calls it: flag_gems where that is on, else vLLM",

@@ -331,7 +331,7 @@ HINTS = (
     ),
     Hint(
         "kernel-trap",
-        r"trapType: |Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]|HSA_STATUS_ERROR\w{0,60}"
+        r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]|HSA_STATUS_ERROR\w{0,60}"
         r"|Memory access fault by GPU|hipError\w{3,40}",
         "a kernel failed on the accelerator: it read or wrote where nothing is",
         "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the chip maker's own image",

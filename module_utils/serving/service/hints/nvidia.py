@@ -284,8 +284,8 @@ HINTS = (
     Hint(
         "gpu-memory-held",
         r"Free memory on device .{0,80}is less than desired GPU memory utilization",
-        "something else holds memory of the GPU",
-        "nvidia-smi shows what; end it, or lower gpu_memory_utilization",
+        "something else holds memory of the device",
+        "nvidia-smi or npu-smi info shows what; end it, or lower gpu_memory_utilization",
         "vLLM, v1/worker/utils.py",
         "ValueError: Free memory on device (10.2/79.19 GiB) on startup is less than desired GPU memory utilization (0.9, 71.27 GiB).",
     ),

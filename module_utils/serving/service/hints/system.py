@@ -98,7 +98,8 @@ HINTS = (
     ),
     Hint(
         "cpu-too-old",
-        r"Illegal instruction|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)",
+        r"Illegal instruction(?!, which is usually caused by unaligned)"
+        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)",
         "this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
         "Linux, SIGILL",
@@ -173,7 +174,7 @@ HINTS = (
         "a program that the start script names is not there",
         "run deploy.yml again, it finds what is missing; in an image check `activate`",
         "sh",
-        "/srv/vllm/services/demo/current/start: 24: exec: /nowhere/bin/vllm: not found",
+        "/srv/vllm/services/demo/current/start: 24: exec: /opt/gone/bin/vllm: not found",
         general=True,
     ),
     Hint(

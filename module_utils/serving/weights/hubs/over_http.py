@@ -9,8 +9,9 @@ from typing import Any
 
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.files import human
-from ansible.module_utils.serving.weights.client import Client, Document, Transient
-from ansible.module_utils.serving.weights.hubs import SourceFailed
+from ansible.module_utils.serving.weights.answers import Transient
+from ansible.module_utils.serving.weights.client import Client, Document
+from ansible.module_utils.serving.weights.listing import SourceFailed
 
 PAGE, PAGES, LISTING = 64 << 20, 200, 256 << 20  # bytes of a page, pages, bytes of a whole listing
 SAME = 3  # times that one address may be asked for: a page that names itself as the next one would be read for ever

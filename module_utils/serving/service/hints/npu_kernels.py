@@ -1,0 +1,119 @@
+"""Failure hints: kernels of Ascend NPUs, where the device's own report says what was wrong; CANN's packages of kernels."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "npu-kernel-address",
+        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value)"
+        r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
+        "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was freed",
+        "the lines behind it name the kernel (fault kernel_name); another release of CANN and vllm-ascend, enforce_eager: true or the feature that"
+        " brings the kernel switched off",
+        "mindspore-lab/mindone#269; vllm-project/vllm-ascend#8818, #12461",
+        "The extend info: errcode:(0x800000, 0, 0) errorStr: The DDR address of the MTE instruction is out of range. fsmId:1, tslot:6",
+    ),
+    Hint(
+        "npu-aicpu-failed",
+        r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999",
+        "an operator that runs on the NPU's CPU failed: most often its package is of another CANN, or it can't do this inside a graph",
+        "funcName and kernelName behind it name the operator; use the driver and CANN of one release, and try enforce_eager: true",
+        "vllm-project/vllm-ascend#5824; MindSpore, error analysis",
+        "Aicpu kernel execute failed, device_id=0, stream_id=1404, task_id=25, soName=libtf_kernels.so, kernelName=FloorDiv, errorCode=0x91.",
+    ),
+    Hint(
+        "npu-tiling",
+        r"(?:do )?[Tt]iling (?:[Ff]ailed|failed, ret)|error code is 561002\b|DoTiling\(\w{0,30}\) failed",
+        "an operator of the NPU can't be laid out for these shapes: lengths, heads or batch are not among those that it is built for",
+        "the operator is named there; try another max_num_batched_tokens, no speculative decoding, enforce_eager: true, or another release",
+        "CANN, aclnn return codes; vllm-project/vllm-ascend#11092, #12956",
+        "EZ9999: CausalConv1d do tiling failed, ret is -1.",
+    ),
+    Hint(
+        "npu-copy-failed",
+        r"there is a sdma error|sdma copy error",
+        "a copy between host and NPU, or between NPUs, met an address that is not mapped",
+        "use a release that supports this chip; if it stays, look at dmesg and npu-smi info -t health, and at the host's memory limits",
+        "vllm-project/vllm-ascend#3316",
+        "rtDeviceSynchronizeWithTimeout execute failed, reason=[sdma copy error]",
+    ),
+    Hint(
+        "npu-scheduler-error",
+        r"error code is 507001\b",
+        "the NPU's task scheduler refused a task, as it does when driver and firmware are too old for memory in expandable segments",
+        "set env PYTORCH_NPU_ALLOC_CONF: expandable_segments:False, or upgrade driver and firmware",
+        "vllm-project/vllm-ascend#116",
+        "RuntimeError: NPU function error: AclrtSynchronizeStreamWithTimeout(copy_stream), error code is 507001",
+    ),
+    Hint(
+        "cann-kernels-missing",
+        r"binary_info_config\.json|opp_kernel package|Failed to verify the OPP|E30006",
+        "CANN's kernel package for this chip is not installed, or it belongs to another chip or release",
+        "use the image for this chip (310P, A2 and A3 have their own), or install the kernels package of the chip and the toolkit's release",
+        "vllm-project/vllm-ascend#237",
+        "EZ1001: Get path and read binary_info_config.json failed, please check if the opp_kernel package is installed!",
+    ),
+    Hint(
+        "cann-compiler-missing",
+        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found|(?:GEInitialize|GELib::\w{1,40}|OpCompileProcessor init) fail",
+        "CANN can't compile an operator here: its compiler, its Python packages or a header are missing or of another release",
+        "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
+        "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
+        "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
+    ),
+    Hint(
+        "cann-compile-operator",
+        r"Failed to compile Op \[|Compile op ?\[\w{1,60}\] ?failed|ACL error, the error code is ?: 50000[12]|E40021",
+        "CANN could not compile an operator for this chip: shape, type or format are not supported there, or its compiler is not whole",
+        "the message names the operator; use float16 on chips without bf16, an image of this chip and release, or leave out the feature that brings it",
+        "PaddlePaddle/PaddleCustomDevice#690",
+        "E40021: Failed to compile Op [QuantBatchMatmulV3]. (oppath: [Compile /opt/opp/quant_batch_matmul_v3.py failed)",
+    ),
+    Hint(
+        "npu-remote-failed",
+        r"SUSPECT REMOTE ERROR|error code is 507057\b",
+        "another NPU or host of this service failed first, and this one noticed when it waited for it",
+        "look at the logs of the other ranks and hosts for their first error; npu-smi info and hccn_tool show chips and links",
+        "vllm-project/vllm-ascend#12461",
+        "RuntimeError: SUSPECT REMOTE ERROR,",
+        general=True,
+    ),
+    Hint(
+        "triton-ascend-headers",
+        r"error: '?(?:acl\w{2,40}|rt[A-Z]\w{2,40})'? was not declared|launcher\.cxx[^\n]{0,80}(?:error|fatal)"
+        r"|fatal error: (?:acl|experiment|runtime)/[\w/]{1,60}\.h",
+        "Triton for Ascend compiles its launcher against headers of another CANN",
+        "install the triton-ascend that belongs to this CANN, or use the image as it was built; remove ~/.triton/cache after a change",
+        "vllm-project/vllm-ascend#6271",
+        "/root/.triton/cache/launcher.cxx:12:34: error: 'aclOpExecutor' was not declared in this scope",
+    ),
+    Hint(
+        "npu-aclop-in-graph",
+        r"Cannot run aclop operators during NPU graph capture|aclop[^\n]{0,60}graph capture",
+        "an operator of the old kind (aclop) can't be captured into a graph",
+        "set enforce_eager: true, or leave out the feature that brings the operator; newer releases of torch-npu have more operators as aclnn",
+        "XPU-Forces/xpu_graph#304",
+        "RuntimeError: Cannot run aclop operators during NPU graph capture.",
+    ),
+    Hint(
+        "mindspore-without-ascend",
+        r"Unsupported device target Ascend|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
+        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed",
+        "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
+        "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
+        "mindspore-lab/mindyolo#273",
+        "RuntimeError: Unsupported device target Ascend. This process only supports one of the ['CPU'].",
+    ),
+    Hint(
+        "mindspore-graph",
+        r"(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)|run graph failed|Build model failed",
+        "a graph of the model does not compile or run on this NPU",
+        "look for the operator that is named above; check shapes and sequence lengths of the model settings against the weights, and that MindSpore"
+        " and CANN are of one release",
+        "mindspore-ai/mindspore#250",
+        "[ERROR] ME(1,python3):2023-11-02-01:01:09.343.938 [mindspore/x.cc:619] RunGraph] Exec compute graph failed, graph id 1",
+        general=True,
+    ),
+)

@@ -1,0 +1,107 @@
+"""Failure hints: vLLM and what plugs into it (vllm-ascend, FlagOS's plugin, an own scheduler) don't fit each other."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+PAIR = "install the pair that the plugin's release notes name (vllm-ascend 0.x needs vLLM 0.x), or use the plugin's own image as it was built"
+
+HINTS = (
+    Hint(
+        "vllm-hidden",
+        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)",
+        "Python finds a folder called vllm in place of the package: the working folder or PYTHONPATH holds one, such as a clone of its sources",
+        "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
+        "vllm-project/vllm-ascend#527, #5497",
+        "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
+    ),
+    Hint(
+        "plugin-not-loaded",
+        r"Failed to load plugin (?:ascend|fl|\w{1,40})\b|Failed to load plugin",
+        "a plugin of vLLM does not load, so the engine knows no accelerator",
+        "the error behind it says why; " + PAIR,
+        "vllm-project/vllm-ascend#3403",
+        "ERROR 10-13 03:39:35 [__init__.py:46] Failed to load plugin ascend",
+        general=True,
+    ),
+    Hint(
+        "plugin-signature",
+        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder"
+        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
+        r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
+        r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
+        "vLLM calls a class of a plugin or library as another version of it has it: their versions don't belong together",
+        PAIR,
+        "vllm-project/vllm-ascend#394, #1058, #9056",
+        "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
+    ),
+    Hint(
+        "engine-args-version",
+        r"(?:\w{1,60}\.){0,3}(?:Async)?EngineArgs\.__init__\(\) got an unexpected keyword",
+        "what starts vLLM passes an option that this vLLM does not have: it is older or newer than its caller expects",
+        "upgrade the one that is behind (pip show vllm), or leave out the option that is named",
+        "vllm-project/vllm#3249; xorbitsai/inference#2420",
+        "TypeError: AsyncEngineArgs.__init__() got an unexpected keyword argument 'limit_mm_per_prompt'",
+    ),
+    Hint(
+        "plugin-attribute",
+        r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}(?:ModelRunner|Worker|Platform|Scheduler|InputBatch|Backend"
+        r"|MetadataBuilder))' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
+        "a class of the plugin lacks what this vLLM asks of it: their versions don't belong together, or this release does not know the model",
+        PAIR,
+        "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
+        "AttributeError: 'NPUModelRunner' object has no attribute 'mm_budget'",
+    ),
+    Hint(
+        "plugin-version-said-wrong",
+        r"'str' object has no attribute '__module__'|VLLM_VERSION[^\n]{0,60}(?:not (?:a )?valid|[Ii]nvalid)|Invalid vllm version",
+        "env VLLM_VERSION tells vllm-ascend of another vLLM than is installed, so it patches what is not there",
+        "leave VLLM_VERSION out of env, or set it to what pip show vllm says",
+        "vllm-project/vllm-ascend#14289",
+        "AttributeError: 'str' object has no attribute '__module__'. Did you mean: '__mod__'?",
+    ),
+    Hint(
+        "torch-npu-older",
+        r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch_npu",
+        "torch-npu is older (or its CANN is) than what calls it",
+        "install the torch-npu and CANN that vllm-ascend's release names, or use its image as it was built",
+        "vllm-project/vllm-ascend#379; Ascend/pytorch#37",
+        "AttributeError: module 'torch_npu' has no attribute '_npu_rotary_embedding'",
+    ),
+    Hint(
+        "npu-ops-of-a-package",
+        r"'_OpNamespace' '(?:npu|_C_ascend|atb|mx_\w{1,20})' object has no attribute",
+        "the package that registers this operator for NPUs is not installed, not imported, or older than what calls it",
+        "install the kernels that the engine's release names (torch-npu, vllm-ascend's or sglang's own), or use its image as it was built",
+        "sgl-project/sglang#12381",
+        "AttributeError: '_OpNamespace' 'npu' object has no attribute 'transfer_kv_dim_exchange'",
+    ),
+    Hint(
+        "error-of-a-worker-lost",
+        r"TypeError: __init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg|message|errno|pos|doc)'",
+        "a worker failed, and its error could not be handed to the process that waits for it: what is shown is not the reason",
+        "look further up for what the worker itself said; enforce_eager: true or VLLM_WORKER_MULTIPROC_METHOD: spawn may show more",
+        "vllm-project/vllm#16009; verl-project/verl#536",
+        "TypeError: __init__() missing 1 required positional argument: 'inner_exception'",
+        general=True,
+    ),
+    Hint(
+        "signature-of-another-version",
+        r"TypeError: (?:[\w.]{1,120}\.)?(?!__init__\(\) missing)\w{1,60}\(\) (?:got an unexpected keyword argument"
+        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})",
+        "one package calls another as a different version of it is called",
+        "the traceback's last files name the two; install the versions that the engine's release was built with",
+        "vllm-project/vllm#21822",
+        "TypeError: plan_all() got an unexpected keyword argument 'kv_data_type'",
+        general=True,
+    ),
+    Hint(
+        "pickle-garbled",
+        r"UnpicklingError: invalid load key, '\\x[0-9a-f]{2}'",
+        "what was read is no pickle: a weights file of the older form that is damaged, or, with several devices, a message between ranks"
+        " that arrived garbled",
+        "weights_info (full: true) checks the files; if they are whole, look for what the other ranks said before, and try tensor_parallel_size: 1",
+        "vllm-project/vllm-ascend#1565; torch.load",
+        "_pickle.UnpicklingError: invalid load key, '\\x00'.",
+    ),
+)

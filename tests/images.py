@@ -1,0 +1,51 @@
+"""A registry and the host's container engine, for the tests of images."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import engine
+import pytest
+from conftest import start_module
+
+Run = Callable[..., dict[str, Any]]
+SHA = "sha256:" + "a" * 64
+needs_engine = pytest.mark.skipif(
+    not engine.installed() and not os.environ.get("CI"), reason="needs root, docker and docker-registry"
+)
+
+
+class Shelf:
+    """An engine, a registry and two images in it: demo:1 and other:1."""
+
+    def __init__(self, client: Any, registry: str, folder: Path) -> None:
+        self.client, self.registry, self.folder = client, registry, folder
+        self.digests = {name: self.push(f"{registry}/team/{name}:1", name) for name in ("demo", "other")}
+
+    def push(self, name: str, text: str, arch: str = "") -> str:
+        engine.import_image(self.client, engine.tiny(text), name, arch)
+        said = subprocess.run(["docker", "push", name], check=True, capture_output=True, text=True).stdout
+        self.client.images.remove(name, force=True)
+        return "sha256:" + said.rpartition("sha256:")[2].split()[0]
+
+    def forget(self) -> None:
+        for image in self.client.images.list():
+            if any("/team/" in name for name in [*image.attrs.get("RepoDigests", []), *image.tags]):
+                self.client.images.remove(image.id, force=True)
+
+
+def kill_each(module: str, given: dict[str, Any], seconds: tuple[float, ...]) -> None:
+    """Start a module again and again, and end each run with SIGKILL after so many seconds."""
+    for wait in seconds:
+        process = start_module(module, given)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+
+
+Arguments = Callable[..., dict[str, Any]]

@@ -1,0 +1,68 @@
+"""A host with one service of the stand-in engine under the real supervisord."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.serving.service import releases
+from conftest import FIXTURES, ROOT
+from ports import free_port
+
+RUNNER = (ROOT / "roles/serve/files/foreground.py").read_text()
+Result = dict[str, Any]
+
+
+def members(folder: Path) -> list[int]:
+    """Living processes that work below a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "cwd").startswith(str(folder)) and releases.start_ticks(int(entry.name)):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+class Host:
+    """A serving root with one service `demo`, driven through the modules."""
+
+    def __init__(self, root: Path, run: Callable[..., Result]) -> None:
+        self.root, self.run, self.port = root, run, free_port()
+        self.folder = root / "services" / "demo"
+
+    def service(
+        self, mode: str | None = "good", state: str = "started", dry: bool = False, key: str | None = None, **spec: Any
+    ) -> Result:
+        args: Result = {"name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord"}
+        if key:
+            args["api_key"] = key
+        if mode:
+            keys = self.folder / "api_key"
+            lines = [
+                "#!/bin/sh",
+                f"export VLLM_API_KEY=$(head -n 1 {keys})",
+                f"exec {sys.executable} {FIXTURES}/stub_engine.py {mode} {self.port}",
+            ]
+            args |= {
+                "python": sys.executable,
+                "runner": RUNNER,
+                "files": {"start": "\n".join(lines) + "\n"},
+                "spec": {
+                    "endpoint": f"http://127.0.0.1:{self.port}", "served_name": "demo", "drain_timeout": 2, "ready_timeout": 30,
+                    "restart_limit": 2, "api_key": True, "check": {"prompt": "What is 127 + 45?", "expect": "172"}, **spec,
+                },
+            }  # fmt: skip
+        return self.run("inference_service", args, check=dry)
+
+    def ask(self, **args: Any) -> Result:
+        base = {"serving_root": str(self.root), "names": ["demo"], "supervisor": "supervisord", "timeout": 5}
+        return self.run("endpoint_probe", {**base, **args})
+
+    def process(self) -> Result | None:
+        return releases.running_release(str(self.root), "demo")
