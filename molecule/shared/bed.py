@@ -309,7 +309,7 @@ def remove(name: str) -> None:
 
 
 def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Path:
-    """A folder for `ansible-playbook -i`: hosts of the bed by group, the production group_vars, the scenario's host_vars."""
+    """A folder for `ansible-playbook -i`: hosts of the bed by group, the example site's group_vars, the scenario's host_vars."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_name(f"{folder.name}-pins.json").unlink(missing_ok=True)  # of the hosts that were
     folder.mkdir(parents=True)
@@ -432,13 +432,13 @@ def push(image: str, tag: str) -> None:
 BOARDS = {"h100": gpus, "atlas300iduo": npus}
 
 
-def bare(name: str, hardware: str) -> None:
-    """A bare host of one hardware group, and outside all that its deploy will ask for."""
+def bare(name: str, group: str) -> None:
+    """A bare host of one group, and outside all that its deploy will ask for."""
     docker_ce()
     push(engine_image(), "bed")
     host(name)
-    if hardware in BOARDS:
-        BOARDS[hardware](name)
+    if group in BOARDS:
+        BOARDS[group](name)
 
 
 def stub(mode: str, port: int = 9010, **more: Any) -> dict[str, Any]:
