@@ -55,7 +55,7 @@ def running(fleet: Fleet, tools: Path) -> Iterator[Any]:
     fleet.write(f"{inventory}/models.yml", yaml.safe_dump({"models": {"mine": model}}))
     service = {
         "model": "mine", "port": port, "engine_args": {"max_model_len": 512}, "native_env": str(fleet.home / "env"),
-        "drain_timeout": 2, "ready_timeout": 60, "restart_limit": 1,
+        "drain_timeout": 2, "ready_timeout": 60, "restart_limit": 1, "served_name": "demo",
     }  # fmt: skip
     fleet.write(f"{inventory}/services.yml", yaml.safe_dump({"services": {"my-sums": service}}))
     host = {**HOST, "serving_root": str(root), "supervisor": "supervisord", "runs": ["my-sums"], "probe_timeout": 5}
