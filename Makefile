@@ -10,7 +10,7 @@ ifneq ($(shell $(PYTHON) scripts/locale_works.py 2>/dev/null; echo $$?),0)
 export LC_ALL := C.UTF-8
 endif
 
-.PHONY: help setup demo test lint unit e2e molecule soak fuzz bench lock clean
+.PHONY: help setup site demo test lint unit e2e molecule soak fuzz bench lock clean
 help:
 	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
@@ -22,6 +22,9 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@$(PYTHON) scripts/setup_venv.py --dev
 
 setup: $(VENV)/.ready  ## make .venv, for a checkout that others only read
+
+site:  ## make a folder of your own with hosts, models and settings: make site DIR=~/fleet
+	@$(PYTHON) scripts/make_site.py "$(DIR)"
 
 demo: $(VENV)/.ready  ## deploy the demo model on this machine and ask it a question (PORT=8010: another port)
 	ansible-playbook deploy.yml -l local $(if $(PORT),-e '{"overrides": {"demo": {"port": $(PORT)}}}') $(ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -14,6 +16,10 @@ description:
   - Runs on the controller alone and contacts no host.
 options:
   faults: {description: Sentences that say what is wrong., type: list, elements: str, required: true}
+  write: {description: A file of the controller that gets what was found as JSON., type: path}
+  version: {description: The product's version., type: str}
+  tables: {description: What is wrong with the tables., type: list, elements: str}
+  hosts: {description: "What is planned for each host: {host: {services, faults, warnings}}.", type: dict}
 """
 
 
@@ -24,10 +30,35 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        faults = [str(text) for text in self._task.args.get("faults") or []]
+        given = self._task.args
+        faults = [str(text) for text in given.get("faults") or []]
+        if given.get("write"):
+            problem = write(given)
+            if problem:
+                return {**result, "failed": True, "msg": problem}
         for text in faults:
             Display().display(f"error: {' '.join(text.splitlines())}", color="red")
         if faults:
             what = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
             return {**result, "failed": True, "msg": f"the plan has {what}, said above; no host was contacted"}
         return {**result, "changed": False}
+
+
+def write(given: dict[str, Any]) -> str:
+    """Write what was found; a sentence where that can't be done."""
+    hosts = {str(name): dict(one) for name, one in (given.get("hosts") or {}).items()}
+    tables = [str(text) for text in given.get("tables") or []]
+    found = {
+        "version": str(given.get("version") or ""),
+        "ok": not tables and not any(one.get("faults") for one in hosts.values()),
+        "tables": tables,
+        "hosts": hosts,
+    }
+    path = Path(str(given["write"])).expanduser()
+    try:
+        path.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
+    except OSError as error:
+        return (
+            f"validate_json is {path}, which can't be written ({error.strerror}); name a file in a folder that is there"
+        )
+    return ""

@@ -1,10 +1,11 @@
-"""Filters about the hosts of a run: `of_this_run` refuses a run that would reach none, `first_hosts` takes one of each group."""
+"""Filters about a run and its site: `of_this_run` refuses a run that would reach no host, `version_problem` a product of another
+version, `table_file` says which file holds a table of the site."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning.rows import nearest
-
-
-def first_hosts(groups: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The first host of each of these groups that has one."""
-    return [groups[name][0] for name in names if groups.get(name)]
+from planning.site import table_file, version_problem
 
 
 def limit_patterns(limit: str) -> list[str]:
@@ -47,4 +44,4 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"first_hosts": first_hosts, "of_this_run": of_this_run}
+        return {"of_this_run": of_this_run, "version_problem": version_problem, "table_file": table_file}

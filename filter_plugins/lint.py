@@ -84,7 +84,8 @@ def gpu_flag_on_cpu(service: Record, options: Record) -> Iterator[Finding]:
 
 @rule("memory-not-set", "error", "a CPU service without a size for its KV cache")
 def memory_not_set(service: Record, options: Record) -> Iterator[Finding]:
-    if service["kind"] == "cpu" and not service["engine_args"].get("kv_cache_memory_bytes"):
+    measured = options.get("memory_share")  # service_devices sizes it from the host's memory
+    if service["kind"] == "cpu" and not measured and not service["engine_args"].get("kv_cache_memory_bytes"):
         yield "the engine would take 92 % of the host's memory", "set engine_args.kv_cache_memory_bytes"
 
 
@@ -230,30 +231,38 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
         yield f"ASCEND_RT_VISIBLE_DEVICES is {value}, ids inside the container are {ids}", f'set it to "{ids}"'
 
 
-@rule("guard-rails-310p", "error", "vllm_ascend on a 310P without the settings that it needs there")
+@rule(
+    "guard-rails-310p",
+    "error",
+    "vllm_ascend on a board with few graphs or a square mask (310P) without what it needs there",
+)
 def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "vllm_ascend" or service["hardware"] != "atlas300iduo":
+    args, types, most = service["engine_args"], options.get("dtypes") or [], options.get("graphs")
+    mask = options.get("square_mask")
+    if service["engine"] != "vllm_ascend" or not (mask or most):
         return
-    args = service["engine_args"]
-    if args.get("dtype") != "float16":
-        yield f"dtype is {args.get('dtype') or 'not set'}; a 310P computes in float16", "set engine_args.dtype: float16"
-    if (args.get("max_model_len") or 0) < 1:
+    if "bfloat16" not in types and args.get("dtype") not in types:
+        yield (
+            f"dtype is {args.get('dtype') or 'not set'}; {service['board']} computes in {', '.join(types)}",
+            f"set engine_args.dtype: {types[0]}",
+        )
+    if mask and (args.get("max_model_len") or 0) < 1:
         yield (
             "max_model_len is not set, and the attention mask takes memory by its square",
             "set engine_args.max_model_len",
         )
     sizes = re.search(r"cudagraph_capture_sizes\W+\[([\d, ]*)\]", str(args.get("compilation_config") or ""))
-    if not args.get("enforce_eager") and not (sizes and len(sizes[1].split(",")) <= 2):
+    if most and not args.get("enforce_eager") and not (sizes and len(sizes[1].split(",")) <= most):
         yield (
-            "the graphs of all batch sizes would be captured, and a 310P has room for two beside a 32B model",
-            "set compilation_config with cudagraph_capture_sizes of at most two, or enforce_eager: true",
+            f"the graphs of all batch sizes would be captured, and {service['board']} has room for {most} beside a 32B model",
+            f"set compilation_config with cudagraph_capture_sizes of at most {most}, or enforce_eager: true",
         )
 
 
 @rule("flaggems-without-backend", "error", "FlagGems asked for where it has no back end")
 def flaggems_without_backend(service: Record, options: Record) -> Iterator[Finding]:
-    if service["flaggems"] and service["hardware"] in ("atlas300iduo", "local"):
-        yield f"FlagGems has no back end for {service['hardware']}", "set flaggems: false"
+    if service["flaggems"] and not options.get("flaggems_backend", True):
+        yield f"FlagGems has no back end for {service['board']}", "set flaggems: false"
     if service["flaggems"] and service["engine"] == "mindspore":
         yield "FlagGems replaces PyTorch operators; MindSpore has none", "set flaggems: false"
 
@@ -264,6 +273,15 @@ def eager_without_reason(service: Record, options: Record) -> Iterator[Finding]:
         yield (
             "enforce_eager without FlagGems",
             "remove it: CUDA graphs were 1.7 to 4.5 times faster for one stream of a 7B model on an H200",
+        )
+
+
+@rule("parallel-over-pcie", "warning", "tensor parallelism over GPUs without NVLink")
+def parallel_over_pcie(service: Record, options: Record) -> Iterator[Finding]:
+    if service["kind"] == "gpu" and options.get("links") == "pcie" and parallel(service, "tensor") > 1:
+        yield (
+            f"{parallel(service, 'tensor')} devices of {service['board']} exchange every layer over PCIe",
+            "use pipeline parallelism or fewer devices where the model fits; with NVLink bridges set links: nvlink in the board",
         )
 
 
@@ -295,12 +313,12 @@ def wrong_architecture(service: Record, options: Record) -> Iterator[Finding]:
         yield f"its image is built for {service['image_arch']}, the host is {arch}", f"use an image for {arch}"
 
 
-def lint(plan: list[Record], accelerator: Record | None = None, require_pins: bool = False) -> list[dict[str, str]]:
+def lint(plan: list[Record], board: Record | None = None, require_pins: bool = False) -> list[dict[str, str]]:
     """Findings for a host's services: [{severity, rule, host, service, text, remedy}], errors first.
 
     Rules of severity `pin` are errors where pins are required, warnings otherwise.
     """
-    options = accelerator or {}
+    options = board or {}
     found = []
     for service in plan:
         for one in RULES:

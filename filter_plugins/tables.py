@@ -91,14 +91,28 @@ def plan_table(plans: Mapping[str, Any]) -> str:
                     host,
                     s["service"],
                     s["model"]["name"],
-                    s["hardware"],
+                    s["board"],
                     s["engine"],
                     s["runtime"],
                     devices,
                     s["endpoint"],
                 ]
             )
-    return table(rows, ("HOST", "SERVICE", "MODEL", "HARDWARE", "ENGINE", "RUNTIME", "DEVICES", "ENDPOINT"))
+    return table(rows, ("HOST", "SERVICE", "MODEL", "BOARD", "ENGINE", "RUNTIME", "DEVICES", "ENDPOINT"))
+
+
+def explain_table(lines: Iterable[Iterable[Any]]) -> str:
+    """Which value comes from where, one line a value."""
+    return table(([service, key, first_line(value, 80), where] for service, key, value, where in lines), EXPLAINED)
+
+
+EXPLAINED = ("SERVICE", "KEY", "VALUE", "FROM")
+
+
+def summarised(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What programs want to know of a plan: one row a service."""
+    keys = ("service", "board", "engine", "engine_version", "runtime", "image", "devices", "endpoint", "served_name")
+    return [{**{key: one[key] for key in keys}, "model": one["model"]["name"]} for one in services]
 
 
 def local_only(host: str) -> bool:
@@ -187,6 +201,8 @@ class FilterModule:
         return {
             "status_table": status_table,
             "plan_table": plan_table,
+            "explain_table": explain_table,
+            "summarised": summarised,
             "summary": summary,
             "report_page": report_page,
             "duration": duration,

@@ -13,12 +13,13 @@ description:
   - The record is a fact as well, RV(ansible_facts.chips), so that a later phase of the same run need not read it again.
   - Values that can't be read are null; nothing is guessed. What stops a deploy stands in RV(record.problems) with its remedy, what
     preparing the host mends in RV(record.pending), and what an operator should know without more in RV(record.notes).
+  - Describes what it finds as a row of the table C(boards), to be pasted where the catalogue has none.
   - A GPU lists its MIG slices and the processes that hold its memory, as far as the driver tells them.
 options:
   kind:
-    description: Which chips to look for.
+    description: Which chips to look for; C(auto) takes GPUs or NPUs of the PCI bus where there are any, and else the CPU.
     type: str
-    choices: [cpu, gpu, npu]
+    choices: [cpu, gpu, npu, auto]
     default: cpu
   root:
     description: Where the file system starts; other than / in tests with recorded files.
@@ -40,21 +41,22 @@ record:
   returned: always
   type: dict
   sample: {kind: cpu, arch: aarch64, count: 2, cpu: {model: Neoverse-V2, threads: 192, flags: [bf16, i8mm]}, problems: []}
+board: {description: The row of boards that describes it, as YAML to paste., returned: always, type: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import board_text, chips
 
 
 def body(module: AnsibleModule) -> dict:
     record = chips(module.params["kind"], module.params["root"])
-    return {"changed": False, "record": record, "ansible_facts": {"chips": record}}
+    return {"changed": False, "record": record, "board": board_text(record), "ansible_facts": {"chips": record}}
 
 
 def main() -> None:
     spec = {
-        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu"], "default": "cpu"},
+        "kind": {"type": "str", "choices": ["cpu", "gpu", "npu", "auto"], "default": "cpu"},
         "root": {"type": "path", "default": "/"},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -111,7 +111,7 @@ def assess(state: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         version = numbers(given["sources"][state["os"]["key"]][origin]["version"]) if origin else ()
     elif given["cdi"] and version and version < CDI_SINCE:
         problems.append(
-            "Docker %s is installed (%s), and devices by CDI names need 25 or later; upgrade it, or set accelerator.device_access: nodes"
+            "Docker %s is installed (%s), and devices by CDI names need 25 or later; upgrade it, or set the board's device_access: nodes"
             % (state["version"], ", ".join(state["packages"]) or "not from a package")
         )
     settings = dict(given["settings"])

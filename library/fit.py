@@ -287,16 +287,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     for note in record.get("notes", []):
         module.warn(note)
     if given["count"] and record["count"] < given["count"]:
-        problems.append("this host has %d devices, accelerator.count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
+        problems.append("this host has %d devices, the board's count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
                         % (record["count"], given["count"]))  # fmt: skip
     strangers = sorted({str(d["name"]) for d in record.get("devices", []) if d["name"] and given["names"]
                         and not any(re.search(name, d["name"]) for name in given["names"])})  # fmt: skip
     if strangers:
-        problems.append("this host has %s, the group is for %s; put it into another group, or extend accelerator.names"
+        problems.append("this host has %s, its board is for %s; give it another board, or extend the board's names"
                         % (", ".join(strangers), " or ".join(given["names"])))  # fmt: skip
     system = os_release()["key"]
     if given["supported_os"] and system not in given["supported_os"]:
-        problems.append("this host runs %s, supported are %s; use one of these, or extend accelerator.supported_os after a trial"
+        problems.append("this host runs %s, supported are %s; use one of these, or extend the board's supported_os after a trial"
                         % (system or "an unknown system", ", ".join(given["supported_os"])))  # fmt: skip
     if given["arch"] and record["arch"] != given["arch"]:
         problems.append("this host is %s, the group is for %s" % (record["arch"], given["arch"]))

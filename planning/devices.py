@@ -79,9 +79,9 @@ def formula(wide: Mapping[str, int]) -> str:
     return f"{wide['devices']} ({' x '.join(parts)} parallel)" if parts else "1"
 
 
-def check_name(where: str, name: Any, service: Row, accelerator: Row, wide: Mapping[str, int]) -> None:
+def check_name(where: str, name: Any, service: Row, board: Row, wide: Mapping[str, int]) -> None:
     """Refuse a device that no host of this plan can have under that name."""
-    count, kind = accelerator["count"], accelerator["kind"]
+    count, kind = board["count"], board["kind"]
     if isinstance(name, int) and not isinstance(name, bool):
         if name < 0 or (count is not None and name >= count):
             fail(
@@ -105,21 +105,21 @@ def check_name(where: str, name: Any, service: Row, accelerator: Row, wide: Mapp
 
 
 def devices_of(
-    where: str, service: Row, accelerator: Row, taken: dict[Any, str], wide: Mapping[str, int]
+    where: str, service: Row, board: Row, taken: dict[Any, str], wide: Mapping[str, int]
 ) -> list[Any] | None:
     """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted."""
-    count: Any = accelerator.get("count")
-    wanted, kind = service["devices"], accelerator["kind"]
+    count: Any = board.get("count")
+    wanted, kind = service["devices"], board["kind"]
     name = where.rpartition("service ")[2].strip("'")
     if kind == "cpu" and wanted is not None:
-        fail(f"{where}: 'devices' is set, but hardware '{accelerator['hardware']}' counts no devices")
+        fail(f"{where}: 'devices' is set, but board '{board['board']}' counts no devices")
     if kind == "cpu":
         return None
     width = wide["devices"]
     if wanted is None and count is None:
         if taken:
             fail(
-                f"{where}: 'devices' is not set, and accelerator.count of hardware '{accelerator['hardware']}' isn't either, so "
+                f"{where}: 'devices' is not set, and the count of board '{board['board']}' isn't either, so "
                 f"this service would share devices with '{next(iter(taken.values()))}'; set one of the two"
             )
         taken[None] = name
@@ -139,10 +139,10 @@ def devices_of(
         wanted = free[:width]
     if None in taken:
         fail(
-            f"{where}: service '{taken[None]}' names no devices, and accelerator.count isn't set, so it takes any; set its 'devices'"
+            f"{where}: service '{taken[None]}' names no devices, and the board's count isn't set, so it takes any; set its 'devices'"
         )
     for one in wanted:
-        check_name(where, one, service, accelerator, wide)
+        check_name(where, one, service, board, wide)
         if one in taken:
             fail(f"{where}: device {one} is already taken by service '{taken[one]}' on this host")
     if len(wanted) != width or len(set(wanted)) != len(wanted):

@@ -10,6 +10,10 @@ from typing import Any, NamedTuple, NoReturn
 from ansible.errors import AnsibleFilterError
 
 Row = dict[str, Any]
+# Keys of rows that earlier versions knew: what to write today.
+GONE = {
+    "hardware": "write the boards that the row is for, as in boards: [h100-sxm], or nothing, and it runs on any that it fits",
+}
 
 
 class Key(NamedTuple):
@@ -103,6 +107,7 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         "seconds": is_int(value) and 1 <= value < 2**31,
         "port": is_int(value) and 0 < value < 65536,
         "bool": isinstance(value, bool),
+        "share": isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1,
         "dict": isinstance(value, Mapping),
         "secrets": isinstance(value, Mapping),
         "list": isinstance(value, list),
@@ -116,6 +121,7 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         "seconds": "a whole number of seconds, 1 or more",
         "str": "text; quote it" if value not in ("", False) and isinstance(value, int | float) else "text",
         "bool": "true or false",
+        "share": "a number above 0, at most 1",
         "dict": "a mapping",
         "secrets": "a mapping of names to secrets",
         "list": "a list",
@@ -149,7 +155,9 @@ def check_row(where: str, row: Any, keys: Mapping[str, Key], *, partial: bool = 
         fail(f"{where}: is {type(row).__name__} {row!r}, but must be a mapping of keys")
     found = Collected()
     for name, value in row.items():
-        if name not in keys:
+        if name in GONE and name not in keys:
+            found.run(fail, f"{where}: key '{name}' is gone; {GONE[name]}")
+        elif name not in keys:
             found.run(fail, f"{where}: unknown key '{name}'; {nearest(name, keys)}")
         else:
             found.run(check_type, where, name, keys[name], value)

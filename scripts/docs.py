@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/variables.md from what the code declares: the tables' keys, group_vars, roles' argument_specs, modules' documentation.
+"""Write docs/variables.md from what the code declares: the tables' keys, settings, roles' argument_specs, modules' documentation.
 
 python scripts/docs.py           # write
 python scripts/docs.py --check   # exit 1 if the file on disk is not what would be written
@@ -67,7 +67,7 @@ def options(rows: dict[str, Any]) -> list[str]:
 
 
 def settings(path: Path) -> list[str]:
-    """Variables of a group_vars file with the comments above them."""
+    """Variables of a file with the comments above them."""
     rows, words = [], []
     for line in path.read_text().splitlines():
         if line.startswith("#"):
@@ -85,31 +85,32 @@ def render() -> str:
     lines = [
         "# Variables",
         "",
-        "Written by `python scripts/docs.py` from the code; a test compares. The tables that people edit are in `inventory/`.",
+        "Written by `python scripts/docs.py` from the code; a test compares. A site's own lie in its `inventory/`, the product's in `catalogue/`.",
         "",
         "## Tables",
         "",
-        "Merge rule: accelerator < service < a host's `overrides`. Dicts merge by key, lists replace, null removes what was there, at",
-        "every depth; then the key has its default.",
+        "Merge rule: the catalogue < the site's tables; then vendor < board < what the host changes of it < the board's `engines` row for",
+        "the engine < service < a host's `overrides`. Dicts merge by key, lists replace, null removes what was there, at every depth; then",
+        "the key has its default.",
         "",
     ]
     shared = set(plan.SHARED)
     for title, keys, note in (
         (
-            "`services.yml`: a row is model x hardware x options",
+            "`services`: a row is a model with options",
             {k: v for k, v in plan.SERVICE.items() if k not in shared},
             "",
         ),
-        ("What a service, a hardware group and an override may all set", plan.SHARED, ""),
+        ("What a service, a board and an override may all set", plan.SHARED, ""),
         (
-            "`models.yml`: what a model is",
+            "`models`: what a model is",
             plan.MODEL,
             f"`shape` has the keys {', '.join(plan.SHAPE)}; `sources` {', '.join(plan.SOURCES)}.",
         ),
         (
-            "`group_vars/<hardware>.yml`: `accelerator`",
-            {k: v for k, v in plan.ACCELERATOR.items() if k not in shared},
-            "",
+            "`boards`: what a host computes with",
+            {k: v for k, v in plan.BOARD.items() if k not in shared},
+            "A host says `board: NAME`, or `board: {name: NAME, count: 2}` with changes.",
         ),
     ):
         lines += [f"### {title}", ""] + ([note, ""] if note else [])
@@ -117,7 +118,7 @@ def render() -> str:
             ["key", "type", "default", "meaning"],
             [[f"`{n}`", k.type, default(k.default), plain(k.text)] for n, k in keys.items()],
         )
-    lines += ["### `inventory/group_vars/all/main.yml`", "", *settings(ROOT / "inventory/group_vars/all/main.yml")]
+    lines += ["### Settings (`catalogue/settings.yml`)", "", *settings(ROOT / "catalogue/settings.yml")]
     lines += ["## What `validate` looks for", ""]
     words = {"pin": "warning; error with `require_pins`"}
     lines += table(

@@ -132,10 +132,10 @@ def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, so that its rights can be changed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
-                 "playbooks", "roles", "templates"):  # fmt: skip
+    for name in ("action_plugins", "catalogue", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
+                 "planning", "playbooks", "roles", "templates", "vars_plugins"):  # fmt: skip
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("ansible.cfg", "deploy.yml"):
+    for name in ("ansible.cfg", "deploy.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -185,7 +185,10 @@ def test_no_host_is_a_failure_that_says_why(checkout: Path, tmp_path: Path, name
 
 def switches() -> set[str]:
     """Variables that are true or false by default, or are another such one."""
-    tables = [yaml.safe_load(p.read_text()) or {} for p in (ROOT / "inventory/group_vars").rglob("*.yml")]
+    tables = [
+        yaml.safe_load(p.read_text()) or {}
+        for p in [*(ROOT / "inventory/group_vars").rglob("*.yml"), *(ROOT / "catalogue").glob("*.yml")]
+    ]
     tables += [play.get("vars", {}) for p in PLAYBOOKS for play in yaml.safe_load(p.read_text())]
     found = {name for table in tables for name, value in table.items() if isinstance(value, bool)}
     for table in tables:
@@ -226,9 +229,9 @@ def test_a_switch_given_as_text_is_read_as_a_boolean() -> None:
     ]:
         if "argument_specs" not in path:
             assert not unsafe_switches((ROOT / path).read_text(), names), path
-    main = yaml.safe_load((ROOT / "inventory/group_vars/all/main.yml").read_text())
+    main = yaml.safe_load((ROOT / "catalogue/settings.yml").read_text())
     assert set(main["plan_tables"]["switches"]) == {n for n in names if n in main}, (
-        "every switch of main.yml is checked"
+        "every switch of settings.yml is checked"
     )
 
 
@@ -256,7 +259,7 @@ def test_no_task_sets_facts_or_pipes() -> None:
 
 def test_filters_and_module_utils_share_no_code() -> None:
     """A filter that imports module_utils is skipped by Ansible with a mere warning."""
-    for folder in ("filter_plugins", "lookup_plugins", "action_plugins"):
+    for folder in ("filter_plugins", "lookup_plugins", "action_plugins", "vars_plugins"):
         for path in (ROOT / folder).glob("*.py"):
             assert not re.search(r"module_utils[./]|import module_utils", path.read_text()), path
 
@@ -264,7 +267,7 @@ def test_filters_and_module_utils_share_no_code() -> None:
 # Where an absolute path may begin: roots of a Linux system, of what the product installs or mounts, and of URLs in the tests.
 ROOTS = {
     "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
-    "models", "cache", "config", "inputs", "bed",  # inside of containers and test hosts
+    "models", "cache", "config", "inputs", "outside",  # inside of containers and test hosts
     "v1", "v2", "api", "metrics", "health", "ping", "docs", "inference", "rw",  # paths of HTTP
     "inventory", "playbooks", "roles", "templates", "molecule", "library", "planning",  # {{ playbook_dir }}/../roles/...
     "nfs", "share", "data", "workspace",  # the vendor documents' and failure logs' own
@@ -327,7 +330,7 @@ def test_the_demo_model_is_as_promised() -> None:
     training = json.loads((folder / "training.json").read_text())
     assert training["held_out_sums"] >= 2000 and 0.95 <= training["exact_match"] <= 0.995
     assert f"{training['exact_match'] * 100:.1f} %" in (folder / "README.md").read_text()
-    shape = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]["demo"]
+    shape = yaml.safe_load((ROOT / "catalogue/models.yml").read_text())["catalogue_models"]["demo"]
     assert (
         shape["shape"]["attention_heads"] == heads
         and shape["shape"]["max_position_embeddings"] == config["max_position_embeddings"]

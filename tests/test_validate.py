@@ -21,7 +21,7 @@ def test_validate_contacts_no_host_and_shows_the_plan(playbook: Any) -> None:
     [
         ('{"runs": ["demmo"]}', ["host localhost", "'demmo'", "did you mean 'demo'?"]),
         ('{"overrides": {"demo": {"prot": 1}}}', ["unknown key 'prot'", "did you mean 'port'?"]),
-        ('{"overrides": {"demo": {"hardware": "h100"}}}', ["made for hardware 'h100'", "'local'"]),
+        ('{"overrides": {"demo": {"boards": ["h100-*"]}}}', ["is for the boards h100-*", "'local'"]),
     ],
 )
 def test_validate_refuses_with_the_host_and_the_nearest_name(playbook: Any, extra: str, words: list[str]) -> None:
@@ -42,7 +42,7 @@ def test_validate_refuses_with_the_host_and_the_nearest_name(playbook: Any, extr
         ),
         ('{"overrides": {"demo": {"address": "0.0.0.0", "api_key": false}}, "manage_firewall": "flase"}',
          ["asks for no key", "'manage_firewall' is 'flase'"]),
-        ('{"models": {"demo": {"sources": {}, "license": "x"}}}', ["models.yml: model 'demo': 'bytes' must be set"]),
+        ('{"models": {"demo": {"bytes": null}}}', ["models.yml: model 'demo': 'bytes' must be set"]),
     ],
 )  # fmt: skip
 def test_each_fault_of_a_plan_is_one_line_once(playbook: Any, extra: str, sentences: list[str]) -> None:

@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
@@ -77,11 +75,10 @@ def inventory() -> Path:
     folder.mkdir(parents=True)
     (folder / "group_vars").symlink_to(ROOT / "inventory/group_vars")
     count, memory = gpus()
-    accelerator = (
-        "{{ (lookup('ansible.builtin.file', project_root ~ '/inventory/group_vars/h100.yml') | from_yaml).accelerator"
-        f" | combine({{'count': {count}, 'runtime': 'native', 'engine': 'vllm', 'engine_version': none, 'image': none, 'device_access': none,"
-        f" 'activate': none, 'memory_bytes': {memory}, 'ready_timeout': 400, 'drain_timeout': 5}}) }}}}"
-    )
+    board = {
+        "name": "h100-sxm", "names": ["H100", "H200"], "count": count, "memory_bytes": memory, "runtime": "native", "device_access": None,
+        "env": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "ready_timeout": 400, "drain_timeout": 5,
+    }  # fmt: skip
     models: dict[str, Any] = {
         "demo": {"sources": {"directory": {"path": str(ROOT / "models/demo")}}, "bytes": 2_911_000, "license": "apache-2.0",
                  "check": {"prompt": "What is 127 + 45?", "expect": "172"}},
@@ -90,13 +87,11 @@ def inventory() -> Path:
                             "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}
            for name, row in SHAPES.items()},
     }  # fmt: skip
-    text = (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
-    models = {**yaml.safe_load(text)["models"], **models}
     host = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
         "reports_dir": str(WORK / "reports"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),
         "native_bundles": {"vllm": str(BUNDLES / "vllm-gpu")}, "host_python": sys.executable, "tools_python": sys.executable,
-        "accelerator": accelerator, "models": models, "runs": ["qwq-32b"],
+        "board": board, "models": models, "runs": ["qwq-32b"],
     }  # fmt: skip
     (folder / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"h100": {"hosts": {"h200": host}}}}}))
     return folder
@@ -110,7 +105,15 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
     env = {**ENV, **changes.pop("env", {})}
     return {
-        "qwq-32b": {"model": model, "served_name": model, "flaggems": False, "engine_args": args, "env": env, **changes}
+        "qwq-32b": {
+            "engine": "vllm",
+            "model": model,
+            "served_name": model,
+            "flaggems": False,
+            "engine_args": args,
+            "env": env,
+            **changes,
+        }
     }
 
 

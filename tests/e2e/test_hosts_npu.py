@@ -109,11 +109,9 @@ def test_atlas_chips_in_trouble_stop_the_deploy_before_anything_is_done(
 
 
 def big(host: Host) -> dict[str, Any]:
-    """The models' table with a demo that says it is as large as QwQ-32B."""
-    rows: dict[str, Any] = yaml.safe_load(
-        (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
-    )["models"]
-    return {**rows, "demo": {**rows["qwq-32b"], "check": rows["demo"]["check"]}}
+    """The site's rows with a demo that says it is as large as QwQ-32B."""
+    row = yaml.safe_load((ROOT / "catalogue/models.yml").read_text())["catalogue_models"]["qwq-32b"]
+    return {"demo": {**row, "sources": {**row["sources"], "directory": None}, "check": {}}}
 
 
 def test_atlas_a_chip_that_another_container_holds(npu: Host) -> None:

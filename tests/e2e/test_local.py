@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.serving.service import probe
 from conftest import DEMO, ROOT, ansible_environment
 from hub import COMMIT, Hub
@@ -343,10 +342,7 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
     """Fetched through the hub's real client, converted on the way, served: it still adds."""
     hub = Hub(DEMO)
     try:
-        models = yaml.safe_load(
-            (ROOT / "inventory/group_vars/all/models.yml").read_text().replace("{{ project_root }}", str(ROOT))
-        )["models"]
-        models["demo"]["sources"] = {"modelscope": {"repo": "org/demo", "revision": None}}
+        models = {"demo": {"sources": {"directory": None, "modelscope": {"repo": "org/demo"}}}}
         values = json.dumps({"models": models, "modelscope_endpoint": hub.url})
         assert site.changed(site.run("deploy.yml", "-e", values, convert="float16")) >= 2
         assert json.loads(site.pins.read_text())["pins"]["models"]["demo"]["modelscope"] == COMMIT

@@ -9,18 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from conftest import FIXTURES, ROOT, load
+from tables import BOARDS, CATALOGUE, REFERENCES, TABLES
+
+from planning.catalogue import laid_over
 
 p, lint_module = load("filter_plugins/plan.py"), load("filter_plugins/lint.py")
 DOCUMENTS = FIXTURES / "documents"
-ALL = ROOT / "inventory/group_vars/all"
-TABLES = {
-    name: yaml.safe_load((ALL / f"{name}.yml").read_text().replace("{{ project_root }}", str(ROOT)))[name]
-    for name in ("models", "services", "engines", "references")
-}
-HARDWARE = {
-    name: yaml.safe_load((ROOT / f"inventory/group_vars/{name}.yml").read_text())["accelerator"]
-    for name in ("h100", "graviton4", "atlas300iduo", "local")
-}
 ROWS = {
     "QwQ-32B-FlagOS-Nvidia": "qwq-32b",
     "DeepSeek-R1-Distill-Qwen-32B-FlagOS-NVIDIA": "deepseek-r1-distill-qwen-32b",
@@ -36,21 +30,18 @@ def text(document: str) -> str:
 
 
 def record(service: str, **override: Any) -> dict[str, Any]:
-    hardware = TABLES["services"][service]["hardware"]
-    return p.plan(
-        [service],
-        TABLES["services"],
-        TABLES["models"],
-        HARDWARE[hardware],
-        {service: override},
-        host="box",
-        engines=TABLES["engines"],
-    )[0]
+    row: dict[str, Any] = p.plan([service], TABLES, board_of(service), {service: override}, host="box")[0]
+    return row
+
+
+def board_of(service: str) -> str:
+    """The first board that a row is for."""
+    return str(TABLES["services"][service].get("boards", ["local"])[0])
 
 
 def findings(service: str, require_pins: bool = False, **override: Any) -> list[dict[str, str]]:
     row = record(service, **override)
-    return lint_module.lint([row], HARDWARE[row["hardware"]], require_pins)
+    return lint_module.lint([row], BOARDS[row["board"]], require_pins)
 
 
 def rules(service: str, severity: str = "error", **override: Any) -> set[str]:
@@ -88,7 +79,7 @@ def test_image_weights_and_title_are_the_documents(document: str) -> None:
     assert row["image"] in words
     hubs = row["model"]["sources"]
     assert all(source["revision"] is None for source in hubs.values())  # nobody invents a pin
-    if row["hardware"] != "atlas300iduo":
+    if row["board"] != "atlas300iduo":
         assert f"--model {hubs['modelscope']['repo']}" in words
 
 
@@ -96,8 +87,8 @@ def test_the_documents_variables_of_h100() -> None:
     block = re.search(r"envs:\n((?: {4}.*\n)+) {2}cmds", text("QwQ-32B-FlagOS-Nvidia"))
     assert block
     theirs = yaml.safe_load("x:\n" + block.group(1))["x"]
-    assert HARDWARE["h100"]["env"] == {k: str(v) for k, v in theirs.items()}
-    assert HARDWARE["h100"]["activate"] in text("QwQ-32B-FlagOS-Nvidia")
+    assert record("qwq-32b")["env"] == {k: str(v) for k, v in theirs.items()}
+    assert record("qwq-32b")["activate"] in text("QwQ-32B-FlagOS-Nvidia")
     assert record("qwq-32b")["flaggems"] is True  # export USE_FLAGGEMS=1
     assert record("qwen2.5-vl-32b-instruct")["flaggems"] is False  # "set true if use FlagGems" is not asked for
 
@@ -147,7 +138,7 @@ def test_both_columns_and_the_build_from_source_are_variants() -> None:
 
 @pytest.mark.parametrize("document", [d for d in ROWS if "Atlas" not in d])
 def test_benchmark_tables_are_the_documents(document: str) -> None:
-    table = TABLES["references"][ROWS[document]]
+    table = REFERENCES[ROWS[document]]
     assert document in table["source"] and table["reference_stack"] in text(document)
     seen = 0
     for line in text(document).splitlines():
@@ -181,7 +172,7 @@ def test_no_row_of_ours_has_an_error(service: str) -> None:
         ("qwen2-7b-instruct", {"engine_args": {"gpu_memory_utilization": 0.9}}, "gpu-flag-on-cpu"),
         ("qwen2-7b-instruct", {"env": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}}, "gpu-flag-on-cpu"),
         ("qwen2-7b-instruct", {"device_access": "cdi"}, "gpu-flag-on-cpu"),
-        ("qwen2-7b-instruct", {"engine_args": {"kv_cache_memory_bytes": None}}, "memory-not-set"),
+        ("demo", {"engine_args": {"kv_cache_memory_bytes": None}}, "memory-not-set"),
         ("qwq-32b", {"address": "0.0.0.0", "api_key": False}, "open-api"),
         ("qwq-32b", {"address": "::", "api_key": False}, "open-api"),
         ("qwq-32b", {"engine_args": {"max_model_len": 40961}}, "context-beyond-model"),
@@ -227,6 +218,12 @@ def test_each_warning_is_found(service: str, override: dict[str, Any], rule: str
     assert rule not in rules(service, "warning")
 
 
+def test_tensor_parallelism_over_pcie_is_told() -> None:
+    row, rule = record("qwq-32b"), "parallel-over-pcie"
+    assert rule in {f["rule"] for f in lint_module.lint([row], BOARDS["l40s"])}
+    assert rule not in {f["rule"] for f in lint_module.lint([row], BOARDS["h100-sxm"])}
+
+
 def test_every_rule_is_exercised() -> None:
     source = (ROOT / "tests/unit/test_catalogue.py").read_text()
     for rule in lint_module.RULES:
@@ -245,15 +242,7 @@ def test_three_rows_of_eight_devices_fit_one_host_by_overrides_and_not_without()
     names = ["qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"]
 
     def place(overrides: dict[str, Any]) -> list[list[int]]:
-        rows = p.plan(
-            names,
-            TABLES["services"],
-            TABLES["models"],
-            HARDWARE["h100"],
-            overrides,
-            host="box",
-            engines=TABLES["engines"],
-        )
+        rows = p.plan(names, TABLES, "h100-sxm", overrides, host="box")
         return [row["devices"] for row in rows]
 
     with pytest.raises(Exception, match="needs 8 devices"):
@@ -315,27 +304,49 @@ def test_mindformers_settings_are_the_documents() -> None:
 
 def test_hardware_page_is_true() -> None:
     page = (ROOT / "docs/hardware.md").read_text()
-    level = dict(re.findall(r"^\| (\w+) \| (real|stand-in|documents) \|", page, re.M))
-    assert set(level) == set(HARDWARE)
-    deployable = yaml.safe_load((ALL / "main.yml").read_text())["deployable_hardware"]
+    level = dict(re.findall(r"^\| ([\w-]+) \| (real|stand-in|documents) \|", page, re.M))
+    assert set(level) == set(BOARDS)
     for name, what in level.items():
-        scenario = (ROOT / "molecule" / name / "molecule.yml").exists()
+        scenario = (ROOT / "molecule" / (BOARDS[name]["role"] or name) / "molecule.yml").exists()
         assert (what == "stand-in") == scenario, f"{name}: '{what}', molecule scenario: {scenario}"
-        assert (what == "documents") == (name not in deployable)
     for name, row in TABLES["services"].items():
-        found = re.search(rf"^\| {re.escape(name)} \| (\w+) \| ([\w.-]*) ?\|", page, re.M)
-        assert found and found.group(1) == row["hardware"] and found.group(2).strip() == row.get("document", "")
+        found = re.search(rf"^\| {re.escape(name)} \| ([^|]+) \| ([\w.-]*) ?\|", page, re.M)
+        assert found and found[1] == (", ".join(row.get("boards", [])) or "any"), name
+        assert found[2].strip() == row.get("document", "")
+
+
+def test_every_board_plans_and_says_where_its_figures_come_from() -> None:
+    """A model of two billion parameters or so, by what the board's vendor gives: no row of the service names a board."""
+    model = {**TABLES["models"]["qwen2-7b-instruct"], "bytes": 3_000_000_000}
+    service = {"model": "small", "port": 8000, "engine_args": {"max_model_len": 4096}}
+    tables = {**TABLES, "models": {"small": model}, "services": {"small": service}}
+    for name, board in BOARDS.items():
+        given = {"name": name, "count": board["count"] or (None if board["kind"] == "cpu" else 1)}
+        if "bfloat16" not in board["dtypes"]:
+            tables["services"] = {"small": {**service, "convert": False}}
+        [row] = p.plan(["small"], tables, given, host="box")
+        assert board["sources"] and row["kind"] == board["kind"] and row["board"] == name
+        assert board["kind"] == "cpu" or board["memory_bytes"] > 20 << 30
+        found = lint_module.lint([row], board)
+        assert not [f for f in found if f["severity"] == "error"], (name, found)
+
+
+def test_a_board_of_four_lines_is_a_whole_one() -> None:
+    boards = yaml.safe_load("boards:\n  my-l4:\n    vendor: nvidia\n    memory_bytes: 24_152_899_584\n")["boards"]
+    tables = laid_over(CATALOGUE, {"boards": boards})
+    [row] = p.plan(["demo"], tables, {"name": "my-l4", "count": 2}, host="box")
+    assert (row["engine"], row["runtime"], row["device_access"], row["devices"]) == ("vllm", "container", "cdi", [0])
+    assert row["image"].startswith("docker.io/vllm/vllm-openai:")
 
 
 def test_readme_names_every_model_under_its_hardware() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     header = next(line for line in lines if line.startswith("| | local"))
     columns = [c.strip().split(" ")[0] for c in header.split("|")[2:-1]]
-    for row in TABLES["services"].values():
-        name = row["model"]
-        line = next(line for line in lines if line.lower().startswith(f"| {name} "))
-        cell = line.split("|")[2 + columns.index(row["hardware"])]
-        assert cell.strip() in ("deployed", "planned"), (name, row["hardware"])
+    for name, row in TABLES["services"].items():
+        line = next(line for line in lines if line.lower().startswith(f"| {row['model']} "))
+        column = next(i for i, column in enumerate(columns) if board_of(name).startswith(column))
+        assert line.split("|")[2 + column].strip() in ("deployed", "planned"), name
 
 
 def test_variables_page_is_what_the_code_declares() -> None:

@@ -18,10 +18,7 @@ from test_deploy import deploy
 from test_services import members
 
 ZERO, ONE = (f"GPU-00000000-0000-0000-0000-{i:012d}" for i in range(2))
-CHIP = {
-    "hardware": "local", "kind": "gpu", "count": 2, "memory_bytes": 85_520_809_984, "dtypes": ["bfloat16"],
-    "engine": "vllm", "runtime": "native",
-}  # fmt: skip
+BOARD = {"vendor": "nvidia", "count": 2, "memory_bytes": 85_520_809_984, "runtime": "native", "device_access": None}
 # Rank 1 is a process of its own that is named as vLLM names it; an engine that ignores its devices has them unset.
 VLLM = f"""#!/bin/bash
 [ -z "${{STUB_IGNORES:-}}" ] || unset CUDA_VISIBLE_DEVICES
@@ -51,13 +48,13 @@ class Host:
         """`rows`: {service: {devices, ...}} in the order of `runs`."""
         services = {
             name: {
-                "model": "demo", "hardware": "local", "port": self.ports[name], "served_name": "demo", "restart_limit": 1,
+                "model": "demo", "port": self.ports[name], "served_name": "demo", "restart_limit": 1,
                 "native_env": str(self.base / "env"), "drain_timeout": 2, "ready_timeout": 30, **row,
                 "engine_args": {"tensor_parallel_size": len(row["devices"]), "max_model_len": 512},
             }
             for name, row in rows.items()
         }  # fmt: skip
-        values = {"services": services, "runs": list(rows), "accelerator": CHIP, "overrides": {}}
+        values = {"services": services, "runs": list(rows), "boards": {"box": BOARD}, "board": "box", "overrides": {}}
         return deploy(self.base, values, *options, ok=ok, path=f"{self.base}/bin")
 
     def devices(self, name: str) -> Any:

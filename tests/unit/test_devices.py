@@ -17,6 +17,7 @@ from conftest import FIXTURES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
 from ports import free_port
+from tables import small
 from test_npus import DUO
 from test_plan import GPU, MODELS
 from test_plan import p as plans
@@ -93,12 +94,10 @@ def test_any_options_give_widths_or_a_refusal(args: dict[str, Any]) -> None:
         assert "engine_args" in str(error)
 
 
-def planned(rows: dict[str, dict[str, Any]], **accelerator: Any) -> list[dict[str, Any]]:
-    services = {
-        name: {"model": "demo", "hardware": "h100", "port": 9000 + i, **row}
-        for i, (name, row) in enumerate(rows.items())
-    }
-    return list(plans.plan(list(rows), services, MODELS, {**GPU, "device_access": "cdi", **accelerator}, host="box"))
+def planned(rows: dict[str, dict[str, Any]], **board: Any) -> list[dict[str, Any]]:
+    services = {name: {"model": "demo", "port": 9000 + i, **row} for i, (name, row) in enumerate(rows.items())}
+    given = small(services, MODELS, {**GPU, "device_access": "cdi", **board})
+    return list(plans.plan(list(rows), **given, host="box"))
 
 
 def test_a_plan_takes_uuids_slices_and_indices_side_by_side() -> None:
@@ -124,7 +123,7 @@ def test_tp_4_times_dp_2_gets_eight_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "accelerator", "words"),
+    ("rows", "board", "words"),
     [
         ({"a": {"devices": ["gpu0"]}}, {}, "'devices' has 'gpu0', but must have an index or a UUID"),
         ({"a": {"devices": [True]}}, {}, "has True"),
@@ -141,10 +140,10 @@ def test_tp_4_times_dp_2_gets_eight_devices() -> None:
     ],
 )  # fmt: skip
 def test_what_no_service_can_run_on_is_refused_in_words(
-    rows: dict[str, Any], accelerator: dict[str, Any], words: str
+    rows: dict[str, Any], board: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(AnsibleFilterError) as error:
-        planned(rows, **accelerator)
+        planned(rows, **board)
     assert words in str(error.value)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.serving.weights.manifests import MANIFEST, damage
 from ansible.module_utils.serving.weights.records import dropped_peers
 from conftest import ROOT, ansible_environment
@@ -237,8 +236,7 @@ def play(hub: Hub, base: Path, hosts: dict[str, dict[str, Any]], **extra: Any) -
     inventory.mkdir()
     (inventory / "group_vars").symlink_to(ROOT / "inventory/group_vars")
     (inventory / "hosts.yml").write_text(json.dumps({"accelerators": {"children": {"local": {"hosts": hosts}}}}))
-    models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
-    models["demo"]["sources"] = {"huggingface": {"repo": "org/model", "revision": None}}
+    models = {"demo": {"sources": {"directory": None, "huggingface": {"repo": "org/model"}}}}
     given = {"models": models, "pins_file": str(base / "pins.json"), "weights_peer_port": port, **extra}
     command = ["ansible-playbook", "playbooks/fetch.yml", "-i", str(inventory / "hosts.yml"), "-e", json.dumps(given)]
     done = subprocess.run(

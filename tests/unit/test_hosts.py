@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.serving.host import known_versions as guard
 from ansible.module_utils.serving.host.cpu import cpu_record
-from conftest import FIXTURES, ROOT, load
+from conftest import FIXTURES, load
+from tables import KNOWN
 from test_catalogue import record as row
 
 cpu, container = load("filter_plugins/cpu.py"), load("filter_plugins/container.py")
-KNOWN = yaml.safe_load((ROOT / "inventory/group_vars/all/versions.yml").read_text())["known_versions"]
 
 
 # -- versions --------------------------------------------------------------------------------------------------------------
@@ -73,10 +72,10 @@ def test_a_variable_that_mends_it_counts_and_unknown_versions_match_nothing() ->
 def test_the_rows_of_the_catalogue_pass(name: str) -> None:
     service = row(name)
     host = {
-        "h100": chips("gpu", driver="580.159.04"),
+        "h100-sxm": chips("gpu", driver="580.159.04"),
         "graviton4": chips("cpu", arch="aarch64", versions={"kernel": "6.8.0-1015-aws"}),
         "atlas300iduo": chips("npu", arch="aarch64", driver="25.2.0", versions={"firmware": "7.7.0.6.236"}),
-    }[service["hardware"]]
+    }[service["board"]]
     assert guard.bad(KNOWN, host, service) == []
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.host import host_inputs
@@ -22,6 +21,7 @@ from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
+from tables import small
 from test_services import members
 
 from planning import inputs
@@ -148,20 +148,21 @@ def test_options_name_inputs_by_their_names(value: Any, want: Any) -> None:
 
 
 def test_the_plan_says_where_the_engine_sees_an_input() -> None:
-    tables = {"m": {"sources": {"directory": {"path": "/x"}}, "bytes": 1, "license": "x"}}
-    chip = {"hardware": "h", "kind": "cpu", "engine": "vllm", "runtime": "native", "image": "r.example/a:1"}
+    models = {"m": {"sources": {"directory": {"path": "/x"}}, "bytes": 1, "license": "x"}}
+    board = {"vendor": "cpu", "engine": "vllm", "runtime": "native", "image": "r.example/a:1"}
     service = {
         "model": "m",
-        "hardware": "h",
         "port": 1,
         "files": {"c.jinja": "c.jinja"},
         "engine_args": {"chat_template": "c.jinja"},
     }
     for runtime, place in (("native", "inputs/c.jinja"), ("container", "/config/inputs/c.jinja")):
-        [record] = p.plan(["s"], {"s": {**service, "runtime": runtime}}, tables, chip, host="box")
+        [record] = p.plan(["s"], **small({"s": {**service, "runtime": runtime}}, models, board), host="box")
         assert record["engine_args"]["chat_template"] == place
         assert i.input_problems([{**record, "files": {}}], "/") == []
-    [record] = p.plan(["s"], {"s": service}, tables, chip, {"s": {"files": {"c.jinja": None}}}, host="box")
+    [record] = p.plan(
+        ["s"], **small({"s": service}, models, board), overrides={"s": {"files": {"c.jinja": None}}}, host="box"
+    )
     assert record["files"] == {} and "names 'c.jinja', which is none" in i.input_problems([record], "/")[0]
 
 
@@ -309,8 +310,7 @@ class Site:
         self.chat, self.parser = base / "chat.jinja", base / "parser.py"
         self.chat.write_text("{{ one }}")
         self.parser.write_text("one = 1\n")
-        self.models = yaml.safe_load((ROOT / "inventory/group_vars/all/models.yml").read_text())["models"]
-        self.models["demo"]["sources"] = {"directory": {"path": str(self.source)}}
+        self.models = {"demo": {"sources": {"directory": {"path": str(self.source)}}}}
 
     def run(self, name: str, *options: str, ok: bool = True, **more: Any) -> str:
         override = {

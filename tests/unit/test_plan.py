@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 from ansible.errors import AnsibleFilterError
-from conftest import ROOT, load
+from conftest import load
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import TABLES, small
+
+from planning.keys import SERVICE
+from planning.rows import GONE, merge
 
 p = load("filter_plugins/plan.py")
 
-ACCELERATOR = {"hardware": "local", "kind": "cpu", "engine": "vllm", "runtime": "native", "dtypes": ["bfloat16"]}
-GPU = {"hardware": "h100", "kind": "gpu", "engine": "vllm", "runtime": "container", "image": "x@sha256:0", "count": 8}
+BOARD = {"name": "local", "vendor": "cpu", "engine": "vllm", "runtime": "native", "dtypes": ["bfloat16"]}
+GPU = {"name": "h100", "vendor": "nvidia", "engine": "vllm", "runtime": "container", "image": "x@sha256:0", "count": 8}
 MODELS = {"demo": {"sources": {"directory": {"path": "/m"}}, "bytes": 10, "license": "apache-2.0"}}
-SERVICES = {"demo": {"model": "demo", "hardware": "local", "port": 8000}}
+SERVICES = {"demo": {"model": "demo", "port": 8000}}
 
 
 def plan(runs: Any = ("demo",), **changes: Any) -> list[dict[str, Any]]:
-    given: dict[str, Any] = {
-        "services": SERVICES,
-        "models": MODELS,
-        "accelerator": ACCELERATOR,
-        "host": "box",
-        **changes,
-    }
-    return p.plan(list(runs) if isinstance(runs, tuple) else runs, **given)
+    rows = [changes.pop(name, value) for name, value in (("services", SERVICES), ("models", MODELS), ("board", BOARD))]
+    given = {**small(*rows), "host": "box", **changes}
+    return list(p.plan(list(runs) if isinstance(runs, tuple) else runs, **given))
 
 
 def refusal(**changes: Any) -> str:
@@ -52,7 +50,7 @@ def test_patterns_of_files_are_checked(key: str, patterns: list[Any]) -> None:
 def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
     record = plan()[0]
     assert set(record) == {
-        *p.SERVICE, "service", "host", "kind", "endpoint", "devices_given", "widths", "utilization", "memory_bytes",
+        *SERVICE, "service", "host", "board", "kind", "endpoint", "devices_given", "widths", "utilization", "memory_bytes",
         "vllm_version", "notes",
     }  # fmt: skip
     assert record["endpoint"] == "http://127.0.0.1:8000"
@@ -62,14 +60,7 @@ def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
 
 
 def test_the_inventory_of_the_project_plans() -> None:
-    tables = {
-        n: yaml.safe_load(
-            (ROOT / f"inventory/group_vars/all/{n}.yml").read_text().replace("{{ project_root }}", str(ROOT))
-        )[n]
-        for n in ("models", "services")
-    }
-    local = yaml.safe_load((ROOT / "inventory/group_vars/local.yml").read_text())
-    record = plan(accelerator=local["accelerator"], **tables)[0]
+    record = p.plan(["demo"], TABLES, "local")[0]
     assert record["port"] == 8000
     assert record["served_name"] == "demo"
     assert record["engine_args"]["enforce_eager"] is True
@@ -82,26 +73,27 @@ def test_the_inventory_of_the_project_plans() -> None:
     [
         ({"runs": ("demmo",)}, ["host box", "service 'demmo'", "services.yml", "did you mean 'demo'?"]),
         ({"services": service(model="demi")}, ["host box", "model 'demi'", "models.yml", "did you mean 'demo'?"]),
-        ({"services": service(hardware="locale")}, ["'locale'", "'local'"]),
-        (
-            {"services": service(hardware="locale"), "accelerator_groups": ["h100", "local"]},
-            ["'hardware' is 'locale'", "did you mean 'local'?"],
-        ),
+        ({"services": service(boards=["h100-*", "h200"])}, ["is for the boards h100-*, h200", "the host's is 'local'"]),
+        ({"services": service(boards="local")}, ["'boards' is 'local', but must be a list"]),
+        ({"services": service(hardware="local")}, ["key 'hardware' is gone; write the boards"]),
         ({"services": service(prt=1)}, ["unknown key 'prt'", "did you mean 'port'?"]),
         ({"services": service(port=99999)}, ["'port' is 99999", "1 to 65535"]),
         ({"services": service(port=True)}, ["'port' is True"]),
-        ({"services": {"demo": {"model": "demo", "hardware": "local"}}}, ["'port' must be set"]),
+        ({"services": {"demo": {"model": "demo"}}}, ["'port' must be set"]),
         ({"services": service(engine="vlm")}, ["'vlm'", "did you mean 'vllm'?"]),
         ({"services": service(runtime="container")}, ["needs 'image'"]),
         ({"services": service(devices=[0])}, ["counts no devices"]),
         ({"services": {"demo": None}}, ["service 'demo'", "must be a mapping"]),
         ({"models": {"demo": {"sources": {"hub": {}}, "bytes": 1, "license": "x"}}}, ["'sources' is 'hub'"]),
         ({"models": {"demo": {"sources": {}, "license": "x"}}}, ["'bytes' must be set"]),
-        ({"accelerator": {**ACCELERATOR, "kind": "abacus"}}, ["'abacus'", "cpu, gpu, npu"]),
-        ({"accelerator": {**ACCELERATOR, "colour": 1}}, ["unknown key 'colour'"]),
-        ({"accelerator": None, "accelerator_groups": ["local"]}, ["host box is in no hardware group", "local"]),
-        ({"groups": ["h100", "local"], "accelerator_groups": ["h100", "local"]}, ["h100, local", "exactly one"]),
-        ({"accelerator": {**ACCELERATOR, "dtypes": ["float16"]}}, ["bfloat16", "float16 only", "convert: float16"]),
+        ({"board": {**BOARD, "kind": "abacus"}}, ["'abacus'", "cpu, gpu, npu"]),
+        ({"board": {**BOARD, "colour": 1}}, ["boards.yml: board 'local'", "unknown key 'colour'"]),
+        ({"board": {**BOARD, "links": "rope"}}, ["'links' is 'rope'"]),
+        ({"board": {**BOARD, "memory_share": 1.5}}, ["'memory_share' is 1.5, but must be a number above 0, at most 1"]),
+        ({"board": {**BOARD, "vendor": "nvidea"}}, ["'vendor' is 'nvidea'", "did you mean 'nvidia'?"]),
+        ({"board": {**BOARD, "engines": {"vlm": {}}}}, ["'engines' is 'vlm'", "did you mean 'vllm'?"]),
+        ({"board": {**BOARD, "engines": {"vllm": {"imge": "x"}}}}, ["engines.vllm: unknown key 'imge'", "'image'"]),
+        ({"board": {**BOARD, "dtypes": ["float16"]}}, ["bfloat16", "float16 only", "convert: float16"]),
         ({"overrides": {"demmo": {}}}, ["overrides", "'demmo'", "did you mean 'demo'?"]),
         ({"overrides": {"demo": {"prot": 1}}}, ["overrides", "unknown key 'prot'", "did you mean 'port'?"]),
         ({"runs": ("demo", "demo")}, ["demo more than once"]),
@@ -160,11 +152,11 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("services", "sentence"), BAD_ROWS, ids=lambda v: str(v)[:60])
 def test_a_bad_row_is_a_sentence(services: dict[str, Any], sentence: str) -> None:
-    """The same for a row that no host runs, and for one with its accelerator."""
+    """The same for a row that no host runs."""
     text = refusal(services=services)
     assert sentence in text and "'demo'" in text and len(text.splitlines()) == 1
     assert "hunter2" not in text and "short" not in text
-    assert sentence in "\n".join(p.table_faults(services, MODELS, {}, [ACCELERATOR]))
+    assert sentence in "\n".join(p.table_faults(small(services, MODELS, BOARD)["tables"]))
 
 
 @pytest.mark.parametrize(
@@ -181,30 +173,37 @@ def test_a_bad_row_is_a_sentence(services: dict[str, Any], sentence: str) -> Non
     ids=lambda v: str(v)[:60],
 )
 def test_a_bad_model_is_a_sentence_whether_a_service_wants_it_or_not(models: dict[Any, Any], sentence: str) -> None:
-    assert sentence in "\n".join(p.table_faults({}, models, {}))
+    assert sentence in "\n".join(p.table_faults(small({}, models, BOARD)["tables"]))
 
 
-def test_rows_of_other_hardware_are_read_as_far_as_they_stand_alone() -> None:
+def test_a_row_that_no_host_runs_is_read_for_the_boards_that_it_is_for() -> None:
     rows = {
-        "a": {"model": "demo", "hardware": "h100", "port": 1, "engine_args": {"host": "x"}, "env": {"a-b": 1}},
-        "b": {"model": "demmo", "hardware": "h100", "port": 1},
-        "c": {"model": "demo", "hardware": "h1000", "port": 1},
-        "d": {"model": "demo", "hardware": "h100"},
+        "a": {"model": "demo", "boards": ["h100-sxm"], "port": 1, "engine_args": {"host": "x"}, "env": {"a-b": 1}},
+        "b": {"model": "demmo", "boards": ["h100-sxm"], "port": 1},
+        "c": {"model": "demo", "boards": ["h100-sxn"], "port": 1},
+        "d": {"model": "demo", "boards": ["h100-sxm"]},
+        "e": {"model": "demo", "port": 1, "device_access": "all"},  # on no board of all these
+        "f": {"model": "demo", "port": 1, "engine": "vllm_ascend", "image": "x@sha256:0", "runtime": "container"},
     }
-    text = "\n".join(p.table_faults(rows, MODELS, {}, [], ["h100", "local"]))
-    for words in ("env.a-b", "did you mean 'demo'?", "did you mean 'h100'?", "'d': 'port' must be set"):
+    text = "\n".join(p.table_faults({**TABLES, "services": rows, "models": MODELS}))
+    for words in (
+        "env.a-b",
+        "did you mean 'demo'?",
+        "did you mean 'h100-sxm'?",
+        "'d': 'port' must be set",
+        "'e': 'device_access'",
+    ):
         assert words in text
-    held = {**GPU, "count": 2, "runtime": "container"}
-    wide = {"a": {"model": "demo", "hardware": "h100", "port": 1, "engine_args": {"tensor_parallel_size": 8}}}
-    assert (
-        p.table_faults(wide, MODELS, {}, [held], ["h100"]) == []
-    )  # whether it fits is a question of the host that runs it
+    assert "'f'" not in text
+    wide = {"a": {"model": "demo", "boards": ["a10"], "port": 1, "engine_args": {"tensor_parallel_size": 8}}}
+    # Whether it fits is a question of the host that runs it.
+    assert p.table_faults({**TABLES, "services": wide, "models": MODELS}) == []
 
 
 def test_all_faults_of_a_host_come_at_once_one_line_each() -> None:
     services = {
         **service(env={"a-b": 1}, engine_args={"port": 1}),
-        "x": {"model": "demo", "hardware": "local", "port": 9, "adress": 1},
+        "x": {"model": "demo", "port": 9, "adress": 1},
     }
     text = refusal(runs=("demo", "x", "y"), services=services)
     assert [
@@ -215,9 +214,8 @@ def test_all_faults_of_a_host_come_at_once_one_line_each() -> None:
 
 def test_secrets_are_in_no_record() -> None:
     services = service(secret_env={"HF_TOKEN": "hunter2-hunter2"})
-    found = p.planned(
-        ["demo"], services, MODELS, ACCELERATOR, {"demo": {"secret_env": {"OTHER_TOKEN": "hunter3-hunter3"}}}
-    )
+    overrides = {"demo": {"secret_env": {"OTHER_TOKEN": "hunter3-hunter3"}}}
+    found = p.planned(["demo"], **small(services, MODELS, BOARD), overrides=overrides)
     assert found["services"][0]["secret_env"] == ["HF_TOKEN", "OTHER_TOKEN"]
     assert "hunter" not in str(found["services"]) + str(found["faults"])
     assert found["secrets"] == {"demo": {"HF_TOKEN": "hunter2-hunter2", "OTHER_TOKEN": "hunter3-hunter3"}}
@@ -246,18 +244,16 @@ def test_an_address_becomes_a_url(address: str, endpoint: str) -> None:
 
 
 def test_two_services_on_one_port_are_refused_with_both_names() -> None:
-    services = {**SERVICES, "other": {"model": "demo", "hardware": "local", "port": 8000}}
+    services = {**SERVICES, "other": {"model": "demo", "port": 8000}}
     text = refusal(runs=("demo", "other"), services=services)
     assert "'demo' and 'other' both use port 8000" in text
 
 
-def test_merge_order_is_accelerator_service_override() -> None:
+def test_merge_order_is_board_service_override() -> None:
     low = {"max_num_seqs": 1, "max-model-len": 1, "--block-size": 16}
-    accelerator = {**ACCELERATOR, "engine_args": low, "env": {"X": "1"}, "mounts": ["/a:/a"]}
+    board = {**BOARD, "engine_args": low, "env": {"X": "1"}, "mounts": ["/a:/a"]}
     services = service(engine_args={"max_model_len": "2k", "block_size": 32}, mounts=["/b:/b"])
-    record = plan(accelerator=accelerator, services=services, overrides={"demo": {"engine_args": {"block-size": 64}}})[
-        0
-    ]
+    record = plan(board=board, services=services, overrides={"demo": {"engine_args": {"block-size": 64}}})[0]
     assert record["engine_args"] == {"max_num_seqs": 1, "max_model_len": 2000, "block_size": 64}
     assert record["mounts"] == ["/b:/b"]
     assert record["env"] == {"X": "1"}
@@ -286,16 +282,16 @@ def test_null_removes_what_a_lower_level_gives_at_every_depth(
     low: dict[str, Any], high: dict[str, Any], key: str, value: Any
 ) -> None:
     """From the accelerator by a service, from a service by an override, and from both by an override."""
-    accelerator = {**ACCELERATOR, **low}
-    assert plan(accelerator=accelerator, services=service(**high))[0][key] == value
+    board = {**BOARD, **low}
+    assert plan(board=board, services=service(**high))[0][key] == value
     assert plan(services=service(**low), overrides={"demo": high})[0][key] == value
-    assert plan(accelerator=accelerator, services=service(**low), overrides={"demo": high})[0][key] == value
+    assert plan(board=board, services=service(**low), overrides={"demo": high})[0][key] == value
 
 
 def test_null_can_not_remove_what_a_row_needs() -> None:
     assert "'port' must be set" in refusal(overrides={"demo": {"port": None}})
     assert "'model' must be set" in refusal(overrides={"demo": {"model": None}})
-    assert "'hardware' must be set" in refusal(accelerator={**ACCELERATOR, "hardware": None})
+    assert "'vendor' must be set" in refusal(board={**BOARD, "vendor": None})
 
 
 def test_overrides_of_a_service_that_the_host_does_not_run_are_read_too() -> None:
@@ -305,7 +301,7 @@ def test_overrides_of_a_service_that_the_host_does_not_run_are_read_too() -> Non
 
 
 def test_a_pattern_of_names_that_is_none_is_refused() -> None:
-    assert "'H100(', which is no regular expression" in refusal(accelerator={**ACCELERATOR, "names": ["H100("]})
+    assert "'H100(', which is no regular expression" in refusal(board={**BOARD, "names": ["H100("]})
 
 
 def test_a_choice_of_operators_replaces_the_other_choice() -> None:
@@ -315,18 +311,18 @@ def test_a_choice_of_operators_replaces_the_other_choice() -> None:
 
 def devices(count: int, *widths: int, **override: Any) -> list[list[int]]:
     services = {
-        f"s{i}": {"model": "demo", "hardware": "h100", "port": 9000 + i, "engine_args": {"tensor_parallel_size": w}}
+        f"s{i}": {"model": "demo", "port": 9000 + i, "engine_args": {"tensor_parallel_size": w}}
         for i, w in enumerate(widths)
     }
-    records = plan(tuple(services), services=services, accelerator={**GPU, "count": count}, overrides=override)
+    records = plan(tuple(services), services=services, board={**GPU, "count": count}, overrides=override)
     return [r["devices"] for r in records]
 
 
 def test_a_conversion_sets_the_type_that_is_computed_in_unless_the_row_says_another() -> None:
-    accelerator = {**ACCELERATOR, "engine_args": {"dtype": "bfloat16"}}
+    board = {**BOARD, "engine_args": {"dtype": "bfloat16"}}
 
     def dtype(**changes: Any) -> str:
-        return str(plan(accelerator=accelerator, services=service(**changes))[0]["engine_args"]["dtype"])
+        return str(plan(board=board, services=service(**changes))[0]["engine_args"]["dtype"])
 
     assert dtype() == "bfloat16" and dtype(convert=False) == "bfloat16"
     assert dtype(convert="float16") == "float16"
@@ -359,19 +355,19 @@ rows = st.dictionaries(st.sampled_from("abcd"), values, max_size=4)
 
 @given(low=rows, high=rows)
 def test_merging_is_one_directional(low: dict[str, Any], high: dict[str, Any]) -> None:
-    merged = p.merge(low, high)
+    merged = merge(low, high)
     assert set(merged) <= set(low) | set(high)
     for key, value in high.items():
         if isinstance(value, dict):
             below = low[key] if isinstance(low.get(key), dict) else {}
-            assert merged[key] == p.merge(below, value)
+            assert merged[key] == merge(below, value)
         elif value is not None:
             assert merged[key] == value  # what is higher is never altered by what is lower
         else:
             assert key not in merged  # null removes what was there
     for key in set(low) - set(high):
         assert merged[key] == low[key]
-    assert p.merge(merged, high) == merged  # a second time changes nothing
+    assert merge(merged, high) == merged  # a second time changes nothing
 
 
 @given(low=rows, high=rows)
@@ -379,19 +375,21 @@ def test_merging_alters_neither_side(low: dict[str, Any], high: dict[str, Any]) 
     import copy
 
     before = copy.deepcopy((low, high))
-    p.merge(low, high)
+    merge(low, high)
     assert (low, high) == before
 
 
 @given(
-    key=st.text(min_size=1, max_size=12).filter(lambda k: k not in p.SERVICE), value=values, where=st.sampled_from("so")
+    key=st.text(min_size=1, max_size=12).filter(lambda k: k not in SERVICE and k not in GONE),
+    value=values,
+    where=st.sampled_from("so"),
 )
 def test_no_unknown_key_passes(key: str, value: Any, where: str) -> None:
     changes = {"services": service(**{key: value})} if where == "s" else {"overrides": {"demo": {key: value}}}
     assert f"unknown key '{key}'" in refusal(**changes)
 
 
-@given(row=st.dictionaries(st.sampled_from(sorted(p.SERVICE)), values, max_size=6))
+@given(row=st.dictionaries(st.sampled_from(sorted(SERVICE)), values, max_size=6))
 def test_any_row_gives_a_record_or_a_refusal(row: dict[str, Any]) -> None:
     try:
         records = plan(services={"demo": {**SERVICES["demo"], **row}})

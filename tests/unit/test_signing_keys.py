@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.serving.host import openpgp
 from conftest import ROOT
+from tables import SETTINGS
 
 
 def gpg(home: Path, *words: str, data: bytes = b"") -> bytes:
@@ -171,7 +171,7 @@ def test_a_key_inside_a_package_is_read_and_no_script_of_it_runs(
 
 def test_every_key_that_roles_use_is_checked() -> None:
     """No role fetches a key by another way, and each name has fingerprints in the tables."""
-    table = yaml.safe_load((ROOT / "inventory/group_vars/all/main.yml").read_text())["signing_keys"]
+    table = SETTINGS["signing_keys"]
     assert all(len(name) == 40 for names in table.values() for name in names)
     for path in ROOT.glob("roles/*/tasks/*.yml"):
         text = path.read_text()

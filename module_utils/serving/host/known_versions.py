@@ -8,7 +8,7 @@ from typing import Any
 from ansible.module_utils.serving.host.npus import version_key
 
 VERSIONS = ("driver", "firmware", "cuda", "kernel", "engine_version")
-WORDS = ("kind", "hardware", "arch", "engine", "runtime", "image")
+WORDS = ("kind", "board", "arch", "engine", "runtime", "image")
 
 
 def satisfies(version: str, wanted: str) -> bool:
@@ -26,7 +26,7 @@ def satisfies(version: str, wanted: str) -> bool:
 def facts(record: dict[str, Any], service: dict[str, Any]) -> dict[str, Any]:
     """What rows may speak of."""
     versions = record.get("versions") or {}
-    found = {key: service.get(key) for key in ("hardware", "engine", "engine_version", "runtime", "image")}
+    found = {key: service.get(key) for key in ("board", "engine", "engine_version", "runtime", "image")}
     if service.get("runtime") != "container":
         found["image"] = None
     return {

@@ -21,13 +21,13 @@ from testhosts.machine import NETWORK, OUTSIDE, STATE, docker, put  # noqa: E402
 from testhosts.outside import docker_ce  # noqa: E402
 
 
-def bare(name: str, hardware: str) -> None:
-    """A bare host of one hardware group, and outside all that its deploy will ask for."""
+def bare(name: str, group: str) -> None:
+    """A bare host of one group, and outside all that its deploy will ask for."""
     docker_ce()
-    push(engine_image(), "bed")
+    push(engine_image(), "test")
     host(name)
-    if hardware in BOARDS:
-        BOARDS[hardware](name)
+    if group in BOARDS:
+        BOARDS[group](name)
 
 
 def scenario(name: str) -> Path:

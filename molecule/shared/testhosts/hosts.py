@@ -41,11 +41,11 @@ def pip_mounts() -> list[str]:
 
 
 def key() -> Path:
-    """The operator's ssh key of this bed."""
+    """The operator's ssh key for the test hosts."""
     path = STATE / "id_ed25519"
     if not path.exists():
         STATE.mkdir(parents=True, exist_ok=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bed", "-f", str(path))
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test hosts", "-f", str(path))
     return path
 
 
@@ -101,13 +101,13 @@ def remove(name: str) -> None:
 
 
 def inventory(scenario: str, hosts: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Path:
-    """A folder for `ansible-playbook -i`: hosts of the test hosts by group, the production group_vars, the scenario's host_vars."""
+    """A folder for `ansible-playbook -i`: hosts of the test hosts by group, the example site's group_vars, the scenario's host_vars."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_name(f"{folder.name}-pins.json").unlink(missing_ok=True)  # of the hosts that were
     folder.mkdir(parents=True)
     (folder / "group_vars").symlink_to(HERE / "group_vars")  # the production ones and the test hosts'
     (folder / "host_vars").symlink_to(HERE.parent / scenario / "host_vars")
     groups: dict[str, Any] = {"accelerators": {"children": {group: {"hosts": rows} for group, rows in hosts.items()}}}
-    groups["bed"] = {"hosts": {name: {} for rows in hosts.values() for name in rows}}
+    groups["testhosts"] = {"hosts": {name: {} for rows in hosts.values() for name in rows}}
     (folder / "hosts.yml").write_text(yaml.safe_dump(groups, sort_keys=False))
     return folder

@@ -31,12 +31,12 @@ def outside() -> str:
         docker("network", "create", NETWORK)
     if not exists("container", OUTSIDE):
         say("starting what lies outside: registry, hub, packages")
-        aliases = [f"--network-alias={name}.bed" for name in ("registry", "private", "hub", "packages")]
+        aliases = [f"--network-alias={name}.test" for name in ("registry", "private", "hub", "packages")]
         docker("run", "--detach", "--name", OUTSIDE, "--hostname=outside", f"--network={NETWORK}", *aliases, f"--publish=127.0.0.1:{free_port()}:5000",
                *SYSTEMD, f"--volume={ROOT}/models/demo:/outside/demo:ro", f"--volume={ROOT}/tests:/outside/tests:ro",
                f"--volume={HERE}/fakes:/outside/fakes:ro", base_image())  # fmt: skip
         wait_booted(OUTSIDE)
-        auth = "auth: {htpasswd: {realm: bed, path: /outside/htpasswd}}"
+        auth = "auth: {htpasswd: {realm: test, path: /outside/htpasswd}}"
         put(OUTSIDE, "/outside/registry.yml", REGISTRY.format(port=5000, auth=""))
         put(OUTSIDE, "/outside/private.yml", REGISTRY.format(port=5001, auth=auth))
         for name, command in {

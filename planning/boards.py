@@ -1,0 +1,66 @@
+"""Boards: what a host computes with, resolved from its vendor's row, its own and what the host changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from . import devices
+from .catalogue import merge_rows, spelled
+from .keys import BOARD, ENGINES, KINDS, LINKS, SHARED, VENDORS
+from .rows import Collected, Row, check_row, check_set, defaults, fail, lookup, one_of
+
+
+def shared_keys(row: Mapping[str, Any]) -> Row:
+    """What a board's row gives services as defaults."""
+    return {key: value for key, value in row.items() if key in SHARED}
+
+
+def check_level(where: str, row: Any) -> Row:
+    """One level of a board (its vendor's row, its own, what a host changes), checked key by key."""
+    level = spelled(where, check_row(where, row, BOARD, partial=True))
+    for engine, keys in (level.get("engines") or {}).items():
+        one_of(where, "engines", engine, ENGINES)
+        if keys is not None:
+            keys = spelled(
+                f"{where}: engines.{engine}", check_row(f"{where}: engines.{engine}", keys, SHARED, partial=True)
+            )
+        level["engines"] = {**level["engines"], engine: keys}
+    return level
+
+
+def check_board(where: str, board: Row) -> None:
+    """Refuse a merged board that no host can have."""
+    found = Collected()
+    found.run(one_of, where, "kind", board["kind"], KINDS)
+    if board["links"] is not None:
+        found.run(one_of, where, "links", board["links"], LINKS)
+    for pattern in board["names"]:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            found.run(fail, f"{where}: names has {pattern!r}, which is no regular expression: {error}")
+    if board["arch"] != devices.machine(board["arch"]):
+        found.run(
+            fail, f"{where}: 'arch' is {board['arch']!r}; write {devices.machine(board['arch'])}, as uname -m says it"
+        )
+    found.end()
+
+
+def resolve_board(where: str, given: Any, tables: Mapping[str, Mapping[str, Any]]) -> Row:
+    """The board of a host: every key of BOARD, and `board`, its name. `given`: a name, or {name, changes}. Raises Faults."""
+    changes = {"name": given} if isinstance(given, str) else given
+    if not isinstance(changes, Mapping) or not isinstance(changes.get("name"), str):
+        fail(
+            f"{where}: 'board' is {given!r}, but must be a name of boards.yml, or {{name: NAME, count: 2}} with changes"
+        )
+    name = changes["name"]
+    own = check_level(f"boards.yml: board '{name}'", lookup(where, "board", name, tables["boards"], "boards.yml"))
+    check_set(f"boards.yml: board '{name}'", own, {"vendor": BOARD["vendor"]})
+    one_of(f"boards.yml: board '{name}'", "vendor", own["vendor"], VENDORS)
+    low = check_level(f"boards.yml: vendor '{own['vendor']}'", tables["vendors"].get(own["vendor"]) or {})
+    high = check_level(f"{where}: board", {key: value for key, value in changes.items() if key != "name"})
+    board = {**defaults(BOARD), **merge_rows(low, own, high), "board": name}
+    check_board(where, board)
+    return board

@@ -1,0 +1,159 @@
+"""One service of a host, from its rows to a closed record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from . import devices, environment, inputs, names, options
+from .boards import shared_keys
+from .catalogue import merge_rows, named, over_row, spelled
+from .keys import CHECK, DEVICE_ACCESS, DTYPES, ENGINES, MODEL, RUNTIMES, SERVICE, SHAPE, SOURCES
+from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
+
+
+def resolve_model(name: str, row: Any) -> Row:
+    """A model's row, checked; its name is `model`."""
+    where = f"models.yml: model '{name}'"
+    given = check_row(where, row, MODEL)
+    found = Collected()
+    for source, keys in given["sources"].items():
+        before = len(found.faults)
+        found.run(one_of, where, "sources", source, SOURCES)
+        if len(found.faults) == before:
+            found.run(names.check_source, where, source, keys)
+    found.run(one_of, where, "dtype", given.get("dtype") or "bfloat16", DTYPES)
+    found.run(check_texts, where, "shape", given.get("shape") or {}, SHAPE, numbers=True)
+    found.run(check_texts, where, "check", given.get("check") or {}, CHECK)
+    found.end()
+    return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
+
+
+def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
+    """Refuse a variant of an engine that engines.yml doesn't have, or has as not done."""
+    version = service["engine_version"]
+    if variants is None or version is None:
+        return
+    row = lookup(where, f"version of engine '{service['engine']}'", version, variants, "engines.yml")
+    if not row["supported"]:
+        fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
+
+
+def check_guard(where: str, service: Row) -> None:
+    """Refuse paths that the guard could not compare."""
+    for path in service["paths"]:
+        if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
+            fail(
+                f"{where}: 'paths' has {path!r}, but must list whole paths of the API such as /tokenize or /v1/responses/{{}}; "
+                "no wildcard, no `..`, no slash at the end"
+            )
+
+
+def merged(board: Row, row: Row, over: Row) -> Row:
+    """A service's keys from its levels, with defaults where none of them says anything."""
+    engine = merge_rows(shared_keys(board), row, over).get("engine")
+    low = merge_rows(shared_keys(board), (board["engines"] or {}).get(engine) or {}, row)
+    return {**defaults(SERVICE), **over_row(low, over)}
+
+
+def resolve_service(
+    name: str,
+    where: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    board: Row,
+    override: Any,
+    taken: dict[Any, str] | None,
+) -> tuple[Row, Row]:
+    """(record, secrets) of one service: every key of SERVICE, and what follows from them.
+
+    `taken` is None for a row that no host of this run serves: its devices depend on the host.
+    """
+    file = f"services.yml: service '{name}'"
+    row = spelled(file, check_row(file, lookup(where, "service", name, tables["services"], "services.yml"), SERVICE))
+    over = spelled(f"{where}: overrides", check_row(f"{where}: overrides", override, SERVICE, partial=True))
+    service = merged(board, row, over)
+    check_set(where, service, SERVICE)
+    if service["boards"] and not named(board["board"], service["boards"]):
+        fail(
+            f"{where} is for the boards {', '.join(service['boards'])}, but the host's is '{board['board']}'; "
+            f"use a row of services.yml that is for it, or add it to the row's 'boards'"
+        )
+    one_of(where, "engine", service["engine"], ENGINES)
+    one_of(where, "runtime", service["runtime"], RUNTIMES)
+    if service["device_access"] is not None:
+        one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
+    variants = tables["engines"].get(service["engine"])
+    check_variant(where, service, variants)
+    check_guard(where, service)
+    if service["runtime"] == "container" and not service["image"]:
+        fail(
+            f"{where}: runtime 'container' needs 'image'; set it in the service's row, or for the engine in its board's"
+        )
+
+    found = Collected()
+    model_name = service["model"]
+    model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
+    dtypes = board["dtypes"]
+    if model["dtype"] not in dtypes and service["convert"] is None:
+        found.run(
+            fail,
+            f"{where}: model '{model_name}' is {model['dtype']}, but '{board['board']}' computes in "
+            f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load",
+        )
+    mine = {**(row.get("engine_args") or {}), **(over.get("engine_args") or {})}
+    if service["convert"] and "dtype" in service["engine_args"] and mine.get("dtype") is None:
+        # The board's dtype is that of weights as they are published.
+        service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
+    found.run(check_texts, where, "check", service["check"] or {}, CHECK)
+    if service["files"]:
+        # Inside a container the release lies at /config; natively it is the folder that the engine works in.
+        place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
+        for table in ("engine_args", "env"):
+            service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
+    version = options.engine_version(service, variants or {}, tables["locks"])
+    args, unknown = found.run(options.check_options, where, service["engine_args"], version, service["engine"]) or (
+        {},
+        [],
+    )
+    env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
+    secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
+    address = found.run(names.check_places, where, service)
+    found.end()
+
+    service["image_arch"] = devices.machine(service["image_arch"])
+    wide = devices.widths(where, args)
+    devices.check_cpus(where, service, board["kind"], wide)
+
+    service.update(
+        service=name,
+        host=tables["host"],
+        board=board["board"],
+        address=str(address).strip("[]"),
+        served_name=service["served_name"] or name,
+        kind=board["kind"],
+        engine_args=args,
+        env=env,
+        secret_env=sorted(secrets),  # names alone: values go to the host by themselves
+        vllm_version=version,
+        notes=[
+            *({"rule": "unknown-option", "text": t, "remedy": "correct the name, if it is wrong"} for t in unknown),
+            *({"rule": "env-boolean", "text": t, "remedy": "quote what the process is to read"} for t in odd),
+        ],
+    )
+    service.update(
+        devices=None if taken is None else devices.devices_of(where, service, board, taken, wide),
+        devices_given=service["devices"] is not None,
+        widths=wide,
+        utilization=devices.utilization(args),
+        endpoint=f"http://{address}:{service['port']}",
+        check=service["check"] or model["check"],
+        model={"name": model_name, **model},
+    )
+    service["memory_bytes"] = devices.cpu_memory(service, wide)
+    if board["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
+        # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
+        # vllm_mindspore counts them by npu-smi's power column, which is NA on a 300I Duo, and finds none.
+        ids = ",".join(map(str, range(len(service["devices"]))))
+        service["env"] = {"ASCEND_RT_VISIBLE_DEVICES": ids, **service["env"]}
+    return service, secrets

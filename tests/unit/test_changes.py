@@ -1,0 +1,113 @@
+"""docs/architecture.md says which files a change touches. Each change of its table is made in a copy, in those files alone, and works."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from site_of_tests import Fleet, tree
+
+RULE = """
+@rule("no-port-80", "error", "a port that a web server wants")
+def no_port_80(service: Record, options: Record) -> Iterator[Finding]:
+    if service["port"] == 80:
+        yield "port is 80", "take another one"
+
+
+@rule("trust-remote-code","""
+HINT = """HINTS = (
+    Hint("gpu-on-fire", r"GPU is on fire", "the GPU burns", "call the fire brigade", "a test", "RuntimeError: GPU is on fire"),
+"""
+CHANGES: dict[str, tuple[str, str, str]] = {
+    "a model": (
+        "catalogue/models.yml", "catalogue_models:\n",
+        "catalogue_models:\n  new-model: {sources: {directory: {path: /m}}, bytes: 10, license: mit}\n",
+    ),
+    "a service": ("catalogue/services.yml", "catalogue_services:\n", "catalogue_services:\n  new-service: {model: new-model, port: 80}\n"),
+    "a board": ("catalogue/boards.yml", "catalogue_boards:\n", "catalogue_boards:\n  new-board:\n    vendor: nvidia\n    memory_bytes: 24_000_000_000\n"),
+    "a known combination of versions": (
+        "catalogue/versions.yml", "catalogue_known_versions:\n",
+        "catalogue_known_versions:\n  new-pair: {verdict: bad, board: new-board, text: it burns, remedy: use water, source: a test}\n",
+    ),
+    "a setting": ("catalogue/settings.yml", "runs: []\n", "new_setting: 7\nruns: []\n"),
+    "a rule of validate": ("filter_plugins/lint.py", '\n@rule("trust-remote-code",', RULE),
+    "a failure hint": ("module_utils/serving/service/hints/nvidia.py", "HINTS = (\n", HINT),
+    "a verb": ("playbooks/new_verb.yml", "", (ROOT / "playbooks/describe_board.yml").read_text().replace("Describe the board", "A new verb")),
+}  # fmt: skip
+
+
+def table() -> dict[str, str]:
+    """{change: files} of the page."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = page[page.index("| change | files |") :].split("\n\n")[0].splitlines()[2:]
+    return {cells[1].strip(): cells[2].strip() for cells in (row.split("|") for row in rows)}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    base = tmp_path_factory.mktemp("changes")
+    for folder in [base, *base.parents][:3]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    found = Fleet(base)
+    subprocess.run(["chmod", "-R", "u+w", str(found.product)], check=True)
+    found.before = tree(found.product)
+    for file, before, after in CHANGES.values():
+        path = found.product / file
+        text = path.read_text() if path.exists() else ""
+        assert not before or text.count(before) == 1, file
+        path.write_text(text.replace(before, after) if before else after)
+        path.chmod(0o644)
+    found.make()
+    host = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "board": "new-board",
+        "runs": ["new-service"],
+    }
+    found.write("fleet/inventory/hosts.yml", json.dumps({"accelerators": {"hosts": {"one": host}}}))
+    return found
+
+
+def test_each_change_touches_the_files_that_the_page_says(fleet: Fleet) -> None:
+    said, after = table(), tree(fleet.product)
+    for change, (file, _, _) in CHANGES.items():
+        assert f"`{file}`" in said[change] or f"`{Path(file).parent}/" in said[change], change
+    assert {name for name in after if after[name].split()[0] != fleet.before.get(name, "").split(" ")[0]} == {
+        f for f, _, _ in CHANGES.values()
+    }
+    # What is not made here is said with its files, too, and they are there.
+    for change in set(said) - set(CHANGES):
+        files = re.findall(r"`([\w./]+)`", said[change])
+        assert files and all((ROOT / file).exists() for file in files), change
+
+
+def test_a_row_of_each_table_a_rule_and_a_setting_work(fleet: Fleet) -> None:
+    told = fleet.play("playbooks/validate.yml", ok=False)
+    assert "one: new-service: port is 80; take another one [no-port-80]" in told
+    assert "new-service new-model new-board vllm container" in fleet.play(
+        "playbooks/validate.yml", extra={"overrides": {"new-service": {"port": 81}}}
+    )
+    asked = fleet.call(
+        "ansible", "one", "-m", "ansible.builtin.debug", "-a", "msg={{ new_setting }}-{{ versions['new-pair'].remedy }}"
+    )
+    assert "7-use water" in asked.stdout
+
+
+def test_a_verb_works_where_it_lies(fleet: Fleet) -> None:
+    assert "vendor:" in fleet.play("playbooks/new_verb.yml")
+
+
+def test_a_hint_explains_a_log(fleet: Fleet) -> None:
+    code = (
+        "import sys, ansible.module_utils as u; u.__path__.append(sys.argv[1]);"
+        "from ansible.module_utils.serving.service import failures as f; print(f.explain(['RuntimeError: GPU is on fire'], 1).meaning)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(fleet.product / "module_utils")], capture_output=True, text=True, check=True
+    )
+    assert "call the fire brigade" in done.stdout
