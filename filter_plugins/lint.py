@@ -134,6 +134,15 @@ def unknown_option(service: Record, options: Record) -> Iterator[Finding]:
     yield from noted(service, "unknown-option")
 
 
+@rule(
+    "unknown-version",
+    "warning",
+    "a version of the engine that isn't listed, so that its options are not checked as its own",
+)
+def unknown_version(service: Record, options: Record) -> Iterator[Finding]:
+    yield from noted(service, "unknown-version")
+
+
 @rule("env-boolean", "warning", "a variable that is a boolean for YAML, of a program that may read words")
 def env_boolean(service: Record, options: Record) -> Iterator[Finding]:
     yield from noted(service, "env-boolean")
@@ -216,7 +225,7 @@ def weights_beyond_memory(service: Record, options: Record) -> Iterator[Finding]
 
 @rule("visible-devices", "error", "ASCEND_RT_VISIBLE_DEVICES must list as many ids as the service has chips")
 def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "mindspore":
+    if "ascend-visible-devices" not in service["engine_facts"]["traits"]:
         return
     value = service["env"].get("ASCEND_RT_VISIBLE_DEVICES")
     width = parallel(service, "devices")
@@ -230,9 +239,13 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
         yield f"ASCEND_RT_VISIBLE_DEVICES is {value}, ids inside the container are {ids}", f'set it to "{ids}"'
 
 
-@rule("guard-rails-310p", "error", "vllm_ascend on a 310P without the settings that it needs there")
+@rule(
+    "guard-rails-310p",
+    "error",
+    "an engine that captures NPU graphs, on a 310P, without the settings that it needs there",
+)
 def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "vllm_ascend" or service["hardware"] != "atlas300iduo":
+    if "captures-npu-graphs" not in service["engine_facts"]["traits"] or service["hardware"] != "atlas300iduo":
         return
     args = service["engine_args"]
     if args.get("dtype") != "float16":
@@ -254,8 +267,8 @@ def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
 def flaggems_without_backend(service: Record, options: Record) -> Iterator[Finding]:
     if service["flaggems"] and service["hardware"] in ("atlas300iduo", "local"):
         yield f"FlagGems has no back end for {service['hardware']}", "set flaggems: false"
-    if service["flaggems"] and service["engine"] == "mindspore":
-        yield "FlagGems replaces PyTorch operators; MindSpore has none", "set flaggems: false"
+    if service["flaggems"] and not service["engine_facts"]["flaggems"]:
+        yield f"nothing brings FlagGems' operators into engine {service['engine']}", "set flaggems: false"
 
 
 @rule("eager-without-reason", "warning", "enforce_eager costs speed and is needed only beside FlagGems of old images")

@@ -15,7 +15,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import devices, environment, inputs, names, options
+from planning import devices, engines, environment, inputs, names, options
+from planning.engines import faults as engine_faults
 from planning.rows import (
     Collected,
     Faults,
@@ -32,16 +33,17 @@ from planning.rows import (
     one_of,
 )
 
-ENGINES = ("vllm", "flagscale", "mindspore", "vllm_ascend")
-RUNTIMES = ("native", "container")
 DEVICE_ACCESS = ("cdi", "nodes")
+ENGINE_BOUND = ("engine_version", "image", "image_arch", "activate", "native_env")  # keys that mean one engine
 DTYPES = ("bfloat16", "float16", "float32")
 
 # Keys that an accelerator gives as defaults and a service or an override may set.
 SHARED: dict[str, Key] = {
-    "engine": Key("str", None, "What turns the row into files and a command: " + ", ".join(ENGINES) + "."),
+    "engine": Key("str", None, "What turns the row into files and a command: a row of engines.yml."),
     "runtime": Key("str", None, "How it runs: `native` (a Python environment) or `container`."),
-    "engine_version": Key("str", None, "Variant of the engine, a key of engines.yml; null: the engine's only one."),
+    "engine_version": Key(
+        "str", None, "Version of the engine: one of its row in engines.yml, or any where the row says so."
+    ),
     "image": Key("str", None, "Container image, by digest where pins are required."),
     "image_arch": Key("str", None, "Machine architecture that the image is built for."),
     "activate": Key("str", None, "Shell line that enters the image's own environment."),
@@ -142,6 +144,7 @@ ACCELERATOR: dict[str, Key] = {
     "supported_os": Key("list", [], "Systems that its role knows, such as debian-12; empty: any."),
     **SHARED,
 }
+VERSION_REMEDY = "set engine_version to the one that it is; a newer release of vllm-ansible may list it"
 SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
 CHECK = ("prompt", "expect")
 SOURCES = tuple(names.SOURCES)
@@ -164,26 +167,6 @@ def resolve_model(name: str, row: Any) -> Row:
     return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
 
 
-def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
-    """Refuse a variant of an engine that engines.yml doesn't have, or has as not done."""
-    version = service["engine_version"]
-    if variants is None or version is None:
-        return
-    row = lookup(where, f"version of engine '{service['engine']}'", version, variants, "engines.yml")
-    if not row["supported"]:
-        fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
-
-
-def check_guard(where: str, service: Row) -> None:
-    """Refuse paths that the guard could not compare."""
-    for path in service["paths"]:
-        if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
-            fail(
-                f"{where}: 'paths' has {path!r}, but must list whole paths of the API such as /tokenize or /v1/responses/{{}}; "
-                "no wildcard, no `..`, no slash at the end"
-            )
-
-
 def spelled(where: str, row: Row) -> Row:
     """A row whose engine options have one spelling, so that rows merge by it."""
     return {**row, "engine_args": options.spell(where, row["engine_args"])} if row.get("engine_args") else row
@@ -191,10 +174,15 @@ def spelled(where: str, row: Row) -> Row:
 
 def merged(accelerator: Row, row: Row, over: Row) -> Row:
     """A service's keys from its three levels, with defaults where none of them says anything."""
-    low = merge(merge({}, {key: accelerator.get(key) for key in SHARED}), row)
-    if "flaggems" in over:
-        low.pop("flaggems", None)  # {allow} and {deny} exclude each other
-    return {**defaults(SERVICE), **merge(low, over)}
+    low = merge({}, {key: accelerator.get(key) for key in SHARED})
+    for high in (row, over):
+        if high.get("engine") not in (None, low.get("engine")):
+            for key in ENGINE_BOUND:  # another engine's image or version is no default for this one
+                low.pop(key, None)
+        if "flaggems" in high:
+            low.pop("flaggems", None)  # {allow} and {deny} exclude each other
+        low = merge(low, high)
+    return {**defaults(SERVICE), **low}
 
 
 def resolve_service(
@@ -222,17 +210,18 @@ def resolve_service(
             f"{where} is made for hardware '{service['hardware']}', but the host is '{accelerator['hardware']}'; "
             f"use a row of services.yml with hardware: {accelerator['hardware']}, or write one"
         )
-    one_of(where, "engine", service["engine"], ENGINES)
-    one_of(where, "runtime", service["runtime"], RUNTIMES)
+    engine = engines.of_service(where, service, tables["engines"])
     if service["device_access"] is not None:
         one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
-    variants = tables["engines"].get(service["engine"])
-    check_variant(where, service, variants)
-    check_guard(where, service)
+    for path in service["paths"]:
+        engines.check_path(where, path)
+    service["image"] = engines.image_of(service, engine)
     if service["runtime"] == "container" and not service["image"]:
-        fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
+        by = f", or 'engine_version', of which the image is {engine['image']}" if engine["image"] else ""
+        fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars{by}")
 
     found = Collected()
+    service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
     dtypes = accelerator["dtypes"]
@@ -252,18 +241,18 @@ def resolve_service(
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
         for table in ("engine_args", "env"):
             service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
-    version = options.engine_version(service, variants or {}, tables["locks"])
-    args, unknown = found.run(options.check_options, where, service["engine_args"], version, service["engine"]) or (
-        {},
-        [],
-    )
+    version = options.version_of(service, engine, tables["locks"])
+    args, unknown = found.run(
+        options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
+    ) or ({}, [])
+    news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()
 
     service["image_arch"] = devices.machine(service["image_arch"])
-    wide = devices.widths(where, args)
+    wide = devices.widths(where, args, engine["options"]["within_tensor"])
     devices.check_cpus(where, service, accelerator["kind"], wide)
 
     service.update(
@@ -275,8 +264,10 @@ def resolve_service(
         engine_args=args,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
-        vllm_version=version,
+        engine_facts=engines.facts(name, service, engine),
+        options_version=version,
         notes=[
+            *({"rule": "unknown-version", "text": t, "remedy": VERSION_REMEDY} for t in [news] if t),
             *({"rule": "unknown-option", "text": t, "remedy": "correct the name, if it is wrong"} for t in unknown),
             *({"rule": "env-boolean", "text": t, "remedy": "quote what the process is to read"} for t in odd),
         ],
@@ -285,7 +276,7 @@ def resolve_service(
         devices=None if taken is None else devices.devices_of(where, service, accelerator, taken, wide),
         devices_given=service["devices"] is not None,
         widths=wide,
-        utilization=devices.utilization(args),
+        utilization=devices.utilization(args, engine["options"]["share"]),
         endpoint=f"http://{address}:{service['port']}",
         check=service["check"] or model["check"],
         model={"name": model_name, **model},
@@ -409,6 +400,7 @@ def table_faults(
     found = Collected()
     found.faults += names.check_names("service", "services.yml", services)
     found.faults += names.check_names("model", "models.yml", models)
+    found.faults += engine_faults(engines)
     for name, row in models.items():
         found.run(resolve_model, name, row)
     chips = {

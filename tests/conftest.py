@@ -14,6 +14,7 @@ from typing import Any
 
 import ansible.module_utils
 import pytest
+import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from hypothesis import HealthCheck, settings
@@ -26,6 +27,7 @@ settings.load_profile("fuzz" if os.environ.get("FUZZ") else "project")
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
 DEMO = ROOT / "models" / "demo"
+ENGINES: dict[str, Any] = yaml.safe_load((ROOT / "inventory/group_vars/all/engines.yml").read_text())["engines"]
 # Modules import ansible.module_utils.serving, which Ansible puts together from our folder when it ships them.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 sys.path.append(str(ROOT))  # filters share the package `planning`

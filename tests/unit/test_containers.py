@@ -95,7 +95,7 @@ def test_the_leafs_file_holds_the_rows_options(row: str) -> None:
     found = yaml.safe_load((RENDERED / row / "serve.yaml").read_text())
     assert len(found["serve"]) == 1 and found["experiment"]["runner"]["deploy"]["use_fs_serve"] is False
     args = found["serve"][0]["engine_args"]
-    for key, value in c.FilterModule().filters()["flagscale_options"](record(row)).items():
+    for key, value in c.FilterModule().filters()["options_mapping"](record(row)).items():
         assert args[key] == value
     assert args["model"] == f"/models/{record(row)['model']['name']}"
     assert all(not isinstance(value, (dict, list)) and value is not False for value in args.values())
@@ -138,8 +138,8 @@ def test_options_that_flagscale_would_spoil_are_spelt_so_that_they_arrive() -> N
         "b": None,
         "n": 1,
     }
-    given = {"engine_args": args, "vllm_version": "0.8.5"}
-    assert c.FilterModule().filters()["flagscale_options"](given) == {
+    given = {**record("qwq-32b"), "engine_args": args, "options_version": "0.8.5"}
+    assert c.FilterModule().filters()["options_mapping"](given) == {
         "no_enable_prefix_caching": True, "limit": '{"image": 18}', "a": "1", "n": 1,
     }  # fmt: skip
 

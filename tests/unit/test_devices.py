@@ -15,7 +15,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.host import device_use as u
 from ansible.module_utils.serving.host import devices as d
 from ansible.module_utils.serving.host import gpus
-from conftest import FIXTURES, ROOT, load
+from conftest import ENGINES, FIXTURES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
 from ports import free_port
@@ -100,7 +100,8 @@ def planned(rows: dict[str, dict[str, Any]], **accelerator: Any) -> list[dict[st
         name: {"model": "demo", "hardware": "h100", "port": 9000 + i, **row}
         for i, (name, row) in enumerate(rows.items())
     }
-    return list(plans.plan(list(rows), services, MODELS, {**GPU, "device_access": "cdi", **accelerator}, host="box"))
+    chip = {**GPU, "device_access": "cdi", **accelerator}
+    return list(plans.plan(list(rows), services, MODELS, chip, host="box", engines=ENGINES))
 
 
 def test_a_plan_takes_uuids_slices_and_indices_side_by_side() -> None:
@@ -293,7 +294,7 @@ def rendered(names: list[Any], kind: str, folder: Path) -> Path:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
     text = environment.from_string((ROOT / "templates/devices.j2").read_text()).render(
-        serve_service={"kind": kind}, serve_place={"names": names, "cdi": None, "cores": None}
+        service={"kind": kind}, release={"place": {"names": names, "cdi": None, "cores": None}}
     )
     script = folder / "start"
     script.write_text("set -eu\n" + text + "\nenv | grep -E '^(CUDA|ASCEND)_' | sort\n")

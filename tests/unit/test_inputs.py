@@ -20,7 +20,7 @@ from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.host import host_inputs as h
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
+from conftest import DEMO, ENGINES, FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
 from test_services import members
 
@@ -32,7 +32,10 @@ Run = Callable[..., dict[str, Any]]
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    base = {"service": "demo", "runtime": "container", "engine_args": {}, "env": {}, "mounts": [], "files": {}}
+    facts = {"options": ENGINES["vllm"]["options"]}
+    base = {
+        "service": "demo", "runtime": "container", "engine_args": {}, "env": {}, "mounts": [], "files": {}, "engine_facts": facts,
+    }  # fmt: skip
     return {**base, "model": {"name": "qwq"}, **changes}
 
 
@@ -158,10 +161,12 @@ def test_the_plan_says_where_the_engine_sees_an_input() -> None:
         "engine_args": {"chat_template": "c.jinja"},
     }
     for runtime, place in (("native", "inputs/c.jinja"), ("container", "/config/inputs/c.jinja")):
-        [record] = p.plan(["s"], {"s": {**service, "runtime": runtime}}, tables, chip, host="box")
+        [record] = p.plan(["s"], {"s": {**service, "runtime": runtime}}, tables, chip, host="box", engines=ENGINES)
         assert record["engine_args"]["chat_template"] == place
         assert i.input_problems([{**record, "files": {}}], "/") == []
-    [record] = p.plan(["s"], {"s": service}, tables, chip, {"s": {"files": {"c.jinja": None}}}, host="box")
+    [record] = p.plan(
+        ["s"], {"s": service}, tables, chip, {"s": {"files": {"c.jinja": None}}}, host="box", engines=ENGINES
+    )
     assert record["files"] == {} and "names 'c.jinja', which is none" in i.input_problems([record], "/")[0]
 
 

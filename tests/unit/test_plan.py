@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from conftest import ROOT, load
+from conftest import ENGINES, ROOT, load
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +25,7 @@ def plan(runs: Any = ("demo",), **changes: Any) -> list[dict[str, Any]]:
         "models": MODELS,
         "accelerator": ACCELERATOR,
         "host": "box",
+        "engines": ENGINES,
         **changes,
     }
     return p.plan(list(runs) if isinstance(runs, tuple) else runs, **given)
@@ -53,7 +54,7 @@ def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
     record = plan()[0]
     assert set(record) == {
         *p.SERVICE, "service", "host", "kind", "endpoint", "devices_given", "widths", "utilization", "memory_bytes",
-        "vllm_version", "notes",
+        "engine_facts", "options_version", "notes",
     }  # fmt: skip
     assert record["endpoint"] == "http://127.0.0.1:8000"
     assert record["served_name"] == "demo"
@@ -164,7 +165,7 @@ def test_a_bad_row_is_a_sentence(services: dict[str, Any], sentence: str) -> Non
     text = refusal(services=services)
     assert sentence in text and "'demo'" in text and len(text.splitlines()) == 1
     assert "hunter2" not in text and "short" not in text
-    assert sentence in "\n".join(p.table_faults(services, MODELS, {}, [ACCELERATOR]))
+    assert sentence in "\n".join(p.table_faults(services, MODELS, ENGINES, [ACCELERATOR]))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_bad_row_is_a_sentence(services: dict[str, Any], sentence: str) -> Non
     ids=lambda v: str(v)[:60],
 )
 def test_a_bad_model_is_a_sentence_whether_a_service_wants_it_or_not(models: dict[Any, Any], sentence: str) -> None:
-    assert sentence in "\n".join(p.table_faults({}, models, {}))
+    assert sentence in "\n".join(p.table_faults({}, models, ENGINES))
 
 
 def test_rows_of_other_hardware_are_read_as_far_as_they_stand_alone() -> None:
@@ -191,13 +192,13 @@ def test_rows_of_other_hardware_are_read_as_far_as_they_stand_alone() -> None:
         "c": {"model": "demo", "hardware": "h1000", "port": 1},
         "d": {"model": "demo", "hardware": "h100"},
     }
-    text = "\n".join(p.table_faults(rows, MODELS, {}, [], ["h100", "local"]))
+    text = "\n".join(p.table_faults(rows, MODELS, ENGINES, [], ["h100", "local"]))
     for words in ("env.a-b", "did you mean 'demo'?", "did you mean 'h100'?", "'d': 'port' must be set"):
         assert words in text
     held = {**GPU, "count": 2, "runtime": "container"}
     wide = {"a": {"model": "demo", "hardware": "h100", "port": 1, "engine_args": {"tensor_parallel_size": 8}}}
     assert (
-        p.table_faults(wide, MODELS, {}, [held], ["h100"]) == []
+        p.table_faults(wide, MODELS, ENGINES, [held], ["h100"]) == []
     )  # whether it fits is a question of the host that runs it
 
 
@@ -216,7 +217,12 @@ def test_all_faults_of_a_host_come_at_once_one_line_each() -> None:
 def test_secrets_are_in_no_record() -> None:
     services = service(secret_env={"HF_TOKEN": "hunter2-hunter2"})
     found = p.planned(
-        ["demo"], services, MODELS, ACCELERATOR, {"demo": {"secret_env": {"OTHER_TOKEN": "hunter3-hunter3"}}}
+        ["demo"],
+        services,
+        MODELS,
+        ACCELERATOR,
+        {"demo": {"secret_env": {"OTHER_TOKEN": "hunter3-hunter3"}}},
+        engines=ENGINES,
     )
     assert found["services"][0]["secret_env"] == ["HF_TOKEN", "OTHER_TOKEN"]
     assert "hunter" not in str(found["services"]) + str(found["faults"])
