@@ -135,7 +135,7 @@ def version_of(service: Mapping[str, Any], engine: Mapping[str, Any], locks: Map
 def unknown_version(service: Mapping[str, Any], engine: Mapping[str, Any], version: str | None) -> str | None:
     """Words of warning where a row may name any version, and its options can't be compared with that one's."""
     table = engine["options"]["table"]
-    if not engine["any_version"] or service["native_env"]:
+    if not engine["any_version"] or service["runtime"] != "container":
         return None
     if version is None:
         return f"nobody says which {engine['title']} image {service['image']} has, so its options are compared with all that are listed"

@@ -217,4 +217,5 @@ def test_every_engine_is_started_with_the_guard(row: str) -> None:
     environment = (folder / "environment").read_text()
     assert 'PYTHONPATH="/config/guard' in environment and "GUARD_KEYS=/run/api_key" in environment
     assert any(line.strip().lstrip("-").startswith("middleware") or "--middleware=vllm_ansible_guard.Guard" in line
+               or line.startswith("exec python3 /config/guard/guarded.py ")
                for name in ("serve.yaml", "run") if (folder / name).exists() for line in (folder / name).read_text().splitlines())  # fmt: skip
