@@ -1,5 +1,5 @@
 """Filters that turn a service's record into what a container gets: `container_arguments`, `beyond_host`, and what the engine
-gets: `options_file`, `flagscale_options`, `command_line`.
+gets: `options_file`, `options_mapping`, `command_line`, `knows_option`.
 
 Least privilege is the rule: exact devices, no capability, no new privileges, a read-only root, private IPC, a published
 port and nothing else. Whatever a row asks for beyond stands in its `rights`, one word each, and the report lists it.
@@ -17,7 +17,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import options
+from planning import option_forms
 from planning.names import RIGHTS, check_address
 
 Record = Mapping[str, Any]
@@ -109,6 +109,10 @@ def container_arguments(
         f"--log-opt=max-file={LOG_FILES}",
         f"--stop-timeout={int(service['drain_timeout']) + 15}",
     ]
+    if not service["engine_facts"]["keep_entrypoint"]:
+        found.append("--entrypoint=")  # the image's own is a server, and would take the command for its arguments
+    if signal := service["engine_facts"]["stop_signal"]:
+        found.append(f"--stop-signal={signal}")
     if "writable-root" not in service["rights"]:
         found.append("--read-only")
     if "host-network" in service["rights"]:
@@ -169,7 +173,8 @@ class FilterModule:
         return {
             "beyond_host": beyond_host,
             "container_arguments": container_arguments,
-            "options_file": options.options_file,
-            "flagscale_options": options.flagscale_options,
-            "command_line": options.command_line,
+            "options_file": option_forms.options_file,
+            "options_mapping": option_forms.options_mapping,
+            "command_line": option_forms.command_line,
+            "knows_option": option_forms.knows,
         }

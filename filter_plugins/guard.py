@@ -9,28 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# What callers of an inference service ask, and /metrics for Prometheus; with the key, as everything but /health.
-PATHS = (
-    "/v1/models",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/responses/{}",
-    "/v1/responses/{}/cancel",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
-    "/v1/embeddings",
-    "/v1/score",
-    "/v1/rerank",
-    "/v1/audio/transcriptions",
-    "/v1/audio/translations",
-    "/metrics",
-)
-
 
 def callers_paths(service: Mapping[str, Any]) -> list[str]:
-    """PATHS and what the service's row adds in `paths`, each once."""
-    return list(dict.fromkeys([*PATHS, *service["paths"]]))
+    """The paths of the engine's row and what the service's row adds in `paths`, each once."""
+    return list(dict.fromkeys([*service["engine_facts"]["paths"], *service["paths"]]))
 
 
 class FilterModule:

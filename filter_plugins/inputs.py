@@ -21,16 +21,6 @@ Record = Mapping[str, Any]
 LIMIT = 2 << 30  # bytes of all files of a row: what is larger belongs on the host, in `mounts`
 COUNT = 1000
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-# Options of the engines that name a file or folder which must be there. A chat template may also be the text itself.
-FILE_OPTIONS = (
-    "chat_template",
-    "tool_parser_plugin",
-    "reasoning_parser_plugin",
-    "lora_modules",
-    "log_config_file",
-)
-# These take a path or a name on a hub: only what is plainly a path counts.
-PATH_OPTIONS = ("tokenizer", "hf_config_path", "generation_config", "speculative_config", "model_loader_extra_config")
 # Any other option or variable counts with a path that ends like this: logs and caches don't.
 CONFIGURATION = (".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py")
 
@@ -131,11 +121,16 @@ def paths_in(value: Any) -> Iterator[str]:
 
 
 def named(service: Record) -> Iterator[tuple[str, str]]:
-    """(option, path as the engine sees it) of the options that name a file which must be there."""
+    """(option, path as the engine sees it) of the options that name a file which must be there.
+
+    A chat template may also be the text itself. Options that take a path or a name on a hub count where they are plainly a path.
+    """
+    options = service["engine_facts"]["options"]
     for key, value in service["engine_args"].items():
-        if str(key).replace("-", "_") in FILE_OPTIONS:
+        name = str(key).replace("-", "_")
+        if name in options["files"]:
             yield from ((f"engine_args.{key}", path) for path in paths_in(value))
-        elif str(key).replace("-", "_") in PATH_OPTIONS:
+        elif name in options["paths"]:
             yield from ((f"engine_args.{key}", path) for path in paths_in(value) if path.startswith(("/", "~")))
 
 

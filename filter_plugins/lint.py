@@ -135,6 +135,15 @@ def unknown_option(service: Record, options: Record) -> Iterator[Finding]:
     yield from noted(service, "unknown-option")
 
 
+@rule(
+    "unknown-version",
+    "warning",
+    "a version of the engine that isn't listed, so that its options are not checked as its own",
+)
+def unknown_version(service: Record, options: Record) -> Iterator[Finding]:
+    yield from noted(service, "unknown-version")
+
+
 @rule("env-boolean", "warning", "a variable that is a boolean for YAML, of a program that may read words")
 def env_boolean(service: Record, options: Record) -> Iterator[Finding]:
     yield from noted(service, "env-boolean")
@@ -217,7 +226,7 @@ def weights_beyond_memory(service: Record, options: Record) -> Iterator[Finding]
 
 @rule("visible-devices", "error", "ASCEND_RT_VISIBLE_DEVICES must list as many ids as the service has chips")
 def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
-    if service["engine"] != "mindspore":
+    if "ascend-visible-devices" not in service["engine_facts"]["traits"]:
         return
     value = service["env"].get("ASCEND_RT_VISIBLE_DEVICES")
     width = parallel(service, "devices")
@@ -234,12 +243,12 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
 @rule(
     "guard-rails-310p",
     "error",
-    "vllm_ascend on a board with few graphs or a square mask (310P) without what it needs there",
+    "an engine that captures NPU graphs, on a board with few graphs or a square mask (310P), without what it needs there",
 )
 def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
     args, types, most = service["engine_args"], options.get("dtypes") or [], options.get("graphs")
     mask = options.get("square_mask")
-    if service["engine"] != "vllm_ascend" or not (mask or most):
+    if "captures-npu-graphs" not in service["engine_facts"]["traits"] or not (mask or most):
         return
     if "bfloat16" not in types and args.get("dtype") not in types:
         yield (
@@ -263,8 +272,8 @@ def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
 def flaggems_without_backend(service: Record, options: Record) -> Iterator[Finding]:
     if service["flaggems"] and not options.get("flaggems_backend", True):
         yield f"FlagGems has no back end for {service['board']}", "set flaggems: false"
-    if service["flaggems"] and service["engine"] == "mindspore":
-        yield "FlagGems replaces PyTorch operators; MindSpore has none", "set flaggems: false"
+    if service["flaggems"] and not service["engine_facts"]["flaggems"]:
+        yield f"nothing brings FlagGems' operators into engine {service['engine']}", "set flaggems: false"
 
 
 @rule("eager-without-reason", "warning", "enforce_eager costs speed and is needed only beside FlagGems of old images")

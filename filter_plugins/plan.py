@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 from planning import environment, names
 from planning.boards import resolve_board
 from planning.catalogue import laid_over, named, spelled
+from planning.engines import faults as engine_faults
 from planning.explain import explained
 from planning.keys import BOARD, MODEL, SERVICE, SHAPE, SHARED, SOURCES
 from planning.rows import Collected, Faults, Row, check_row, check_switch, fail, lookup, merge, nearest
@@ -161,6 +162,7 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
     found = Collected()
     found.faults += names.check_names("service", "services.yml", tables["services"])
     found.faults += names.check_names("model", "models.yml", tables["models"])
+    found.faults += engine_faults(tables["engines"])
     for name, row in tables["models"].items():
         found.run(resolve_model, name, row)
     named_first = [

@@ -8,8 +8,8 @@ module: api_key
 short_description: Make a new API key for a service beside the old one, or drop the old one
 description:
   - The key file holds the key that counts in its first line, and, while callers change over, the old one in its second.
-  - The service reads the file when it starts. The guard in each release accepts both; releases of earlier versions with FlagScale or MindSpore
-    accept the first alone.
+  - The service reads the file when it starts. The guard in each release accepts both; of a release of an earlier version, without a guard,
+    only the first is sure to count.
   - No key is ever returned.
 options:
   value: {description: The new key; made here where it is not given., type: str}
@@ -35,7 +35,7 @@ EXAMPLES = r"""
 RETURN = r"""
 count: {description: How many keys the file holds., returned: always, type: int}
 key_file: {description: Where it lies on the host., returned: always, type: str}
-both: {description: Whether the service's engine accepts two keys., returned: always, type: bool}
+both: {description: Whether the service's release accepts two keys., returned: always, type: bool}
 """
 
 import os
@@ -76,7 +76,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "changed": changed,
         "count": len(wanted),
         "key_file": path,
-        "both": spec.get("paths") is not None or spec.get("engine") in ("vllm", "vllm_ascend"),
+        "both": spec.get("paths") is not None,
     }
 
 

@@ -87,7 +87,7 @@ from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
 from ansible.module_utils.serving.service.failures import explain
 from ansible.module_utils.serving.service.flaggems import proof
-from ansible.module_utils.serving.service.probe import probe, stage
+from ansible.module_utils.serving.service.probe import TOKENS, probe, stage
 from ansible.module_utils.serving.service.supervisors import Supervisor, supervisor
 from ansible.module_utils.serving.weights.records import dropped_peers
 
@@ -146,6 +146,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         served_name=spec.get("served_name"),
         model=spec.get("model"),
         engine=spec.get("engine"),
+        stages=(spec.get("probe") or {}).get("stages"),
         runtime=spec.get("runtime"),
         release=releases.link_digest(folder, "current"),
         rights=spec.get("rights", []),
@@ -170,6 +171,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         found = probe(
             spec["endpoint"], spec["served_name"], releases.read_key(folder), spec.get("check"), given["timeout"],
             reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
+            tokens=(spec.get("probe") or {}).get("tokens") or TOKENS,
         )  # fmt: skip
     except NotYet as problem:
         fault = "%s %s" % (run["pid"], problem.steady[:200]) if problem.steady else None
@@ -221,7 +223,7 @@ def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
     if row["verdict"] == "waiting" and row.get("pid"):
         # Who answers is up, whatever the last lines of its log are.
         lines = [] if row["listens"] else releases.last_run(owner.log_tail(row["service"], 200))
-        row["stage"] = "it listens" if row["listens"] else stage(lines)
+        row["stage"] = "it listens" if row["listens"] else stage(lines, row.get("stages"))
     if row["state"] == "absent" or not count:
         return
     lines = releases.last_run(owner.log_tail(row["service"], LOG))

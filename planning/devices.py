@@ -57,11 +57,11 @@ def size(where: str, args: Row, names: tuple[str, ...], least: int = 1) -> int |
     return int(value)
 
 
-def widths(where: str, args: Row) -> dict[str, int]:
+def widths(where: str, args: Row, within_tensor: str | None = None) -> dict[str, int]:
     """{tensor, pipeline, prefill_context, decode_context, data, ranks, devices}: an engine's widths on this host.
 
     `data` are the data parallel ranks of this host, `ranks` the processes that each hold a share of one copy of the model,
-    `devices` all of them: one device each.
+    `devices` all of them: one device each. With the option `within_tensor` the engine's data parallel ranks share those devices.
     """
     found = {kind: size(where, args, names) or 1 for kind, names in WIDTHS.items()}
     local = size(where, args, DATA_LOCAL)
@@ -69,6 +69,8 @@ def widths(where: str, args: Row) -> dict[str, int]:
         local = 1  # a rank of its own: the others are other services
     found["data"] = local or found["data"]
     found["ranks"] = found["tensor"] * found["pipeline"] * found["prefill_context"]
+    if within_tensor and args.get(within_tensor) is True:
+        found["data"] = 1
     found["devices"] = found["ranks"] * found["data"]
     return found
 
@@ -199,9 +201,9 @@ def number_of(key: str, value: Any) -> int:
     return int(float(digits) * base ** " kmgt".index(unit.lower())) if unit else int(digits)
 
 
-def utilization(args: Row) -> float:
-    """The share of a device's memory that the engine takes."""
-    found = option(args, ("gpu_memory_utilization",))
+def utilization(args: Row, share: str = "gpu_memory_utilization") -> float:
+    """The share of a device's memory that the engine takes, as its option `share` says."""
+    found = option(args, (share,))
     try:
         return float(found[1]) if found else UTILIZATION
     except (TypeError, ValueError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from . import names
 from .rows import Key
 
-ENGINES = ("vllm", "flagscale", "mindspore", "vllm_ascend")
-RUNTIMES = ("native", "container")
 DEVICE_ACCESS = ("cdi", "nodes")
 DTYPES = ("bfloat16", "float16", "float32")
 VENDORS = ("nvidia", "ascend", "cpu")
@@ -15,9 +13,11 @@ LINKS = ("nvlink", "hccs", "pcie", "none")
 
 # Keys that a board gives as defaults and a service or an override may set.
 SHARED: dict[str, Key] = {
-    "engine": Key("str", None, "What turns the row into files and a command: " + ", ".join(ENGINES) + "."),
+    "engine": Key("str", None, "What turns the row into files and a command: a row of engines.yml."),
     "runtime": Key("str", None, "How it runs: `native` (a Python environment) or `container`."),
-    "engine_version": Key("str", None, "Variant of the engine, a key of engines.yml; null: the engine's only one."),
+    "engine_version": Key(
+        "str", None, "Version of the engine: one of its row in engines.yml, or any where the row says so."
+    ),
     "image": Key("str", None, "Container image, by digest where pins are required."),
     "image_arch": Key("str", None, "Machine architecture that the image is built for."),
     "activate": Key("str", None, "Shell line that enters the image's own environment."),

@@ -1,6 +1,6 @@
 """Options of the engine: one spelling, names that its version knows, values in the engine's own forms.
 
-vllm_options.json says which option `vllm serve` has in which version, and its kind (scripts/engine_options.py writes it):
+<table>_options.json says which option an engine has in which version, and its kind (scripts/engine_options.py writes them):
 
 flag    `--x` alone; off is the default, and can't be said
 switch  `--x` or `--no-x`
@@ -16,10 +16,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .rows import Collected, Row, fail, is_int, nearest
 
@@ -35,11 +35,8 @@ COUNTS = (
     "pipeline_parallel_size",
     "data_parallel_size",
 )
-SHARES = ("gpu_memory_utilization",)  # more than 0, at most 1
-AUTO = "max_model_len"  # the one number that may be `auto`, since:
-AUTO_SINCE = "0.14.0"
-PAIRS = "limit_mm_per_prompt"  # image=1,video=1 before 0.8.5, JSON alone since 0.10
-LISTS_SINCE = "0.10.0"  # before, the engine's file of options takes one word of a list
+AUTO = "max_model_len"  # the one number that may be `auto`
+PAIRS, PAIRS_UNTIL = "limit_mm_per_prompt", "0.10.0"  # image=1,video=1 before 0.8.5, JSON alone since 0.10
 
 CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
@@ -47,7 +44,7 @@ CONTROL = re.compile(
 
 LARGEST = 2**63 - 1  # what the engine and our own sums can hold
 
-# Short forms that `vllm serve` takes on a command line alone.
+# Short forms that engines take on a command line alone.
 SHORT = {
     "tp": "tensor_parallel_size",
     "pp": "pipeline_parallel_size",
@@ -59,72 +56,55 @@ SHORT = {
     "q": "quantization",
 }
 
-# Options that belong to keys of the row or to us: what to do instead.
-TLS = "TLS belongs to a proxy in front; the service itself speaks HTTP"
-OURS = "vllm-ansible sets it"
-RESERVED = {
-    "model": "use the row's key 'model'",
-    "model_tag": "use the row's key 'model'",
-    "served_model_name": "use the row's key 'served_name'",
-    "host": "use the row's key 'address'",
-    "port": "use the row's key 'port'",
-    "api_key": "use the row's key 'api_key'",
-    "uds": "the service listens on the row's 'address' and 'port'",
-    "grpc": "the service listens on the row's 'address' and 'port' alone",
-    "grpc_port": "the service listens on the row's 'address' and 'port' alone",
-    "config": "write its options into engine_args",
-    "middleware": f"{OURS}: it asks callers for the key; open paths with `paths`",
-    "device_ids": "use the row's key 'devices'",
-    "root_path": "a proxy in front can strip the prefix",
-    "headless": "a service of ours has its API",
-    "shutdown_timeout": "use the row's key 'drain_timeout'",
-    "disable_fastapi_docs": OURS,
-    "enable_offline_docs": f"{OURS}: pages about the API are off",
-    "enable_ssl_refresh": TLS,
-    "hf_token": "nothing is fetched while serving; huggingface_token is for the fetch",
-    "download_dir": "weights lie in models_root",
-}
-RESERVED_PREFIXES = {"ssl_": TLS, "data_parallel_supervisor_port": "use the row's key 'port'"}
-
 
 def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-@lru_cache(maxsize=1)
-def catalogue() -> tuple[list[str], dict[str, list[list[Any]]]]:
-    """(versions that were read, {option: [[kind, first version, last version or None]]})."""
-    data = json.loads((Path(__file__).parent / "vllm_options.json").read_text())
-    return data["versions"], data["options"]
+class Table(NamedTuple):
+    """Which options an engine has, as read from its sources."""
+
+    title: str
+    versions: tuple[str, ...]  # that were read, oldest first
+    options: dict[str, list[list[Any]]]  # {option: [[kind, first version, last version or None]]}
 
 
-@lru_cache(maxsize=16)
-def known_options(version: str | None) -> dict[str, set[str]]:
+@lru_cache(maxsize=8)
+def table_of(name: str | None) -> Table:
+    """The table of an engine; an empty one without a name."""
+    if name is None:
+        return Table("", (), {})
+    data = json.loads((Path(__file__).parent / f"{name}_options.json").read_text())
+    return Table(data["title"], tuple(sorted(data["versions"], key=version_key)), data["options"])
+
+
+@lru_cache(maxsize=32)
+def known_options(name: str | None, version: str | None) -> dict[str, set[str]]:
     """{option: kinds} of a version. Between two versions that were read: what either has. None: what any has."""
-    versions, options = catalogue()
-    order = sorted(versions, key=version_key)
+    table = table_of(name)
+    order = table.versions
     if version is None:
-        near = order
+        near = list(order)
     else:
         at = version_key(version)
         same = [v for v in order if version_key(v) == at] or [v for v in order if version_key(v)[:2] == at[:2]]
         low, high = [v for v in order if version_key(v) <= at], [v for v in order if version_key(v) >= at]
         near = same or [*low[-1:], *high[:1]]
     found: dict[str, set[str]] = {}
-    for name, rows in options.items():
+    for option, rows in table.options.items():
         for kind, first, last in rows:
             if any(
                 version_key(first) <= version_key(v) and (last is None or version_key(v) <= version_key(last))
                 for v in near
             ):
-                found.setdefault(name, set()).add(kind)
+                found.setdefault(option, set()).add(kind)
     return found
 
 
-def is_read(version: str) -> bool:
+def is_read(name: str | None, version: str) -> bool:
     """Is the version within those whose options were read?"""
-    order = sorted(map(version_key, catalogue()[0]))
-    return order[0] <= version_key(version) and version_key(version)[:2] <= order[-1][:2]
+    order = [version_key(v) for v in table_of(name).versions]
+    return bool(order) and order[0] <= version_key(version) and version_key(version)[:2] <= order[-1][:2]
 
 
 @lru_cache(maxsize=8)
@@ -135,18 +115,34 @@ def locked_version(file: str) -> str | None:
     return found.group(1) if found else None
 
 
-def engine_version(service: Mapping[str, Any], variants: Mapping[str, Any], locks: Mapping[str, Any]) -> str | None:
-    """The vLLM that a service runs, or that its engine is built on. None where nobody says."""
+def version_of(service: Mapping[str, Any], engine: Mapping[str, Any], locks: Mapping[str, Any]) -> str | None:
+    """The version of the engine's table of options that a service takes. None where nobody says."""
     if service["runtime"] == "container":
-        tag = re.search(r"/vllm-openai[^:/@]*:v?(\d+\.\d+\.\d+)", service["image"] or "")
+        tag = re.search(engine["image_version"], service["image"] or "") if engine["image_version"] else None
         if tag:
             return tag.group(1)
     elif service["native_env"]:
         return None
     elif lock := (locks.get(service["engine"]) or {}).get("file"):
         return locked_version(str(lock))
-    row = variants.get(service["engine_version"] or "") or {}
-    return str(row["vllm"]) if row.get("vllm") else None
+    asked = service["engine_version"]
+    if asked in engine["versions"]:
+        listed: str | None = engine["versions"][asked]["options"]
+        return listed
+    return asked if engine["any_version"] and re.match(r"v?\d+\.\d+", asked or "") else None
+
+
+def unknown_version(service: Mapping[str, Any], engine: Mapping[str, Any], version: str | None) -> str | None:
+    """Words of warning where a row may name any version, and its options can't be compared with that one's."""
+    table = engine["options"]["table"]
+    if not engine["any_version"] or service["runtime"] != "container":
+        return None
+    if version is None:
+        return f"nobody says which {engine['title']} image {service['image']} has, so its options are compared with all that are listed"
+    if table and not is_read(table, version):
+        first, last = table_of(table).versions[0], table_of(table).versions[-1]
+        return f"{engine['title']} {version} is not among the versions that are listed ({first} to {last})"
+    return None
 
 
 def spelled(name: Any) -> str:
@@ -167,7 +163,7 @@ def spell(where: str, args: Mapping[Any, Any]) -> Row:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w]*(\.[\w.+-]+)?", key):
             found.run(fail, f"{where}: engine_args.{name} is no name of an option")
             continue
-        if key.startswith("no_") and key not in catalogue()[1]:
+        if key.startswith("no_"):
             if value is not None and not isinstance(value, bool):
                 found.run(fail, f"{where}: engine_args.{name} is {value!r}, but must be true or false")
             key, value = key.removeprefix("no_"), None if value is None else not value
@@ -179,6 +175,20 @@ def spell(where: str, args: Mapping[Any, Any]) -> Row:
         out[key] = value
     found.end()
     return out
+
+
+def common(where: str, args: Mapping[str, Any], options: Mapping[str, Any]) -> Row:
+    """engine_args under the names that all engines have: what is asked of a row (how long, how wide) has one name everywhere."""
+    found: Row = {}
+    names = {own: name for name, own in options["names"].items()}
+    for given, value in args.items():
+        name = names.get(given, given)
+        if name in found or (name != given and name in args):
+            fail(
+                f"{where}: engine_args has '{name}' and '{options['names'][name]}', which are one option; keep one of them"
+            )
+        found[name] = value
+    return found
 
 
 def number(where: str, name: str, value: Any) -> int:
@@ -242,37 +252,40 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
-def check_reserved(where: str, name: str, known: Mapping[str, Any]) -> None:
+def check_reserved(where: str, name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Refuse an option that a key of the row stands for. An unknown name may be its abbreviation, which argparse takes."""
     head = name.partition(".")[0]
-    for reserved, remedy in RESERVED.items():
-        if head == reserved or (head not in known and len(head) > 1 and reserved.startswith(head)):
-            fail(f"{where}: engine_args.{name} can't be set there; {remedy}")
-    for prefix, remedy in RESERVED_PREFIXES.items():
-        if head.startswith(prefix):
+    for reserved, remedy in options["reserved"].items():
+        some = reserved.endswith("*") and head.startswith(reserved[:-1])
+        if some or head == reserved or (head not in known and len(head) > 1 and reserved.startswith(head)):
             fail(f"{where}: engine_args.{name} can't be set there; {remedy}")
 
 
-def check_name(where: str, name: str, version: str | None) -> str | None:
+def check_name(where: str, name: str, version: str | None, options: Mapping[str, Any]) -> str | None:
     """Refuse an option that the version doesn't know. Returns words of warning where the version isn't known well enough."""
     head = name.partition(".")[0]
-    known = known_options(version)
-    if head in known:
+    table = table_of(options["table"])
+    known = known_options(options["table"], version)
+    if not table.options or options["names"].get(head, head) in known:
         return None
-    rows = catalogue()[1].get(head)
+    rows = table.options.get(head)
     if rows:
         first, last = rows[0][1], rows[-1][2]
         older = version is not None and version_key(version) < version_key(first)
-        hint = f"vLLM has it since {first}" if older else f"vLLM had it until {last}"
+        hint = f"{table.title} has it since {first}" if older else f"{table.title} had it until {last}"
     else:
-        hint = nearest(head, known)
+        hint = nearest(head, {*known, *options["names"]})
         near = re.fullmatch(r"did you mean '(\w+)'\?", hint)
-        if near and near[1] in RESERVED:
-            hint = f"if it is to be {near[1]}, {RESERVED[near[1]]}"
-    if version is not None and is_read(version):
-        fail(f"{where}: engine_args.{name} is no option of vLLM {version}; {hint}")
-    about = f"vLLM {version}, whose options aren't listed here," if version else "the vLLM of this image or environment"
-    return f"engine_args.{name} may be no option of {about} and no vLLM that is listed has it; {hint}"
+        if near and near[1] in options["reserved"]:
+            hint = f"if it is to be {near[1]}, {options['reserved'][near[1]]}"
+    if version is not None and is_read(options["table"], version):
+        fail(f"{where}: engine_args.{name} is no option of {table.title} {version}; {hint}")
+    about = (
+        f"{table.title} {version}, whose options aren't listed here,"
+        if version
+        else f"the {table.title} of this image or environment"
+    )
+    return f"engine_args.{name} may be no option of {about} and no {table.title} that is listed has it; {hint}"
 
 
 def is_plain(value: Any) -> bool:
@@ -288,7 +301,9 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, int)
 
 
-def check_value(where: str, name: str, value: Any, kinds: set[str], version: str | None) -> Any:
+def check_value(
+    where: str, name: str, value: Any, kinds: set[str], version: str | None, options: Mapping[str, Any]
+) -> Any:
     """A value in the form that the record has: numbers are numbers, true and false are booleans, JSON stays a structure."""
     if not is_plain(value):
         fail(
@@ -300,10 +315,15 @@ def check_value(where: str, name: str, value: Any, kinds: set[str], version: str
         found = number(where, name, value)
         if name in COUNTS and found < 1 and not (name == AUTO and found == -1):
             fail(f"{where}: engine_args.{name} is {value!r}, but must be 1 or more")
-        if name == AUTO and found == -1 and version and version_key(version) < version_key(AUTO_SINCE):
-            fail(f"{where}: engine_args.{name} is {value!r}, which vLLM knows since {AUTO_SINCE}; write a number")
+        since, title = options["auto_length"], table_of(options["table"]).title
+        if name == AUTO and found == -1 and since is None:
+            fail(
+                f"{where}: engine_args.{name} is {value!r}, which {title or 'this engine'} doesn't know; write a number"
+            )
+        if name == AUTO and found == -1 and version and version_key(version) < version_key(since):
+            fail(f"{where}: engine_args.{name} is {value!r}, which {title} knows since {since}; write a number")
         return found
-    if name in SHARES:
+    if name == options["share"]:
         return share(where, name, value)
     if kinds and kinds <= {"flag", "switch", "bool"}:
         text = value.strip().lower() if isinstance(value, str) else value
@@ -320,102 +340,52 @@ def check_value(where: str, name: str, value: Any, kinds: set[str], version: str
         fail(
             f"{where}: engine_args.{name} is {str(value).lower()} for YAML, and the engine wants a word or a number; quote it"
         )
-    new = version is not None and version_key(version) >= version_key(LISTS_SINCE)
+    new = version is not None and version_key(version) >= version_key(PAIRS_UNTIL)
     if name == PAIRS and new and isinstance(value, str) and "=" in value and "{" not in value:
         fail(
-            f"{where}: engine_args.{name} is {value!r}, which vLLM reads no more; write a mapping, such as {{image: 1}}"
+            f"{where}: engine_args.{name} is {value!r}, which the engine reads no more; write a mapping, such as {{image: 1}}"
         )
     if kinds == {"list"} and isinstance(value, Mapping):
         return [value]
     return value
 
 
+def takes_one(version: str | None, options: Mapping[str, Any]) -> bool:
+    """Does the engine take one word where an option may be a list of several?"""
+    several = options["several"]
+    if several in ("always", "never"):
+        return bool(several == "never")
+    return version is not None and version_key(version) < version_key(several)
+
+
 def check_options(
-    where: str, args: Mapping[str, Any], version: str | None, engine: str = "vllm"
+    where: str, args: Mapping[str, Any], version: str | None, options: Mapping[str, Any], title: str = ""
 ) -> tuple[Row, list[str]]:
-    """(engine_args of a record, warnings). Raises Faults with all that is wrong."""
+    """(engine_args of a record, warnings). `options` and `title` are of the engine's row. Raises Faults with all that is wrong."""
     found, out = Collected(), dict[str, Any]()
     warnings: list[str] = []
-    known = known_options(version)
+    table = options["table"]
+    known = known_options(table, version)
     for name, value in args.items():
         head = name.partition(".")[0]
         before = len(found.faults)
-        found.run(check_reserved, where, name, known)
+        found.run(check_reserved, where, name, options, known)
         if len(found.faults) > before:
             continue
-        warning = found.run(check_name, where, name, version)
+        warning = found.run(check_name, where, name, version, options)
         warnings += [warning] if warning else []
-        kinds = known.get(head) or known_options(None).get(head, set())
-        out[name] = found.run(check_value, where, name, value, kinds, version)
+        own = options["names"].get(head, head)
+        kinds = known.get(own) or known_options(table, None).get(own, set())
+        out[name] = found.run(check_value, where, name, value, kinds, version, options)
         several = isinstance(value, list) and len(value) > 1 and kinds == {"list"}
-        old = version is not None and version_key(version) < version_key(LISTS_SINCE) and engine != "mindspore"
-        if several and (old or engine == "flagscale"):
-            by = "FlagScale" if engine == "flagscale" else f"the configuration file of vLLM {version}"
+        if several and takes_one(version, options):
+            by = (
+                title
+                if options["several"] == "never"
+                else f"the configuration file of {table_of(table).title} {version}"
+            )
             found.run(
                 fail, f"{where}: engine_args.{name} is a list of {len(value)}, and {by} takes one word; write one"
             )
     found.end()
     return out, warnings
-
-
-def rendered(service: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """(name, value) of a record's engine options in the order of their names: True, a number, text or a list of text, as every version reads them.
-
-    A structure is JSON text: before 0.16 the engine's file of options would make it Python's text.
-    """
-    return sorted(forms(service), key=lambda row: row[0])
-
-
-def forms(service: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    known, ever = known_options(service.get("vllm_version")), known_options(None)
-    for name, value in service["engine_args"].items():
-        kinds = known.get(name) or ever.get(name, set())
-        if value is None:
-            continue
-        if value is False and kinds == {"bool"}:
-            yield name, "false"
-        elif value is False:
-            if "flag" not in kinds:  # off is what a flag is anyway
-                yield f"no_{name}", True
-        elif isinstance(value, list | tuple) and (kinds == {"list"} or not kinds):
-            yield name, words(value)
-        elif name == PAIRS and kinds == {"value"} and isinstance(value, Mapping):
-            yield name, ",".join(f"{key}={plain(item)}" for key, item in value.items())
-        elif isinstance(value, Mapping | list | tuple):
-            yield name, as_json(value)
-        else:
-            yield name, value
-
-
-def dashed(name: str) -> str:
-    """The name as a command line has it; what follows a dot is a key of the option's JSON and stays."""
-    head, dot, rest = name.partition(".")
-    return head.replace("_", "-") + dot + rest
-
-
-def one_word(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def options_file(service: Mapping[str, Any]) -> Row:
-    """{name: value} for the file that `vllm serve --config` reads."""
-    return {dashed(name): one_word(value) for name, value in rendered(service) if value != []}
-
-
-def flagscale_options(service: Mapping[str, Any]) -> Row:
-    """{name: value} for FlagScale, which drops what is false and hands structures on as Python's text."""
-    return {name: one_word(value) for name, value in rendered(service) if value != []}
-
-
-def command_line(service: Mapping[str, Any]) -> list[list[str]]:
-    """Words of a command line, those of one option together."""
-    found = []
-    for name, value in rendered(service):
-        option = "--" + dashed(name)
-        if value is True:
-            found.append([option])
-        elif isinstance(value, list):
-            found += [[option, *value]] if value else []
-        else:
-            found.append([f"{option}={plain(value)}"])
-    return found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import devices, environment, inputs, names, options
+from . import devices, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
-from .keys import CHECK, DEVICE_ACCESS, DTYPES, ENGINES, MODEL, RUNTIMES, SERVICE, SHAPE, SOURCES
+from .keys import CHECK, DEVICE_ACCESS, DTYPES, MODEL, SERVICE, SHAPE, SOURCES
 from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
+
+ENGINE_BOUND = ("engine_version", "image", "image_arch", "activate", "native_env")  # keys that mean one engine
+VERSION_REMEDY = "set engine_version to the one that it is; a newer release of vllm-ansible may list it"
 
 
 def resolve_model(name: str, row: Any) -> Row:
@@ -30,31 +32,18 @@ def resolve_model(name: str, row: Any) -> Row:
     return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
 
 
-def check_variant(where: str, service: Row, variants: Mapping[str, Any] | None) -> None:
-    """Refuse a variant of an engine that engines.yml doesn't have, or has as not done."""
-    version = service["engine_version"]
-    if variants is None or version is None:
-        return
-    row = lookup(where, f"version of engine '{service['engine']}'", version, variants, "engines.yml")
-    if not row["supported"]:
-        fail(f"{where}: engine '{service['engine']}' {version} is not supported: {row['reason']}")
-
-
-def check_guard(where: str, service: Row) -> None:
-    """Refuse paths that the guard could not compare."""
-    for path in service["paths"]:
-        if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
-            fail(
-                f"{where}: 'paths' has {path!r}, but must list whole paths of the API such as /tokenize or /v1/responses/{{}}; "
-                "no wildcard, no `..`, no slash at the end"
-            )
-
-
 def merged(board: Row, row: Row, over: Row) -> Row:
     """A service's keys from its levels, with defaults where none of them says anything."""
-    engine = merge_rows(shared_keys(board), row, over).get("engine")
-    low = merge_rows(shared_keys(board), (board["engines"] or {}).get(engine) or {}, row)
-    return {**defaults(SERVICE), **over_row(low, over)}
+    low = shared_keys(board)
+    before = row.get("engine") or low.get("engine")
+    engine = over.get("engine") or before
+    low = merge_rows(of_engine(low, low.get("engine"), engine), (board["engines"] or {}).get(engine) or {})
+    return {**defaults(SERVICE), **over_row(over_row(low, of_engine(row, before, engine)), over)}
+
+
+def of_engine(row: Row, its: Any, engine: Any) -> Row:
+    """A row without what means its own engine, where another one is to run: an image or a version of it is no default."""
+    return row if its == engine else {key: value for key, value in row.items() if key not in ENGINE_BOUND}
 
 
 def resolve_service(
@@ -79,19 +68,20 @@ def resolve_service(
             f"{where} is for the boards {', '.join(service['boards'])}, but the host's is '{board['board']}'; "
             f"use a row of services.yml that is for it, or add it to the row's 'boards'"
         )
-    one_of(where, "engine", service["engine"], ENGINES)
-    one_of(where, "runtime", service["runtime"], RUNTIMES)
+    engine = engines.of_service(where, service, tables["engines"])
     if service["device_access"] is not None:
         one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
-    variants = tables["engines"].get(service["engine"])
-    check_variant(where, service, variants)
-    check_guard(where, service)
+    for path in service["paths"]:
+        engines.check_path(where, path)
+    service["image"] = engines.image_of(service, engine)
     if service["runtime"] == "container" and not service["image"]:
+        by = f", or 'engine_version', of which the image is {engine['image']}" if engine["image"] else ""
         fail(
-            f"{where}: runtime 'container' needs 'image'; set it in the service's row, or for the engine in its board's"
+            f"{where}: runtime 'container' needs 'image'; set it in the service's row, or for the engine in its board's{by}"
         )
 
     found = Collected()
+    service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
     dtypes = board["dtypes"]
@@ -111,18 +101,18 @@ def resolve_service(
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
         for table in ("engine_args", "env"):
             service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
-    version = options.engine_version(service, variants or {}, tables["locks"])
-    args, unknown = found.run(options.check_options, where, service["engine_args"], version, service["engine"]) or (
-        {},
-        [],
-    )
+    version = options.version_of(service, engine, tables["locks"])
+    args, unknown = found.run(
+        options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
+    ) or ({}, [])
+    news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()
 
     service["image_arch"] = devices.machine(service["image_arch"])
-    wide = devices.widths(where, args)
+    wide = devices.widths(where, args, engine["options"]["within_tensor"])
     devices.check_cpus(where, service, board["kind"], wide)
 
     service.update(
@@ -135,8 +125,10 @@ def resolve_service(
         engine_args=args,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
-        vllm_version=version,
+        engine_facts=engines.facts(name, service, engine),
+        options_version=version,
         notes=[
+            *({"rule": "unknown-version", "text": t, "remedy": VERSION_REMEDY} for t in [news] if t),
             *({"rule": "unknown-option", "text": t, "remedy": "correct the name, if it is wrong"} for t in unknown),
             *({"rule": "env-boolean", "text": t, "remedy": "quote what the process is to read"} for t in odd),
         ],
@@ -145,7 +137,7 @@ def resolve_service(
         devices=None if taken is None else devices.devices_of(where, service, board, taken, wide),
         devices_given=service["devices"] is not None,
         widths=wide,
-        utilization=devices.utilization(args),
+        utilization=devices.utilization(args, engine["options"]["share"]),
         endpoint=f"http://{address}:{service['port']}",
         check=service["check"] or model["check"],
         model={"name": model_name, **model},

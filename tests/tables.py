@@ -34,5 +34,11 @@ def small(services: Any, models: Any, board: Row, engines: Row | None = None) ->
     """{tables, board} of a plan with these rows and one board, which is called `box` unless it has a name."""
     row = {key: value for key, value in board.items() if key != "name"}
     name = board.get("name", "box")
-    rows = {"services": services, "models": models, "engines": engines or {}, "boards": {name: row}, "vendors": VENDORS}
+    rows = {
+        "services": services,
+        "models": models,
+        "engines": engines or TABLES["engines"],
+        "boards": {name: row},
+        "vendors": VENDORS,
+    }
     return {"tables": rows, "board": name}

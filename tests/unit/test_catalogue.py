@@ -123,8 +123,15 @@ def test_atlas_command_line_and_environment() -> None:
 
 
 def test_both_columns_and_the_build_from_source_are_variants() -> None:
-    variants, words = TABLES["engines"]["mindspore"], text("QwQ-32B-Atlas-300I-Duo-vLLM-MindSpore").replace("\\", "")
-    assert variants["0.7.3"]["supported"] and not variants["0.8.3"]["supported"] and not variants["source"]["supported"]
+    variants, words = (
+        TABLES["engines"]["mindspore"]["versions"],
+        text("QwQ-32B-Atlas-300I-Duo-vLLM-MindSpore").replace("\\", ""),
+    )
+    assert (
+        variants["0.7.3"].get("supported", True)
+        and not variants["0.8.3"]["supported"]
+        and not variants["source"]["supported"]
+    )
     for version in ("0.7.3", "0.8.3"):
         for part in variants[version]["parts"].values():
             for key in ("branch", "tag", "commit"):
@@ -203,6 +210,11 @@ def test_each_error_is_found_with_its_remedy(service: str, override: dict[str, A
     ("service", "override", "rule"),
     [
         ("qwen2-7b-instruct", {"engine_args": {"max_modle_len": 1}}, "unknown-option"),
+        (
+            "qwq-32b",
+            {"engine": "vllm", "engine_version": "9.0.0", "engine_args": {"max_modle_len": 1}},
+            "unknown-version",
+        ),
         ("qwq-32b-atlas", {"env": {"MS_ENABLE_LCCL": False}}, "env-boolean"),
         ("qwq-32b", {"env": {"LD_PRELOAD": "/opt/lib/x.so"}}, "loader-variable"),
         ("qwq-32b", {"env": {"HF_TOKEN": "hf_abcdefghij"}}, "secret-in-env"),
@@ -292,7 +304,7 @@ def test_mindformers_settings_are_the_documents() -> None:
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     environment.filters["to_json"] = lambda value: f'"{value}"'
     rendered = environment.from_string(source).render(
-        serve_seen={"model": "/home/ckpt/QwQ"}, serve_service={"engine_args": {"tensor_parallel_size": 4}}
+        release={"seen": {"model": "/home/ckpt/QwQ"}}, service={"engine_args": {"tensor_parallel_size": 4}}
     )
     theirs = next(
         b

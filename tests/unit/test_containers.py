@@ -28,7 +28,7 @@ from test_catalogue import ROWS, record
 from test_services import RUNNER, Result, until
 
 c = load("filter_plugins/container.py")
-RENDERED = FIXTURES / "rendered"
+RENDERED, ENGINE_ROWS = FIXTURES / "rendered", FIXTURES / "engine_rows.yml"
 FLAGSCALE = [row for row in ROWS.values() if row != "qwq-32b-atlas"]
 needs_engine = pytest.mark.skipif(
     not engine.installed() and not os.environ.get("CI"), reason="needs root, docker and docker-registry"
@@ -37,11 +37,12 @@ needs_engine = pytest.mark.skipif(
 
 def test_what_is_rendered_for_each_document_is_the_golden_file(tmp_path: Path, request: Any) -> None:
     """`pytest -k golden --golden` writes the files anew; look at the difference before you commit it."""
-    done = subprocess.run(
-        ["ansible-playbook", "tests/render.yml", "-e", f"out={tmp_path}"],
-        cwd=ROOT, env=ansible_environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    for rows in ([], ["-e", f"@{ENGINE_ROWS}"]):
+        done = subprocess.run(
+            ["ansible-playbook", "tests/render.yml", "-e", f"out={tmp_path}", *rows],
+            cwd=ROOT, env=ansible_environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
     found = {
         f"{row.stem}/{name}": content
         for row in sorted(tmp_path.glob("*.json"))
@@ -51,15 +52,18 @@ def test_what_is_rendered_for_each_document_is_the_golden_file(tmp_path: Path, r
     guard = (ROOT / "templates/guard/vllm_ansible_guard.py").read_text()
     for row in ROWS.values():  # programs, the same for all
         assert found.pop(f"{row}/launch.py").rstrip() == launch.rstrip()
-    for row in (*ROWS.values(), "qwq-32b-atlas-ascend"):
+    rendered = {*ROWS.values(), "qwq-32b-atlas-ascend", *yaml.safe_load(ENGINE_ROWS.read_text())["services"]}
+    for row in rendered:
         assert found.pop(f"{row}/guard/vllm_ansible_guard.py").rstrip() == guard.rstrip()
+    guarded = (ROOT / "templates/guard/guarded.py").read_text()
+    assert found.pop("stock-sglang/guard/guarded.py").rstrip() == guarded.rstrip()
     if request.config.getoption("--golden"):
         shutil.rmtree(RENDERED, ignore_errors=True)
         for name, content in found.items():
             (RENDERED / name).parent.mkdir(parents=True, exist_ok=True)
             (RENDERED / name).write_text(content)
     assert found == {str(p.relative_to(RENDERED)): p.read_text() for p in RENDERED.rglob("*") if p.is_file()}
-    assert {name.partition("/")[0] for name in found} == {*ROWS.values(), "qwq-32b-atlas-ascend"}
+    assert {name.partition("/")[0] for name in found} == rendered
 
 
 def test_the_atlas_command_is_the_documents() -> None:
@@ -95,7 +99,7 @@ def test_the_leafs_file_holds_the_rows_options(row: str) -> None:
     found = yaml.safe_load((RENDERED / row / "serve.yaml").read_text())
     assert len(found["serve"]) == 1 and found["experiment"]["runner"]["deploy"]["use_fs_serve"] is False
     args = found["serve"][0]["engine_args"]
-    for key, value in c.FilterModule().filters()["flagscale_options"](record(row)).items():
+    for key, value in c.FilterModule().filters()["options_mapping"](record(row)).items():
         assert args[key] == value
     assert args["model"] == f"/models/{record(row)['model']['name']}"
     assert all(not isinstance(value, (dict, list)) and value is not False for value in args.values())
@@ -138,8 +142,8 @@ def test_options_that_flagscale_would_spoil_are_spelt_so_that_they_arrive() -> N
         "b": None,
         "n": 1,
     }
-    given = {"engine_args": args, "vllm_version": "0.8.5"}
-    assert c.FilterModule().filters()["flagscale_options"](given) == {
+    given = {**record("qwq-32b"), "engine_args": args, "options_version": "0.8.5"}
+    assert c.FilterModule().filters()["options_mapping"](given) == {
         "no_enable_prefix_caching": True, "limit": '{"image": 18}', "a": "1", "n": 1,
     }  # fmt: skip
 

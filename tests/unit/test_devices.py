@@ -295,7 +295,7 @@ def rendered(names: list[Any], kind: str, folder: Path) -> Path:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
     text = environment.from_string((ROOT / "templates/devices.j2").read_text()).render(
-        serve_service={"kind": kind}, serve_place={"names": names, "cdi": None, "cores": None}
+        service={"kind": kind}, release={"place": {"names": names, "cdi": None, "cores": None}}
     )
     script = folder / "start"
     script.write_text("set -eu\n" + text + "\nenv | grep -E '^(CUDA|ASCEND)_' | sort\n")

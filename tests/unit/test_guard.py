@@ -15,6 +15,9 @@ from test_catalogue import record
 
 FILE = ROOT / "templates/guard/vllm_ansible_guard.py"
 f = load("filter_plugins/guard.py")
+load("filter_plugins/plan.py")
+from planning.engines import PATHS  # noqa: E402
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
 # What vLLM 0.4 to 0.33, vllm-ascend and SageMaker's and Cohere's layers route beside what our callers are offered.
 CLOSED = (
@@ -45,7 +48,7 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         (tmp_path / "keys").write_text(keys or "")
-        monkeypatch.setenv("GUARD_PATHS", " ".join(f.callers_paths({"paths": paths})))
+        monkeypatch.setenv("GUARD_PATHS", " ".join(f.callers_paths({"engine_facts": {"paths": PATHS}, "paths": paths})))
         monkeypatch.setenv("GUARD_KEYS", "" if keys is None else str(tmp_path / "keys"))
         monkeypatch.setenv("VLLM_API_KEY", inner)
         reached: list[dict[str, Any]] = []
@@ -76,7 +79,7 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
     return make
 
 
-@pytest.mark.parametrize("path", [*f.PATHS, *CLOSED, *SPELLED])
+@pytest.mark.parametrize("path", [*PATHS, *CLOSED, *SPELLED])
 def test_without_a_key_nothing_answers_whatever_the_method(guard: Any, path: str) -> None:
     ask = guard()
     spelled = path.replace("{}", "resp_1")
@@ -93,7 +96,7 @@ def test_with_the_key_only_the_list_is_there(guard: Any, path: str) -> None:
         assert ask(path, key="right", kind="websocket") == 1008
 
 
-@pytest.mark.parametrize("path", f.PATHS)
+@pytest.mark.parametrize("path", PATHS)
 def test_with_the_key_the_list_answers(guard: Any, path: str) -> None:
     seen = guard()(path.replace("{}", "resp_0a-1"), "POST", "right")
     assert seen["path"] == path.replace("{}", "resp_0a-1")
@@ -205,7 +208,7 @@ def test_the_guards_option_is_not_a_rows(name: str) -> None:
 
 
 def test_a_rows_paths_come_beside_the_usual_ones() -> None:
-    assert f.callers_paths(record("demo", paths=["/tokenize", "/metrics"])) == [*f.PATHS, "/tokenize"]
+    assert f.callers_paths(record("demo", paths=["/tokenize", "/metrics"])) == [*PATHS, "/tokenize"]
 
 
 @pytest.mark.parametrize("row", sorted(p.name for p in (ROOT / "tests/fixtures/rendered").iterdir()))
@@ -214,4 +217,5 @@ def test_every_engine_is_started_with_the_guard(row: str) -> None:
     environment = (folder / "environment").read_text()
     assert 'PYTHONPATH="/config/guard' in environment and "GUARD_KEYS=/run/api_key" in environment
     assert any(line.strip().lstrip("-").startswith("middleware") or "--middleware=vllm_ansible_guard.Guard" in line
+               or line.startswith("exec python3 /config/guard/guarded.py ")
                for name in ("serve.yaml", "run") if (folder / name).exists() for line in (folder / name).read_text().splitlines())  # fmt: skip

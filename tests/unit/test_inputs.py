@@ -21,7 +21,7 @@ from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
-from tables import small
+from tables import TABLES, small
 from test_services import members
 
 from planning import inputs
@@ -32,7 +32,10 @@ Run = Callable[..., dict[str, Any]]
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    base = {"service": "demo", "runtime": "container", "engine_args": {}, "env": {}, "mounts": [], "files": {}}
+    facts = {"options": TABLES["engines"]["vllm"]["options"]}
+    base = {
+        "service": "demo", "runtime": "container", "engine_args": {}, "env": {}, "mounts": [], "files": {}, "engine_facts": facts,
+    }  # fmt: skip
     return {**base, "model": {"name": "qwq"}, **changes}
 
 

@@ -17,19 +17,22 @@ from tables import TABLES
 
 p = load("filter_plugins/plan.py")
 load("filter_plugins/container.py")
-from planning import options  # noqa: E402
+from planning import engines, option_forms, options  # noqa: E402
 from planning.rows import Faults  # noqa: E402
 
-VERSIONS, CATALOGUE = options.catalogue()
+ROWS = {name: engines.check_engine(name, row) for name, row in TABLES["engines"].items()}
+OPTIONS = {name: row["options"] for name, row in ROWS.items()}
+_, VERSIONS, CATALOGUE = options.table_of("vllm")
 
 
 def checked(args: dict[str, Any], version: str | None = "0.32.0", engine: str = "vllm") -> dict[str, Any]:
-    return options.check_options("here", options.spell("here", args), version, engine)[0]
+    args = options.common("here", options.spell("here", args), OPTIONS[engine])
+    return options.check_options("here", args, version, OPTIONS[engine], ROWS[engine]["title"])[0]
 
 
 def refusal(args: dict[Any, Any], version: str | None = "0.32.0", engine: str = "vllm") -> str:
     with pytest.raises(Faults) as error:
-        options.check_options("here", options.spell("here", args), version, engine)
+        checked(args, version, engine)
     return str(error.value)
 
 
@@ -113,7 +116,7 @@ def test_a_name_that_the_version_lacks_is_refused(name: str, version: str, words
 
 @pytest.mark.parametrize("version", [None, "0.34.0", "1.2.0", "0.6.1"])
 def test_where_the_version_is_not_known_a_wrong_name_is_a_warning(version: str | None) -> None:
-    args, warnings = options.check_options("here", {"max_modle_len": 1, "max_model_len": 5}, version)
+    args, warnings = options.check_options("here", {"max_modle_len": 1, "max_model_len": 5}, version, OPTIONS["vllm"])
     assert args == {"max_modle_len": 1, "max_model_len": 5}
     assert len(warnings) == 1 and "did you mean 'max_model_len'?" in warnings[0]
 
@@ -166,9 +169,14 @@ def test_all_faults_come_at_once() -> None:
     assert len(text.splitlines()) == 3
 
 
+def record(args: dict[str, Any], version: str | None, engine: str = "vllm") -> dict[str, Any]:
+    """What a rendered form reads of a service's record."""
+    return {"engine_args": args, "options_version": version, "engine_facts": {"options": OPTIONS[engine]}}
+
+
 def handed(args: dict[str, Any], version: str | None) -> dict[str, Any]:
     """What the engine's file of options holds."""
-    return options.options_file({"engine_args": checked(args, version), "vllm_version": version})
+    return option_forms.options_file(record(checked(args, version), version))
 
 
 @pytest.mark.parametrize(
@@ -216,8 +224,8 @@ def test_a_command_line_has_words_and_nothing_of_python() -> None:
         "hf_overrides": {"a": [True]},
         "enforce_eager": False,
     }
-    service = {"engine_args": checked(args, "0.7.3", "mindspore"), "vllm_version": "0.7.3"}
-    assert options.command_line(service) == [
+    service = record(checked(args, "0.7.3", "mindspore"), "0.7.3", "mindspore")
+    assert option_forms.command_line(service) == [
         ["--enable-lora"], ['--hf-overrides={"a": [true]}'], ["--lora-modules", "a=/a b", '{"name": "x"}'], ["--seed=1"],
     ]  # fmt: skip
 
@@ -242,9 +250,10 @@ def test_the_catalogue_is_whole() -> None:
             )
             assert first in VERSIONS and (last is None or last in VERSIONS)
     for version in VERSIONS:
-        assert len(options.known_options(version)) > 120
-    assert all(name in CATALOGUE or name in ("model_tag",) for name in options.RESERVED)
-    assert all(name in CATALOGUE for name in (*options.COUNTS, *options.SHARES))
+        assert len(options.known_options("vllm", version)) > 120
+    reserved = [name for name in OPTIONS["vllm"]["reserved"] if not name.endswith("*")]
+    assert all(name in CATALOGUE or name in ("model_tag",) for name in reserved)
+    assert all(name in CATALOGUE for name in (*options.COUNTS, OPTIONS["vllm"]["share"]))
 
 
 def test_the_catalogue_is_what_the_script_makes_of_it() -> None:
@@ -284,10 +293,10 @@ def test_the_script_reads_options_from_sources(tmp_path: Path) -> None:
 def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
     for lock in ("vllm-cpu.lock", "vllm-gpu.lock"):
         version = options.locked_version(lock)
-        assert version and options.is_read(version)
-    for engine, variants in TABLES["engines"].items():
-        for name, row in variants.items():
-            assert not row.get("vllm") or options.is_read(str(row["vllm"])), (engine, name)
+        assert version and options.is_read("vllm", version)
+    for engine, row in ROWS.items():
+        for name, about in row["versions"].items():
+            assert not about["options"] or options.is_read(row["options"]["table"], about["options"]), (engine, name)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +310,7 @@ def test_the_versions_of_our_locks_and_variants_are_listed() -> None:
 )
 def test_an_images_tag_names_the_version(image: str, version: str | None) -> None:
     service = {"runtime": "container", "image": image, "engine": "vllm", "engine_version": None, "native_env": None}
-    assert options.engine_version(service, {}, {"vllm": {"file": "vllm-cpu.lock"}}) == version
+    assert options.version_of(service, ROWS["vllm"], {"vllm": {"file": "vllm-cpu.lock"}}) == version
 
 
 values = st.recursive(
@@ -315,13 +324,13 @@ values = st.recursive(
        version=st.sampled_from([*VERSIONS, None]), engine=st.sampled_from(["vllm", "flagscale", "mindspore"]))  # fmt: skip
 def test_any_options_give_plain_words_or_a_refusal(args: dict[str, Any], version: str | None, engine: str) -> None:
     try:
-        found = options.check_options("here", options.spell("here", args), version, engine)[0]
+        found = checked(args, version, engine)
     except Faults:
         return
-    service = {"engine_args": found, "vllm_version": version}
-    for rendered in (options.options_file(service), options.flagscale_options(service)):
+    service = record(found, version, engine)
+    for rendered in (option_forms.options_file(service), option_forms.options_mapping(service)):
         assert yaml.safe_load(json.dumps(rendered, ensure_ascii=False)) == json.loads(json.dumps(rendered))
         for value in rendered.values():
             items = value if isinstance(value, list) else [value]
             assert all(item is True or (isinstance(item, str | int | float) and item is not False) for item in items)
-    assert all(isinstance(word, str) for words in options.command_line(service) for word in words)
+    assert all(isinstance(word, str) for words in option_forms.command_line(service) for word in words)

@@ -36,10 +36,10 @@ EVENT = 512 * 1024  # bytes of one event of a stream
 METRICS_WAIT = 3.0  # seconds in which counted tokens must show
 
 
-def stage(lines: list[str]) -> str:
-    """The stage of a start that the log's last lines show."""
+def stage(lines: list[str], stages: dict[str, str] | None = None) -> str:
+    """The stage of a start that the log's last lines show. `stages` are of another engine: {words: regular expression}, newest first."""
     text = "\n".join(lines)
-    for pattern, words in STAGES:
+    for pattern, words in [(pattern, words) for words, pattern in stages.items()] if stages else STAGES:
         found = re.findall(pattern, text)
         if found:
             return words.format(found[-1]) if "{0}" in words else words
@@ -73,13 +73,14 @@ def models(endpoint: str, key: str | None, timeout: float = 30.0) -> list[str]:
     return [row["id"] for row in rows]
 
 
-COUNTER = re.compile(rb"(?m)^vllm:generation_tokens_total(?:\{[^}\n]*\})? (\S+)")
+TOKENS = "vllm:generation_tokens_total"  # vLLM's counter
 
 
-def generated_tokens(endpoint: str, key: str | None, timeout: float) -> float | None:
-    """vLLM's counter of generated tokens, over all its engines; None where the engine has no such metrics."""
+def generated_tokens(endpoint: str, key: str | None, timeout: float, name: str = TOKENS) -> float | None:
+    """The counter of generated tokens, over all engines behind the endpoint; None where it has no such metrics."""
+    counter = re.compile(rb"(?m)^%s(?:\{[^}\n]*\})? (\S+)" % re.escape(name).encode())
     with Exchange(endpoint, "GET", "/metrics", key, None, timeout) as exchange:
-        found = COUNTER.findall(exchange.body()) if exchange.status == 200 else []
+        found = counter.findall(exchange.body()) if exchange.status == 200 else []
     total = 0.0
     for text in found:
         value = number(text)
@@ -246,8 +247,11 @@ def probe(
     timeout: float = 60.0,
     reasoning: bool = False,
     vision: bool = False,
+    tokens: str = TOKENS,
 ) -> dict[str, Any]:
     """Everything that makes a service good, once. NotYet says what is wrong.
+
+    `tokens` is the name of the engine's counter of generated tokens.
 
     Returns what chat() returns, `counted` (did the metrics advance? None: it has none) and `image` (what it said of one).
     """
@@ -260,7 +264,7 @@ def probe(
             steady="other name",
         )
     given = check or {}
-    before = generated_tokens(endpoint, key, min(timeout, 10.0))
+    before = generated_tokens(endpoint, key, min(timeout, 10.0), tokens)
     room = THOUGHT_TOKENS if reasoning else ANSWER_TOKENS
     result = chat(endpoint, key, served_name, given.get("prompt") or "Say hello.", room, timeout)
     said = str(result["answer"] or result["reasoning"])
@@ -277,6 +281,6 @@ def probe(
         if time.monotonic() > until:
             text = "it answered, and its metrics did not count a token: its engine is not the one that answers"
             raise NotYet(text, steady="metrics stand still")
-        after = generated_tokens(endpoint, key, min(timeout, 10.0))
+        after = generated_tokens(endpoint, key, min(timeout, 10.0), tokens)
     image = look_at_image(endpoint, key, served_name, timeout) if vision else None
     return dict(result, counted=None if before is None else True, image=image)

@@ -1,0 +1,172 @@
+"""Filters that make a release of a service's record: `release`, `fetch_is_pending`.
+
+`release` says what a release on a host consists of, from the record, from what was found there (module artifact_info) and from the devices
+that it gets (module service_devices): the files and their templates, the spec, and the paths that the templates write. Templates see its
+result as `release` and the record as `service`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+Record = Mapping[str, Any]
+
+# What a container needs whatever its engine is; the guard is in front of every engine.
+RUNTIME_FILES: dict[str, dict[str, str]] = {
+    "native": {},
+    "container": {
+        "start": "container/start.j2",
+        "stop": "container/stop.j2",
+        "environment": "container/environment.j2",
+    },
+}
+GUARD = {"guard/vllm_ansible_guard.py": "guard/vllm_ansible_guard.py"}
+NO_IMAGE: dict[str, Any] = {"id": None, "digest": None, "uid": 0}  # check mode may find none
+
+
+class Roots(TypedDict):
+    """Where things lie on the host."""
+
+    serving: str
+    models: str
+    environment: str | None  # that we make for the engine; None where there is none
+
+
+class Seen(TypedDict):
+    """What the engine sees: in a container the weights lie below /models, and it listens on the port that is published."""
+
+    model: str
+    host: str
+
+
+class Release(TypedDict):
+    """What templates and module inference_service need. Paths are the host's, those with `seen` the engine's or the start script's."""
+
+    files: dict[str, str]  # file of the release: template
+    spec: dict[str, Any]
+    folder: str
+    model_path: str
+    environment: str | None
+    cache: str
+    container: str
+    image: str | None
+    user: int  # that the image runs as; 0 natively
+    key: str
+    key_copy: bool
+    key_seen: str
+    secrets: str
+    secrets_copy: bool
+    secrets_seen: str
+    place: Record
+    seen: Seen
+
+
+def files_of(service: Record) -> dict[str, str]:
+    """{file of the release: template}, the runtime's before the engine's."""
+    return {**RUNTIME_FILES[service["runtime"]], **service["engine_facts"]["files"], **GUARD}
+
+
+def cache_of(service: Record, root: str, image: Record, environment: str | None) -> str:
+    """Folder of what is compiled and tuned: for one image or environment, one kind of chip, one set of operators. Others may crash on it."""
+    of_image, of_environment = str(image["id"] or "image").rpartition(":")[2][:12], posixpath.basename(str(environment))
+    made = of_image if service["runtime"] == "container" else of_environment
+    return f"{root}/cache/{made}-{service['board']}{'-flaggems' if service['flaggems'] else ''}"
+
+
+def spec_of(service: Record, found: Record, place: Record, model_path: str, environment: str | None) -> dict[str, Any]:
+    """What status, rollback and prune need to know. Its digest names the release: a key more is another release on every host."""
+    facts, weights, image = service["engine_facts"], found["weights"], found["image"] or NO_IMAGE
+    inside = service["runtime"] == "container"
+    flaggems = bool(service["flaggems"])
+    same = (
+        "service", "engine", "runtime", "endpoint", "kind", "served_name", "api_key", "check", "rights", "drain_timeout", "ready_timeout",
+        "restart_limit",
+    )  # fmt: skip
+    spec = {
+        **{key: service[key] for key in same},
+        "devices": place["names"],
+        "cores": place["cores"],
+        "paths": list(dict.fromkeys([*facts["paths"], *service["paths"]])),
+        "model": {
+            "name": service["model"]["name"],
+            "revision": weights["revision"],
+            "identity": weights["identity"],
+            "path": model_path,
+        },
+        "env_path": None if inside else environment,
+        "image": {
+            "name": re.sub(r"@sha256:.*", "", service["image"]),
+            "digest": image["digest"],
+            "id": image["id"],
+        }
+        if inside
+        else None,
+        "container": f"vllm-{service['service']}" if inside else None,
+        "reasoning": service["model"]["reasoning"],
+        "vision": service["model"]["vision"],
+        "flaggems": flaggems if flaggems or facts["flaggems_built_in"] else None,
+    }
+    # Said only where an engine differs from what the modules expect, and where there are inputs: so releases of the others stay as they are.
+    probe = {key: value for key, value in facts["probe"].items() if value}
+    return {
+        **spec,
+        **({"probe": probe} if probe else {}),
+        **({"inputs": found["inputs"]} if found.get("inputs") else {}),
+    }
+
+
+def release(service: Record, found: Record, place: Record, roots: Roots) -> Release:
+    """A release of this record. `found`: {weights, image, inputs} of artifact_info. `place`: {names, cdi, cores} of service_devices."""
+    inside = service["runtime"] == "container"
+    image = found["image"] or NO_IMAGE
+    root, name = roots["serving"], service["model"]["name"]
+    folder = f"{root}/services/{service['service']}"
+    environment = service["native_env"] or roots["environment"]
+    model_path = found["weights"]["path"] or f"{roots['models']}/{name}@<revision>"
+    # Key and secrets belong to root alone; an image that runs as another user gets copies of its own with each start.
+    user = int(image.get("uid") or 0)
+    key, secrets = f"{folder}/api_key", f"{folder}/secret_env"
+    key_copy, secrets_copy = bool(service["api_key"] and user), bool(service["secret_env"] and user)
+    return {
+        "files": files_of(service),
+        "spec": spec_of(service, found, place, model_path, environment),
+        "folder": folder,
+        "model_path": model_path,
+        "environment": environment,
+        "cache": cache_of(service, root, image, environment),
+        "container": f"vllm-{service['service']}",
+        "image": image["id"],
+        "user": user,
+        "key": key,
+        "key_copy": key_copy,
+        "key_seen": "$here/../../tmp/api_key" if key_copy else key,
+        "secrets": secrets,
+        "secrets_copy": secrets_copy,
+        "secrets_seen": "$here/../../tmp/secret_env" if secrets_copy else secrets,
+        "place": place,
+        "seen": {
+            "model": f"/models/{name}" if inside else model_path,
+            "host": "0.0.0.0" if inside else service["address"],  # noqa: S104  (inside its own network)
+        },
+    }
+
+
+def fetch_is_pending(service: Record, facts: Mapping[str, Any], keep_source: bool = False) -> bool:
+    """In check mode: would Fetch, earlier in the same run, publish other weights than are there now? `facts` are the host's."""
+    name = service["model"]["name"]
+    forms = [name + ("+float16" if service["convert"] else ""), *([name] if keep_source else [])]
+    return any(facts.get("would_publish_" + re.sub(r"[^0-9A-Za-z]", "_", form)) for form in forms)
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"fetch_is_pending": fetch_is_pending, "release": release}
