@@ -8,7 +8,7 @@ from typing import Any
 
 from . import devices
 from .catalogue import merge_rows, spelled
-from .keys import BOARD, ENGINES, KINDS, LINKS, SHARED, VENDORS
+from .keys import BOARD, KINDS, LINKS, SHARED, VENDORS
 from .rows import Collected, Row, check_row, check_set, defaults, fail, lookup, one_of
 
 
@@ -17,11 +17,11 @@ def shared_keys(row: Mapping[str, Any]) -> Row:
     return {key: value for key, value in row.items() if key in SHARED}
 
 
-def check_level(where: str, row: Any) -> Row:
+def check_level(where: str, row: Any, engines: Mapping[str, Any]) -> Row:
     """One level of a board (its vendor's row, its own, what a host changes), checked key by key."""
     level = spelled(where, check_row(where, row, BOARD, partial=True))
     for engine, keys in (level.get("engines") or {}).items():
-        one_of(where, "engines", engine, ENGINES)
+        one_of(where, "engines", engine, engines)
         if keys is not None:
             keys = spelled(
                 f"{where}: engines.{engine}", check_row(f"{where}: engines.{engine}", keys, SHARED, partial=True)
@@ -56,11 +56,17 @@ def resolve_board(where: str, given: Any, tables: Mapping[str, Mapping[str, Any]
             f"{where}: 'board' is {given!r}, but must be a name of boards.yml, or {{name: NAME, count: 2}} with changes"
         )
     name = changes["name"]
-    own = check_level(f"boards.yml: board '{name}'", lookup(where, "board", name, tables["boards"], "boards.yml"))
+    own = check_level(
+        f"boards.yml: board '{name}'", lookup(where, "board", name, tables["boards"], "boards.yml"), tables["engines"]
+    )
     check_set(f"boards.yml: board '{name}'", own, {"vendor": BOARD["vendor"]})
     one_of(f"boards.yml: board '{name}'", "vendor", own["vendor"], VENDORS)
-    low = check_level(f"boards.yml: vendor '{own['vendor']}'", tables["vendors"].get(own["vendor"]) or {})
-    high = check_level(f"{where}: board", {key: value for key, value in changes.items() if key != "name"})
+    low = check_level(
+        f"boards.yml: vendor '{own['vendor']}'", tables["vendors"].get(own["vendor"]) or {}, tables["engines"]
+    )
+    high = check_level(
+        f"{where}: board", {key: value for key, value in changes.items() if key != "name"}, tables["engines"]
+    )
     board = {**defaults(BOARD), **merge_rows(low, own, high), "board": name}
     check_board(where, board)
     return board

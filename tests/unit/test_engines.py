@@ -21,7 +21,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
-from tables import TABLES
+from tables import BOARDS, TABLES
 from test_catalogue import findings, record
 from test_containers import needs_engine
 from test_services import RUNNER, Result
@@ -108,7 +108,7 @@ def test_another_engine_does_not_get_what_belongs_to_the_boards() -> None:
     """A board's image, version and `activate` are of its own engine."""
     row = record("qwq-32b", engine="vllm", engine_version="0.33.0", flaggems=False)
     assert (row["image"], row["activate"]) == ("docker.io/vllm/vllm-openai:v0.33.0", None)
-    assert row["device_access"] == "cdi" and row["shm_bytes"] == HARDWARE["h100"]["shm_bytes"]
+    assert row["device_access"] == "cdi" and row["shm_bytes"] == BOARDS["h100-sxm"]["shm_bytes"]
     given = record("qwq-32b", engine="vllm", image="mine/vllm-openai:v0.9.2", flaggems=False)
     assert given["image"] == "mine/vllm-openai:v0.9.2" and given["options_version"] == "0.9.2"
 
