@@ -73,6 +73,9 @@ def resolve_service(
         one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
     for path in service["paths"]:
         engines.check_path(where, path)
+    said = next((level for level in (over, row) if level.get("image") or level.get("engine_version")), {})
+    if engine["image"] and not said.get("image") and said.get("engine_version"):
+        service["image"] = None  # a lower level's is of another version
     service["image"] = engines.image_of(service, engine)
     if service["runtime"] == "container" and not service["image"]:
         by = f", or 'engine_version', of which the image is {engine['image']}" if engine["image"] else ""

@@ -24,8 +24,8 @@ from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
+from services import RUNNER, Result, until
 from test_catalogue import ROWS, record
-from test_services import RUNNER, Result, until
 
 c = load("filter_plugins/container.py")
 RENDERED, ENGINE_ROWS = FIXTURES / "rendered", FIXTURES / "engine_rows.yml"

@@ -18,7 +18,7 @@ from ansible.module_utils.serving.service import probe, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
-from test_services import members
+from services import members
 
 # `vllm serve --config FILE`, as far as a stub needs it: the port from the file, the mode from the row's environment.
 VLLM = f"""#!/bin/sh

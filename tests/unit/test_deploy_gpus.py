@@ -14,8 +14,8 @@ import pytest
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
 from ports import free_port
+from services import members
 from test_deploy import deploy
-from test_services import members
 
 ZERO, ONE = (f"GPU-00000000-0000-0000-0000-{i:012d}" for i in range(2))
 BOARD = {"vendor": "nvidia", "count": 2, "memory_bytes": 85_520_809_984, "runtime": "native", "device_access": None}

@@ -21,10 +21,10 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
+from services import RUNNER, Result
 from tables import BOARDS, TABLES
 from test_catalogue import findings, record
 from test_containers import needs_engine
-from test_services import RUNNER, Result
 
 load("filter_plugins/plan.py")
 from planning import engines  # noqa: E402

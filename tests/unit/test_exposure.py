@@ -14,7 +14,8 @@ import pytest
 from ansible.module_utils.serving.service import exposure, probe
 from conftest import FIXTURES
 from ports import free_port
-from test_services import Host, host, until  # noqa: F401 - host is a fixture
+from services import Host, until
+from test_services import host  # noqa: F401 - a fixture
 
 PATHS = ["/v1/models", "/v1/chat/completions", "/metrics"]
 

@@ -21,8 +21,8 @@ from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
+from services import members
 from tables import TABLES, small
-from test_services import members
 
 from planning import inputs
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, ROOT, start_module
-from test_services import Host, until
+from services import Host, until
 
 # What nobody else may read, and why everything else may be read: an image can run as any user.
 PRIVATE = re.compile(r"/(?:api_key|\.[\w.-]*lock|[\w.-]*\.lock|tmp|supervisor\.sock|[\w.-]*\.sock|peers)(?:/|$)")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.service import secret_env
 from conftest import ROOT
-from test_services import Host, host, members, until  # noqa: F401
+from services import Host, until
+from test_services import host  # noqa: F401 - a fixture
 
 SECRETS = {"HF_TOKEN": "hf_'quoted' $HOME `id`\nsecond line", "A_KEY": "0123456789"}
 

@@ -8,21 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from services import Host, Result, members
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"not so within {seconds} s")
+from services import Host, Result, members, until
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import yaml
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, FIXTURES, load
 from ports import free_port
+from services import members
 from site_of_tests import Fleet, tree
-from test_services import members
 
 from planning import site as places
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, ansible_environment
-from test_services import Host, host
+from services import Host
+from test_services import host
 
 __all__ = ["host"]
 MODEL = {"name": "demo", "revision": "r1", "identity": "0123", "path": "/nowhere"}
