@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +126,15 @@ def wait(what: Callable[[], Any], seconds: float = 30) -> Any:
 
 def about(name: str, **forms: bool) -> dict[str, Any]:
     return {"name": name, "forms": [{"key": key, "pending": pending} for key, pending in forms.items()]}
+
+
+def fleet_fixture(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(count: int, **form: Any) -> Fleet:
+        made.append(Fleet(tmp_path, run_module, hub, count, **form))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +49,20 @@ def kill_each(module: str, given: dict[str, Any], seconds: tuple[float, ...]) ->
 
 
 Arguments = Callable[..., dict[str, Any]]
+
+
+def bed_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    folder = tmp_path_factory.mktemp("i")
+    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
+        bed = Bed(client, registry, folder)
+        yield bed
+        bed.forget()
+
+
+def arguments_fixture(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    bed.forget()
+
+    def make(name: str = "", **options: Any) -> dict[str, Any]:
+        return {"name": name or f"{bed.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
+
+    return make

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,13 @@ import engine
 import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.images import archives, reference
-from images import SHA, Arguments, Bed, Run, kill_each, needs_engine
+from images import SHA, Arguments, Bed, Run, arguments_fixture, bed_fixture, kill_each, needs_engine
 from ports import free_port
 
-
-@pytest.fixture(scope="module")
-def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    folder = tmp_path_factory.mktemp("i")
-    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
-        bed = Bed(client, registry, folder)
-        yield bed
-        bed.forget()
+bed = pytest.fixture(scope="module")(bed_fixture)
 
 
-@pytest.fixture
-def arguments(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    bed.forget()
-
-    def make(name: str = "", **options: Any) -> dict[str, Any]:
-        return {"name": name or f"{bed.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
-
-    return make
+arguments = pytest.fixture(arguments_fixture)
 
 
 @needs_engine

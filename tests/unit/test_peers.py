@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from ansible.module_utils.serving.weights.manifests import INDEX
 from ansible.module_utils.serving.weights.peer import Peer
 from ansible.module_utils.serving.weights.peers import Peers
 from conftest import load
-from fleet import SHARDS, Fleet, Run, about
-from hub import Hub
+from fleet import SHARDS, about, fleet_fixture
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
-    made: list[Fleet] = []
-
-    def make(count: int, **form: Any) -> Fleet:
-        made.append(Fleet(tmp_path, run_module, hub, count, **form))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+fleet = pytest.fixture(fleet_fixture)
 
 
 class OnePeer:
