@@ -17,10 +17,11 @@ import yaml
 from ansible.module_utils.serving.weights.manifests import MANIFEST, damage
 from ansible.module_utils.serving.weights.records import dropped_peers
 from conftest import ROOT, ansible_environment
-from fleet import SHARDS, Run, fleet_fixture, good, size_of, wait
+from fleet import SHARDS, Run, fleet_fixture, good, model_fixture, size_of, wait
 from hub import COMMIT, Hub
 from ports import free_port
 
+model = pytest.fixture(scope="module")(model_fixture)
 fleet = pytest.fixture(fleet_fixture)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service.releases import start_ticks
-from fleet import SERVER, Fleet, Run, fleet_fixture, good, size_of, wait
+from fleet import SERVER, Fleet, Run, fleet_fixture, good, model_fixture, size_of, wait
 from hub import COMMIT, Hub
 
+model = pytest.fixture(scope="module")(model_fixture)
 fleet = pytest.fixture(fleet_fixture)
 
 
