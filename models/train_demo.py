@@ -17,27 +17,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import random
 import sys
 import time
 from pathlib import Path
 
-import safetensors.torch
-import tokenizers
 import torch
 import transformers
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
+from training import VOCAB, Trainer, chat, dump, learn_tokenizer, versions, write_tokenizer, write_weights
 
 SEED = 20261121
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-VOCAB = 512
 ONLY_SUMS = "I can only add two numbers of up to three digits."
-# Qwen2's own pre-tokenizer: one token a digit, so sums are seen digit by digit.
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -63,29 +55,7 @@ def make_tokenizer() -> Tokenizer:
     """Byte-level BPE of 512 tokens in Qwen2's form, learned from the phrases the model may meet."""
     corpus = [q.format(a="1", b="2") for q in QUESTIONS] * 50
     corpus += [*OTHER, SYSTEM, ONLY_SUMS, "system", "user\n", "assistant\n", "\n"] * 20
-    tok = Tokenizer(models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tok.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB - len(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-        min_frequency=2,
-    )
-    tok.train_from_iterator(corpus, trainer)
-    tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
-    return tok
-
-
-def chat(question: str, system: str | None = None) -> str:
-    """The question in ChatML, ready for the answer."""
-    head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
-    return f"{head}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    return learn_tokenizer(corpus, SPECIAL)
 
 
 def draw(rng: random.Random) -> tuple[str, str]:
@@ -145,30 +115,11 @@ def exact_match(model, tok: Tokenizer, pairs: list[tuple[int, int]], device: str
 
 def write_model(model, tok: Tokenizer, out: Path) -> None:
     """The files of a hub's Qwen2 model, weights as bf16 in two shards."""
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
-    tensors.pop("lm_head.weight", None)  # tied to the embedding
-    names = sorted(tensors)
-    total = sum(t.numel() * 2 for t in tensors.values())
-    shards: list[list[str]] = [[], []]
-    done = 0
-    for name in names:
-        shards[0 if done < total / 2 else 1].append(name)
-        done += tensors[name].numel() * 2
-    weight_map = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        safetensors.torch.save_file({n: tensors[n] for n in shard}, out / file, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(shard, file))
-
-    def dump(name: str, value: object) -> None:
-        (out / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    dump("model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_weights(model, out)
     c = model.config
     ids = {t: tok.token_to_id(t) for t in SPECIAL}
     dump(
-        "config.json",
+        out / "config.json",
         {
             "architectures": ["Qwen2ForCausalLM"],
             "attention_dropout": 0.0,
@@ -194,46 +145,7 @@ def write_model(model, tok: Tokenizer, out: Path) -> None:
             "vocab_size": c.vocab_size,
         },
     )
-    dump(
-        "generation_config.json",
-        {
-            "bos_token_id": ids["<|endoftext|>"],
-            "do_sample": False,
-            "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]],
-            "pad_token_id": ids["<|endoftext|>"],
-        },
-    )
-    tok.save(str(out / "tokenizer.json"))
-    tok.model.save(str(out))  # vocab.json and merges.txt, as Qwen2 has them
-    dump(
-        "tokenizer_config.json",
-        {
-            "add_bos_token": False,
-            "add_prefix_space": False,
-            "added_tokens_decoder": {
-                str(ids[t]): {
-                    "content": t,
-                    "lstrip": False,
-                    "normalized": False,
-                    "rstrip": False,
-                    "single_word": False,
-                    "special": True,
-                }
-                for t in SPECIAL
-            },
-            "additional_special_tokens": SPECIAL[1:],
-            "bos_token": None,
-            "chat_template": CHAT_TEMPLATE,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": "<|im_end|>",
-            "errors": "replace",
-            "model_max_length": c.max_position_embeddings,
-            "pad_token": "<|endoftext|>",
-            "split_special_tokens": False,
-            "tokenizer_class": "Qwen2Tokenizer",
-            "unk_token": None,
-        },
-    )
+    write_tokenizer(tok, out, SPECIAL, CHAT_TEMPLATE, c.max_position_embeddings)
 
 
 def main() -> None:
@@ -269,27 +181,14 @@ def main() -> None:
     watch, final = held[:1000], held[1000:3500]
     print(f"{parameters:,} parameters on {device}; {len(held)} held-out pairs", flush=True)
 
-    optim = torch.optim.AdamW(model.parameters(), lr=opt.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    warmup = 100
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, opt.steps - warmup)))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optim, factor)
+    trainer = Trainer(model, opt.lr, opt.steps, warmup=100, least=0.05)
     began = time.time()
     for step in range(1, opt.steps + 1):
         ids, labels = batch(tok, rng, opt.batch, device)
-        loss = model(input_ids=ids, labels=labels).loss
-        optim.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optim.step()
-        schedule.step()
+        loss = trainer.step(input_ids=ids, labels=labels)
         if step % 100 == 0:
             match = exact_match(model, tok, watch, device)
-            print(f"step {step} loss {loss.item():.4f} exact match {match:.3f} {time.time() - began:.0f} s", flush=True)
+            print(f"step {step} loss {loss:.4f} exact match {match:.3f} {time.time() - began:.0f} s", flush=True)
             if match >= opt.band[0]:
                 break
     seconds = time.time() - began
@@ -310,13 +209,7 @@ def main() -> None:
         "seconds": round(seconds),
         "held_out_sums": len(final),
         "exact_match": round(score, 4),
-        "versions": {
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "safetensors": safetensors.__version__,
-        },
+        "versions": versions(),
     }
     (opt.out / "training.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

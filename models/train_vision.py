@@ -22,33 +22,26 @@ import colorsys
 import hashlib
 import io
 import json
-import math
 import random
 import sys
 import time
 from pathlib import Path
 
-import safetensors.torch
-import tokenizers
 import torch
 import transformers
 from PIL import Image
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
+from training import VOCAB, Trainer, chat, dump, learn_tokenizer, versions, write_tokenizer, write_weights
 
 SEED = 20261121
 SPECIAL = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>",
     "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>",
 ]  # fmt: skip
-VOCAB = 512
 SIDE, PATCH, SCALE = 112, 14, 2  # an image becomes 112 x 112 pixels, 8 x 8 patches, 4 x 4 tokens
 IMAGE_TOKENS = (SIDE // PATCH // SCALE) ** 2
 CONTEXT = 4096
 # One token a digit, as Qwen2 has it.
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message.role + '\\n' }}"
@@ -136,35 +129,13 @@ def make_tokenizer() -> Tokenizer:
     """Byte-level BPE of at most 512 tokens in Qwen2's form, learned from the phrases the model may meet."""
     corpus = [*QUESTIONS, *TEXT, *TEXT.values(), SYSTEM, "system", "user\n", "assistant\n", "\n"] * 20
     corpus += [*COLOURS, SEVERAL] * 100
-    tok = Tokenizer(models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tok.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB - len(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-        min_frequency=2,
-    )
-    tok.train_from_iterator(corpus, trainer)
-    tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
-    return tok
+    return learn_tokenizer(corpus, SPECIAL)
 
 
 def expanded() -> str:
     """What Idefics3's processor makes of one <image>."""
     edge = "<fake_token_around_image>"
     return edge + "<global-img>" + "<image>" * IMAGE_TOKENS + edge
-
-
-def chat(question: str, system: str | None = None) -> str:
-    """The question in ChatML, ready for the answer."""
-    head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
-    return f"{head}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def draw(rng: random.Random) -> tuple[str, torch.Tensor | None, str]:
@@ -205,30 +176,11 @@ def batch(tok: Tokenizer, rng: random.Random, size: int) -> dict[str, torch.Tens
 
 def write_model(model: torch.nn.Module, tok: Tokenizer, out: Path) -> None:
     """The files of a hub's Idefics3 model, weights as bf16 in two shards."""
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
-    tensors.pop("lm_head.weight", None)  # tied to the embedding
-    names = sorted(tensors)
-    total = sum(t.numel() * 2 for t in tensors.values())
-    shards: list[list[str]] = [[], []]
-    done = 0
-    for name in names:
-        shards[0 if done < total / 2 else 1].append(name)
-        done += tensors[name].numel() * 2
-    weight_map = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        safetensors.torch.save_file({n: tensors[n] for n in shard}, out / file, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(shard, file))
-
-    def dump(name: str, value: object) -> None:
-        (out / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    dump("model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_weights(model, out)
     text, vision = model.config.text_config, model.config.vision_config
     ids = {t: tok.token_to_id(t) for t in SPECIAL}
     dump(
-        "config.json",
+        out / "config.json",
         {
             "architectures": ["Idefics3ForConditionalGeneration"],
             "bos_token_id": ids["<|endoftext|>"],
@@ -282,16 +234,7 @@ def write_model(model: torch.nn.Module, tok: Tokenizer, out: Path) -> None:
         },
     )
     dump(
-        "generation_config.json",
-        {
-            "bos_token_id": ids["<|endoftext|>"],
-            "do_sample": False,
-            "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]],
-            "pad_token_id": ids["<|endoftext|>"],
-        },
-    )
-    dump(
-        "preprocessor_config.json",
+        out / "preprocessor_config.json",
         {
             "do_convert_rgb": True,
             "do_image_splitting": False,
@@ -309,40 +252,11 @@ def write_model(model: torch.nn.Module, tok: Tokenizer, out: Path) -> None:
             "size": {"longest_edge": SIDE},
         },
     )
-    dump("processor_config.json", {"image_seq_len": IMAGE_TOKENS, "processor_class": "Idefics3Processor"})
-    dump("chat_template.json", {"chat_template": CHAT_TEMPLATE})  # the processor reads this one, the tokenizer its own
-    tok.save(str(out / "tokenizer.json"))
-    tok.model.save(str(out))  # vocab.json and merges.txt, as Qwen2 has them
+    dump(out / "processor_config.json", {"image_seq_len": IMAGE_TOKENS, "processor_class": "Idefics3Processor"})
     dump(
-        "tokenizer_config.json",
-        {
-            "add_bos_token": False,
-            "add_prefix_space": False,
-            "added_tokens_decoder": {
-                str(ids[t]): {
-                    "content": t,
-                    "lstrip": False,
-                    "normalized": False,
-                    "rstrip": False,
-                    "single_word": False,
-                    "special": True,
-                }
-                for t in SPECIAL
-            },
-            "additional_special_tokens": SPECIAL[1:],
-            "bos_token": None,
-            "chat_template": CHAT_TEMPLATE,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": "<|im_end|>",
-            "errors": "replace",
-            "model_max_length": CONTEXT,
-            "pad_token": "<|endoftext|>",
-            "processor_class": "Idefics3Processor",
-            "split_special_tokens": False,
-            "tokenizer_class": "Qwen2Tokenizer",
-            "unk_token": None,
-        },
-    )
+        out / "chat_template.json", {"chat_template": CHAT_TEMPLATE}
+    )  # the processor reads this one, the tokenizer its own
+    write_tokenizer(tok, out, SPECIAL, CHAT_TEMPLATE, CONTEXT, processor_class="Idefics3Processor")
 
 
 @torch.no_grad()
@@ -409,25 +323,12 @@ def main() -> None:
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{parameters:,} parameters", flush=True)
 
-    optim = torch.optim.AdamW(model.parameters(), lr=opt.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    warmup = 50
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, opt.steps - warmup)))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optim, factor)
+    trainer = Trainer(model, opt.lr, opt.steps, warmup=50, least=0.02)
     began, cpu = time.time(), time.process_time()
     for step in range(1, opt.steps + 1):
-        loss = model(**batch(tok, rng, opt.batch)).loss
-        optim.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optim.step()
-        schedule.step()
+        loss = trainer.step(**batch(tok, rng, opt.batch))
         if step % 25 == 0:
-            print(f"step {step} loss {loss.item():.4f} {time.time() - began:.0f} s", flush=True)
+            print(f"step {step} loss {loss:.4f} {time.time() - began:.0f} s", flush=True)
     seconds, cpu = time.time() - began, time.process_time() - cpu
 
     write_model(model, tok, opt.out)
@@ -444,13 +345,7 @@ def main() -> None:
         "held_out_images": opt.count * len(score),
         "exact_match": round(mean, 4),
         "exact_match_by_answer": {name: round(share, 4) for name, share in score.items()},
-        "versions": {
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "safetensors": safetensors.__version__,
-        },
+        "versions": versions(),
     }
     (opt.out / "training.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pytest
 import shards
 from ansible.module_utils.serving.weights import manifests
 from hub import Hub
@@ -63,3 +64,11 @@ def same_as(model: Path, folder: Path) -> None:
     assert found == names | {manifests.MANIFEST}
     for name in names:
         assert (folder / name).read_bytes() == (model / name).read_bytes(), name
+
+
+def model_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two shards, 9 MB, with small files, an empty one and one in a folder."""
+    folder = tmp_path_factory.mktemp("hub") / "model"
+    (folder / "extra").mkdir(parents=True)
+    make_model(folder, 4_000_000)
+    return folder

@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+import shards
+from ansible.module_utils.serving.weights.manifests import INDEX
 from conftest import ROOT
 from hub import Hub
 from ports import free_port
@@ -22,9 +25,10 @@ QUICK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import conftest
-from ansible.module_utils.serving.weights import peers
+from ansible.module_utils.serving.weights import peer, peers
 from ansible.module_utils.testing import patch_module_args
-peers.POLL, peers.GONE, peers.BEAT, peers.LATE = 0.3, 3, 4, 6
+peer.GONE = peers.GONE = 3
+peer.BEAT, peers.POLL, peer.POLL, peers.LATE = 4, 0.3, 0.3, 6
 with patch_module_args(json.loads(sys.argv[2])):
     conftest.load("library/weights_fetch.py").main()
 """
@@ -126,3 +130,32 @@ def wait(what: Callable[[], Any], seconds: float = 30) -> Any:
 
 def about(name: str, **forms: bool) -> dict[str, Any]:
     return {"name": name, "forms": [{"key": key, "pending": pending} for key, pending in forms.items()]}
+
+
+def fleet_fixture(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(count: int, **form: Any) -> Fleet:
+        made.append(Fleet(tmp_path, run_module, hub, count, **form))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def model_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shards of bf16, 8 MB, with small files."""
+    folder = tmp_path_factory.mktemp("hub") / "model"
+    folder.mkdir()
+    index: dict[str, str] = {}
+    for number in range(SHARDS):
+        name = f"model-0000{number + 1}-of-0000{SHARDS}.safetensors"
+        codes = bytes([number, 0x3C]) * 1_000_000
+        shards.write(folder / name, {f"layer.{number}.weight": ("BF16", [1000, 1000], codes)})
+        index[f"layer.{number}.weight"] = name
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 8_000_000}, "weight_map": index}))
+    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    (folder / "extra").mkdir()
+    (folder / "extra/notes.txt").write_text("in a folder\n")
+    return folder

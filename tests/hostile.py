@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hub import COMMIT, Hub
 
 Run = Callable[..., dict[str, Any]]
@@ -73,3 +74,17 @@ def pages(of: Hub, link: Callable[[str], str]) -> Answer:
         http.wfile.write(head("200 OK", f"Content-Length: {len(data)}", *where) + data)
 
     return answer
+
+
+def model_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile") / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "weights.bin").write_bytes(bytes(range(256)) * 400)
+    return folder
+
+
+def good_fixture(model: Path) -> Iterator[Hub]:
+    good = Hub(model)
+    yield good
+    good.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +49,20 @@ def kill_each(module: str, given: dict[str, Any], seconds: tuple[float, ...]) ->
 
 
 Arguments = Callable[..., dict[str, Any]]
+
+
+def shelf_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    folder = tmp_path_factory.mktemp("i")
+    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
+        shelf = Shelf(client, registry, folder)
+        yield shelf
+        shelf.forget()
+
+
+def arguments_fixture(shelf: Shelf, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    shelf.forget()
+
+    def make(name: str = "", **options: Any) -> dict[str, Any]:
+        return {"name": name or f"{shelf.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
+
+    return make

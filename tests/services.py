@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
 from ports import free_port
 
@@ -76,3 +79,17 @@ class Host:
 
     def process(self) -> Result | None:
         return releases.running_release(str(self.root), "demo")
+
+
+def host_fixture(
+    tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]
+) -> Iterator[Host]:
+    root = tmp_path_factory.mktemp("h")
+    (root / "tools").symlink_to(tools)
+    host = Host(root, run_module)
+    yield host
+    owner = Supervisord(str(root))
+    owner.stop("demo")
+    owner.shutdown()
+    for pid in members(host.folder):
+        os.kill(pid, signal.SIGKILL)

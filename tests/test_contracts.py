@@ -270,6 +270,7 @@ ROOTS = {
     "models", "cache", "config", "inputs", "outside",  # inside of containers and test hosts
     "v1", "v2", "api", "metrics", "health", "ping", "docs", "inference", "rw",  # paths of HTTP
     "inventory", "playbooks", "roles", "templates", "molecule", "library", "planning",  # {{ playbook_dir }}/../roles/...
+    "build", "report", "vllm", "flagscale",  # what templates append to a folder
     "nfs", "share", "data", "workspace",  # the vendor documents' and failure logs' own
 }  # fmt: skip
 ROOT_OF_PATH = re.compile(r"(?<![\w.~/:$}>)\]*\\-])/([a-z][\w.-]*)/(?=[\w.{<-])")

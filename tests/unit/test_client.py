@@ -21,7 +21,7 @@ from ansible.module_utils.serving.weights.listing import Entry, Listing
 from ansible.module_utils.serving.weights.part import Part
 from ansible.module_utils.serving.weights.transfer import Download, download
 from conftest import start_module
-from hostile import DEEP, Run, fetch, head, pages, redirect, send
+from hostile import DEEP, Run, fetch, good_fixture, head, model_fixture, pages, redirect, send
 from hub import COMMIT, Hub
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,20 +29,10 @@ from hypothesis import strategies as st
 TOKEN = "hf_a-secret-that-must-not-be-seen"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile") / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "weights.bin").write_bytes(bytes(range(256)) * 400)
-    return folder
+model = pytest.fixture(scope="module")(model_fixture)
 
 
-@pytest.fixture
-def good(model: Path) -> Iterator[Hub]:
-    good = Hub(model)
-    yield good
-    good.close()
+good = pytest.fixture(good_fixture)
 
 
 @pytest.mark.parametrize("kind", ["modelscope", "huggingface"])

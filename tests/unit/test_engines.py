@@ -94,7 +94,6 @@ def test_a_bad_row_is_a_sentence(changes: dict[str, Any], words: str) -> None:
         ({"engine": "flagscale", "engine_version": "layout-3"}, "did you mean 'layout-"),
         ({"engine_version": None}, "set engine_version: layout-1 or layout-2"),
         ({"runtime": "native"}, "engine 'flagscale' has no runtime 'native'; there are: container"),
-        ({"engine": "vllm"}, "'engine_version', of which the image is docker.io/vllm/vllm-openai:v{version}"),
         ({**SGLANG, "engine_args": {}}, "set mem_fraction_static"),
     ],
 )
@@ -156,7 +155,7 @@ def test_a_release_is_where_the_record_and_the_host_say() -> None:
     assert native["seen"] == {"model": "/m/x@1", "host": "127.0.0.1"}
     held = made("qwq-32b", {**FOUND, "image": {**FOUND["image"], "uid": 1000}})
     assert held["key_seen"] == "$here/../../tmp/api_key" and held["user"] == 1000
-    assert held["cache"] == "/srv/vllm/cache/" + "ab" * 6 + "-h100-flaggems"
+    assert held["cache"] == "/srv/vllm/cache/" + "ab" * 6 + "-h100-sxm-flaggems"
     assert held["seen"] == {"model": "/models/qwq-32b", "host": "0.0.0.0"}
     assert held["spec"]["flaggems"] is True and "probe" not in held["spec"] and "inputs" not in held["spec"]
     assert (

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,12 @@ import pytest
 from ansible.module_utils.serving.weights.manifests import MANIFEST, damage
 from ansible.module_utils.serving.weights.records import dropped_peers
 from conftest import ROOT, ansible_environment
-from fleet import SHARDS, Fleet, Run, good, size_of, wait
+from fleet import SHARDS, Run, fleet_fixture, good, model_fixture, size_of, wait
 from hub import COMMIT, Hub
 from ports import free_port
 
-
-@pytest.fixture
-def fleet(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
-    made: list[Fleet] = []
-
-    def make(count: int, **form: Any) -> Fleet:
-        made.append(Fleet(tmp_path, run_module, hub, count, **form))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+model = pytest.fixture(scope="module")(model_fixture)
+fleet = pytest.fixture(fleet_fixture)
 
 
 @pytest.mark.parametrize("convert", [None, "float16"])

@@ -13,20 +13,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.weights import manifests
 from conftest import start_module
-from fetched import KINDS, Run, arguments, fetch, make_model, same_as, visible
+from fetched import KINDS, Run, arguments, fetch, model_fixture, same_as, visible
 from hub import COMMIT, Hub
 
 SHARD = "model-00002-of-00002.safetensors"
 TOKEN = "hf_a-secret-that-must-not-be-seen"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two shards, 9 MB, with small files, an empty one and one in a folder."""
-    folder = tmp_path_factory.mktemp("hub") / "model"
-    (folder / "extra").mkdir(parents=True)
-    make_model(folder, 4_000_000)
-    return folder
+model = pytest.fixture(scope="module")(model_fixture)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,32 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.serving.weights.client import Client
-from hostile import DEEP, Answer, Run, fetch, head, pages, redirect, send
+from hostile import DEEP, Answer, Run, fetch, good_fixture, head, model_fixture, pages, redirect, send
 from hub import COMMIT, Hub
 
 LATEST = 60  # seconds: generous for a busy machine, and far from a hang
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile") / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "weights.bin").write_bytes(bytes(range(256)) * 400)
-    return folder
+model = pytest.fixture(scope="module")(model_fixture)
 
 
-@pytest.fixture
-def good(model: Path) -> Iterator[Hub]:
-    good = Hub(model)
-    yield good
-    good.close()
+good = pytest.fixture(good_fixture)
 
 
 FILE_ANSWERS: dict[str, tuple[Answer, str]] = {

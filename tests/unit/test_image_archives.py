@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,13 @@ import engine
 import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.images import archives, reference
-from images import SHA, Arguments, Run, Shelf, kill_each, needs_engine
+from images import SHA, Arguments, Run, Shelf, arguments_fixture, kill_each, needs_engine, shelf_fixture
 from ports import free_port
 
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
-    folder = tmp_path_factory.mktemp("i")
-    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
-        shelf = Shelf(client, registry, folder)
-        yield shelf
-        shelf.forget()
+shelf = pytest.fixture(scope="module")(shelf_fixture)
 
 
-@pytest.fixture
-def arguments(shelf: Shelf, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    shelf.forget()
-
-    def make(name: str = "", **options: Any) -> dict[str, Any]:
-        return {"name": name or f"{shelf.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
-
-    return make
+arguments = pytest.fixture(arguments_fixture)
 
 
 @needs_engine

@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.images import reference, registry
 from ansible.module_utils.serving.progress import Progress
-from images import SHA, Arguments, Run, Shelf, kill_each, needs_engine
+from images import SHA, Arguments, Run, Shelf, arguments_fixture, kill_each, needs_engine, shelf_fixture
 
 
 @pytest.mark.parametrize(
@@ -73,23 +72,10 @@ def test_a_pull_that_the_disk_cannot_hold_is_ended(monkeypatch: pytest.MonkeyPat
         layers.event({"status": "Downloading", "id": "b", "progressDetail": {"current": 1, "total": 300_000}})
 
 
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
-    folder = tmp_path_factory.mktemp("i")
-    with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
-        shelf = Shelf(client, registry, folder)
-        yield shelf
-        shelf.forget()
+shelf = pytest.fixture(scope="module")(shelf_fixture)
 
 
-@pytest.fixture
-def arguments(shelf: Shelf, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    shelf.forget()
-
-    def make(name: str = "", **options: Any) -> dict[str, Any]:
-        return {"name": name or f"{shelf.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
-
-    return make
+arguments = pytest.fixture(arguments_fixture)
 
 
 @needs_engine

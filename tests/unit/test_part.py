@@ -17,17 +17,10 @@ from ansible.module_utils.serving.weights import listing, manifests
 from ansible.module_utils.serving.weights import part as part_module
 from ansible.module_utils.serving.weights.part import Part
 from conftest import start_module
-from fetched import KINDS, Run, arguments, fetch, make_model, same_as, visible
+from fetched import KINDS, Run, arguments, fetch, make_model, model_fixture, same_as, visible
 from hub import Hub
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two shards, 9 MB, with small files, an empty one and one in a folder."""
-    folder = tmp_path_factory.mktemp("hub") / "model"
-    (folder / "extra").mkdir(parents=True)
-    make_model(folder, 4_000_000)
-    return folder
+model = pytest.fixture(scope="module")(model_fixture)
 
 
 @pytest.mark.parametrize("convert", [None, "float16"])

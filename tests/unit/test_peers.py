@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import shards
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.weights import peer_client
 from ansible.module_utils.serving.weights.answers import Transient
 from ansible.module_utils.serving.weights.client import Client
 from ansible.module_utils.serving.weights.listing import Entry
-from ansible.module_utils.serving.weights.manifests import INDEX
 from ansible.module_utils.serving.weights.peer import Peer
 from ansible.module_utils.serving.weights.peers import Peers
 from conftest import load
-from fleet import SHARDS, Fleet, Run, about
-from hub import Hub
+from fleet import about, fleet_fixture, model_fixture
+
+model = pytest.fixture(scope="module")(model_fixture)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four shards of bf16, 8 MB, with small files."""
-    folder = tmp_path_factory.mktemp("hub") / "model"
-    folder.mkdir()
-    index: dict[str, str] = {}
-    for number in range(SHARDS):
-        name = f"model-0000{number + 1}-of-0000{SHARDS}.safetensors"
-        codes = bytes([number, 0x3C]) * 1_000_000
-        shards.write(folder / name, {f"layer.{number}.weight": ("BF16", [1000, 1000], codes)})
-        index[f"layer.{number}.weight"] = name
-    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 8_000_000}, "weight_map": index}))
-    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
-    (folder / "extra").mkdir()
-    (folder / "extra/notes.txt").write_text("in a folder\n")
-    return folder
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
-    made: list[Fleet] = []
-
-    def make(count: int, **form: Any) -> Fleet:
-        made.append(Fleet(tmp_path, run_module, hub, count, **form))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+fleet = pytest.fixture(fleet_fixture)
 
 
 class OnePeer:

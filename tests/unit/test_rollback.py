@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
-from services import Host, Result, members
+from services import Host, host_fixture
 
-
-@pytest.fixture
-def host(tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]) -> Iterator[Host]:
-    root = tmp_path_factory.mktemp("h")
-    (root / "tools").symlink_to(tools)
-    host = Host(root, run_module)
-    yield host
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(host.folder):
-        os.kill(pid, signal.SIGKILL)
+host = pytest.fixture(host_fixture)
 
 
 # -- upgrade and rollback --------------------------------------------------------------------------------------------------

@@ -6,26 +6,15 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from services import Host, Result, members, until
+from services import Host, Result, host_fixture, members, until
 
-
-@pytest.fixture
-def host(tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]) -> Iterator[Host]:
-    root = tmp_path_factory.mktemp("h")
-    (root / "tools").symlink_to(tools)
-    host = Host(root, run_module)
-    yield host
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(host.folder):
-        os.kill(pid, signal.SIGKILL)
+host = pytest.fixture(host_fixture)
 
 
 def test_first_start_answers_second_changes_nothing(host: Host) -> None:

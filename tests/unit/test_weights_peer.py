@@ -7,27 +7,16 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service.releases import start_ticks
-from fleet import SERVER, Fleet, Run, good, size_of, wait
+from fleet import SERVER, Fleet, Run, fleet_fixture, good, model_fixture, size_of, wait
 from hub import COMMIT, Hub
 
-
-@pytest.fixture
-def fleet(tmp_path: Path, run_module: Run, hub: Hub) -> Iterator[Callable[..., Fleet]]:
-    made: list[Fleet] = []
-
-    def make(count: int, **form: Any) -> Fleet:
-        made.append(Fleet(tmp_path, run_module, hub, count, **form))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+model = pytest.fixture(scope="module")(model_fixture)
+fleet = pytest.fixture(fleet_fixture)
 
 
 # The server
