@@ -27,8 +27,6 @@ HOST = {"ansible_connection": "local", "ansible_python_interpreter": sys.executa
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     base = tmp_path_factory.mktemp("fleet")
-    for folder in [base, *base.parents][:3]:
-        folder.chmod(folder.stat().st_mode | 0o011)  # another user gets through
     found = Fleet(base)
     found.make()
     return found
@@ -39,8 +37,6 @@ def running(fleet: Fleet, tools: Path) -> Iterator[Any]:
     """An own model from a folder, an own service, an own board, an own group; a stand-in engine."""
     root, port = fleet.home / "srv", free_port()
     root.mkdir()
-    for folder in [*tools.parents][:2]:
-        folder.chmod(folder.stat().st_mode | 0o011)
     (root / "tools").symlink_to(tools)
     shutil.copytree(DEMO, fleet.home / "models/mine")
     stub = shutil.copy(FIXTURES / "stub_engine.py", fleet.home / "stub_engine.py")
