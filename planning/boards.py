@@ -24,9 +24,9 @@ def check_level(where: str, row: Any) -> Row:
     """One level of a board (its vendor's row, its own, what a host changes), checked key by key."""
     level = spelled(where, check_row(where, row, BOARD, partial=True))
     for engine, lock in (level.get("native_locks") or {}).items():
-        check_texts(
-            f"{where}: native_locks.{engine}", "lock", lock if isinstance(lock, Mapping) else {str(lock): 0}, LOCK
-        )
+        if not isinstance(lock, Mapping):
+            fail(f"{where}: native_locks.{engine} is {lock!r}, but must be a mapping of {' and '.join(LOCK)}")
+        check_texts(f"{where}: native_locks.{engine}", "lock", lock, LOCK)
     for engine, keys in (level.get("engines") or {}).items():
         one_of(where, "engines", engine, ENGINES)
         if keys is not None:
