@@ -1,4 +1,4 @@
-"""Figures of services in containers, on a host of the bed (molecule/shared/bed.py): root, Docker and mmdebstrap needed."""
+"""Figures of services in containers, on a test host (molecule/shared/testhosts): root, Docker and mmdebstrap needed."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ json.dump({'gap': gap, 'said': said}, open('/tmp/asked', 'w'))
 
 class Host:
     def __init__(self) -> None:
-        import bed
+        import testhosts
 
-        self.bed = bed
-        bed.bare("bench", "h100")
-        self.inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("bench")}}, ROOT / "build/bed/bench")
+        self.testhosts = testhosts
+        testhosts.bare("bench", "h100")
+        self.inventory = testhosts.inventory(
+            "h100", {"h100": {"gpu": testhosts.connection("bench")}}, ROOT / "build/testhosts/bench"
+        )
         self.apart()
 
     def apart(self) -> None:
@@ -74,7 +76,7 @@ class Host:
         cores = sorted(os.sched_getaffinity(0))
         half = len(cores) // 2
         os.sched_setaffinity(0, cores[:half])
-        for pid in self.bed.docker("top", self.bed.container("bench"), "-o", "pid").split()[1:]:
+        for pid in self.testhosts.docker("top", self.testhosts.container("bench"), "-o", "pid").split()[1:]:
             for thread in os.listdir(f"/proc/{pid}/task"):
                 os.sched_setaffinity(int(thread), cores[half:])
 
@@ -99,7 +101,7 @@ class Host:
         return time.monotonic() - began, done.stdout
 
     def overrides(self, **more: Any) -> dict[str, Any]:
-        """The scenario's row of the bed, changed."""
+        """The scenario's row of the test hosts, changed."""
         import yaml
 
         rows: dict[str, Any] = yaml.safe_load((ROOT / "molecule/h100/host_vars/gpu.yml").read_text())["overrides"]
@@ -107,10 +109,10 @@ class Host:
         return {"qwq-32b": {**row, **{key: {**row.get(key, {}), **value} for key, value in more.items()}}}
 
     def sh(self, text: str) -> str:
-        return str(self.bed.docker("exec", "-i", self.bed.container("bench"), "sh", text=text))
+        return str(self.testhosts.docker("exec", "-i", self.testhosts.container("bench"), "sh", text=text))
 
     def python(self, text: str) -> None:
-        self.bed.docker("exec", "-i", self.bed.container("bench"), "python3", "-", text=text)
+        self.testhosts.docker("exec", "-i", self.testhosts.container("bench"), "python3", "-", text=text)
 
 
 def serve_over_docker_run(host: Host) -> Figure:
@@ -190,7 +192,7 @@ def swap_gap(host: Host) -> Figure:
 
 def noop_three_services(host: Host) -> Figure:
     """A deploy that changes nothing, of three services in containers, each asked."""
-    rows = {name: host.bed.stub("good", 9010 + i, ready_timeout=60) for i, name in enumerate(THREE)}
+    rows = {name: host.testhosts.stub("good", 9010 + i, ready_timeout=60) for i, name in enumerate(THREE)}
     host.play("deploy.yml", runs=THREE, overrides=rows)
     walls = []
     for _ in range(RUNS):
@@ -209,7 +211,7 @@ def measure() -> list[Figure]:
     try:
         return [parts[name](host) for name in (os.environ.get("BENCH_CONTAINERS") or "serve,swap,noop").split(",")]
     finally:
-        host.bed.remove("bench")
+        host.testhosts.remove("bench")
 
 
 if __name__ == "__main__":

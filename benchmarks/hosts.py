@@ -2,7 +2,7 @@
 
     python benchmarks/hosts.py        BENCH_RUNS=3 BENCH_HOSTS=10
 
-Needs what the bed needs (root, Docker, mmdebstrap). One host is prepared, and the ten are started from its image.
+Needs what the test hosts need (root, Docker, mmdebstrap). One host is prepared, and the ten are started from its image.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "molecule/shared"), str(ROOT / "module_utils")]
 RUNS, HOSTS = int(os.environ.get("BENCH_RUNS", "5")), int(os.environ.get("BENCH_HOSTS", "10"))
-IMAGE = "vllm-ansible-bed:ready"
+IMAGE = "vllm-ansible-testhosts:ready"
 Figure = dict[str, Any]
 
 
-def ready_image(bed: Any) -> None:
+def ready_image(testhosts: Any) -> None:
     """A host that preflight and prepare have made ready, as an image."""
-    bed.docker_ce()
-    bed.host("ready0")
-    bed.gpus("ready0")
-    inventory = bed.inventory("h100", {"h100": {"gpu": bed.connection("ready0")}}, ROOT / "build/bed/ready")
+    testhosts.docker_ce()
+    testhosts.host("ready0")
+    testhosts.gpus("ready0")
+    inventory = testhosts.inventory(
+        "h100", {"h100": {"gpu": testhosts.connection("ready0")}}, ROOT / "build/testhosts/ready"
+    )
     call("ansible-playbook", "-i", str(inventory), "deploy.yml", "-l", "h100", "--tags", "preflight,prepare")
     # Its engine's data stay behind in a volume, as they would on a new host.
-    bed.docker("commit", "--change", 'CMD ["/sbin/init"]', bed.container("ready0"), IMAGE)
-    bed.remove("ready0")
+    testhosts.docker("commit", "--change", 'CMD ["/sbin/init"]', testhosts.container("ready0"), IMAGE)
+    testhosts.remove("ready0")
 
 
 def call(*command: str) -> tuple[float, float, str]:
@@ -48,23 +50,25 @@ def call(*command: str) -> tuple[float, float, str]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def executions(bed: Any, name: str) -> int:
+def executions(testhosts: Any, name: str) -> int:
     """Modules that Ansible has run on a host, by the line that each of them logs."""
     return int(
-        bed.docker("exec", bed.container(name), "sh", "-c", "journalctl -q -o cat | grep -c 'Invoked with' || true")
+        testhosts.docker(
+            "exec", testhosts.container(name), "sh", "-c", "journalctl -q -o cat | grep -c 'Invoked with' || true"
+        )
     )
 
 
 def measure() -> list[Figure]:
-    import bed
+    import testhosts
 
     names = [f"ready{i}" for i in range(1, HOSTS + 1)]
     try:
-        ready_image(bed)
+        ready_image(testhosts)
         rows = {}
         for name in names:
-            rows[name] = bed.host(name, image=IMAGE)
-        inventory = bed.inventory("h100", {"h100": rows}, ROOT / "build/bed/ready")
+            rows[name] = testhosts.host(name, image=IMAGE)
+        inventory = testhosts.inventory("h100", {"h100": rows}, ROOT / "build/testhosts/ready")
         (inventory / "host_vars").unlink()
         (inventory / "host_vars").mkdir()
         for name in names:
@@ -74,7 +78,7 @@ def measure() -> list[Figure]:
         call(*ping)  # warm connections
         call(*play)
         ours, peers, cpu, peer_cpu = [], [], [], []
-        before = executions(bed, names[0])
+        before = executions(testhosts, names[0])
         for _ in range(RUNS):
             wall, used, _ = call(*ping)
             peers.append(wall)
@@ -83,11 +87,11 @@ def measure() -> list[Figure]:
             assert len(re.findall(r"changed=0 ", output)) == HOSTS, output
             ours.append(wall)
             cpu.append(used)
-        each = (executions(bed, names[0]) - before) / RUNS - 1  # the ping is one
+        each = (executions(testhosts, names[0]) - before) / RUNS - 1  # the ping is one
     finally:
         for name in ["ready0", *names]:
-            bed.remove(name)
-        bed.docker("rmi", IMAGE, ok=False)
+            testhosts.remove(name)
+        testhosts.docker("rmi", IMAGE, ok=False)
     wall, peer = statistics.median(ours), statistics.median(peers)
     return [
         {

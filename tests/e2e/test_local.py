@@ -25,12 +25,13 @@ from ansible.module_utils.serving.service import probe
 from conftest import DEMO, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port
+from runner import Playbooks, wait_for
 
-pytestmark = pytest.mark.e2e
 
-
-class Site:
+class Site(Playbooks):
     """One serving root, one port, and ansible-playbook runs against them."""
+
+    host = "localhost"
 
     def __init__(self, base: Path) -> None:
         self.root, self.reports, self.pins = base / "srv", base / "reports", base / "pins.json"
@@ -41,19 +42,6 @@ class Site:
         values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "pins_file": str(self.pins)}
         extra = {**values, "supervisor": "supervisord", "overrides": {"demo": {"port": self.port, **override}}}
         return ["ansible-playbook", name, "-l", "local", "-e", json.dumps(extra), *options]
-
-    def start(self, name: str, *options: str, **override: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(name, *options, **override), cwd=ROOT, env=ansible_environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, name: str, *options: str, ok: bool = True, **override: Any) -> str:
-        process = self.start(name, *options, **override)
-        output, _ = process.communicate(timeout=900)
-        assert "Skipping plugin" not in output and "Traceback" not in output, output
-        assert (process.returncode == 0) is ok, output
-        return output
 
     def env(self) -> Path:
         """The engine's environment, by the name that leads to it."""
@@ -90,24 +78,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
 
 
-def changed(output: str) -> int:
-    return int(re.findall(r"localhost +: ok=\d+ +changed=(\d+)", output)[-1])
-
-
-def wait_for(process: subprocess.Popen[str], words: str) -> str:
-    """Read a run's output until a line holds `words`."""
-    seen = ""
-    assert process.stdout
-    for line in process.stdout:
-        seen += line
-        if words in line:
-            return seen
-    raise AssertionError(f"ended without {words!r}:\n{seen}")
-
-
 def test_check_on_a_fresh_machine_completes_and_changes_nothing(site: Site) -> None:
     output = site.run("deploy.yml", "--check", "--diff")
-    assert changed(output) == 4  # tools, engine's environment, weights, service: would be made
+    assert site.changed(output) == 4  # tools, engine's environment, weights, service: would be made
     assert not site.root.exists() and not site.reports.exists()
 
 
@@ -163,8 +136,8 @@ def test_the_next_run_succeeds_and_reports(site: Site) -> None:
 
 def test_a_second_run_changes_nothing(site: Site) -> None:
     before = site.processes()
-    assert changed(site.run("deploy.yml")) == 0
-    assert changed(site.run("deploy.yml", "--check")) == 0
+    assert site.changed(site.run("deploy.yml")) == 0
+    assert site.changed(site.run("deploy.yml", "--check")) == 0
     assert site.processes() == before
 
 
@@ -172,7 +145,7 @@ def test_an_environment_that_is_given_is_used_and_left_alone(site: Site) -> None
     env = site.env()
     before = site.processes()
     output = site.run("deploy.yml", native_env=str(env))
-    assert changed(output) == 0 and site.processes() == before
+    assert site.changed(output) == 0 and site.processes() == before
     assert (
         f"(item={env})" in output and "Make the engine's environment" not in output.split("Check the environments")[1]
     )
@@ -334,10 +307,10 @@ def test_kill_9_comes_back_without_leftovers(site: Site) -> None:
 
 
 def test_stop_drains_and_leaves_no_process(site: Site) -> None:
-    assert changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 1
+    assert site.changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 1
     assert site.processes() == []
     assert re.match(r"localhost +demo +stopped", site.status())
-    assert changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 0
+    assert site.changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 0
 
 
 def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> None:
@@ -371,10 +344,10 @@ def test_a_good_row_heals_it_with_weights_of_a_hub_as_fp16(site: Site) -> None:
     try:
         models = {"demo": {"sources": {"directory": None, "modelscope": {"repo": "org/demo"}}}}
         values = json.dumps({"models": models, "modelscope_endpoint": hub.url})
-        assert changed(site.run("deploy.yml", "-e", values, convert="float16")) >= 2
+        assert site.changed(site.run("deploy.yml", "-e", values, convert="float16")) >= 2
         assert json.loads(site.pins.read_text())["pins"]["models"]["demo"]["modelscope"] == COMMIT
         hub.requests.clear()
-        assert changed(site.run("deploy.yml", "-e", values, "-e", f"@{site.pins}", convert="float16")) == 0
+        assert site.changed(site.run("deploy.yml", "-e", values, "-e", f"@{site.pins}", convert="float16")) == 0
         assert not hub.requests
     finally:
         hub.close()
@@ -409,8 +382,8 @@ def test_uninstall_removes_what_deploy_made_and_nothing_else(site: Site) -> None
     stranger = site.root.parent / "stranger"
     stranger.write_text("mine")
     output = site.run("playbooks/uninstall.yml", "-e", "service=demo")
-    assert changed(output) == 2
+    assert site.changed(output) == 2
     assert site.processes() == []
     assert not site.root.exists(), list(site.root.rglob("*"))[:20]
     assert stranger.read_text() == "mine"
-    assert changed(site.run("playbooks/uninstall.yml", "-e", "service=demo")) == 0
+    assert site.changed(site.run("playbooks/uninstall.yml", "-e", "service=demo")) == 0

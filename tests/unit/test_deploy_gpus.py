@@ -1,4 +1,4 @@
-"""deploy.yml on a host of two GPUs, from preflight to verify: the driver is the bed's stand-in, the engine a stub of one process a rank."""
+"""deploy.yml on a host of two GPUs, from preflight to verify: the driver is the test hosts' stand-in, the engine a stub of one process a rank."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Host:
         self.base, self.root, self.ports = base, base / "srv", {"a": free_port(), "b": free_port()}
         (base / "env/bin").mkdir(parents=True)
         (base / "bin").mkdir()
-        smi = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text().replace("/etc/bed", str(base))
+        smi = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text().replace("/etc/testhost", str(base))
         smi = smi.replace('read("version", "/sys/module/nvidia")', 'read("library-version")')
         for path, text in (("env/bin/vllm", VLLM), ("bin/nvidia-smi", smi)):
             (base / path).write_text(text)

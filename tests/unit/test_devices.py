@@ -348,7 +348,7 @@ def test_the_recorded_pair_of_h100_is_placed_by_uuid() -> None:
 def test_the_beds_stand_in_tells_processes_as_a_driver_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine with CUDA_VISIBLE_DEVICES=2 holds memory on GPU 2 alone, in the XML and in both queries."""
     text = (ROOT / "molecule/shared/fakes/nvidia-smi").read_text()
-    text = text.replace("/etc/bed", str(tmp_path)).replace(
+    text = text.replace("/etc/testhost", str(tmp_path)).replace(
         'read("version", "/sys/module/nvidia")', 'read("library-version")'
     )
     (tmp_path / "nvidia-smi").write_text(text)

@@ -86,7 +86,7 @@ def test_a_pull_that_the_disk_cannot_hold_is_ended(monkeypatch: pytest.MonkeyPat
         layers.event({"status": "Downloading", "id": "b", "progressDetail": {"current": 1, "total": 300_000}})
 
 
-class Bed:
+class Shelf:
     """An engine, a registry and two images in it: demo:1 and other:1."""
 
     def __init__(self, client: Any, registry: str, folder: Path) -> None:
@@ -115,20 +115,20 @@ def kill_each(module: str, given: dict[str, Any], seconds: tuple[float, ...]) ->
 
 
 @pytest.fixture(scope="module")
-def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     folder = tmp_path_factory.mktemp("i")
     with engine.engine(folder) as client, engine.registry(folder / "registry") as registry:
-        bed = Bed(client, registry, folder)
-        yield bed
-        bed.forget()
+        shelf = Shelf(client, registry, folder)
+        yield shelf
+        shelf.forget()
 
 
 @pytest.fixture
-def arguments(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    bed.forget()
+def arguments(shelf: Shelf, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    shelf.forget()
 
     def make(name: str = "", **options: Any) -> dict[str, Any]:
-        return {"name": name or f"{bed.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
+        return {"name": name or f"{shelf.registry}/team/demo:1", "record": str(tmp_path / "images"), **options}
 
     return make
 
@@ -137,20 +137,20 @@ Arguments = Callable[..., dict[str, Any]]
 
 
 @needs_engine
-def test_a_tag_is_resolved_once_and_stays_where_it_was(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+def test_a_tag_is_resolved_once_and_stays_where_it_was(run_module: Run, shelf: Shelf, arguments: Arguments) -> None:
     first = run_module("container_image", arguments(arch="x86_64"))
-    assert first["changed"] and first["digest"] == bed.digests["demo"], first
-    moved = bed.push(f"{bed.registry}/team/demo:1", "moved")
+    assert first["changed"] and first["digest"] == shelf.digests["demo"], first
+    moved = shelf.push(f"{shelf.registry}/team/demo:1", "moved")
     second = run_module("container_image", arguments())
     assert not second["changed"] and second["id"] == first["id"]
-    bed.forget()
+    shelf.forget()
     third = run_module("container_image", arguments())  # the image is gone, the record is not
     assert third["changed"] and third["digest"] == first["digest"] != moved
-    bed.digests["demo"] = bed.push(f"{bed.registry}/team/demo:1", "demo")
+    shelf.digests["demo"] = shelf.push(f"{shelf.registry}/team/demo:1", "demo")
 
 
 @needs_engine
-def test_what_a_release_is_made_of(run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path) -> None:
+def test_what_a_release_is_made_of(run_module: Run, shelf: Shelf, arguments: Arguments, tmp_path: Path) -> None:
     """As the modules that bring weights and image have left them; nothing is fetched for it."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source/config.json").write_text("{}")
@@ -174,8 +174,8 @@ def test_what_a_release_is_made_of(run_module: Run, bed: Bed, arguments: Argumen
 
 
 @needs_engine
-def test_by_digest_and_in_check_mode(run_module: Run, bed: Bed, arguments: Arguments) -> None:
-    name = f"{bed.registry}/team/demo@{bed.digests['demo']}"
+def test_by_digest_and_in_check_mode(run_module: Run, shelf: Shelf, arguments: Arguments) -> None:
+    name = f"{shelf.registry}/team/demo@{shelf.digests['demo']}"
     check = run_module("container_image", arguments(name), check=True)
     assert check["changed"] and check["id"] is None
     assert run_module("container_image", arguments(name))["changed"]
@@ -194,45 +194,45 @@ def test_by_digest_and_in_check_mode(run_module: Run, bed: Bed, arguments: Argum
     ],
 )
 def test_what_the_registry_does_not_have_is_said(
-    run_module: Run, bed: Bed, arguments: Arguments, name: str, words: str
+    run_module: Run, shelf: Shelf, arguments: Arguments, name: str, words: str
 ) -> None:
-    result = run_module("container_image", arguments(f"{bed.registry}/{name}"))
-    assert result["failed"] and words in result["msg"] and f"{bed.registry}/team" in result["msg"], result["msg"]
+    result = run_module("container_image", arguments(f"{shelf.registry}/{name}"))
+    assert result["failed"] and words in result["msg"] and f"{shelf.registry}/team" in result["msg"], result["msg"]
 
 
 @needs_engine
 def test_an_image_of_another_platform_is_refused_before_it_is_pulled(
-    run_module: Run, bed: Bed, arguments: Arguments
+    run_module: Run, shelf: Shelf, arguments: Arguments
 ) -> None:
-    name = f"{bed.registry}/team/arm:1"
-    bed.push(name, "arm", "arm64")
+    name = f"{shelf.registry}/team/arm:1"
+    shelf.push(name, "arm", "arm64")
     result = run_module("container_image", arguments(name, arch="x86_64"))
     assert result["failed"] and "is built for arm64, this host is x86_64 (amd64)" in result["msg"], result
-    assert not any(name in image.tags for image in bed.client.images.list())
+    assert not any(name in image.tags for image in shelf.client.images.list())
 
 
 @needs_engine
-def test_a_registry_that_is_down_and_the_next_mirror(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+def test_a_registry_that_is_down_and_the_next_mirror(run_module: Run, shelf: Shelf, arguments: Arguments) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         down = f"127.0.0.1:{closed.getsockname()[1]}"
         result = run_module("container_image", arguments(f"{down}/team/demo:1"))
         assert result["failed"] and "can't be reached" in result["msg"]
-        result = run_module("container_image", arguments(f"{down}/team/demo:1", mirrors=[f"{down}", bed.registry]))
-    assert result["changed"] and result["source"] == f"{bed.registry}/team/demo" and len(result["failed_places"]) == 1
+        result = run_module("container_image", arguments(f"{down}/team/demo:1", mirrors=[f"{down}", shelf.registry]))
+    assert result["changed"] and result["source"] == f"{shelf.registry}/team/demo" and len(result["failed_places"]) == 1
 
 
 @needs_engine
-def test_credentials(run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path) -> None:
+def test_credentials(run_module: Run, shelf: Shelf, arguments: Arguments, tmp_path: Path) -> None:
     """bcrypt of «secret»; the password is in no result and no record."""
     users = tmp_path / "users"
     users.write_text("ops:$2y$04$AeGdNGBDfKEE59xnvHp6MeuPOPeeBA2.n2djPwGLSIPEkH63E1Qsy\n")
-    with engine.registry(bed.folder / f"private{time.monotonic_ns()}", users) as registry:
+    with engine.registry(shelf.folder / f"private{time.monotonic_ns()}", users) as registry:
         name = f"{registry}/team/demo:1"
-        engine.import_image(bed.client, engine.tiny("private"), name)
+        engine.import_image(shelf.client, engine.tiny("private"), name)
         secret = {"username": "ops", "password": "secret"}
-        list(bed.client.api.push(name, stream=True, auth_config=secret))
-        bed.client.images.remove(name, force=True)
+        list(shelf.client.api.push(name, stream=True, auth_config=secret))
+        shelf.client.images.remove(name, force=True)
         result = run_module("container_image", arguments(name))
         assert result["failed"] and "set image_username and image_password" in result["msg"], result
         result = run_module("container_image", arguments(name, **{**secret, "password": "wrong"}))
@@ -245,28 +245,28 @@ def test_credentials(run_module: Run, bed: Bed, arguments: Arguments, tmp_path: 
 
 @needs_engine
 def test_an_archive_serves_where_there_is_no_registry(
-    run_module: Run, bed: Bed, arguments: Arguments, tmp_path: Path
+    run_module: Run, shelf: Shelf, arguments: Arguments, tmp_path: Path
 ) -> None:
-    image = engine.import_image(bed.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
+    image = engine.import_image(shelf.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
     archive = tmp_path / "image.tar"
     archive.write_bytes(b"".join(image.save(named=True)))
-    bed.client.images.remove(image.id, force=True)
+    shelf.client.images.remove(image.id, force=True)
     given = {"path": str(archive), "id": image.id}
     result = run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive=given))
     assert result["changed"] and result["id"] == image.id and result["source"] == str(archive), result
     assert not run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive=given))["changed"]
-    bed.forget()
+    shelf.forget()
     result = run_module("container_image", arguments("127.0.0.1:1/team/file:1", archive={**given, "id": SHA}))
     assert result["failed"] and f"wanted is {SHA}" in result["msg"]
 
 
 @pytest.fixture
-def relay(bed: Bed, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def relay(shelf: Shelf, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Arguments of image_archive, on a controller that has no image yet."""
-    bed.forget()
+    shelf.forget()
 
     def make(name: str = "", **options: Any) -> dict[str, Any]:
-        name = name or f"{bed.registry}/team/demo:1"
+        name = name or f"{shelf.registry}/team/demo:1"
         return {"name": name, "arch": "x86_64", "folder": str(tmp_path / "relay"), **options}
 
     return make
@@ -280,11 +280,11 @@ def sent(relay_folder: Path, to: Path) -> Path:
 
 @needs_engine
 def test_an_image_goes_through_the_controller(
-    run_module: Run, bed: Bed, relay: Arguments, arguments: Arguments, tmp_path: Path
+    run_module: Run, shelf: Shelf, relay: Arguments, arguments: Arguments, tmp_path: Path
 ) -> None:
     saved = run_module("image_archive", relay())
-    assert saved["changed"] and saved["digest"] == bed.digests["demo"], saved
-    assert not any("/team/demo" in str(one.attrs.get("RepoDigests")) for one in bed.client.images.list())
+    assert saved["changed"] and saved["digest"] == shelf.digests["demo"], saved
+    assert not any("/team/demo" in str(one.attrs.get("RepoDigests")) for one in shelf.client.images.list())
     assert not run_module("image_archive", relay())["changed"]
 
     archives = sent(tmp_path / "relay", tmp_path / "archives")
@@ -295,8 +295,8 @@ def test_an_image_goes_through_the_controller(
     loaded = run_module("container_image", given)
     assert loaded["changed"] and loaded["source"] == "the controller" and loaded["id"] == saved["id"], loaded
     assert loaded["digest"] == saved["digest"] and loaded["failed_places"] == []
-    image = bed.client.images.get(loaded["id"])
-    assert image.tags == [f"{bed.registry}/team/demo:1"]  # a clean-up of what has no name leaves it
+    image = shelf.client.images.get(loaded["id"])
+    assert image.tags == [f"{shelf.registry}/team/demo:1"]  # a clean-up of what has no name leaves it
     assert list(archives.glob("team-demo*")) == [] and list(archives.glob(".refs/*.json")) == []
 
     second = run_module("container_image", given)
@@ -307,19 +307,19 @@ def test_an_image_goes_through_the_controller(
 
 @needs_engine
 def test_the_controller_saves_the_digest_that_hosts_have_and_their_platform(
-    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path
+    run_module: Run, shelf: Shelf, relay: Arguments, tmp_path: Path
 ) -> None:
     """The tag has moved since the first host resolved it; and a host of another architecture than the controller."""
-    old = bed.digests["demo"]
-    bed.push(f"{bed.registry}/team/demo:1", "moved on")
+    old = shelf.digests["demo"]
+    shelf.push(f"{shelf.registry}/team/demo:1", "moved on")
     found = run_module("image_archive", relay(digest=old))
     assert found["changed"] and found["digest"] == old, found
     newer = run_module("image_archive", relay())
     assert not newer["changed"] and newer["digest"] == old  # a host that has no record takes what the others have
-    bed.digests["demo"] = bed.push(f"{bed.registry}/team/demo:1", "demo")
+    shelf.digests["demo"] = shelf.push(f"{shelf.registry}/team/demo:1", "demo")
 
-    name = f"{bed.registry}/team/arm:2"
-    bed.push(name, "for arm", "arm64")
+    name = f"{shelf.registry}/team/arm:2"
+    shelf.push(name, "for arm", "arm64")
     refused = run_module("image_archive", relay(name))
     assert refused["failed"] and "is built for arm64" in refused["msg"], refused
     assert run_module("image_archive", relay(name, arch="aarch64"))["changed"]
@@ -328,13 +328,13 @@ def test_the_controller_saves_the_digest_that_hosts_have_and_their_platform(
 @needs_engine
 def test_a_controller_without_an_engine_takes_a_file(
     run_module: Run,
-    bed: Bed,
+    shelf: Shelf,
     relay: Arguments,
     arguments: Arguments,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    image = engine.import_image(bed.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
+    image = engine.import_image(shelf.client, engine.tiny("from a file"), "127.0.0.1:1/team/file:1")
     archive = tmp_path / "image.tar"
     archive.write_bytes(b"".join(image.save(named=True)))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
@@ -357,7 +357,7 @@ def test_a_controller_without_an_engine_takes_a_file(
     assert not run_module("image_archive", given)["changed"]
 
     monkeypatch.delenv("DOCKER_HOST")
-    bed.client.images.remove(image.id, force=True)
+    shelf.client.images.remove(image.id, force=True)
     row = {"path": str(archive), "id": image.id}
     taken = arguments(name, arch="x86_64", sent=str(sent(tmp_path / "relay", tmp_path / "archives")), archive=row)
     archive.unlink()  # it is the controller's, not the host's
@@ -370,11 +370,11 @@ def test_a_controller_without_an_engine_takes_a_file(
 
 @needs_engine
 def test_an_archive_is_made_whole_whatever_ends_its_making(
-    run_module: Run, bed: Bed, relay: Arguments, tmp_path: Path
+    run_module: Run, shelf: Shelf, relay: Arguments, tmp_path: Path
 ) -> None:
     kill_each("image_archive", relay(), (0.4, 0.6, 0.8, 1.0))
     found = run_module("image_archive", relay())
-    assert not found["failed"] and found["digest"] == bed.digests["demo"]
+    assert not found["failed"] and found["digest"] == shelf.digests["demo"]
     assert sorted(path.name for path in Path(found["path"]).glob("[!.]*")) == ["image.json", "image.tar"]
     assert list((tmp_path / "relay").glob(".*partial")) == []
     (Path(found["path"]) / "image.tar").unlink()  # somebody tidied up
@@ -384,27 +384,27 @@ def test_an_archive_is_made_whole_whatever_ends_its_making(
 
 @needs_engine
 def test_an_archive_that_is_not_what_it_says_is_not_taken(
-    run_module: Run, bed: Bed, relay: Arguments, arguments: Arguments, tmp_path: Path
+    run_module: Run, shelf: Shelf, relay: Arguments, arguments: Arguments, tmp_path: Path
 ) -> None:
     run_module("image_archive", relay())
     archives = sent(tmp_path / "relay", tmp_path / "archives")
     tar = next(archives.glob("*@*/image.tar"))
     tar.chmod(0o644)
-    other = engine.import_image(bed.client, engine.tiny("another one"), "127.0.0.1:1/team/evil:1")
+    other = engine.import_image(shelf.client, engine.tiny("another one"), "127.0.0.1:1/team/evil:1")
     tar.write_bytes(b"".join(other.save(named=True)))
-    bed.client.images.remove(other.id, force=True)
+    shelf.client.images.remove(other.id, force=True)
     result = run_module("container_image", arguments(arch="x86_64", sent=str(archives)))
     assert (
         result["changed"] and result["source"] != "the controller"
     )  # its size says that it is another: the registry serves
-    bed.forget()
+    shelf.forget()
 
 
 @needs_engine
-def test_a_killed_pull_is_finished_by_the_next_run(run_module: Run, bed: Bed, arguments: Arguments) -> None:
+def test_a_killed_pull_is_finished_by_the_next_run(run_module: Run, shelf: Shelf, arguments: Arguments) -> None:
     kill_each("container_image", arguments(), (0.3, 0.6, 0.9))
     result = run_module("container_image", arguments())
-    assert not result["failed"] and result["digest"] == bed.digests["demo"]
+    assert not result["failed"] and result["digest"] == shelf.digests["demo"]
 
 
 def test_no_engine_says_what_to_do(run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

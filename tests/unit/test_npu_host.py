@@ -135,7 +135,7 @@ class Machine:
 
     def __init__(self, folder: Path, run_module: Any) -> None:
         self.folder, self.root, self.run_module = folder, folder / "root", run_module
-        for name in ("etc/bed", "usr/local/Ascend", "proc/sys/kernel/random", "var/lib"):
+        for name in ("etc/testhost", "usr/local/Ascend", "proc/sys/kernel/random", "var/lib"):
             (self.root / name).mkdir(parents=True)
         (self.root / "etc/passwd").write_text("HwHiAiUser:x:1000:1000::/home/HwHiAiUser:/bin/bash\n")
         (self.root / "proc/sys/kernel/random/boot_id").write_text("boot-1\n")
@@ -143,7 +143,7 @@ class Machine:
     def arguments(self, name: str, trouble: str) -> dict[str, Any]:
         path = self.folder / name
         shutil.copy(INSTALLER, path)
-        (self.root / "etc/bed/ascend").write_text(trouble)
+        (self.root / "etc/outside/ascend").write_text(trouble)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return {
             "kind": "firmware" if "firmware" in name else "driver",

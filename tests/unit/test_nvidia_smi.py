@@ -235,15 +235,15 @@ def test_a_tool_speaks_english_and_is_found_beside_path(tmp_path: Path, monkeypa
     assert hosts.run_tool(["no-such-tool"])[2] == "no-such-tool is not installed"
 
 
-# -- the bed's stand-in speaks as it does -----------------------------------------------------------------------------------
+# -- the test hosts' stand-in speaks as it does -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    bed = tmp_path / "etc/bed"
-    bed.mkdir(parents=True)
-    (bed / "nvidia-smi.xml").write_text((FIXTURES / "nvidia/h200-v13.xml").read_text())
-    (bed / "library-version").write_text("580.159.04\n")
+    edge = tmp_path / "etc/testhost"
+    edge.mkdir(parents=True)
+    (edge / "nvidia-smi.xml").write_text((FIXTURES / "nvidia/h200-v13.xml").read_text())
+    (edge / "library-version").write_text("580.159.04\n")
     (tmp_path / "sys/module/nvidia").mkdir(parents=True)
     (tmp_path / "sys/module/nvidia/version").write_text("580.159.04\n")
     monkeypatch.setenv("BED_ROOT", str(tmp_path))
@@ -253,7 +253,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
     def make(**state: Any) -> dict[str, Any]:
-        (bed / "nvidia.json").write_text(json.dumps(state))
+        (edge / "nvidia.json").write_text(json.dumps(state))
         return dict(g.gpu_record(str(tmp_path)))
 
     return make

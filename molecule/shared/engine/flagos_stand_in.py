@@ -1,4 +1,4 @@
-"""Stands in for FlagGems in the bed's image: where it is asked for, it writes the op-list file as FlagGems does.
+"""Stands in for FlagGems in the test hosts' image: where it is asked for, it writes the op-list file as FlagGems does.
 
 FlagGems needs a GPU. What an operator sees of it, the file and its path, is what the product reads.
 FLAGOS_STAND_IN=off makes the image one whose vLLM does not know FlagGems.

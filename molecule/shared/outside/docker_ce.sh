@@ -23,11 +23,11 @@ mkdir -p ce/lib/systemd/system
 sed -i 's,/usr/sbin/dockerd,/usr/bin/dockerd,' $(find ce -name docker.service)
 make() { # name version folder depends
     mkdir -p "$3/DEBIAN"
-    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: bed\n' "$1" "$2" > "$3/DEBIAN/control"
-    printf 'Depends: %s\nDescription: stand-in of the bed\n' "$4" >> "$3/DEBIAN/control"
-    dpkg-deb --build -Znone --root-owner-group "$3" "/bed/packages/debian/pool/$1_$2_amd64.deb" >/dev/null
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: tests\n' "$1" "$2" > "$3/DEBIAN/control"
+    printf 'Depends: %s\nDescription: stand-in for tests\n' "$4" >> "$3/DEBIAN/control"
+    dpkg-deb --build -Znone --root-owner-group "$3" "/outside/packages/debian/pool/$1_$2_amd64.deb" >/dev/null
 }
-mkdir -p /bed/packages/debian/pool
+mkdir -p /outside/packages/debian/pool
 cat > /tmp/postinst <<'END'
 #!/bin/sh
 getent group docker >/dev/null || groupadd --system docker

@@ -1,6 +1,6 @@
 # (Re)makes the signed index of one package repository: dists/bookworm over pool/.
 set -eu
-cd "/bed/packages/$1"
+cd "/outside/packages/$1"
 cp ../key.asc gpg
 mkdir -p dists/bookworm/stable/binary-amd64
 apt-ftparchive packages pool > dists/bookworm/stable/binary-amd64/Packages

@@ -2,17 +2,17 @@
 # one of 595 (whose names carry no branch), the container toolkit. The driver counts as loaded from the next boot on.
 set -eu
 kernel=$1
-cuda=/bed/packages/cuda/debian12/x86_64
-toolkit=/bed/packages/toolkit/stable/deb/amd64
+cuda=/outside/packages/cuda/debian12/x86_64
+toolkit=/outside/packages/toolkit/stable/deb/amd64
 mkdir -p "$cuda" "$toolkit"
 work=$(mktemp -d)
 
 make() { # folder name version depends; files and scripts of the package lie in $work/files
     root="$work/files"
     mkdir -p "$root/DEBIAN"
-    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: bed\n' "$2" "$3" > "$root/DEBIAN/control"
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: tests\n' "$2" "$3" > "$root/DEBIAN/control"
     [ -z "$4" ] || printf 'Depends: %s\n' "$4" >> "$root/DEBIAN/control"
-    printf 'Description: stand-in of the bed\n' >> "$root/DEBIAN/control"
+    printf 'Description: stand-in for tests\n' >> "$root/DEBIAN/control"
     dpkg-deb --build -Zgzip --root-owner-group "$root" "$1/$2_$3_amd64.deb" >/dev/null
     rm -rf "$root"
 }
@@ -38,14 +38,14 @@ END
 }
 driver() { # version suffix-of-fabricmanager extra-dependency
     version=$1-1
-    file etc/bed/module-version 644 <<END
+    file etc/outside/module-version 644 <<END
 $1
 END
     make "$cuda" nvidia-kernel-open-dkms "$version" "linux-headers-$kernel${3:+, $3}"
-    file etc/bed/library-version 644 <<END
+    file etc/outside/library-version 644 <<END
 $1
 END
-    file usr/bin/nvidia-smi 755 < /bed/fakes/nvidia-smi
+    file usr/bin/nvidia-smi 755 < /outside/fakes/nvidia-smi
     make "$cuda" nvidia-driver-cuda "$version" "nvidia-kernel-open-dkms (= $version)"
     unit nvidia-persistenced.service
     make "$cuda" nvidia-persistenced "$version" ''
@@ -101,7 +101,7 @@ WantedBy=multi-user.target
 END
 make "$toolkit" nvidia-container-toolkit-base 1.20.0-1 ''
 make "$toolkit" nvidia-container-toolkit-base 1.17.3-1 ''
-cp /bed/packages/key.asc /bed/packages/toolkit/gpgkey
+cp /outside/packages/key.asc /outside/packages/toolkit/gpgkey
 for folder in "$cuda" "$toolkit"; do
     cd "$folder"
     rm -f Release InRelease

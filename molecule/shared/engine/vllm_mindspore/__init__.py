@@ -1,1 +1,1 @@
-"""Stands in for vLLM-MindSpore 0.7.3 in the bed's image; see entrypoints.py."""
+"""Stands in for vLLM-MindSpore 0.7.3 in the test hosts' image; see entrypoints.py."""

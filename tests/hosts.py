@@ -1,0 +1,71 @@
+"""One test host for the files test_hosts_*: an image takes minutes to make and a server half a minute to start.
+
+Its tests run in the order of files and lines, in one process: each finds the host as the one before has left it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import engine
+import pytest
+import testhosts
+from runner import Host
+
+NEEDS = ("dockerd", "docker", "mmdebstrap")
+
+
+# The container engine of this machine is one for all: these run in one process, one after the other.
+ENGINE = ("test_hosts_", "test_containers", "test_images")
+
+# Real processes, servers, installations and kills: seconds a test. `make e2e` runs them, `make unit` doesn't.
+SLOW = (
+    *ENGINE,
+    *(f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "hostile", "inputs", "keys", "modes", "peers",
+      "python_env", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")),
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = not os.environ.get("CI") and (os.getuid() != 0 or not all(shutil.which(tool) for tool in NEEDS))
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("engine" if name.startswith(ENGINE) else name))
+        if name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+        if item.path.parent.name == "e2e":
+            item.add_marker(pytest.mark.e2e)
+            if name.startswith("test_hosts_") and lacking:
+                item.add_marker(pytest.mark.skip(reason=f"needs root and {', '.join(NEEDS)}"))
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with engine.engine(tmp_path_factory.mktemp("engine")):
+        testhosts.remove("host")
+        testhosts.bare("host", "h100")
+        yield Host("h100", "gpu", tmp_path_factory.mktemp("testhosts"))
+        testhosts.remove("host")
+
+
+@pytest.fixture(scope="session")
+def arm(gpu: Host) -> Host:
+    """The same host as one without GPUs."""
+    return Host("graviton4", "arm", gpu.inventory.parent)
+
+
+@pytest.fixture(scope="session")
+def npu(gpu: Host) -> Host:
+    """The same host with two Atlas 300I Duo in its slots."""
+    testhosts.npus("host")
+    return Host("atlas300iduo", "npu", gpu.inventory.parent)
+
+
+@pytest.fixture(scope="session")
+def served(gpu: Host) -> Host:
+    """One service that answers, by deploy.yml."""
+    gpu.run("deploy.yml", overrides={"qwq-32b": testhosts.stub("good")})
+    return gpu
