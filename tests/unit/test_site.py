@@ -68,6 +68,7 @@ def running(fleet: Fleet, tools: Path) -> Iterator[Any]:
         os.kill(pid, 9)
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_an_answer_and_back_with_a_read_only_product(running: Fleet) -> None:
     seen = running.home / "validate.json"
     told = running.play("playbooks/validate.yml", extra={"validate_json": str(seen)})
