@@ -88,18 +88,15 @@ def planned(
         found.run(names.check_path, f"host {host}", name, value)
     for name, value in (switches or {}).items():
         found.run(check_switch, f"host {host}", name, value)
+    before = len(found.faults)
     found.run(check_runs, host, runs)
-    chip = None
+    listed = len(found.faults) == before
+    chip = found.run(resolve_board, f"host {host}", board, tables) if board is not None else None
     if board is None:
-        found.run(
-            fail,
-            f"host {host} says no board; write board: NAME among its variables or a group's; {nearest('', tables['boards'])}",
-        )
-    else:
-        chip = found.run(resolve_board, f"host {host}", board, tables)
-    refused = len(found.faults)
-    changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if isinstance(runs, list) else None
-    if chip is None or changes is None or any("'runs'" in text for text in found.faults[:refused]):
+        known = nearest("", tables["boards"])
+        found.run(fail, f"host {host} says no board; write board: NAME among its variables or a group's; {known}")
+    changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if listed else None
+    if chip is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
     given = {**tables, "locks": merge(chip["native_locks"], locks or {}), "host": host}
     taken: dict[Any, str] = {}
@@ -165,12 +162,9 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
     found.faults += engine_faults(tables["engines"])
     for name, row in tables["models"].items():
         found.run(resolve_model, name, row)
-    named_first = [
-        one["name"] if isinstance(one, Mapping) else one
-        for one in first
-        if isinstance(one, str) or "name" in (one or {})
-    ]
-    mine = [str(one) for one in named_first if one in tables["boards"]]
+    given_names = [one.get("name") if isinstance(one, Mapping) else one for one in first]
+    mine = [one for one in given_names if isinstance(one, str) and one in tables["boards"]]
+    found.faults += names.check_names("board", "boards.yml", tables["boards"])
     boards = {}
     for name in [
         *(one for one in mine if one in tables["boards"]),

@@ -29,6 +29,7 @@ added: {description: What was recorded now., returned: always, type: list, eleme
 """
 
 import json
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -82,6 +83,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
     pins, added, before = look()
     if added and not module.check_mode:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with locked(path + ".lock", "the file of pins", keep=False):
             pins, added, before = look()
             if added:  # another run may have written the same meanwhile

@@ -9,7 +9,10 @@ from typing import Any
 from . import devices
 from .catalogue import merge_rows, spelled
 from .keys import BOARD, KINDS, LINKS, SHARED, VENDORS
-from .rows import Collected, Row, check_row, check_set, defaults, fail, lookup, one_of
+from .names import check_names
+from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
+
+LOCK = ("file", "provides")  # what native_locks says of an engine
 
 
 def shared_keys(row: Mapping[str, Any]) -> Row:
@@ -20,6 +23,10 @@ def shared_keys(row: Mapping[str, Any]) -> Row:
 def check_level(where: str, row: Any, engines: Mapping[str, Any]) -> Row:
     """One level of a board (its vendor's row, its own, what a host changes), checked key by key."""
     level = spelled(where, check_row(where, row, BOARD, partial=True))
+    for engine, lock in (level.get("native_locks") or {}).items():
+        if not isinstance(lock, Mapping):
+            fail(f"{where}: native_locks.{engine} is {lock!r}, but must be a mapping of {' and '.join(LOCK)}")
+        check_texts(f"{where}: native_locks.{engine}", "lock", lock, LOCK)
     for engine, keys in (level.get("engines") or {}).items():
         one_of(where, "engines", engine, engines)
         if keys is not None:
@@ -56,6 +63,8 @@ def resolve_board(where: str, given: Any, tables: Mapping[str, Mapping[str, Any]
             f"{where}: 'board' is {given!r}, but must be a name of boards.yml, or {{name: NAME, count: 2}} with changes"
         )
     name = changes["name"]
+    if odd := check_names("board", "boards.yml", {name: None}):
+        fail(odd[0])
     own = check_level(
         f"boards.yml: board '{name}'", lookup(where, "board", name, tables["boards"], "boards.yml"), tables["engines"]
     )

@@ -97,3 +97,10 @@ def test_the_plan_uses_them_where_the_tables_say_nothing() -> None:
     override = {"qwq-32b": {"image": f"other.example/x:1@{D}"}}
     [row] = p.plan(*given, override, host="box", pins=pins)
     assert row["image"] == f"other.example/x:1@{D}"
+
+
+def test_the_folder_of_the_file_is_made(run_module: Run, tmp_path: Path) -> None:
+    path = tmp_path / "inventory/group_vars/all/pins.json"
+    found = {"models": {"q": {"modelscope": A}}, "images": {}}
+    assert not record(run_module, path, {"one": found}, check=True)["failed"] and not path.parent.exists()
+    assert record(run_module, path, {"one": found})["changed"] and path.is_file()
