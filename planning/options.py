@@ -129,7 +129,7 @@ def version_of(service: Mapping[str, Any], engine: Mapping[str, Any], locks: Map
     if asked in engine["versions"]:
         listed: str | None = engine["versions"][asked]["options"]
         return listed
-    return asked if engine["any_version"] and re.match(r"v?\d+\.\d+", asked or "") else None
+    return str(asked).removeprefix("v") if engine["any_version"] and re.match(r"v?\d+\.\d+", asked or "") else None
 
 
 def unknown_version(service: Mapping[str, Any], engine: Mapping[str, Any], version: str | None) -> str | None:

@@ -109,6 +109,7 @@ def test_another_engine_does_not_get_what_belongs_to_the_boards() -> None:
     assert (row["image"], row["activate"]) == ("docker.io/vllm/vllm-openai:v0.33.0", None)
     assert row["device_access"] == "cdi" and row["shm_bytes"] == BOARDS["h100-sxm"]["shm_bytes"]
     given = record("qwq-32b", engine="vllm", image="mine/vllm-openai:v0.9.2", flaggems=False)
+    assert record("qwq-32b", engine="vllm", engine_version="v0.33.0", flaggems=False)["options_version"] == "0.33.0"
     assert given["image"] == "mine/vllm-openai:v0.9.2" and given["options_version"] == "0.9.2"
 
 

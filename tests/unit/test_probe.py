@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import flaggems, probe
+from conftest import ENGINES
 
 
 class Server:
@@ -137,3 +138,15 @@ def test_asked_and_active_must_agree(tmp_path: Any) -> None:
     assert flaggems.proof(asked, str(tmp_path)) == {"asked": True, "operators": ["addmm"], "problem": None}
     unasked = flaggems.proof({"flaggems": False}, str(tmp_path))
     assert unasked and "was not asked for" in unasked["problem"]
+
+
+def test_the_stages_of_a_start_are_told_in_the_engines_own_words() -> None:
+    stages = ENGINES["sglang"]["probe"]["stages"]
+    begun = [
+        "[2025-11-25 10:00:00] server_args=ServerArgs(model_path='/models/x')",
+        "[TP0] Load weight begin. avail mem=78.5 GB",
+    ]
+    assert probe.stage(begun, stages) == "loading weights" and probe.stage(begun) == "process is starting"
+    graphs = [*begun, "Capturing batches (bs=160 avail_mem=9.2 GB):  43%|####      | 10/23"]
+    assert probe.stage(graphs, stages) == "capturing graphs 43 %"
+    assert probe.stage([*graphs, "The server is fired up and ready to roll!"], stages) == "API is up"
