@@ -211,7 +211,7 @@ def test_a_new_engine_is_a_row_and_its_templates(tmp_path: Path) -> None:
     (tmp_path / "templates/imaginary/run.j2").write_text(
         "set -eu\n. /config/environment\nexec imagine {{ service | command_line | sum(start=[]) | map('quote') | join(' ') }}\n"
     )
-    row = {"model": "qwq-32b", "boards": ["h100-*"], "engine": "imaginary", "engine_version": "7.1", "port": 9000,
+    row = {"model": "qwq-32b", "boards": ["h100-sxm"], "engine": "imaginary", "engine_version": "7.1", "port": 9000,
            "engine_args": {"tp": 2, "max_model_len": "32k", "anything": [1, 2]}}  # fmt: skip
     (tmp_path / "rows.yml").write_text(json.dumps({"services": {"mine": row}}))
     done = subprocess.run(
