@@ -131,8 +131,8 @@ def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, so that its rights can be changed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
-                 "playbooks", "roles", "templates"):  # fmt: skip
+    for name in ("action_plugins", "callback_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
+                 "playbooks", "reporting", "roles", "templates"):  # fmt: skip
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("ansible.cfg", "deploy.yml"):
         shutil.copy(ROOT / name, folder / name)
@@ -255,7 +255,7 @@ def test_no_task_sets_facts_or_pipes() -> None:
 
 def test_filters_and_module_utils_share_no_code() -> None:
     """A filter that imports module_utils is skipped by Ansible with a mere warning."""
-    for folder in ("filter_plugins", "lookup_plugins", "action_plugins"):
+    for folder in ("action_plugins", "callback_plugins", "filter_plugins", "lookup_plugins", "reporting"):
         for path in (ROOT / folder).glob("*.py"):
             assert not re.search(r"module_utils[./]|import module_utils", path.read_text()), path
 
