@@ -45,6 +45,7 @@ class CallbackModule(Default):
         super().__init__()
         self._reports = False
         self._check = False
+        self._unsaid = False
         self._hosts: dict[str, Any] = {}
 
     # What the run is.
@@ -56,7 +57,26 @@ class CallbackModule(Default):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._check = bool(play.check_mode)
         RECORD.play(play.get_name().strip())
-        super().v2_playbook_on_play_start(play)
+        self._play, self._unsaid = play, True
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if not task.when:
+            self._say_play()
+        super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        self._say_play()
+        super().v2_playbook_on_no_hosts_matched()
+
+    def _print_task_banner(self, task: Any) -> None:
+        self._say_play()
+        super()._print_task_banner(task)
+
+    def _say_play(self) -> None:
+        """A play is named when it does something: many only look for hosts, or ask what rarely applies."""
+        if self._unsaid:
+            self._unsaid = False
+            super().v2_playbook_on_play_start(self._play)
 
     def _seen(self, result: Any) -> str:
         host = str(result.host.get_name())
@@ -125,10 +145,6 @@ class CallbackModule(Default):
         self._fail(f"fatal: [{self.host_label(result)}]: UNREACHABLE!", result.result)
         if result.task.ignore_unreachable:
             self._display.display("...ignoring", color=constants.COLOR_SKIP)
-
-    def v2_runner_on_skipped(self, result: Any) -> None:
-        self._seen(result)
-        super().v2_runner_on_skipped(result)
 
     def _banner(self, result: Any) -> None:
         if self._last_task_banner != result.task._uuid:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+SHORTEST = 0.05  # a phase that took less did nothing
+
 
 @dataclass
 class Phase:
@@ -52,7 +54,7 @@ class Record:
             if host in phase.ended or last:
                 until = self.clock() if last and host not in self.failures else phase.ended.get(host, phase.began)
                 rows[phase.name] = rows.get(phase.name, 0.0) + until - phase.began
-        return [{"phase": name, "seconds": round(seconds, 1)} for name, seconds in rows.items()]
+        return [{"phase": name, "seconds": round(seconds, 1)} for name, seconds in rows.items() if seconds >= SHORTEST]
 
 
 RECORD = Record()
