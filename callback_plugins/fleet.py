@@ -114,6 +114,9 @@ class CallbackModule(Default):
         if not ignore_errors:
             failed = [one for one in found.get("results") or [] if isinstance(one, Mapping) and one.get("failed")]
             text = "\n".join(plain(one.get("msg")) for one in failed) or plain(found.get("msg"))
+            text = (
+                "\n".join(map(str, found.get("faults") or [])) or text
+            )  # of a plan: each was said above, in a line of its own
             RECORD.failed(host, result.task.get_name(), text)
         if self._display.verbosity or (result.task.loop and "results" in found):
             self._once(found)

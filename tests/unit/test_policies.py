@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from conftest import ROOT, ansible_environment
 from ports import free_port
 
 
-def run(folder: Path, *words: str, away: bool = False, bad: bool = False, **values: object) -> str:
-    """deploy.yml as far as preflight, for two hosts that are this machine; `bad`: the first has no room for its service."""
+def run(folder: Path, *words: str, away: bool = False, taken: int = 0, **values: object) -> str:
+    """deploy.yml as far as preflight, for two hosts that are this machine; `taken`: the port of the first one's service."""
     first: dict[str, object] = {"ansible_connection": "local", "runs": ["demo"], "serving_root": str(folder / "one")}
-    if bad:
-        first["overrides"] = {"demo": {"memory_bytes": 10**15}}
+    if taken:
+        first["overrides"] = {"demo": {"port": taken}}
     second: dict[str, object] = {"ansible_connection": "local", "runs": ["demo"], "serving_root": str(folder / "two")}
     if away:
         second |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
@@ -37,7 +38,10 @@ def run(folder: Path, *words: str, away: bool = False, bad: bool = False, **valu
 
 @pytest.mark.parametrize(("percent", "goes_on"), [(100, True), (0, False), ("40", False), (50, True)])
 def test_a_run_ends_for_all_when_more_fail_than_the_site_allows(tmp_path: Path, percent: object, goes_on: bool) -> None:
-    output = run(tmp_path, bad=True, max_failed_percent=percent)
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", free_port()))
+        stranger.listen()
+        output = run(tmp_path, taken=stranger.getsockname()[1], max_failed_percent=percent)
     assert "one  failed" in output and "in Preflight" in output, output
     assert ("TASK [Give back the deploy lock]" in output) is goes_on, output
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,3 +191,18 @@ def test_the_commit_of_a_site_and_whether_it_was_changed(tmp_path: Path) -> None
     assert origin.commit_of(tmp_path)["dirty"] is True
     said = origin.describe(tmp_path)
     assert said["product"]["version"] and said["site"]["dirty"] is True and said["user"]
+
+
+def test_a_section_is_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    shutil.copytree(page.TEMPLATES, folder)
+    (folder / "host/55-plots.html.j2").write_text("<svg><title>{{ report.host }}</title></svg>")
+    (folder / "service/15-verdict.html.j2").write_text("<p>verdict on {{ row.service }} of {{ report.host }}</p>")
+    text = page.report_page(
+        {**report(), "phases": [{"phase": "Serve", "seconds": 75}], "accelerator": {"kind": "gpu"}}, folder
+    )
+    places = [
+        text.index(words)
+        for words in ("172", "verdict on demo of gpu-01", "Endpoint", "What it computes", "<svg>", "1 min 15 s")
+    ]
+    assert places == sorted(places)
