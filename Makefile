@@ -10,7 +10,7 @@ ifneq ($(shell $(PYTHON) scripts/locale_works.py 2>/dev/null; echo $$?),0)
 export LC_ALL := C.UTF-8
 endif
 
-.PHONY: help setup site demo test lint unit e2e molecule soak fuzz bench lock clean
+.PHONY: help setup site demo test lint ansiblelint unit e2e molecule soak fuzz bench docs lock clean
 help:
 	@grep -E '^[a-z0-9]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
@@ -35,6 +35,9 @@ lint: $(VENV)/.ready-dev  ## ansible-lint, yamllint, ruff, mypy
 	ruff check . && ruff format --check .
 	mypy
 	yamllint --strict .
+	$(MAKE) --no-print-directory ansiblelint
+
+ansiblelint: $(VENV)/.ready-dev
 	ansible-lint --offline --strict
 
 # A test that fails once and then passes is listed as RERUN: real processes on a busy machine.
@@ -58,6 +61,11 @@ fuzz: $(VENV)/.ready-dev  ## readers of foreign bytes against 20,000 files each
 
 bench: $(VENV)/.ready-dev  ## figures, as ratios to a peer in the same run: build/bench.json
 	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.ready-dev  ## the documentation as a static site in build/docs; links that lead nowhere are errors
+	$(BIN)/python scripts/docs.py --check || { echo "vllm-ansible: docs/variables.md is not what the code says; run python scripts/docs.py" >&2; exit 1; }
+	sphinx-build -q -W --keep-going -n -b html docs build/docs
+	@echo "build/docs/index.html"
 
 lock: $(VENV)/.ready-dev  ## write the lock files anew from pyproject.toml
 	$(BIN)/python scripts/lock.py

@@ -40,7 +40,12 @@ class ActionModule(ActionBase):
             Display().display(f"error: {' '.join(text.splitlines())}", color="red")
         if faults:
             what = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-            return {**result, "failed": True, "msg": f"the plan has {what}, said above; no host was contacted"}
+            return {
+                **result,
+                "failed": True,
+                "msg": f"the plan has {what}, said above; no host was contacted",
+                "faults": faults,
+            }
         return {**result, "changed": False}
 
 

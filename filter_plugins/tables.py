@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from reporting.addresses import local_only, reach
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
@@ -115,24 +117,6 @@ def summarised(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**{key: one[key] for key in keys}, "model": one["model"]["name"]} for one in services]
 
 
-def local_only(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def reach(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    """URL at which a service answers to whoever can reach it: a service that listens everywhere has its host's own address."""
-    match = re.fullmatch(r"(https?://)\[?(.*?)\]?(:\d+)", str(row.get("endpoint") or ""))
-    if not match:
-        return str(row.get("endpoint") or "")
-    scheme, host, port = match.groups()
-    if host in ("0.0.0.0", "::", "*", ""):  # noqa: S104 - never a place to call
-        host = str(report.get("address") or "127.0.0.1")
-    return f"{scheme}[{host}]{port}" if ":" in host else f"{scheme}{host}{port}"
-
-
 def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """Lines to copy: one request, and a tunnel where the service answers to its own host alone."""
     url, ssh = reach(row, report), report.get("ssh")
@@ -153,13 +137,6 @@ def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
         "  try it:",
         f"  curl -s {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {shlex.quote(body)}",
     ]
-
-
-def report_page(report: Mapping[str, Any], template: str) -> str:
-    """The report as HTML. What hosts, models and callers say is text there, whatever it contains: everything is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
-    environment.filters["reach"] = reach
-    return environment.from_string(Path(template).read_text(encoding="utf-8")).render(report=report) + "\n"
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -204,6 +181,5 @@ class FilterModule:
             "explain_table": explain_table,
             "summarised": summarised,
             "summary": summary,
-            "report_page": report_page,
             "duration": duration,
         }

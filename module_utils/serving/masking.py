@@ -87,6 +87,16 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)(\b(?:identified\s{1,4}by|(?:with\s{1,4})?password)\s{1,4})'[^'\n]{1,400}'"), r"\1'" + MASK + "'"),  # SQL
     (re.compile(r"(?im)(^\s{0,20}(?:requirepass|masterauth|rootpw|auth)\s{1,8})\S+\s*$"), r"\1" + MASK),  # redis, ldap
     (re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user|--creds|--src-creds|--dest-creds)(?:\s{1,4}|=|(?=:))['\"]?[^\s:'\"]{0,128}:)[^\s'\"]+"), r"\1" + MASK),
+    # A header or a variable inside of a URL.
+    (
+        re.compile(
+            r"(?i)(\b[\w-]{0,40}(?:authorization|cookie|api[_-]?key|token|passw(?:or)?d|secret)(?:%3a|%3d|%22%3a%22)"
+            r"(?:%20|\+){0,4}(?:(?:bearer|basic|token)(?:%20|\+){1,4})?)(?:[\w.~*/=+-]|%(?!26)[0-9a-f]{2}){4,4000}"
+        ),
+        r"\1" + MASK,
+    ),
+    # `login USER PASSWORD` of registries' and databases' shells; words of prose have no capital, small letter and digit at once.
+    (re.compile(r"(?i)(\blogin\s{1,4}(?!-)\S{1,100}\s{1,4})(?-i:(?=\S{0,100}[a-z])(?=\S{0,100}[A-Z])(?=\S{0,100}\d))\S{8,200}"), r"\1" + MASK),
     (re.compile(r"(\bhooks\.slack\.com/(?:services|workflows)/)[\w/-]{10,200}"), r"\1" + MASK),
     (re.compile(r"(\bsshpass\s{1,4}-p\s{0,4})(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"), r"\1" + MASK),
     (

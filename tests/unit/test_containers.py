@@ -67,7 +67,7 @@ def test_what_is_rendered_for_each_document_is_the_golden_file(tmp_path: Path, r
 
 
 def test_the_atlas_command_is_the_documents() -> None:
-    """Word by word what the document runs, but for what docs/architecture.md lists: code from the weights' folder, name, address."""
+    """Word by word what the document runs, but for what docs/vendor-documents.md lists: code from the weights' folder, name, address."""
     [command] = re.findall(
         r"^python3 -m vllm_mindspore\S+ (.*) 2>&1",
         (FIXTURES / "documents/QwQ-32B-Atlas-300I-Duo-vLLM-MindSpore.md").read_text(),

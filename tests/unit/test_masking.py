@@ -58,7 +58,10 @@ FORMS = [
     f"postgresql+asyncpg://u:{S}@h/db", f"https://{S}@github.com/o/r", f"https://oauth2:{S}@gitlab.com/x.git", f"HTTPS_PROXY=http://u:{S}@p:1",
     f"http_proxy=u:{S}@proxy:3128", f"http:\\/\\/u:{S}@h", f"https://h/x?token={S}&a=1", f"https://h/x?a=1&api_key={S}", f"https://h/?sig={S}&x=1",
     f"https://h/?X-Amz-Signature={S}", f"https://h/?key={S}", f"index-url = https://u:{S}@pypi.example/simple", f"ftp://a:it's{S}@h/",
+    f"GET /x?h=Authorization%3A%20Bearer%20{S}&a=1", f"Authorization%3A{S}", f"q=api_key%3D{S}", f"authorization%3a+Basic+{B}",
+    f"%7B%22password%22%3A%22{S}%22%7D", f"x-api-key%3A%20{S}",
     # files of tools
+    f"login admin {S}", f"> LOGIN root {S}",
     f"machine h login u password {S}", f'"auths": {{"r": {{"auth": "{B}"}}}}', f'"identitytoken": "{S}"', f"_authToken={S}", f"_auth={B}",
     f"//registry.npmjs.org/:_authToken={S}", f"requirepass {S}", f"masterauth {S}", f"root:$6$saltsalt${S}:19000:", f"me:$2y$05${S}{S}",
     f"me:$apr1$x${S}", f"CREATE USER u IDENTIFIED BY '{S}'", f"ALTER ROLE u WITH PASSWORD '{S}'", f"basic_auth: me:{S}", f"auth: me:{S}",
@@ -91,6 +94,7 @@ ORDINARY = [
     "export CUDA_VISIBLE_DEVICES=0,1", "docker run -p 127.0.0.1:8000:8000 x", "docker run -p 8000:8000 x", "--token-budget 5", "passed 5 tests",
     "compass: north", "bypass=on", "Deploy key is missing", "allow_credentials=True", "use_auth_token=False", "--skip-tokenizer-init",
     "eyJ is how a JWT begins", "AKIA is a prefix", "cudagraph_capture_sizes=[1, 2, 4]", "2026-11-25T12:00:00Z", "a=b; c=d", "LOGIN: yes",
+    "login to gpu-node-17 failed", "Login from Host 10.0.0.5", "docker login -u me registry", "title%3A%20The%20Token", "max_tokens%3D16",
     "key=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "invalid api key", "token 151643 is new",
     "secret is safe", "api_key is not set",
     "secret:\n  name: demo\n  port: 1", "tokens:\n  - a", "pwm: 4", "secret_name: demo", "password_file=/etc/x",

@@ -16,6 +16,8 @@ from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import DEMO, ROOT, start_module
 from services import Host, until
 
+from reporting import store
+
 # What nobody else may read, and why everything else may be read: an image can run as any user.
 PRIVATE = re.compile(r"/(?:api_key|\.[\w.-]*lock|[\w.-]*\.lock|tmp|supervisor\.sock|[\w.-]*\.sock|peers)(?:/|$)")
 
@@ -80,7 +82,7 @@ def test_weights(umask: int, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def test_reports_and_bundles(umask: int, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    real("report", {"folder": str(tmp_path / "r/gpu"), "files": {"report.json": "{}"}})
+    store.save(tmp_path / "r", {"host": "gpu", "written": "2026-11-25T12:00:00Z", "services": []})
     look(tmp_path)
     real("support_bundle", {"path": str(tmp_path / "s/x.tar.gz"), "files": {"a": "b"}})
     assert (

@@ -8,9 +8,11 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT, load
+from conftest import load
 
 t = load("filter_plugins/tables.py")
+
+from reporting.page import report_page  # noqa: E402
 
 ROW = {
     "service": "demo", "state": "running", "ready": True, "answer": "172", "endpoint": "http://127.0.0.1:8000", "served_name": "demo",
@@ -125,22 +127,33 @@ REPORT = {
     "accelerator": {
         "kind": "gpu", "arch": "x86_64", "live": True, "problems": ["p"],
         "cpu": {"model": "m", "sockets": 1, "cores": 2, "threads": 4, "usable": 4, "flags": ["f"]},
-        "memory": {"total_bytes": 1, "limit_bytes": 1}, "topology": {"numa": ["n"]},
+        "memory": {"total_bytes": 1, "limit_bytes": 1}, "topology": {"numa": ["n"]}, "notes": ["n"], "driver": {"version": "d"},
+        "devices": [{"index": 0, "name": "n", "uuid": "u", "memory_total_bytes": 1}],
     },
     "services": [
         {
             **ROW, "ready": ready, "state": "backoff", "problem": "p", "reasoning": True, "image": "red", "engine": "e", "runtime": "r", "release": "0",
             "supervisor": "s", "rights": ["r"], "dropped_peers": ["d"], "flaggems": {"operators": ["o"], "asked": True, "problem": None},
+            "settings": {"max_model_len": "8"}, "meaning": "w", "root_cause": "c", "log_tail": ["l"], "engine_version": "1", "image_name": "i",
             "model": {"name": "m", "revision": "r", "identity": "i", "path": "p"}, "exposure": {"asked": 3, "open": ["GET /x"], "note": note, "problem": None},
             "timings": {"ready_seconds": 1, "first_token_seconds": 1, "seconds": 1, "tokens": 1},
         }
         for ready in (True, False) for note in ("n", None)
     ],
+    "failure": {"phase": "p", "task": "t", "message": "m", "unreachable": False},
+    "returned": ["r"],
+    "changes": [{"phase": "p", "task": "t", "reasons": ["r"]}],
+    "since": {"written": "2026-11-24T12:00:00Z", "rows": [{"service": "s", "what": "w", "before": "b", "now": "n"}]},
+    "phases": [{"phase": "p", "seconds": 1}],
+    "origin": {
+        "user": "u", "controller": "c", "site": {"folder": "f", "commit": None, "dirty": None},
+        "product": {"version": "v", "folder": "f", "commit": "c", "dirty": True},
+    },
 }  # fmt: skip
 
 
 def page(report: object) -> str:
-    text: str = t.report_page(report, str(ROOT / "templates/report/report.html.j2"))
+    text: str = report_page(report)  # type: ignore[arg-type]
     return text
 
 

@@ -1,0 +1,74 @@
+"""The documentation: links that lead somewhere, targets of make that exist, words of the glossary."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+PAGES = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if not name.startswith("tests/fixtures/")
+)
+# Words that a reader from outside can't know.
+PRIVATE = re.compile(r"(?i)\bthe bed\b|\bchips?\b(?!`)|«|»")
+OURS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "docs/architecture.md", "docs/how-it-works.md", "docs/decisions.md",
+        "docs/vendor-documents.md", "docs/glossary.md", "docs/index.md", "docs/runbooks/maintenance.md")  # fmt: skip
+
+
+def prose(text: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_to_a_file(path: object) -> None:
+    page = ROOT / str(path)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text())):
+        if not re.match(r"https?://|#|mailto:", target):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_pages_have_no_private_words(name: str) -> None:
+    found = PRIVATE.search(prose((ROOT / name).read_text()))
+    assert not found, f"{name}: {found and found.group()}"
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.M))
+
+
+def test_what_calls_make_names_a_target_that_exists() -> None:
+    seen = 0
+    files = [
+        ROOT / ".pre-commit-config.yaml",
+        ROOT / ".gitlab-ci.yml",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob(".github/workflows/*.yml"),
+    ]
+    for path in files:
+        for name in re.findall(r"(?m)(?:^ *|- |: |`|\" )make ([a-z0-9]+)", path.read_text()):
+            assert name in targets(), f"{path}: make {name}"
+            seen += 1
+    assert seen >= 6
+
+
+def test_every_runbook_and_page_is_in_the_site() -> None:
+    index = (ROOT / "docs/index.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.stem == "index" or re.search(rf"^{re.escape(page.stem)}$", index, re.M), page
+    assert "runbooks/*" in index
+
+
+def test_the_version_has_notes_and_the_workflows_are_yaml() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (ROOT / f"docs/releases/{version}.md").exists()
+    for path in [ROOT / ".gitlab-ci.yml", *ROOT.glob(".github/**/*.yml"), ROOT / ".pre-commit-config.yaml"]:
+        assert yaml.safe_load(path.read_text()), path
