@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils.serving.host import accelerators as a
-from ansible.module_utils.serving.host import cpu, gpus, npus
+from ansible.module_utils.serving.host import accelerators, cpu, gpus, npus
 from conftest import FIXTURES, load
 from tables import CATALOGUE
 
@@ -26,7 +25,7 @@ def nvidia(file: str) -> dict[str, Any]:
 
 def pasted(record: dict[str, Any]) -> dict[str, Any]:
     """The board that the printed row is, once it stands in a site's boards.yml."""
-    boards = yaml.safe_load(a.board_text(record))["boards"]
+    boards = yaml.safe_load(accelerators.board_text(record))["boards"]
     tables = laid_over(CATALOGUE, {"boards": boards})
     assert p.planned(["demo"], tables, next(iter(boards)), {"demo": {"convert": False}})["faults"] == []
     return resolve_board("host box", next(iter(boards)), tables)
@@ -58,7 +57,7 @@ def test_a_name_that_is_odd_is_quoted() -> None:
 def test_a_cpu_host_and_what_is_on_the_bus(tmp_path: Path) -> None:
     board = pasted(cpu.cpu_record())
     assert board["vendor"] == "cpu" and board["memory_share"]
-    assert a.detect(str(tmp_path)) == "cpu" and a.chips("auto", str(tmp_path))["kind"] == "cpu"
+    assert accelerators.detect(str(tmp_path)) == "cpu" and accelerators.chips("auto", str(tmp_path))["kind"] == "cpu"
     for slot, (kind, vendor, device) in {
         "0000:01:00.0": ("0x120000", "0x19e5", "0xd500"),
         "0000:02:00.0": ("0x030200", "0x10de", "0x2330"),
@@ -67,7 +66,7 @@ def test_a_cpu_host_and_what_is_on_the_bus(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         for name, text in (("class", kind), ("vendor", vendor), ("device", device)):
             (folder / name).write_text(text + "\n")
-        assert a.detect(str(tmp_path)) == ("npu" if vendor == "0x19e5" else "gpu")
+        assert accelerators.detect(str(tmp_path)) == ("npu" if vendor == "0x19e5" else "gpu")
 
 
 def test_a_host_changes_its_board_and_nothing_else() -> None:

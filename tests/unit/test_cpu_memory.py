@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.serving.host import cpu_memory as m
+from ansible.module_utils.serving.host import cpu_memory
 from conftest import load
 from tables import TABLES
 
@@ -20,20 +20,20 @@ def planned(*names: str, **args: Any) -> list[dict[str, Any]]:
 
 def test_a_server_gives_its_only_service_what_is_of_use() -> None:
     plan = planned("a", max_num_seqs=32)
-    sizes, problems = m.cache_sizes(plan, 512 * GIB, 0.8)
+    sizes, problems = cpu_memory.cache_sizes(plan, 512 * GIB, 0.8)
     assert problems == [] and sizes == {"a": 14 * GIB}  # 32 sequences of 8192 tokens of 56 KiB
 
 
 def test_services_share_what_is_left_and_keep_what_rows_give() -> None:
     plan = [*planned("a", "b"), *planned("c", kv_cache_memory_bytes=4 * GIB)]
-    sizes, problems = m.cache_sizes(plan, 128 * GIB, 0.8)
+    sizes, problems = cpu_memory.cache_sizes(plan, 128 * GIB, 0.8)
     assert problems == [] and set(sizes) == {"a", "b"} and sizes["a"] == sizes["b"]
     taken = sum(one["memory_bytes"] for one in plan)
-    assert 2 * sizes["a"] <= 128 * GIB * 0.8 - taken < 2 * (sizes["a"] + m.STEP)
+    assert 2 * sizes["a"] <= 128 * GIB * 0.8 - taken < 2 * (sizes["a"] + cpu_memory.STEP)
 
 
 def test_a_host_that_is_too_small_is_told() -> None:
-    [problem] = m.cache_sizes(planned("a"), 16 * GIB, 0.8)[1]
+    [problem] = cpu_memory.cache_sizes(planned("a"), 16 * GIB, 0.8)[1]
     assert "service 'a'" in problem and "16.0 GiB" in problem and "no room for a KV cache" in problem
 
 
@@ -46,5 +46,5 @@ def test_the_size_reaches_the_engine_and_the_containers_limit() -> None:
 
 
 def test_a_limit_counts_and_an_unknown_memory_gives_nothing() -> None:
-    assert m.memory_of({"memory": {"total_bytes": 8 * GIB, "limit_bytes": 2 * GIB}}) == 2 * GIB
-    assert m.memory_of({}) == 0 and m.cache_sizes(planned("a"), 0, 0.8) == ({}, [])
+    assert cpu_memory.memory_of({"memory": {"total_bytes": 8 * GIB, "limit_bytes": 2 * GIB}}) == 2 * GIB
+    assert cpu_memory.memory_of({}) == 0 and cpu_memory.cache_sizes(planned("a"), 0, 0.8) == ({}, [])

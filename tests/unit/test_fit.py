@@ -151,7 +151,7 @@ def test_an_archive_s_size_counts_where_the_engine_keeps_images(
         out.truncate(5 * GIB)
     monkeypatch.setattr(module, "run_tool", lambda command: (0, f"{tmp_path}/docker\n", ""))
     there: list[Any] = [None]
-    monkeypatch.setattr(module.i, "on_host", lambda *_: (there[0], ""))
+    monkeypatch.setattr(module.images, "on_host", lambda *_: (there[0], ""))
     monkeypatch.setattr(module, "free_bytes", lambda path: 4 * GIB)
     monkeypatch.setattr(module, "device_of", lambda path: len(path))
     services = [row(free_port(), service=n, runtime="container", image="r.example/a:1") for n in "ab"]

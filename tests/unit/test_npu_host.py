@@ -143,7 +143,7 @@ class Machine:
     def arguments(self, name: str, trouble: str) -> dict[str, Any]:
         path = self.folder / name
         shutil.copy(INSTALLER, path)
-        (self.root / "etc/outside/ascend").write_text(trouble)
+        (self.root / "etc/testhost/ascend").write_text(trouble)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return {
             "kind": "firmware" if "firmware" in name else "driver",

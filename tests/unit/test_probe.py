@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import flaggems, probe
-from conftest import ENGINES
+from tables import TABLES
 
 
 class Server:
@@ -141,7 +141,7 @@ def test_asked_and_active_must_agree(tmp_path: Any) -> None:
 
 
 def test_the_stages_of_a_start_are_told_in_the_engines_own_words() -> None:
-    stages = ENGINES["sglang"]["probe"]["stages"]
+    stages = TABLES["engines"]["sglang"]["probe"]["stages"]
     begun = [
         "[2025-11-25 10:00:00] server_args=ServerArgs(model_path='/models/x')",
         "[TP0] Load weight begin. avail mem=78.5 GB",

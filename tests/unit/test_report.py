@@ -144,7 +144,7 @@ def test_settings_show_no_value_of_what_is_named_like_a_secret() -> None:
         "engine_args": {"enforce_eager": True},
         "env": {"HF_TOKEN": "hf_x", "A": 1, "My_Password": "x"},
         "service": "demo",
-        "vllm_version": "9",
+        "options_version": "9",
     }
     assert rows.settings(record) == {
         "enforce_eager": "true",

@@ -214,9 +214,7 @@ def test_a_vault_is_read_with_its_password_and_one_sentence_without(second: Flee
     assert "(secret)" in told and "a-secret-of-ours" not in told
     without = second.call("ansible-playbook", "playbooks/validate.yml", ok=False)
     lines = [line for line in (without.stdout + without.stderr).splitlines() if "vault" in line.lower()]
-    assert len([line for line in lines if line.startswith(("error: ", "[ERROR]"))]) == 1, (
-        without.stdout + without.stderr
-    )
+    assert len(lines) == 1, without.stdout + without.stderr
 
 
 def test_a_site_may_lie_in_another_folder_than_its_configuration(fleet: Fleet) -> None:

@@ -38,11 +38,11 @@ END
 }
 driver() { # version suffix-of-fabricmanager extra-dependency
     version=$1-1
-    file etc/outside/module-version 644 <<END
+    file etc/testhost/module-version 644 <<END
 $1
 END
     make "$cuda" nvidia-kernel-open-dkms "$version" "linux-headers-$kernel${3:+, $3}"
-    file etc/outside/library-version 644 <<END
+    file etc/testhost/library-version 644 <<END
 $1
 END
     file usr/bin/nvidia-smi 755 < /outside/fakes/nvidia-smi
