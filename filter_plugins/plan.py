@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from judging.rows import row_problems
 from planning import devices, environment, inputs, names, options
 from planning.rows import (
     Collected,
@@ -106,6 +107,20 @@ SERVICE: dict[str, Key] = {
         {},
         "Files and folders of the controller that belong to the release, {name: path}: chat templates, parsers, adapters. The path is "
         "absolute or below the project's folder; engine_args and env name them by `name`, or `name/file` in a folder.",
+    ),
+    "reference": Key(
+        "str",
+        None,
+        "Pack of reference answers to judge against: a folder below references_dir, or a path; null: not judged.",
+    ),
+    "judge_level": Key(
+        "str",
+        "canary",
+        "How thoroughly a deploy judges: `none`, `canary` (a minute) or `full` (every item of the pack).",
+    ),
+    "judge_required": Key("bool", False, "Only EQUIVALENT passes a deploy; otherwise only DIFFERENT fails it."),
+    "margins": Key(
+        "dict", {}, "How far answers may be apart: {divergence: nats, score: points, tie: nats}; null: the pack's."
     ),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
@@ -229,6 +244,8 @@ def resolve_service(
     variants = tables["engines"].get(service["engine"])
     check_variant(where, service, variants)
     check_guard(where, service)
+    for problem in row_problems(where, service):
+        fail(problem)
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 # What Ansible loads code, data and templates from. Its own caches, models and reports are none of these.
 LOADED = (
-    "action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "playbooks", "roles", "templates",
+    "action_plugins", "filter_plugins", "inventory", "judging", "library", "lookup_plugins", "module_utils", "planning", "playbooks", "references",
+    "roles", "templates",
 )  # fmt: skip
 
 

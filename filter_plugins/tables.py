@@ -6,11 +6,16 @@ import ipaddress
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from judging import tables as verdicts
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
@@ -141,10 +146,16 @@ def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def verdict_of(row: Mapping[str, Any], report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The verdict on a service: this run's, else the one that its host keeps."""
+    return (report.get("verdicts") or {}).get(row["service"]) or row.get("judged") or {}
+
+
 def report_page(report: Mapping[str, Any], template: str) -> str:
     """The report as HTML. What hosts, models and callers say is text there, whatever it contains: everything is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
-    environment.filters["reach"] = reach
+    environment.filters.update(reach=reach, verdict_bar=verdicts.bar, verdict_words=verdicts.words)
+    environment.globals["verdict_meaning"] = verdicts.MEANING
     return environment.from_string(Path(template).read_text(encoding="utf-8")).render(report=report) + "\n"
 
 
@@ -171,6 +182,11 @@ def summary(report: Mapping[str, Any]) -> str:
             *(
                 [f"  devices   {proof['verdict']}: {first_line(proof['text'], 120)}"]
                 if (proof := (report.get("devices") or {}).get(row["service"]))
+                else []
+            ),
+            *(
+                [f"  verdict   {verdicts.words(judged)} against {judged['pack']['name']}"]
+                if (judged := verdict_of(row, report)).get("pack")
                 else []
             ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),

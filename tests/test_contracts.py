@@ -131,7 +131,7 @@ def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, so that its rights can be changed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
+    for name in ("action_plugins", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning", "judging", "references",
                  "playbooks", "roles", "templates"):  # fmt: skip
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("ansible.cfg", "deploy.yml"):
@@ -241,9 +241,10 @@ def test_the_top_playbook_is_a_table_of_contents() -> None:
         "Fetch",
         "Serve",
         "Verify",
+        "Judge",
         "Unlock",
     ]
-    for phase in ("preflight", "prepare", "fetch", "serve", "verify"):
+    for phase in ("preflight", "prepare", "fetch", "serve", "verify", "judge"):
         assert yaml.safe_load((ROOT / f"playbooks/{phase}.yml").read_text())[0]["tags"] == [phase]
 
 
