@@ -25,8 +25,8 @@ def longest(tokens: Sequence[int], only: int | None = None) -> int:
     )
 
 
-def signs(run: Run) -> set[str]:
-    """Names of what is odd about one answer by itself."""
+def signs(run: Run) -> list[str]:
+    """Names of what is odd about one answer by itself, the most telling first."""
     tokens, text = run["tokens"], str(run.get("text") or "")
     data = text.encode("utf-8", "replace")
     found = {
@@ -38,7 +38,7 @@ def signs(run: Run) -> set[str]:
         "bytes that are no text": text.count("\ufffd") > 2,
         "no number where a probability must be": not numbers(run),
     }
-    return {name for name, there in found.items() if there}
+    return [name for name, there in found.items() if there]
 
 
 def numbers(run: Run) -> bool:
@@ -63,11 +63,12 @@ def broken(pairs: Sequence[tuple[Run, Run]]) -> str:
     """A sentence about (reference, candidate) answers that are garbage; nothing where they aren't."""
     counts: dict[str, int] = {}
     for reference, candidate in pairs:
-        for sign in signs(candidate) - signs(reference):
+        known = signs(reference)
+        for sign in (sign for sign in signs(candidate) if sign not in known):
             counts[sign] = counts.get(sign, 0) + 1
     for sign, count in sorted(counts.items(), key=lambda row: -row[1]):
         if sign.startswith("no number") or count >= max(2, SHARE * len(pairs)):
-            shown = next(b for a, b in pairs if sign in signs(b) - signs(a))
+            shown = next(b for a, b in pairs if sign in signs(b) and sign not in signs(a))
             return f"{count} of {len(pairs)} answers have {sign}, and the reference's have not; one is {str(shown.get('text', ''))[:40]!r}"
     before, now = (cjk("".join(str(pair[side].get("text") or "") for pair in pairs)) for side in (0, 1))
     if abs(before - now) > CJK_POINTS:

@@ -1,7 +1,7 @@
 """Texts that any language model can be asked to go on with: English, Chinese, code, mathematics, and questions. No data set is needed.
 
-A text is put together from the sentences below by a seed. Seed 0 gives the fixed texts of packs; another seed gives texts that no recorded
-answer can have been learned by heart from.
+A text is put together from a number and the sentences below by a seed. Seed 0 gives the fixed texts of packs; another seed gives texts that
+stand in no pack, so that nobody can have learned the answers to them by heart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 BYTES = 300  # of a text: a tokenizer without merges makes a token of each
 COUNT, TOKENS, ANSWER = 48, 128, 64  # texts, tokens of each that are scored at most, tokens that are decoded after it
-MOST = 96  # texts of one seed: there are not more beginnings
+MOST = 1000  # texts of one seed
 
 ENGLISH = (
     "The harbour master keeps a list of every ship that leaves before dawn.", "Rain fell on the roofs all night and stopped at six.",
@@ -52,22 +52,22 @@ KINDS = (("en", ENGLISH), ("zh", CHINESE), ("code", CODE), ("maths", MATHS))
 def texts(seed: int, count: int = COUNT) -> list[dict[str, Any]]:
     """`count` items to record: {id, text or messages, tokens, limit}. No two begin alike, so that no cache of prefixes joins them."""
     if not 0 < count <= MOST:
-        raise ValueError(f"{count} texts were asked for, and a seed gives 1 to {MOST}")
+        raise ValueError(f"{count} texts were asked for, and 1 to {MOST} are given")
     pick = random.Random(f"texts {seed}")  # noqa: S311 - no secret
     found: list[dict[str, Any]] = []
-    begun: set[str] = set()
+    begun: set[int] = set()
     while len(found) < count:
+        number = pick.randrange(10_000)
         if len(found) % 6 == 5:
-            first, second = pick.sample(QUESTIONS, 2)
-            body: dict[str, Any] = {"messages": [{"role": "user", "content": f"{first} {second}"}]}
-            text = f"{first} {second}"
+            text = f"{number}. {' '.join(pick.sample(QUESTIONS, 2))}"
+            body: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
         else:
             kind, pool = KINDS[len(found) % len(KINDS)]
-            text = joined(pick.sample(pool, len(pool)), "" if kind in ("zh", "code") else " ")
+            text = joined([f"{number}.", *pick.sample(pool, len(pool))], "" if kind in ("zh", "code") else " ")
             body = {"text": text}
-        if text[:48] in begun:
+        if number in begun:
             continue
-        begun.add(text[:48])
+        begun.add(number)
         found.append({"id": f"{seed}-{len(found)}", "shown": text[:80], **body, "tokens": ANSWER, "limit": TOKENS})
     return found
 

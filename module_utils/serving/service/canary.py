@@ -43,7 +43,7 @@ class Service:
         for attempt in range(TRIES):
             left = min(FIRST, self.until - time.monotonic())
             if left <= 0:
-                raise NotYet("POST %s: no time is left" % path)
+                raise NotYet("POST %s: no time is left" % path, steady="time")
             try:
                 with Exchange(self.endpoint, "POST", path, self.key, dict(body, model=self.model), left) as exchange:
                     if exchange.status != 200:
@@ -129,7 +129,11 @@ class Service:
             if not row.get("prompt"):
                 answer["prompt"] = prompt
         except NotYet as problem:
-            self.failed, self.problem, self.lasting = self.failed + 1, str(problem), bool(problem.steady)
+            self.failed, self.problem, self.lasting = (
+                self.failed + 1,
+                str(problem),
+                bool(problem.steady) or time.monotonic() >= self.until,
+            )
             return None
         self.failed = 0
         return answer
@@ -182,7 +186,8 @@ def ask_all(service: Service, rows: list[dict[str, Any]], load: int) -> dict[str
         with ThreadPoolExecutor(load) as pool:
             answers = list(pool.map(service.item, rows))
     found = {row["id"]: answer for row, answer in zip(rows, answers) if answer is not None}  # noqa: B905 - Python 3.8
-    if service.failed >= min(GONE, len(rows)) and not service.lasting:
+    hangs = not found and time.monotonic() >= service.until
+    if hangs or (service.failed >= min(GONE, len(rows)) and not service.lasting):
         raise Gone(
             "it stopped answering after %d of %d items at %d at once: %s"
             % (len(found), len(rows), load, service.problem)
