@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from judging import rows, tables
+from judging import audit, rows, tables
 
 
 def reference_folder(row: Mapping[str, Any], references: str) -> str:
@@ -32,6 +32,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         return {
+            "audit_table": audit.audit_table,
             "judged_names": judged_names,
             "reference_folder": reference_folder,
             "reference_problems": reference_problems,

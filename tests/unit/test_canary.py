@@ -16,7 +16,7 @@ import pytest
 from conftest import FIXTURES
 from ports import free_port
 
-from judging import canary, garbage, packs, recorded, texts
+from judging import canary, garbage, packs, pairs, recorded, texts
 
 Result = dict[str, Any]
 Run = Callable[..., Result]
@@ -204,3 +204,19 @@ def test_check_mode_asks_nothing(run_module: Run, engine: Callable[..., Engine],
     other = engine("dying")
     args = {"serving_root": str(other.root), "service": "demo", "items": canary.requests(pack)}
     assert run_module("canary", args, check=True)["answers"] == {}
+
+
+def test_live_services_are_compared_each_with_each(engine: Callable[..., Engine], tmp_path: Path) -> None:
+    """Three chips of which one is apart: the pairs with it are DIFFERENT, and the three may not share a name."""
+    made = [
+        engine(apart=apart).record(tmp_path / name, seed=7)
+        for name, apart in (("h100", 0.0), ("arm", 0.002), ("bad", 0.5))
+    ]
+    found = pairs.matrix(made, {})
+    words = {(a, b): record["verdict"] for a, row in found.items() for b, record in row.items()}
+    assert words == {("h100", "arm"): "EQUIVALENT", ("h100", "bad"): "DIFFERENT", ("arm", "bad"): "DIFFERENT"}
+    assert "may not share one name" in pairs.matrix_text(found)
+    assert "they may share one name" in pairs.matrix_text(pairs.matrix(made[:2], {}))
+    other = made[1]._replace(about={**made[1].about, "model": {"identity": "zz"}, "scorer": "exact 2"})
+    assert [one["metric"] for one in pairs.compare(made[0], other, {})["findings"]] == ["weights", "scorer"]
+    assert [one["metric"] for one in pairs.compare(made[0], RECORDED[0], {})["findings"]] == ["items"]
