@@ -192,3 +192,16 @@ def test_texts_of_a_seed_are_always_the_same_and_short_enough() -> None:
         assert len((item.get("text") or item["messages"][0]["content"]).encode()) <= texts.BYTES
     with pytest.raises(ValueError, match="0 texts"):
         texts.texts(0, 0)
+
+
+def test_a_plan_with_a_pack_that_cannot_be_used_is_refused(folder: Path) -> None:
+    """Before anything is fetched; a service that isn't judged needs none."""
+    at = str(folder.parent)
+    assert list(rows.reference_problems(row(reference="pack"), at, "")) == []
+    damage(folder, "cut")
+    [problem] = rows.reference_problems(row(reference="pack"), at, "")
+    assert problem.startswith("service 'demo': reference 'pack': ") and "it was changed or cut" in problem
+    [problem] = rows.reference_problems(row(reference="pak"), at, "")
+    assert "a pack is made by playbooks/record_reference.yml" in problem
+    assert list(rows.reference_problems(row(reference="pack", judge_level="none"), at, "")) == []
+    assert rows.folder_of(row(reference="/elsewhere/pack"), at) == "/elsewhere/pack"
