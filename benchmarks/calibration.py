@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Where the verdict's margins lie: known faults of growing size in one real vLLM, each judged against a pack.
+
+    ENV/bin/python benchmarks/calibration.py MODEL_FOLDER PACK_FOLDER OUT.json [--items 400] [--dtype float16]
+
+ENV has vLLM (a deploy made one below serving_root/envs). The engine starts once; each variant changes its weights in place and puts them
+back. OUT.json gets a row a variant: the mean divergence with its bounds, how many greedy answers part, the score's difference, the verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+os.environ.setdefault(
+    "VLLM_ALLOW_INSECURE_SERIALIZATION", "1"
+)  # the variants are functions that the engine's own process runs
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+from judging import canary, garbage, packs  # noqa: E402
+
+
+def noise(part: str, size: float) -> Callable[[Any], None]:
+    """One matrix shifted by noise of `size` of its own spread."""
+
+    def change(model: Any) -> None:
+        import torch
+
+        torch.manual_seed(1)
+        for name, weight in model.named_parameters():
+            if part in name:
+                weight.data += (torch.randn(weight.shape) * weight.float().std() * size).to(weight.dtype)
+
+    return change
+
+
+def rounded(bits: int) -> Callable[[Any], None]:
+    """Every matrix rounded to `bits` bits a value with a scale a row, as weights that are quantised without calibration."""
+
+    def change(model: Any) -> None:
+        import torch
+
+        top = 2 ** (bits - 1) - 1
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2 and "embed" not in name and "lm_head" not in name:
+                scale = weight.float().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / top
+                weight.data = (torch.round(weight.float() / scale) * scale).to(weight.dtype)
+
+    return change
+
+
+def rope(theta: float) -> Callable[[Any], None]:
+    """Rotary embedding with another base."""
+
+    def change(model: Any) -> None:
+        import torch
+
+        for module in model.modules():
+            cache = getattr(module, "cos_sin_cache", None)
+            if cache is not None:
+                half = cache.shape[-1] // 2
+                angles = torch.outer(
+                    torch.arange(cache.shape[0]).float(), theta ** -(torch.arange(half).float() / half)
+                )
+                cache.data = torch.cat([angles.cos(), angles.sin()], dim=-1).to(cache.dtype)
+
+    return change
+
+
+def filled(part: str, value: float) -> Callable[[Any], None]:
+    """Tensors whose name has `part`, filled with one value."""
+
+    def change(model: Any) -> None:
+        for name, weight in model.named_parameters():
+            if part in name:
+                weight.data.fill_(value)
+
+    return change
+
+
+LAYER = "layers.1.mlp.down_proj"
+VARIANTS: dict[str, Callable[[Any], None] | None] = {
+    "the same": None,
+    "the same once more": None,
+    "one matrix, noise 0.3 %": noise(LAYER, 0.003),
+    "one matrix, noise 1 %": noise(LAYER, 0.01),
+    "one matrix, noise 3 %": noise(LAYER, 0.03),
+    "one matrix, noise 10 %": noise(LAYER, 0.1),
+    "one matrix, noise 100 %": noise(LAYER, 1.0),
+    "weights of 8 bits": rounded(8),
+    "weights of 6 bits": rounded(6),
+    "weights of 4 bits": rounded(4),
+    "rotary base 900,000 for 1,000,000": rope(900_000.0),
+    "rotary base 10,000 for 1,000,000": rope(10_000.0),
+    "one matrix of zeros": filled(LAYER, 0.0),
+    "one matrix of NaN": filled(LAYER, float("nan")),
+}
+
+
+def keep(model: Any) -> None:
+    """Remember weights and caches, in the engine's own process."""
+    model.kept = {name: value.clone() for name, value in model.named_parameters()}
+    model.caches = [
+        (m, m.cos_sin_cache.clone()) for m in model.modules() if getattr(m, "cos_sin_cache", None) is not None
+    ]
+
+
+def restore(model: Any) -> None:
+    for name, value in model.named_parameters():
+        value.data = model.kept[name].clone()
+    for module, cache in model.caches:
+        module.cos_sin_cache.data = cache.clone()
+
+
+def position(token: int, row: Any) -> list[list[Any]]:
+    listed = {int(key): round(float(one.logprob), 6) for key, one in row.items()}
+    return [[token, listed.get(token)], *([key, value] for key, value in listed.items() if key != token)]
+
+
+def answers_of(llm: Any, rows: list[dict[str, Any]], top: int) -> dict[str, Any]:
+    """What library/canary.py asks over HTTP, from an engine in hand."""
+    from vllm import SamplingParams, TokensPrompt
+
+    decode = [SamplingParams(temperature=0, max_tokens=row["tokens"], logprobs=top) for row in rows]
+    force = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=top)
+    made = llm.generate([TokensPrompt(prompt_token_ids=row["prompt"]) for row in rows], decode, use_tqdm=False)
+    seen = llm.generate([TokensPrompt(prompt_token_ids=row["forced"]) for row in rows], force, use_tqdm=False)
+    found = {}
+    for row, answer, forced in zip(rows, made, seen, strict=True):
+        out = answer.outputs[0]
+        found[row["id"]] = {
+            "tokens": list(out.token_ids), "text": out.text, "finish": out.finish_reason,
+            "decoded": [position(t, one) for t, one in zip(out.token_ids, out.logprobs, strict=True)],
+            "forced": [position(t, one) for t, one in zip(row["forced"], forced.prompt_logprobs, strict=True)][row["from"] :]
+            if row["from"] else [],
+        }  # fmt: skip
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("model", "pack", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--items", type=int, default=400)
+    parser.add_argument("--dtype", default="bfloat16")
+    given = parser.parse_args()
+    from vllm import LLM
+
+    pack = packs.read(given.pack)
+    pack = pack._replace(items=pack.items[: given.items])
+    rows = canary.requests(pack)
+    runs = {item["id"]: item["runs"][0] for item in pack.items}
+    llm = LLM(
+        str(given.model), dtype=given.dtype, max_model_len=512, enforce_eager=True, enable_prefix_caching=False, seed=0
+    )
+    llm.apply_model(keep)
+    table = json.loads(given.out.read_text()) if given.out.exists() else {}
+    for name, change in VARIANTS.items():
+        if change:
+            llm.apply_model(change)
+        answers = answers_of(llm, rows, int(pack.about["top"]))
+        service = {
+            "identity": pack.about["model"]["identity"],
+            "broken": garbage.broken([(runs[i], a) for i, a in answers.items()]),
+        }
+        record = canary.judge(pack, {}, service, {"32": answers})
+        table[f"{given.dtype}: {name}"] = {
+            "verdict": record["verdict"],
+            "findings": record["findings"],
+            "parted": record["disagreeing"],
+        }
+        print(
+            f"{given.dtype}: {name}",
+            record["verdict"],
+            [(one["metric"], one["value"], one["high"]) for one in record["findings"]],
+            flush=True,
+        )
+        given.out.write_text(json.dumps(table, indent=1) + "\n")
+        llm.apply_model(restore)
+
+
+if __name__ == "__main__":
+    main()
