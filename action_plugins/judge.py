@@ -38,6 +38,8 @@ LOAD = 32  # requests at once, after canary.SINGLE items were asked one by one
 SAMPLING = 4  # items that are asked with sampling left to the service
 EARLY = 8  # answers after which garbage is looked for
 
+QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
+
 
 class ActionModule(ActionBase):
     _requires_connection = True
@@ -82,7 +84,9 @@ class ActionModule(ActionBase):
         return self.ended(name, record, args, state)
 
     def module(self, module: str, args: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(module, module_args={**self.place, **args}, task_vars=self.values)
+        result: dict[str, Any] = self._execute_module(
+            module, module_args={**self.place, **args}, task_vars={**self.values, **QUIET}
+        )
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
         return result

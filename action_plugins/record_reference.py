@@ -36,6 +36,8 @@ options:
 TOP, LOADS = 20, (1, 32)
 TEMPLATE = recorded.template_messages()
 
+QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
+
 
 class ActionModule(ActionBase):
     _requires_connection = True
@@ -77,7 +79,9 @@ class ActionModule(ActionBase):
         return {"changed": True, **made}
 
     def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module("canary", module_args=args, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(
+            "canary", module_args=args, task_vars={**(task_vars or {}), **QUIET}
+        )
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
         if len(result["answers"]) < len(args["items"]):

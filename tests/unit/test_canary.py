@@ -220,3 +220,8 @@ def test_live_services_are_compared_each_with_each(engine: Callable[..., Engine]
     other = made[1]._replace(about={**made[1].about, "model": {"identity": "zz"}, "scorer": "exact 2"})
     assert [one["metric"] for one in pairs.compare(made[0], other, {})["findings"]] == ["weights", "scorer"]
     assert [one["metric"] for one in pairs.compare(made[0], RECORDED[0], {})["findings"]] == ["items"]
+
+
+def test_a_model_without_a_chat_is_judged_all_the_same(engine: Callable[..., Engine], pack: packs.Pack) -> None:
+    record = engine("base").judge(pack)
+    assert record["verdict"] == "EQUIVALENT" and record["strength"] == ""

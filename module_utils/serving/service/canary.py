@@ -196,9 +196,14 @@ def ask_all(service: Service, rows: list[dict[str, Any]], load: int) -> dict[str
 
 
 def template_of(service: Service, messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """{tokens, count}: what the service makes of messages; `tokens` is null where the engine doesn't say."""
+    """{tokens, count}: what the service makes of messages; `tokens` is null where the engine doesn't say. Empty where it has no chat."""
     body = dict(GREEDY, messages=messages, max_tokens=1, return_token_ids=True)
-    found = service.post("/v1/chat/completions", body)
+    try:
+        found = service.post("/v1/chat/completions", body)
+    except NotYet as problem:
+        if problem.steady:  # a model without a chat template is judged all the same
+            return {}
+        raise
     usage = mapping(found.get("usage"))
     tokens = found.get("prompt_token_ids")
     count = usage.get("prompt_tokens")
