@@ -19,9 +19,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
-os.environ.setdefault(
-    "VLLM_ALLOW_INSECURE_SERIALIZATION", "1"
-)  # the variants are functions that the engine's own process runs
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
+    "0"  # variants change the weights in place, so the engine runs in this process
+)
+os.environ.setdefault("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 from judging import canary, garbage, packs  # noqa: E402
@@ -158,7 +159,13 @@ def main() -> None:
     rows = canary.requests(pack)
     runs = {item["id"]: item["runs"][0] for item in pack.items}
     llm = LLM(
-        str(given.model), dtype=given.dtype, max_model_len=512, enforce_eager=True, enable_prefix_caching=False, seed=0
+        str(given.model),
+        dtype=given.dtype,
+        max_model_len=512,
+        enforce_eager=True,
+        distributed_executor_backend="uni",
+        enable_prefix_caching=False,
+        seed=0,
     )
     llm.apply_model(keep)
     table = json.loads(given.out.read_text()) if given.out.exists() else {}
