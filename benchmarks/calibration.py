@@ -139,8 +139,9 @@ def answers_of(llm: Any, rows: list[dict[str, Any]], top: int) -> dict[str, Any]
         found[row["id"]] = {
             "tokens": list(out.token_ids), "text": out.text, "finish": out.finish_reason,
             "decoded": [position(t, one) for t, one in zip(out.token_ids, out.logprobs, strict=True)],
-            "forced": [position(t, one) for t, one in zip(row["forced"], forced.prompt_logprobs, strict=True)][row["from"] :]
-            if row["from"] else [],
+            "forced": [
+                position(t, one) for t, one in zip(row["forced"][row["from"] :], forced.prompt_logprobs[row["from"] :], strict=True)
+            ],
         }  # fmt: skip
     return found
 
