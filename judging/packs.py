@@ -23,6 +23,8 @@ FORMAT = 1
 ABOUT, ITEMS, MANIFEST, SIGNATURE = "about.json", "items.jsonl.gz", "manifest.json", "manifest.json.sig"
 NAMESPACE = "vllm-ansible-pack"
 LARGEST = 512 * 2**20  # bytes of the items when unpacked
+# The widest margins that a pack or a row may allow, in nats, points and nats: beyond them the word EQUIVALENT would say nothing.
+WIDEST = {"divergence": 0.1, "score": 10.0, "tie": 2.0}
 NEEDS = ("model", "sampling", "scorer", "runs")
 
 
@@ -92,6 +94,9 @@ def read(folder: Path, signers: str = "") -> Pack:
     lacking = [key for key in NEEDS if key not in about]
     if lacking:
         raise BadPack(f"{folder / ABOUT} lacks {', '.join(lacking)}; make the pack anew")
+    for name, value in (about.get("margins") or {}).items():
+        if problem := margin_problem(name, value):
+            raise BadPack(f"{folder / ABOUT}: margins: {problem}; make the pack anew")
     items = [
         check_item(parsed(line, folder / ITEMS), folder / ITEMS) for line in unpacked(data[ITEMS], folder).splitlines()
     ]
@@ -113,12 +118,26 @@ def unpacked(data: bytes, folder: Path) -> bytes:
 
 def parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        found = json.loads(data, parse_constant=no_number)
     except (ValueError, RecursionError):
         raise BadPack(f"{path} is no JSON; copy the pack again") from None
     if not isinstance(found, dict):
         raise BadPack(f"{path} has {type(found).__name__} where a mapping must be; make the pack anew")
     return found
+
+
+def no_number(name: str) -> None:
+    """NaN and Infinity are no JSON, and no probability."""
+    raise ValueError(name)
+
+
+def margin_problem(name: object, value: object) -> str:
+    """What is wrong with a margin; nothing where it is good."""
+    if name not in WIDEST:
+        return f"has {name!r}; use one of {', '.join(WIDEST)}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= WIDEST[str(name)]:
+        return f"{name} is {value!r}, but must be a number above 0 and at most {WIDEST[str(name)]:g}"
+    return ""
 
 
 def check_item(item: dict[str, Any], path: Path) -> dict[str, Any]:

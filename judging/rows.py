@@ -6,12 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from judging.canary import MARGINS
-from judging.packs import BadPack, Pack, read
+from judging.packs import BadPack, Pack, margin_problem, read
 
 LEVELS = ("none", "canary", "full")
-# The widest that a row may allow: beyond it the word EQUIVALENT would say nothing.
-WIDEST = {"divergence": 0.1, "score": 10.0, "tie": 2.0}
 
 
 def row_problems(where: str, row: Mapping[str, Any]) -> Iterator[str]:
@@ -19,10 +16,8 @@ def row_problems(where: str, row: Mapping[str, Any]) -> Iterator[str]:
     if row["judge_level"] not in LEVELS:
         yield f"{where}: 'judge_level' is {row['judge_level']!r}; use one of {', '.join(LEVELS)}"
     for name, value in row["margins"].items():
-        if name not in MARGINS:
-            yield f"{where}: margins has {name!r}; use one of {', '.join(MARGINS)}"
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= WIDEST[name]:
-            yield f"{where}: margins.{name} is {value!r}, but must be a number above 0 and at most {WIDEST[name]:g}"
+        if problem := margin_problem(name, value):
+            yield f"{where}: margins: {problem}"
     if row["judge_required"] and not judged(row):
         yield f"{where}: judge_required is true, but the row {'names no reference' if not row['reference'] else 'has judge_level none'}"
 

@@ -47,7 +47,13 @@ def damage(folder: Path, how: str) -> None:
     elif how == "a path":
         manifest.write_text(json.dumps({"format": 1, "files": {"../about.json": "x", packs.ITEMS: "y"}}))
     else:
-        text = {"no items": b"", "no JSON": b"{\n", "odd items": b'{"id": 5}\n', "a list": b"[1]\n"}[how]
+        text = {
+            "no items": b"",
+            "no JSON": b"{\n",
+            "odd items": b'{"id": 5}\n',
+            "a list": b"[1]\n",
+            "NaN": b'{"id": "1", "prompt": [1], "runs": [NaN]}\n',
+        }[how]
         items.write_bytes(gzip.compress(text))
         files = {path.name: packs.sha256(path.read_bytes()) for path in (items, about)}
         manifest.write_text(json.dumps({"format": 1, "files": files}))
@@ -59,7 +65,7 @@ def damage(folder: Path, how: str) -> None:
         ("cut", "it was changed or cut after it was made"), ("changed", "it was changed or cut"), ("gone", "can't be read"),
         ("no manifest", "a pack is made by playbooks/record_reference.yml"), ("half a manifest", "is no JSON"),
         ("another format", "is no manifest of format 1"), ("a path", "is no manifest of format 1"), ("no items", "has no items"),
-        ("no JSON", "is no JSON"), ("odd items", "an item without id, prompt or runs"), ("a list", "has list where a mapping must be"),
+        ("no JSON", "is no JSON"), ("NaN", "is no JSON"), ("odd items", "an item without id, prompt or runs"), ("a list", "has list where a mapping must be"),
     ],
 )  # fmt: skip
 def test_a_damaged_pack_is_refused(folder: Path, how: str, words: str) -> None:
@@ -151,11 +157,11 @@ def row(**more: Any) -> dict[str, Any]:
     ("changes", "words"),
     [
         ({"judge_level": "ful"}, "'judge_level' is 'ful'; use one of none, canary, full"),
-        ({"margins": {"kld": 1}}, "margins has 'kld'; use one of divergence, score, tie"),
-        ({"margins": {"score": 0}}, "margins.score is 0, but must be a number above 0 and at most 10"),
+        ({"margins": {"kld": 1}}, "margins: has 'kld'; use one of divergence, score, tie"),
+        ({"margins": {"score": 0}}, "margins: score is 0, but must be a number above 0 and at most 10"),
         ({"margins": {"score": 50}}, "at most 10"),
-        ({"margins": {"divergence": "0.1"}}, "margins.divergence is '0.1'"),
-        ({"margins": {"tie": True}}, "margins.tie is True"),
+        ({"margins": {"divergence": "0.1"}}, "margins: divergence is '0.1'"),
+        ({"margins": {"tie": True}}, "margins: tie is True"),
         ({"reference": None, "judge_required": True}, "judge_required is true, but the row names no reference"),
         ({"judge_level": "none", "judge_required": True}, "but the row has judge_level none"),
     ],
@@ -205,3 +211,12 @@ def test_a_plan_with_a_pack_that_cannot_be_used_is_refused(folder: Path) -> None
     assert "a pack is made by playbooks/record_reference.yml" in problem
     assert list(rows.reference_problems(row(reference="pack", judge_level="none"), at, "")) == []
     assert rows.folder_of(row(reference="/elsewhere/pack"), at) == "/elsewhere/pack"
+
+
+def test_a_pack_does_not_widen_the_margins_beyond_meaning(folder: Path) -> None:
+    packs.write(folder, {**ABOUT, "margins": {"divergence": 0.05}}, [ITEM])
+    assert canary.margins_of(packs.read(folder), {"score": 3})["divergence"] == 0.05
+    for margins in ({"divergence": 5}, {"tie": -1}, {"kld": 0.1}, {"score": "9"}):
+        packs.write(folder, {**ABOUT, "margins": margins}, [ITEM])
+        with pytest.raises(packs.BadPack, match="margins: "):
+            packs.read(folder)
