@@ -10,8 +10,8 @@ from typing import Any
 
 # What Ansible loads code, data and templates from. Its own caches, models and reports are none of these.
 LOADED = (
-    "action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils", "planning",
-    "playbooks", "reporting", "roles", "templates", "vars_plugins",
+    "action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "judging", "library", "lookup_plugins", "module_utils",
+    "planning", "playbooks", "references", "reporting", "roles", "templates", "vars_plugins",
 )  # fmt: skip
 
 

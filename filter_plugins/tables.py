@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from judging import tables as verdicts
 from reporting.addresses import local_only, reach
 
 
@@ -139,6 +140,11 @@ def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def verdict_of(row: Mapping[str, Any], report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The verdict on a service: this run's, else the one that its host keeps."""
+    return (report.get("verdicts") or {}).get(row["service"]) or row.get("judged") or {}
+
+
 def summary(report: Mapping[str, Any]) -> str:
     """What an operator wants to read when a deploy is done: URL, a line to copy, the answer, how long it took."""
     lines = []
@@ -162,6 +168,11 @@ def summary(report: Mapping[str, Any]) -> str:
             *(
                 [f"  devices   {proof['verdict']}: {first_line(proof['text'], 120)}"]
                 if (proof := (report.get("devices") or {}).get(row["service"]))
+                else []
+            ),
+            *(
+                [f"  verdict   {verdicts.words(judged)} against {judged['pack']['name']}"]
+                if (judged := verdict_of(row, report)).get("pack")
                 else []
             ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),

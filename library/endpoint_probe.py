@@ -31,6 +31,12 @@ options:
   waited: {description: Seconds that earlier looks have waited already. The action plugin sets it., type: float, default: 0}
   timeout: {description: Seconds that one answer may take., type: int, default: 60}
   required: {description: Fail unless every service is ready., type: bool, default: true}
+  gated:
+    description:
+      - Services whose release counts as one that has answered only after its verdict (M(verdict)); the others count at once.
+      - Left out, each counts as the last deploy said.
+    type: list
+    elements: str
   log_lines: {description: Lines of the log to return for a service that is not ready., type: int, default: 20}
   supervisor: {description: Who runs the services., type: str, choices: [auto, systemd, supervisord], default: auto}
 attributes:
@@ -70,6 +76,7 @@ services:
     exposure:
       description: "What callers without a key got: {asked, open, note, problem}. Anything but a refusal fails the service."
       type: dict
+    judged: {description: The verdict that the host keeps on its release; null if there is none., type: dict}
     dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
     uptime_seconds: {description: Age of its process., type: float}
     timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
@@ -82,7 +89,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service import releases, verdicts
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
 from ansible.module_utils.serving.service.failures import explain
@@ -150,6 +157,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         runtime=spec.get("runtime"),
         release=releases.link_digest(folder, "current"),
         rights=spec.get("rights", []),
+        judged=verdicts.kept(folder, releases.link_digest(folder, "current") or ""),
         dropped_peers=dropped_peers((spec.get("model") or {}).get("path") or ""),
         supervisor=owner.kind,
         log=owner.log_place(name),
@@ -189,7 +197,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     if record and run["release"] == row["release"]:
-        releases.mark_verified(folder, run["release"])
+        verdicts.answered(folder, run["release"], None if given["gated"] is None else name in given["gated"])
     return dict(
         row,
         ready=True,
@@ -306,6 +314,7 @@ def main() -> None:
         "waited": {"type": "float", "default": 0},
         "timeout": {"type": "int", "default": 60},
         "required": {"type": "bool", "default": True},
+        "gated": {"type": "list", "elements": "str"},
         "log_lines": {"type": "int", "default": 20},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
     }

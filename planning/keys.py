@@ -85,6 +85,20 @@ SERVICE: dict[str, Key] = {
         "Files and folders of the controller that belong to the release, {name: path}: chat templates, parsers, adapters. The path is "
         "absolute or below the project's folder; engine_args and env name them by `name`, or `name/file` in a folder.",
     ),
+    "reference": Key(
+        "str",
+        None,
+        "Pack of reference answers to judge against: a folder below references_dir, or a path; null: not judged.",
+    ),
+    "judge_level": Key(
+        "str",
+        "canary",
+        "How thoroughly a deploy judges: `none`, `canary` (a minute) or `full` (every item of the pack).",
+    ),
+    "judge_required": Key("bool", False, "Only EQUIVALENT passes a deploy; otherwise only DIFFERENT fails it."),
+    "margins": Key(
+        "dict", {}, "How far answers may be apart: {divergence: nats, score: points, tie: nats}; null: the pack's."
+    ),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
     **SHARED,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from judging.rows import row_problems
+
 from . import devices, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
@@ -73,6 +75,8 @@ def resolve_service(
         one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
     for path in service["paths"]:
         engines.check_path(where, path)
+    for problem in row_problems(where, service):
+        fail(problem)
     said = next((level for level in (over, row) if level.get("image") or level.get("engine_version")), {})
     if engine["image"] and not said.get("image") and said.get("engine_version"):
         service["image"] = None  # a lower level's is of another version

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from judging import tables as verdicts
 from reporting.addresses import reach
 from reporting.origin import PRODUCT
 
@@ -42,7 +43,15 @@ def counted(report: Mapping[str, Any]) -> str:
     return "ready" if rows else "empty"
 
 
-FILTERS = {"reach": reach, "gib": gib, "moment": moment, "span": span, "counted": counted}
+FILTERS = {
+    "verdict_bar": verdicts.bar,
+    "verdict_words": verdicts.words,
+    "reach": reach,
+    "gib": gib,
+    "moment": moment,
+    "span": span,
+    "counted": counted,
+}
 
 
 def render(name: str, folder: Path = TEMPLATES, **given: Any) -> str:
@@ -54,6 +63,7 @@ def render(name: str, folder: Path = TEMPLATES, **given: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
+    environment.globals["verdict_meaning"] = verdicts.MEANING
     names = environment.list_templates()
 
     def sections(place: str) -> list[str]:

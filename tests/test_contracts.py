@@ -132,8 +132,8 @@ def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, so that its rights can be changed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "library", "lookup_plugins",
-                 "module_utils", "planning", "playbooks", "reporting", "roles", "templates", "vars_plugins"):  # fmt: skip
+    for name in ("action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "judging", "library", "lookup_plugins",
+                 "module_utils", "planning", "playbooks", "references", "reporting", "roles", "templates", "vars_plugins"):  # fmt: skip
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("ansible.cfg", "deploy.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
@@ -246,9 +246,10 @@ def test_the_top_playbook_is_a_table_of_contents() -> None:
         "Fetch",
         "Serve",
         "Verify",
+        "Judge",
         "Unlock",
     ]
-    for phase in ("preflight", "prepare", "fetch", "serve", "verify"):
+    for phase in ("preflight", "prepare", "fetch", "serve", "verify", "judge"):
         assert yaml.safe_load((ROOT / f"playbooks/{phase}.yml").read_text())[1]["tags"] == [phase]
 
 

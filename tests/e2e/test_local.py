@@ -134,6 +134,33 @@ def test_the_next_run_succeeds_and_reports(site: Site) -> None:
         assert site.key() not in text
 
 
+def test_the_deploy_ends_with_a_verdict_against_an_h100(site: Site) -> None:
+    """vLLM for CPU against sums that an H100 answered: judged by the deploy before, kept, and asked again by hand."""
+    report = json.loads((site.reports / "localhost/report.json").read_text())
+    judged = report["verdicts"]["demo"]
+    assert judged["verdict"] == "EQUIVALENT" and judged["strength"] == "" and judged["pack"]["name"] == "demo-h100"
+    found = {row["metric"]: row for row in judged["findings"]}
+    assert found["divergence at 32"]["n"] == 400 and found["divergence at 32"]["high"] < 0.0001
+    assert found["score at 32"]["verdict"] == "EQUIVALENT" and judged["disagreeing"] <= 2
+    assert "EQUIVALENT</span> against demo-h100" in (site.reports / "localhost/report.html").read_text()
+    output = site.run("deploy.yml")
+    assert site.changed(output) == 0 and "its verdict is kept" in " ".join(output.split())
+    assert "its verdict is kept" not in " ".join(site.run("playbooks/judge.yml", "-e", "service=demo").split())
+
+
+def test_a_release_with_sampling_of_its_own_is_incomparable_and_fails_where_a_verdict_is_required(site: Site) -> None:
+    """What generation_config.json adds changes what callers get, and no probability shows it."""
+    own = {"override_generation_config": {"repetition_penalty": 3.0}}
+    output = site.run("deploy.yml", ok=False, engine_args=own, judge_required=True)
+    flat = " ".join(output.split())
+    assert (
+        "INCOMPARABLE against demo-h100" in flat
+        and "repetition_penalty" in flat
+        and "was started again and answers" in flat
+    )
+    assert site.changed(site.run("deploy.yml")) == 0
+
+
 def test_a_second_run_changes_nothing(site: Site) -> None:
     before = site.processes()
     assert site.changed(site.run("deploy.yml")) == 0

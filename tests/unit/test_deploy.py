@@ -55,7 +55,7 @@ class Site:
     def deploy(self, mode: str, *options: str, ok: bool = True, **row: Any) -> str:
         row = {
             "port": self.port, "native_env": str(self.base / "env"), "env": {"STUB_MODE": mode}, "restart_limit": 1,
-            "drain_timeout": 2, "ready_timeout": 20, **row,
+            "drain_timeout": 2, "ready_timeout": 20, "reference": None, **row,
         }  # fmt: skip
         return deploy(self.base, {"overrides": {"demo": row}}, *options, ok=ok)
 
@@ -118,3 +118,46 @@ def test_cores_of_a_row_bind_the_engine(site: Site) -> None:
     site.deploy("good", cpus="0")
     seen = (site.root / "services/demo/tmp/seen").read_text()
     assert "Cpus_allowed_list:\t0\n" in seen and "VLLM_CPU_OMP_THREADS_BIND=0\n" in seen
+
+
+def test_a_release_unlike_its_reference_goes_back_and_an_unchanged_one_keeps_its_verdict(site: Site) -> None:
+    """Record what the stub says, judge it by that, and put in a release whose answers are a little apart."""
+    site.deploy("good")
+    pack = str(site.base / "pack")
+    places = json.dumps({"serving_root": str(site.root), "references_dir": str(site.base), "texts": 36})
+    command = [
+        "ansible-playbook",
+        "playbooks/record_reference.yml",
+        "-l",
+        "local",
+        "-e",
+        places,
+        "-e",
+        f"service=demo pack={pack}",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0 and "has 36 items of demo" in " ".join(done.stdout.split()), done.stdout + done.stderr
+
+    told = site.deploy("good", reference=pack)
+    good = site.release()
+    assert "demo: EQUIVALENT against pack. It answers like its reference" in told and "verdict is kept" not in told
+    told = site.deploy("good", reference=pack)
+    assert "changed=0" in told and "so its verdict is kept" in told and site.release() == good
+
+    noisy = {"reference": pack, "env": {"STUB_MODE": "good", "STUB_APART": "0.5"}}
+    told = site.deploy("good", ok=False, **noisy)
+    assert re.search(r"service 'demo' is DIFFERENT against pack: .*divergence at 1: at least", told)
+    assert re.search(
+        rf"demo: release \w+ answers unlike its reference, so release {good} was started again and answers", told
+    )
+    assert site.release() == good and site.answers()
+    page = (site.base / "reports/localhost/report.html").read_text()
+    assert "DIFFERENT</span> against pack" in page and "<svg" in page and "answers are not the same" in page
+
+
+def test_what_cannot_be_judged_fails_where_a_verdict_is_required(site: Site) -> None:
+    told = site.deploy("refusing", ok=False, reference="demo-h100", judge_required=True)
+    assert "demo: INCOMPARABLE against demo-h100" in told and "does not support completions" in told
+    assert "service 'demo' is INCOMPARABLE against demo-h100" in told

