@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
-from conftest import ROOT
+from tables import REFERENCES
 
 from judging import audit
 
-TABLES: dict[str, Any] = yaml.safe_load((ROOT / "inventory/group_vars/all/references.yml").read_text())["references"]
+TABLES: dict[str, Any] = REFERENCES
 QWQ, R1, VL, ARM = "qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct", "qwen2-7b-instruct"
 # (model, metric): z of two independent shares and the verdict.
 ROWS = {
