@@ -28,9 +28,18 @@ PATHS = (
 )
 
 
+# What callers of a kind ask beyond, under the names that clients of other makers have for it.
+KIND_PATHS = {
+    "rerank": ("/rerank", "/v2/rerank", "/score"),
+    "score": ("/rerank", "/v2/rerank", "/score"),
+    "classify": ("/classify",),
+}
+
+
 def callers_paths(service: Mapping[str, Any]) -> list[str]:
-    """PATHS and what the service's row adds in `paths`, each once."""
-    return list(dict.fromkeys([*PATHS, *service["paths"]]))
+    """PATHS, what the service's kind needs and what its row adds in `paths`, each once."""
+    kind = str((service.get("check") or {}).get("kind"))
+    return list(dict.fromkeys([*PATHS, *KIND_PATHS.get(kind, ()), *service["paths"]]))
 
 
 class FilterModule:

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import devices, environment, inputs, names, options
+from planning import devices, engine_models, environment, inputs, names, options
 from planning.rows import (
     Collected,
     Faults,
@@ -92,6 +92,7 @@ SERVICE: dict[str, Key] = {
     "port": Key("port", ..., "TCP port of the endpoint."),
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
+    "aliases": Key("list", [], "More names under which callers ask for the model."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),
     "paths": Key(
         "list",
@@ -100,7 +101,12 @@ SERVICE: dict[str, Key] = {
     ),
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
-    "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
+    "check": Key("dict", None, "Question and expected text of the smoke test, and its `kind`; null: the model's own."),
+    "asks": Key(
+        "list",
+        [],
+        "What the check after a deploy asks beyond: `structured` (a JSON schema is obeyed), `tools` (with a tool_call_parser always).",
+    ),
     "files": Key(
         "dict",
         {},
@@ -127,6 +133,26 @@ MODEL: dict[str, Key] = {
     "license": Key("str", ..., "SPDX name of the weights' licence."),
     "dtype": Key("str", "bfloat16", "Type of the published weights."),
     "shape": Key("dict", {}, "Sizes from config.json, for checks before anything is downloaded."),
+    "architecture": Key(
+        "str", None, "Its class, as config.json says it; an engine's version that doesn't have it is refused."
+    ),
+    "kind": Key(
+        "str",
+        "chat",
+        "What it is for: " + ", ".join(engine_models.KINDS) + ". The check after a deploy asks accordingly.",
+    ),
+    "quantization": Key(
+        "str", None, "How it is quantised, as config.json says it: awq, gptq, fp8, compressed-tensors, ..."
+    ),
+    "tools": Key("str", None, "Format of its tool calls: the parser of vLLM that reads them."),
+    "dimensions": Key("int", None, "Numbers of an embedding."),
+    "normalized": Key("bool", False, "Do its embeddings have the norm 1?"),
+    "labels": Key("int", None, "Labels of a classifier."),
+    "code": Key(
+        "dict",
+        {},
+        "Python files of its repository that the engine runs, with the digests that its hub states, {file: digest}.",
+    ),
     "reasoning": Key("bool", False, "Does it think before it answers?"),
     "vision": Key("bool", False, "Does it take images?"),
     "check": Key("dict", None, "{prompt, expect}: a question and text that the answer must contain."),
@@ -142,8 +168,12 @@ ACCELERATOR: dict[str, Key] = {
     "supported_os": Key("list", [], "Systems that its role knows, such as debian-12; empty: any."),
     **SHARED,
 }
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
-CHECK = ("prompt", "expect")
+# As fields of `Shape` in module_utils/serving/weights/shape.py.
+SHAPE = (
+    "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
+    "window_kv_heads", "window_head_dim", "state_layers", "plain_layers", "latent_dim", "experts", "experts_used",
+)  # fmt: skip
+CHECK = ("kind", "prompt", "expect")
 SOURCES = tuple(names.SOURCES)
 
 
@@ -158,6 +188,7 @@ def resolve_model(name: str, row: Any) -> Row:
         if len(found.faults) == before:
             found.run(names.check_source, where, source, keys)
     found.run(one_of, where, "dtype", given.get("dtype") or "bfloat16", DTYPES)
+    found.run(one_of, where, "kind", given.get("kind") or "chat", engine_models.KINDS)
     found.run(check_texts, where, "shape", given.get("shape") or {}, SHAPE, numbers=True)
     found.run(check_texts, where, "check", given.get("check") or {}, CHECK)
     found.end()
@@ -247,6 +278,9 @@ def resolve_service(
         # The accelerator's dtype is that of weights as they are published.
         service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
     found.run(check_texts, where, "check", service["check"] or {}, CHECK)
+    for question in service["asks"]:
+        found.run(one_of, where, "asks", question, engine_models.MORE)
+    found.run(engine_models.check_kind, where, service, {"name": model_name, **model})
     if service["files"]:
         # Inside a container the release lies at /config; natively it is the folder that the engine works in.
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
@@ -258,6 +292,8 @@ def resolve_service(
         [],
     )
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
+    found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
+    found.run(engine_models.check_parsers, where, service, version)
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()
@@ -287,7 +323,7 @@ def resolve_service(
         widths=wide,
         utilization=devices.utilization(args),
         endpoint=f"http://{address}:{service['port']}",
-        check=service["check"] or model["check"],
+        check=engine_models.question(service, model),
         model={"name": model_name, **model},
     )
     service["memory_bytes"] = devices.cpu_memory(service, wide)

