@@ -24,7 +24,9 @@ class Case(NamedTuple):
     vision: bool = False
 
 
-def config(architecture: str, model_type: str, layers: int, hidden: int, heads: int, kv: int, positions: int, **more: Any) -> dict[str, Any]:
+def config(
+    architecture: str, model_type: str, layers: int, hidden: int, heads: int, kv: int, positions: int, **more: Any
+) -> dict[str, Any]:
     """The keys that most families share."""
     return {
         "architectures": [architecture], "model_type": model_type, "num_hidden_layers": layers, "hidden_size": hidden,
