@@ -131,7 +131,7 @@ def others(
     """Words for hardware of the inventory on which it would fit."""
     found = []
     for name, board in sorted(boards.items()):
-        if board.get("kind") == "cpu" or not board.get("memory_bytes"):
+        if board.get("kind") == "cpu" or not board.get("memory_bytes") or board.get("engine") in BY_HAND:
             continue
         fits = on_devices(model, board, args, asked)
         if fits:
@@ -166,9 +166,9 @@ def does_not_fit(
             max(tokens // 256 * 256, 1),
         )
     else:
-        text = "it takes %s of weights and work on each of %d devices, and %s of a device's %s are to be used" % (
+        text = "it takes %s of weights and work on each of %s, and %s of a device's %s are to be used" % (
             human(need),
-            most,
+            "%d devices" % most if most > 1 else "its device",
             human(usable),
             human(memory),
         )
