@@ -136,6 +136,26 @@ def check_parsers(where: str, service: Row, version: str | None) -> None:
             )
 
 
+def adapters_of(args: Row) -> list[str]:
+    """Names under which an engine serves adapters (engine_args.lora_modules): name=path, {name, path}, or a list of these, also as JSON."""
+    given = args.get("lora_modules")
+    if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError):
+            return []
+    rows = given if isinstance(given, list) else str(given).split() if isinstance(given, str) else [given]
+    found = []
+    for row in rows:
+        if isinstance(row, str) and row.lstrip()[:1] == "{":
+            found += adapters_of({"lora_modules": row})
+        elif isinstance(row, str) and "=" in row:
+            found.append(row.partition("=")[0].strip())
+        elif isinstance(row, Mapping) and isinstance(row.get("name"), str):
+            found.append(row["name"])
+    return found
+
+
 def question(service: Row, model: Row) -> Row | None:
     """What the check after a deploy asks: the row's own question, and of a kind that does not chat what its answer must be.
 
@@ -155,6 +175,8 @@ def question(service: Row, model: Row) -> Row | None:
         check["more"] = more
     if args.get("reasoning_parser"):
         check["thought"] = True
+    if adapters := adapters_of(args):
+        check["adapters"] = adapters
     if service["aliases"]:
         check["names"] = list(service["aliases"])
     return check or None

@@ -15,6 +15,7 @@ from ansible.module_utils.serving.service.exchange import NotYet
 from conftest import load
 
 CALL = {"tool_calls": [{"function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}], "content": None}
+BROKEN = {"tool_calls": [{"function": {"name": "get_weather", "arguments": "{'city"}}]}
 NEAR, FAR = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
 GOOD: dict[str, Any] = {
     "/v1/embeddings": {"data": [{"index": 2, "embedding": FAR}, {"index": 0, "embedding": NEAR}, {"index": 1, "embedding": [0.8, 0.0, 0.6]},
@@ -104,7 +105,7 @@ WRONG: list[tuple[Any, dict[str, Any], str, Any, str]] = [
     (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '<tool_call>{"name": "get_weather"}'}}]}, "is not the one of this model"),
     (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "It is sunny."}}]}, "it called none"),
     (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"tool_calls": [{"function": {"name": "rm", "arguments": "{}"}}]}}]}, "another tool"),
-    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"tool_calls": [{"function": {**CALL["tool_calls"][0]["function"], "arguments": "{'"}}]}}]}, "no JSON"),
+    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": BROKEN}]}, "no JSON"),
     (q.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "a cup"}}]}, "structured output does not work"),
     (q.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '{"name": "a", "count": true}'}}]}, "structured output does not work"),
     (q.completion, {}, "/v1/completions", {"choices": [{}]}, "has no text"),
@@ -174,6 +175,21 @@ def test_what_is_asked_follows_from_the_models_row() -> None:
     args = {"tool_call_parser": "hermes", "enable_auto_tool_choice": True, "reasoning_parser": "qwen3"}
     check = planned({}, engine_args=args, asks=["structured"], aliases=["gpt-4"])["services"][0]["check"]
     assert check == {"more": ["tools", "structured"], "thought": True, "names": ["gpt-4"]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["sql=/a", "chat=/b"], '[{"name": "sql", "path": "/a"}, {"name": "chat", "path": "/b"}]', "sql=/a chat=/b"],
+)
+def test_each_adapter_is_asked_by_its_name(engine: Engine, given: Any) -> None:
+    check = planned({"kind": "embedding"}, engine_args={"enable_lora": True, "lora_modules": given})["services"][0][
+        "check"
+    ]
+    assert check == {"kind": "embedding", "adapters": ["sql", "chat"]}
+    found = probe.probe(engine.endpoint, "m", None, {"kind": "embedding", "adapters": ["second"]}, 10)
+    assert found["more"]["second"].startswith("3 dimensions")
+    with pytest.raises(NotYet, match="not 'sql'; the adapter is not loaded"):
+        probe.probe(engine.endpoint, "m", None, check, 10)
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,12 @@ def other_question(to: Asked, kind: str) -> dict[str, Any]:
     }
 
 
+def adapted(to: Asked, kind: str, reasoning: bool) -> str:
+    """What an adapter answers, asked by its name as its base model is."""
+    found = other_question(to, kind) if kind in KINDS else talk(to, reasoning)
+    return str(found["answer"] or found["reasoning"])
+
+
 def probe(
     endpoint: str,
     served_name: str,
@@ -300,11 +306,17 @@ def probe(
     get(endpoint, "/health", key, min(timeout, 10.0))
     listed = models(endpoint, key, min(timeout, 30.0))
     given = dict(check or {})
-    for name in (served_name, *given.get("names", ())):
+    for name in (served_name, *given.get("names", ()), *given.get("adapters", ())):
         if name not in listed:
             raise NotYet(
-                "GET /v1/models lists %s, not '%s'; another service answers on this port"
-                % (shown(", ".join(listed)) or "nothing", name),
+                "GET /v1/models lists %s, not '%s'; %s"
+                % (
+                    shown(", ".join(listed)) or "nothing",
+                    name,
+                    "the adapter is not loaded"
+                    if name in given.get("adapters", ())
+                    else "another service answers on this port",
+                ),
                 steady="other name",
             )
     kind = given.get("kind") or "chat"
@@ -321,7 +333,7 @@ def probe(
         after = counted_tokens(endpoint, key, min(timeout, 10.0), which)
     more = {name: MORE[name](to) for name in given.get("more", ())}
     for name in given.get("adapters", ()):
-        more["adapter %s" % name] = str(talk(to._replace(model=name, check={}), reasoning)["answer"])
+        more[name] = adapted(to._replace(model=name, check={}), kind, reasoning)
     look = kind == "vision" or (vision and kind == "chat")
     image = look_at_image(endpoint, key, served_name, timeout) if look else None
     return dict(result, counted=None if before is None else True, image=image, more=more)

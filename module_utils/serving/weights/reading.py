@@ -175,7 +175,7 @@ class Reader:
         if pickled and not any(name.endswith(TRUE_FORMS) for name in weights):
             raise Refusal(
                 "%s has pickled weights alone (%s), which can run code when they are loaded: take a revision with safetensors (many "
-                "repositories have one as refs/pr/N), or fetch it into a folder, convert that with playbooks/convert_pickled.yml and add the result"
+                "repositories have one as refs/pr/N), or another repository of the same model"
                 % (self.listing.repo, pickled[0])
             )
 
