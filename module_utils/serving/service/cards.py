@@ -47,6 +47,13 @@ FETCHES = (
     ),
     ("modelscope", re.compile(r"snapshot_download\(\s*(?:model_id\s*=\s*)?[\"'](%s)[\"']" % REPO)),
 )
+PAGES = (
+    (
+        "huggingface",
+        re.compile(r"https?://(?:huggingface\.co|hf-mirror\.com)/(?!datasets/|spaces/)(%s)(?=[/)\s\]]|$)" % REPO),
+    ),
+    ("modelscope", re.compile(r"https?://(?:www\.)?modelscope\.cn/models/(%s)(?=[/)\s\]]|$)" % REPO)),
+)
 # Options of `docker run` that take a word.
 TAKES = (
     "-v", "--volume", "--mount", "-e", "--env", "--name", "--net", "--network", "--ipc", "--uts", "--shm-size", "--gpus", "--device", "--ulimit",
@@ -109,8 +116,8 @@ class Card:
         self.text = text[:LIMIT]
         self.front, _ = front_matter(self.text)
         body = FRONT.sub("", self.text, count=1)
-        heading = re.search(r"(?m)^#\s+(\S*(?:FlagOS|FlagRelease|-)\S*)\s*$", FENCE.sub("", body))
-        self.draft = Draft(title=heading[1] if heading else name)
+        heading = re.search(r"(?m)^#[ \t]+(\S*-FlagOS\S*|.*\d[BM]\b.*?)[ \t]*$", FENCE.sub("", body))
+        self.draft = Draft(title="-".join(heading[1].split())[:96] if heading else name)
         said = re.search(r"(?m)^\s*(\S+-FlagOS\S*)\s+provides", body)
         if said and not heading:
             self.draft.title = said[1]
@@ -136,6 +143,9 @@ class Card:
         joined = "\n".join(self.lines) + "\n"
         for hub, pattern in FETCHES:
             found += [(hub, match[1]) for match in pattern.finditer(joined) if "/FlagGems" not in match[1]]
+        if not found:  # a page that it sends people to for the weights
+            for line in re.findall(r"(?im)^.*(?:download|weights|下载|权重).*$", self.body):
+                found += [(hub, match[1]) for hub, pattern in PAGES for match in pattern.finditer(line)]
         repos = list(dict.fromkeys(repo for _, repo in found))
         fits = [repo for repo in repos if same(repo, self.draft.title)]
         named = fits or repos
