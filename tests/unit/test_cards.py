@@ -155,6 +155,12 @@ def test_what_a_card_leaves_open_is_a_question_and_a_null(parts: dict[str, str],
         assert card.service[null] is None
 
 
+def test_a_page_that_people_are_sent_to_for_the_weights() -> None:
+    words = "# Foo-7B-FlagOS-Nvidia\n\n从 [此处](https://huggingface.co/org/Foo-7B/tree/main) 下载模型权重"
+    card = read_card(written(fetch="true", title=words), "x")
+    assert card.model["sources"] == {"huggingface": {"repo": "org/Foo-7B", "revision": None}}
+
+
 def test_other_dialects() -> None:
     card = read_card(written(settings=NESTED), "x")
     assert card.service["engine_args"] == {"max_model_len": 8} and card.service["env"] == {"A": "1"}

@@ -20,11 +20,13 @@ FORBIDS = re.compile(r"(^|[-_ ])(nc|non-?commercial|research)([-_ ]|$)", re.I)
 
 def front_matter(text: str) -> tuple[dict[str, Any], str | None]:
     """(front matter of a README.md, what is wrong with it). Never fails: a card is no reason not to serve."""
-    import yaml  # of the controller, which Ansible runs with
-
     match = FRONT.match(text)
     if not match:
         return {}, None
+    try:
+        import yaml  # Ansible's own on a controller; a host may lack it
+    except ImportError:
+        return {}, "this host's Python has no PyYAML, so its card's licence and task were not read"
     if len(match[1]) > LIMIT:
         return {}, "its card has a front matter of more than %d KiB, which was not read" % (LIMIT >> 10)
     try:
