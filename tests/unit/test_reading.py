@@ -14,12 +14,14 @@ from ansible.module_utils.serving.weights.asking import HUBS, of_folder, of_hub,
 from ansible.module_utils.serving.weights.card import front_matter, licence
 from ansible.module_utils.serving.weights.choice import Wanted
 from ansible.module_utils.serving.weights.hubs import SourceFailed
-from ansible.module_utils.serving.weights.kinds import TOOL_FORMATS
+from ansible.module_utils.serving.weights.kinds import TOOL_FORMATS, label_count
 from ansible.module_utils.serving.weights.reading import Facts
 from ansible.module_utils.serving.weights.shape import FIELDS, Shape
 from configs import CASES, Case
 from conftest import load
 from hub import COMMIT, Hub
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planning.engine_models import engine_knows
 
@@ -75,6 +77,33 @@ def test_sizes_of_published_models(name: str) -> None:
 
 def test_the_tables_take_every_field_of_a_shape() -> None:
     assert load("filter_plugins/plan.py").SHAPE == FIELDS
+
+
+KEYS = sorted({key for case in CASES.values() for key in case.config} | {"num_kv_shared_layers", "global_head_dim", "hybrid_override_pattern", "attn_type_list",
+               "attn_layer_indices", "linear_attn_config", "sliding_window_pattern", "layers_block_type", "thinker_config"})  # fmt: skip
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 10**13)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["yarn", "linear", "sliding_attention", "mamba"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*KEYS, "type", "factor", "full_attn_layers"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=12), st.sampled_from(list(CASES)))
+def test_no_configuration_makes_it_fail(junk: dict[str, Any], name: str) -> None:
+    shape = Shape.of_config({**CASES[name].config, **junk})
+    assert all(isinstance(value, int) and value > 0 for value in shape.row().values())
+    tokens = shape.token_bytes(2, 4, 2)
+    assert tokens is None or tokens >= 0
+    assert (shape.sequence_bytes(1000) or 0) >= 0
+    assert label_count(junk) > 0
 
 
 def test_a_window_ends_what_a_layer_keeps() -> None:
@@ -289,13 +318,13 @@ def test_no_card_stops_anything(text: str) -> None:
 
 
 def test_a_repository_by_the_address_of_its_page() -> None:
-    for given in (
+    for text in (
         "Qwen/Qwen3-8B",
         "https://huggingface.co/Qwen/Qwen3-8B",
         "https://www.modelscope.cn/models/Qwen/Qwen3-8B/summary",
         " Qwen/Qwen3-8B ",
     ):
-        assert repo_of(given, "") == "Qwen/Qwen3-8B"
-    for given in ("Qwen3-8B", "a/b/c", "-/x", "a b/c", "../etc"):
+        assert repo_of(text, "") == "Qwen/Qwen3-8B"
+    for text in ("Qwen3-8B", "a/b/c", "-/x", "a b/c", "../etc"):
         with pytest.raises(Refusal, match="no repository such as"):
-            repo_of(given, "")
+            repo_of(text, "")

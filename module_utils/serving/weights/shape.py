@@ -54,6 +54,7 @@ PLAIN = ("moe", "mlp", "-", "E", "none")
 ENCODERS = re.compile(
     r"(xlm-?roberta|camembert|(nomic_)?bert|distilbert|roberta|modernbert|electra|deberta.*|mpnet|new|gte|nomic_bert|t5encoder).*"
 )
+MOST_LAYERS = 10_000  # what says more is no model
 STRETCHED = ("linear", "dynamic", "ntk")  # scalings of positions that multiply the limit; YaRN's is in it already
 
 
@@ -167,6 +168,8 @@ class Reader:
     def shape(self) -> Shape:
         config = self.config
         given = {name: self.first(name) for name in NAMES}
+        if given["layers"] > MOST_LAYERS:
+            return Shape()
         heads = given["attention_heads"]
         if not given["head_dim"] and heads:
             given["head_dim"] = given["hidden_size"] // heads
