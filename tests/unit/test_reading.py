@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import shards
+from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.weights.asking import HUBS, of_folder, of_hub, repo_of
 from ansible.module_utils.serving.weights.card import front_matter, licence
 from ansible.module_utils.serving.weights.choice import Wanted
+from ansible.module_utils.serving.weights.hub_clients import Line
 from ansible.module_utils.serving.weights.hubs import SourceFailed
 from ansible.module_utils.serving.weights.kinds import TOOL_FORMATS, label_count
 from ansible.module_utils.serving.weights.reading import Facts
@@ -174,6 +176,12 @@ def test_thirty_shards_take_a_dozen_requests_at_most(hub: Hub, kind: str) -> Non
     assert facts.fetch_bytes == sum(path.stat().st_size for path in hub.folder.iterdir()) and facts.files == len(
         hub.names()
     )
+
+
+def test_a_clients_own_statistics_are_not_asked_for() -> None:
+    """Where huggingface.co can't be reached, each process waited 25 seconds for them."""
+    line = Line("http://127.0.0.1:9", Limits())
+    assert line.request("GET", "https://huggingface.co/api/agent-harnesses", {}).status == 404 and line.asked == {}
 
 
 def test_a_long_header_is_read_in_two_ranges(tmp_path: Path) -> None:
