@@ -168,7 +168,7 @@ ACCELERATOR: dict[str, Key] = {
     "supported_os": Key("list", [], "Systems that its role knows, such as debian-12; empty: any."),
     **SHARED,
 }
-# As fields of `Shape` in module_utils/serving/weights/shape.py.
+# As fields of the class `Shape` (weights/shape.py), which sizing reads.
 SHAPE = (
     "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
     "window_kv_heads", "window_head_dim", "state_layers", "plain_layers", "latent_dim", "experts", "experts_used",
