@@ -33,7 +33,10 @@ WEATHER = {
 TOOL_QUESTION = "What is the weather like in Paris now? Use the tool get_weather."
 SCHEMA = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 20}, "count": {"type": "integer"}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "count": {"type": "integer", "minimum": 0, "maximum": 99},
+    },
     "required": ["name", "count"],
     "additionalProperties": False,
 }
