@@ -130,12 +130,3 @@ def test_the_embedding_model_ranks_passages_too(own: Own) -> None:
     to = q.Asked(f"http://127.0.0.1:{own.ports['minilm']}", key, "minilm", 60, {"dimensions": 384, "normalized": True})
     for question in (q.embedding, q.rerank, q.score):
         assert question(to)
-    demo = q.Asked(
-        f"http://127.0.0.1:{own.ports['demo']}",
-        (own.root / "services/demo/api_key").read_text().strip(),
-        "demo",
-        60,
-        {},
-    )
-    assert q.structured(demo)  # a schema binds the smallest model, too
-    assert q.completion(demo)
