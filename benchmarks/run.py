@@ -161,6 +161,13 @@ def demo_to_first_answer(site: Site) -> list[Figure]:
     return figures
 
 
+def model_figures(_site: Site) -> list[Figure]:
+    """Reading what a model is (benchmarks/models.py)."""
+    import models
+
+    return models.measure()
+
+
 def weights_figures(_site: Site) -> list[Figure]:
     """Conversion, fetch and verification of weights (benchmarks/weights.py)."""
     import weights
@@ -193,6 +200,7 @@ def main() -> None:
         demo_to_first_answer,
         noop_over_ping,
         weights_figures,
+        model_figures,
         fanout_figures,
         container_figures,
     ]

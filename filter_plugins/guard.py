@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# What callers of a kind ask beyond, under the names that clients of other makers have for it.
+KIND_PATHS = {
+    "rerank": ("/rerank", "/v2/rerank", "/score"),
+    "score": ("/rerank", "/v2/rerank", "/score"),
+    "classify": ("/classify",),
+}
+
 
 def callers_paths(service: Mapping[str, Any]) -> list[str]:
-    """The paths of the engine's row and what the service's row adds in `paths`, each once."""
-    return list(dict.fromkeys([*service["engine_facts"]["paths"], *service["paths"]]))
+    """The paths of the engine's row, what the service's kind needs and what its row adds in `paths`, each once."""
+    kind = str((service.get("check") or {}).get("kind"))
+    return list(dict.fromkeys([*service["engine_facts"]["paths"], *KIND_PATHS.get(kind, ()), *service["paths"]]))
 
 
 class FilterModule:

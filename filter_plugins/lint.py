@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from planning import quantisation
 from planning.environment import looks_secret
 
 Record = Mapping[str, Any]
@@ -222,6 +223,20 @@ def weights_beyond_memory(service: Record, options: Record) -> Iterator[Finding]
             f"{share / 2**30:.1f} GiB of weights a device, {room / 2**30:.1f} GiB to use",
             "raise tensor_parallel_size",
         )
+
+
+@rule("quantisation-not-here", "error", "a quantised model on a board that has no kernels for it")
+def quantisation_not_here(service: Record, options: Record) -> Iterator[Finding]:
+    method = service["model"].get("quantization")
+    if method and (found := quantisation.problem(method, {**options, "kind": service["kind"]})):
+        yield found
+
+
+@rule("quantisation-saves-memory-alone", "warning", "a quantised model whose numbers the board can't compute with")
+def quantisation_slow(service: Record, options: Record) -> Iterator[Finding]:
+    method = service["model"].get("quantization")
+    if method and (words := quantisation.slow(method, {**options, "kind": service["kind"]})):
+        yield words, "expect the speed of 16 bits"
 
 
 @rule("visible-devices", "error", "ASCEND_RT_VISIBLE_DEVICES must list as many ids as the service has chips")

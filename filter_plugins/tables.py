@@ -118,6 +118,22 @@ def summarised(services: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**{key: one[key] for key in keys}, "model": one["model"]["name"]} for one in services]
 
 
+def request_of(row: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """(path, body without the model's name) of a request that a service of this kind answers; no body where it takes a file."""
+    passages = ["Paris is the capital of France.", "The recipe needs two eggs."]
+    query = "What is the capital of France?"
+    kinds: dict[str, tuple[str, dict[str, Any] | None]] = {
+        "completion": ("/v1/completions", {"prompt": row.get("question") or "Once upon a time", "max_tokens": 32}),
+        "embedding": ("/v1/embeddings", {"input": passages}),
+        "rerank": ("/v1/rerank", {"query": query, "documents": passages}),
+        "score": ("/v1/score", {"text_1": query, "text_2": passages}),
+        "classify": ("/classify", {"input": [row.get("question") or passages[0]]}),
+        "transcription": ("/v1/audio/transcriptions", None),
+    }
+    messages = [{"role": "user", "content": row.get("question") or "Say hello."}]
+    return kinds.get(row.get("kind") or "chat", ("/v1/chat/completions", {"messages": messages, "temperature": 0}))
+
+
 def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """Lines to copy: one request, and a tunnel where the service answers to its own host alone."""
     url, ssh = reach(row, report), report.get("ssh")
@@ -131,12 +147,18 @@ def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     if row.get("key_file"):
         look = f"head -n 1 {shlex.quote(row['key_file'])}"
         key = f' -H "Authorization: Bearer $({f"ssh {shlex.quote(ssh)} sudo {look}" if ssh else look})"'
-    question = [{"role": "user", "content": row.get("question") or "Say hello."}]
-    body = json.dumps({"model": row["served_name"], "messages": question, "temperature": 0}, ensure_ascii=False)
+    path, body = request_of(row)
+    if body is None:
+        return [
+            *lines,
+            "  try it:",
+            f"  curl -s {url}{path}{key} -F model={shlex.quote(row['served_name'])} -F file=@speech.wav",
+        ]
+    text = json.dumps({"model": row["served_name"], **body}, ensure_ascii=False)
     return [
         *lines,
         "  try it:",
-        f"  curl -s {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {shlex.quote(body)}",
+        f"  curl -s {url}{path}{key} -H 'Content-Type: application/json' -d {shlex.quote(text)}",
     ]
 
 
@@ -155,9 +177,16 @@ def summary(report: Mapping[str, Any]) -> str:
         timings = row["timings"]
         lines += [
             f"{row['service']} is ready at {reach(row, report)}/v1",
-            f"  asked     {row.get('question') or 'Say hello.'}",
+            *(
+                [f"  asked     {row.get('question') or 'Say hello.'}"]
+                if row.get("kind", "chat") in ("chat", "vision", "completion")
+                else [f"  checked   {row['kind']}"]
+            ),
             f"  answered  {first_line(row['answer'])}",
-            f"  ready in {timings['ready_seconds']} s after its start, first token after {timings['first_token_seconds']} s",
+            *(f"  {name:9} {first_line(said)}" for name, said in (row.get("more") or {}).items()),
+            f"  ready in {timings['ready_seconds']} s after its start, first token after {timings['first_token_seconds']} s"
+            if timings["first_token_seconds"] is not None
+            else f"  ready in {timings['ready_seconds']} s after its start, answer after {timings['seconds']} s",
             *(
                 [
                     f"  FlagGems  {len(flaggems['operators'])} operators run: {first_line(', '.join(flaggems['operators']))}"

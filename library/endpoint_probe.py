@@ -7,7 +7,9 @@ DOCUMENTATION = r"""
 module: endpoint_probe
 short_description: State of the deployed services, and a real answer from each
 description:
-  - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and one chat completion whose text is checked.
+  - For every service deployed on the host it reads what runs, and asks C(/health), C(/v1/models) and the question of its kind, whose answer is checked.
+    That is a chat; vectors of sentences for an embedding model; the order of passages for a reranker; a label, a text or a transcription for the others.
+  - Where its row has a parser of tool calls, one call is asked for and must come as a call; C(asks) of the row adds structured output.
   - The engine's metrics must count the tokens, a vision model is shown an image, and FlagGems must run if and only if it was asked for.
   - The action plugin of the same name repeats it until everything is ready, tells the progress, and fails with the log's last lines and what they mean.
   - Harmless routes and a path that no engine has are asked without a key and with a wrong one; a service that answers is not ready.
@@ -71,6 +73,8 @@ services:
     answer: {description: Its answer., type: str}
     reasoning: {description: Whether it thought before it answered., type: bool}
     image: {description: What a vision model said of a red image., type: str}
+    kind: {description: "What it was asked: chat, completion, embedding, rerank, score, classify, transcription or vision.", type: str}
+    more: {description: "What it answered beyond: tool calls, structured output, adapters, {question: answer}.", type: dict}
     counted: {description: Whether its metrics counted the answer's tokens; null if it has none., type: bool}
     flaggems: {description: "Which FlagGems operators run: {asked, operators, problem}; null where the engine has no such switch.", type: dict}
     exposure:
@@ -206,6 +210,8 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         reasoning=bool(found["reasoning"]),
         image=found["image"],
         counted=found["counted"],
+        kind=(spec.get("check") or {}).get("kind") or "chat",
+        more=found["more"],
         question=(spec.get("check") or {}).get("prompt"),
         timings=timings,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import names
+from .engine_models import KINDS as KINDS_OF_MODELS
 from .rows import Key
 
 DEVICE_ACCESS = ("cdi", "nodes")
@@ -70,6 +71,7 @@ SERVICE: dict[str, Key] = {
     "port": Key("port", ..., "TCP port of the endpoint."),
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
+    "aliases": Key("list", [], "More names under which callers ask for the model."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),
     "paths": Key(
         "list",
@@ -78,7 +80,12 @@ SERVICE: dict[str, Key] = {
     ),
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
-    "check": Key("dict", None, "Question and expected text of the smoke test; null: the model's own."),
+    "check": Key("dict", None, "Question and expected text of the smoke test, and its `kind`; null: the model's own."),
+    "asks": Key(
+        "list",
+        [],
+        "What the check after a deploy asks beyond: `structured` (a JSON schema is obeyed), `tools` (with a tool_call_parser always).",
+    ),
     "files": Key(
         "dict",
         {},
@@ -119,6 +126,24 @@ MODEL: dict[str, Key] = {
     "license": Key("str", ..., "SPDX name of the weights' licence."),
     "dtype": Key("str", "bfloat16", "Type of the published weights."),
     "shape": Key("dict", {}, "Sizes from config.json, for checks before anything is downloaded."),
+    "architecture": Key(
+        "str", None, "Its class, as config.json says it; an engine's version that doesn't have it is refused."
+    ),
+    "kind": Key(
+        "str", "chat", "What it is for: " + ", ".join(KINDS_OF_MODELS) + ". The check after a deploy asks accordingly."
+    ),
+    "quantization": Key(
+        "str", None, "How it is quantised, as config.json says it: awq, gptq, fp8, compressed-tensors, ..."
+    ),
+    "tools": Key("str", None, "Format of its tool calls: the parser of vLLM that reads them."),
+    "dimensions": Key("int", None, "Numbers of an embedding."),
+    "normalized": Key("bool", False, "Do its embeddings have the norm 1?"),
+    "labels": Key("int", None, "Labels of a classifier."),
+    "code": Key(
+        "dict",
+        {},
+        "Python files of its repository that the engine runs, with the digests that its hub states, {file: digest}.",
+    ),
     "reasoning": Key("bool", False, "Does it think before it answers?"),
     "vision": Key("bool", False, "Does it take images?"),
     "check": Key("dict", None, "{prompt, expect}: a question and text that the answer must contain."),
@@ -153,6 +178,10 @@ BOARD: dict[str, Key] = {
     "sources": Key("list", [], "Where these figures come from."),
     **SHARED,
 }
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
-CHECK = ("prompt", "expect")
+# As fields of the class `Shape` (weights/shape.py), which sizing reads.
+SHAPE = (
+    "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
+    "window_kv_heads", "window_head_dim", "state_layers", "plain_layers", "latent_dim", "experts", "experts_used",
+)  # fmt: skip
+CHECK = ("kind", "prompt", "expect")
 SOURCES = tuple(names.SOURCES)

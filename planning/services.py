@@ -7,7 +7,7 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import devices, engines, environment, inputs, names, options
+from . import devices, engine_models, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .keys import CHECK, DEVICE_ACCESS, DTYPES, MODEL, SERVICE, SHAPE, SOURCES
@@ -28,6 +28,7 @@ def resolve_model(name: str, row: Any) -> Row:
         if len(found.faults) == before:
             found.run(names.check_source, where, source, keys)
     found.run(one_of, where, "dtype", given.get("dtype") or "bfloat16", DTYPES)
+    found.run(one_of, where, "kind", given.get("kind") or "chat", engine_models.KINDS)
     found.run(check_texts, where, "shape", given.get("shape") or {}, SHAPE, numbers=True)
     found.run(check_texts, where, "check", given.get("check") or {}, CHECK)
     found.end()
@@ -103,6 +104,9 @@ def resolve_service(
         # The board's dtype is that of weights as they are published.
         service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
     found.run(check_texts, where, "check", service["check"] or {}, CHECK)
+    for question in service["asks"]:
+        found.run(one_of, where, "asks", question, engine_models.MORE)
+    found.run(engine_models.check_kind, where, service, {"name": model_name, **model})
     if service["files"]:
         # Inside a container the release lies at /config; natively it is the folder that the engine works in.
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
@@ -114,6 +118,9 @@ def resolve_service(
     ) or ({}, [])
     news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
+    if engine["options"]["table"] == "vllm":
+        found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
+        found.run(engine_models.check_parsers, where, service, version)
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()
@@ -146,7 +153,7 @@ def resolve_service(
         widths=wide,
         utilization=devices.utilization(args, engine["options"]["share"]),
         endpoint=f"http://{address}:{service['port']}",
-        check=service["check"] or model["check"],
+        check=engine_models.question(service, model),
         model={"name": model_name, **model},
     )
     service["memory_bytes"] = devices.cpu_memory(service, wide)

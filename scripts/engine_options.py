@@ -26,8 +26,8 @@ PACKAGES = {
     "sglang": ("sglang",),
 }  # of vLLM the CPU build where there is one, which is smaller
 SOURCES = {
-    "vllm": r"vllm/(engine|entrypoints|config)[/.].*py$",
-    "sglang": r"sglang/srt/(server_args\.py|arg_groups/.*py)$",
+    "vllm": r"vllm/(engine|entrypoints|config)[/.].*py",
+    "sglang": r"sglang/srt/(server_args\.py|arg_groups/.*py)",
 }
 CLI = ("openai/cli_args.py", "launchers/cli_args.py", "common/cli_args.py")
 # Actions and types of argparse, in our words: see KINDS in planning/options.py.
@@ -39,8 +39,8 @@ def key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def unpack(engine: str, version: str, folder: Path) -> None:
-    """The wheel's sources that declare options."""
+def unpack(engine: str, version: str, folder: Path, pattern: str = "") -> None:
+    """The wheel's sources that match, else those that declare options."""
     for package in PACKAGES[engine]:
         with tempfile.TemporaryDirectory() as wheels:
             command = [
@@ -59,7 +59,7 @@ def unpack(engine: str, version: str, folder: Path) -> None:
             for wheel in Path(wheels).glob("*.whl"):
                 with zipfile.ZipFile(wheel) as archive:
                     for name in archive.namelist():
-                        if re.match(SOURCES[engine], name):
+                        if re.fullmatch(pattern or SOURCES[engine], name):
                             archive.extract(name, folder)
                 return
     sys.exit(f"{version}: there is no wheel of it here")

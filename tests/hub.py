@@ -49,6 +49,13 @@ class Trouble:
     file_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for files instead
     file_named: str = ""  # only where this is in the request
     api_answer: Callable[[BaseHTTPRequestHandler], None] | None = None  # answers requests for listings instead
+    about: dict[str, Any] = field(default_factory=dict)  # what Hugging Face says of the model beside its files
+    gated: bool = False  # its files need a token whose account accepted the licence
+    unknown: bool = False  # there is no such model
+    dataset: bool = False  # it is a data set
+    renamed: str = ""  # the model's name now
+    found: tuple[str, ...] = ()  # what a search for models finds
+    delay: float = 0  # seconds before each answer
 
 
 class Hub:
@@ -132,13 +139,16 @@ class Hub:
             return None
         if self.token and not path.startswith("/raw/") and http.headers.get("Authorization") != f"Bearer {self.token}":
             return self.send(http, 401, {"Message": "no token"}, body)
+        time.sleep(self.trouble.delay)
+        if self.odd(http, path, query, body, is_file):
+            return None
         if path.startswith("/api/") and not query.get("FilePath") and self.trouble.api_status:
             return self.send(http, self.trouble.api_status, {"error": "down"}, body)
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+)", path):
             if match[2] not in ("main", COMMIT):
                 return self.send(http, 404, {"error": "Revision Not Found"}, body, {"X-Error-Code": "RevisionNotFound"})
             names = [{"rfilename": row["path"]} for row in self.rows()]
-            return self.send(http, 200, {"id": match[1], "sha": COMMIT, "siblings": names}, body)
+            return self.send(http, 200, {"id": match[1], "sha": COMMIT, "siblings": names, **self.trouble.about}, body)
         if re.fullmatch(r"/api/models/[^/]+/[^/]+/tree/[0-9a-f]{40}", path):
             rows: list[dict[str, Any]] = []
             for row in self.rows():
@@ -163,6 +173,26 @@ class Hub:
         if path.startswith("/raw/"):
             return self.file(http, path[5:], body)
         return self.send(http, 404, {"error": "not found"}, body)
+
+    def odd(self, http: BaseHTTPRequestHandler, path: str, query: dict[str, str], body: bool, is_file: bool) -> bool:
+        """Answer as a hub does that has no such model, or another one; False where nothing is odd."""
+        trouble, old = self.trouble, "/org/old"
+        if path in ("/api/models", "/openapi/v1/models"):
+            rows = [{"id": name} for name in trouble.found]
+            self.send(http, 200, rows if path == "/api/models" else {"success": True, "data": {"models": rows}}, body)
+        elif re.match(r"/(api|openapi/v1)/datasets/", path):
+            self.send(
+                http, 200 if trouble.dataset else 404, {"id": "org/m", "data": {"id": "org/m"}, "success": True}, body
+            )
+        elif trouble.unknown:
+            self.send(http, 404, {"error": "Repository not found"}, body, {"X-Error-Code": "RepoNotFound"})
+        elif trouble.renamed and old in path:
+            self.send(http, 307, {}, body, {"Location": http.path.replace(old, "/" + trouble.renamed)})
+        elif trouble.gated and is_file:
+            self.send(http, 401, {"error": "restricted"}, body, {"X-Error-Code": "GatedRepo"})
+        else:
+            return False
+        return True
 
     def send(
         self, http: BaseHTTPRequestHandler, status: int, value: Any, body: bool, headers: dict | None = None

@@ -236,6 +236,23 @@ def test_tensor_parallelism_over_pcie_is_told() -> None:
     assert rule not in {f["rule"] for f in lint_module.lint([row], BOARDS["h100-sxm"])}
 
 
+def test_a_quantised_model_on_a_board_without_its_kernels() -> None:
+    lint = lint_module.lint
+    row = record("qwq-32b")
+    old = {"names": ["V100"], "memory_bytes": 85_520_809_984}
+    row["model"] = {**row["model"], "quantization": "awq"}
+    assert [f["severity"] for f in lint([row], old) if f["rule"] == "quantisation-not-here"] == ["error"]
+    row["model"] = {**row["model"], "quantization": "fp8"}
+    assert [
+        f["severity"] for f in lint([row], {**old, "names": ["A100"]}) if f["rule"] == "quantisation-saves-memory-alone"
+    ] == ["warning"]
+    assert not [
+        f
+        for f in lint([row], {**old, "names": ["H100"]})
+        if f["rule"] in ("quantisation-not-here", "quantisation-saves-memory-alone")
+    ]
+
+
 def test_every_rule_is_exercised() -> None:
     source = (ROOT / "tests/unit/test_catalogue.py").read_text()
     for rule in lint_module.RULES:

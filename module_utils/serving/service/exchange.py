@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 BODY = 8 * 2**20  # bytes of an answer; /metrics of a busy engine has a quarter of a million
 SHOWN = 200  # characters of an answer that a message shows
@@ -41,6 +41,13 @@ def shown(data: Any, limit: int = SHOWN) -> str:
     return line if len(line) <= limit else line[:limit] + "..."
 
 
+class Raw(NamedTuple):
+    """A body that is no JSON, such as a form with a file."""
+
+    kind: str  # content type
+    data: bytes
+
+
 class Exchange:
     """A request and its answer: status, kind (content type), then the body by `pieces()` or whole by `body()`."""
 
@@ -57,11 +64,13 @@ class Exchange:
         # A service that listens everywhere is asked here.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(url.hostname or "", url.hostname or "")  # noqa: S104
         self.place = (host, url.port or (443 if self.tls else 80))
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if stream else "*/*"}
+        data = body.data if isinstance(body, Raw) else json.dumps(body).encode() if body is not None else None
+        kind = body.kind if isinstance(body, Raw) else "application/json"
+        headers = {"Content-Type": kind, "Accept": "text/event-stream" if stream else "*/*"}
         if key:
             headers["Authorization"] = "Bearer " + key
         try:
-            self.answer = self.start(method, path, json.dumps(body) if body is not None else None, headers)
+            self.answer = self.start(method, path, data, headers)
         except NotYet:
             self.close()
             raise
@@ -71,7 +80,7 @@ class Exchange:
         self.status = self.answer.status
         self.kind = (self.answer.getheader("Content-Type") or "").split(";")[0].strip().lower()
 
-    def start(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def start(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
         self.sock = socket.create_connection(self.place, timeout=self.timeout)
         # TLS takes the socket over; another handle of it stays able to end it.
         self.handle = self.sock.dup()

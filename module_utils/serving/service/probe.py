@@ -1,8 +1,8 @@
 """Ask a service the way a user does. The same probe serves deploy, status, upgrade and benchmark.
 
 /health alone lies: an engine can answer it and die at the first token. So a service is good when it is
-healthy, lists the served name, generates text that holds what was expected, counts the tokens in its metrics,
-and, for a vision model, says what is on an image.
+healthy, lists its names, answers the question of its kind (questions.py) or generates text that holds what was expected, counts
+the tokens in its metrics, and, for a vision model, says what is on an image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import zlib
 from typing import Any, Iterator
 
 from ansible.module_utils.serving.service.exchange import SHOWN, Exchange, NotYet, number, parse, shown
+from ansible.module_utils.serving.service.questions import COUNTED, KINDS, MORE, Asked
 
 STAGES = (
     # Newest first: what the log shows of a start, in vLLM's words.
@@ -76,8 +77,8 @@ def models(endpoint: str, key: str | None, timeout: float = 30.0) -> list[str]:
 TOKENS = "vllm:generation_tokens_total"  # vLLM's counter
 
 
-def generated_tokens(endpoint: str, key: str | None, timeout: float, name: str = TOKENS) -> float | None:
-    """The counter of generated tokens, over all engines behind the endpoint; None where it has no such metrics."""
+def counted_tokens(endpoint: str, key: str | None, timeout: float, name: str = TOKENS) -> float | None:
+    """The counter of tokens of this name, over all engines behind the endpoint; None where it has no such metrics."""
     counter = re.compile(rb"(?m)^%s(?:\{[^}\n]*\})? (\S+)" % re.escape(name).encode())
     with Exchange(endpoint, "GET", "/metrics", key, None, timeout) as exchange:
         found = counter.findall(exchange.body()) if exchange.status == 200 else []
@@ -192,9 +193,11 @@ def chat(
                 text += content
                 reasoning += thought
                 finish = choice["finish_reason"] if isinstance(choice.get("finish_reason"), str) else finish
-    thought, text = split_thought(text)
+    inline, text = split_thought(text)
+    thought = inline
     return {
         "answer": text,
+        "inline": bool(inline),
         "reasoning": reasoning or thought,
         "first_token_seconds": round(first, 3) if first is not None else None,
         "seconds": round(time.monotonic() - began, 3),
@@ -239,11 +242,59 @@ def look_at_image(endpoint: str, key: str | None, model: str, timeout: float) ->
     return said
 
 
+def talk(to: Asked, reasoning: bool) -> dict[str, Any]:
+    """One chat whose answer is language and holds what was expected: what chat() returns."""
+    room = THOUGHT_TOKENS if reasoning else ANSWER_TOKENS
+    prompt, expect = to.check.get("prompt"), to.check.get("expect")
+    result = chat(to.endpoint, to.key, to.model, prompt or "Say hello.", room, to.timeout)
+    said = str(result["answer"] or result["reasoning"])
+    bad = garbage(said)
+    if bad:
+        raise NotYet(bad, steady="garbage")
+    if expect and expect not in (said if result["finish"] == "length" else result["answer"]):
+        text = "asked %r, expected %r in the answer, got %r" % (prompt, expect, shown(said))
+        raise NotYet(text, steady="answer: " + said)
+    if to.check.get("thought") and result["inline"]:
+        text = "its thought stands in the answer: engine_args.reasoning_parser is not the parser of this model"
+        raise NotYet(text, steady="thought in the answer")
+    return result
+
+
+def other_question(to: Asked, kind: str) -> dict[str, Any]:
+    """The question of a kind that does not chat, in the form of chat()."""
+    began = time.monotonic()
+    said = KINDS[kind](to)
+    expect = to.check.get("expect")
+    bad = garbage(said) if kind == "completion" else None
+    if bad:
+        raise NotYet(bad, steady="garbage")
+    if kind == "completion" and expect and expect not in said:
+        raise NotYet(
+            "after %r it was expected to say %r, it said %r" % (to.check.get("prompt"), expect, shown(said)),
+            steady="answer: " + said,
+        )
+    return {
+        "answer": said,
+        "inline": False,
+        "reasoning": "",
+        "first_token_seconds": None,
+        "seconds": round(time.monotonic() - began, 3),
+        "tokens": None,
+        "finish": None,
+    }
+
+
+def adapted(to: Asked, kind: str, reasoning: bool) -> str:
+    """What an adapter answers, asked by its name as its base model is."""
+    found = other_question(to, kind) if kind in KINDS else talk(to, reasoning)
+    return str(found["answer"] or found["reasoning"])
+
+
 def probe(
     endpoint: str,
     served_name: str,
     key: str | None,
-    check: dict[str, str] | None,
+    check: dict[str, Any] | None,
     timeout: float = 60.0,
     reasoning: bool = False,
     vision: bool = False,
@@ -251,36 +302,41 @@ def probe(
 ) -> dict[str, Any]:
     """Everything that makes a service good, once. NotYet says what is wrong.
 
-    `tokens` is the name of the engine's counter of generated tokens.
-
-    Returns what chat() returns, `counted` (did the metrics advance? None: it has none) and `image` (what it said of one).
+    `tokens` is the name of the engine's counter of generated tokens. `check`: the row's question with its kind (planning/engine_models.py,
+    question). Returns what chat() returns, `counted` (did the metrics advance? None: it has none), `image` (what it said of one) and `more`
+    ({question: what was answered}).
     """
     get(endpoint, "/health", key, min(timeout, 10.0))
     listed = models(endpoint, key, min(timeout, 30.0))
-    if served_name not in listed:
-        raise NotYet(
-            "GET /v1/models lists %s, not '%s'; another service answers on this port"
-            % (shown(", ".join(listed)) or "nothing", served_name),
-            steady="other name",
-        )
-    given = check or {}
-    before = generated_tokens(endpoint, key, min(timeout, 10.0), tokens)
-    room = THOUGHT_TOKENS if reasoning else ANSWER_TOKENS
-    result = chat(endpoint, key, served_name, given.get("prompt") or "Say hello.", room, timeout)
-    said = str(result["answer"] or result["reasoning"])
-    bad = garbage(said)
-    if bad:
-        raise NotYet(bad, steady="garbage")
-    expect = given.get("expect")
-    if expect and expect not in (said if result["finish"] == "length" else result["answer"]):
-        text = "asked %r, expected %r in the answer, got %r" % (given.get("prompt"), expect, shown(said))
-        raise NotYet(text, steady="answer: " + said)
+    given = dict(check or {})
+    for name in (served_name, *given.get("names", ()), *given.get("adapters", ())):
+        if name not in listed:
+            raise NotYet(
+                "GET /v1/models lists %s, not '%s'; %s"
+                % (
+                    shown(", ".join(listed)) or "nothing",
+                    name,
+                    "the adapter is not loaded"
+                    if name in given.get("adapters", ())
+                    else "another service answers on this port",
+                ),
+                steady="other name",
+            )
+    kind = given.get("kind") or "chat"
+    to = Asked(endpoint, key, served_name, timeout, given, THOUGHT_TOKENS if reasoning else ANSWER_TOKENS)
+    counter = tokens.replace("generation_tokens", COUNTED.get(kind, "prompt_tokens"))
+    before = counted_tokens(endpoint, key, min(timeout, 10.0), counter)
+    result = other_question(to, kind) if kind in KINDS else talk(to, reasoning)
     until = time.monotonic() + METRICS_WAIT
     after = before
     while before is not None and not (after or 0) > before:
         if time.monotonic() > until:
             text = "it answered, and its metrics did not count a token: its engine is not the one that answers"
             raise NotYet(text, steady="metrics stand still")
-        after = generated_tokens(endpoint, key, min(timeout, 10.0), tokens)
-    image = look_at_image(endpoint, key, served_name, timeout) if vision else None
-    return dict(result, counted=None if before is None else True, image=image)
+        after = counted_tokens(endpoint, key, min(timeout, 10.0), counter)
+    more = {name: MORE[name](to) for name in given.get("more", ())}
+    for name in given.get("adapters", ()):
+        more[name] = adapted(to._replace(model=name, check={}), kind, reasoning)
+    look = kind == "vision" or (vision and kind == "chat")
+    image = look_at_image(endpoint, key, served_name, timeout) if look else None
+    return dict(result, counted=None if before is None else True, image=image, more=more)

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.serving.host.devices import Place, number
+from ansible.module_utils.serving.weights.shape import Shape
 
 GIB = 1 << 30
 # Activations and what lies outside torch, on one device, for 8192 batched tokens: a part that is always there and one that grows
@@ -40,16 +41,15 @@ def cache_value_bytes(args: dict[str, Any]) -> float:
 
 
 def token_bytes(service: dict[str, Any]) -> float | None:
-    """KV cache that one token takes on one device: 2 x layers/PP x max(1, kv_heads/TP) x head_dim x bytes. None: shape unknown.
+    """KV cache that one token takes on one device, by the model's shape (latent attention, windows, states included). None: shape unknown.
 
     Context parallelism spreads the tokens of a sequence over its ranks.
     """
-    shape, wide = service["model"].get("shape") or {}, service["widths"]
-    if not all(shape.get(key) for key in ("layers", "kv_heads", "head_dim")):
+    wide = service["widths"]
+    shape = Shape.of_row(service["model"].get("shape") or {})
+    one = shape.token_bytes(cache_value_bytes(service["engine_args"]), wide["tensor"], wide["pipeline"])
+    if one is None:
         return None
-    heads = max(1, shape["kv_heads"] // wide["tensor"])
-    layers = -(-shape["layers"] // wide["pipeline"])
-    one = 2 * layers * heads * shape["head_dim"] * cache_value_bytes(service["engine_args"])
     found: float = one / (wide["decode_context"] * wide["prefill_context"])
     return found
 

@@ -19,7 +19,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class SourceFailed(Exception):
-    """This source can't serve the model; the next one is tried. The message names the source, the thing and the reason."""
+    """This source can't serve the model; the next one is tried. The message names the source, the thing and the reason.
+
+    `status` and `code`: what a hub answered, as a number of HTTP and in its own word (X-Error-Code), where it did.
+    """
+
+    def __init__(self, message: str, status: int | None = None, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,9 @@ class Listing:
         default_factory=dict, repr=False
     )  # small files that were read already
     fingerprint: dict[str, list[int]] | None = None  # of a folder, taken before it is read
+    about: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # what a hub says beside: id, gated, license, pipeline_tag
 
     @property
     def short(self) -> str:

@@ -56,15 +56,20 @@ def taken(
 
 
 def content_of(
-    entry: Entry, headers: dict[str, str], expect: dict[str, str] | None = None, limits: Limits | None = None
+    entry: Entry,
+    headers: dict[str, str],
+    expect: dict[str, str] | None = None,
+    limits: Limits | None = None,
+    client: Any = None,
 ) -> bytes:
-    """A small file, with the digest that its source states. SourceFailed where it has another."""
+    """A small file, with the digest that its source states, over `client` if one is given. SourceFailed where it has another."""
     if entry.path is not None:
         with open(entry.path, "rb") as source:
             return source.read(READ_LIMIT)
     url, limits = entry.url or "", limits or Limits()
-    client = Client(headers, url, expect, limits)
-    client.until = time.monotonic() + limits.listing
+    if client is None:
+        client = Client(headers, url, expect, limits)
+        client.until = time.monotonic() + limits.listing
     for _ in range(2):
         data: bytes = client.read(url, READ_LIMIT)
         git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

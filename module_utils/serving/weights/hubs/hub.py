@@ -28,7 +28,9 @@ def client_errors(what: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         text = re.sub(r"https?://\S*@", "https://...@", text)
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        code = str((getattr(response, "headers", None) or {}).get("X-Error-Code") or "")
         hints = {
             401: "it needs a token: set %s_token" % what.split()[0],
             403: "the token may not read it, or its licence has to be accepted on the hub",
@@ -40,7 +42,7 @@ def client_errors(what: str) -> Iterator[None]:
             if status
             else ("check the network, fetch_environment (proxy, CA) and the endpoint")
         )
-        raise SourceFailed("%s (%s)" % (text[:400], hint)) from None
+        raise SourceFailed("%s (%s)" % (text[:400], hint), status, code) from None
 
 
 class Hub:
@@ -68,4 +70,12 @@ class Hub:
 
     def listing(self) -> Listing:
         """Resolve the revision and list its files. SourceFailed if that can't be done."""
+        raise NotImplementedError
+
+    def search(self, words: str) -> list[str]:
+        """Repositories of models that the hub's own search finds."""
+        raise NotImplementedError
+
+    def is_dataset(self) -> bool:
+        """Is it the name of a data set?"""
         raise NotImplementedError

@@ -27,13 +27,28 @@ class ModelScope(Hub):
                 raise SourceFailed("its listing has %r of type %r" % (row.get("Path"), row.get("Type")))
         return [row for row in found if row["Type"] == "blob"]
 
+    def api(self) -> Any:
+        """The hub's own client, over our HTTP."""
+        from ansible.module_utils.serving.weights.hubs import over_http
+        from modelscope_hub.api import HubApi
+
+        api = HubApi(endpoint=self.endpoint, token=self.token or None)
+        line = over_http.Line(self.endpoint, self.limits)
+        over_http.over_requests(line, api.legacy)
+        over_http.over_requests(line, api.openapi)
+        return api
+
+    def search(self, words: str) -> list[str]:
+        found = self.api().openapi.list_models(search=words, page_size=20)
+        rows = found.get("models") or found.get("Models") or [] if isinstance(found, dict) else []
+        return [str(row.get("id") or "") for row in rows if isinstance(row, dict) and row.get("id")]
+
+    def is_dataset(self) -> bool:
+        return bool(self.api().repo_exists(self.repo, "dataset"))
+
     def listing(self) -> Listing:
         with client_errors("modelscope %s" % self.repo):
-            from ansible.module_utils.serving.weights.hubs import over_http
-            from modelscope_hub.api import HubApi
-
-            api = HubApi(endpoint=self.endpoint, token=self.token or None)
-            over_http.over_requests(over_http.Line(self.endpoint, self.limits), api.legacy)
+            api = self.api()
             wanted = self.requested or "master"
             rows = self.rows(api, wanted)
             commit = wanted if COMMIT.fullmatch(wanted) else self.resolve(api, rows)

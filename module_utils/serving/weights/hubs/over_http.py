@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import time
+import urllib.parse
 from typing import Any
 
 from ansible.module_utils.serving.deadlines import Limits
@@ -17,6 +18,11 @@ PAGE, PAGES, LISTING = 64 << 20, 200, 256 << 20  # bytes of a page, pages, bytes
 SAME = 3  # times that one address may be asked for: a page that names itself as the next one would be read for ever
 KEPT = ("accept", "user-agent")  # headers that any host may have; what else a client sends is for its hub alone
 DROPPED = ("content-encoding", "content-length", "transfer-encoding", "connection")  # of an answer that is whole
+
+
+# What a client asks for its own statistics: huggingface_hub 2.4 asks it of huggingface.co wherever the model's hub is, and where no way leads
+# there each process would wait half a minute for it.
+STRAY = ("/api/agent-harnesses",)
 
 
 class Line:
@@ -32,6 +38,8 @@ class Line:
         """The answer to a client's request, whatever its status. SourceFailed where the hub can't be asked or goes too far."""
         if method not in ("GET", "HEAD"):
             raise SourceFailed("its client wants to %s %s, and a listing only reads" % (method, url[:200]))
+        if urllib.parse.urlsplit(url).path in STRAY:
+            return Document(404, {"Content-Type": "application/json"}, b"{}")
         self.asked[url] = self.asked.get(url, 0) + 1
         if self.asked[url] > SAME or sum(self.asked.values()) > PAGES:
             raise SourceFailed(

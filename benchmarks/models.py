@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""How long it takes to read what a model is: 30 shards on a loopback hub that takes 50 ms for each answer.
+
+python benchmarks/models.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+import shards  # noqa: E402 - the path comes first
+import weights  # noqa: E402
+from hub import Hub  # noqa: E402
+
+from planning.engine_models import engine_knows  # noqa: E402
+
+SHARDS, DELAY = 30, 0.05
+CONFIG = {
+    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "num_hidden_layers": 36, "hidden_size": 4096, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 40960, "torch_dtype": "bfloat16", "vocab_size": 151936,
+}  # fmt: skip
+
+
+def measure() -> list[dict[str, Any]]:
+    figures = []
+    with tempfile.TemporaryDirectory() as base:
+        folder = Path(base)
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+        (folder / "tokenizer_config.json").write_text(
+            '{"chat_template": "{% if tools %}<tool_call></tool_call>{% endif %}"}'
+        )
+        (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+        for number in range(1, SHARDS + 1):
+            shards.write(
+                folder / f"model-{number:05}-of-{SHARDS:05}.safetensors", {f"t{number}": ("BF16", [4096], bytes(8192))}
+            )
+        names = {f"t{number}": f"model-{number:05}-of-{SHARDS:05}.safetensors" for number in range(1, SHARDS + 1)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+        hub = Hub(folder)
+        hub.trouble.delay = DELAY
+        for kind in ("huggingface", "modelscope"):
+            seconds, requests = [], 0
+            for _ in range(weights.RUNS):
+                hub.requests.clear()
+                given = {"model": "org/m", "hubs": [kind], "known": engine_knows(), f"{kind}_endpoint": hub.url}
+                seconds.append(weights.ours("model_info", given)["seconds"])
+                requests = len(hub.requests)
+            name = "add_model_s" if kind == "huggingface" else f"add_model_{kind}_s"
+            includes = f"{requests} requests of {DELAY * 1000:.0f} ms for {SHARDS} shards; start-up of Python and Ansible left out"
+            figures.append(
+                weights.figure(name, statistics.median(seconds), "s", "", "python benchmarks/models.py", includes)
+            )
+        hub.close()
+    return figures
+
+
+if __name__ == "__main__":
+    for found in measure():
+        print(f"{found['name']:24} {found['value']:>6} {found['unit']}  {found['includes']} ({found['runs']} runs)")

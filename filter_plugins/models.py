@@ -1,0 +1,111 @@
+"""Filters for adding a model: `engine_knows`, `engine_parsers`, `boards_of`, `takes`, `add_faults`, `name_faults`, `add_words`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from planning import engine_models, options
+from planning import engines as engine_rows
+
+Row = Mapping[str, Any]
+
+
+def engine_parsers(board: Row, engines: Row, locks: Row) -> list[str]:
+    """Parsers (tools/NAME, reasoning/NAME) of the engine that a board's services run; none where its version isn't known or listed."""
+    name = str(board.get("engine"))
+    service = {
+        "native_env": None,
+        "image": None,
+        "engine_version": None,
+        **board,
+        **((board.get("engines") or {}).get(name) or {}),
+    }
+    version = options.version_of(service, engine_rows.check_engine(name, engines.get(name) or {}), locks)
+    if not version or version not in engine_models.catalogue()[0]:
+        return []
+    return sorted(name for name in engine_models.engine_knows(version) if "/" in name)
+
+
+def boards_of(hosts: Iterable[str], hostvars: Row) -> dict[str, Row]:
+    """{board's name: its row as these hosts have it}."""
+    found = (hostvars[host].get("plan_board") for host in hosts)
+    return {board["board"]: board for board in found if isinstance(board, Mapping) and board.get("board")}
+
+
+def takes(hosts: Iterable[str], hostvars: Row) -> dict[str, dict[str, Any]]:
+    """{host: {ports, devices: {service: number}}} that the services planned for these hosts take."""
+    found = {}
+    for host in hosts:
+        services = hostvars[host]["planned"]["services"]
+        found[host] = {
+            "ports": [service["port"] for service in services],
+            "devices": {
+                service["service"]: service["widths"]["devices"] for service in services if service["kind"] != "cpu"
+            },
+        }
+    return found
+
+
+def add_faults(model: Any, hosts: Iterable[str], boards: Row, groups: Row) -> list[str]:
+    """Why no model can be added as it is asked for: none named, hosts of several boards, hosts of none."""
+    faults = []
+    if not isinstance(model, str) or not model.strip():
+        faults.append(
+            "say which model: -e model=Qwen/Qwen2.5-7B-Instruct, or the absolute path of its folder: -e model=/data/mine"
+        )
+    names = list(hosts)
+    if len(boards) > 1:
+        faults.append(
+            f"--limit names hosts of {', '.join(sorted(boards))}, and a service's row is made for one board; run this once for each"
+        )
+    if names and not boards:
+        faults.append(
+            f"{', '.join(names)}: no board is known of these hosts; write board: NAME among their variables or a group's"
+        )
+    return faults
+
+
+def name_faults(name: str, catalogue: Row, update: bool) -> list[str]:
+    """Why a model can't have this name: a row of the site would lie over the catalogue's, and the two be merged."""
+    if name not in catalogue or update:
+        return []
+    return [
+        f"'{name}' is a model of the catalogue; give another name: -e name=my-{name}, or change the catalogue's: -e update=true"
+    ]
+
+
+def add_words(rows: Row, info: Row, hosts: Iterable[str], checked: bool) -> list[str]:
+    """What an operator reads at the end: what the model is and takes, what to know, what was written, what comes next."""
+    names = list(hosts)
+    lines = list(rows["outlook"])
+    lines += [f"note: {text}" for text in info["notes"]]
+    lines += [f"not in runs: {text}" for text in rows["unplaced"]]
+    verb = "would be written" if checked else "written"
+    lines.append(
+        f"{verb}: {', '.join(rows['files'])}" if rows["files"] else "nothing to write: its rows are there already"
+    )
+    if not names:
+        lines.append("next: run this again with -l HOST for a service's row")
+    elif not rows["unplaced"] and not checked:
+        lines.append(f"next: ansible-playbook deploy.yml -l {','.join(names)}")
+    return lines
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "engine_knows": engine_models.engine_knows,
+            "engine_parsers": engine_parsers,
+            "boards_of": boards_of,
+            "takes": takes,
+            "add_faults": add_faults,
+            "add_words": add_words,
+            "name_faults": name_faults,
+        }

