@@ -139,8 +139,8 @@ ODD: list[tuple[dict[str, str], str, str]] = [
     ({"settings": "engine_args:\n  a: 1\n b: ["}, "is no valid YAML", ""),
     ({"settings": "vllm serve /nfs/Foo-7B --port 1 --served-model-name foo --max-model-len=1\nexport A=1\nexport A=2"}, "env.A: the card says '1' and '2'", ""),
     ({"settings": "export B=$HOME_OF_NOBODY/x\nvllm serve /nfs/Foo-7B --port 1 --served-model-name foo"}, "uses a variable that the card doesn't set", ""),
-    ({"title": "# Foo-7B-FlagOS-Ascend\n\nThis package runs on Nvidia GPUs."}, "for which chip is it?", ""),
-    ({"title": "# Foo-7B-FlagOS-MTT"}, "names no chip", "chip"),
+    ({"title": "# Foo-7B-FlagOS-Ascend\n\nThis package runs on Nvidia GPUs."}, "for which board is it?", ""),
+    ({"title": "# Foo-7B-FlagOS-MTT"}, "names none", "chip"),
     ({"table": "| Metrics | one | two |\n|---|---|---|\n| A | 1 | 2 |"}, "which is the reference", ""),
 ]  # fmt: skip
 

@@ -57,7 +57,7 @@ def test_as_few_devices_as_have_room(name: str, gigabytes: float, devices: int, 
 
 def test_what_would_fit_is_said() -> None:
     small = {**BOARDS["h100-sxm"], "board": "l4", "count": 1, "memory_bytes": 24 << 30}
-    with pytest.raises(Refusal, match=r"board 'l4'.*a quantised form.*it fits h100-sxm with tensor_parallel_size 1"):
+    with pytest.raises(Refusal, match=r"board 'l4'.*a quantised form.*it fits .*h100-sxm with tensor_parallel_size 1"):
         propose("mine", model("Qwen3-30B-A3B", 61.1), CHAT, small, {**BOARDS, "l4": small}, {})
     with pytest.raises(Refusal, match="max_model_len 99999 is more than the 32768 tokens that the model takes"):
         row(model("Qwen2.5-7B-Instruct", 15.2), wish=Wish(context=99999))
@@ -83,7 +83,8 @@ def test_a_cpu_gets_a_cache_for_its_context() -> None:
 
 def test_an_engine_of_one_model_gets_no_row() -> None:
     with pytest.raises(Refusal, match="engine 'mindspore': it has the configuration of one model alone"):
-        row(model("Qwen2.5-7B-Instruct", 15.2), "atlas300iduo")
+        board = {**BOARDS["atlas300iduo"], "engine": "mindspore"}
+        propose("mine", model("Qwen2.5-7B-Instruct", 15.2), CHAT, board, BOARDS, {})
 
 
 def test_parsers_that_the_engine_has() -> None:
@@ -104,8 +105,8 @@ def test_ports_and_names() -> None:
         "odd": None,
     }
     called, found, _ = row(model("phi-4", 29.3), services=services, taken=[8002])
-    assert (called, found["port"]) == ("mine-h100", 8003)
-    again = {**services, "mine-h100": found}
+    assert (called, found["port"]) == ("mine-h100-sxm", 8003)
+    again = {**services, "mine-h100-sxm": found}
     assert row(model("phi-4", 29.3), services=again, taken=[8002, 8003])[1] == found  # its own port is no obstacle
     for asked, words in ((8000, "port 8000 is that of service 'a'"), (8002, "is used on a host of this run")):
         with pytest.raises(Refusal, match=words):

@@ -13,6 +13,7 @@ from ansible.module_utils.serving.service import probe
 from ansible.module_utils.serving.service import questions as q
 from ansible.module_utils.serving.service.exchange import NotYet
 from conftest import load
+from tables import small
 
 CALL = {"tool_calls": [{"function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}], "content": None}
 BROKEN = {"tool_calls": [{"function": {"name": "get_weather", "arguments": "{'city"}}]}
@@ -140,31 +141,24 @@ def test_a_probe_asks_what_the_kind_says_and_every_name(engine: Engine) -> None:
 
 
 def test_paths_that_a_kind_needs_are_open() -> None:
-    paths = load("filter_plugins/guard.py").callers_paths
-    assert "/classify" in paths({"paths": [], "check": {"kind": "classify"}}) and "/classify" not in paths(
-        {"paths": [], "check": None}
-    )
-    assert {"/rerank", "/v2/rerank", "/score"} <= set(paths({"paths": [], "check": {"kind": "rerank"}}))
+    callers_paths = load("filter_plugins/guard.py").callers_paths
+
+    def paths(check: Any) -> set[str]:
+        return set(callers_paths({"paths": [], "engine_facts": {"paths": ["/v1/models"]}, "check": check}))
+
+    assert "/classify" in paths({"kind": "classify"}) and "/classify" not in paths(None)
+    assert {"/rerank", "/v2/rerank", "/score"} <= paths({"kind": "rerank"})
 
 
 PLAN = load("filter_plugins/plan.py")
-BOARD = {
-    "hardware": "local",
-    "kind": "cpu",
-    "engine": "vllm",
-    "runtime": "native",
-    "engine_args": {"kv_cache_memory_bytes": 1 << 28},
-}
+BOARD = {"vendor": "cpu", "engine": "vllm", "runtime": "native", "engine_args": {"kv_cache_memory_bytes": 1 << 28}}
 LOCKS = {"vllm": {"file": "vllm-cpu.lock"}}
 
 
 def planned(model: dict[str, Any], **row: Any) -> Any:
     models = {"m": {"sources": {"directory": {"path": "/m"}}, "bytes": 1, "license": "mit", **model}}
-    services = {"s": {"model": "m", "hardware": "local", "port": 8000, **row}}
-    engines = {"vllm": {"0.32.0": {"supported": True, "vllm": "0.32.0"}}}
-    return PLAN.planned(
-        ["s"], services, models, BOARD, accelerator_groups=["local"], groups=["local"], engines=engines, locks=LOCKS
-    )
+    services = {"s": {"model": "m", "port": 8000, **row}}
+    return PLAN.planned(["s"], **small(services, models, BOARD), locks=LOCKS)
 
 
 def test_what_is_asked_follows_from_the_models_row() -> None:
