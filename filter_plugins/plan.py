@@ -16,6 +16,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import devices, environment, inputs, names, options
+from planning.gateway import ROUTE, route_of
 from planning.rows import (
     Collected,
     Faults,
@@ -107,6 +108,7 @@ SERVICE: dict[str, Key] = {
         "Files and folders of the controller that belong to the release, {name: path}: chat templates, parsers, adapters. The path is "
         "absolute or below the project's folder; engine_args and env name them by `name`, or `name/file` in a folder.",
     ),
+    "gateway": Key("dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/gateway.md)."),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
     **SHARED,
@@ -229,6 +231,7 @@ def resolve_service(
     variants = tables["engines"].get(service["engine"])
     check_variant(where, service, variants)
     check_guard(where, service)
+    route_of(where, service["gateway"])
     if service["runtime"] == "container" and not service["image"]:
         fail(f"{where}: runtime 'container' needs 'image'; set it in the service's row or its group_vars")
 
