@@ -55,7 +55,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import digest, locked, own_folder, read_json, write_atomic, write_json
+from ansible.module_utils.serving.files import (
+    digest,
+    locked,
+    own_folder,
+    read_json,
+    remove_tree,
+    write_atomic,
+    write_json,
+)
 from ansible.module_utils.serving.gateway import runtime
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
@@ -79,15 +87,20 @@ def keys_text(folder: str, given: dict[str, str], pools: list[str]) -> str:
 
 def put(folder: str, wanted: dict[str, str], program: str) -> None:
     """Write the files and have HAProxy check them; the ones before come back if it refuses."""
-    before = {name: read_text(os.path.join(folder, name)) for name in wanted}
+    before = {
+        name: read_text(os.path.join(folder, name)) for name in wanted if os.path.exists(os.path.join(folder, name))
+    }
     for name, text in wanted.items():
-        if text != before[name] or not os.path.exists(os.path.join(folder, name)):
+        if text != before.get(name):
             write_atomic(os.path.join(folder, name), text.encode(), 0o600)
     try:
         runtime.check(program, os.path.join(folder, "haproxy.cfg"))
     except Refusal:
-        for name, text in before.items():
-            write_atomic(os.path.join(folder, name), text.encode(), 0o600)
+        for name in wanted:
+            if name in before:
+                write_atomic(os.path.join(folder, name), before[name].encode(), 0o600)
+            else:
+                remove_tree(os.path.join(folder, name))
         raise
 
 
@@ -136,7 +149,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         **given["maps"],
     }
     if given["certificate"]:
-        wanted["gateway.pem"] = given["certificate"]
+        wanted["gateway.pem"] = given["certificate"].rstrip() + "\n"
     before = read_text(config)
     api = os.path.join(folder, "admin.sock")
     if len(api) > 100:

@@ -6,17 +6,18 @@ import json
 import os
 import shutil
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from gate import BACKEND_KEY, KEY, Engine, until
+from ports import free_port
+
 from planning.callers import resolve_callers
 from planning.gateway import common_keys, gateway_pools, pool_name
-from ports import free_port
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -298,7 +299,14 @@ def test_an_old_haproxy_is_refused(run_module: Any, tmp_path: Path) -> None:
     program = tmp_path / "haproxy"
     program.write_text("#!/bin/sh\necho 'HAProxy version 2.4.24-0ubuntu0.22.04.1 2023/10/31 - https://haproxy.org/'\n")
     program.chmod(0o755)
-    given = {"folder": str(tmp_path / "g"), "serving_root": str(tmp_path), "haproxy": str(program), "config": "x", "maps": {}, "agent": "x", "agent_settings": "x"}  # fmt: skip
+    given = {
+        "folder": str(tmp_path / "g"),
+        "serving_root": str(tmp_path),
+        "haproxy": str(program),
+        "config": "x",
+        "maps": {},
+    }
+    given |= {"agent": "x", "agent_settings": "x"}
     result = run_module("gateway", given)
     assert result["failed"] and "HAProxy 2.4.24" in result["msg"] and "2.6 or later" in result["msg"]
     assert run_module("gateway_info", {"folder": str(tmp_path), "haproxy": str(tmp_path / "none")})["version"] == ""

@@ -264,7 +264,7 @@ def test_a_hung_backend_is_taken_out_by_the_agent_and_comes_back(pair: tuple[Gat
 
 
 def test_a_reload_cuts_no_stream_and_keeps_who_is_drained(pair: tuple[Gate, Engine, Engine]) -> None:
-    gate, one, two = pair
+    gate, one, _ = pair
     runtime.command(gate.api, "set server model-demo/here.two state drain")
     one.hold.clear()
     connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=60)
