@@ -67,7 +67,8 @@ from ansible.module_utils.serving.files import (
 from ansible.module_utils.serving.gateway import runtime
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
-PROXY, AGENT = "gateway-haproxy", "gateway-agent"
+PROXY = "gateway-haproxy"
+AGENT = "gateway-agent"
 KEYS = "backend_keys.map"
 # Restarts are not given up: without the gateway nothing is reachable.
 SPEC = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}

@@ -298,3 +298,68 @@ def test_a_reload_cuts_no_stream_and_keeps_who_is_drained(pair: tuple[Gate, Engi
     assert failed == []
     assert gate.status("here.two").startswith("DRAIN")
     assert gate.chat(key=OTHER)[0] == 401  # the callers of now
+
+
+def test_swapping_backends_one_after_the_other_fails_and_cuts_nothing(
+    pair: tuple[Gate, Engine, Engine], run_module: Any
+) -> None:
+    gate, one, two = pair
+    outcomes: list[Any] = []
+    done = threading.Event()
+
+    def load(stream: bool) -> None:
+        while not done.is_set():
+            try:
+                status, _, text = gate.chat(stream=stream)
+            except (OSError, http.client.HTTPException) as problem:
+                outcomes.append(repr(problem))
+            else:
+                whole = status == 200 and (" 2\n\n" in text if stream else "choices" in text)
+                outcomes.append("ok" if whole else (status, text))
+
+    def order(name: str, state: str, **more: Any) -> dict[str, Any]:
+        return dict(
+            run_module("gateway_backend", {"folder": str(gate.folder), "backend": name, "state": state, **more})
+        )
+
+    until(lambda: all(gate.status(name).startswith("UP") for name in ("here.demo", "here.two")))
+    threads = [threading.Thread(target=load, args=(number % 2 == 0,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for name, engine in (("here.demo", one), ("here.two", two)):
+        assert order(name, "drained")["changed"] and not order(name, "drained")["changed"]
+        engine.stop()  # the swap
+        engine.start()
+        assert order(name, "ready")["changed"] and not order(name, "ready")["changed"]
+        until(lambda n=name: gate.status(n).startswith("UP"))
+    done.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(outcomes) > 20 and set(outcomes) == {"ok"}
+
+
+def test_a_drain_waits_for_streams_and_gives_up_with_the_backend_back(
+    pair: tuple[Gate, Engine, Engine], run_module: Any
+) -> None:
+    gate, one, two = pair
+    until(lambda: all(gate.status(name).startswith("UP") for name in ("here.demo", "here.two")))
+    given = {"folder": str(gate.folder), "backend": "here.demo", "state": "drained", "wait": 1}
+    one.hold.clear()
+    two.hold.clear()
+    threads = [threading.Thread(target=gate.chat) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: all(row["sessions"] for row in runtime.servers(gate.api)))
+    refused = run_module("gateway_backend", given)
+    assert (
+        refused["failed"]
+        and "still has requests after 1 s" in refused["msg"]
+        and gate.status("here.demo").startswith("UP")
+    )
+    one.hold.set()
+    two.hold.set()
+    for thread in threads:
+        thread.join(30)
+    runtime.command(gate.api, "set server model-demo/here.two state maint")
+    assert run_module("gateway_backend", given)["alone"] and gate.status("here.demo").startswith("UP")
+    assert not run_module("gateway_backend", {**given, "folder": str(gate.folder / "none")})["changed"]
