@@ -7,14 +7,18 @@ DOCUMENTATION = r"""
 module: gateway_backend
 short_description: Drain a backend of the gateway, or put it back
 description:
-  - V(drained) gives the backend no new request and waits until those that it has are done. It leaves the last backend of a model that takes requests alone,
-    since its callers would only be refused earlier, and says so in RV(alone).
-  - V(ready) puts it back and waits until it is up there. A reload in between keeps it drained. A gateway that does not run has nothing to drain, which is no failure.
+  - V(drained) gives the backend no new request and waits until those that it has are done. It leaves alone
+    the last backend of a model that takes requests, since its callers would only be refused earlier, and says so in RV(alone).
+  - V(ready) puts it back and waits until it is up there. A reload in between keeps it drained.
+  - A gateway that does not run has nothing to drain, which is no failure.
 options:
   folder: {description: Where the gateway's files lie on the host., type: path, required: true}
   backend: {description: The backend's name., type: str, required: true}
   state: {description: What it should be., type: str, choices: [drained, ready], required: true}
-  wait: {description: "Seconds that its requests may take to end, after which it is put back, or that it may take to be up. Then it fails.", type: int, default: 600}
+  wait:
+    description: Seconds that its requests may take to end, after which it is put back, or that it may take to be up. Then it fails.
+    type: int
+    default: 600
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
