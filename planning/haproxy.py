@@ -125,7 +125,8 @@ def front(settings: Mapping[str, Any]) -> list[str]:
         return f"{folder}/{name}"
 
     bind = f"bind {socket_address(settings['address'], settings['port'])}"
-    tls = f" ssl crt {folder}/gateway.pem alpn h2,http/1.1"
+    # Not h2: HAProxy resets a stream whose body it refuses, and clients then show a broken connection instead of 413 or 429.
+    tls = f" ssl crt {folder}/gateway.pem alpn http/1.1"
     plain = settings.get("http_port")
     redirect = [
         "frontend plain",

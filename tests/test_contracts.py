@@ -241,6 +241,7 @@ def test_the_top_playbook_is_a_table_of_contents() -> None:
         "Fetch",
         "Serve",
         "Verify",
+        "Balance",
         "Unlock",
     ]
     for phase in ("preflight", "prepare", "fetch", "serve", "verify"):

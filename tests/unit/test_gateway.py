@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -221,6 +223,17 @@ def site(tmp_path: Path, tools: Path) -> Iterator[dict[str, Any]]:
     engine.stop()
 
 
+def handshake(site: dict[str, Any], *protocols: str) -> tuple[str | None, str | None]:
+    """(TLS version, protocol) that the gateway chooses."""
+    context = ssl.create_default_context(cafile=str(site["ca"]))
+    context.set_alpn_protocols(list(protocols))
+    with (
+        socket.create_connection(("127.0.0.1", site["extra"]["gateway_port"]), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        return secure.version(), secure.selected_alpn_protocol()
+
+
 def ask(site: dict[str, Any], key: str = KEY) -> int:
     request = urllib.request.Request(
         f"https://localhost:{site['extra']['gateway_port']}/v1/chat/completions",
@@ -257,6 +270,9 @@ def test_the_role_runs_changes_and_heals(site: dict[str, Any], playbook: Callabl
     assert "serves demo" in run()
     assert until(lambda: ask(site) == 200)
     assert ask(site, key="x" * 30) == 401
+    assert handshake(site, "h2", "http/1.1") == ("TLSv1.3", "http/1.1")
+    with pytest.raises(http.client.HTTPException):  # plain HTTP is refused
+        urllib.request.urlopen(f"http://127.0.0.1:{site['extra']['gateway_port']}/health", timeout=30)
     assert site["engine"].seen[-1]["headers"]["authorization"] == f"Bearer {BACKEND_KEY}"
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.map")) and folder.stat().st_mode & 0o077 == 0
     assert "changed=0" in run()
