@@ -79,3 +79,17 @@ def test_the_playbook_ends_with_the_code_and_writes_the_file(playbook: Callable[
     assert (code, found["state"]) == (1, "degraded") and "degraded: host h1 gives no answer" in " ".join(
         text.split()
     ), text
+
+
+def test_restarts_count_for_one_release(tmp_path: Path) -> None:
+    foreground = load("roles/serve/files/foreground.py")
+    assert foreground.unasked_ends(str(tmp_path), "a") == 0
+    for text, count in (
+        ('{"release": "a", "unasked": 3}', 3),
+        ('{"release": "b", "unasked": 3}', 0),
+        ('{"release": "a"}', 0),
+        ("[]", 0),
+        ("{", 0),
+    ):
+        (tmp_path / "exit.json").write_text(text)
+        assert foreground.unasked_ends(str(tmp_path), "a") == count
