@@ -108,7 +108,9 @@ SERVICE: dict[str, Key] = {
         "Files and folders of the controller that belong to the release, {name: path}: chat templates, parsers, adapters. The path is "
         "absolute or below the project's folder; engine_args and env name them by `name`, or `name/file` in a folder.",
     ),
-    "gateway": Key("dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."),
+    "gateway": Key(
+        "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."
+    ),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
     **SHARED,
