@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def first_line(text: Any, limit: int = 70) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def status_row(host: str, row: Mapping[str, Any]) -> list[Any]:
+def status_row(host: str, row: Mapping[str, Any], now: float) -> list[Any]:
     model = row.get("model") or {}
     probe = f"ok: {first_line(row.get('answer'), 30)!r}" if row.get("ready") else first_line(row.get("problem"))
     state = "ready" if row.get("ready") else row.get("state")
@@ -57,12 +58,14 @@ def status_row(host: str, row: Mapping[str, Any]) -> list[Any]:
         model.get("revision"),
         row.get("endpoint"),
         uptime,
+        row.get("restarts"),
+        duration(now - row["changed_at"]) + " ago" if row.get("changed_at") else None,
         probe,
         row.get("log"),
     ]
 
 
-STATUS = ("HOST", "SERVICE", "STATE", "MODEL", "REVISION", "ENDPOINT", "UPTIME", "PROBE", "LOG")
+STATUS = ("HOST", "SERVICE", "STATE", "MODEL", "REVISION", "ENDPOINT", "UPTIME", "RESTARTS", "CHANGED", "PROBE", "LOG")
 
 
 def status_table(results: Mapping[str, Any]) -> str:
@@ -73,11 +76,11 @@ def status_table(results: Mapping[str, Any]) -> str:
         if services is None:
             words = first_line((result or {}).get("msg"), 90) or "no answer"
             state = "error" if (result or {}).get("failed") and not (result or {}).get("unreachable") else "unreachable"
-            rows.append([host, "", state, "", "", "", "", words, ""])
+            rows.append([host, "", state, *[""] * 6, words, ""])
         elif not services:
-            rows.append([host, "", "nothing deployed", "", "", "", "", "", ""])
+            rows.append([host, "", "nothing deployed", *[""] * 8])
         else:
-            rows += [status_row(host, row) for row in services]
+            rows += [status_row(host, row, (result or {}).get("now") or time.time()) for row in services]
     return table(rows, STATUS)
 
 

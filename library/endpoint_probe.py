@@ -82,6 +82,8 @@ services:
       type: dict
     judged: {description: The verdict that the host keeps on its release; null if there is none., type: dict}
     dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
+    restarts: {description: How often this release has ended without being told to., type: int}
+    changed_at: {description: "When this release took over, seconds since 1970.", type: float}
     uptime_seconds: {description: Age of its process., type: float}
     timings: {description: "ready_seconds from process start to first answer, first_token_seconds, seconds of the whole answer.", type: dict}
 """
@@ -168,8 +170,10 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         key_file=os.path.join(folder, "api_key") if spec.get("api_key") else None,
         uptime_seconds=round(time.time() - run["started"], 1) if run else None,
         pid=run["pid"] if run else None,
+        changed_at=releases.changed_at(folder),
     )
     ended = releases.last_exit(root, name)
+    row["restarts"] = int(ended.get("unasked", 0)) if ended and ended.get("release") == row["release"] else 0
     if ended and given["since"] and ended["ended"] > given["since"] and ended.get("release") == row["release"]:
         text = "its process ended with code %s after %d s" % (ended["code"], ended["seconds"])
         return dict(row, verdict="failed", problem=text, exit_code=ended["code"])

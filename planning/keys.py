@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import names
 from .engine_models import KINDS as KINDS_OF_MODELS
+from .gateway import ROUTE
 from .rows import Key
 
 DEVICE_ACCESS = ("cdi", "nodes")
@@ -105,6 +106,9 @@ SERVICE: dict[str, Key] = {
     "judge_required": Key("bool", False, "Only EQUIVALENT passes a deploy; otherwise only DIFFERENT fails it."),
     "margins": Key(
         "dict", {}, "How far answers may be apart: {divergence: nats, score: points, tie: nats}; null: the pack's."
+    ),
+    "gateway": Key(
+        "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."
     ),
     "document": Key("str", None, "Title of the document that the values come from."),
     "ours": Key("list", [], "Keys whose values no document gives: they are ours."),

@@ -10,6 +10,7 @@ from judging.rows import row_problems
 from . import devices, engine_models, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
+from .gateway import route_of
 from .keys import CHECK, DEVICE_ACCESS, DTYPES, MODEL, SERVICE, SHAPE, SOURCES
 from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
 
@@ -76,6 +77,7 @@ def resolve_service(
         one_of(where, "device_access", service["device_access"], DEVICE_ACCESS)
     for path in service["paths"]:
         engines.check_path(where, path)
+    route_of(where, service["gateway"])
     for problem in row_problems(where, service):
         fail(problem)
     said = next((level for level in (over, row) if level.get("image") or level.get("engine_version")), {})

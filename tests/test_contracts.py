@@ -111,7 +111,7 @@ def test_playbooks_only_sequence(path: Path) -> None:
                 "accelerators",
                 "{{ 'accelerators' | string }}",
             )
-            or path.stem == "hosts"
+            or path.stem in ("hosts", "balance", "status")
         )
         # `-l h100` silently skips a play on localhost: controller work is delegated instead
         assert play.get("gather_facts", False) is False
@@ -247,6 +247,7 @@ def test_the_top_playbook_is_a_table_of_contents() -> None:
         "Serve",
         "Verify",
         "Judge",
+        "Balance",
         "Unlock",
     ]
     for phase in ("preflight", "prepare", "fetch", "serve", "verify", "judge"):

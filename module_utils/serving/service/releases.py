@@ -119,6 +119,14 @@ def link_digest(folder: str, link: str) -> str | None:
         return None
 
 
+def changed_at(folder: str) -> float | None:
+    """When the current release took over, seconds since 1970; None where there is none."""
+    try:
+        return os.lstat(os.path.join(folder, "current")).st_mtime
+    except OSError:
+        return None
+
+
 def verified(folder: str) -> dict[str, float]:
     """{release: when it last answered}: what verify has seen work on this host."""
     try:

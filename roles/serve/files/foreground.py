@@ -51,6 +51,16 @@ def write(path: str, value: dict) -> None:
     os.rename(path + ".part", path)
 
 
+def unasked_ends(folder: str, release: str) -> int:
+    """How often this release has ended without being told to, up to now."""
+    try:
+        with open(os.path.join(folder, "exit.json"), encoding="utf-8") as source:
+            last = json.load(source)
+        return int(last.get("unasked", 0)) if last["release"] == release else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
+
+
 def below(pid: int, folder: str) -> bool:
     """Does the process work below this folder?"""
     try:
@@ -187,9 +197,11 @@ def main() -> int:
     signal.alarm(0)
     end_children()
     end_container(*(["now"] if overdue else []))
+    name = os.path.basename(release)
+    unasked = unasked_ends(folder, name) + (not stopping)
     write(
         os.path.join(folder, "exit.json"),
-        {"code": code, "release": os.path.basename(release), "ended": time.time(), "seconds": time.time() - began},
+        {"code": code, "release": name, "ended": time.time(), "seconds": time.time() - began, "unasked": unasked},
     )
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, "run.json"))

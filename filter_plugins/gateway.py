@@ -1,0 +1,62 @@
+"""Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses backends' keys."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
+
+from planning import haproxy
+from planning.callers import resolve_callers
+from planning.gateway import common_keys, gateway_pools
+from planning.rows import Faults
+
+
+def gateway_plan(
+    plans: Mapping[str, Iterable[Mapping[str, Any]]],
+    gateway: str,
+    addresses: Mapping[str, str],
+    callers: Any,
+    open_paths: Iterable[str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """{pools, config, maps, agent, notes, key_files}. Raises Faults with all that is wrong. `settings`: see planning/haproxy.py.
+
+    /metrics is for the site's monitoring, not for callers.
+    """
+    found = gateway_pools(plans, addresses, gateway, [path for path in open_paths if path != "/metrics"])
+    pools = found["pools"]
+    known = resolve_callers(callers, [pool["model"] for pool in pools])
+    faults = [*found["faults"], *known["faults"]]
+    if not known["callers"] and not known["faults"]:
+        faults.append(
+            "gateway_callers names nobody, so the gateway would refuse everybody; put {name: {keys: [...]}} into a vault"
+        )
+    if faults:
+        raise Faults(faults)
+    return {
+        "pools": pools,
+        "config": haproxy.configuration(pools, settings),
+        "maps": haproxy.maps(pools, known["callers"]),
+        "agent": haproxy.agent_settings(pools, settings),
+        "notes": found["notes"],
+        "key_files": [{"pool": pool["name"], **one} for pool in pools if pool["api_key"] for one in pool["backends"]],
+    }
+
+
+def gateway_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) -> dict[str, str]:
+    """{pool: key}; `held` is {backend's name: text of its key file}. Raises Faults, which show no key."""
+    found = common_keys(pools, held)
+    if found["faults"]:
+        raise Faults(found["faults"])
+    return dict(found["keys"])
+
+
+class FilterModule:
+    """The filters of this file, by name."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"gateway_plan": gateway_plan, "gateway_keys": gateway_keys}

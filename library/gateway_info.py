@@ -1,0 +1,60 @@
+#!/usr/bin/python
+"""Module gateway_info: what a host has of the gateway, and how its backends are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_info
+short_description: HAProxy's version, the backends of the gateway and their state
+description:
+  - Reads, and changes nothing. A host without HAProxy or without a gateway is no failure.
+options:
+  folder: {description: Where the gateway's files lie on the host., type: path, required: true}
+  haproxy: {description: HAProxy's program., type: str, default: haproxy}
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: none}
+"""
+EXAMPLES = r"""
+- name: How are the backends?
+  gateway_info:
+    folder: /srv/vllm/gateway
+"""
+RETURN = r"""
+version: {description: "HAProxy's version; empty where it is missing.", returned: always, type: str}
+family: {description: "What installs packages here: apt, dnf, or null.", returned: always, type: str}
+uid: {description: User id of this module., returned: always, type: int}
+running: {description: Whether the gateway's HAProxy answers., returned: always, type: bool}
+backends: {description: "Each backend: {pool, name, status, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.host.system import os_release
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    api = os.path.join(given["folder"], "admin.sock")
+    running = runtime.worker(api) is not None
+    return {
+        "changed": False,
+        "version": ".".join(map(str, runtime.installed(given["haproxy"]) or ())),
+        "family": os_release()["family"],
+        "uid": os.getuid(),
+        "running": running,
+        "backends": runtime.servers(api) if running else [],
+    }
+
+
+def main() -> None:
+    spec = {"folder": {"type": "path", "required": True}, "haproxy": {"type": "str", "default": "haproxy"}}
+    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+
+
+if __name__ == "__main__":
+    main()

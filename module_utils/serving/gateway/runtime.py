@@ -1,0 +1,118 @@
+"""HAProxy on this host: its version, its runtime API, and a reload that cuts nothing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import socket
+import time
+from typing import Any
+
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import write_atomic
+from ansible.module_utils.serving.host.system import run_tool
+
+LEAST = (2, 6)
+ANSWER_SECONDS = 10
+NO_STATES = "1\n"  # a server-state-file without a server
+
+
+def installed(program: str) -> tuple[int, ...] | None:
+    """HAProxy's version, such as (2, 6, 12); None where it does not run."""
+    code, out, _ = run_tool([program, "-v"])
+    match = re.search(r"[Vv]ersion (\d+(?:\.\d+)+)", out)
+    return tuple(int(part) for part in match.group(1).split(".")) if code == 0 and match else None
+
+
+def version(program: str) -> str:
+    """HAProxy's version as text. Raises Refusal where it is missing or too old."""
+    found = installed(program)
+    if found is None:
+        raise Refusal("%s does not run on this host; install haproxy 2.6 or later" % program)
+    text = ".".join(map(str, found))
+    if found[:2] < LEAST:
+        raise Refusal(
+            "%s is HAProxy %s, but the gateway needs 2.6 or later; "
+            "install a later one, or say in gateway_haproxy where it lies (Ubuntu: ppa:vbernat/haproxy-2.8)"
+            % (program, text)
+        )
+    return text
+
+
+def command(path: str, text: str) -> str:
+    """One command of the runtime API. Raises OSError where nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as api:
+        api.settimeout(ANSWER_SECONDS)
+        api.connect(path)
+        api.sendall((text + "\n").encode())
+        parts: list[bytes] = []
+        while True:
+            part = api.recv(65536)
+            if not part:
+                return b"".join(parts).decode("utf-8", "replace")
+            parts.append(part)
+
+
+def worker(path: str) -> int | None:
+    """Process id of the worker that answers at this socket, None where none does."""
+    try:
+        match = re.search(r"^Pid: (\d+)", command(path, "show info"), re.M)
+    except OSError:
+        return None
+    return int(match.group(1)) if match else None
+
+
+def servers(path: str) -> list[dict[str, Any]]:
+    """Each backend: {pool, name, status, sessions, queued, check, agent}. Raises OSError."""
+    lines = command(path, "show stat -1 4 -1").lstrip("# ").splitlines()
+    return [
+        {
+            "pool": row["pxname"],
+            "name": row["svname"],
+            "status": row["status"],
+            "sessions": int(row["scur"] or 0),
+            "queued": int(row["qcur"] or 0),
+            "check": row.get("check_status", ""),
+            "agent": row.get("agent_status", ""),
+        }
+        for row in csv.DictReader(lines)
+    ]
+
+
+def check(program: str, config: str) -> None:
+    """Raises Refusal with HAProxy's own words where it would not take the configuration."""
+    code, out, error = run_tool([program, "-c", "-f", config])
+    if code != 0:
+        words = [line for line in (error + out).splitlines() if "ALERT" in line] or (error + out).splitlines()
+        raise Refusal("HAProxy refuses the configuration, so the old one goes on: %s" % " | ".join(words)[:1500])
+
+
+def save_states(path: str, states: str) -> None:
+    """Keep who is up, drained or in maintenance for the next worker."""
+    try:
+        text = command(path, "show servers state")
+    except OSError:
+        text = NO_STATES
+    write_atomic(states, text.encode(), 0o600)
+
+
+def reload(path: str, pid_file: str, seconds: float = 30.0) -> None:
+    """Have the master start a new worker; the old one ends with its last stream. Raises Refusal where the new one does not come."""
+    before = worker(path)
+    try:
+        with open(pid_file, encoding="ascii") as source:
+            master = int(source.read().split()[0])
+        os.kill(master, signal.SIGUSR2)
+    except (OSError, ValueError, IndexError):
+        raise Refusal(
+            "the gateway's process can't be found in %s; start it: systemctl restart vllm-gateway-haproxy" % pid_file
+        ) from None
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        now = worker(path)
+        if now is not None and now != before:
+            return
+        time.sleep(0.2)
+    raise Refusal("HAProxy took no new configuration in %d s; the old worker goes on, and its log says why" % seconds)

@@ -1,0 +1,175 @@
+"""What the gateway balances: pools of backends from the plans of all hosts, one pool a served name.
+
+Pure: plans and addresses in, closed records out. planning/haproxy.py turns them into HAProxy's configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from planning.rows import Collected, Key, Row, check_row, defaults, fail, is_int
+
+# Keys of a row's `gateway`. Times are seconds.
+ROUTE: dict[str, Key] = {
+    "expose": Key("bool", True, "Is this service a backend of the gateway?"),
+    "idle_seconds": Key("seconds", 600, "Seconds without a byte from the engine, before the first one too, that end a request."),
+    "queue": Key("seconds", 256, "Requests for the model that may wait at the gateway; more are answered 503 with Retry-After."),
+    "queue_seconds": Key("seconds", 60, "Seconds that one of them may wait."),
+    "concurrent": Key("seconds", None, "Requests that a backend gets at a time; null: its max_num_seqs less one, which is left to the health check."),
+    "weight": Key("seconds", 100, "Share against the model's other backends, 1 to 256."),
+    "via": Key("str", None, "host:port at which the gateway reaches the service instead: the near end of an ssh tunnel or a TLS proxy."),
+    "encrypted": Key("bool", False, "The way from the gateway to this address is encrypted by the network, such as WireGuard."),
+    "answer_seconds": Key("seconds", 60, "Seconds that the health check's answer may take before an engine that makes no progress counts as hung."),
+}  # fmt: skip
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,199}")
+DEFAULT_CONCURRENT = 256  # vLLM's max_num_seqs where the row says none
+
+
+def route_of(where: str, given: Any) -> Row:
+    """A row's `gateway`, checked, with defaults. Raises Faults."""
+    row = check_row(f"{where}: gateway", given or {}, ROUTE)
+    route = {**defaults(ROUTE), **{key: value for key, value in row.items() if value is not None}}
+    if route["weight"] > 256:
+        fail(f"{where}: gateway.weight is {route['weight']}, but must be 1 to 256")
+    if route["via"] is not None:
+        split_address(f"{where}: gateway.via", route["via"])
+    return route
+
+
+def split_address(where: str, text: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`. Raises Faults."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})", text)
+    if not match or not 0 < int(match.group(2)) < 65536:
+        fail(f"{where} is '{text}', but must be host:port, such as 127.0.0.1:19010")
+    return match.group(1).strip("[]"), int(match.group(2))
+
+
+def loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def everywhere(address: str) -> bool:
+    return address in ("0.0.0.0", "::", "*")  # noqa: S104 - compared, never bound
+
+
+def pool_name(served_name: str) -> str:
+    """HAProxy's name of a model's pool: the served name, and a digest where it had to be changed."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", served_name)
+    return f"model-{plain}" + (
+        "" if plain == served_name else "-" + hashlib.sha256(served_name.encode()).hexdigest()[:8]
+    )
+
+
+def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: Mapping[str, str]) -> Row:
+    """Where and how the gateway reaches one service. Raises Faults where it can't."""
+    host, service, port = record["host"], record["service"], record["port"]
+    where = f"host {host}: service '{service}'"
+    if route["via"]:
+        address, port = split_address(f"{where}: gateway.via", route["via"])
+        way = "tunnel or TLS proxy"
+    elif host == gateway:
+        address = record["address"] if not everywhere(record["address"]) else "127.0.0.1"
+        way = "same host"
+    elif loopback(record["address"]):
+        fail(
+            f"{where} listens on {record['address']}, which gateway '{gateway}' can't reach; set 'address' to one of the host that the gateway "
+            f"reaches, or gateway.via to the near end of a tunnel, or put '{host}' into the group gateways"
+        )
+    else:
+        address = addresses[host] if everywhere(record["address"]) else record["address"]
+        way = "encrypted network" if route["encrypted"] else "plain HTTP"
+    seqs = record["engine_args"].get("max_num_seqs")
+    most = seqs - 1 if is_int(seqs) else DEFAULT_CONCURRENT - 1
+    return {
+        "name": re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}"),
+        "host": host,
+        "service": service,
+        "address": address,
+        "port": port,
+        "way": way,
+        "weight": route["weight"],
+        "concurrent": route["concurrent"] or max(1, most),
+    }
+
+
+def gateway_pools(
+    plans: Mapping[str, Iterable[Mapping[str, Any]]],
+    addresses: Mapping[str, str],
+    gateway: str,
+    open_paths: Iterable[str],
+) -> Row:
+    """{pools, notes, faults} for one gateway.
+
+    `plans`: {host: its records}. `addresses`: {host: address as others reach it}. `open_paths`: paths that every model may be asked.
+    A pool is {name, model, weights, api_key, paths, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
+    """
+    found, pools, notes = Collected(), dict[str, Row](), list[str]()
+    for host in sorted(plans):
+        for record in plans[host]:
+            where = f"host {host}: service '{record['service']}'"
+            route = found.run(route_of, where, record.get("gateway"))
+            if not route or not route["expose"]:
+                continue
+            model = record["served_name"]
+            if not NAME.fullmatch(model):
+                found.run(
+                    fail,
+                    f"{where}: served_name {model!r} can't be routed by the gateway; use letters, digits and ._:@+/- only",
+                )
+                continue
+            backend = found.run(backend_of, record, route, gateway, addresses)
+            if not backend:
+                continue
+            if backend["way"] == "plain HTTP":
+                notes.append(
+                    f"{where}: prompts and its key travel from {gateway} to {backend['address']} as plain HTTP"
+                )
+            weights = record["model"]["name"]
+            pool = pools.setdefault(
+                model,
+                {
+                    "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [],
+                    **{key: route[key] for key in ("idle_seconds", "queue", "queue_seconds", "answer_seconds")},
+                },
+            )  # fmt: skip
+            if pool["weights"] != weights or pool["api_key"] != record["api_key"]:
+                what = "model" if pool["weights"] != weights else "api_key"
+                found.run(
+                    fail,
+                    f"{where} serves '{model}' as {pool['backends'][0]['host']} does, with another '{what}'; give it another served_name",
+                )
+                continue
+            pool["backends"].append(backend)
+            pool["idle_seconds"] = max(pool["idle_seconds"], route["idle_seconds"])
+            pool["paths"] = list(dict.fromkeys([*pool["paths"], *open_paths, *record["paths"]]))
+    return {"pools": [pools[model] for model in sorted(pools)], "notes": notes, "faults": found.faults}
+
+
+def common_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) -> Row:
+    """{keys: {pool: key}, faults}: the key that all backends of a pool accept, the newest first.
+
+    `held`: {backend's name: text of its key file}, for hosts that answered. While a key is changed a file has two lines, new and old.
+    """
+    keys, faults = {}, []
+    for pool in pools:
+        files = [held[one["name"]].split() for one in pool["backends"] if one["name"] in held]
+        if not pool["api_key"] or not files:
+            continue
+        common = [key for key in files[0] if all(key in other for other in files[1:])]
+        if common:
+            keys[pool["name"]] = common[0]
+        else:
+            services = sorted({one["service"] for one in pool["backends"]})
+            hosts = ", ".join(one["host"] for one in pool["backends"])
+            faults.append(
+                f"backends of model '{pool['model']}' ({hosts}) have no key in common; give {' and '.join(services)} one key in api_keys and "
+                "deploy them again, the old keys go on counting"
+            )
+    return {"keys": keys, "faults": faults}

@@ -1,0 +1,238 @@
+"""HAProxy's configuration and its maps, from pools and callers. Pure text; HAProxy 2.6 or later.
+
+No secret is in the configuration: callers' keys are a map of sha256, backends' keys a map that module `gateway` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Pool = Mapping[str, Any]
+CLIENT_IDLE = 60  # seconds that a caller may take to send or to read on
+HEADER_SECONDS = 10
+BODY_SECONDS = 30
+RETRY_AFTER = 5
+
+
+def quoted(text: str) -> str:
+    """A word of HAProxy's in which nothing is special."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def error(message: str, kind: str) -> str:
+    """The body of an answer, in the form in which OpenAI's clients read it, quoted for HAProxy."""
+    return quoted(json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}}))
+
+
+def deny(status: int, kind: str, message: str, *headers: str) -> str:
+    more = "".join(f" hdr {header}" for header in headers)
+    return f"http-request deny status {status} content-type application/json string {error(message, kind)}{more}"
+
+
+def socket_address(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def path_pattern(path: str) -> str:
+    """A path of the allow-list as a whole regular expression; `{}` is any one part."""
+    return "^" + "[^/]+".join(re.escape(part) for part in path.split("{}")) + "$"
+
+
+def maps(pools: Iterable[Pool], callers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """{file: text}: callers by their keys' sha256, ends of keys, limits, models, pools and paths."""
+    lines: dict[str, list[str]] = {
+        name: [] for name in ("callers.map", "ends.map", "rates.map", "concurrency.map", "allowed.map", "lists.map", "pools.map", "paths.lst")
+    }  # fmt: skip
+    for caller in callers:
+        name = caller["name"]
+        lines["callers.map"] += [f"{sha} {name}" for sha in caller["keys"]]
+        lines["ends.map"] += [f"{sha} {end}" for sha, end in caller["keys"].items()]
+        lines["rates.map"].append(f"{name} {caller['requests_per_minute']}")
+        lines["concurrency.map"].append(f"{name} {caller['concurrency']}")
+        lines["allowed.map"] += [f"{name}|{model} 1" for model in caller["models"]]
+        rows = [
+            {"id": model, "object": "model", "created": 0, "owned_by": "vllm-ansible"} for model in caller["models"]
+        ]
+        lines["lists.map"].append(f"{name} " + json.dumps({"object": "list", "data": rows}))
+    for pool in pools:
+        lines["pools.map"].append(f"{pool['model']} {pool['name']}")
+        lines["paths.lst"] += [path_pattern(path) for path in pool["paths"]]
+    return {name: "".join(f"{line}\n" for line in dict.fromkeys(found)) for name, found in lines.items()}
+
+
+def head(settings: Mapping[str, Any]) -> list[str]:
+    folder = settings["folder"]
+    return [
+        "# Written by vllm-ansible. Changes are overwritten.",
+        "global",
+        "  log stdout format raw local0 info",
+        f"  stats socket {folder}/admin.sock mode 600 level admin expose-fd listeners",
+        "  stats timeout 30s",
+        f"  server-state-file {folder}/servers.state",
+        f"  maxconn {settings['connections']}",
+        f"  tune.bufsize {settings['body_bytes'] + 65536}",
+        f"  hard-stop-after {settings['reload_seconds']}s",
+        "  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
+        *([f"  user {settings['user']}", f"  group {settings['user']}"] if settings.get("user") else []),
+        "",
+        "defaults",
+        "  mode http",
+        "  log global",
+        "  timeout connect 5s",
+        f"  timeout client {CLIENT_IDLE}s",
+        f"  timeout client-fin {CLIENT_IDLE}s",
+        "  timeout server 600s",
+        f"  timeout http-request {settings.get('header_seconds', HEADER_SECONDS)}s",
+        "  timeout http-keep-alive 60s",
+        "  option http-server-close  # an engine may close an idle connection just when the next request is sent on it",
+        "  option http-no-delay  # each token goes out at once",
+        "  option redispatch",
+        "  retries 2",
+        "  retry-on conn-failure  # nothing was sent: a request reaches one engine, once",
+        "  load-server-state-from-file global",
+        *(
+            f"  http-error status {status} content-type application/json string {error(words, kind)}{more}"
+            for status, kind, words, more in (
+                (503, "unavailable", "no backend of this model is ready, or its queue took too long; try again later", f" hdr Retry-After {RETRY_AFTER}"),
+                (504, "timeout", "the engine gave no answer in time", ""),
+                (502, "bad_gateway", "the engine ended the connection", ""),
+                (408, "request_timeout", "the request came too slowly", ""),
+            )
+        ),
+        "",
+    ]  # fmt: skip
+
+
+LOG = (
+    '{"time":"%tr","caller":"%[var(txn.caller),json(utf8s)]","model":"%[var(txn.served),json(utf8s)]","backend":"%b/%s","method":"%HM",'
+    '"status":%ST,"bytes_in":%U,"bytes_out":%B,"queued_ms":%Tw,"first_byte_ms":%Tr,"total_ms":%Ta,"end":"%ts","client":"%ci"}'
+)
+
+
+def front(settings: Mapping[str, Any]) -> list[str]:
+    folder, limit = settings["folder"], settings["body_bytes"]
+    unnamed, named = "!{ var(txn.model) -m found }", "{ var(txn.model) -m found }"
+    too_large = deny(
+        413,
+        "request_too_large",
+        f"the body is larger than {limit} bytes; ask /models/NAME/v1 instead of /v1, which takes any size",
+    )
+
+    def file(name: str) -> str:
+        return f"{folder}/{name}"
+
+    bind = f"bind {socket_address(settings['address'], settings['port'])}"
+    # Not h2: HAProxy resets a stream whose body it refuses, and clients then show a broken connection instead of 413 or 429.
+    tls = f" ssl crt {folder}/gateway.pem alpn http/1.1"
+    plain = settings.get("http_port")
+    redirect = [
+        "frontend plain",
+        f"  bind {socket_address(settings['address'], plain)}",
+        f"  http-request redirect location https://%[req.hdr(host),host_only]:{settings['port']}%[pathq] code 308",
+        "",
+    ] if plain else []  # fmt: skip
+    rules = [
+        "http-request return status 200 content-type text/plain string ok if { path /health }",
+        # /models/NAME/v1/...: the model's name in the path, for bodies of any size and requests without one.
+        "http-request set-var(txn.model) path,regsub(^/models/,),regsub(/v1/.*$,),url_dec if { path_reg ^/models/.+/v1/ }",
+        "http-request set-path %[path,regsub(^/models/.+/v1/,/v1/)] if { var(txn.model) -m found }",
+        deny(404, "not_found", "there is no such path") + f" unless {{ path -m reg -f {file('paths.lst')} }}",
+        deny(405, "method_not_allowed", "this method is not allowed") + " unless { method GET HEAD POST DELETE }",
+        # Who asks? The key as OpenAI's clients send it, or as Anthropic's do.
+        "http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower if { req.hdr(Authorization) -m found }",
+        "http-request set-var(txn.key) req.hdr(x-api-key),sha2(256),hex,lower if !{ req.hdr(Authorization) -m found } { req.hdr(x-api-key) -m found }",
+        f"http-request set-var(txn.caller) var(txn.key),map_str({file('callers.map')}) if {{ var(txn.key) -m found }}",
+        f"http-request set-var(txn.end) var(txn.key),map_str_int({file('ends.map')},0) if {{ var(txn.caller) -m found }}",
+        deny(401, "invalid_api_key", "this key is not known here, or there is none", "WWW-Authenticate Bearer") + " unless { var(txn.caller) -m found }",
+        "http-request set-var(txn.left) date,neg,add(txn.end)",
+        deny(401, "invalid_api_key", "this key has expired", "WWW-Authenticate Bearer") + " if { var(txn.left) -m int le 0 }",
+        "http-request del-header Authorization",
+        "http-request del-header x-api-key",
+        # Its limits. The table counts what was admitted, so that a caller who keeps asking is not kept out by that alone.
+        "http-request track-sc0 var(txn.caller) table callers",
+        "http-request set-var(txn.now) sc0_conn_cur",
+        f"http-request set-var(txn.room) var(txn.caller),map_str_int({file('concurrency.map')},0),sub(txn.now)",
+        deny(429, "rate_limit_exceeded", "this key has too many requests at a time", "Retry-After 1") + " if { var(txn.room) -m int lt 0 }",
+        "http-request set-var(txn.minute) sc0_gpc0_rate",
+        f"http-request set-var(txn.rate) var(txn.caller),map_str_int({file('rates.map')},0),sub(txn.minute)",
+        deny(429, "rate_limit_exceeded", "this key has too many requests a minute", "Retry-After 10") + " if { var(txn.rate) -m int le 0 }",
+        "http-request sc-inc-gpc0(0)",
+        f"http-request return status 200 content-type application/json lf-string %[var(txn.caller),map_str({file('lists.map')})]"
+        " if { path /v1/models } { method GET HEAD } !{ var(txn.model) -m found }",
+        # Which model? Its name lies in the body, which is read up to the limit.
+        too_large + f" if {unnamed} {{ req.body_size gt {limit} }}",
+        f"http-request wait-for-body time {settings.get('body_seconds', BODY_SECONDS)}s at-least {limit + 1} if {unnamed} {{ method POST }}",
+        too_large + f" if {unnamed} {{ req.body_size gt {limit} }}",
+        "http-request set-var(txn.model) req.body,json_query('$.model') if !{ var(txn.model) -m found }",
+        # mjson gives nothing for a name with \\/, as PHP writes it.
+        "http-request set-var(txn.model) req.body,regsub('\\\\\\\\/','/',g),json_query('$.model') if !{ var(txn.model) -m found }",
+        deny(400, "invalid_request_error", "the body names no model: give it as JSON with the key model, or ask /models/NAME/v1")
+        + f" unless {named}",
+        f"http-request set-var(txn.pool) var(txn.model),map_str({file('pools.map')})",
+        deny(404, "model_not_found", "no such model is served here; /v1/models lists them") + " unless { var(txn.pool) -m found }",
+        "http-request set-var(txn.served) var(txn.model)",
+        f"http-request set-var(txn.may) var(txn.caller),concat(|,txn.model),map_str_int({file('allowed.map')},0)",
+        deny(403, "model_not_allowed", "this key may not ask this model") + " unless { var(txn.may) -m int eq 1 }",
+    ]  # fmt: skip
+    return [
+        *redirect,
+        "frontend callers-tls" if settings.get("tls", True) else "frontend callers-plain",
+        f"  {bind}{tls if settings.get('tls', True) else ''}",
+        f"  log-format {quoted(LOG)}",
+        *(f"  {rule}" for rule in rules),
+        "  use_backend %[var(txn.pool)]",
+        "",
+        "backend callers  # counters alone",
+        "  stick-table type string len 64 size 100k expire 2h store conn_cur,gpc0,gpc0_rate(60s)",
+        "",
+    ]
+
+
+def back(pool: Pool, settings: Mapping[str, Any]) -> list[str]:
+    keys = f"{settings['folder']}/backend_keys.map"
+    agent = f"agent-check agent-addr 127.0.0.1 agent-port {settings['agent_port']} agent-inter 2s"
+    key = (
+        f'  http-request set-header Authorization "Bearer %[str({pool["name"]}),map_str({keys})]"'
+        if pool["api_key"]
+        else ""
+    )
+    return [
+        f"backend {pool['name']}",
+        "  balance leastconn",
+        f"  timeout server {pool['idle_seconds']}s",
+        f"  timeout queue {pool['queue_seconds']}s",
+        f"  {deny(503, 'overloaded', 'the queue of this model is full; try again later', f'Retry-After {RETRY_AFTER}')} if {{ queue ge {pool['queue']} }}",
+        *([key] if key else []),
+        "  option httpchk",
+        "  http-check send meth GET uri /health ver HTTP/1.1 hdr Host gateway",
+        "  http-check expect status 200",
+        *(
+            f"  server {one['name']} {socket_address(one['address'], one['port'])} weight {one['weight']} maxconn {one['concurrent']} "
+            f"check inter 2s fall 3 rise 2 {agent} agent-send {pool['name']}/{one['name']}\\n"
+            for one in pool["backends"]
+        ),
+        "",
+    ]  # fmt: skip
+
+
+def configuration(pools: Iterable[Pool], settings: Mapping[str, Any]) -> str:
+    """haproxy.cfg. `settings`: folder, address, port, http_port (0: none), body_bytes, connections, reload_seconds, agent_port, user."""
+    lines = [*head(settings), *front(settings)]
+    for pool in pools:
+        lines += back(pool, settings)
+    return "\n".join(lines)
+
+
+def agent_settings(pools: Iterable[Pool], settings: Mapping[str, Any]) -> str:
+    """What the health agent reads: its port and every backend. Keys stay in the map."""
+    rows = [
+        {
+            "id": f"{pool['name']}/{one['name']}", "pool": pool["name"], "url": "http://" + socket_address(one["address"], one["port"]),
+            "model": pool["model"], "api_key": pool["api_key"], "seconds": pool["answer_seconds"],
+        }
+        for pool in pools for one in pool["backends"]
+    ]  # fmt: skip
+    return json.dumps({"port": settings["agent_port"], "backends": rows}, indent=1) + "\n"

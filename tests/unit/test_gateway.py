@@ -1,0 +1,319 @@
+"""What the gateway balances and who may ask: pools, callers, keys, certificates, and the role on this machine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate import BACKEND_KEY, KEY, Engine, until
+from ports import free_port
+
+from planning.callers import resolve_callers
+from planning.gateway import common_keys, gateway_pools, pool_name
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "host": "gpu-01", "service": "demo", "port": 8000, "address": "10.0.0.5", "served_name": "demo", "api_key": True, "paths": [],
+        "engine_args": {}, "model": {"name": "demo"}, "gateway": {}, **changes,
+    }  # fmt: skip
+
+
+def pools(*records: dict[str, Any], gateway: str = "gw") -> dict[str, Any]:
+    plans: dict[str, list[dict[str, Any]]] = {}
+    for row in records:
+        plans.setdefault(row["host"], []).append(row)
+    return gateway_pools(plans, {host: f"{host}.example" for host in plans}, gateway, ["/v1/models"])
+
+
+def only_backend(row: dict[str, Any], gateway: str = "gw") -> dict[str, Any]:
+    found = pools(row, gateway=gateway)
+    assert found["faults"] == []
+    return dict(found["pools"][0]["backends"][0])
+
+
+def test_one_name_is_one_pool_of_all_hosts() -> None:
+    found = pools(
+        record(),
+        record(host="gpu-02", paths=["/tokenize"], gateway={"idle_seconds": 900}),
+        record(service="b", served_name="org/b"),
+    )
+    assert [(pool["model"], len(pool["backends"])) for pool in found["pools"]] == [("demo", 2), ("org/b", 1)]
+    assert found["pools"][0]["paths"] == ["/v1/models", "/tokenize"] and found["pools"][0]["idle_seconds"] == 900
+    assert pool_name("org/b") != pool_name("org_b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "gateway", "address", "way"),
+    [
+        ({}, "gw", "10.0.0.5", "plain HTTP"),
+        ({"address": "0.0.0.0"}, "gw", "gpu-01.example", "plain HTTP"),
+        ({"address": "0.0.0.0"}, "gpu-01", "127.0.0.1", "same host"),
+        ({"address": "127.0.0.1"}, "gpu-01", "127.0.0.1", "same host"),
+        ({"gateway": {"encrypted": True}}, "gw", "10.0.0.5", "encrypted network"),
+        ({"address": "127.0.0.1", "gateway": {"via": "[::1]:19010"}}, "gw", "::1", "tunnel or TLS proxy"),
+    ],
+)
+def test_where_the_gateway_reaches_a_service(changes: dict[str, Any], gateway: str, address: str, way: str) -> None:
+    found = only_backend(record(**changes), gateway)
+    assert (found["address"], found["way"]) == (address, way)
+
+
+def test_what_is_unencrypted_is_said() -> None:
+    assert "plain HTTP" in pools(record())["notes"][0]
+    assert pools(record(gateway={"encrypted": True}))["notes"] == []
+
+
+def test_a_backend_keeps_a_seat_for_the_health_check() -> None:
+    assert only_backend(record(engine_args={"max_num_seqs": 8}))["concurrent"] == 7
+    assert only_backend(record(engine_args={"max_num_seqs": 1}))["concurrent"] == 1
+    assert only_backend(record())["concurrent"] == 255
+    assert only_backend(record(gateway={"concurrent": 12}))["concurrent"] == 12
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([record(address="127.0.0.1")], ["listens on 127.0.0.1", "gateway.via"]),
+        ([record(served_name="two words")], ["'two words'", "can't be routed"]),
+        ([record(), record(host="gpu-02", model={"name": "other"})], ["'demo'", "another 'model'"]),
+        ([record(gateway={"wieght": 3})], ["unknown key 'wieght'", "did you mean 'weight'?"]),
+        ([record(gateway={"weight": 257})], ["weight is 257", "1 to 256"]),
+        ([record(gateway={"via": "nowhere"})], ["must be host:port"]),
+        ([record(gateway={"queue": 0})], ["'queue' is 0"]),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_balanced_is_a_sentence(rows: list[dict[str, Any]], words: list[str]) -> None:
+    (fault,) = pools(*rows)["faults"]
+    assert all(word in fault for word in words), fault
+
+
+def test_a_service_that_is_not_exposed_is_no_backend() -> None:
+    assert pools(record(gateway={"expose": False}, served_name="two words"))["pools"] == []
+
+
+def test_a_pool_uses_the_newest_key_that_all_backends_accept() -> None:
+    pool = pools(record(), record(host="gpu-02"))["pools"][0]
+    names = [one["name"] for one in pool["backends"]]
+    assert common_keys([pool], {names[0]: "new\nold\n", names[1]: "old\n"})["keys"] == {"model-demo": "old"}
+    assert common_keys([pool], {names[0]: "new\nold\n", names[1]: "new\nold\n"})["keys"] == {"model-demo": "new"}
+    assert common_keys([pool], {names[1]: "old\n"})["keys"] == {"model-demo": "old"}  # the other host does not answer
+    assert common_keys([pool], {}) == {"keys": {}, "faults": []}
+    (fault,) = common_keys([pool], {names[0]: "aaa\n", names[1]: "bbb\n"})["faults"]
+    assert "gpu-01, gpu-02" in fault and "api_keys" in fault and "aaa" not in fault
+
+
+SECRET = "plain-secret-0123456789-abcdef"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({}, ["'keys' must be a list"]),
+        ({"keys": []}, ["'keys' must be a list"]),
+        ({"keys": ["short"]}, ["key 1 (5 characters)", "openssl rand"]),
+        ({"keys": [SECRET + " "]}, ["key 1 (31 characters)"]),
+        ({"keys": [5]}, ["must be {key: ...}"]),
+        ({"keys": [{"key": SECRET, "sha256": "0" * 64}]}, ["must be {key: ...} or {sha256: ...}"]),
+        ({"keys": [{"sha256": SECRET}]}, ["64 hexadecimal digits"]),
+        ({"keys": [{"key": SECRET, "expires": "soon"}]}, ["'soon'", "2027-01-31"]),
+        ({"keys": [SECRET], "models": ["demmo"]}, ["'demmo'", "did you mean 'demo'?"]),
+        ({"keys": [SECRET], "rate": 1}, ["unknown key 'rate'"]),
+        ({"keys": [SECRET], "concurrency": 0}, ["'concurrency' is 0"]),
+    ],
+)
+def test_a_callers_fault_is_a_sentence_without_its_key(row: dict[str, Any], words: list[str]) -> None:
+    (fault,) = resolve_callers({"team": row}, ["demo"])["faults"]
+    assert all(word in fault for word in words), fault
+    assert SECRET not in fault
+
+
+def test_two_callers_never_share_a_key() -> None:
+    (fault,) = resolve_callers({"a": {"keys": [SECRET]}, "b": {"keys": [SECRET]}}, ["demo"])["faults"]
+    assert "also a key of 'a'" in fault and SECRET not in fault
+
+
+def test_a_key_ends_with_the_first_of_its_own_day_and_its_callers() -> None:
+    rows = resolve_callers(
+        {"a": {"keys": [{"key": SECRET, "expires": "1970-01-02"}], "expires": "1970-01-01"}}, ["demo"]
+    )["callers"]
+    assert list(rows[0]["keys"].values()) == [86400]
+    assert SECRET not in json.dumps(rows)
+
+
+# Certificates
+
+
+def certificate(run_module: Any, folder: Path, check: bool = False, **more: Any) -> dict[str, Any]:
+    return dict(
+        run_module(
+            "gateway_certificate",
+            {"folder": str(folder), "name": "gw", "names": ["localhost", "127.0.0.1"], **more},
+            check=check,
+        )
+    )
+
+
+def test_a_certificate_is_made_once_and_anew_when_it_is_due(run_module: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "ca"
+    assert certificate(run_module, folder, check=True)["changed"] and not folder.exists()
+    first = certificate(run_module, folder)
+    assert first["changed"] and first["expires"]
+    text = Path(first["certificate_file"]).read_text()
+    assert (
+        os.stat(first["certificate_file"]).st_mode & 0o777 == 0o600
+        and os.stat(folder / "ca.pem").st_mode & 0o777 == 0o600
+    )
+    assert not certificate(run_module, folder)["changed"]
+    assert "PRIVATE" not in Path(first["ca_file"]).read_text()
+    ca = (folder / "ca.pem").read_text()
+    for more in ({"names": ["other.example"]}, {"renew_days": 100}):
+        again = certificate(run_module, folder, check=True, **more)
+        assert again["changed"] and Path(first["certificate_file"]).read_text() == text
+        assert certificate(run_module, folder, **more)["changed"]
+        text = Path(first["certificate_file"]).read_text()
+    assert (folder / "ca.pem").read_text() == ca
+    Path(first["certificate_file"]).write_text(text[:200])  # a file that was cut is made anew
+    assert certificate(run_module, folder)["changed"]
+    refused = certificate(run_module, folder, names=["nö n"])
+    assert refused["failed"] and "gateway_names" in refused["msg"]
+
+
+# The role, on this machine: what an operator runs
+
+
+@pytest.fixture
+def site(tmp_path: Path, tools: Path) -> Iterator[dict[str, Any]]:
+    """A site of this machine: a service that is deployed as far as the gateway sees it, and settings that keep everything in a folder."""
+    root = Path(shutil.copytree(tools.parent, tmp_path / "s", symlinks=True))
+    engine = Engine("one")
+    (root / "services/demo").mkdir(parents=True)
+    (root / "services/demo/api_key").write_text(BACKEND_KEY + "\n")
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"localhost": {"ansible_connection": "local", "runs": ["demo"]}}
+    inventory.write_text(
+        json.dumps(
+            {"accelerators": {"children": {"local": {"hosts": hosts}}}, "gateways": {"hosts": {"localhost": {}}}}
+        )
+    )
+    shutil.copytree(Path("inventory/group_vars").resolve(), tmp_path / "group_vars")
+    extra: dict[str, Any] = {
+        "serving_root": str(root), "supervisor": "supervisord", "gateway_port": free_port(), "gateway_agent_port": free_port(),
+        "gateway_ca": str(tmp_path / "ca"), "gateway_address": "127.0.0.1", "gateway_names": ["localhost"], "manage_firewall": False,
+        "overrides": {"demo": {"port": engine.port}}, "gateway_callers": {"team": {"keys": [KEY]}},
+    }  # fmt: skip
+    yield {"root": root, "extra": extra, "inventory": inventory, "engine": engine, "ca": tmp_path / "ca/ca.crt"}
+    from ansible.module_utils.serving.service.supervisors import Supervisord
+
+    owner = Supervisord(str(root))
+    if owner.alive():
+        for name in ("gateway-haproxy", "gateway-agent"):
+            owner.stop(name)
+        owner.shutdown()
+    engine.stop()
+
+
+def handshake(site: dict[str, Any], *protocols: str) -> tuple[str | None, str | None]:
+    """(TLS version, protocol) that the gateway chooses."""
+    context = ssl.create_default_context(cafile=str(site["ca"]))
+    context.set_alpn_protocols(list(protocols))
+    with (
+        socket.create_connection(("127.0.0.1", site["extra"]["gateway_port"]), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        return secure.version(), secure.selected_alpn_protocol()
+
+
+def ask(site: dict[str, Any], key: str = KEY) -> int:
+    request = urllib.request.Request(
+        f"https://localhost:{site['extra']['gateway_port']}/v1/chat/completions",
+        json.dumps({"model": "demo", "messages": []}).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(
+            request, timeout=30, context=ssl.create_default_context(cafile=str(site["ca"]))
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as problem:
+        return problem.code
+
+
+def test_the_role_runs_changes_and_heals(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    def run(*options: str, **more: Any) -> str:
+        done = playbook(
+            "playbooks/gateway.yml",
+            "-i",
+            str(site["inventory"]),
+            "-e",
+            json.dumps({**site["extra"], **more}),
+            "-v",
+            "--diff",
+            *options,
+        )
+        text: str = done.stdout + done.stderr
+        assert KEY not in text and BACKEND_KEY not in text
+        assert done.returncode == 0, text
+        return text
+
+    folder = site["root"] / "gateway"
+    assert "serves demo" in run()
+    assert until(lambda: ask(site) == 200)
+    assert ask(site, key="x" * 30) == 401
+    assert handshake(site, "h2", "http/1.1") == ("TLSv1.3", "http/1.1")
+    with pytest.raises(http.client.HTTPException):  # plain HTTP is refused
+        urllib.request.urlopen(f"http://127.0.0.1:{site['extra']['gateway_port']}/health", timeout=30)
+    assert site["engine"].seen[-1]["headers"]["authorization"] == f"Bearer {BACKEND_KEY}"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.map")) and folder.stat().st_mode & 0o077 == 0
+    assert "changed=0" in run()
+
+    (folder / "loaded.json").unlink()  # as after a run that was killed before its reload
+    assert "changed=1" in run("--check")
+    (site["root"] / "services/demo/api_key").unlink()  # a host that can't be read keeps the key that the gateway has
+    other = "another-key-0123456789-abcdefgh"
+    run(gateway_callers={"team": {"keys": [other]}})
+    assert ask(site) == 401 and ask(site, key=other) == 200
+
+    before = (folder / "haproxy.cfg").read_text()
+    bad = {**site["extra"], "gateway_address": "no address"}
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(bad))
+    assert done.returncode != 0 and "HAProxy refuses the configuration" in done.stdout + done.stderr
+    assert (folder / "haproxy.cfg").read_text() == before and ask(site, key=other) == 200
+
+
+def test_a_gateway_without_callers_is_refused(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    done = playbook(
+        "playbooks/gateway.yml",
+        "-i",
+        str(site["inventory"]),
+        "-e",
+        json.dumps({**site["extra"], "gateway_callers": {}}),
+    )
+    assert done.returncode != 0 and "gateway_callers names nobody" in done.stdout + done.stderr
+
+
+def test_an_old_haproxy_is_refused(run_module: Any, tmp_path: Path) -> None:
+    program = tmp_path / "haproxy"
+    program.write_text("#!/bin/sh\necho 'HAProxy version 2.4.24-0ubuntu0.22.04.1 2023/10/31 - https://haproxy.org/'\n")
+    program.chmod(0o755)
+    given = {
+        "folder": str(tmp_path / "g"),
+        "serving_root": str(tmp_path),
+        "haproxy": str(program),
+        "config": "x",
+        "maps": {},
+    }
+    given |= {"agent": "x", "agent_settings": "x"}
+    result = run_module("gateway", given)
+    assert result["failed"] and "HAProxy 2.4.24" in result["msg"] and "2.6 or later" in result["msg"]
+    assert run_module("gateway_info", {"folder": str(tmp_path), "haproxy": str(tmp_path / "none")})["version"] == ""
