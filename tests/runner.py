@@ -76,7 +76,7 @@ class Host(Playbooks):
 
     def until_ready(self, service: str, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
-        while not re.search(rf"{self.name} +{re.escape(service)} +ready ", status := self.status()):
+        while not re.search(rf"{self.host} +{re.escape(service)} +ready ", status := self.status()):
             assert time.monotonic() < until, status
             time.sleep(2)
 

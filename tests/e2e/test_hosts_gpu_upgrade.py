@@ -55,7 +55,7 @@ def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None
 @pytest.mark.parametrize(
     ("change", "words", "swapped"),
     [
-        ({"image": testhosts.IMAGE.replace(":testhosts", ":missing")}, "can't be had", False),
+        ({"image": testhosts.IMAGE.replace(":test", ":missing")}, "can't be had", False),
         ({"mode": "crash"}, "the engine does not know an option", True),
         ({"mode": "garbage"}, "over and over: damaged weights", True),
     ],
@@ -108,7 +108,7 @@ def test_a_second_operator_is_told_by_whom_and_since_when(served: Host) -> None:
 
 def test_prune_takes_the_image_that_nothing_names(served: Host) -> None:
     """A second image is served, then left; it stays for a rollback, and goes when no kept release names it."""
-    second = testhosts.IMAGE.replace(":testhosts", ":second")
+    second = testhosts.IMAGE.replace(":test", ":second")
     made = testhosts.docker("build", "--quiet", "-", text=f"FROM {testhosts.engine_image()}\nLABEL second=yes\n")
     testhosts.push(made, "second")
     images = "docker images --quiet --no-trunc | sort -u | wc -l"
