@@ -20,14 +20,10 @@ def gateway_plan(
     gateway: str,
     addresses: Mapping[str, str],
     callers: Any,
-    open_paths: Iterable[str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """{pools, config, maps, agent, notes, key_files}. Raises Faults with all that is wrong. `settings`: see planning/haproxy.py.
-
-    /metrics is for the site's monitoring, not for callers.
-    """
-    found = gateway_pools(plans, addresses, gateway, [path for path in open_paths if path != "/metrics"])
+    """{pools, config, maps, agent, notes, key_files}. Raises Faults with all that is wrong. `settings`: see planning/haproxy.py."""
+    found = gateway_pools(plans, addresses, gateway)
     pools = found["pools"]
     known = resolve_callers(callers, [pool["model"] for pool in pools])
     faults = [*found["faults"], *known["faults"]]

@@ -6,21 +6,13 @@ sleep or reset the engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from pathlib import Path
 from typing import Any
 
-# What callers of a kind ask beyond, under the names that clients of other makers have for it.
-KIND_PATHS = {
-    "rerank": ("/rerank", "/v2/rerank", "/score"),
-    "score": ("/rerank", "/v2/rerank", "/score"),
-    "classify": ("/classify",),
-}
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-
-def callers_paths(service: Mapping[str, Any]) -> list[str]:
-    """The paths of the engine's row, what the service's kind needs and what its row adds in `paths`, each once."""
-    kind = str((service.get("check") or {}).get("kind"))
-    return list(dict.fromkeys([*service["engine_facts"]["paths"], *KIND_PATHS.get(kind, ()), *service["paths"]]))
+from planning.paths import callers_paths
 
 
 class FilterModule:

@@ -51,7 +51,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.canary import (
     Gone,
     Service,
@@ -67,12 +67,12 @@ from ansible.module_utils.serving.service.exchange import NotYet
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, name = given["serving_root"], given["service"]
-    spec = r.current_spec(root, name)
+    spec = releases.current_spec(root, name)
     if spec is None:
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
-    folder, began = r.service_dir(root, name), time.monotonic()
+    folder, began = releases.service_dir(root, name), time.monotonic()
     served: dict[str, Any] = {
-        "release": r.link_digest(folder, "current"),
+        "release": releases.link_digest(folder, "current"),
         "served_name": spec["served_name"],
         "model": spec["model"]["name"],
         "engine": spec["engine"],
@@ -81,7 +81,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": False, "served": served, "answers": {}, "problem": "", "seconds": 0.0}
     if module.check_mode:
         return result
-    key = r.read_key(folder)
+    key = releases.read_key(folder)
     service = Service(spec["endpoint"], key, spec["served_name"], given["top"], began + given["seconds"])
     try:
         served["max_model_len"] = limit_of(spec["endpoint"], key, spec["served_name"])

@@ -34,14 +34,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.service import releases as r
-from ansible.module_utils.serving.service import verdicts
+from ansible.module_utils.serving.service import releases, verdicts
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    folder = r.service_dir(given["serving_root"], given["service"])
-    now = r.link_digest(folder, "current")
+    folder = releases.service_dir(given["serving_root"], given["service"])
+    now = releases.link_digest(folder, "current")
     if given["release"] and now != given["release"]:
         raise Refusal(
             "service '%s' was judged as release %s and has release %s by now; judge it again"

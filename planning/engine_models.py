@@ -37,6 +37,11 @@ ENDING = re.compile(
 )
 
 
+def listed(table: str) -> bool:
+    """Is it known which models the engines with this table of options know?"""
+    return (Path(__file__).parent / f"{table}_models.json").is_file()
+
+
 @functools.lru_cache(maxsize=1)
 def catalogue() -> tuple[list[str], dict[str, list[list[Any]]]]:
     """(versions that are listed, {name: spans})."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planning.paths import callers_paths
 from planning.rows import Collected, Key, Row, check_row, defaults, fail, is_int
 
 # Keys of a row's `gateway`. Times are seconds.
@@ -103,11 +104,10 @@ def gateway_pools(
     plans: Mapping[str, Iterable[Mapping[str, Any]]],
     addresses: Mapping[str, str],
     gateway: str,
-    open_paths: Iterable[str],
 ) -> Row:
     """{pools, notes, faults} for one gateway.
 
-    `plans`: {host: its records}. `addresses`: {host: address as others reach it}. `open_paths`: paths that every model may be asked.
+    `plans`: {host: its records}. `addresses`: {host: address as others reach it}. /metrics is for the site's monitoring.
     A pool is {name, model, weights, api_key, paths, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
     """
     found, pools, notes = Collected(), dict[str, Row](), list[str]()
@@ -148,7 +148,9 @@ def gateway_pools(
                 continue
             pool["backends"].append(backend)
             pool["idle_seconds"] = max(pool["idle_seconds"], route["idle_seconds"])
-            pool["paths"] = list(dict.fromkeys([*pool["paths"], *open_paths, *record["paths"]]))
+            pool["paths"] = list(
+                dict.fromkeys([*pool["paths"], *(path for path in callers_paths(record) if path != "/metrics")])
+            )
     return {"pools": [pools[model] for model in sorted(pools)], "notes": notes, "faults": found.faults}
 
 

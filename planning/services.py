@@ -120,7 +120,7 @@ def resolve_service(
     ) or ({}, [])
     news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
-    if engine["options"]["table"] == "vllm":
+    if engine_models.listed(engine["options"]["table"]):
         found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
         found.run(engine_models.check_parsers, where, service, version)
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])

@@ -18,6 +18,8 @@ from ansible.module_utils.serving.gateway import runtime
 from conftest import ROOT, load
 from ports import free_port
 
+from planning.engines import PATHS
+
 KEY = "caller-key-for-tests-0123456789"
 OTHER = "other-key-for-tests-0123456789ab"
 BACKEND_KEY = "backend-key-for-tests-0123"
@@ -137,7 +139,7 @@ def record(engine: Engine, host: str, **changes: Any) -> dict[str, Any]:
     """The plan's record of a service, as far as the gateway reads it."""
     return {
         "host": host, "service": "demo", "port": engine.port, "address": "127.0.0.1", "served_name": engine.model, "api_key": True,
-        "paths": [], "engine_args": {"max_num_seqs": 9}, "model": {"name": engine.model}, "gateway": {}, **changes,
+        "paths": [], "engine_facts": {"paths": PATHS}, "engine_args": {"max_num_seqs": 9}, "model": {"name": engine.model}, "gateway": {}, **changes,
     }  # fmt: skip
 
 
@@ -181,7 +183,7 @@ class Gate:
 
     def write(self) -> None:
         plan = load("filter_plugins/gateway.py").gateway_plan(
-            {"here": self.rows}, "here", {}, self.callers, load("filter_plugins/guard.py").PATHS, self.settings
+            {"here": self.rows}, "here", {}, self.callers, self.settings
         )
         keys = "".join(f"{pool['name']} {BACKEND_KEY}\n" for pool in plan["pools"])
         files = {"haproxy.cfg": plan["config"], "agent.json": plan["agent"], "backend_keys.map": keys, **plan["maps"]}

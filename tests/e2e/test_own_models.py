@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.serving.service import questions as q
+from ansible.module_utils.serving.service import questions
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port
@@ -128,6 +128,8 @@ def test_one_deploy_and_both_answer(own: Own) -> None:
 
 def test_the_embedding_model_ranks_passages_too(own: Own) -> None:
     key = (own.root / "services/minilm/api_key").read_text().strip()
-    to = q.Asked(f"http://127.0.0.1:{own.ports['minilm']}", key, "minilm", 60, {"dimensions": 384, "normalized": True})
-    for question in (q.embedding, q.rerank, q.score):
+    to = questions.Asked(
+        f"http://127.0.0.1:{own.ports['minilm']}", key, "minilm", 60, {"dimensions": 384, "normalized": True}
+    )
+    for question in (questions.embedding, questions.rerank, questions.score):
         assert question(to)

@@ -24,7 +24,7 @@ from planning.gateway import common_keys, gateway_pools, pool_name
 
 def record(**changes: Any) -> dict[str, Any]:
     return {
-        "host": "gpu-01", "service": "demo", "port": 8000, "address": "10.0.0.5", "served_name": "demo", "api_key": True, "paths": [],
+        "host": "gpu-01", "service": "demo", "port": 8000, "address": "10.0.0.5", "served_name": "demo", "api_key": True, "paths": [], "engine_facts": {"paths": ["/v1/models", "/metrics"]},
         "engine_args": {}, "model": {"name": "demo"}, "gateway": {}, **changes,
     }  # fmt: skip
 
@@ -33,7 +33,7 @@ def pools(*records: dict[str, Any], gateway: str = "gw") -> dict[str, Any]:
     plans: dict[str, list[dict[str, Any]]] = {}
     for row in records:
         plans.setdefault(row["host"], []).append(row)
-    return gateway_pools(plans, {host: f"{host}.example" for host in plans}, gateway, ["/v1/models"])
+    return gateway_pools(plans, {host: f"{host}.example" for host in plans}, gateway)
 
 
 def only_backend(row: dict[str, Any], gateway: str = "gw") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from planning import quantisation as q
+from planning import quantisation
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from planning import quantisation as q
     ],
 )  # fmt: skip
 def test_capabilities_by_name(names: list[str], found: int | None) -> None:
-    assert q.capability(names) == found
+    assert quantisation.capability(names) == found
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_capabilities_by_name(names: list[str], found: int | None) -> None:
     ],
 )
 def test_what_a_board_can_run(method: str, board: dict[str, Any], words: str | None) -> None:
-    found = q.problem(method, board)
+    found = quantisation.problem(method, board)
     assert (found is None) if words is None else (found is not None and words in found[0])

@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service import probe
-from ansible.module_utils.serving.service import questions as q
+from ansible.module_utils.serving.service import probe, questions
 from ansible.module_utils.serving.service.exchange import NotYet
 from conftest import load
 from tables import small
@@ -61,7 +60,7 @@ class Engine:
         self.endpoint = f"http://127.0.0.1:{self.http.server_port}"
 
     def ask(self, question: Any, **check: Any) -> str:
-        return str(question(q.Asked(self.endpoint, None, "m", 10, check)))
+        return str(question(questions.Asked(self.endpoint, None, "m", 10, check)))
 
 
 @pytest.fixture
@@ -73,43 +72,46 @@ def engine() -> Iterator[Engine]:
 
 
 def test_right_answers(engine: Engine) -> None:
-    assert engine.ask(q.embedding, dimensions=3, normalized=True) == "3 dimensions, norm 1.000; alike 0.80, unlike 0.00"
-    assert engine.ask(q.rerank) == engine.ask(q.score) == "the right passage 0.900, another 0.200"
-    assert engine.ask(q.classify, labels=2, expect="joy").startswith("joy (0.90 of 2")
-    assert engine.ask(q.transcription) == "a tone became 'beep'"
-    assert engine.ask(q.tools) == "called get_weather(Paris)"
+    assert (
+        engine.ask(questions.embedding, dimensions=3, normalized=True)
+        == "3 dimensions, norm 1.000; alike 0.80, unlike 0.00"
+    )
+    assert engine.ask(questions.rerank) == engine.ask(questions.score) == "the right passage 0.900, another 0.200"
+    assert engine.ask(questions.classify, labels=2, expect="joy").startswith("joy (0.90 of 2")
+    assert engine.ask(questions.transcription) == "a tone became 'beep'"
+    assert engine.ask(questions.tools) == "called get_weather(Paris)"
     form = engine.bodies["/v1/audio/transcriptions"]
     assert b'name="model"\r\n\r\nm\r\n' in form and b"RIFF" in form and b"WAVEfmt" in form
     engine.answers["/v1/chat/completions"] = {"choices": [{"message": {"content": '{"name": "cup", "count": 3}'}}]}
-    assert "cup" in engine.ask(q.structured)
+    assert "cup" in engine.ask(questions.structured)
 
 
 VECTORS = "/v1/embeddings"
 WRONG: list[tuple[Any, dict[str, Any], str, Any, str]] = [
-    (q.embedding, {"dimensions": 384}, VECTORS, GOOD[VECTORS], "its vectors have 3 dimensions, the model's row says 384"),
-    (q.embedding, {"normalized": True}, VECTORS, {"data": [{"index": i, "embedding": [3.0, float(i)]} for i in range(4)]}, "should have the norm 1"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [1.0, 1.0]} for i in range(4)]}, "less alike"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [0.0, 0.0]} for i in range(4)]}, "less alike"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [float("nan")]} for i in range(4)]}, "finite"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": 0, "embedding": NEAR}]}, "1 rows to 4 texts"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": "AAAA"} for i in range(4)]}, "finite"),
-    (q.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [1.0] * (i + 1)} for i in range(4)]}, "1 and 2 and 3 and 4 dimensions"),
-    (q.embedding, {}, VECTORS, [], "no list 'data'"),
-    (q.rerank, {}, "/v1/rerank", {"results": [{"index": i, "relevance_score": 0.5} for i in range(3)]}, "damaged weights"),
-    (q.rerank, {}, "/v1/rerank", {"results": list(reversed(GOOD["/v1/rerank"]["results"]))}, "aren't in the order"),
-    (q.rerank, {}, "/v1/rerank", {"results": [{"index": 1, "relevance_score": 0.5}] * 3}, "don't name the passages"),
-    (q.score, {}, "/v1/score", {"data": [{"index": i, "score": i} for i in range(3)]}, "damaged weights"),
-    (q.classify, {"labels": 3}, "/classify", GOOD["/classify"], "2 labels, the model's row says 3"),
-    (q.classify, {"expect": "anger"}, "/classify", GOOD["/classify"], "expected the label 'anger', got 'joy'"),
-    (q.classify, {}, "/classify", {"data": [{"label": "x", "probs": [7.5, -2]}]}, "not between 0 and 1"),
-    (q.transcription, {}, "/v1/audio/transcriptions", {"text": None}, "has no text"),
-    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '<tool_call>{"name": "get_weather"}'}}]}, "is not the one of this model"),
-    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "It is sunny."}}]}, "it called none"),
-    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"tool_calls": [{"function": {"name": "rm", "arguments": "{}"}}]}}]}, "another tool"),
-    (q.tools, {}, "/v1/chat/completions", {"choices": [{"message": BROKEN}]}, "no JSON"),
-    (q.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "a cup"}}]}, "structured output does not work"),
-    (q.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '{"name": "a", "count": true}'}}]}, "structured output does not work"),
-    (q.completion, {}, "/v1/completions", {"choices": [{}]}, "has no text"),
+    (questions.embedding, {"dimensions": 384}, VECTORS, GOOD[VECTORS], "its vectors have 3 dimensions, the model's row says 384"),
+    (questions.embedding, {"normalized": True}, VECTORS, {"data": [{"index": i, "embedding": [3.0, float(i)]} for i in range(4)]}, "should have the norm 1"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [1.0, 1.0]} for i in range(4)]}, "less alike"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [0.0, 0.0]} for i in range(4)]}, "less alike"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [float("nan")]} for i in range(4)]}, "finite"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": 0, "embedding": NEAR}]}, "1 rows to 4 texts"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": "AAAA"} for i in range(4)]}, "finite"),
+    (questions.embedding, {}, VECTORS, {"data": [{"index": i, "embedding": [1.0] * (i + 1)} for i in range(4)]}, "1 and 2 and 3 and 4 dimensions"),
+    (questions.embedding, {}, VECTORS, [], "no list 'data'"),
+    (questions.rerank, {}, "/v1/rerank", {"results": [{"index": i, "relevance_score": 0.5} for i in range(3)]}, "damaged weights"),
+    (questions.rerank, {}, "/v1/rerank", {"results": list(reversed(GOOD["/v1/rerank"]["results"]))}, "aren't in the order"),
+    (questions.rerank, {}, "/v1/rerank", {"results": [{"index": 1, "relevance_score": 0.5}] * 3}, "don't name the passages"),
+    (questions.score, {}, "/v1/score", {"data": [{"index": i, "score": i} for i in range(3)]}, "damaged weights"),
+    (questions.classify, {"labels": 3}, "/classify", GOOD["/classify"], "2 labels, the model's row says 3"),
+    (questions.classify, {"expect": "anger"}, "/classify", GOOD["/classify"], "expected the label 'anger', got 'joy'"),
+    (questions.classify, {}, "/classify", {"data": [{"label": "x", "probs": [7.5, -2]}]}, "not between 0 and 1"),
+    (questions.transcription, {}, "/v1/audio/transcriptions", {"text": None}, "has no text"),
+    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '<tool_call>{"name": "get_weather"}'}}]}, "is not the one of this model"),
+    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "It is sunny."}}]}, "it called none"),
+    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"tool_calls": [{"function": {"name": "rm", "arguments": "{}"}}]}}]}, "another tool"),
+    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": BROKEN}]}, "no JSON"),
+    (questions.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "a cup"}}]}, "structured output does not work"),
+    (questions.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '{"name": "a", "count": true}'}}]}, "structured output does not work"),
+    (questions.completion, {}, "/v1/completions", {"choices": [{}]}, "has no text"),
 ]  # fmt: skip
 
 
