@@ -6,13 +6,13 @@ sleep or reset the engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-def callers_paths(service: Mapping[str, Any]) -> list[str]:
-    """The paths of the engine's row and what the service's row adds in `paths`, each once."""
-    return list(dict.fromkeys([*service["engine_facts"]["paths"], *service["paths"]]))
+from planning.engines import callers_paths
 
 
 class FilterModule:

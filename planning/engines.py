@@ -173,6 +173,11 @@ def check_engine(name: str, row: Any) -> Row:
     return engine
 
 
+def callers_paths(service: Mapping[str, Any]) -> list[str]:
+    """The paths of the engine's row and what the service's row adds in `paths`, each once."""
+    return list(dict.fromkeys([*service["engine_facts"]["paths"], *service["paths"]]))
+
+
 def check_path(where: str, path: Any) -> None:
     """Refuse a path that the guard could not compare."""
     if not isinstance(path, str) or not re.fullmatch(r"(/(\{\}|[A-Za-z0-9_-][A-Za-z0-9._-]*))+", path):
