@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import engine
 import pytest
@@ -44,11 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"needs root and {', '.join(NEEDS)}"))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """Without their groups, workers would wait for one another's container engine until CI ends them."""
-    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
-        raise pytest.UsageError("this pytest drops the groups of pytest-xdist; install requirements-dev.lock's versions")
+    if node.config.option.dist == "loadgroup" and not all("@" in name for name in ids):
+        pytest.exit("this pytest drops the groups of pytest-xdist; install the versions of requirements-dev.lock", 4)
 
 
 @pytest.fixture(scope="session")
