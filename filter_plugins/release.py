@@ -16,6 +16,8 @@ from typing import Any, TypedDict
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from planning.paths import callers_paths
+
 Record = Mapping[str, Any]
 
 # What a container needs whatever its engine is; the guard is in front of every engine.
@@ -73,6 +75,11 @@ def files_of(service: Record) -> dict[str, str]:
     return {**RUNTIME_FILES[service["runtime"]], **service["engine_facts"]["files"], **GUARD}
 
 
+def container_of(service: Record) -> str:
+    """Name of the service's container."""
+    return f"vllm-{service['service']}"
+
+
 def cache_of(service: Record, root: str, image: Record, environment: str | None) -> str:
     """Folder of what is compiled and tuned: for one image or environment, one kind of chip, one set of operators. Others may crash on it."""
     of_image, of_environment = str(image["id"] or "image").rpartition(":")[2][:12], posixpath.basename(str(environment))
@@ -93,7 +100,7 @@ def spec_of(service: Record, found: Record, place: Record, model_path: str, envi
         **{key: service[key] for key in same},
         "devices": place["names"],
         "cores": place["cores"],
-        "paths": list(dict.fromkeys([*facts["paths"], *service["paths"]])),
+        "paths": callers_paths(service),
         "model": {
             "name": service["model"]["name"],
             "revision": weights["revision"],
@@ -108,7 +115,7 @@ def spec_of(service: Record, found: Record, place: Record, model_path: str, envi
         }
         if inside
         else None,
-        "container": f"vllm-{service['service']}" if inside else None,
+        "container": container_of(service) if inside else None,
         "reasoning": service["model"]["reasoning"],
         "vision": service["model"]["vision"],
         "flaggems": flaggems if flaggems or facts["flaggems_built_in"] else None,
@@ -141,7 +148,7 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "model_path": model_path,
         "environment": environment,
         "cache": cache_of(service, root, image, environment),
-        "container": f"vllm-{service['service']}",
+        "container": container_of(service),
         "image": image["id"],
         "user": user,
         "key": key,

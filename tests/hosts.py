@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import engine
 import pytest
@@ -16,16 +17,17 @@ from runner import Host
 
 NEEDS = ("dockerd", "docker", "mmdebstrap")
 
-
-# The container engine of this machine is one for all: these run in one process, one after the other.
-ENGINE = ("test_hosts_", "test_containers", "test_images")
-
 # Real processes, servers, installations and kills: seconds a test. `make e2e` runs them, `make unit` doesn't.
-SLOW = (
-    *ENGINE,
-    *(f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "hostile", "inputs", "keys", "modes", "peers",
-      "python_env", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")),
+SLOW = tuple(
+    f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "hostile", "inputs", "keys", "modes", "peers",
+      "python_env", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")
 )  # fmt: skip
+
+
+def shares_the_engine(item: pytest.Item) -> bool:
+    """Does it use the container engine of this machine? It is one for all: those run in one process, one after the other."""
+    module = getattr(item, "module", None)
+    return item.path.stem.startswith("test_hosts_") or any(value is engine for value in vars(module or object).values())
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,13 +35,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lacking = not os.environ.get("CI") and (os.getuid() != 0 or not all(shutil.which(tool) for tool in NEEDS))
     for item in items:
         name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("engine" if name.startswith(ENGINE) else name))
-        if name.startswith(SLOW):
+        shared = shares_the_engine(item)
+        item.add_marker(pytest.mark.xdist_group("engine" if shared else name))
+        if shared or name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
         if item.path.parent.name == "e2e":
             item.add_marker(pytest.mark.e2e)
             if name.startswith("test_hosts_") and lacking:
                 item.add_marker(pytest.mark.skip(reason=f"needs root and {', '.join(NEEDS)}"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Without their groups, workers would wait for one another's container engine until CI ends them."""
+    if node.config.option.dist == "loadgroup" and not all("@" in name for name in ids):
+        pytest.exit("this pytest drops the groups of pytest-xdist; install the versions of requirements-dev.lock", 4)
 
 
 @pytest.fixture(scope="session")

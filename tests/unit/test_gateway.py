@@ -24,7 +24,8 @@ from planning.gateway import common_keys, gateway_pools, pool_name
 
 def record(**changes: Any) -> dict[str, Any]:
     return {
-        "host": "gpu-01", "service": "demo", "port": 8000, "address": "10.0.0.5", "served_name": "demo", "api_key": True, "paths": [], "engine_facts": {"paths": ["/v1/models", "/metrics"]},
+        "host": "gpu-01", "service": "demo", "port": 8000, "address": "10.0.0.5", "served_name": "demo", "api_key": True, "paths": [],
+        "engine_facts": {"paths": ["/v1/models", "/metrics"]},
         "engine_args": {}, "model": {"name": "demo"}, "gateway": {}, **changes,
     }  # fmt: skip
 

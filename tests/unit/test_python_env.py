@@ -268,7 +268,7 @@ def test_a_plain_folder_of_earlier_versions_becomes_a_name(
     path = tmp_path / "tools"
     (path / "bin").mkdir(parents=True)
     (path / "bin/python").symlink_to("/usr/bin/python3")
-    (path / e.e.MARKER).write_text('{"digest": "old", "packages": 1}')
+    (path / e.environments.MARKER).write_text('{"digest": "old", "packages": 1}')
     assert run_module("python_env", args(path, lock=only_supervisor()))["changed"]
     assert path.is_symlink() and environments.folders(str(path)) == [str(path.resolve())]
 

@@ -86,6 +86,7 @@ def test_right_answers(engine: Engine) -> None:
     assert "cup" in engine.ask(questions.structured)
 
 
+CHAT = "/v1/chat/completions"
 VECTORS = "/v1/embeddings"
 WRONG: list[tuple[Any, dict[str, Any], str, Any, str]] = [
     (questions.embedding, {"dimensions": 384}, VECTORS, GOOD[VECTORS], "its vectors have 3 dimensions, the model's row says 384"),
@@ -105,12 +106,12 @@ WRONG: list[tuple[Any, dict[str, Any], str, Any, str]] = [
     (questions.classify, {"expect": "anger"}, "/classify", GOOD["/classify"], "expected the label 'anger', got 'joy'"),
     (questions.classify, {}, "/classify", {"data": [{"label": "x", "probs": [7.5, -2]}]}, "not between 0 and 1"),
     (questions.transcription, {}, "/v1/audio/transcriptions", {"text": None}, "has no text"),
-    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '<tool_call>{"name": "get_weather"}'}}]}, "is not the one of this model"),
+    (questions.tools, {}, CHAT, {"choices": [{"message": {"content": '<tool_call>{"name": "get_weather"}'}}]}, "is not the one of this model"),
     (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "It is sunny."}}]}, "it called none"),
-    (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": {"tool_calls": [{"function": {"name": "rm", "arguments": "{}"}}]}}]}, "another tool"),
+    (questions.tools, {}, CHAT, {"choices": [{"message": {"tool_calls": [{"function": {"name": "rm", "arguments": "{}"}}]}}]}, "another tool"),
     (questions.tools, {}, "/v1/chat/completions", {"choices": [{"message": BROKEN}]}, "no JSON"),
     (questions.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": "a cup"}}]}, "structured output does not work"),
-    (questions.structured, {}, "/v1/chat/completions", {"choices": [{"message": {"content": '{"name": "a", "count": true}'}}]}, "structured output does not work"),
+    (questions.structured, {}, CHAT, {"choices": [{"message": {"content": '{"name": "a", "count": true}'}}]}, "structured output does not work"),
     (questions.completion, {}, "/v1/completions", {"choices": [{}]}, "has no text"),
 ]  # fmt: skip
 

@@ -181,23 +181,23 @@ def current_spec(root: str, name: str) -> dict[str, Any] | None:
     return read_spec(os.path.join(service_dir(root, name), "current"))
 
 
+def _names(folder: str) -> list[str]:
+    """What lies in a folder; nothing where it can't be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 def releases(folder: str) -> list[str]:
     """Digests of the releases in a service's folder, without what a killed run left half written."""
     base = os.path.join(folder, "releases")
-    try:
-        names = os.listdir(base)
-    except OSError:
-        return []
-    return sorted(n for n in names if not n.endswith(".partial") and os.path.isdir(os.path.join(base, n)))
+    return sorted(n for n in _names(base) if not n.endswith(".partial") and os.path.isdir(os.path.join(base, n)))
 
 
 def folders(root: str) -> list[str]:
     """Names of the services that have a release below `root`, also where `current` is damaged or was never set."""
-    base = os.path.join(root, "services")
-    try:
-        names = os.listdir(base)
-    except OSError:
-        return []
+    names = _names(os.path.join(root, "services"))
     return sorted(n for n in names if not n.startswith(".") and releases(service_dir(root, n)))
 
 
