@@ -183,6 +183,10 @@ def test_nothing_is_written_where_anything_is_refused(add: Run, inventory: Path,
 def test_an_architecture_that_the_engine_does_not_know(add: Run, inventory: Path, hub: Hub) -> None:
     config = {**CASES["Qwen3-8B"].config, "architectures": ["Qwen3NextForCausalLM"]}
     (hub.folder / "config.json").write_text(json.dumps(config))
+    old = "docker.io/vllm/vllm-openai:v0.8.4"
+    (inventory / "group_vars/all/boards.yml").write_text(
+        f"boards: {{h100-sxm: {{engines: {{vllm: {{image: '{old}'}}}}}}}}\n"
+    )
     before = content(inventory)
     done = add(limit="gpu-01")
     flat = " ".join((done.stdout + done.stderr).split())

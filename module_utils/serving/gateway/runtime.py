@@ -16,6 +16,7 @@ from ansible.module_utils.serving.host.system import run_tool
 
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
+AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next signal (HAProxy 2.6)
 NO_STATES = "1\n"  # a server-state-file without a server
 
 
@@ -98,19 +99,26 @@ def save_states(path: str, states: str) -> None:
     write_atomic(states, text.encode(), 0o600)
 
 
-def reload(path: str, pid_file: str, seconds: float = 30.0) -> None:
-    """Have the master start a new worker; the old one ends with its last stream. Raises Refusal where the new one does not come."""
-    before = worker(path)
+def ask_reload(pid_file: str) -> None:
+    """Raises Refusal where there is no master process."""
     try:
         with open(pid_file, encoding="ascii") as source:
-            master = int(source.read().split()[0])
-        os.kill(master, signal.SIGUSR2)
+            os.kill(int(source.read().split()[0]), signal.SIGUSR2)
     except (OSError, ValueError, IndexError):
         raise Refusal(
             "the gateway's process can't be found in %s; start it: systemctl restart vllm-gateway-haproxy" % pid_file
         ) from None
+
+
+def reload(path: str, pid_file: str, seconds: float = 30.0) -> None:
+    """Have the master start a new worker; the old one ends with its last stream. Raises Refusal where the new one does not come."""
+    before = worker(path)
     until = time.monotonic() + seconds
+    asked = -AGAIN
     while time.monotonic() < until:
+        if time.monotonic() - asked >= AGAIN:
+            ask_reload(pid_file)
+            asked = time.monotonic()
         now = worker(path)
         if now is not None and now != before:
             return
