@@ -191,7 +191,7 @@ HINTS = (
     ),
     Hint(
         "hccl-parameters-differ",
-        r"EI0005\b|arguments? for collective communication are inconsistent",
+        r"EI0005\b|arguments? for collective communication are inconsistent|ParameterConflict|CMD information \w{1,20} check fail",
         "the ranks called different operations: they don't run the same model, options or code",
         "use the same image, weights and options on all ranks",
         CANN_CODES,

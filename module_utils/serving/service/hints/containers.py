@@ -68,7 +68,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-unknown-device",
-        r"nvidia-container-cli: device error: ([^\s:]{1,80}): (?:unknown|invalid) device",
+        r"nvidia-container-cli: device error: (\d[\d:,.]{0,20}|(?:GPU|MIG)-[\w/-]{1,60}): (?:unknown|invalid) device",
         "the container asks for a GPU that this host does not have",
         "nvidia-smi -L shows what there is; correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
@@ -140,6 +140,15 @@ HINTS = (
         "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set accelerator.device_access: cdi",
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: input error: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "nvidia-hook-failed",
+        r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
+        "NVIDIA's hook failed, as it does in a rootless engine or one with user namespaces of its own",
+        "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
+        "NVIDIA/nvidia-container-runtime#85",
+        "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
         general=True,
     ),
     Hint(

@@ -25,6 +25,15 @@ HINTS = (
         " did not terminate successfully: exit status 127: unknown",
     ),
     Hint(
+        "oci-runtime-old",
+        r"cannot unmarshal \w{1,20} into Go struct field (?:Process|Linux|Spec|Root)\w{0,20}\.",
+        "the host's runc (or NVIDIA's runtime) is of another time than the container engine: it can't read what that hands it",
+        "upgrade runc, containerd and nvidia-container-toolkit together with Docker; which -a runc shows whether an old one is found first",
+        "NVIDIA/nvidia-docker#1077",
+        "docker: Error response from daemon: OCI runtime create failed: json: cannot unmarshal object into Go struct field Process.user of type"
+        " string: unknown.",
+    ),
+    Hint(
         "oci-init-died",
         r"can't get final child's PID from pipe|can't copy bootstrap data to pipe|waiting for init preliminary setup"
         r"|read init-p: connection reset|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",

@@ -163,11 +163,20 @@ HINTS = (
     ),
     Hint(
         "command-not-in-image",
-        r"exec: \"([^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
+        r"(?:OCI runtime|runc (?:create|run) failed|(?:start|starting) container process)[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
+        r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
         "the image has no such command",
         "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
         "runc; crun",
         'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
+    ),
+    Hint(
+        "host-program-missing",
+        r"exec: \"([^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)",
+        "a program that the container engine needs is not installed on the host, or not on the engine's PATH",
+        "install the one that the message names (runc, crun, newuidmap, iptables, docker-credential-...), or put its folder on the engine's PATH",
+        "Go, os/exec",
+        'ERROR: /usr/bin/nvidia-container-runtime: find runc path: exec: "runc": executable file not found in $PATH',
     ),
     Hint(
         "command-not-executable",
@@ -184,6 +193,22 @@ HINTS = (
         "raise overhead_bytes",
         "runc, libcontainer",
         "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?): unknown.",
+    ),
+    Hint(
+        "image-disk-full",
+        r"(?:layer|unpack|pull|copying|storing|writing blob|Untar|overlay2?)[^\n]{0,400}no space left on device",
+        "the disk with the container engine's data is full",
+        "docker system df and df -h of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder",
+        "moby, layer store",
+        "failed to register layer: write /usr/lib/x.so: no space left on device",
+    ),
+    Hint(
+        "registry-server",
+        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching|manifest)[^\n]{0,120}\b50[0234]\b",
+        "the registry (or a mirror or proxy before it) fails",
+        "try again later, name another mirror, or fetch with image_relay",
+        "moby, registry client",
+        "Error response from daemon: received unexpected HTTP status: 502 Bad Gateway",
     ),
     Hint(
         "cgroup-memory",

@@ -52,7 +52,7 @@ HINTS = (
     Hint(
         "heads-not-divisible",
         r"attention heads \(\d{1,5}\) must be divisible by tensor parallel size|Total number of attention heads"
-        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: .{0,20}(?:num_)?heads",
+        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: [^\n]{0,40}heads[^\n]{0,20} %",
         "tensor_parallel_size does not divide the model's attention heads",
         "set another tensor_parallel_size (1, 2, 4 or 8 for most models)",
         "vLLM, config/model.py",
@@ -156,7 +156,9 @@ HINTS = (
     ),
     Hint(
         "transformers-too-new",
-        r"'\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
+        r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
+        r"|Pooler)\w{0,20}Config')"
+        r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
         r" attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
@@ -238,7 +240,8 @@ HINTS = (
     ),
     Hint(
         "tokenizer-unreadable",
-        r"Can't load tokenizer for|No tokenizer file found|Couldn't instantiate the backend tokenizer|Tokenizer class (\S{1,60}) does not exist|data"
+        r"Can't load tokenizer for|Failed to load the tokenizer|No tokenizer file found|Couldn't instantiate the backend tokenizer"
+        r"|Tokenizer class (\S{1,60}) does not exist|data"
         r" did not match any variant"
         r" of untagged enum",
         "the model's tokenizer can't be read: files are missing, or the engine's tokenizers is older than the model",

@@ -45,8 +45,9 @@ HINTS = (
     ),
     Hint(
         "plugin-attribute",
-        r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}(?:ModelRunner|Worker|Platform|Scheduler|InputBatch|Backend"
-        r"|MetadataBuilder))' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
+        r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}Platform|(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative"
+        r"|Compilation|KV|Pooler)\w{0,20}"
+        r"Config)' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
         "a class of the plugin lacks what this vLLM asks of it: their versions don't belong together, or this release does not know the model",
         PAIR,
         "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
@@ -78,7 +79,8 @@ HINTS = (
     ),
     Hint(
         "error-of-a-worker-lost",
-        r"TypeError: __init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg|message|errno|pos|doc)'",
+        r"TypeError: (?:\w{1,40}\.)?__init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg"
+        r"|message|errno|pos|doc)'",
         "a worker failed, and its error could not be handed to the process that waits for it: what is shown is not the reason",
         "look further up for what the worker itself said; enforce_eager: true or VLLM_WORKER_MULTIPROC_METHOD: spawn may show more",
         "vllm-project/vllm#16009; verl-project/verl#536",

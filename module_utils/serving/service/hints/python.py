@@ -123,6 +123,14 @@ HINTS = (
         "ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `CXXABI_1.3.15' not found (required by /opt/x/libicui18n.so)",
     ),
     Hint(
+        "flashinfer-no-architecture",
+        r"FlashInfer requires GPUs with sm75",
+        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute capability 7.5)",
+        "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",
+        "vllm-project/vllm#50705",
+        "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
+    ),
+    Hint(
         "nvcc-too-old",
         r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
         r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
