@@ -26,6 +26,7 @@ from ansible.module_utils.serving.service.hints import (
     plugins,
     processes,
     python,
+    sglang,
     system,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
@@ -40,6 +41,7 @@ HINTS: tuple[Hint, ...] = (
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
+    *sglang.HINTS,
     *python.HINTS,
     *nvidia.HINTS,
     *nccl.HINTS,
@@ -142,6 +144,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         row, one = found
         return Explanation("%s: %s" % (row.cause, row.remedy), first_words(one.text), row.name)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
+    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
     return Explanation("%s: %s" % by[1:], shown, by[0]) if by else Explanation(None, shown, None)

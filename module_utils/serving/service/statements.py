@@ -68,7 +68,7 @@ EXCEPTION = re.compile(
 ABORT = re.compile(
     r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed"
 )
-CANN_CODE = re.compile(r"E[A-Z]\d{4}: ")
+CANN_CODE = re.compile(r"E[A-Z]\d{4}(?:: |  )")
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
     r"|[Ee]ngine (?:core )?proc(?:ess)?(?:es)? (?:failed to start|.{0,40}died)|[Ww]orker ?[Pp]roc\w{0,4} (?:initialization failed|.{0,60}died)"
@@ -81,8 +81,8 @@ CONSEQUENCE = re.compile(
     r"|closed) by peer"
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
-    r"|^zmq\.error\.|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
-    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Retry also failed"
+    r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
+    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Retry also failed|Worker failed with error"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
 HANDLED = re.compile(

@@ -257,6 +257,14 @@ HINTS = (
         'RuntimeError: For "MindFormers" model backend, environment MINDFORMERS_MODEL_CONFIG should be set!',
     ),
     Hint(
+        "no-npu-visible",
+        r"(?i:no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
+        "the engine sees no NPU",
+        "npu-smi info on the host and in the container must show the chips; compare `device_nodes`, `devices` and `mounts` of the row",
+        "Ascend/pytorch",
+        "RuntimeError: No NPU devices found",
+    ),
+    Hint(
         "npu-user-unknown",
         r"getpwuid\(\): uid not found",
         "the container's user has no entry in /etc/passwd, and HCCL or torch ask for its name",
@@ -283,7 +291,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|retCode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",

@@ -176,7 +176,8 @@ HINTS = (
     ),
     Hint(
         "custom-code",
-        r"contains custom code which must be executed|trust_remote_code=True`? to|[Pp]lease (?:pass|set) (?:the )?(?:argument|option)?"
+        r"contains custom code which must be executed|trust_remote_code=True`? to|consider setting [`']?trust_remote_code|[Pp]lease (?:pass"
+        r"|set) (?:the )?(?:argument|option)?"
         r" ?`?-?-?trust[_-]remote[_-]code",
         "the model brings Python code of its own, which runs only where it is allowed",
         "use a model that the engine serves with its own class; else read that code and set engine_args.trust_remote_code: true",
@@ -240,7 +241,8 @@ HINTS = (
     ),
     Hint(
         "tokenizer-unreadable",
-        r"Can't load tokenizer for|Failed to load the tokenizer|No tokenizer file found|Couldn't instantiate the backend tokenizer"
+        r"Can't load tokenizer for|Failed to load the tokenizer|Converting from (?:Tiktoken|SentencePiece|slow)[^\n]{0,40}failed"
+        r"|No tokenizer file found|Couldn't instantiate the backend tokenizer"
         r"|Tokenizer class (\S{1,60}) does not exist|data"
         r" did not match any variant"
         r" of untagged enum",

@@ -6,14 +6,6 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
-        "sglang-slots",
-        r"alloc_\w{1,40} runs out of|set a smaller number for [`']?--max-running-requests",
-        "the engine has no place left for a further request: it was given more than max_running_requests allows",
-        "lower max_running_requests in engine_args, or use a newer engine if it comes back",
-        "sgl-project/sglang#10408",
-        "RuntimeError: alloc_req_slots runs out of memory. Please set a smaller number for `--max-running-requests`.",
-    ),
-    Hint(
         "package-asked-for",
         r"[Pp]lease (?:pip )?install (?:the )?[`'\"]?[\w\[\].-]{2,40}|(?:is|are) not installed\b|pip3? install [\w\[\].=<>'\"-]{2,60}",
         "the environment lacks a package that this model or option needs",
@@ -41,8 +33,17 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "module-attribute",
+        r"^AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute",
+        "the package that was found is of another version than its caller needs, or a folder of that name hides it",
+        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or use an image",
+        "Python",
+        "AttributeError: module 'acme' has no attribute 'x'",
+        general=True,
+    ),
+    Hint(
         "engine-fault",
-        r"^(?:AttributeError|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError: (?:assert |\())|^AssertionError$"
+        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
         r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: <",
         "the engine's own code met what it does not handle: a fault of this release with this model, option or chip, or packages that don't belong together",

@@ -44,7 +44,7 @@ HINTS = (
     Hint(
         "head-size",
         r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
-        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|[Uu]nsupported head[ _](?:size|dim)",
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
         "the attention backend does not know this model's head size",
         "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
@@ -199,7 +199,7 @@ HINTS = (
         "processor",
         r"Failed to apply \w{1,60}Processor|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
-        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor",
+        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to",
         "the model's processor for images or sound does not work with this engine",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",

@@ -128,12 +128,47 @@ HINTS = (
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ),
     Hint(
+        "cuda-graph-capture",
+        r"operation not permitted when stream is capturing|cudaErrorStreamCapture\w{3,40}|operation (?:would make"
+        r"|failed due to a previous error during capture)",
+        "an operation can't be captured into a CUDA graph",
+        "set engine_args.enforce_eager: true; then leave out the option or operator (FlagGems) that brings it, or use a newer engine",
+        "docs.nvidia.com, CUDA Runtime API, cudaError_t",
+        "RuntimeError: CUDA error: operation not permitted when stream is capturing",
+    ),
+    Hint(
+        "cuda-launch-timeout",
+        r"the launch timed out and was terminated|cudaErrorLaunchTimeout",
+        "a kernel ran longer than the driver allows on a GPU that drives a display",
+        "take the display off this GPU, or give the service another one",
+        "docs.nvidia.com, CUDA Runtime API, cudaError_t",
+        "RuntimeError: CUDA error: the launch timed out and was terminated",
+    ),
+    Hint(
+        "cuda-start",
+        r"CUDA error: initialization error|cudaErrorInitializationError",
+        "CUDA could not start in this process: it was forked after CUDA was in use, or the driver is in a bad state",
+        "set env VLLM_WORKER_MULTIPROC_METHOD: spawn; nvidia-smi must work, and see dmesg for Xid lines",
+        "docs.nvidia.com, CUDA Runtime API, cudaError_t",
+        "RuntimeError: CUDA error: initialization error",
+    ),
+    Hint(
         "cublas-failed",
         r"CUBLAS_STATUS_\w{1,40}|CUDNN_STATUS_\w{1,40}",
         "a call of cuBLAS or cuDNN failed: their libraries are of another version than torch was built with, or a kernel before it failed",
         "remove LD_LIBRARY_PATH from the row's env or use an image as it was built; CUDA_LAUNCH_BLOCKING=1 in the row's env names the first call",
         "docs.nvidia.com, cuBLAS, cublasStatus_t",
         "RuntimeError: CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx(handle)`",
+        general=True,
+    ),
+    Hint(
+        "ptxas-failed",
+        r"Internal Triton PTX codegen error|PTX codegen error|Command '\[?'?[^\n]{0,160}/ptxas'",
+        "Triton's assembler (ptxas) refused a kernel: it is older than the GPU or the code needs, or the kernel is at fault",
+        "look for its own line (ptxas fatal, ptxas error) above; use an image with a newer CUDA, or env TRITON_PTXAS_PATH; with FlagGems on try"
+        " flaggems: false",
+        "triton-lang/triton",
+        "RuntimeError: Internal Triton PTX codegen error",
         general=True,
     ),
     Hint(

@@ -108,7 +108,8 @@ HINTS = (
     ),
     Hint(
         "mindspore-graph",
-        r"(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)|run graph failed|Build model failed",
+        r"Run task for graph|(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)"
+        r"|run graph failed|Build model failed",
         "a graph of the model does not compile or run on this NPU",
         "look for the operator that is named above; check shapes and sequence lengths of the model settings against the weights, and that MindSpore"
         " and CANN are of one release",

@@ -9,7 +9,8 @@ PAIR = "install the pair that the plugin's release notes name (vllm-ascend 0.x n
 HINTS = (
     Hint(
         "vllm-hidden",
-        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)",
+        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams|platforms)'"
+        r"|'vllm' is not a package",
         "Python finds a folder called vllm in place of the package: the working folder or PYTHONPATH holds one, such as a clone of its sources",
         "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
         "vllm-project/vllm-ascend#527, #5497",
@@ -23,6 +24,15 @@ HINTS = (
         "vllm-project/vllm-ascend#3403",
         "ERROR 10-13 03:39:35 [__init__.py:46] Failed to load plugin ascend",
         general=True,
+    ),
+    Hint(
+        "config-keyword",
+        r"TypeError: (?:\w{1,60}\.)?(?:Speculative|Compilation|KVTransfer|KVEvents|Pooler|Attention|Kernel|Profiler|EPLB|Eplb|Structured\w{0,20}"
+        r"|Reasoning|Offload|Load)\w{0,20}Config\.__init__\(\) got an unexpected keyword",
+        "an option that is a table of its own has a key that this version of the engine does not know",
+        "correct that table in engine_args; the message names the key",
+        "vLLM, config",
+        "TypeError: SpeculativeConfig.__init__() got an unexpected keyword argument 'x'",
     ),
     Hint(
         "plugin-signature",
