@@ -68,6 +68,9 @@ EXCEPTION = re.compile(
 ABORT = re.compile(
     r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed"
 )
+CALLED = re.compile(
+    r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
+)  # an exception as repr() writes it
 CANN_CODE = re.compile(r"E[A-Z]\d{4}(?:: |  )")
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
@@ -83,6 +86,7 @@ CONSEQUENCE = re.compile(
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Retry also failed|Worker failed with error"
+    r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
 HANDLED = re.compile(
@@ -125,6 +129,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self.frames = False  # inside a traceback's frames
+        self.indent = 0  # of the traceback: pip and compose print it further in
         self.source = ""  # the last line of source in it
         self.place = ""  # the last frame, as package/file.py:line
         self.open_at, self.count = -1, 0  # index of its last exception, lines of its message so far
@@ -182,7 +187,7 @@ def statements(lines: list[str]) -> list[Statement]:
         frame = GROUP.match(text)
         if frame and frame.end() and (one.frames or "Exception Group" in text):
             text = text[frame.end() :]
-        words = text.strip()
+        words = CALLED.sub(r"\1: \3", text.strip())
         if level in IN_PASSING:
             one.close()
             one.handled = False
@@ -198,12 +203,14 @@ def statements(lines: list[str]) -> list[Statement]:
             one.handled = True
         if (words.startswith(TRACEBACK[:9]) and "recent call last" in words) or FRAME.match(text):
             one.handled = one.handled and (one.chained or one.open_at < 0)
+            if not one.frames:
+                one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)
             one.frames = True
             one.close()
             place = PLACE.search(text)
             one.place = "%s:%s" % place.groups() if place else one.place
             continue
-        if one.frames and text[:1] in (" ", "\t"):
+        if one.frames and len(text) - len(text.lstrip()) > one.indent:
             one.source = words if words.strip("^~ ") else one.source
             continue
         if CANN_CODE.match(words):  # a statement of its own, in the message of an exception too

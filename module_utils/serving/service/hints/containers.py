@@ -170,8 +170,8 @@ HINTS = (
     Hint(
         "nvidia-hook-direct",
         r"invoking the NVIDIA Container Runtime Hook directly",
-        "Docker calls NVIDIA's hook by --gpus while the tools are set to CDI mode",
-        "set accelerator.device_access: cdi for this host",
+        "GPUs were asked for with --gpus, and NVIDIA's tools are in another mode here (cdi, or csv on a Jetson), in which the hook may not be called",
+        "set accelerator.device_access: cdi for this host; a Jetson needs --runtime nvidia in place of --gpus",
         "NVIDIA/nvidia-container-toolkit, runtime hook",
         "invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not supported. Please use the NVIDIA"
         " Container Runtime",

@@ -143,7 +143,8 @@ HINTS = (
     ),
     Hint(
         "oci-permission",
-        r"(?:crun|runc)[^\n]{0,300}(?:[Pp]ermission denied|[Oo]peration not permitted)|OCI permission denied",
+        r"(?:crun|runc)[^\n]{0,300}(?:[Pp]ermission denied|[Oo]peration not permitted)|OCI (?:runtime )?permission denied|(?:container|process"
+        r"|rootfs)_linux\.go[^\n]{0,300}(?:[Pp]ermission denied|not permitted)",
         "crun or runc may not do what it has to: a folder of the storage is closed for this user, SELinux refuses it, or the engine runs"
         " in a container without rights",
         "look at the modes of all parents of the path in the message and at ausearch -m avc; an engine in a container needs its rights",

@@ -170,6 +170,15 @@ HINTS = (
         "docker: Error response from daemon: network acme not found.",
     ),
     Hint(
+        "compose-old",
+        r"Additional properties are not allowed \('(?:devices|gpus|runtime|device_cgroup_rules)"
+        r"|Unsupported config option for services[^\n]{0,60}(?:devices|gpus|runtime)|unexpected keyword argument 'gpus'",
+        "this docker-compose is too old to give GPUs to a container",
+        "use docker compose (the plugin, 2.x) in place of docker-compose 1.x",
+        "docker/compose#6691",
+        "services.x.deploy.resources.reservations value Additional properties are not allowed ('devices' was unexpected)",
+    ),
+    Hint(
         "docker-resources",
         r"Range of CPUs is from|Requested CPUs are not available|Minimum memory limit allowed|Minimum memory(?:swap)? limit should|invalid size: '",
         "the container is to get more (or less) of CPU or memory than this host has or Docker allows",

@@ -42,10 +42,30 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "path-none",
+        r"expected str, bytes or os\.PathLike object, not NoneType|path should be string, bytes[^\n]{0,60}not NoneType",
+        "the engine was to open a file of which it found no name: most often the model's folder lacks a file of the tokenizer (vocab.json,"
+        " merges.txt, tokenizer.model)",
+        "run deploy.yml --tags fetch, and compare the folder with the model's page; the last frame of the traceback names the file's kind",
+        "huggingface/transformers, tokenizers",
+        "TypeError: expected str, bytes or os.PathLike object, not NoneType",
+        general=True,
+    ),
+    Hint(
+        "key-missing",
+        r"^KeyError: ['\"][A-Za-z_]",
+        "the engine looked for a name that it does not have: one that the model's files or an option lack, or that this release does not know",
+        "the message names it; check that the model's folder is whole and of one revision, then try a newer engine",
+        "Python",
+        "KeyError: 'nobody_has_seen_this_one'",
+        general=True,
+    ),
+    Hint(
         "engine-fault",
         r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
-        r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: <",
+        r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
+        r"|-?\d|None)|INTERNAL ASSERT FAILED",
         "the engine's own code met what it does not handle: a fault of this release with this model, option or chip, or packages that don't belong together",
         "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
         "Python, built-in exceptions",

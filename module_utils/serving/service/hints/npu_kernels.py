@@ -81,6 +81,16 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "npu-inner-above",
+        r"The Inner error is reported as above",
+        "an operator on the NPU failed before this one, and was noticed here",
+        "the lines with codes (EZ9999, EE9999) above say which; set env ASCEND_LAUNCH_BLOCKING: 1 to see it where it happens, try enforce_eager:"
+        " true; plog says more",
+        "Ascend/pytorch",
+        "RuntimeError: The Inner error is reported as above. The process exits for this inner error.",
+        general=True,
+    ),
+    Hint(
         "triton-ascend-headers",
         r"error: '?(?:acl\w{2,40}|rt[A-Z]\w{2,40})'? was not declared|launcher\.cxx[^\n]{0,80}(?:error|fatal)"
         r"|fatal error: (?:acl|experiment|runtime)/[\w/]{1,60}\.h",

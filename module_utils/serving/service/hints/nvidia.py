@@ -141,7 +141,7 @@ HINTS = (
     ),
     Hint(
         "device-number",
-        r"invalid device ordinal|cudaErrorInvalidDevice\b|Invalid device id",
+        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id",
         "the engine asks for a GPU that it was not given",
         "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
         CUDA_ERRORS,

@@ -7,6 +7,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # The environment.
     Hint(
+        "torch-cpu-build",
+        r"libtorch_cuda\w{0,10}\.so: cannot open shared object",
+        "torch is a build for CPUs, and what calls it was built for CUDA",
+        "install the torch that this vLLM names from the CUDA index, or use an image; on a CPU host the CPU build of vLLM",
+        "vllm-project/vllm#23910",
+        "ImportError: libtorch_cuda.so: cannot open shared object file: No such file or directory",
+    ),
+    Hint(
         "torchvision-cuda-build",
         r"operator torchvision::nms does not exist",
         "torchvision is not the build that belongs to this torch (a CUDA build beside a CPU build of torch)",

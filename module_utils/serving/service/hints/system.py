@@ -133,8 +133,8 @@ HINTS = (
     Hint(
         "permission",
         r"PermissionError: .{0,40}['\"](/[^'\"]{1,200})|[Pp]ermission denied",
-        "the engine's user may not read or write a path",
-        "the message names it: look at its owner and mode, and at SELinux where that is on",
+        "a path may not be read, written or run by who tried it",
+        "the message names it, or the line before: look at owner and mode of it and of its parents, at the user of the service, and at SELinux",
         "Linux, EACCES",
         "PermissionError: [Errno 13] Permission denied: '/models/x/config.json'",
         general=True,
