@@ -199,7 +199,7 @@ def statements(lines: list[str]) -> list[Statement]:
             continue
         if level in IN_PASSING or not words:
             continue
-        if HANDLED.search(words):
+        if HANDLED.search(words) and not EXCEPTION.match(words):
             one.handled = True
         if (words.startswith(TRACEBACK[:9]) and "recent call last" in words) or FRAME.match(text):
             one.handled = one.handled and (one.chained or one.open_at < 0)
