@@ -55,7 +55,7 @@ HINTS: tuple[Hint, ...] = (
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 # Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
 EMPHATIC = re.compile(
-    r"(?i)\berror\b|fatal|fail|killed|core dumped|no space left|out of memory|segmentation|\bxid\b|\bE[A-Z]\d{4}\b"
+    r"(?i)\berror\b|fatal|fail|killed|core dumped|cannot open shared object|no space left|out of memory|segmentation|\bxid\b|\bE[A-Z]\d{4}\b"
 )
 # NCCL warns of each way that it tries; its words count where something says that communication failed.
 OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend")
@@ -142,7 +142,8 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         found = generally or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        return Explanation("%s: %s" % (row.cause, row.remedy), first_words(one.text), row.name)
+        first = root if root and one.consequence else one
+        return Explanation("%s: %s" % (row.cause, row.remedy), first_words(first.text), row.name)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
     one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
     shown = first_words(one_of_all.text) if one_of_all else None

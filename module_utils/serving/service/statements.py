@@ -71,6 +71,9 @@ ABORT = re.compile(
 CALLED = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
 )  # an exception as repr() writes it
+TUPLE = re.compile(
+    r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
+)  # a message in several parts
 CANN_CODE = re.compile(r"E[A-Z]\d{4}(?:: |  )")
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
@@ -85,7 +88,7 @@ CONSEQUENCE = re.compile(
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
-    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Retry also failed|Worker failed with error"
+    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension|Retry also failed|Worker failed with error"
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
@@ -187,7 +190,9 @@ def statements(lines: list[str]) -> list[Statement]:
         frame = GROUP.match(text)
         if frame and frame.end() and (one.frames or "Exception Group" in text):
             text = text[frame.end() :]
-        words = CALLED.sub(r"\1: \3", text.strip())
+        words = TUPLE.sub(
+            lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
+        )
         if level in IN_PASSING:
             one.close()
             one.handled = False
@@ -241,7 +246,12 @@ def statements(lines: list[str]) -> list[Statement]:
             one.chained = True
             one.close()
             continue
-        if 0 <= one.open_at < len(found) and one.count < MESSAGE_LINES and not CLOSES.match(words):
+        if (
+            0 <= one.open_at < len(found)
+            and one.count < MESSAGE_LINES
+            and not CLOSES.match(words)
+            and not CONSEQUENCE.search(words)
+        ):
             if len(found[one.open_at].text) < STATEMENT:
                 found[one.open_at] = found[one.open_at]._replace(text=found[one.open_at].text + "\n" + words)
                 one.count += 1

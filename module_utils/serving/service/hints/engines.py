@@ -11,7 +11,7 @@ HINTS = (
         r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
         r"|: error: the following arguments are required|unexpected keyword argument"
         r" .{0,60}EngineArgs",
-        "the engine does not know an option of the service's row, or its value",
+        "the engine does not know an option of the service's row or its value, or lacks one that it needs",
         "correct engine_args; the message names the option",
         "vLLM 0.32.0",
         "vllm serve: error: unrecognized arguments: --no-such-option 1",
