@@ -140,8 +140,8 @@ HINTS = (
     Hint(
         "architecture-unsupported",
         r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
-        "the engine is older than this model, or does not serve its class",
-        "use a newer engine (image), or another model",
+        "the engine is older than this model, does not serve its class, or could not import it",
+        "use a newer engine (image), or another model; for one that it should know look for an import error above (SGLang ignores them)",
         "vllm-project/vllm#22231",
         "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
     ),
@@ -159,7 +159,7 @@ HINTS = (
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"
         r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
-        r" attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
+        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)|cannot import name '[^']{1,80}' from 'transformers",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",

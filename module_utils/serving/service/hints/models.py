@@ -266,7 +266,7 @@ HINTS = (
         "the folder of a LoRA adapter is not where the engine looks, or it holds no adapter_config.json",
         "correct the path in lora_modules; in a container check the row's `mounts`, and that the folder is the adapter's own, not its parent",
         "vllm-project/vllm, lora/worker_manager.py",
-        "ValueError: Loading lora sql failed: No adapter found for /adapters/sql/checkpoint-9",
+        "ValueError: Loading lora sql failed: No adapter found for /models/sql-adapter/checkpoint-9",
     ),
     Hint(
         "lora-unsupported",
@@ -283,7 +283,7 @@ HINTS = (
         "an adapter could not be loaded",
         "the rest of the message, or the error above it, says why; serve without lora_modules to be sure that the model itself works",
         "vllm-project/vllm, lora/worker_manager.py",
-        "RuntimeError: Loading lora /adapters/x failed",
+        "RuntimeError: Loading lora /models/x-adapter failed",
         general=True,
     ),
     Hint(

@@ -40,7 +40,7 @@ HINTS = (
         r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
         r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
-        "vLLM calls a class of a plugin or library as another version of it has it: their versions don't belong together",
+        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault itself",
         PAIR,
         "vllm-project/vllm-ascend#394, #1058, #9056",
         "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
