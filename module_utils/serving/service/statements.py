@@ -88,7 +88,8 @@ CONSEQUENCE = re.compile(
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
-    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension|Retry also failed|Worker failed with error"
+    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
+    r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.

@@ -260,6 +260,14 @@ HINTS = (
         "applying cgroup configuration for process: mkdir /sys/fs/cgroup/memory/docker/b27: cannot allocate memory",
     ),
     Hint(
+        "cgroup-driver",
+        r"cannot use systemd cgroups? manager",
+        "the container engine is set to let systemd make cgroups, and no systemd runs on this host (a container, WSL, another init)",
+        "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker, or start systemd",
+        "moby; runc",
+        "runc create failed: systemd not running on this host, cannot use systemd cgroups manager: unknown.",
+    ),
+    Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
         r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit|sd-bus call",

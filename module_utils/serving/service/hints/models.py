@@ -21,7 +21,7 @@ HINTS = (
         r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
         r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
         r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
-        r"|FA[234] is only supported|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
+        r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
         r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
         r"|kernel)[^\n]{0,20} supports?",
         "a kernel that was chosen does not exist for this GPU's generation",
@@ -72,7 +72,7 @@ HINTS = (
     Hint(
         "shapes-differ",
         r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
-        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
+        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor|Expected hidden_size to be"
         r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
         "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
         " wrongly, or a fault of this release",
@@ -120,7 +120,8 @@ HINTS = (
     ),
     Hint(
         "kv-cache-dtype",
-        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FP8 KV cache[^\n]{0,80}(?:not supported"
+        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FlashAttention[^\n]{0,60}only supports? fp16 and bf16"
+        r"|FP8 KV cache[^\n]{0,80}(?:not supported"
         r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",

@@ -64,6 +64,15 @@ HINTS = (
         "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
     ),
     Hint(
+        "cann-python",
+        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN",
+        "CANN's Python part failed: it does not fit this version of Python, or a package that it needs is missing",
+        "use a Python that this CANN names (3.9 to 3.11 for most) and install its packages (decorator, sympy, scipy, attrs...), or use the image as"
+        " it was built",
+        "CANN, error codes",
+        "E40024: Failed call Python Func/Meathod [x], Reason[SystemError: nobody has seen this one]",
+    ),
+    Hint(
         "cann-compile-operator",
         r"Failed to compile Op \[|Compile op ?\[\w{1,60}\] ?failed|ACL error, the error code is ?: 50000[12]|E40021",
         "CANN could not compile an operator for this chip: shape, type or format are not supported there, or its compiler is not whole",

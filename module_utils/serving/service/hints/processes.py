@@ -73,7 +73,7 @@ HINTS = (
     ),
     Hint(
         "fork-after-cuda",
-        r"Cannot re-initialize CUDA in forked subprocess",
+        r"Cannot re-initialize \w{2,10} in forked subprocess",
         "the engine forked a worker after CUDA was in use",
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn",
         "vLLM, troubleshooting",

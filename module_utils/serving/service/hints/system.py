@@ -98,7 +98,8 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)",
+        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)|(?:Failed core proc\(s\)[^\n]{0,120}: "
+        r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
         "Linux, SIGILL",
@@ -106,7 +107,7 @@ HINTS = (
     ),
     Hint(
         "bus-error",
-        r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS",
+        r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
         "the engine wrote into shared memory that is not there (SIGBUS): /dev/shm is too small, or a mapped file was cut",
         "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true)",
         "Linux, SIGBUS",
@@ -116,7 +117,7 @@ HINTS = (
         "kernel-oom",
         r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b|died from"
         r" signal 9|signal SIGKILL"
-        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b",
+        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-9\b",
         "the kernel killed the engine (SIGKILL), most often for lack of memory",
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
@@ -177,7 +178,7 @@ HINTS = (
     ),
     Hint(
         "segmentation-fault",
-        r"Segmentation fault|signal SIGSEGV|SIGSEGV",
+        r"Segmentation fault|signal SIGSEGV|SIGSEGV|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-11\b",
         "compiled code of the engine crashed (SIGSEGV)",
         "use an image as it was built; look at the lines before it, and at dmesg for the library's name",
         "Linux, SIGSEGV",
