@@ -191,7 +191,7 @@ IMAGINARY = {
 
 def test_a_new_engine_is_a_row_and_its_templates(tmp_path: Path) -> None:
     """Added to a copy of the project, it is planned, checked and rendered; no other file is touched."""
-    for name in ("action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
+    for name in ("action_plugins", "callback_plugins", "catalogue", "fetching", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
                  "judging", "planning", "reporting", "roles", "templates", "tests", "vars_plugins"):  # fmt: skip
         shutil.copytree(
             ROOT / name,
