@@ -28,7 +28,7 @@ from test_containers import needs_engine
 
 load("filter_plugins/plan.py")
 from planning import engines  # noqa: E402
-from planning.rows import Faults  # noqa: E402
+from planning.rows import Checked, Faults  # noqa: E402
 
 release = load("filter_plugins/release.py")
 FOUND = {
@@ -85,7 +85,9 @@ def test_a_bad_row_is_a_sentence(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Faults) as error:
         engines.check_engine("mine", row)
     assert words in str(error.value) and "engines.yml: engine 'mine'" in str(error.value)
-    assert any(words in fault for fault in engines.faults({**TABLES["engines"], "mine": row}))
+    assert any(
+        words in fault for fault in engines.faults(Checked({**TABLES["engines"], "mine": row}, engines.check_engine))
+    )
 
 
 @pytest.mark.parametrize(
