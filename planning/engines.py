@@ -13,7 +13,7 @@ from typing import Any
 from .rows import Checked, Collected, Key, Row, check_row, check_texts, defaults, fail, lookup, nearest, one_of
 
 RUNTIMES = ("native", "container")
-TRAITS = ("ascend-visible-devices", "captures-npu-graphs")
+TRAITS = ("asks-for-device-ids", "captures-npu-graphs")
 
 # What callers of an inference service ask, and /metrics for Prometheus; with the key, as everything but /health.
 PATHS = [

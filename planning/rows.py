@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 Row = dict[str, Any]
 # Keys of rows that earlier versions knew: what to write today.
 GONE = {
-    "hardware": "write the boards that the row is for, as in boards: [h100-sxm], or nothing, and it runs on any that it fits",
+    "hardware": "write the boards that the row is for, as in boards: [NAME], or nothing, and it runs on any that it fits",
 }
 
 
