@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import quantisation
 from planning.environment import looks_secret
+from planning.names import SOURCES
 
 Record = Mapping[str, Any]
 Finding = tuple[str, str]  # what is wrong, what to do
@@ -102,7 +103,8 @@ def tag_without_digest(service: Record, options: Record) -> Iterator[Finding]:
 @rule("revision-not-pinned", "pin", "weights by a moving name")
 def revision_not_pinned(service: Record, options: Record) -> Iterator[Finding]:
     sources = service["model"]["sources"]
-    open_hubs = [h for h in ("modelscope", "huggingface") if h in sources and not (sources[h] or {}).get("revision")]
+    hubs = [name for name, keys in SOURCES.items() if "repo" in keys and name in sources]
+    open_hubs = [name for name in hubs if not (sources[name] or {}).get("revision")]
     if open_hubs:
         yield (
             f"model {service['model']['name']} has no revision on {', '.join(open_hubs)}",
