@@ -91,19 +91,19 @@ def planned(
     before = len(found.faults)
     found.run(check_runs, host, runs)
     listed = len(found.faults) == before
-    chip = found.run(resolve_board, f"host {host}", board, tables) if board is not None else None
+    resolved = found.run(resolve_board, f"host {host}", board, tables) if board is not None else None
     if board is None:
         known = nearest("", tables["boards"])
         found.run(fail, f"host {host} says no board; write board: NAME among its variables or a group's; {known}")
     changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if listed else None
-    if chip is None or changes is None:
+    if resolved is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
-    given = {**checked_tables(tables), "locks": merge(chip["native_locks"], locks or {}), "host": host}
+    given = {**checked_tables(tables), "locks": merge(resolved["native_locks"], locks or {}), "host": host}
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
         where = f"host {host}: service '{name}'" if name in tables["services"] else f"host {host}"
-        record, secrets = found.run(resolve_service, name, where, given, chip, changes.get(name) or {}, taken) or (
+        record, secrets = found.run(resolve_service, name, where, given, resolved, changes.get(name) or {}, taken) or (
             None,
             {},
         )

@@ -14,7 +14,7 @@ description:
   - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
-  kind: {description: Which chips to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
+  kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
   record: {description: What M(accelerator_info) returned., type: dict}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
@@ -31,7 +31,7 @@ options:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
     type: dict
     default: {}
-  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_400_000_000}
+  env_bytes: {description: Disk that a native environment takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
-warnings: {description: What an operator should know about the chips and what stops nothing., returned: when there is any, type: list, elements: str}
+warnings: {description: What an operator should know about the accelerators and what stops nothing., returned: when there is any, type: list, elements: str}
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
@@ -231,7 +231,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if service["native_env"] and not os.access(
             os.path.join(os.path.expanduser(service["native_env"]), "bin/vllm"), os.X_OK
         ):
-            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null for an environment of ours"
+            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null, and one is made"
             problems.append(text % (service["service"], service["native_env"]))
         if service["runtime"] == "native" and not service["native_env"] and not env_counted:
             env_counted = True

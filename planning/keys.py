@@ -78,7 +78,9 @@ SERVICE: dict[str, Key] = {
         [],
         "Paths of the engine's API that callers may ask beyond the usual ones, such as /tokenize; `{}` is any one part.",
     ),
-    "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
+    "convert": Key(
+        "convert", None, "`float16`: convert weights for an accelerator without bf16; false: the engine casts."
+    ),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test, and its `kind`; null: the model's own."),
     "asks": Key(
@@ -110,7 +112,7 @@ SERVICE: dict[str, Key] = {
         "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."
     ),
     "document": Key("str", None, "Title of the document that the values come from."),
-    "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
+    "ours": Key("list", [], "Keys whose values no vendor document gives."),
     **SHARED,
 }
 MODEL: dict[str, Key] = {
