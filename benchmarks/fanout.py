@@ -181,7 +181,7 @@ def measure() -> list[Figure]:
     if os.getuid() or not all(shutil.which(tool) for tool in ("ip", "tc")):
         print("fanout: left out, it needs root, ip and tc")
         return []
-    from weights import figure, ratio
+    from measuring import figure, ratio
 
     base = Path(tempfile.mkdtemp(prefix="bench-fanout"))
     rounds: list[dict[str, Any]] = []

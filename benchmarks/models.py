@@ -16,8 +16,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+import measuring  # noqa: E402
 import shards  # noqa: E402 - the path comes first
-import weights  # noqa: E402
 from hub import Hub  # noqa: E402
 
 from planning.engine_models import engine_knows  # noqa: E402
@@ -48,15 +48,15 @@ def measure() -> list[dict[str, Any]]:
         hub.trouble.delay = DELAY
         for kind in ("huggingface", "modelscope"):
             seconds, requests = [], 0
-            for _ in range(weights.RUNS):
+            for _ in range(measuring.RUNS):
                 hub.requests.clear()
                 given = {"model": "org/m", "hubs": [kind], "known": engine_knows(), f"{kind}_endpoint": hub.url}
-                seconds.append(weights.ours("model_info", given)["seconds"])
+                seconds.append(measuring.ours("model_info", given)["seconds"])
                 requests = len(hub.requests)
             name = "add_model_s" if kind == "huggingface" else f"add_model_{kind}_s"
             includes = f"{requests} requests of {DELAY * 1000:.0f} ms for {SHARDS} shards; start-up of Python and Ansible left out"
             figures.append(
-                weights.figure(name, statistics.median(seconds), "s", "", "python benchmarks/models.py", includes)
+                measuring.figure(name, statistics.median(seconds), "s", "", "python benchmarks/models.py", includes)
             )
         hub.close()
     return figures

@@ -25,7 +25,7 @@ def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
         missing = [flag for flag in ("bf16", "i8mm") if flag not in flags]
         if missing:
             problems.append(
-                f"{model} has no {' and no '.join(missing)}, which bf16 kernels need; use Graviton3, Graviton4 or another Neoverse V1 or later"
+                f"{model} has no {' and no '.join(missing)}, which bf16 kernels need; use a CPU that has them: on Arm, Neoverse V1 or later"
             )
     kernel = tuple(int(part) for part in re.findall(r"\d+", record["versions"]["kernel"])[:2])
     if kernel < KERNEL:

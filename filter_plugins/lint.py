@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import quantisation
 from planning.environment import looks_secret
+from planning.names import SOURCES
 
 Record = Mapping[str, Any]
 Finding = tuple[str, str]  # what is wrong, what to do
@@ -102,7 +103,8 @@ def tag_without_digest(service: Record, options: Record) -> Iterator[Finding]:
 @rule("revision-not-pinned", "pin", "weights by a moving name")
 def revision_not_pinned(service: Record, options: Record) -> Iterator[Finding]:
     sources = service["model"]["sources"]
-    open_hubs = [h for h in ("modelscope", "huggingface") if h in sources and not (sources[h] or {}).get("revision")]
+    hubs = [name for name, keys in SOURCES.items() if "repo" in keys and name in sources]
+    open_hubs = [name for name in hubs if not (sources[name] or {}).get("revision")]
     if open_hubs:
         yield (
             f"model {service['model']['name']} has no revision on {', '.join(open_hubs)}",
@@ -186,7 +188,8 @@ def context_beyond_model(service: Record, options: Record) -> Iterator[Finding]:
 @rule("max-model-len-unset", "warning", "without max_model_len the engine takes the model's longest context")
 def max_model_len_unset(service: Record, options: Record) -> Iterator[Finding]:
     if not service["engine_args"].get("max_model_len"):
-        yield "max_model_len is not set", "set it: memory and start-up depend on it, and on a 310P its square does"
+        square = ", the attention mask on its square" if options.get("square_mask") else ""
+        yield "max_model_len is not set", f"set it: memory and start-up depend on it{square}"
 
 
 @rule("heads-by-tensor-parallel", "error", "a size of the model can't be divided by the tensor parallel size")
@@ -239,16 +242,16 @@ def quantisation_slow(service: Record, options: Record) -> Iterator[Finding]:
         yield words, "expect the speed of 16 bits"
 
 
-@rule("visible-devices", "error", "ASCEND_RT_VISIBLE_DEVICES must list as many ids as the service has chips")
+@rule("visible-devices", "error", "ASCEND_RT_VISIBLE_DEVICES must list as many ids as the service has NPUs")
 def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
-    if "ascend-visible-devices" not in service["engine_facts"]["traits"]:
+    if "asks-for-device-ids" not in service["engine_facts"]["traits"]:
         return
     value = service["env"].get("ASCEND_RT_VISIBLE_DEVICES")
     width = parallel(service, "devices")
     ids = ",".join(map(str, range(width)))
     if value is None:
         yield (
-            "ASCEND_RT_VISIBLE_DEVICES is not set; counting chips by npu-smi finds none on a 300I Duo",
+            "ASCEND_RT_VISIBLE_DEVICES is not set; the engine counts NPUs by their power, which some cards don't show, and finds none",
             f'set it to "{ids}"',
         )
     elif str(value) != ids:
@@ -256,11 +259,11 @@ def visible_devices(service: Record, options: Record) -> Iterator[Finding]:
 
 
 @rule(
-    "guard-rails-310p",
+    "graphs-and-mask",
     "error",
-    "an engine that captures NPU graphs, on a board with few graphs or a square mask (310P), without what it needs there",
+    "an engine that captures NPU graphs, on a board with few graphs or a square mask, without what it needs there",
 )
-def guard_rails_310p(service: Record, options: Record) -> Iterator[Finding]:
+def graphs_and_mask(service: Record, options: Record) -> Iterator[Finding]:
     args, types, most = service["engine_args"], options.get("dtypes") or [], options.get("graphs")
     mask = options.get("square_mask")
     if "captures-npu-graphs" not in service["engine_facts"]["traits"] or not (mask or most):
@@ -296,7 +299,7 @@ def eager_without_reason(service: Record, options: Record) -> Iterator[Finding]:
     if service["kind"] == "gpu" and service["engine_args"].get("enforce_eager") and not service["flaggems"]:
         yield (
             "enforce_eager without FlagGems",
-            "remove it: CUDA graphs were 1.7 to 4.5 times faster for one stream of a 7B model on an H200",
+            "remove it: CUDA graphs were 1.7 to 4.5 times faster for one stream of a 7B model (docs/hardware.md)",
         )
 
 

@@ -22,7 +22,7 @@ from planning.engines import faults as engine_faults
 from planning.explain import explained
 from planning.keys import BOARD, MODEL, SERVICE, SHAPE, SHARED, SOURCES
 from planning.rows import Collected, Faults, Row, check_row, check_switch, fail, lookup, merge, nearest
-from planning.services import resolve_model, resolve_service
+from planning.services import checked_tables, resolve_service
 from planning.site import setting_faults
 
 __all__ = ["BOARD", "MODEL", "SERVICE", "SHAPE", "SHARED", "SOURCES", "merge"]  # for the manual and the tests
@@ -91,19 +91,19 @@ def planned(
     before = len(found.faults)
     found.run(check_runs, host, runs)
     listed = len(found.faults) == before
-    chip = found.run(resolve_board, f"host {host}", board, tables) if board is not None else None
+    resolved = found.run(resolve_board, f"host {host}", board, tables) if board is not None else None
     if board is None:
         known = nearest("", tables["boards"])
         found.run(fail, f"host {host} says no board; write board: NAME among its variables or a group's; {known}")
     changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if listed else None
-    if chip is None or changes is None:
+    if resolved is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
-    given = {**tables, "locks": merge(chip["native_locks"], locks or {}), "host": host}
+    given = {**checked_tables(tables), "locks": merge(resolved["native_locks"], locks or {}), "host": host}
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
         where = f"host {host}: service '{name}'" if name in tables["services"] else f"host {host}"
-        record, secrets = found.run(resolve_service, name, where, given, chip, changes.get(name) or {}, taken) or (
+        record, secrets = found.run(resolve_service, name, where, given, resolved, changes.get(name) or {}, taken) or (
             None,
             {},
         )
@@ -159,9 +159,10 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
     found = Collected()
     found.faults += names.check_names("service", "services.yml", tables["services"])
     found.faults += names.check_names("model", "models.yml", tables["models"])
-    found.faults += engine_faults(tables["engines"])
-    for name, row in tables["models"].items():
-        found.run(resolve_model, name, row)
+    given = {**checked_tables(tables), "host": ""}
+    found.faults += engine_faults(given["engines"])
+    for name in tables["models"]:
+        found.run(given["models"].row, name)
     given_names = [one.get("name") if isinstance(one, Mapping) else one for one in first]
     mine = [one for one in given_names if isinstance(one, str) and one in tables["boards"]]
     found.faults += names.check_names("board", "boards.yml", tables["boards"])
@@ -173,10 +174,9 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
         board = found.run(resolve_board, "boards.yml", str(name), tables)
         if board:
             boards[str(name)] = board
-    given = {**tables, "host": ""}
-    for name, row in tables["services"].items():
+    for name in tables["services"]:
         where = f"services.yml: service '{name}'"
-        checked = found.run(check_row, where, row, SERVICE)
+        checked = found.run(given["services"].row, name)
         if checked is not None and found.run(lookup, where, "model", checked["model"], tables["models"], "models.yml"):
             found.faults += [text for text in row_faults(name, checked, given, boards) if text not in found.faults]
     return found.faults

@@ -10,7 +10,7 @@ from typing import Any
 
 # What Ansible loads code, data and templates from. Its own caches, models and reports are none of these.
 LOADED = (
-    "action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "judging", "library", "lookup_plugins", "module_utils",
+    "action_plugins", "callback_plugins", "catalogue", "fetching", "filter_plugins", "inventory", "judging", "library", "lookup_plugins", "module_utils",
     "planning", "playbooks", "references", "reporting", "roles", "templates", "vars_plugins",
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: accelerator_info
-short_description: Read what a host computes with into one record for unlike chips
+short_description: Read what a host computes with into one record for accelerators of all kinds
 description:
   - Reads CPU, memory and NUMA nodes from /proc and sysfs, GPUs from C(nvidia-smi -q -x) and C(topo -m).
   - NPUs come from C(npu-smi info), version.info and device nodes. Where no driver answers, PCI ids tell what is there.
@@ -17,7 +17,7 @@ description:
   - A GPU lists its MIG slices and the processes that hold its memory, as far as the driver tells them.
 options:
   kind:
-    description: Which chips to look for; C(auto) takes GPUs or NPUs of the PCI bus where there are any, and else the CPU.
+    description: Which accelerators to look for; C(auto) takes GPUs or NPUs of the PCI bus where there are any, and else the CPU.
     type: str
     choices: [cpu, gpu, npu, auto]
     default: cpu
@@ -30,7 +30,7 @@ attributes:
   diff_mode: {support: none}
 """
 EXAMPLES = r"""
-- name: Read the chips
+- name: Read the accelerators
   accelerator_info:
     kind: cpu
   register: chips

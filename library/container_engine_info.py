@@ -9,7 +9,7 @@ short_description: Read a host's Docker engine and say what it lacks
 description:
   - Reads version, daemon.json and state of Docker, and compares them with what services need. Changes nothing.
   - RV(packages) is what to install where no engine is there; an engine that is there is never replaced.
-  - RV(config) is daemon.json with our settings merged in; everything else in it stays as it is.
+  - RV(config) is daemon.json with the settings merged in; everything else in it stays as it is.
 options:
   cdi: {description: "Do containers get their devices by CDI names? That needs Docker 25.", type: bool, default: false}
   source: {description: "Where Docker comes from where none is installed.", type: str, choices: [auto, distribution, vendor], default: auto}
@@ -17,7 +17,7 @@ options:
     description: "What each system offers: {debian-12: {distribution: {packages, version}, vendor: {packages, version}}}."
     type: dict
     required: true
-  settings: {description: "Keys of daemon.json that we want; a key that is there already wins over ours, but for C(features).", type: dict, default: {}}
+  settings: {description: "Keys of daemon.json to set; a key that is there already wins, but for C(features).", type: dict, default: {}}
   environment:
     description: "Variables for fetching from outside; Docker gets their proxies (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) unless a URL has a password."
     type: dict

@@ -14,7 +14,7 @@ description:
   - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
-  kind: {description: Which chips to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
+  kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
   record: {description: What M(accelerator_info) returned., type: dict}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
@@ -31,7 +31,7 @@ options:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
     type: dict
     default: {}
-  env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_400_000_000}
+  env_bytes: {description: Disk that a native environment takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
-warnings: {description: What an operator should know about the chips and what stops nothing., returned: when there is any, type: list, elements: str}
+warnings: {description: What an operator should know about the accelerators and what stops nothing., returned: when there is any, type: list, elements: str}
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
@@ -60,12 +60,8 @@ disks:
   sample: [{path: /srv/vllm/models, needed_bytes: 2911000, free_bytes: 52428800000}]
 """
 
-import errno
 import os
-import pwd
 import re
-import socket
-import struct
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -75,6 +71,7 @@ from ansible.module_utils.serving.host.accelerators import chips
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
+from ansible.module_utils.serving.host.ports import port_problem
 from ansible.module_utils.serving.host.pythons import find_python
 from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.images import images
@@ -84,99 +81,6 @@ from ansible.module_utils.serving.service.sizing import device_problems
 from ansible.module_utils.serving.weights.model_state import look
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
-
-
-def listener_inodes(port: int) -> set:
-    """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
-    found = set()
-    for name in ("tcp", "tcp6"):
-        try:
-            with open("/proc/net/%s" % name, encoding="ascii") as source:
-                rows = [line.split() for line in source.readlines()[1:]]
-        except OSError:
-            continue
-        for row in rows:
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
-                found.add(row[9])
-    return found
-
-
-def links(folder: str) -> set:
-    """What the links of a folder point to; one that vanishes while we look is left out."""
-    found = set()
-    for name in os.listdir(folder):
-        try:
-            found.add(os.readlink(os.path.join(folder, name)))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def owners(inodes: set) -> list:
-    """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
-    wanted = {"socket:[%s]" % inode for inode in inodes}
-    found = []
-    for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
-        base = "/proc/%d" % pid
-        try:
-            if not wanted & links(base + "/fd"):
-                continue
-            with open(base + "/cmdline", "rb") as source:
-                command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-            uid = os.stat(base).st_uid
-        except OSError:
-            continue
-        try:
-            user = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            user = "uid %d" % uid
-        found.append((pid, user, command))
-    return found
-
-
-def can_bind(address: str, port: int) -> int:
-    """0 if the port can be bound, else the errno."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
-        try:
-            probe.bind((address, port))
-            probe.listen(1)
-        except OSError as error:
-            return error.errno or errno.EIO
-    return 0
-
-
-def port_problem(service: dict, running: dict) -> str | None:
-    """Who sits on the service's port. What it holds itself, and what another service of the plan holds and gives up, is free.
-
-    `running`: the services of the plan whose processes live, by name (claims.Claim).
-    """
-    name, address, port = service["service"], service["address"], service["port"]
-    code = can_bind(address, port)
-    if code == 0:
-        return None
-    if code == errno.EADDRNOTAVAIL or code < 0:  # negative: the name has no address
-        return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
-    if code == errno.EACCES:
-        return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
-    who = owners(listener_inodes(port))
-    holder = next((claim for claim in running.values() if claim.port == port), None)
-    if holder is not None:
-        ours = holder.pids()
-        # A container's port is held by Docker's proxy, and a port that this user may not see is the holder's as far as known.
-        who = [row for row in who if row[0] not in ours and not (holder.container and "docker-proxy" in row[2])]
-        if not who:
-            return None
-    by = (
-        "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120])
-        if who
-        else "a process that this user may not see"
-    )
-    if who and "docker-proxy" in who[0][2]:
-        by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
-    return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 
 def leftover_problems(plan: list, running: dict, places: dict) -> list:
@@ -329,7 +233,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if service["native_env"] and not os.access(
             os.path.join(os.path.expanduser(service["native_env"]), "bin/vllm"), os.X_OK
         ):
-            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null for an environment of ours"
+            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null, and one is made"
             problems.append(text % (service["service"], service["native_env"]))
         if service["runtime"] == "native" and not service["native_env"] and not env_counted:
             env_counted = True

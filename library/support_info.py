@@ -5,14 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: support_info
-short_description: Collect logs, releases, chips and versions of a host as texts, with secrets masked
+short_description: Collect logs, releases, accelerators and versions of a host as texts, with secrets masked
 description:
   - Reads only. Every text goes through one filter (module_utils/serving/masking.py). It masks what is known, in every spelling (O(secrets),
     the services' keys, values in releases whose name speaks of a secret), then what a name, a form or a prefix gives away.
   - A part that can't be read is named with its reason instead of being left out in silence.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
-  kind: {description: Which chips the host has., type: str, choices: [cpu, gpu, npu], default: cpu}
+  kind: {description: Which accelerators the host has., type: str, choices: [cpu, gpu, npu], default: cpu}
   secrets:
     description: Tokens, passwords and keys of the inventory that must not be seen; of a URL its password.
     type: list

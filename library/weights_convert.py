@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module weights_convert: a published model as fp16, for chips without bf16."""
+"""Module weights_convert: a published model as fp16, for accelerators without bf16."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ attributes:
   diff_mode: {support: full}
 """
 EXAMPLES = r"""
-- name: Convert for a chip without bf16
+- name: Convert for an accelerator without bf16
   weights_convert:
     name: demo
     models_root: /srv/vllm/models

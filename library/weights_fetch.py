@@ -74,7 +74,7 @@ EXAMPLES = r"""
     models_root: /srv/vllm/models
     sources: {directory: {path: /opt/models/demo}}
 
-- name: Fetch QwQ-32B as fp16 for a chip without bf16
+- name: Fetch QwQ-32B as fp16 for an accelerator without bf16
   weights_fetch:
     name: qwq-32b
     models_root: /srv/vllm/models

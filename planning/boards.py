@@ -8,7 +8,7 @@ from typing import Any
 
 from . import devices
 from .catalogue import merge_rows, spelled
-from .keys import BOARD, KINDS, LINKS, SHARED, VENDORS
+from .keys import BOARD, KINDS, LINKS, SHARED
 from .names import check_names
 from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
 
@@ -48,6 +48,10 @@ def check_board(where: str, board: Row) -> None:
             re.compile(pattern)
         except re.error as error:
             found.run(fail, f"{where}: names has {pattern!r}, which is no regular expression: {error}")
+    if board["compute_capability"] and not re.fullmatch(r"\d{1,2}\.\d", board["compute_capability"]):
+        found.run(
+            fail, f"{where}: compute_capability is '{board['compute_capability']}', but must be like '9.0'; quote it"
+        )
     if board["arch"] != devices.machine(board["arch"]):
         found.run(
             fail, f"{where}: 'arch' is {board['arch']!r}; write {devices.machine(board['arch'])}, as uname -m says it"
@@ -69,7 +73,7 @@ def resolve_board(where: str, given: Any, tables: Mapping[str, Mapping[str, Any]
         f"boards.yml: board '{name}'", lookup(where, "board", name, tables["boards"], "boards.yml"), tables["engines"]
     )
     check_set(f"boards.yml: board '{name}'", own, {"vendor": BOARD["vendor"]})
-    one_of(f"boards.yml: board '{name}'", "vendor", own["vendor"], VENDORS)
+    one_of(f"boards.yml: board '{name}'", "vendor", own["vendor"], tables["vendors"])
     low = check_level(
         f"boards.yml: vendor '{own['vendor']}'", tables["vendors"].get(own["vendor"]) or {}, tables["engines"]
     )

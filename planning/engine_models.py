@@ -49,6 +49,7 @@ def catalogue() -> tuple[list[str], dict[str, list[list[Any]]]]:
     return data["versions"], data["known"]
 
 
+@functools.lru_cache(maxsize=64)
 def engine_knows(version: str | None = "") -> dict[str, str]:
     """{name: group} of what a version knows; of all versions where it is not named or newer than the list."""
     versions, names = catalogue()

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .rows import Collected, Key, Row, check_row, check_texts, defaults, fail, lookup, nearest, one_of
+from .rows import Checked, Collected, Key, Row, check_row, check_texts, defaults, fail, lookup, nearest, one_of
 
 RUNTIMES = ("native", "container")
-TRAITS = ("ascend-visible-devices", "captures-npu-graphs")
+TRAITS = ("asks-for-device-ids", "captures-npu-graphs")
 
 # What callers of an inference service ask, and /metrics for Prometheus; with the key, as everything but /health.
 PATHS = [
@@ -187,19 +187,19 @@ def check_path(where: str, path: Any) -> None:
         )
 
 
-def faults(table: Mapping[str, Any]) -> list[str]:
+def faults(table: Checked) -> list[str]:
     """What is wrong with rows of engines.yml, whether a service asks for them or not."""
     found = Collected()
-    for name, row in table.items():
-        found.run(check_engine, name, row)
+    for name in table:
+        found.run(table.row, name)
     return found.faults
 
 
-def of_service(where: str, service: Row, table: Mapping[str, Any]) -> Row:
+def of_service(where: str, service: Row, table: Checked) -> Row:
     """The checked row of a service's engine. Refuses an engine, a runtime or a version that there isn't."""
     one_of(where, "engine", service["engine"], table)
     one_of(where, "runtime", service["runtime"], RUNTIMES)
-    engine = check_engine(service["engine"], table[service["engine"]])
+    engine = table.row(service["engine"])
     if service["runtime"] not in engine["files"]:
         fail(
             f"{where}: engine '{engine['name']}' has no runtime '{service['runtime']}'; "

@@ -9,7 +9,6 @@ from .rows import Key
 
 DEVICE_ACCESS = ("cdi", "nodes")
 DTYPES = ("bfloat16", "float16", "float32")
-VENDORS = ("nvidia", "ascend", "cpu")
 KINDS = ("cpu", "gpu", "npu")
 LINKS = ("nvlink", "hccs", "pcie", "none")
 
@@ -67,7 +66,7 @@ SHARED: dict[str, Key] = {
 SERVICE: dict[str, Key] = {
     "model": Key("str", ..., "Name of a row in models.yml."),
     "boards": Key(
-        "list", [], "Boards that the row is for, by name or pattern such as `h100-*`; empty: any that it fits."
+        "list", [], "Boards that the row is for, by name or pattern such as `*-sxm`; empty: any that it fits."
     ),
     "port": Key("port", ..., "TCP port of the endpoint."),
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
@@ -82,7 +81,9 @@ SERVICE: dict[str, Key] = {
     "adapters": Key(
         "list", [], "Adapters (LoRA) of the model, by their rows in models.yml; callers ask for each under that name."
     ),
-    "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
+    "convert": Key(
+        "convert", None, "`float16`: convert weights for an accelerator without bf16; false: the engine casts."
+    ),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test, and its `kind`; null: the model's own."),
     "asks": Key(
@@ -114,7 +115,7 @@ SERVICE: dict[str, Key] = {
         "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."
     ),
     "document": Key("str", None, "Title of the document that the values come from."),
-    "ours": Key("list", [], "Keys whose values no document gives: they are ours."),
+    "ours": Key("list", [], "Keys whose values no vendor document gives."),
     **SHARED,
 }
 MODEL: dict[str, Key] = {
@@ -163,7 +164,9 @@ MODEL: dict[str, Key] = {
 # What a board is. A vendor's row has the same keys without `vendor`.
 BOARD: dict[str, Key] = {
     "vendor": Key(
-        "str", ..., "Whose it is: " + ", ".join(VENDORS) + ". That row gives what the board's own leaves out."
+        "str",
+        ...,
+        "Whose it is: a row of `catalogue_vendors`, which gives what the board's own leaves out, and a role.",
     ),
     "kind": Key("str", None, "cpu, gpu or npu; the vendor's row says it."),
     "role": Key("str", None, "A role with what is this board's alone, after its vendor's role; null: none."),
@@ -176,7 +179,11 @@ BOARD: dict[str, Key] = {
     "links": Key("str", None, "How its devices reach each other: " + ", ".join(LINKS) + "."),
     "graphs": Key("int", None, "Graphs of batch sizes that its memory has room for; null: all of the engine's."),
     "square_mask": Key("bool", False, "Does the attention mask take memory by the square of max_model_len?"),
-    "weights_format": Key("str", None, "Layout that its matrix units want weights in, such as nz; null: as published."),
+    "compute_capability": Key(
+        "str",
+        None,
+        "GPU: what its kernels may ask for, such as '9.0' (developer.nvidia.com/cuda-gpus); null: not known.",
+    ),
     "flaggems_backend": Key("bool", False, "Has FlagGems operators for it?"),
     "memory_share": Key(
         "share",

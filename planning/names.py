@@ -197,7 +197,7 @@ def read_mount(where: str, text: Any) -> Mount:
     target = posixpath.normpath("/" + rest[0].lstrip("/"))
     if target in INSIDE or below(target, ("/config", "/models", "/proc", "/sys")):
         fail(
-            f"{where}: mounts has '{text}', whose target {target} has a use of its own in our containers; choose another, such as /data"
+            f"{where}: mounts has '{text}', whose target {target} has a use of its own in containers; choose another, such as /data"
         )
     return Mount(posixpath.normpath("/" + source.lstrip("/")), target, options)
 

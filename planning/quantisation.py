@@ -1,13 +1,12 @@
 """Which GPU runs which quantised model: by compute capability, as vLLM 0.32 asks it before it loads.
 
 A row's `quantization` is config.json's word. Sources: get_min_capability of vllm/model_executor/layers/quantization/*.py (0.32.0);
-compute capabilities from NVIDIA's table, https://developer.nvidia.com/cuda-gpus.
+a board's row says its compute capability.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 # Method -> least compute capability, times ten.
@@ -19,19 +18,12 @@ LEAST: dict[str, int] = {
 NATIVE: dict[str, int] = {"fp8": 89, "mxfp4": 100, "modelopt_fp4": 100, "modelopt": 89}
 # Methods that a CPU has kernels for in vLLM 0.32 (vllm/model_executor/kernels, platform cpu).
 CPU = ("awq", "gptq", "compressed-tensors")
-# Names of GPUs, first match counts.
-CAPABILITIES = (
-    (r"\bB300|GB300", 103), (r"\bB200|\bB100|GB200", 100), (r"RTX (PRO )?(50|6000 Blackwell)\w*|RTX PRO", 120), (r"\bH[12]00|\bH20\b|\bH800|GH200", 90),
-    (r"\bL40S?|\bL20\b|\bL4\b|RTX (40\d\d|6000 Ada)|\bAda\b", 89), (r"\bA100|\bA800|\bA30\b", 80), (r"\bA(2|10G?|16|40)\b|RTX (30\d\d|A\d{4})", 86),
-    (r"\bT4\b|RTX 20\d\d|RTX [4568]000\b|TITAN RTX", 75), (r"V100|TITAN V", 70), (r"\bP100", 60), (r"\bP40|\bP4\b|GTX 10\d\d", 61),
-)  # fmt: skip
 
 
-def capability(names: Iterable[str]) -> int | None:
-    """The least compute capability (times ten) of boards that match these names; None where one of them is unknown."""
-    found = [next((number for pattern, number in CAPABILITIES if re.search(pattern, name)), None) for name in names]
-    known = [number for number in found if number is not None]
-    return min(known) if known and len(known) == len(found) else None
+def capability(board: Mapping[str, Any]) -> int | None:
+    """The compute capability of a board, times ten; None where its row doesn't say it."""
+    said = board.get("compute_capability")
+    return int(str(said).replace(".", "")) if said else None
 
 
 def shown(number: int) -> str:
@@ -43,8 +35,8 @@ def problem(method: str, board: Mapping[str, Any]) -> tuple[str, str] | None:
     plain = "take the form of the model that isn't quantised"
     if board.get("kind") == "npu":
         return (
-            f"the model is quantised ({method}), and an NPU takes Ascend's own forms alone",
-            f"{plain}, or one made for Ascend",
+            f"the model is quantised ({method}), and an NPU takes forms of its own alone",
+            f"{plain}, or one made for NPUs",
         )
     if board.get("kind") == "cpu":
         return (
@@ -52,7 +44,7 @@ def problem(method: str, board: Mapping[str, Any]) -> tuple[str, str] | None:
             if method in CPU
             else (f"the model is quantised ({method}), which a CPU has no kernels for", f"{plain}, or {', '.join(CPU)}")
         )
-    here, least = capability(board.get("names") or []), LEAST.get(method)
+    here, least = capability(board), LEAST.get(method)
     if here is None or least is None or here >= least:
         return None
     return (
@@ -63,7 +55,7 @@ def problem(method: str, board: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def slow(method: str, board: Mapping[str, Any]) -> str | None:
     """Words where a board runs a quantised model with weights alone quantised."""
-    here, native = capability(board.get("names") or []), NATIVE.get(method)
+    here, native = capability(board), NATIVE.get(method)
     if board.get("kind") != "gpu" or here is None or native is None or here >= native:
         return None
     return f"{method} is native from compute capability {shown(native)} on, this board has {shown(here)}: memory is saved, computing is no faster"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ansible.errors import AnsibleFilterError
@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 Row = dict[str, Any]
 # Keys of rows that earlier versions knew: what to write today.
 GONE = {
-    "hardware": "write the boards that the row is for, as in boards: [h100-sxm], or nothing, and it runs on any that it fits",
+    "hardware": "write the boards that the row is for, as in boards: [NAME], or nothing, and it runs on any that it fits",
 }
 
 
@@ -55,6 +55,37 @@ class Collected:
         """Raises Faults if anything was refused."""
         if self.faults:
             raise Faults(self.faults)
+
+
+class Checked(Mapping[str, Any]):
+    """A table whose rows are checked once, when they are first asked for, however many services and boards ask.
+
+    As a mapping it has the rows as they are written; `row` is what `check(name, row)` returns, and refuses as that did.
+    """
+
+    def __init__(self, table: Mapping[str, Any], check: Callable[[str, Any], Row]) -> None:
+        self.table, self.check = table, check
+        self.found: dict[str, Row | Faults] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def row(self, name: str) -> Row:
+        if name not in self.found:
+            try:
+                self.found[name] = self.check(name, self.table[name])
+            except Faults as refusal:
+                self.found[name] = refusal
+        found = self.found[name]
+        if isinstance(found, Faults):
+            raise Faults(found.faults)
+        return found
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

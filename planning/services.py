@@ -12,7 +12,7 @@ from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
 from .keys import CHECK, DEVICE_ACCESS, DTYPES, MODEL, SERVICE, SHAPE, SOURCES
-from .rows import Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
+from .rows import Checked, Collected, Row, check_row, check_set, check_texts, defaults, fail, lookup, one_of
 
 ENGINE_BOUND = ("engine_version", "image", "image_arch", "activate", "native_env")  # keys that mean one engine
 VERSION_REMEDY = "set engine_version to the one that it is; a newer release of vllm-ansible may list it"
@@ -36,6 +36,18 @@ def resolve_model(name: str, row: Any) -> Row:
     return {**defaults(MODEL), **{key: value for key, value in given.items() if value is not None}}
 
 
+def check_service(name: str, row: Any) -> Row:
+    """A row of services.yml, checked, its options in one spelling."""
+    where = f"services.yml: service '{name}'"
+    return spelled(where, check_row(where, row, SERVICE))
+
+
+def checked_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The tables of a plan, with rows that are checked once for all services and boards that ask for them."""
+    checks = {"engines": engines.check_engine, "models": resolve_model, "services": check_service}
+    return {**tables, **{table: Checked(tables[table], check) for table, check in checks.items()}}
+
+
 def merged(board: Row, row: Row, over: Row) -> Row:
     """A service's keys from its levels, with defaults where none of them says anything."""
     low = shared_keys(board)
@@ -53,17 +65,17 @@ def of_engine(row: Row, its: Any, engine: Any) -> Row:
 def resolve_service(
     name: str,
     where: str,
-    tables: Mapping[str, Mapping[str, Any]],
+    tables: Mapping[str, Any],
     board: Row,
     override: Any,
     taken: dict[Any, str] | None,
 ) -> tuple[Row, Row]:
-    """(record, secrets) of one service: every key of SERVICE, and what follows from them.
+    """(record, secrets) of one service: every key of SERVICE, and what follows from them. `tables`: of `checked_tables`.
 
     `taken` is None for a row that no host of this run serves: its devices depend on the host.
     """
-    file = f"services.yml: service '{name}'"
-    row = spelled(file, check_row(file, lookup(where, "service", name, tables["services"], "services.yml"), SERVICE))
+    lookup(where, "service", name, tables["services"], "services.yml")
+    row = tables["services"].row(name)
     over = spelled(f"{where}: overrides", check_row(f"{where}: overrides", override, SERVICE, partial=True))
     service = merged(board, row, over)
     check_set(where, service, SERVICE)
@@ -93,14 +105,15 @@ def resolve_service(
     found = Collected()
     service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
     model_name = service["model"]
-    model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
+    lookup(where, "model", model_name, tables["models"], "models.yml")
+    model = tables["models"].row(model_name)
     if model["base"]:
         fail(
             f"{where}: model '{model_name}' is an adapter of '{model['base']}'; serve that model, and name this one in 'adapters'"
         )
     added = found.run(adapters.adapter_rows, where, service, tables["models"]) or {}
     service["engine_args"] = found.run(adapters.options_of, where, service, added, engine) or service["engine_args"]
-    service["adapters"] = [{"name": name, **resolve_model(name, one)} for name, one in added.items()]
+    service["adapters"] = [{"name": one, **tables["models"].row(one)} for one in added]
     dtypes = board["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:
         found.run(
@@ -168,7 +181,7 @@ def resolve_service(
     service["memory_bytes"] = devices.cpu_memory(service, wide)
     if board["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
         # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
-        # vllm_mindspore counts them by npu-smi's power column, which is NA on a 300I Duo, and finds none.
+        # vllm_mindspore counts them by npu-smi's power column, which some cards don't show, and finds none.
         ids = ",".join(map(str, range(len(service["devices"]))))
         service["env"] = {"ASCEND_RT_VISIBLE_DEVICES": ids, **service["env"]}
     return service, secrets

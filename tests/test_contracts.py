@@ -19,6 +19,8 @@ from conftest import ROOT, ansible_environment, load
 MODULES = sorted(p.stem for p in (ROOT / "library").glob("*.py"))
 ROLES = sorted(p.name for p in (ROOT / "roles").iterdir() if p.is_dir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+# Those that others import and nobody calls.
+PARTS = [p.name for p in PLAYBOOKS if p.read_text().startswith("---\n# A part of ")]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 TEXT = [
     p
@@ -85,18 +87,6 @@ def test_ansible_doc_reads_every_module() -> None:
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_roles_contract_rejects_what_it_does_not_know(role: str) -> None:
-    specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
-    entries = {p.stem for p in (ROOT / f"roles/{role}/tasks").glob("*.yml")}
-    assert "main" in specs and set(specs) <= entries
-    for entry in specs.values():
-        assert entry["short_description"]
-        for option, row in entry["options"].items():
-            assert option.startswith(role), f"{option}: variables of a role start with its name"
-            assert row["description"] and row["type"]
-
-
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda p: p.stem)
 def test_playbooks_only_sequence(path: Path) -> None:
     text = path.read_text()
@@ -106,11 +96,7 @@ def test_playbooks_only_sequence(path: Path) -> None:
         assert play["name"]
         assert (
             "ansible.builtin.import_playbook" in play
-            or play["hosts"]
-            in (
-                "accelerators",
-                "{{ 'accelerators' | string }}",
-            )
+            or play["hosts"] == "accelerators"
             or path.stem in ("hosts", "balance", "status")
         )
         # `-l h100` silently skips a play on localhost: controller work is delegated instead
@@ -119,20 +105,32 @@ def test_playbooks_only_sequence(path: Path) -> None:
 
 def test_every_playbook_that_a_person_starts_looks_for_hosts_first() -> None:
     """A play without hosts is skipped in silence, and the run called a success."""
-    imports = {p.name: re.findall(r"import_playbook: (\S+)", p.read_text()) for p in PLAYBOOKS}
-    parts = {"hosts.yml", "lock.yml", "unlock.yml", "beside.yml", "balance.yml", "run_service.yml"}  # of others
     for path in PLAYBOOKS:
-        if path.name not in parts:
+        if path.name not in PARTS:
             first = yaml.safe_load(path.read_text())[0].get("ansible.builtin.import_playbook")
             assert first in ("hosts.yml", "check_plan.yml"), path
-    assert imports["check_plan.yml"] == ["hosts.yml"]
+    assert re.findall(r"import_playbook: (\S+)", (ROOT / "playbooks/check_plan.yml").read_text()) == ["hosts.yml"]
+
+
+def test_parts_of_playbooks_say_that_they_are() -> None:
+    """What others import and nobody calls begins with «A part of»; every other one says how it is called."""
+    imported = {name for p in PLAYBOOKS for name in re.findall(r"import_playbook: (\S+)", p.read_text())}
+    assert set(PARTS) <= imported
+    for path in PLAYBOOKS:
+        head = path.read_text().removeprefix("---\n").split("\n- ")[0]
+        assert head.startswith("# ") and ("ansible-playbook " in head) != (path.name in PARTS), path
+    for page in [
+        p for p in TRACKED if p.endswith(".md") and p != "CONTRIBUTING.md" and not p.startswith("docs/releases")
+    ]:
+        called = re.findall(r"ansible-playbook playbooks/(\w+\.yml)", (ROOT / page).read_text())
+        assert not set(called) & set(PARTS), page
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, so that its rights can be changed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "judging", "library", "lookup_plugins",
+    for name in ("action_plugins", "callback_plugins", "catalogue", "fetching", "filter_plugins", "inventory", "judging", "library", "lookup_plugins",
                  "module_utils", "planning", "playbooks", "references", "reporting", "roles", "templates", "vars_plugins"):  # fmt: skip
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("ansible.cfg", "deploy.yml", "pyproject.toml"):
@@ -265,6 +263,7 @@ def test_filters_and_module_utils_share_no_code() -> None:
     for folder in (
         "action_plugins",
         "callback_plugins",
+        "fetching",
         "filter_plugins",
         "lookup_plugins",
         "reporting",

@@ -7,7 +7,6 @@ to install and a server half a minute to start, so every check of a running serv
 from __future__ import annotations
 
 import concurrent.futures
-import http.client
 import json
 import os
 import random
@@ -25,6 +24,7 @@ from ansible.module_utils.serving.service import probe
 from conftest import DEMO, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port
+from routes import METHODS, routes, upgraded
 from runner import Playbooks, wait_for
 
 
@@ -237,20 +237,10 @@ def test_a_key_is_rotated_with_a_time_in_which_both_count(site: Site) -> None:
     assert site.key() == new and probe.ask(site.endpoint, "GET", "/v1/models", old)[0] == 401
 
 
-ROUTE = re.compile(
-    r"""@(?:\w+\.)?(?:router|app|\w*_router)\.(?:get|post|put|delete|patch|head|options|api_route|websocket)\(\s*f?["'](/[^"']*)["']"""
-)
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
 def test_no_route_of_the_engine_answers_without_its_key(site: Site) -> None:
     """Every route that this vLLM has in its source, and every one that it says it serves, with every method and three wrong keys."""
     [package] = site.env().glob("lib/python3*/site-packages/vllm")
-    source = {
-        path
-        for file in (package / "entrypoints").rglob("*.py")
-        for path in ROUTE.findall(file.read_text(errors="replace"))
-    }
+    source = routes(package / "entrypoints")
     assert len(source) >= 30 and {"/tokenize", "/invocations", "/v1/chat/completions"} <= source, sorted(source)
     # Releases switch the schema off: switched on by hand, and opened to whoever has the key, the server itself says what it routes.
     opened_paths: list[str] = ["/openapi.json", "/tokenize"]
@@ -293,24 +283,8 @@ def test_no_route_of_the_engine_answers_without_its_key(site: Site) -> None:
     assert probe.ask(site.endpoint, "POST", "/tokenize", site.key(), {"model": "demo", "prompt": "x"})[0] == 200
     assert b"vllm:" in probe.ask(site.endpoint, "GET", "/metrics", site.key())[1]
     for path in ("/v1/realtime", "/v1/models", "/health"):
-        assert upgraded(site, path, None) == 403 and upgraded(site, path, "wrong") == 403
+        assert upgraded(site.port, path, None) == 403 and upgraded(site.port, path, "wrong") == 403
     site.run("deploy.yml")
-
-
-def upgraded(site: Site, path: str, key: str | None) -> int:
-    """HTTP status of a request to change to a websocket."""
-    wanted = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
-    try:
-        connection.request("GET", path, headers={**wanted, **({"Authorization": f"Bearer {key}"} if key else {})})
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def test_kill_9_comes_back_without_leftovers(site: Site) -> None:

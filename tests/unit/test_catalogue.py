@@ -192,9 +192,9 @@ def test_no_row_of_ours_has_an_error(service: str) -> None:
         ),
         ("qwq-32b-atlas", {"env": {"ASCEND_RT_VISIBLE_DEVICES": "4,5,6,7"}}, "visible-devices"),
         ("qwq-32b-atlas", {"flaggems": True}, "flaggems-without-backend"),
-        ("qwq-32b-atlas-ascend", {"engine_args": {"dtype": "bfloat16"}}, "guard-rails-310p"),
-        ("qwq-32b-atlas-ascend", {"engine_args": {"max_model_len": None}}, "guard-rails-310p"),
-        ("qwq-32b-atlas-ascend", {"engine_args": {"compilation_config": None}}, "guard-rails-310p"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"dtype": "bfloat16"}}, "graphs-and-mask"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"max_model_len": None}}, "graphs-and-mask"),
+        ("qwq-32b-atlas-ascend", {"engine_args": {"compilation_config": None}}, "graphs-and-mask"),
         ("qwen2-7b-instruct", {"image_arch": "x86_64"}, "wrong-architecture"),
     ],
 )
@@ -239,16 +239,18 @@ def test_tensor_parallelism_over_pcie_is_told() -> None:
 def test_a_quantised_model_on_a_board_without_its_kernels() -> None:
     lint = lint_module.lint
     row = record("qwq-32b")
-    old = {"names": ["V100"], "memory_bytes": 85_520_809_984}
+    old = {"compute_capability": "7.0", "memory_bytes": 85_520_809_984}
     row["model"] = {**row["model"], "quantization": "awq"}
     assert [f["severity"] for f in lint([row], old) if f["rule"] == "quantisation-not-here"] == ["error"]
     row["model"] = {**row["model"], "quantization": "fp8"}
     assert [
-        f["severity"] for f in lint([row], {**old, "names": ["A100"]}) if f["rule"] == "quantisation-saves-memory-alone"
+        f["severity"]
+        for f in lint([row], {**old, "compute_capability": "8.0"})
+        if f["rule"] == "quantisation-saves-memory-alone"
     ] == ["warning"]
     assert not [
         f
-        for f in lint([row], {**old, "names": ["H100"]})
+        for f in lint([row], {**old, "compute_capability": "9.0"})
         if f["rule"] in ("quantisation-not-here", "quantisation-saves-memory-alone")
     ]
 

@@ -28,7 +28,7 @@ from test_containers import needs_engine
 
 load("filter_plugins/plan.py")
 from planning import engines  # noqa: E402
-from planning.rows import Faults  # noqa: E402
+from planning.rows import Checked, Faults  # noqa: E402
 
 release = load("filter_plugins/release.py")
 FOUND = {
@@ -85,7 +85,9 @@ def test_a_bad_row_is_a_sentence(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Faults) as error:
         engines.check_engine("mine", row)
     assert words in str(error.value) and "engines.yml: engine 'mine'" in str(error.value)
-    assert any(words in fault for fault in engines.faults({**TABLES["engines"], "mine": row}))
+    assert any(
+        words in fault for fault in engines.faults(Checked({**TABLES["engines"], "mine": row}, engines.check_engine))
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ IMAGINARY = {
 
 def test_a_new_engine_is_a_row_and_its_templates(tmp_path: Path) -> None:
     """Added to a copy of the project, it is planned, checked and rendered; no other file is touched."""
-    for name in ("action_plugins", "callback_plugins", "catalogue", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
+    for name in ("action_plugins", "callback_plugins", "catalogue", "fetching", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
                  "judging", "planning", "reporting", "roles", "templates", "tests", "vars_plugins"):  # fmt: skip
         shutil.copytree(
             ROOT / name,

@@ -72,7 +72,7 @@ def test_a_fetch_in_the_background_has_them_too(tmp_path: Path) -> None:
 
 
 def test_secrets_are_hidden_at_every_depth_and_short_words_are_not() -> None:
-    plugin = load("action_plugins/fetching.py")
+    plugin = load("fetching/environment.py")
     found = plugin.secrets_of(
         {"P": "http://u%40x:a%2Fb%2Fc@h:1", "API_TOKEN": "t0ken", "MAIL": "a@b", "N": "1", "HF_TOKEN": "1"}
     )
@@ -84,7 +84,7 @@ def test_secrets_are_hidden_at_every_depth_and_short_words_are_not() -> None:
 
 def test_a_module_that_ansible_does_not_pack_is_refused() -> None:
     with pytest.raises(AnsibleActionFail, match="take another module"):
-        load("action_plugins/fetching.py").with_environment(b"#!/bin/sh\necho\n", {"A": "b"})
+        load("fetching/environment.py").with_environment(b"#!/bin/sh\necho\n", {"A": "b"})
 
 
 def test_no_task_puts_fetch_environment_where_it_is_seen() -> None:

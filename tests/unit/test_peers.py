@@ -98,7 +98,7 @@ def test_nonsense_from_a_host_is_no_offer(state: dict[str, Any], tmp_path: Path)
 
 
 filters = load("filter_plugins/weights.py")
-action = load("action_plugins/weights_fetch.py")
+action = load("fetching/progress.py")
 
 
 def test_who_shares_with_whom() -> None:

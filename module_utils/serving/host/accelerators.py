@@ -62,7 +62,7 @@ def board_text(record: dict[str, Any]) -> str:
         )
         lines.append("    %s: %s" % (key, shown))
     lines += [
-        "    sources: [what accelerator_info read on a host of ours]",
+        "    sources: [what accelerator_info read on a host of this site]",
         "",
         "# for the host or its group: board: %s" % name,
     ]

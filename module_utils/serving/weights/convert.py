@@ -38,14 +38,14 @@ AHEAD = 2  # chunks that are read before the first of them is written
 
 def overflow(where: str, name: str, counts: Counts) -> Refusal:
     return Refusal(
-        "%s: tensor '%s' has %d values beyond fp16's %g (seen so far), the largest %g; serve it on a chip with "
+        "%s: tensor '%s' has %d values beyond fp16's %g (seen so far), the largest %g; serve it on an accelerator with "
         "bf16, or set overflow: saturate" % (where, name, counts.overflowed, MAX_F16, counts.largest)
     )
 
 
 def underflow(where: str, name: str, counts: Counts) -> Refusal:
     return Refusal(
-        "%s: tensor '%s' is a scale, and %d of its values would become 0 in fp16 (seen so far), the largest %g; serve it on a chip "
+        "%s: tensor '%s' is a scale, and %d of its values would become 0 in fp16 (seen so far), the largest %g; serve it on an accelerator "
         "with bf16, or set convert: false" % (where, name, counts.zeroed, counts.lost)
     )
 

@@ -38,7 +38,7 @@ HINTS = (
     Hint(
         "hccl-code-unsupported",
         r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [15]\b",
-        "HCCL refuses this communication: its arguments are wrong, or this chip can't do it (a 310P can't send from pipeline stage to stage)",
+        "HCCL refuses this communication: its arguments are wrong, or this NPU can't do it (a 310P can't send from pipeline stage to stage)",
         "set pipeline_parallel_size: 1 and use tensor_parallel_size; else compare options and image of all ranks, and look at plog below"
         " ~/ascend/log",
         "vllm-project/vllm-ascend#2712",
@@ -66,8 +66,8 @@ HINTS = (
     Hint(
         "hccl-code-driver",
         r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
-        "HCCL's call of the runtime or the driver failed: a chip is held or unhealthy, or driver and CANN don't belong together",
-        "npu-smi info on the host must show all chips healthy and free; compare driver and CANN",
+        "HCCL's call of the runtime or the driver failed: an NPU is held or unhealthy, or driver and CANN don't belong together",
+        "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
         "CANN, HcclResult",
         "RuntimeError: HCCL function error: HcclGetRootInfo, error code is 15",
         general=True,
@@ -76,8 +76,8 @@ HINTS = (
         "aclnn-arguments",
         r"error code is 16100[12]\b|EZ1001|E69999|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
-        "an operator refuses its arguments: this chip or this CANN does not know that type, shape or format",
-        "use the image of this chip and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
+        "an operator refuses its arguments: this NPU or this CANN does not know that type, shape or format",
+        "use the image of this NPU and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
         " enforce_eager: true",
         "CANN, aclnn return codes",
         "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",
@@ -85,8 +85,8 @@ HINTS = (
     Hint(
         "aclnn-inner",
         r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999",
-        "an operator of CANN failed: it is not built for this chip or case, or its memory or a kernel before it failed",
-        "the lines behind EZ9999 name the operator; use the image of this chip and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
+        "an operator of CANN failed: it is not built for this NPU or case, or its memory or a kernel before it failed",
+        "the lines behind EZ9999 name the operator; use the image of this NPU and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
         "CANN, aclnn return codes",
         "RuntimeError: call aclnnFoo failed, error code is 561000",
         general=True,
@@ -144,8 +144,8 @@ HINTS = (
         "atb-setup",
         r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
         r"|create atb operation|ATB_\w{0,20}ERROR",
-        "an operator of ATB (NNAL) refuses this chip, type or shape",
-        "use the image of this chip (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
+        "an operator of ATB (NNAL) refuses this NPU, type or shape",
+        "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",
         "vllm-project/vllm-ascend#2720",
         "[rank0]:[E1121 10:00:00.000 compiler_depend.ts:429] RopeOperation setup failed!",
@@ -154,8 +154,8 @@ HINTS = (
         "npu-310p-feature",
         r"(?i)(?:310p\d?|300i(?: duo)?)\b[^\n]{0,100}(?:not support|unsupported|is not available)|(?:not support"
         r"|unsupported)[^\n]{0,60}\b(?:310p\d?|300i)\b|soc_?version[^\n]{0,60}(?:not support|unsupported|invalid)",
-        "this chip can't do what is asked of it in this release",
-        "use a release and options with support for this chip: on a 310P float16, no expert parallel, W8A8SC or no quantisation",
+        "this NPU can't do what is asked of it in this release",
+        "use a release and options with support for this NPU: on a 310P float16, no expert parallel, W8A8SC or no quantisation",
         "vllm-project/vllm-ascend, 310P",
         "NotImplementedError: MLA is not supported on 310P",
         general=True,
@@ -164,9 +164,9 @@ HINTS = (
         "npu-driver-not-there",
         r"drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
         r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
-        "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the chip is held or"
+        "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the NPU is held or"
         " unhealthy",
-        "npu-smi info on the host and in the container must show the chip; compare `device_nodes`, `devices` and `mounts`",
+        "npu-smi info on the host and in the container must show the NPU; compare `device_nodes`, `devices` and `mounts`",
         "CANN, driver",
         "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [npu_driver.cc:1] drvGetDevNum failed, nobody knows",
         general=True,
@@ -194,7 +194,7 @@ HINTS = (
         r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
         r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
         r"|Can not select a valid kernel info|Select GPU kernel|Current (?:operator|op)[^\n]{0,60}not support",
-        "an operator of MindSpore refuses its arguments, or this chip has none for that type",
+        "an operator of MindSpore refuses its arguments, or this NPU has none for that type",
         "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"
         " MindSpore's release",
         "MindSpore, FAQ",
@@ -204,7 +204,7 @@ HINTS = (
         "mindspore-start",
         r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail",
         "MindSpore can't start the NPU",
-        "the Ascend Error Message behind it names the code; npu-smi info must show the chip healthy and free, here and in the container",
+        "the Ascend Error Message behind it names the code; npu-smi info must show the NPU healthy and free, here and in the container",
         "MindSpore, FAQ",
         "RuntimeError: Ascend kernel runtime initialization failed, device id: 0.",
         general=True,

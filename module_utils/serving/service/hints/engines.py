@@ -131,7 +131,7 @@ HINTS = (
     Hint(
         "attention-backend",
         r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
-        "the attention backend that was chosen does not serve this model on this chip",
+        "the attention backend that was chosen does not serve this model on this accelerator",
         "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
         "vLLM, platforms/cuda.py",
         "ValueError: No valid attention backend found for cuda with AttentionSelectorConfig(head_size=80)",
@@ -310,8 +310,8 @@ HINTS = (
     Hint(
         "flaggems-no-device",
         r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)|Unsupported vendor",
-        "FlagGems knows no chip here",
-        "set GEMS_VENDOR in the row's env to its name of the chip, or flaggems: false",
+        "FlagGems knows no accelerator here",
+        "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",
         "RuntimeError: No device were detected on your machine ! Please check that your driver is complete.",
     ),

@@ -353,7 +353,7 @@ HINTS = (
         r"|HSA_STATUS_ERROR_(?:EXCEPTION|MEMORY_APERTURE_VIOLATION|MEMORY_FAULT|ILLEGAL_INSTRUCTION)"
         r"|Memory access fault by GPU|hipError(?:IllegalAddress|LaunchFailure)",
         "a kernel failed on the accelerator: it read or wrote where nothing is",
-        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the chip maker's own image",
+        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the accelerator maker's own image",
         "FlagOpen/FlagGems#6291",
         "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
     ),
@@ -361,7 +361,7 @@ HINTS = (
         "layer-attribute",
         r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
         r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
-        "the engine's classes for this model, its quantisation and this chip don't fit together in this release",
+        "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#11537",
         "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
@@ -371,9 +371,9 @@ HINTS = (
         r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
         r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
         r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
-        "a Triton kernel does not compile for this chip",
+        "a Triton kernel does not compile for this accelerator",
         "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"
-        " torch and chip",
+        " torch and accelerator",
         "triton-lang/triton; flagos-ai/FlagTree",
         "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
         general=True,

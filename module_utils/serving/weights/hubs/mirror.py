@@ -67,5 +67,5 @@ class Mirror:
             if not re.fullmatch(r"[\w.+-]{1,200}", full):
                 raise ValueError("revision %.80r" % full)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SourceFailed("its manifest of %s is not one of ours (%r)" % (folder, error)) from None
+            raise SourceFailed("its manifest of %s is not as vllm-ansible writes them (%r)" % (folder, error)) from None
         return Listing(self.kind, self.repo, self.requested, full, headers=headers, **rows_taken)
