@@ -6,6 +6,7 @@ group of gateways of which none runs. So the codes are those of Nagios' plugins,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,18 +40,33 @@ def host_rows(host: str, result: Mapping[str, Any] | None, runs: Iterable[str]) 
     ]
 
 
+def out_of_use(backend: Mapping[str, Any], noted: Mapping[str, Any] | None) -> str:
+    """Why a backend takes no requests, and what puts it back."""
+    name = f"{backend['pool']}/{backend['name']}"
+    if noted:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(noted["since"])))
+        return f"{name} is out since {since} UTC, by a run that goes on or was ended; the next deploy, start or restart of it puts it back"
+    if backend.get("out"):
+        return f"{name} was taken out by hand"
+    return f"{name} takes no requests ({backend['status']})"
+
+
 def gateway_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each gateway: {host, ready, problem, backends}."""
     rows = []
     for host, result in results.items():
         running = bool((result or {}).get("running"))
         backends = (result or {}).get("backends") or []
-        down = [
-            f"{one['pool']}/{one['name']}" for one in backends if not str(one["status"]).startswith(("UP", "no check"))
-        ]
-        problem = f"backends that take no requests: {', '.join(down)}" if down else None
+        out = (result or {}).get("out") or {}
+        down = [one for one in backends if not str(one["status"]).startswith(("UP", "no check"))]
+        problem = "; ".join(out_of_use(one, out.get(one["name"])) for one in down)
         rows.append(
-            {"host": host, "ready": running, "problem": problem if running else "it does not run", "backends": backends}
+            {
+                "host": host,
+                "ready": running,
+                "problem": (problem or None) if running else "it does not run",
+                "backends": backends,
+            }
         )
     return rows
 

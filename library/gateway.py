@@ -106,11 +106,10 @@ def put(folder: str, wanted: dict[str, str], program: str) -> None:
 
 
 def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool) -> bool:
-    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether something changed."""
+    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
     text = owner.unit_text(name, command, folder, SPEC)
     path = owner.unit_path(name)
-    changed = read_text(path) != text
-    if changed:
+    if read_text(path) != text:
         own_folder(os.path.dirname(path))
         write_atomic(path, text.encode())
         owner.apply(name)
@@ -119,7 +118,7 @@ def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fres
         owner.stop(name)
     if not running or fresh:
         owner.start(name)
-    return changed or fresh or not running
+    return fresh or not running
 
 
 def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
@@ -184,7 +183,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         put(folder, wanted, program)
         states = os.path.join(folder, "servers.state")
         runtime.save_states(api, states)
-        own = [program, "-W", "-f", config, "-p", os.path.join(folder, "haproxy.pid")]
+        own = [
+            program,
+            "-W",
+            "-S",
+            os.path.join(folder, "master.sock"),
+            "-f",
+            config,
+            "-p",
+            os.path.join(folder, "haproxy.pid"),
+        ]
         if not os.path.isabs(program):
             own = ["/usr/bin/env", *own]
         started = run_unit(owner, PROXY, own, folder, fresh=False)

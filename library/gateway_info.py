@@ -25,7 +25,9 @@ version: {description: "HAProxy's version; empty where it is missing.", returned
 family: {description: "What installs packages here: apt, dnf, or null.", returned: always, type: str}
 uid: {description: User id of this module., returned: always, type: int}
 running: {description: Whether the gateway's HAProxy answers., returned: always, type: bool}
-backends: {description: "Each backend: {pool, name, status, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
+backends: {description: "Each backend: {pool, name, status, out, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
+out: {description: "Backends that a run has taken out and not put back: {name: {since, alone}}.", returned: always, type: dict}
+last: {description: "Each backend's last time out: {name: {since, until, alone}}, seconds since 1970.", returned: always, type: dict}
 """
 
 import os
@@ -33,7 +35,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.gateway import drains, runtime
 from ansible.module_utils.serving.host.system import os_release
 
 
@@ -41,13 +43,18 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     api = os.path.join(given["folder"], "admin.sock")
     running = runtime.worker(api) is not None
+    backends = runtime.servers(api) if running else []
+    out, last = drains.read(given["folder"])
+    names = {row["name"] for row in backends}
     return {
         "changed": False,
         "version": ".".join(map(str, runtime.installed(given["haproxy"]) or ())),
         "family": os_release()["family"],
         "uid": os.getuid(),
         "running": running,
-        "backends": runtime.servers(api) if running else [],
+        "backends": backends,
+        "out": {name: row for name, row in out.items() if name in names},
+        "last": {name: row for name, row in last.items() if name in names},
     }
 
 
