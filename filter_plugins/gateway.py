@@ -11,7 +11,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import haproxy
 from planning.callers import resolve_callers
-from planning.gateway import common_keys, gateway_pools
+from planning.gateway import admitted, common_keys, gateway_pools
 from planning.rows import Faults
 
 
@@ -21,8 +21,13 @@ def gateway_plan(
     addresses: Mapping[str, str],
     callers: Any,
     settings: Mapping[str, Any],
+    verdicts: Mapping[str, Any] | None = None,
+    known: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """{pools, config, maps, agent, notes, key_files}. Raises Faults with all that is wrong. `settings`: see planning/haproxy.py."""
+    """{pools, config, maps, agent, notes, refused, key_files, judged}. Raises Faults with all that is wrong.
+
+    `settings`: see planning/haproxy.py. `verdicts` and `known`: see `admitted`; without verdicts every backend stays.
+    """
     found = gateway_pools(plans, addresses, gateway)
     pools = found["pools"]
     known = resolve_callers(callers, [pool["model"] for pool in pools])
@@ -33,13 +38,19 @@ def gateway_plan(
         )
     if faults:
         raise Faults(faults)
+    every = pools
+    refused: dict[str, str] = {}
+    if verdicts is not None:
+        pools, refused = admitted(pools, verdicts, known).values()
     return {
         "pools": pools,
+        "refused": refused,
+        "judged": [one for pool in every if pool["requires"] == "verdict" for one in pool["backends"]],
         "config": haproxy.configuration(pools, settings),
         "maps": haproxy.maps(pools, known["callers"]),
         "agent": haproxy.agent_settings(pools, settings),
         "notes": found["notes"],
-        "key_files": [{"pool": pool["name"], **one} for pool in pools if pool["api_key"] for one in pool["backends"]],
+        "key_files": [{"pool": pool["name"], **one} for pool in every if pool["api_key"] for one in pool["backends"]],
     }
 
 

@@ -59,7 +59,8 @@ def gateway_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         backends = (result or {}).get("backends") or []
         out = (result or {}).get("out") or {}
         down = [one for one in backends if not str(one["status"]).startswith(("UP", "no check"))]
-        problem = "; ".join(out_of_use(one, out.get(one["name"])) for one in down)
+        words = [out_of_use(one, out.get(one["name"])) for one in down]
+        problem = "; ".join([*words, *((result or {}).get("refused") or {}).values()])
         rows.append(
             {
                 "host": host,
@@ -79,7 +80,8 @@ def status_summary(
     doors = gateway_rows(gateways or {})
     silent = [host for host, result in results.items() if (result or {}).get("services") is None and not runs.get(host)]
     answered = {row["service"] for row in rows if row["ready"]}
-    down = sorted({row["service"] for row in rows} - answered)
+    models = {row.get("served_name") for row in rows if row["ready"]} - {None}  # of replicas one is enough
+    down = sorted({row["service"] for row in rows if row.get("served_name") not in models} - answered)
     problems = [f"no host answers for {name}" for name in down]
     problems += [
         f"{row['service']} on {row['host']}: {row['problem'] or row['state']}" for row in rows if not row["ready"]
@@ -96,7 +98,7 @@ def status_of(hostvars: Mapping[str, Any], groups: Mapping[str, Iterable[str]]) 
     doors = [host for host in groups.get("gateways", []) if "status_gateway" in hostvars[host]]
     return status_summary(
         {host: hostvars[host]["status_probe"] for host in asked},
-        {host: hostvars[host]["runs"] for host in asked},
+        {host: hostvars[host]["run_names"] for host in asked},
         {host: hostvars[host]["status_gateway"] for host in doors},
     )
 

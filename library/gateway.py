@@ -24,6 +24,7 @@ options:
     type: dict
     default: {}
   pools: {description: Pools that need a key., type: list, elements: str, default: []}
+  refused: {description: "Backends that their pool refuses, and why; M(gateway_info) tells them.", type: dict, default: {}}
   agent: {description: Text of the health agent., type: str, required: true}
   agent_settings: {description: What it reads., type: str, required: true}
 attributes:
@@ -48,6 +49,7 @@ backends: {description: "Each backend: {pool, name, status, sessions, queued}.",
 """
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -146,6 +148,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "haproxy.cfg": given["config"],
         "agent.py": given["agent"],
         "agent.json": given["agent_settings"],
+        "refused.json": json.dumps(given["refused"], indent=1, sort_keys=True) + "\n",
         **given["maps"],
     }
     if given["certificate"]:
@@ -225,6 +228,7 @@ def main() -> None:
         "certificate": {"type": "str", "no_log": True},
         "backend_keys": {"type": "dict", "default": {}, "no_log": True},
         "pools": {"type": "list", "elements": "str", "default": []},
+        "refused": {"type": "dict", "default": {}},
         "agent": {"type": "str", "required": True},
         "agent_settings": {"type": "str", "required": True},
     }

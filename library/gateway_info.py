@@ -27,6 +27,7 @@ uid: {description: User id of this module., returned: always, type: int}
 running: {description: Whether the gateway's HAProxy answers., returned: always, type: bool}
 backends: {description: "Each backend: {pool, name, status, out, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
 out: {description: "Backends that a run has taken out and not put back: {name: {since, alone}}.", returned: always, type: dict}
+refused: {description: "Backends that their pool refuses, and why, a sentence each.", returned: always, type: dict}
 last: {description: "Each backend's last time out: {name: {since, until, alone}}, seconds since 1970.", returned: always, type: dict}
 """
 
@@ -35,6 +36,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.gateway import drains, runtime
 from ansible.module_utils.serving.host.system import os_release
 
@@ -45,6 +47,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     running = runtime.worker(api) is not None
     backends = runtime.servers(api) if running else []
     out, last = drains.read(given["folder"])
+    try:
+        refused = read_json(os.path.join(given["folder"], "refused.json")) or {}
+    except ValueError:
+        refused = {}
     names = {row["name"] for row in backends}
     return {
         "changed": False,
@@ -53,6 +59,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "uid": os.getuid(),
         "running": running,
         "backends": backends,
+        "refused": refused,
         "out": {name: row for name, row in out.items() if name in names},
         "last": {name: row for name, row in last.items() if name in names},
     }

@@ -39,6 +39,17 @@ def services(*rows: dict[str, Any]) -> dict[str, Any]:
         ({"a": services(READY, {**DEAD, "service": "other"})}, {}, 2, "no host answers for other"),
         ({"a": {"unreachable": True, "msg": "no route"}}, {}, 2, "no host answers for demo"),
         ({"a": {"failed": True, "msg": "denied"}}, {}, 2, "demo on a: denied"),
+        (
+            {
+                "a": services(
+                    {**READY, "service": "demo-1", "served_name": "d"},
+                    {**DEAD, "service": "demo-2", "served_name": "d"},
+                )
+            },
+            {},
+            1,
+            "demo-2 on a",
+        ),
         ({"a": services(READY)}, {"g": UP}, 0, None),
         ({"a": services(READY)}, {"g": UP, "h": {}}, 1, "gateway h: it does not run"),
         ({"a": services(READY)}, {"g": DRAINED}, 1, "p/a was taken out by hand"),
@@ -48,6 +59,7 @@ def services(*rows: dict[str, Any]) -> dict[str, Any]:
             1,
             "p/a is out since 1970-01-01 00:00:00 UTC, by a run that goes on or was ended",
         ),
+        ({"a": services(READY)}, {"g": {**UP, "refused": {"b": "b is not in the pool"}}}, 1, "b is not in the pool"),
         ({"a": services(READY)}, {"g": {"unreachable": True}}, 2, "gateway g: it does not run"),
     ],
 )
