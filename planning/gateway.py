@@ -72,6 +72,11 @@ def pool_name(served_name: str) -> str:
     )
 
 
+def backend_name(host: str, service: str) -> str:
+    """Its name in HAProxy."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}")
+
+
 def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: Mapping[str, str]) -> Row:
     """Where and how the gateway reaches one service. Raises Faults where it can't."""
     host, service, port = record["host"], record["service"], record["port"]
@@ -93,7 +98,7 @@ def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: M
     seqs = record["engine_args"].get("max_num_seqs")
     most = seqs - 1 if is_int(seqs) else DEFAULT_CONCURRENT - 1
     return {
-        "name": re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}"),
+        "name": backend_name(host, service),
         "host": host,
         "service": service,
         "address": address,

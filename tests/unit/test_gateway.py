@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import load
 from gate import BACKEND_KEY, KEY, Engine, until
 from ports import free_port
 
@@ -149,6 +150,16 @@ def test_a_pool_that_requires_verdicts_refuses_what_is_not_like_the_others(
     assert all(refused[name] in why and "the pool of 'demo'" in why for name, why in found["refused"].items())
     left = {one["name"] for pool in found["pools"] for one in pool["backends"]}
     assert left == {"gpu-01.demo", "gpu-02.demo", "gpu-01.b"} - set(refused)
+
+
+def test_the_report_says_when_a_service_was_out() -> None:
+    last = {
+        "gpu-01.demo": {"since": 0.0, "until": 41.4, "alone": True},
+        "gpu-02.demo": {"since": 0.0, "until": 9.0, "alone": False},
+    }
+    results = [{"item": "gw", "last": last}, {"item": "gw-2", "unreachable": True}]
+    found = load("filter_plugins/gateway.py").outages([record(), record(service="b")], "gpu-01", results)
+    assert found == {"demo": ["41 s from 1970-01-01 00:00:00 UTC, gw: callers of its model got 503 with Retry-After"]}
 
 
 SECRET = "plain-secret-0123456789-abcdef"
