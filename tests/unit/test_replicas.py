@@ -91,7 +91,7 @@ def test_replicas_have_one_key(host: Host) -> None:
     first.parent.mkdir(parents=True)
     first.write_text("k" * 40 + "\n")
     args = {
-        "name": "demo", "serving_root": str(host.root), "supervisor": "supervisord", "key_of": "demo-1", "python": "/usr/bin/python3", "runner": "x",
+        "name": "demo", "serving_root": str(host.root), "supervisor": "supervisord", "shares_with": "demo-1", "python": "/usr/bin/python3", "runner": "x",
         "files": {"start": "#!/bin/sh\nexit 0\n"},
         "spec": {"endpoint": f"http://127.0.0.1:{host.port}", "drain_timeout": 1, "ready_timeout": 1, "restart_limit": 1, "api_key": True},
     }  # fmt: skip
