@@ -1,8 +1,9 @@
-"""Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses backends' keys."""
+"""Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses keys, `outages` tells times out."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import haproxy
 from planning.callers import resolve_callers
-from planning.gateway import common_keys, gateway_pools
+from planning.gateway import admitted, backend_name, common_keys, gateway_pools
 from planning.rows import Faults
 
 
@@ -21,8 +22,13 @@ def gateway_plan(
     addresses: Mapping[str, str],
     callers: Any,
     settings: Mapping[str, Any],
+    verdicts: Mapping[str, Any] | None = None,
+    known: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """{pools, config, maps, agent, notes, key_files}. Raises Faults with all that is wrong. `settings`: see planning/haproxy.py."""
+    """{pools, config, maps, agent, notes, refused, key_files, judged}. Raises Faults with all that is wrong.
+
+    `settings`: see planning/haproxy.py. `verdicts` and `known`: see `admitted`; without verdicts every backend stays.
+    """
     found = gateway_pools(plans, addresses, gateway)
     pools = found["pools"]
     known = resolve_callers(callers, [pool["model"] for pool in pools])
@@ -33,13 +39,19 @@ def gateway_plan(
         )
     if faults:
         raise Faults(faults)
+    every = pools
+    refused: dict[str, str] = {}
+    if verdicts is not None:
+        pools, refused = admitted(pools, verdicts, known).values()
     return {
         "pools": pools,
+        "refused": refused,
+        "judged": [one for pool in every if pool["requires"] == "verdict" for one in pool["backends"]],
         "config": haproxy.configuration(pools, settings),
         "maps": haproxy.maps(pools, known["callers"]),
         "agent": haproxy.agent_settings(pools, settings),
         "notes": found["notes"],
-        "key_files": [{"pool": pool["name"], **one} for pool in pools if pool["api_key"] for one in pool["backends"]],
+        "key_files": [{"pool": pool["name"], **one} for pool in every if pool["api_key"] for one in pool["backends"]],
     }
 
 
@@ -51,8 +63,33 @@ def gateway_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) ->
     return dict(found["keys"])
 
 
+def outages(
+    services: Iterable[Mapping[str, Any]], host: str, results: Iterable[Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """{service: sentences about its last time out of each gateway}. `results`: looped results of gateway_info, items being gateways."""
+    found: dict[str, list[str]] = {}
+    for one in services:
+        for result in results:
+            times = (result.get("last") or {}).get(backend_name(host, one["service"]))
+            if times:
+                began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(float(times["since"])))
+                callers = (
+                    "callers of its model got 503 with Retry-After"
+                    if times.get("alone")
+                    else "other backends answered its callers"
+                )
+                words = f"{times['until'] - times['since']:.0f} s from {began} UTC, {result['item']}: {callers}"
+                found.setdefault(one["service"], []).append(words)
+    return found
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"gateway_plan": gateway_plan, "gateway_keys": gateway_keys}
+        return {
+            "gateway_plan": gateway_plan,
+            "gateway_keys": gateway_keys,
+            "outages": outages,
+            "backend_name": backend_name,
+        }

@@ -1,4 +1,4 @@
-"""Filters that make a plan: `site_tables`, `host_board`, `plan`, `planned`, `table_faults`, `model_forms`.
+"""Filters that make a plan: `site_tables`, `host_board`, `plan`, `planned`, `replica_names`, `table_faults`, `model_forms`.
 
 Merge rule, one direction: the catalogue < the site's tables; then vendor < board < what the host changes of it < the board's
 defaults for the engine < service < the host's overrides. Dicts merge by key, lists replace, null removes what was there, at
@@ -21,6 +21,7 @@ from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
 from planning.explain import explained
 from planning.keys import BOARD, MODEL, SERVICE, SHAPE, SHARED, SOURCES
+from planning.replicas import expanded, replica_names
 from planning.rows import Collected, Faults, Row, check_row, check_switch, fail, lookup, merge, nearest
 from planning.services import checked_tables, resolve_service
 from planning.site import setting_faults
@@ -95,7 +96,10 @@ def planned(
     if board is None:
         known = nearest("", tables["boards"])
         found.run(fail, f"host {host} says no board; write board: NAME among its variables or a group's; {known}")
-    changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if listed else None
+    every = found.run(expanded, host, runs, tables["services"], overrides) if listed else None
+    runs, services, overrides, origin = every or ([], tables["services"], overrides, {})
+    tables = {**tables, "services": services}
+    changes = found.run(check_overrides, host, overrides, runs, services) if every else None
     if resolved is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
     given = {**checked_tables(tables), "locks": merge(resolved["native_locks"], locks or {}), "host": host}
@@ -109,6 +113,7 @@ def planned(
         )
         if record is None:
             continue
+        record["replica_of"] = origin.get(name)
         pin(record, pins or {})
         port = record["port"]
         if port in ports:
@@ -228,6 +233,7 @@ class FilterModule:
             "host_board": host_board,
             "plan": plan,
             "planned": planned,
+            "replica_names": replica_names,
             "table_faults": table_faults,
             "explained": explained,
             "model_forms": model_forms,

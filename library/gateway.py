@@ -24,6 +24,7 @@ options:
     type: dict
     default: {}
   pools: {description: Pools that need a key., type: list, elements: str, default: []}
+  refused: {description: "Backends that their pool refuses, and why; M(gateway_info) tells them.", type: dict, default: {}}
   agent: {description: Text of the health agent., type: str, required: true}
   agent_settings: {description: What it reads., type: str, required: true}
 attributes:
@@ -48,6 +49,7 @@ backends: {description: "Each backend: {pool, name, status, sessions, queued}.",
 """
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -106,11 +108,10 @@ def put(folder: str, wanted: dict[str, str], program: str) -> None:
 
 
 def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool) -> bool:
-    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether something changed."""
+    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
     text = owner.unit_text(name, command, folder, SPEC)
     path = owner.unit_path(name)
-    changed = read_text(path) != text
-    if changed:
+    if read_text(path) != text:
         own_folder(os.path.dirname(path))
         write_atomic(path, text.encode())
         owner.apply(name)
@@ -119,7 +120,7 @@ def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fres
         owner.stop(name)
     if not running or fresh:
         owner.start(name)
-    return changed or fresh or not running
+    return fresh or not running
 
 
 def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
@@ -147,6 +148,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "haproxy.cfg": given["config"],
         "agent.py": given["agent"],
         "agent.json": given["agent_settings"],
+        "refused.json": json.dumps(given["refused"], indent=1, sort_keys=True) + "\n",
         **given["maps"],
     }
     if given["certificate"]:
@@ -184,7 +186,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         put(folder, wanted, program)
         states = os.path.join(folder, "servers.state")
         runtime.save_states(api, states)
-        own = [program, "-W", "-f", config, "-p", os.path.join(folder, "haproxy.pid")]
+        own = [
+            program,
+            "-W",
+            "-S",
+            os.path.join(folder, "master.sock"),
+            "-f",
+            config,
+            "-p",
+            os.path.join(folder, "haproxy.pid"),
+        ]
         if not os.path.isabs(program):
             own = ["/usr/bin/env", *own]
         started = run_unit(owner, PROXY, own, folder, fresh=False)
@@ -217,6 +228,7 @@ def main() -> None:
         "certificate": {"type": "str", "no_log": True},
         "backend_keys": {"type": "dict", "default": {}, "no_log": True},
         "pools": {"type": "list", "elements": "str", "default": []},
+        "refused": {"type": "dict", "default": {}},
         "agent": {"type": "str", "required": True},
         "agent_settings": {"type": "str", "required": True},
     }

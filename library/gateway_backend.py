@@ -7,18 +7,27 @@ DOCUMENTATION = r"""
 module: gateway_backend
 short_description: Drain a backend of the gateway, or put it back
 description:
-  - V(drained) gives the backend no new request and waits until those that it has are done. It leaves alone
-    the last backend of a model that takes requests, since its callers would only be refused earlier, and says so in RV(alone).
-  - V(ready) puts it back and waits until it is up there. A reload in between keeps it drained.
+  - V(drained) gives the backend no new request and waits until those that it has are done, those of workers of before a reload included.
+    Where no other backend of its model takes requests, callers get 503 with Retry-After from then on, which RV(alone) says.
+  - V(ready) puts it back and waits until it is up there. V(released) puts back one whose service was stopped, without waiting; it is down until
+    its service answers again.
+  - What was taken out is noted beside the gateway, so that the next run knows what a killed one has left. V(ready) and V(released) put
+    back what is noted alone, and leave what a person has taken out. A reload and a restart of HAProxy keep it out.
+  - While another backend of the model is noted, the last one that takes requests is refused.
   - A gateway that does not run has nothing to drain, which is no failure.
 options:
   folder: {description: Where the gateway's files lie on the host., type: path, required: true}
   backend: {description: The backend's name., type: str, required: true}
-  state: {description: What it should be., type: str, choices: [drained, ready], required: true}
+  state: {description: What it should be., type: str, choices: [drained, ready, released], required: true}
   wait:
     description: Seconds that its requests may take to end, after which it is put back, or that it may take to be up. Then it fails.
     type: int
     default: 600
+  alone_wait:
+    description: The same where no other backend takes requests. Then it goes on, since callers are refused meanwhile.
+    type: int
+    default: 30
+  gap: {description: Take out the last one even while another one is noted., type: bool, default: false}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -33,80 +42,147 @@ EXAMPLES = r"""
 RETURN = r"""
 alone: {description: Whether no other backend of its model takes requests., returned: always, type: bool}
 waited: {description: Seconds until its requests were done or it was up., returned: always, type: float}
+left: {description: Requests that it still had when V(drained) went on., returned: always, type: int}
+out_seconds: {description: Seconds for which it was out; 0 where it was not or still is., returned: always, type: float}
 """
 
+import contextlib
 import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.gateway import drains, runtime
+
+Backend = dict[str, Any]
 
 
-def order(api: str, row: dict[str, Any], state: str) -> None:
-    """Raises Refusal where HAProxy does not take it."""
-    said = runtime.command(api, "set server %s/%s state %s" % (row["pool"], row["name"], state)).strip()
-    if said:
-        raise Refusal("HAProxy did not set backend '%s' to %s: %s" % (row["name"], state, said[:200]))
+def order(folder: str, row: Backend, *words: str) -> None:
+    """Raises Refusal where HAProxy does not take it. What it takes outlives a restart of HAProxy."""
+    api = os.path.join(folder, "admin.sock")
+    for word in words:
+        text = "set server %s/%s %s" % (row["pool"], row["name"], word)
+        runtime.of_old_workers(os.path.join(folder, "master.sock"), text)  # callers whose connection one of them keeps
+        said = runtime.command(api, text).strip()
+        if said:
+            raise Refusal("HAProxy did not set backend '%s' to %s: %s" % (row["name"], word, said[:200]))
+    runtime.save_states(api, os.path.join(folder, "servers.state"))
 
 
-def status_of(api: str, name: str) -> str:
-    return next((str(row["status"]) for row in runtime.servers(api) if row["name"] == name), "gone")
+def look(folder: str, name: str) -> Backend | None:
+    rows = runtime.servers(os.path.join(folder, "admin.sock"))
+    return next((row for row in rows if row["name"] == name), None)
+
+
+def busy(folder: str, name: str) -> int:
+    """Requests that the backend has or is about to get."""
+    row = look(folder, name)
+    if row is None:
+        return 0
+    master = os.path.join(folder, "master.sock")
+    here = int(row["sessions"]) + int(row["queued"])
+    return here + int(runtime.old_sessions(master, row["pool"], name))
+
+
+def take_out(folder: str, name: str, gap: bool, check: bool) -> tuple[bool, bool]:
+    """Note it, then give it no new requests: (changed, alone). Raises Refusal where a run that takes part is not at its end."""
+    with contextlib.nullcontext(drains.read(folder)) if check else drains.changing(folder) as (out, last):
+        rows = runtime.servers(os.path.join(folder, "admin.sock"))
+        mine = next(row for row in rows if row["name"] == name)
+        others = [row for row in rows if row["pool"] == mine["pool"] and row["name"] != name]
+        alone = not any(row["status"].startswith("UP") and not row["out"] for row in others)
+        held = [row["name"] for row in others if row["name"] in out]
+        if alone and held and name not in out and not gap:
+            raise Refusal(
+                "backend '%s' is the last one of its model that takes requests, and %s is out since an operation that did not end; "
+                "run that one again first, or accept a gap: -e gateway_gap=true" % (name, ", ".join(held))
+            )
+        changed = not mine["out"] or name not in out
+        if not check:
+            drains.begin(out, name, alone)
+            # Before the order: a run that is killed here has noted too much, which is mended, and never too little.
+            drains.write(folder, out, last)
+            if not mine["out"]:
+                order(folder, mine, "state drain")
+        return changed, alone
+
+
+def drained(given: dict[str, Any], check: bool) -> dict[str, Any]:
+    folder, name = given["folder"], given["backend"]
+    changed, alone = take_out(folder, name, given["gap"], check)
+    result = {"changed": changed, "alone": alone, "waited": 0.0, "left": 0, "out_seconds": 0.0}
+    began = time.monotonic()
+    while not check:
+        left = busy(folder, name)
+        result.update(left=left, waited=round(time.monotonic() - began, 1))
+        if not left or (alone and result["waited"] > given["alone_wait"]):
+            break
+        if not alone and result["waited"] > given["wait"]:
+            put_back(folder, name, "state ready")
+            raise Refusal(
+                "backend '%s' still has requests after %d s; it takes new ones again. Run this at a quieter time, or allow more seconds "
+                "(gateway_drain_seconds)" % (name, given["wait"])
+            )
+        time.sleep(0.2)
+    return result
+
+
+def put_back(folder: str, name: str, *words: str) -> float:
+    """Give the order and forget the note: seconds for which it was out."""
+    with drains.changing(folder) as (out, last):
+        row = look(folder, name)
+        if row is not None:
+            order(folder, row, *words)
+        times = drains.finish(out, last, name)
+        return round(float(times["until"] - times["since"]), 1)
+
+
+def ready(given: dict[str, Any]) -> dict[str, Any]:
+    """Orders first and forgets last, so that a run that is killed in between leaves the note."""
+    folder, name = given["folder"], given["backend"]
+    row = look(folder, name)
+    if row is not None:
+        order(folder, row, "state ready")
+    began = time.monotonic()
+    while row is not None and not row["status"].startswith("UP"):
+        if time.monotonic() - began > given["wait"]:
+            raise Refusal(
+                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent"
+                % (name, given["wait"], row["status"])
+            )
+        time.sleep(0.2)
+        row = look(folder, name)
+    return {"waited": round(time.monotonic() - began, 1), "out_seconds": put_back(folder, name, "state ready")}
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    api = os.path.join(given["folder"], "admin.sock")
-    nothing = {"changed": False, "alone": False, "waited": 0.0}
-    if runtime.worker(api) is None:
+    folder, name = given["folder"], given["backend"]
+    nothing = {"changed": False, "alone": False, "waited": 0.0, "left": 0, "out_seconds": 0.0}
+    if runtime.worker(os.path.join(folder, "admin.sock")) is None or look(folder, name) is None:
         return nothing
-    rows = runtime.servers(api)
-    mine = next((row for row in rows if row["name"] == given["backend"]), None)
-    if mine is None:
+    if given["state"] == "drained":
+        return drained(given, module.check_mode)
+    noted = drains.read(folder)[0].get(name)
+    if noted is None:
         return nothing
-    out = mine["status"].startswith(("DRAIN", "MAINT"))
-    if given["state"] == "ready":
-        if out and not module.check_mode:
-            order(api, mine, "ready")
-        began = time.monotonic()
-        while not module.check_mode and not status_of(api, mine["name"]).startswith("UP"):
-            if time.monotonic() - began > given["wait"]:
-                raise Refusal(
-                    "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent"
-                    % (mine["name"], given["wait"], status_of(api, mine["name"]))
-                )
-            time.sleep(0.2)
-        return dict(nothing, changed=out, waited=round(time.monotonic() - began, 1))
-    others = [
-        row
-        for row in rows
-        if row["pool"] == mine["pool"] and row["name"] != mine["name"] and row["status"].startswith("UP")
-    ]
-    if not others:
-        return dict(nothing, alone=True)
+    result = dict(nothing, changed=True, alone=noted["alone"])
     if module.check_mode:
-        return dict(nothing, changed=not out)
-    if not out:
-        order(api, mine, "drain")
-    began = time.monotonic()
-    while next((row["sessions"] for row in runtime.servers(api) if row["name"] == mine["name"]), 0):
-        if time.monotonic() - began > given["wait"]:
-            order(api, mine, "ready")
-            raise Refusal(
-                "backend '%s' still has requests after %d s; it takes new ones again. Run this at a quieter time, or allow more seconds"
-                % (given["backend"], given["wait"])
-            )
-        time.sleep(0.2)
-    return dict(nothing, changed=not out, waited=round(time.monotonic() - began, 1))
+        return result
+    if given["state"] == "ready":
+        return dict(result, **ready(given))
+    return dict(result, out_seconds=put_back(folder, name, "health down", "state ready"))
 
 
 def main() -> None:
     spec = {
         "folder": {"type": "path", "required": True},
         "backend": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["drained", "ready"], "required": True},
+        "state": {"type": "str", "choices": ["drained", "ready", "released"], "required": True},
         "wait": {"type": "int", "default": 600},
+        "alone_wait": {"type": "int", "default": 30},
+        "gap": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -25,29 +25,73 @@ version: {description: "HAProxy's version; empty where it is missing.", returned
 family: {description: "What installs packages here: apt, dnf, or null.", returned: always, type: str}
 uid: {description: User id of this module., returned: always, type: int}
 running: {description: Whether the gateway's HAProxy answers., returned: always, type: bool}
-backends: {description: "Each backend: {pool, name, status, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
+backends: {description: "Each backend: {pool, name, status, out, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
+out: {description: "Backends that a run has taken out and not put back: {name: {since, alone}}.", returned: always, type: dict}
+certificate_expires: {description: "Its certificate's end, seconds since 1970; null where there is none.", returned: always, type: float}
+callers: {description: "The end of each caller's last key, seconds since 1970, where there is one.", returned: always, type: dict}
+refused: {description: "Backends that their pool refuses, and why, a sentence each.", returned: always, type: dict}
+last: {description: "Each backend's last time out: {name: {since, until, alone}}, seconds since 1970.", returned: always, type: dict}
 """
 
 import os
+import ssl
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.gateway import runtime
-from ansible.module_utils.serving.host.system import os_release
+from ansible.module_utils.serving.files import read_json
+from ansible.module_utils.serving.gateway import drains, runtime
+from ansible.module_utils.serving.host.system import os_release, run_tool
+from ansible.module_utils.serving.service.supervisors import read_text
+
+NEVER = 253402300799  # what ends.map has for a key without an end: the end of the year 9999
+
+
+def certificate_end(path: str) -> float | None:
+    """The end of the first certificate of a PEM file, which is the gateway's own."""
+    code, out, _ = run_tool(["openssl", "x509", "-noout", "-enddate", "-in", path])
+    try:
+        return ssl.cert_time_to_seconds(out.strip().partition("=")[2]) if code == 0 else None
+    except ValueError:
+        return None
+
+
+def caller_ends(folder: str) -> dict[str, int]:
+    """{caller: end of its last key}; callers with a key without an end are left out."""
+
+    def table(name: str) -> list[list[str]]:
+        return [line.split(None, 1) for line in read_text(os.path.join(folder, name)).splitlines() if " " in line]
+
+    ends = {key: int(end) for key, end in table("ends.map") if end.strip().isdigit()}
+    found: dict[str, int] = {}
+    for key, caller in table("callers.map"):
+        found[caller] = max(found.get(caller, 0), ends.get(key, NEVER))
+    return {caller: end for caller, end in found.items() if end < NEVER}
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     api = os.path.join(given["folder"], "admin.sock")
     running = runtime.worker(api) is not None
+    backends = runtime.servers(api) if running else []
+    out, last = drains.read(given["folder"])
+    try:
+        refused = read_json(os.path.join(given["folder"], "refused.json")) or {}
+    except ValueError:
+        refused = {}
+    names = {row["name"] for row in backends}
     return {
         "changed": False,
         "version": ".".join(map(str, runtime.installed(given["haproxy"]) or ())),
         "family": os_release()["family"],
         "uid": os.getuid(),
         "running": running,
-        "backends": runtime.servers(api) if running else [],
+        "backends": backends,
+        "certificate_expires": certificate_end(os.path.join(given["folder"], "gateway.pem")),
+        "callers": caller_ends(given["folder"]),
+        "refused": refused,
+        "out": {name: row for name, row in out.items() if name in names},
+        "last": {name: row for name, row in last.items() if name in names},
     }
 
 

@@ -33,6 +33,7 @@ options:
       restart_limit: {description: Failed starts in a row., type: int, required: true}
       api_key: {description: Make a key on the host., type: bool, required: true}
   api_key: {description: A key of the site's own instead of a generated one., type: str}
+  shares_with: {description: A service of this host whose key it takes where none is given., type: str}
   inputs:
     description:
       - "Files that travel with the release, {name: path}: names begin with C(inputs/), paths are of the controller. The action plugin brings those
@@ -162,6 +163,10 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
         changed = [n for n in sorted(files) if read_text(os.path.join(folder, "current", n)) != files[n]]
         reasons.append("other content of " + ", ".join(changed))
     own_key = releases.checked_key(given["api_key"]) if given["api_key"] else None
+    if given["shares_with"] not in (None, given["name"]) and not own_key:
+        own_key = next(
+            iter(releases.read_keys(releases.service_dir(given["serving_root"], given["shares_with"]))), None
+        )
     if module.check_mode:
         done = releases.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
         return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
@@ -377,6 +382,7 @@ def main() -> None:
         },
         "spec": {"type": "dict"},
         "api_key": {"type": "str", "no_log": True},
+        "shares_with": {"type": "str"},
         "files": {"type": "dict"},
         "inputs": {"type": "dict", "default": {}},
         "secret_env": {"type": "dict", "no_log": True},

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.paths import callers_paths
-from planning.rows import Collected, Key, Row, check_row, defaults, fail, is_int
+from planning.rows import Collected, Key, Row, check_row, defaults, fail, is_int, one_of
 
 # Keys of a row's `gateway`. Times are seconds.
 ROUTE: dict[str, Key] = {
@@ -24,8 +24,11 @@ ROUTE: dict[str, Key] = {
     "weight": Key("seconds", 100, "Share against the model's other backends, 1 to 256."),
     "via": Key("str", None, "host:port at which the gateway reaches the service instead: the near end of an ssh tunnel or a TLS proxy."),
     "encrypted": Key("bool", False, "The way from the gateway to this address is encrypted by the network, such as WireGuard."),
+    "pool_requires": Key("str", "answer", "What a backend needs to be in its pool: answer, or verdict: EQUIVALENT against the others' reference."),
     "answer_seconds": Key("seconds", 60, "Seconds that the health check's answer may take before an engine that makes no progress counts as hung."),
 }  # fmt: skip
+SHARED = ("idle_seconds", "queue", "queue_seconds", "answer_seconds")  # of a pool, as its first row says
+REQUIRES = ("answer", "verdict")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,199}")
 DEFAULT_CONCURRENT = 256  # vLLM's max_num_seqs where the row says none
 
@@ -34,6 +37,7 @@ def route_of(where: str, given: Any) -> Row:
     """A row's `gateway`, checked, with defaults. Raises Faults."""
     row = check_row(f"{where}: gateway", given or {}, ROUTE)
     route = {**defaults(ROUTE), **{key: value for key, value in row.items() if value is not None}}
+    one_of(where, "gateway.pool_requires", route["pool_requires"], REQUIRES)
     if route["weight"] > 256:
         fail(f"{where}: gateway.weight is {route['weight']}, but must be 1 to 256")
     if route["via"] is not None:
@@ -68,6 +72,11 @@ def pool_name(served_name: str) -> str:
     )
 
 
+def backend_name(host: str, service: str) -> str:
+    """Its name in HAProxy."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}")
+
+
 def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: Mapping[str, str]) -> Row:
     """Where and how the gateway reaches one service. Raises Faults where it can't."""
     host, service, port = record["host"], record["service"], record["port"]
@@ -89,7 +98,7 @@ def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: M
     seqs = record["engine_args"].get("max_num_seqs")
     most = seqs - 1 if is_int(seqs) else DEFAULT_CONCURRENT - 1
     return {
-        "name": re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}"),
+        "name": backend_name(host, service),
         "host": host,
         "service": service,
         "address": address,
@@ -108,7 +117,7 @@ def gateway_pools(
     """{pools, notes, faults} for one gateway.
 
     `plans`: {host: its records}. `addresses`: {host: address as others reach it}. /metrics is for the site's monitoring.
-    A pool is {name, model, weights, api_key, paths, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
+    A pool is {name, model, weights, api_key, paths, requires, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
     """
     found, pools, notes = Collected(), dict[str, Row](), list[str]()
     for host in sorted(plans):
@@ -136,7 +145,8 @@ def gateway_pools(
                 model,
                 {
                     "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [],
-                    **{key: route[key] for key in ("idle_seconds", "queue", "queue_seconds", "answer_seconds")},
+                    "requires": "answer",
+                    **{key: route[key] for key in SHARED},
                 },
             )  # fmt: skip
             if pool["weights"] != weights or pool["api_key"] != record["api_key"]:
@@ -147,11 +157,51 @@ def gateway_pools(
                 )
                 continue
             pool["backends"].append(backend)
+            if route["pool_requires"] == "verdict":  # one row that asks for it is enough
+                pool["requires"] = "verdict"
             pool["idle_seconds"] = max(pool["idle_seconds"], route["idle_seconds"])
             pool["paths"] = list(
                 dict.fromkeys([*pool["paths"], *(path for path in callers_paths(record) if path != "/metrics")])
             )
     return {"pools": [pools[model] for model in sorted(pools)], "notes": notes, "faults": found.faults}
+
+
+def refusal(backend: Row, verdicts: Mapping[str, Any], known: Iterable[str]) -> str:
+    """Why a backend has no place in a pool that requires verdicts, or nothing."""
+    name = backend["name"]
+    if name not in verdicts:
+        return "" if name in known else "its host gives no answer, so nobody knows its verdict"
+    kept = verdicts[name]
+    if not kept:
+        return f"its release has no verdict; judge it: playbooks/judge.yml -l {backend['host']} -e service={backend['service']}"
+    if kept.get("verdict") != "EQUIVALENT":
+        return f"its release is {kept.get('verdict')} against {(kept.get('pack') or {}).get('name') or 'its reference'}"
+    return ""
+
+
+def admitted(pools: Iterable[Row], verdicts: Mapping[str, Any], known: Iterable[str]) -> Row:
+    """{pools, refused: {backend: why}}: pools without the backends that their `requires` refuses.
+
+    `verdicts`: {backend: what its host keeps on its current release, None for nothing}, of hosts that answered. Backends of the others
+    stay if the gateway has them already (`known`). All that are EQUIVALENT to one reference are to each other; the first one's counts.
+    """
+    found, refused, known = list[Row](), dict[str, str](), set(known)
+    for pool in pools:
+        stay, first = list[Row](), None
+        for backend in pool["backends"]:
+            why = refusal(backend, verdicts, known) if pool["requires"] == "verdict" else ""
+            kept = verdicts.get(backend["name"]) or {}
+            pack = kept.get("pack") or {}
+            if pool["requires"] == "verdict" and not why and pack:
+                first = first or pack
+                if pack.get("digest") != first.get("digest"):
+                    why = f"it was judged against {pack.get('name')}, and the others against {first.get('name')}"
+            if why:
+                refused[backend["name"]] = f"{backend['name']} is not in the pool of '{pool['model']}': {why}"
+            else:
+                stay.append(backend)
+        found.append({**pool, "backends": stay})
+    return {"pools": found, "refused": refused}
 
 
 def common_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) -> Row:

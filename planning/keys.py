@@ -70,6 +70,9 @@ SERVICE: dict[str, Key] = {
     ),
     "port": Key("port", ..., "TCP port of the endpoint."),
     "address": Key("str", "127.0.0.1", "Address that the endpoint listens on."),
+    "replicas": Key(
+        "int", 1, "Processes of it on a host, NAME-1, NAME-2, ..., with one served_name; ports count up from `port`."
+    ),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
     "aliases": Key("list", [], "More names under which callers ask for the model."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),

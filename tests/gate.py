@@ -161,25 +161,26 @@ class Gate:
         self.write()
         runtime.check("haproxy", str(folder / "haproxy.cfg"))
         self.log = folder / "log"
-        self.spawn("haproxy", "-W", "-f", str(folder / "haproxy.cfg"), "-p", str(folder / "haproxy.pid"))
+        self.processes.append(self.haproxy())
         until(lambda: runtime.worker(self.api))
 
     @property
     def api(self) -> str:
         return str(self.folder / "admin.sock")
 
-    def spawn(self, *command: str) -> None:
+    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with open(self.folder / "log", "ab") as log:
-            self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def haproxy(self) -> subprocess.Popen[bytes]:
+        folder = self.folder
+        return self.spawn(
+            "haproxy", "-W", "-S", str(folder / "master.sock"), "-f", str(folder / "haproxy.cfg"), "-p", str(folder / "haproxy.pid")
+        )  # fmt: skip
 
     def agent(self) -> None:
-        folder = self.folder
-        self.spawn(
-            sys.executable,
-            str(ROOT / "roles/gateway/files/agent.py"),
-            str(folder / "agent.json"),
-            str(folder / "backend_keys.map"),
-        )
+        words = (ROOT / "roles/gateway/files/agent.py", self.folder / "agent.json", self.folder / "backend_keys.map")
+        self.processes.append(self.spawn(sys.executable, *map(str, words)))
 
     def write(self) -> None:
         plan = load("filter_plugins/gateway.py").gateway_plan(

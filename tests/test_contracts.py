@@ -97,7 +97,7 @@ def test_playbooks_only_sequence(path: Path) -> None:
         assert (
             "ansible.builtin.import_playbook" in play
             or play["hosts"] == "accelerators"
-            or path.stem in ("hosts", "balance", "status")
+            or path.stem in ("hosts", "balance", "status", "monitoring")
         )
         # `-l h100` silently skips a play on localhost: controller work is delegated instead
         assert play.get("gather_facts", False) is False

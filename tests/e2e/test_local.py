@@ -92,7 +92,7 @@ def test_check_on_a_fresh_machine_completes_and_changes_nothing(site: Site) -> N
         ("prepare", "TASK [python_runtime : Make the engine", signal.SIGKILL),
         ("prepare", "TASK [python_runtime : Make the engine", signal.SIGINT),
         ("fetch", "TASK [weights : Publish", signal.SIGKILL),
-        ("serve", "TASK [serve : Release and run", signal.SIGKILL),
+        ("serve", "TASK [swap : Release and run", signal.SIGKILL),
     ],
 )
 def test_ended_in_a_phase(site: Site, phase: str, words: str, number: int) -> None:

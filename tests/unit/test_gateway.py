@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import load
 from gate import BACKEND_KEY, KEY, Engine, until
 from ports import free_port
 
 from planning.callers import resolve_callers
-from planning.gateway import common_keys, gateway_pools, pool_name
+from planning.gateway import admitted, common_keys, gateway_pools, pool_name
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def test_a_backend_keeps_a_seat_for_the_health_check() -> None:
         ([record(gateway={"wieght": 3})], ["unknown key 'wieght'", "did you mean 'weight'?"]),
         ([record(gateway={"weight": 257})], ["weight is 257", "1 to 256"]),
         ([record(gateway={"via": "nowhere"})], ["must be host:port"]),
+        ([record(gateway={"pool_requires": "verdikt"})], ["'verdikt'", "verdict"]),
         ([record(gateway={"queue": 0})], ["'queue' is 0"]),
     ],
 )  # fmt: skip
@@ -112,6 +114,52 @@ def test_a_pool_uses_the_newest_key_that_all_backends_accept() -> None:
     assert common_keys([pool], {}) == {"keys": {}, "faults": []}
     (fault,) = common_keys([pool], {names[0]: "aaa\n", names[1]: "bbb\n"})["faults"]
     assert "gpu-01, gpu-02" in fault and "api_keys" in fault and "aaa" not in fault
+
+
+def verdict(word: str = "EQUIVALENT", pack: str = "p") -> dict[str, Any]:
+    return {"verdict": word, "pack": {"name": pack, "digest": f"sha256:{pack}"}}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "refused"),
+    [
+        ({"gpu-01.demo": verdict(), "gpu-02.demo": verdict()}, {}),
+        ({"gpu-01.demo": verdict(), "gpu-02.demo": verdict("DIFFERENT")}, {"gpu-02.demo": "is DIFFERENT against p"}),
+        (
+            {"gpu-01.demo": verdict("UNDERPOWERED"), "gpu-02.demo": verdict()},
+            {"gpu-01.demo": "is UNDERPOWERED against p"},
+        ),
+        (
+            {"gpu-01.demo": verdict(), "gpu-02.demo": None},
+            {"gpu-02.demo": "no verdict; judge it: playbooks/judge.yml -l gpu-02 -e service=demo"},
+        ),
+        (
+            {"gpu-01.demo": verdict(), "gpu-02.demo": verdict(pack="q")},
+            {"gpu-02.demo": "judged against q, and the others against p"},
+        ),
+        ({"gpu-02.demo": verdict()}, {}),  # gpu-01 does not answer, and is in the pool
+        ({"gpu-01.demo": verdict()}, {"gpu-02.demo": "its host gives no answer"}),
+    ],
+)
+def test_a_pool_that_requires_verdicts_refuses_what_is_not_like_the_others(
+    verdicts: dict[str, Any], refused: dict[str, str]
+) -> None:
+    rows = [record(gateway={"pool_requires": "verdict"}), record(host="gpu-02"), record(service="b", served_name="b")]
+    found = admitted(pools(*rows)["pools"], verdicts, ["gpu-01.demo"])
+    assert set(found["refused"]) == set(refused)
+    assert all(refused[name] in why and "the pool of 'demo'" in why for name, why in found["refused"].items())
+    left = {one["name"] for pool in found["pools"] for one in pool["backends"]}
+    assert left == {"gpu-01.demo", "gpu-02.demo", "gpu-01.b"} - set(refused)
+
+
+def test_the_report_says_when_a_service_was_out() -> None:
+    last = {
+        "gpu-01.demo": {"since": 0.0, "until": 41.4, "alone": True},
+        "gpu-02.demo": {"since": 0.0, "until": 9.0, "alone": False},
+    }
+    results = [{"item": "gw", "last": last}, {"item": "gw-2", "unreachable": True}]
+    found = load("filter_plugins/gateway.py").outages([record(), record(service="b")], "gpu-01", results)
+    assert found == {"demo": ["41 s from 1970-01-01 00:00:00 UTC, gw: callers of its model got 503 with Retry-After"]}
 
 
 SECRET = "plain-secret-0123456789-abcdef"

@@ -40,6 +40,7 @@ def running(fleet: Fleet, tools: Path) -> Iterator[Any]:
     (root / "tools").symlink_to(tools)
     shutil.copytree(DEMO, fleet.home / "models/mine")
     stub = shutil.copy(FIXTURES / "stub_engine.py", fleet.home / "stub_engine.py")
+    shutil.copy(FIXTURES / "stub_model.py", fleet.home / "stub_model.py")
     engine = f'#!/bin/sh\nexec {sys.executable} {stub} good "$(sed -n \'s/^port: //p\' "$3")"\n'
     fleet.write("env/bin/vllm", engine, 0o755)
     inventory = "fleet/inventory/group_vars/all"

@@ -16,7 +16,12 @@ status = load("filter_plugins/status.py")
 READY = {"service": "demo", "ready": True, "state": "running", "problem": None, "restarts": 2, "changed_at": 5.0}
 DEAD = {**READY, "ready": False, "state": "backoff", "problem": "its process is not running"}
 UP = {"running": True, "backends": [{"pool": "p", "name": "a", "status": "UP"}]}
-DRAINED = {"running": True, "backends": [{"pool": "p", "name": "a", "status": "DRAIN"}]}
+DRAINED = {"running": True, "backends": [{"pool": "p", "name": "a", "status": "DRAIN", "out": True}]}
+LEFT = {
+    "running": True,
+    "backends": [{"pool": "p", "name": "a", "status": "DOWN"}],
+    "out": {"a": {"since": 0.0, "alone": False}},
+}
 
 
 def services(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -34,9 +39,27 @@ def services(*rows: dict[str, Any]) -> dict[str, Any]:
         ({"a": services(READY, {**DEAD, "service": "other"})}, {}, 2, "no host answers for other"),
         ({"a": {"unreachable": True, "msg": "no route"}}, {}, 2, "no host answers for demo"),
         ({"a": {"failed": True, "msg": "denied"}}, {}, 2, "demo on a: denied"),
+        (
+            {
+                "a": services(
+                    {**READY, "service": "demo-1", "served_name": "d"},
+                    {**DEAD, "service": "demo-2", "served_name": "d"},
+                )
+            },
+            {},
+            1,
+            "demo-2 on a",
+        ),
         ({"a": services(READY)}, {"g": UP}, 0, None),
         ({"a": services(READY)}, {"g": UP, "h": {}}, 1, "gateway h: it does not run"),
-        ({"a": services(READY)}, {"g": DRAINED}, 1, "p/a"),
+        ({"a": services(READY)}, {"g": DRAINED}, 1, "p/a was taken out by hand"),
+        (
+            {"a": services(READY)},
+            {"g": LEFT},
+            1,
+            "p/a is out since 1970-01-01 00:00:00 UTC, by a run that goes on or was ended",
+        ),
+        ({"a": services(READY)}, {"g": {**UP, "refused": {"b": "b is not in the pool"}}}, 1, "b is not in the pool"),
         ({"a": services(READY)}, {"g": {"unreachable": True}}, 2, "gateway g: it does not run"),
     ],
 )

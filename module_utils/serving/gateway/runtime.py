@@ -18,6 +18,7 @@ LEAST = (2, 6)
 ANSWER_SECONDS = 10
 AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next signal (HAProxy 2.6)
 NO_STATES = "1\n"  # a server-state-file without a server
+TAKEN_OUT = 0x01 | 0x08  # srv_admin_state of `show servers state`: maintenance or drain, by an order
 
 
 def installed(program: str) -> tuple[int, ...] | None:
@@ -48,6 +49,7 @@ def command(path: str, text: str) -> str:
         api.settimeout(ANSWER_SECONDS)
         api.connect(path)
         api.sendall((text + "\n").encode())
+        api.shutdown(socket.SHUT_WR)  # the master process goes on listening else
         parts: list[bytes] = []
         while True:
             part = api.recv(65536)
@@ -66,20 +68,52 @@ def worker(path: str) -> int | None:
 
 
 def servers(path: str) -> list[dict[str, Any]]:
-    """Each backend: {pool, name, status, sessions, queued, check, agent}. Raises OSError."""
-    lines = command(path, "show stat -1 4 -1").lstrip("# ").splitlines()
+    """Each backend: {pool, name, status, out, sessions, queued, check, agent}. Raises OSError.
+
+    `out`: an order has taken it out. Its status doesn't tell: one that is drained and fails its checks is DOWN there.
+    """
+    orders = admin_states(command(path, "show servers state"))
     return [
         {
             "pool": row["pxname"],
             "name": row["svname"],
             "status": row["status"],
+            "out": bool(orders.get((row["pxname"], row["svname"]), 0) & TAKEN_OUT),
             "sessions": int(row["scur"] or 0),
             "queued": int(row["qcur"] or 0),
             "check": row.get("check_status", ""),
             "agent": row.get("agent_status", ""),
         }
-        for row in csv.DictReader(lines)
+        for row in stat_rows(command(path, STATS))
     ]
+
+
+STATS = "show stat -1 4 -1"  # all proxies, servers alone
+
+
+def stat_rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.lstrip("# ").splitlines()))
+
+
+def admin_states(text: str) -> dict[tuple[str, str], int]:
+    """{(pool, backend): srv_admin_state} of `show servers state`."""
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {(row[1], row[3]): int(row[6]) for row in rows if len(row) > 6 and row[6].isdigit()}
+
+
+def of_old_workers(master: str, text: str) -> list[str]:
+    """What workers of before a reload, which still have streams, answer to a command. Nothing where the master process can't be asked."""
+    try:
+        listed = command(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
+        return [command(master, "@!%s %s" % (pid, text)) for pid in re.findall(r"^(\d+)\s+worker", listed, re.M)]
+    except OSError:
+        return []
+
+
+def old_sessions(master: str, pool: str, name: str) -> int:
+    """Requests that workers of before a reload still have at this backend."""
+    rows = [row for text in of_old_workers(master, STATS) for row in stat_rows(text)]
+    return sum(int(row["scur"] or 0) for row in rows if row.get("svname") == name and row.get("pxname") == pool)
 
 
 def check(program: str, config: str) -> None:

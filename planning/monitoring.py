@@ -1,0 +1,73 @@
+"""What Prometheus scrapes: node exporters of all hosts, and the engines that it reaches. Pure: plans and addresses in, configuration out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from planning.gateway import backend_name, everywhere, loopback
+from planning.rows import Row
+
+NODE_PORT = 9100
+
+
+def target(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def engine_target(record: Mapping[str, Any], monitor: str, addresses: Mapping[str, str]) -> str | None:
+    """Where Prometheus reaches an engine's metrics; None where it can't."""
+    host, address = record["host"], record["address"]
+    if host == monitor:
+        return target("127.0.0.1" if everywhere(address) else address, record["port"])
+    if loopback(address):
+        return None
+    return target(addresses[host] if everywhere(address) else address, record["port"])
+
+
+def monitoring_plan(
+    plans: Mapping[str, Iterable[Mapping[str, Any]]],
+    monitor: str,
+    addresses: Mapping[str, str],
+    folder: str,
+    alertmanager: str,
+) -> Row:
+    """{config, targets: {file: its list}, key_files: [{name, host, service}], notes} for the Prometheus on the host `monitor`.
+
+    `addresses`: {host: address}, of gateways too, all of which have a node exporter. `folder`: where Prometheus' files lie.
+    An engine's metrics need its key as its API does, so each has a job with a file of its key.
+    """
+    targets: dict[str, list[Row]] = {
+        "nodes": [
+            {"targets": [target("127.0.0.1" if host == monitor else address, NODE_PORT)], "labels": {"host": host}}
+            for host, address in sorted({**addresses, monitor: addresses.get(monitor, "127.0.0.1")}.items())
+        ]
+    }
+    jobs: list[Row] = [job("vllm-nodes", folder, "nodes")]
+    keys, notes = list[Row](), list[str]()
+    for host in sorted(plans):
+        for record in plans[host]:
+            name = backend_name(host, record["service"])
+            place = engine_target(record, monitor, addresses)
+            if place is None:
+                notes.append(
+                    f"host {host}: service '{record['service']}' listens on {record['address']}, so its metrics are not scraped from {monitor}"
+                )
+                continue
+            targets[name] = [{"targets": [place], "labels": {"host": host, "service": record["service"]}}]
+            one = job(f"vllm-engine-{name}", folder, name)
+            if record["api_key"]:
+                one["authorization"] = {"credentials_file": f"{folder}/vllm-keys/{name}"}
+                keys.append({"name": name, "host": host, "service": record["service"]})
+            jobs.append(one)
+    config = {
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "rule_files": [f"{folder}/vllm.rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
+        "scrape_configs": jobs,
+    }
+    return {"config": config, "targets": targets, "key_files": keys, "notes": notes}
+
+
+def job(name: str, folder: str, file: str) -> Row:
+    return {"job_name": name, "file_sd_configs": [{"files": [f"{folder}/vllm-targets/{file}.json"]}]}

@@ -1,0 +1,213 @@
+"""Module gateway_backend before a real HAProxy under load: out, wait, in; what is killed, stopped, restarted or reloaded meanwhile."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving.gateway import drains, runtime
+from gate import KEY, Engine, Gate, record, until
+
+CALLERS = {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000, "concurrency": 100}}
+Order = Callable[..., dict[str, Any]]
+
+
+class Pair:
+    """A gateway with its agent before engines one and two of one model."""
+
+    def __init__(self, folder: Path, run_module: Any) -> None:
+        self.one, self.two, self.run = Engine("one"), Engine("two"), run_module
+        rows = [record(self.one, "here"), record(self.two, "here", service="two")]
+        for row in rows:
+            row["gateway"] = {"answer_seconds": 1}
+        self.gate = Gate(folder, rows, CALLERS)
+        self.gate.agent()
+        until(lambda: all(self.gate.status(name).startswith("UP") for name in ("here.demo", "here.two")), 60)
+
+    def order(self, state: str, name: str = "here.demo", **more: Any) -> dict[str, Any]:
+        return dict(
+            self.run("gateway_backend", {"folder": str(self.gate.folder), "backend": name, "state": state, **more})
+        )
+
+    def noted(self) -> set[str]:
+        return set(self.run("gateway_info", {"folder": str(self.gate.folder)})["out"])
+
+    def sessions(self, name: str) -> int:
+        return sum(row["sessions"] for row in runtime.servers(self.gate.api) if row["name"] == name)
+
+
+@pytest.fixture
+def pair(tmp_path: Path, run_module: Any) -> Iterator[Pair]:
+    found = Pair(tmp_path / "g", run_module)
+    yield found
+    found.gate.close()
+    found.one.stop()
+    found.two.stop()
+
+
+class Load:
+    """Six callers, half of them with streams."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.outcomes, self.done = gate, list[Any](), threading.Event()
+        self.threads = [threading.Thread(target=self.call, args=(number % 2 == 0,)) for number in range(6)]
+
+    def call(self, stream: bool) -> None:
+        while not self.done.is_set():
+            try:
+                status, _, text = self.gate.chat(stream=stream)
+            except (OSError, http.client.HTTPException) as problem:
+                self.outcomes.append(repr(problem))
+            else:
+                whole = status == 200 and (" 2\n\n" in text if stream else "choices" in text)
+                self.outcomes.append("ok" if whole else (status, text))
+
+    def __enter__(self) -> Load:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join(60)
+
+
+def stream(gate: Gate) -> http.client.HTTPResponse:
+    """A stream of which the first piece has come; the engine holds the others back."""
+    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=60)
+    body = json.dumps({"model": "demo", "stream": True})
+    connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {KEY}"})
+    answer = connection.getresponse()
+    assert b"0" in answer.readline()
+    return answer
+
+
+def test_swapping_backends_one_after_the_other_fails_and_cuts_nothing(pair: Pair) -> None:
+    """The swap takes so long that the health checks see it, as a real engine's does."""
+    with Load(pair.gate) as load:
+        for name, engine in (("here.demo", pair.one), ("here.two", pair.two)):
+            assert pair.order("drained", name)["changed"] and not pair.order("drained", name)["changed"]
+            assert pair.noted() == {name}
+            engine.stop()
+            until(lambda n=name: pair.gate.status(n).startswith("DOWN"), 60)
+            engine.start()
+            back = pair.order("ready", name)
+            assert (
+                back["changed"]
+                and back["out_seconds"] > 0
+                and not back["alone"]
+                and pair.gate.status(name).startswith("UP")
+            )
+            assert not pair.order("ready", name)["changed"] and pair.noted() == set()
+    assert len(load.outcomes) > 20 and set(load.outcomes) == {"ok"}
+
+
+def test_a_drain_waits_for_streams_and_gives_up_with_the_backend_back(pair: Pair) -> None:
+    pair.one.hold.clear()
+    pair.two.hold.clear()
+    answers = [stream(pair.gate) for _ in range(2)]  # one on each
+    refused = pair.order("drained", wait=1)
+    assert refused["failed"] and "still has requests after 1 s" in refused["msg"]
+    assert pair.gate.status("here.demo").startswith("UP") and pair.noted() == set()
+    pair.one.hold.set()
+    pair.two.hold.set()
+    assert all(b" 2\n" in answer.read() for answer in answers)
+
+
+def test_a_drain_waits_for_streams_of_workers_before_a_reload(pair: Pair) -> None:
+    runtime.command(pair.gate.api, "set server model-demo/here.two state drain")
+    pair.one.hold.clear()
+    answer = stream(pair.gate)
+    runtime.command(pair.gate.api, "set server model-demo/here.two state ready")
+    pair.gate.reload()
+    assert pair.sessions("here.demo") == 0  # the new worker knows nothing of it
+    refused = pair.order("drained", wait=1)
+    assert refused["failed"] and "still has requests" in refused["msg"]
+    pair.one.hold.set()
+    assert b"one 2" in answer.read()
+    until(lambda: pair.order("drained", wait=20)["left"] == 0, 60)
+
+
+def test_the_last_backend_ends_its_streams_and_callers_are_told_when_to_come_back(pair: Pair) -> None:
+    pair.two.stop()
+    until(lambda: pair.gate.status("here.two").startswith("DOWN"), 60)
+    pair.one.hold.clear()
+    answer = stream(pair.gate)
+    assert pair.order("drained", alone_wait=1)["left"] == 1  # it goes on: callers are refused meanwhile
+    status, headers, _ = pair.gate.chat()
+    assert status == 503 and headers["retry-after"] == "5"
+    pair.one.hold.set()
+    assert b"one 2" in answer.read()
+    again = pair.order("drained")
+    assert again["alone"] and again["left"] == 0
+    back = pair.order("ready")
+    assert back["alone"] and back["out_seconds"] > 0 and pair.gate.chat()[0] == 200
+
+
+def test_the_last_backend_is_refused_while_a_run_has_another_one_out(pair: Pair) -> None:
+    pair.order("drained", "here.two")
+    refused = pair.order("drained")
+    assert refused["failed"] and "here.two is out since an operation that did not end" in refused["msg"]
+    assert pair.gate.status("here.demo").startswith("UP") and pair.noted() == {"here.two"}
+    assert pair.order("drained", gap=True)["alone"]
+
+
+def test_what_a_killed_run_has_taken_out_stays_known_whatever_restarts(pair: Pair) -> None:
+    """HAProxy itself is killed and started, and its configuration reloaded: the backend stays out until a run puts it back."""
+    pair.order("drained")
+    pair.gate.reload()
+    assert pair.gate.status("here.demo").startswith("DRAIN")
+    haproxy = pair.gate.processes[0]
+    haproxy.send_signal(signal.SIGTERM)
+    haproxy.wait(60)
+    pair.gate.processes[0] = pair.gate.haproxy()
+    until(lambda: runtime.worker(pair.gate.api), 60)
+    until(lambda: pair.gate.status("here.two").startswith("UP"), 60)
+    assert pair.gate.status("here.demo").startswith("DRAIN") and pair.noted() == {"here.demo"}
+    assert pair.order("ready")["changed"] and pair.gate.status("here.demo").startswith("UP")
+
+
+def test_a_note_without_its_order_is_mended(pair: Pair) -> None:
+    """Killed between the note and the order."""
+    with drains.changing(str(pair.gate.folder)) as (out, _):
+        drains.begin(out, "here.demo", False)
+    assert pair.order("ready")["changed"] and pair.noted() == set() and pair.gate.status("here.demo").startswith("UP")
+
+
+def test_what_a_person_took_out_is_left_alone(pair: Pair) -> None:
+    runtime.command(pair.gate.api, "set server model-demo/here.demo state drain")
+    assert not pair.order("ready")["changed"] and pair.gate.status("here.demo").startswith("DRAIN")
+
+
+def test_a_stopped_service_is_down_and_comes_back_by_itself(pair: Pair) -> None:
+    """As after a boot, when no run puts it back."""
+    with Load(pair.gate) as load:
+        pair.order("drained")
+        pair.one.stop()
+        assert (
+            pair.order("released")["changed"]
+            and pair.gate.status("here.demo").startswith("DOWN")
+            and pair.noted() == set()
+        )
+        time.sleep(0.5)
+        pair.one.start()
+        until(lambda: pair.gate.status("here.demo").startswith("UP"), 60)
+    assert set(load.outcomes) == {"ok"}
+
+
+def test_check_mode_changes_nothing_and_a_gateway_that_does_not_run_has_nothing_to_drain(
+    pair: Pair, tmp_path: Path
+) -> None:
+    given = {"folder": str(pair.gate.folder), "backend": "here.demo", "state": "drained"}
+    assert pair.run("gateway_backend", given, check=True)["changed"]
+    assert pair.noted() == set() and pair.gate.status("here.demo").startswith("UP")
+    assert not pair.run("gateway_backend", {**given, "folder": str(tmp_path / "none")})["changed"]
+    assert not pair.order("drained", "here.unknown")["changed"]
