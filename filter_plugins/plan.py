@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import devices, environment, inputs, names, options
+from planning import choices, devices, environment, inputs, names, options
 from planning.rows import (
     Collected,
     Faults,
@@ -52,7 +52,12 @@ SHARED: dict[str, Key] = {
         "list", [], "Device nodes for access `nodes`; {index} stands for each of the service's devices."
     ),
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
-    "engine_args": Key("dict", {}, "Options of the engine, under their own names; null removes one."),
+    "engine_args": Key(
+        "args", {}, "Options of the engine, under their own names; null removes one. auto, for all or for one, is chosen for the host."
+    ),
+    "wishes": Key(
+        "dict", {}, "What auto aims at: {context: tokens, concurrency: requests at once, goal: throughput or latency}."
+    ),
     "env": Key(
         "dict",
         {},
@@ -142,7 +147,10 @@ ACCELERATOR: dict[str, Key] = {
     "supported_os": Key("list", [], "Systems that its role knows, such as debian-12; empty: any."),
     **SHARED,
 }
-SHAPE = ("layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings")
+SHAPE = (
+    "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "intermediate_size", "experts",
+    "experts_per_token", "expert_intermediate_size", "kv_lora_rank", "qk_rope_head_dim", "sliding_layers", "sliding_window", "state_layers", "state_bytes",
+)  # fmt: skip
 CHECK = ("prompt", "expect")
 SOURCES = tuple(names.SOURCES)
 
@@ -186,7 +194,8 @@ def check_guard(where: str, service: Row) -> None:
 
 def spelled(where: str, row: Row) -> Row:
     """A row whose engine options have one spelling, so that rows merge by it."""
-    return {**row, "engine_args": options.spell(where, row["engine_args"])} if row.get("engine_args") else row
+    args = choices.opened(row.get("engine_args"))
+    return {**row, "engine_args": options.spell(where, args)} if args else row
 
 
 def merged(accelerator: Row, row: Row, over: Row) -> Row:
@@ -235,6 +244,7 @@ def resolve_service(
     found = Collected()
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
+    choice = found.run(choices.closed, where, name, service, model, tables["pins"], tables["host"])
     dtypes = accelerator["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:
         found.run(
@@ -273,6 +283,7 @@ def resolve_service(
         served_name=service["served_name"] or name,
         kind=accelerator["kind"],
         engine_args=args,
+        choice=choice,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
         vllm_version=version,
@@ -364,6 +375,7 @@ def planned(
             "engines": engines or {},
             "hardware": dict.fromkeys(accelerator_groups),
             "locks": locks or {},
+            "pins": pins or {},
             "host": host,
         }
         taken: dict[Any, str] = {}
@@ -422,6 +434,7 @@ def table_faults(
         "engines": engines,
         "hardware": dict.fromkeys(accelerator_groups),
         "locks": locks or {},
+        "pins": {},
         "host": "",
     }
     for name, row in services.items():
@@ -474,4 +487,4 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "planned": planned, "table_faults": table_faults, "model_forms": model_forms}
+        return {"plan": plan, "planned": planned, "table_faults": table_faults, "model_forms": model_forms, "undecided": choices.undecided}
