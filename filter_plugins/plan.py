@@ -53,7 +53,9 @@ SHARED: dict[str, Key] = {
     ),
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
     "engine_args": Key(
-        "args", {}, "Options of the engine, under their own names; null removes one. auto, for all or for one, is chosen for the host."
+        "args",
+        {},
+        "Options of the engine, under their own names; null removes one. auto, for all or for one, is chosen for the host.",
     ),
     "wishes": Key(
         "dict", {}, "What auto aims at: {context: tokens, concurrency: requests at once, goal: throughput or latency}."
@@ -487,4 +489,10 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"plan": plan, "planned": planned, "table_faults": table_faults, "model_forms": model_forms, "undecided": choices.undecided}
+        return {
+            "plan": plan,
+            "planned": planned,
+            "table_faults": table_faults,
+            "model_forms": model_forms,
+            "undecided": choices.undecided,
+        }

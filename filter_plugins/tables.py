@@ -145,7 +145,15 @@ def report_page(report: Mapping[str, Any], template: str) -> str:
     """The report as HTML. What hosts, models and callers say is text there, whatever it contains: everything is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
     environment.filters["reach"] = reach
+    environment.filters["start_words"] = start_words
     return environment.from_string(Path(template).read_text(encoding="utf-8")).render(report=report) + "\n"
+
+
+def start_words(start: Mapping[str, Any]) -> str:
+    """What a start measured, beside what was predicted for it."""
+    logged, predicted = start["measured"]["tokens"], start["predicted"]["tokens"]
+    off = f", {start['error']:+.1%}" if start.get("error") is not None else ""
+    return f"{logged:,} tokens ({predicted:,} predicted{off})"
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -174,6 +182,11 @@ def summary(report: Mapping[str, Any]) -> str:
                 else []
             ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),
+            *(
+                [f"  KV cache  {start_words(start)}"]
+                if (start := (report.get("starts") or {}).get(row["service"]))
+                else []
+            ),
             f"  log       {row['log']}",
             *try_it(row, report),
         ]
