@@ -39,16 +39,16 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.service import releases as r
-from ansible.module_utils.serving.host.accelerators import chips
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json
+from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.service import releases as r
+from ansible.module_utils.serving.service.supervisors import supervisor
 from ansible.module_utils.serving.sizing.cpu import cpu_budget, memory_of
 from ansible.module_utils.serving.sizing.engines import version_key
 from ansible.module_utils.serving.sizing.fits import Sized
 from ansible.module_utils.serving.sizing.learned import remember, starts
 from ansible.module_utils.serving.sizing.logs import measured
-from ansible.module_utils.serving.service.supervisors import supervisor
 
 LOG = 4000  # lines of a log that are read
 

@@ -85,8 +85,14 @@ def closed(where: str, name: str, service: Row, model: Mapping[str, Any], pins: 
     row = ((pins.get("choices") or {}).get(host) or {}).get(name) or {}
     fits = bool(names) and row.get("asked") == digest and isinstance(row.get("args"), Mapping)
     values = {key: row["args"][key] for key in names if row["args"].get(key) is not None} if fits else {}
+    if not fits and "tensor_parallel_size" in names and service.get("devices"):
+        values = {"tensor_parallel_size": len(service["devices"])}  # until it is chosen: the row's devices are its own
     service["engine_args"] = {**args, **values}
-    return {"open": [] if fits else names, "chosen": {key: values.get(key) for key in names}, "asked": digest}
+    return {
+        "open": [] if fits else names,
+        "chosen": {key: values.get(key) if fits else None for key in names},
+        "asked": digest,
+    }
 
 
 def undecided(services: list[Row]) -> list[str]:

@@ -113,9 +113,11 @@ def starting_points(shape: Shape, host: Host, device: Device, known: Constants, 
     found = []
     for tensor in [fixed["tensor"]] if "tensor" in fixed else powers(host.count):
         for pipeline in [fixed["pipeline"]] if "pipeline" in fixed else [1, 2]:
-            room = max(1, host.count // (tensor * pipeline))
-            for data in [fixed["data"]] if "data" in fixed else sorted({1, room if wishes.goal == "throughput" else 1}):
-                for kv_dtype in [fixed["kv_dtype"]] if "kv_dtype" in fixed or host.kind != "gpu" else ["auto", "fp8"]:
+            copies = host.count // (tensor * pipeline) if wishes.goal == "throughput" and host.kind == "gpu" else 1
+            for data in [fixed["data"]] if "data" in fixed else sorted({1, max(1, copies)}):
+                for kv_dtype in (
+                    [fixed["kv_dtype"]] if "kv_dtype" in fixed else ["auto", "fp8"] if host.kind == "gpu" else ["auto"]
+                ):
                     point = replace(base, tensor=tensor, pipeline=pipeline, data=data, kv_dtype=kv_dtype)
                     found.append(replace(point, **fixed))
     return list(dict.fromkeys(found))

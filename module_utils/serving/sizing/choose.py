@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.serving.host.devices import Place
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.host.devices import Place
 from ansible.module_utils.serving.sizing.asked import choose, host_of
 from ansible.module_utils.serving.sizing.candidates import Found
 from ansible.module_utils.serving.sizing.cpu import cpu_budget, memory_of

@@ -44,7 +44,7 @@ def cpu_budget(shape: Shape, chosen: Settings, memory: int, overhead: int) -> Bu
     found.rows = [
         ("usable", memory, "the host's memory, or its limit"), ("weights", -held, "%s over %d ranks" % (human(held), ranks)),
         ("processes", -overhead, "libraries, activations, the server"),
-        ("KV cache", -size * ranks, "%d tokens of %.0f KiB a rank" % (found.tokens, found.token_bytes / 1024)), ("left", memory - taken, "for the system and others"),
+        ("KV cache", -size * ranks, "%d tokens of %.0f KiB a rank" % (found.tokens, found.token_bytes / 1024)), ("left", memory - taken, "for others"),
     ]  # fmt: skip
     return found
 
