@@ -32,6 +32,7 @@ added: {description: What was recorded now., returned: always, type: list, eleme
 """
 
 import json
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -101,6 +102,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
     pins, added, before = look()
     if added and not module.check_mode:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)
         with locked(path + ".lock", "the file of pins", keep=False):
             pins, added, before = look()
             if added:  # another run may have written the same meanwhile

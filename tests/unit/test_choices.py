@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.serving.sizing import asked, candidates, choose, engines, memory, rules, shapes
+from conftest import load
 from test_catalogue import HARDWARE, TABLES, p
 
 from planning import choices
@@ -265,6 +266,14 @@ def test_choices_go_into_the_pins_beside_what_hosts_resolved(run_module: Run, tm
         check=False,
     )
     assert json.loads(path.read_text())["pins"]["choices"] == {"one": {"x": other}}
+
+
+def test_rules_about_unset_options_wait_for_the_choice() -> None:
+    lint = load("filter_plugins/lint.py").lint
+    open_row = planned("auto", name="demo", hardware="local")
+    assert not {"memory-not-set", "max-model-len-unset"} & {row["rule"] for row in lint([open_row])}
+    given = planned({"kv_cache_memory_bytes": None, "tensor_parallel_size": "auto"}, name="demo")
+    assert "memory-not-set" in {row["rule"] for row in lint([given])}
 
 
 def test_the_documents_rows_leave_nothing_open() -> None:
