@@ -39,7 +39,7 @@ class Constants:
 
 
 VERSIONS = (
-    Constants((0, 0), "as 0.16, not measured", sampler=36, outside=13 * GIB // 100),
+    Constants((0, 0), "not measured: the most hopeful ones, so that nothing is refused that would start", outside=13 * GIB // 100),
     Constants((0, 15), "Qwen3-14B on H100: activations 5.64 GiB, outside torch 0.13", sampler=36, outside=13 * GIB // 100),
     Constants((0, 17), "the same: activations 2.23 GiB", outside=13 * GIB // 100),
     Constants((0, 18), "the same: outside torch 0.25 GiB; 59 starts of 0.19.0"),
