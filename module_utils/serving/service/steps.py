@@ -69,12 +69,12 @@ def pull(service: dict[str, Any], images_root: str, archives: dict[str, Any]) ->
     return {"image": name, "bytes": size, "from": "archive" if archive else "registry"}
 
 
-def gap(root: str, name: str, replaced: bool) -> dict[str, Any]:
+def gap(root: str, name: str, doing: str) -> dict[str, Any]:
     """What callers of a service see: {seconds, how}. The last start's seconds to a first answer, where nothing better is known."""
-    if not replaced:
+    if doing == "nothing":
         return {"seconds": 0, "how": "none: it runs on"}
     folder = r.service_dir(root, name)
-    if r.running_release(root, name) is None:
+    if doing == "start":
         return {"seconds": None, "how": "none: nobody serves it now"}
     try:
         last = (read_json(os.path.join(folder, "ready.json")) or {}).get("seconds")
@@ -120,6 +120,6 @@ def row(service: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         "running": {"release": run["release"], "started": run["started"]} if run else None, "fetch": coming,
         "pull": pull(service, given["images_root"], given["archives"]),
         "convert": "%s to %s while it is fetched" % (service["model"]["dtype"], service["convert"]) if coming and service["convert"] else None,
-        "gap": gap(root, name, doing == "restart"), "rights": service["rights"], "chosen": (service.get("choice") or {}).get("chosen") or {},
+        "gap": gap(root, name, doing), "rights": service["rights"], "chosen": (service.get("choice") or {}).get("chosen") or {},
         "differences": settings_diff(root, name, given["files"]) if run else [],
     }  # fmt: skip
