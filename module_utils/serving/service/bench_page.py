@@ -16,7 +16,7 @@ PLOTS = SHOWN[0], SHOWN[2], SHOWN[4]
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 220, 56, 28
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2.5rem auto;padding:0 1.25rem;color:#1b1f24;background:#fff}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid #d8dee4;white-space:nowrap}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid #d8dee4}td{white-space:nowrap}"
     "th:first-child,td:first-child{text-align:left}small,.soft{color:#57606a}svg{margin:0 1rem 1rem 0}"
     ".worse{color:#b42318}.wide{overflow-x:auto}"
 )
