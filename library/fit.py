@@ -97,6 +97,7 @@ from ansible.module_utils.serving.service.releases import beside, deployed
 from ansible.module_utils.serving.sizing.choose import choices_of, explained
 from ansible.module_utils.serving.sizing.fits import device_problems
 from ansible.module_utils.serving.sizing.learned import starts
+from ansible.module_utils.serving.sizing.rates import known as known_rates
 from ansible.module_utils.serving.weights.model_state import look
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
@@ -228,6 +229,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
         ]
     known = starts(root)
+    record = dict(record, rates=known_rates(root, record) if "devices" in record else {})
     if given["choose"]:
         made = choices_of(given["plan"], record, given["dtypes"], given["count"], given["replan"], known)
         return {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.sizing import engines, learned, logs, memory, shapes, speed
+from ansible.module_utils.serving.sizing import asked, engines, learned, logs, memory, rates, shapes, speed
 from test_catalogue import TABLES
 
 GIB = 1 << 30
@@ -129,3 +129,42 @@ def test_a_board_from_its_data_sheet_says_so_and_an_unknown_one_nothing() -> Non
     sheet = speed.predict(shape, memory.Settings(), memory.Device(80 * GIB, name="NVIDIA H100 80GB HBM3"), 16)
     assert sheet is not None and not sheet.measured and "data sheet, not measured here" in sheet.words()
     assert speed.predict(shape, memory.Settings(), memory.Device(80 * GIB, name="Zephyr 9"), 16) is None
+
+
+def fake_python(folder: Path, text: str) -> str:
+    path = folder / "python"
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_rates_are_measured_kept_and_used_for_the_board_they_are_of(run_module: Any, tmp_path: Path) -> None:
+    good = """echo 'warning: something'; echo 'RATES {"copy_bytes": 3.03e12, "matrix_operations": 6.4e14, "device": "NVIDIA H100", "torch": "2.11"}'"""
+    given = {"kind": "cpu", "measure": True, "python": fake_python(tmp_path, good), "serving_root": str(tmp_path)}
+    assert run_module("accelerator_info", given, check=True)["rates"] == {} and not (tmp_path / rates.NAME).exists()
+    assert run_module("accelerator_info", given, check=False)["rates"]["copy_bytes"] == 3.03e12
+    board = {"kind": "gpu", "devices": [{"name": "NVIDIA H100", "memory_total_bytes": 81559 << 20}]}
+    assert rates.known(str(tmp_path), board) == {"copy_bytes": 3.03e12, "matrix_operations": 6.4e14}
+    device = asked.device_of({**board, "rates": rates.known(str(tmp_path), board)})
+    assert device is not None and speed.rated(device) == (device, True)
+    assert rates.known(str(tmp_path), {"kind": "gpu", "devices": [{"name": "NVIDIA H200"}]}) == {}
+    for damage in ("", "[]", "{", '{"copy_bytes": "x", "matrix_operations": 1}'):
+        (tmp_path / rates.NAME).write_text(damage)
+        assert rates.known(str(tmp_path), board) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (
+            "echo 'ModuleNotFoundError: torch' >&2; exit 1",
+            "cpu",
+            "ModuleNotFoundError: torch; name a Python with torch",
+        ),
+        ("""echo 'RATES {"copy_bytes": 1}'""", "cpu", "it said nothing"),
+        ("""echo 'RATES {"copy_bytes": 1, "matrix_operations": 1, "device": "cpu"}'""", "gpu", "sees no GPU"),
+    ],
+)
+def test_a_python_that_cant_measure_is_refused(text: str, kind: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=words):
+        rates.measure(fake_python(tmp_path, text), kind)
