@@ -16,8 +16,8 @@ options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   concurrency: {description: Requests at once., type: int, default: 1}
   rate: {description: "Requests a second instead, at random intervals.", type: float, default: 0}
-  prompt_tokens: {description: Length of random prompts., type: int, default: 512}
-  output_tokens: {description: Tokens of each answer., type: int, default: 64}
+  prompt_length: {description: Length of random prompts., type: int, default: 512}
+  output_length: {description: Tokens of each answer., type: int, default: 64}
   prompts: {description: "Prompts instead of random ones: a file of this host, JSON lines with C(prompt).", type: path}
   requests: {description: "Requests of one repeat; 0: three rounds of what runs at once.", type: int, default: 0}
   repeats: {description: Repeats. One gives no interval., type: int, default: 3}
@@ -147,8 +147,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         raise Refusal("service '%s' does not run on this host; start it first" % name)
     key = r.read_key(r.service_dir(root, name))
     answered = quiet(spec, key, given["callers"])
-    level = {"concurrency": 0 if given["rate"] else given["concurrency"], "rate": given["rate"], "prompt_tokens": given["prompt_tokens"],
-             "output_tokens": given["output_tokens"], "requests": bench.requests_of(given), "failed": 0, "figures": {}}  # fmt: skip
+    level = {"concurrency": 0 if given["rate"] else given["concurrency"], "rate": given["rate"], "prompt_length": given["prompt_length"],
+             "output_length": given["output_length"], "requests": bench.requests_of(given), "failed": 0, "figures": {}}  # fmt: skip
     if module.check_mode:
         return {"changed": False, "level": level, "others": 0, "release": run["release"]}
     repeats = []
@@ -173,8 +173,8 @@ def main() -> None:
         "serving_root": {"type": "path", "required": True},
         "concurrency": {"type": "int", "default": 1},
         "rate": {"type": "float", "default": 0},
-        "prompt_tokens": {"type": "int", "default": 512},
-        "output_tokens": {"type": "int", "default": 64},
+        "prompt_length": {"type": "int", "default": 512},
+        "output_length": {"type": "int", "default": 64},
         "prompts": {"type": "path"},
         "requests": {"type": "int", "default": 0},
         "repeats": {"type": "int", "default": 3},

@@ -88,7 +88,7 @@ def measure(run: Run, site: Site, check: bool = False, **given: Any) -> dict[str
 
 
 def test_a_level_is_measured_with_its_interval_and_the_key_is_in_no_argument(run_module: Run, site: Site) -> None:
-    result = measure(run_module, site, concurrency=4, requests=12, prompt_tokens=64, output_tokens=16)
+    result = measure(run_module, site, concurrency=4, requests=12, prompt_length=64, output_length=16)
     figure = result["level"]["figures"]["output_tokens_per_second"]
     assert (figure["mean"], figure["n"], figure["half"]) == (101.0, 3, pytest.approx(2.483, abs=0.01))
     assert (
@@ -155,8 +155,8 @@ def level(concurrency: int, speed: float, half: float | None = 1.0) -> dict[str,
         "level": {
             "concurrency": concurrency,
             "rate": 0,
-            "prompt_tokens": 64,
-            "output_tokens": 16,
+            "prompt_length": 64,
+            "output_length": 16,
             "failed": 0,
             "figures": figures,
         },

@@ -46,16 +46,16 @@ def command(given: dict[str, Any], spec: dict[str, Any], model: str, seed: int) 
             "custom",
             "--skip-chat-template",
             "--custom-output-len",
-            str(given["output_tokens"]),
+            str(given["output_length"]),
         ]
     else:
         words += [
             "--dataset-name",
             "random",
             "--random-input-len",
-            str(given["prompt_tokens"]),
+            str(given["prompt_length"]),
             "--random-output-len",
-            str(given["output_tokens"]),
+            str(given["output_length"]),
         ]
     return words
 

@@ -144,14 +144,14 @@ def page(run: dict[str, Any], against: dict[str, Any] | None) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title><style>%s</style></head><body><h1>%s</h1>'
         % (escape(title), STYLE, escape(title))
     )
-    first = run["levels"][0] if run["levels"] else {"prompt_tokens": 0, "output_tokens": 0}
+    first = run["levels"][0] if run["levels"] else {"prompt_length": 0, "output_length": 0}
     prompts = (
         "prompts from %s" % run["prompts"]
         if run.get("prompts")
-        else "random prompts of %d tokens" % first["prompt_tokens"]
+        else "random prompts of %d tokens" % first["prompt_length"]
     )
     about = "Release %s on %s, measured on %s; %s, answers of %d tokens. ± is half of a 95 %% interval over the repeats." % (
-        run["release"], run["host"], run["written"], prompts, first["output_tokens"])  # fmt: skip
+        run["release"], run["host"], run["written"], prompts, first["output_length"])  # fmt: skip
     parts = [head, '<p class="soft">%s</p>' % escape(about)]
     if run["others"]:
         parts.append('<p class="worse">%d requests of others were answered meanwhile.</p>' % run["others"])
