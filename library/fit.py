@@ -33,6 +33,7 @@ options:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
     type: dict
     default: {}
+  memory_bytes: {description: "With O(choose), memory of a device where its driver is not there yet.", type: int, default: 0}
   choose: {description: "Choose what rows leave open, instead of checking.", type: bool, default: false}
   replan: {description: With O(choose), choose anew where a choice is recorded., type: bool, default: false}
   dtypes: {description: Types that the chips compute in., type: list, elements: str, default: [bfloat16, float16, float32]}
@@ -228,6 +229,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         problems += [
             "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
         ]
+    if (
+        given["choose"]
+        and given["memory_bytes"]
+        and not any(one.get("memory_total_bytes") for one in record["devices"])
+    ):
+        # Its driver comes with prepare: what the group says of its devices counts until then.
+        one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}
+        record = dict(
+            record, devices=[dict(one, index=n) for n in range(given["count"] or 1)], count=given["count"] or 1
+        )
     known = starts(root)
     record = dict(record, rates=known_rates(root, record) if "devices" in record else {})
     if given["choose"]:
@@ -341,6 +352,7 @@ def main() -> None:
         "keep_source": {"type": "bool", "default": False},
         "images_root": {"type": "path"},
         "archives": {"type": "dict", "default": {}},
+        "memory_bytes": {"type": "int", "default": 0},
         "choose": {"type": "bool", "default": False},
         "replan": {"type": "bool", "default": False},
         "dtypes": {"type": "list", "elements": "str", "default": ["bfloat16", "float16", "float32"]},

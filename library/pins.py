@@ -8,7 +8,7 @@ module: pins
 short_description: Record on the controller what the hosts resolved
 description:
   - Adds commits and digests that hosts have resolved to a JSON file of the inventory, which the plan reads. Pins that are there stay as they are.
-  - Choices (O(choices), from M(fit)) are of one host and take the place of an earlier one, since what was asked has changed then, or a new choice was asked for.
+  - Choices (O(choices), from M(fit)) are of one host and take the place of an earlier one, since what was asked has changed, or a new choice was asked for.
   - With O(choices) the file's content is a fact as well, RV(ansible_facts.pins), so that later phases of the same run plan with it.
   - Hosts that resolved one name differently are named, and nothing is written; the first fetch of a moving name can race with its move.
 options:

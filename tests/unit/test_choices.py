@@ -70,7 +70,7 @@ def test_auto_is_open_until_it_is_chosen_and_then_the_same_row_gives_the_same_pl
     [words] = choices.undecided([before])
     assert "is left to `auto`, and nothing has been chosen for this host yet" in words
     choice = chosen(before)
-    assert choice["args"]["tensor_parallel_size"] * choice["args"].get("data_parallel_size", 1) == 8
+    assert choice["args"]["tensor_parallel_size"] == 8  # FlagScale knows no data parallel copies
     after = planned("auto", {"choices": {"gpu-01": {"qwq-32b": choice}}}, wishes={"context": 32768, "concurrency": 64})
     assert after["engine_args"] == choice["args"] and not after["choice"]["open"] and not choices.undecided([after])
     assert after["widths"]["devices"] == 8 and after["devices"] == list(range(8))
@@ -133,6 +133,21 @@ def found(name: str, **given: Any) -> candidates.Found:
     return candidates.search(
         shape, rules.Host(count, islands), device, engines.constants("0.25.1"), candidates.Wishes(**given)
     )
+
+
+def test_a_host_without_its_driver_is_chosen_for_by_what_its_group_says(run_module: Run, tmp_path: Path) -> None:
+    bare = {**record(0), "count": 0, "devices": []}
+    given = {
+        "plan": [planned("auto")],
+        "record": bare,
+        "serving_root": str(tmp_path),
+        "models_root": str(tmp_path),
+        "choose": True,
+    }
+    said = run_module("fit", given, check=False)
+    assert said["failed"] and "prepare it first, or set accelerator.memory_bytes" in said["msg"]
+    more = run_module("fit", {**given, "memory_bytes": H100, "count": 8, "names": ["H100"]}, check=False)
+    assert more["choices"]["qwq-32b"]["args"]["tensor_parallel_size"] == 8
 
 
 def test_the_goal_decides_between_copies_and_width() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.module_utils.serving.sizing.candidates import GOALS, Found, Wishes, search
 from ansible.module_utils.serving.sizing.cpu import search_cpu
-from ansible.module_utils.serving.sizing.engines import RESERVED, Constants, constants
+from ansible.module_utils.serving.sizing.engines import RESERVED, Constants, constants, version_key
 from ansible.module_utils.serving.sizing.learned import correction
 from ansible.module_utils.serving.sizing.memory import Device, Settings
 from ansible.module_utils.serving.sizing.rules import Host
@@ -20,6 +20,7 @@ FIELDS = {
     "kv_cache_memory_bytes": "kv_bytes", "kv_cache_dtype": "kv_dtype", "dtype": "dtype", "enforce_eager": "eager", "block_size": "block",
     "quantization": "quantization", "enable_expert_parallel": "expert_parallel",
 }  # fmt: skip
+DATA_SINCE = (0, 9)
 WORDS = ("kv_dtype", "dtype", "quantization")
 SWITCHES = ("eager", "expert_parallel")
 
@@ -112,9 +113,11 @@ def choose(
     if shape is None or (device is None and record["kind"] != "cpu"):
         return None
     goal = str(wishes.get("goal") or GOALS[0])
-    given = Wishes(
-        wishes.get("context"), wishes.get("concurrency"), goal, tuple(sorted(fixed(service["engine_args"]).items()))
-    )
+    stays = fixed(service["engine_args"])
+    version = version_key(service.get("vllm_version"))
+    if service.get("engine") != "vllm" or (version and version < DATA_SINCE):
+        stays.setdefault("data", 1)  # FlagScale, MindSpore and older engines know no data parallel copies
+    given = Wishes(wishes.get("context"), wishes.get("concurrency"), goal, tuple(sorted(stays.items())))
     host = host_of(record, dtypes, count)
     if record["kind"] == "cpu":
         return search_cpu(shape, host, record, int(service.get("overhead_bytes") or 0), given)

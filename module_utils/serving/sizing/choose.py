@@ -12,6 +12,7 @@ from ansible.module_utils.serving.sizing.cpu import cpu_budget, memory_of
 from ansible.module_utils.serving.sizing.engines import constants
 from ansible.module_utils.serving.sizing.fits import Sized
 from ansible.module_utils.serving.sizing.memory import graphs
+from ansible.module_utils.serving.sizing.shapes import shape_of
 from ansible.module_utils.serving.sizing.speed import as_row, predict
 
 SHOWN = 4  # candidates, and rejected ones of each rule
@@ -63,6 +64,9 @@ def choices_of(
     for service in open_ones:
         found = found_for(plan, service, record, {"dtypes": dtypes, "count": count, "choosing": names}, starts)
         if found is None:
+            if shape_of(service["model"]):
+                text = "service '%s': nothing can be chosen, as this host doesn't tell its devices' memory; prepare it first, or set accelerator.memory_bytes"
+                raise Refusal(text % service["service"])
             text = "service '%s': nothing can be chosen, as the sizes of model '%s' are not known; give its `shape` in models.yml, or values in engine_args"
             raise Refusal(text % (service["service"], service["model"]["name"]))
         if not found.candidates:
