@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import environment, names
+from planning import choices, environment, names
 from planning.boards import resolve_board
 from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
@@ -98,7 +98,7 @@ def planned(
     changes = found.run(check_overrides, host, overrides, runs, tables["services"]) if listed else None
     if chip is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
-    given = {**tables, "locks": merge(chip["native_locks"], locks or {}), "host": host}
+    given = {**tables, "locks": merge(chip["native_locks"], locks or {}), "pins": pins or {}, "host": host}
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
@@ -173,7 +173,7 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
         board = found.run(resolve_board, "boards.yml", str(name), tables)
         if board:
             boards[str(name)] = board
-    given = {**tables, "host": ""}
+    given = {**tables, "pins": {}, "host": ""}
     for name, row in tables["services"].items():
         where = f"services.yml: service '{name}'"
         checked = found.run(check_row, where, row, SERVICE)
@@ -229,5 +229,6 @@ class FilterModule:
             "table_faults": table_faults,
             "explained": explained,
             "model_forms": model_forms,
+            "undecided": choices.undecided,
             "with_places": with_places,
         }

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fit
-short_description: Check that the planned services fit a host, before anything is downloaded
+short_description: Check that the planned services fit a host before anything is downloaded, and choose what their rows leave open
 description:
   - Compares memory, disk, ports, architecture and Python with what the plan needs, and says everything that is missing at once.
   - What already runs or lies there counts as there, so that a second run asks for nothing twice. Changes nothing.
   - Disk is counted for each file system, and each form of a model once. Where a model is published in another revision, the fetch itself
     measures what is new before its first byte. The size of an image is known where it comes from an archive on this host.
+  - A value that can't work is contradicted with what was calculated and what would help. What starts on this host have taught corrects it.
+  - With O(choose) it checks nothing, and chooses what rows leave to C(auto). The choice is for M(pins) to record; it changes nothing by itself.
   - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
@@ -31,6 +33,15 @@ options:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
     type: dict
     default: {}
+  memory_bytes: {description: "With O(choose), memory of a device where its driver is not there yet.", type: int, default: 0}
+  choose: {description: "Choose what rows leave open, instead of checking.", type: bool, default: false}
+  replan: {description: With O(choose), choose anew where a choice is recorded., type: bool, default: false}
+  dtypes: {description: Types that the chips compute in., type: list, elements: str, default: [bfloat16, float16, float32]}
+  graphs: {description: "Graphs of batch sizes that the board's memory has room for, 0: all.", type: int, default: 0}
+  square_mask: {description: "Does the attention mask take memory by the square of max_model_len?", type: bool, default: false}
+  placed: {description: "With O(explain), what M(service_devices) gave the services: {service: {kv_cache_memory_bytes}}.", type: dict, default: {}}
+  explain: {description: "Return the arithmetic, and what else there would be (RV(sized)).", type: bool, default: false}
+  required: {description: Fail where something does not fit., type: bool, default: true}
   env_bytes: {description: Disk that a native environment of ours takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
@@ -47,11 +58,21 @@ EXAMPLES = r"""
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
 warnings: {description: What an operator should know about the chips and what stops nothing., returned: when there is any, type: list, elements: str}
+choices:
+  description: "By service, {asked, args}: what was chosen for what its row leaves open."
+  returned: with choose
+  type: dict
+  sample: {qwq-32b: {asked: 0a1b2c3d4e5f6071, args: {tensor_parallel_size: 2, max_model_len: 32768}}}
+sized:
+  description: By service, the table of one device's memory, tokens of the KV cache, speed as an interval, candidates, and rejected ones with their rule.
+  returned: with explain
+  type: dict
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
   type: dict
   sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
+record: {description: "The chips, as M(accelerator_info) returns them.", returned: without choose, type: dict}
 disks:
   description: What is still to be written and what is free, by place; places of one file system share what is free.
   returned: always
@@ -60,12 +81,8 @@ disks:
   sample: [{path: /srv/vllm/models, needed_bytes: 2911000, free_bytes: 52428800000}]
 """
 
-import errno
 import os
-import pwd
 import re
-import socket
-import struct
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -75,108 +92,19 @@ from ansible.module_utils.serving.host.accelerators import chips
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
+from ansible.module_utils.serving.host.ports import port_problem
 from ansible.module_utils.serving.host.pythons import find_python
 from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.images import images
 from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.service.releases import beside, deployed
-from ansible.module_utils.serving.service.sizing import device_problems
+from ansible.module_utils.serving.sizing.choose import choices_of, explained
+from ansible.module_utils.serving.sizing.fits import device_problems
+from ansible.module_utils.serving.sizing.learned import starts
+from ansible.module_utils.serving.sizing.rates import known as known_rates
 from ansible.module_utils.serving.weights.model_state import look
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
-
-
-def listener_inodes(port: int) -> set:
-    """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
-    found = set()
-    for name in ("tcp", "tcp6"):
-        try:
-            with open("/proc/net/%s" % name, encoding="ascii") as source:
-                rows = [line.split() for line in source.readlines()[1:]]
-        except OSError:
-            continue
-        for row in rows:
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
-                found.add(row[9])
-    return found
-
-
-def links(folder: str) -> set:
-    """What the links of a folder point to; one that vanishes while we look is left out."""
-    found = set()
-    for name in os.listdir(folder):
-        try:
-            found.add(os.readlink(os.path.join(folder, name)))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def owners(inodes: set) -> list:
-    """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
-    wanted = {"socket:[%s]" % inode for inode in inodes}
-    found = []
-    for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
-        base = "/proc/%d" % pid
-        try:
-            if not wanted & links(base + "/fd"):
-                continue
-            with open(base + "/cmdline", "rb") as source:
-                command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-            uid = os.stat(base).st_uid
-        except OSError:
-            continue
-        try:
-            user = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            user = "uid %d" % uid
-        found.append((pid, user, command))
-    return found
-
-
-def can_bind(address: str, port: int) -> int:
-    """0 if the port can be bound, else the errno."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
-        try:
-            probe.bind((address, port))
-            probe.listen(1)
-        except OSError as error:
-            return error.errno or errno.EIO
-    return 0
-
-
-def port_problem(service: dict, running: dict) -> str | None:
-    """Who sits on the service's port. What it holds itself, and what another service of the plan holds and gives up, is free.
-
-    `running`: the services of the plan whose processes live, by name (claims.Claim).
-    """
-    name, address, port = service["service"], service["address"], service["port"]
-    code = can_bind(address, port)
-    if code == 0:
-        return None
-    if code == errno.EADDRNOTAVAIL or code < 0:  # negative: the name has no address
-        return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
-    if code == errno.EACCES:
-        return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
-    who = owners(listener_inodes(port))
-    holder = next((claim for claim in running.values() if claim.port == port), None)
-    if holder is not None:
-        ours = holder.pids()
-        # A container's port is held by Docker's proxy, and a port that this user may not see is the holder's as far as known.
-        who = [row for row in who if row[0] not in ours and not (holder.container and "docker-proxy" in row[2])]
-        if not who:
-            return None
-    by = (
-        "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120])
-        if who
-        else "a process that this user may not see"
-    )
-    if who and "docker-proxy" in who[0][2]:
-        by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
-    return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
 
 
 def leftover_problems(plan: list, running: dict, places: dict) -> list:
@@ -280,6 +208,12 @@ def disk_problems(needs: list) -> tuple:
     return rows, problems
 
 
+def with_cache(service: dict[str, Any], placed: dict[str, Any]) -> dict[str, Any]:
+    """The service with the size of KV cache that its host's memory gives it, where its row gives none."""
+    size = (placed.get(service["service"]) or {}).get("kv_cache_memory_bytes")
+    return {**service, "engine_args": {**service["engine_args"], "kv_cache_memory_bytes": size}} if size else service
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
@@ -304,6 +238,29 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         problems += [
             "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
         ]
+    if (
+        given["choose"]
+        and given["memory_bytes"]
+        and not any(one.get("memory_total_bytes") for one in record["devices"])
+    ):
+        # Its driver comes with prepare: what the group says of its devices counts until then.
+        one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}
+        record = dict(
+            record, devices=[dict(one, index=n) for n in range(given["count"] or 1)], count=given["count"] or 1
+        )
+    known = starts(root)
+    record = dict(record, rates=known_rates(root, record) if "devices" in record else {})
+    board = dict(record, graphs=given["graphs"], square_mask=given["square_mask"])
+    if given["choose"]:
+        made = choices_of(given["plan"], board, given["dtypes"], given["count"], given["replan"], known)
+        return {
+            "changed": False,
+            "choices": made,
+            "problems": [],
+            "needs": {},
+            "disks": [],
+            "ansible_facts": {"chips": record},
+        }
     memory = total = 0
     env_counted = False
     running = claims(root)
@@ -320,7 +277,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     for service in given["plan"]:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         if service["service"] in places:
-            problems += device_problems(service, record, places[service["service"]], used)
+            problems += device_problems(service, record, places[service["service"]], used, known)
         if record["kind"] == "cpu":
             total += service["memory_bytes"]
             memory += 0 if service["service"] in mine else service["memory_bytes"]
@@ -367,12 +324,26 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "needs": {"memory_bytes": memory, "disk_bytes": disk},
         "disks": disks,
     }
+    if given["explain"]:
+        told = {
+            "plan": given["plan"],
+            "record": board,
+            "dtypes": given["dtypes"],
+            "count": given["count"],
+            "starts": known,
+        }
+        result["sized"] = {
+            s["service"]: explained(service=with_cache(s, given["placed"]), place=places.get(s["service"]), **told)
+            for s in given["plan"]
+        }
+    if problems and not given["required"]:
+        return dict(result, record=record)
     if problems:
         planned = [s["service"] for s in given["plan"]]
         still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
         problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
-    return dict(result, ansible_facts={"chips": record})
+    return dict(result, record=record, ansible_facts={"chips": record})
 
 
 def main() -> None:
@@ -392,6 +363,15 @@ def main() -> None:
         "keep_source": {"type": "bool", "default": False},
         "images_root": {"type": "path"},
         "archives": {"type": "dict", "default": {}},
+        "memory_bytes": {"type": "int", "default": 0},
+        "choose": {"type": "bool", "default": False},
+        "replan": {"type": "bool", "default": False},
+        "dtypes": {"type": "list", "elements": "str", "default": ["bfloat16", "float16", "float32"]},
+        "graphs": {"type": "int", "default": 0},
+        "square_mask": {"type": "bool", "default": False},
+        "placed": {"type": "dict", "default": {}},
+        "explain": {"type": "bool", "default": False},
+        "required": {"type": "bool", "default": True},
         "env_bytes": {"type": "int", "default": 3_400_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

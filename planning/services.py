@@ -7,7 +7,7 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import devices, engine_models, engines, environment, inputs, names, options
+from . import choices, devices, engine_models, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -94,6 +94,7 @@ def resolve_service(
     service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
+    choice = found.run(choices.closed, where, name, service, model, tables["pins"], tables["host"], board["board"])
     dtypes = board["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:
         found.run(
@@ -139,6 +140,7 @@ def resolve_service(
         served_name=service["served_name"] or name,
         kind=board["kind"],
         engine_args=args,
+        choice=choice,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
         engine_facts=engines.facts(name, service, engine),

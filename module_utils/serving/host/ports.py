@@ -1,0 +1,102 @@
+"""Ports of a host: who listens, and whether a service may take one. Linux, standard library only, Python 3.8."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import socket
+import struct
+
+
+def listener_inodes(port: int) -> set:
+    """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            with open("/proc/net/%s" % name, encoding="ascii") as source:
+                rows = [line.split() for line in source.readlines()[1:]]
+        except OSError:
+            continue
+        for row in rows:
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
+                found.add(row[9])
+    return found
+
+
+def links(folder: str) -> set:
+    """What the links of a folder point to; one that vanishes while we look is left out."""
+    found = set()
+    for name in os.listdir(folder):
+        try:
+            found.add(os.readlink(os.path.join(folder, name)))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def owners(inodes: set) -> list:
+    """(pid, user, command) of the processes that hold these sockets, as far as we may look."""
+    wanted = {"socket:[%s]" % inode for inode in inodes}
+    found = []
+    for pid in sorted((int(p) for p in os.listdir("/proc") if p.isdigit())):
+        base = "/proc/%d" % pid
+        try:
+            if not wanted & links(base + "/fd"):
+                continue
+            with open(base + "/cmdline", "rb") as source:
+                command = source.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            uid = os.stat(base).st_uid
+        except OSError:
+            continue
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = "uid %d" % uid
+        found.append((pid, user, command))
+    return found
+
+
+def can_bind(address: str, port: int) -> int:
+    """0 if the port can be bound, else the errno."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno or errno.EIO
+    return 0
+
+
+def port_problem(service: dict, running: dict) -> str | None:
+    """Who sits on the service's port. What it holds itself, and what another service of the plan holds and gives up, is free.
+
+    `running`: the services of the plan whose processes live, by name (claims.Claim).
+    """
+    name, address, port = service["service"], service["address"], service["port"]
+    code = can_bind(address, port)
+    if code == 0:
+        return None
+    if code == errno.EADDRNOTAVAIL or code < 0:  # negative: the name has no address
+        return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
+    if code == errno.EACCES:
+        return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
+    who = owners(listener_inodes(port))
+    holder = next((claim for claim in running.values() if claim.port == port), None)
+    if holder is not None:
+        ours = holder.pids()
+        # A container's port is held by Docker's proxy, and a port that this user may not see is the holder's as far as known.
+        who = [row for row in who if row[0] not in ours and not (holder.container and "docker-proxy" in row[2])]
+        if not who:
+            return None
+    by = (
+        "process %d of user %s: %s" % (who[0][0], who[0][1], who[0][2][:120])
+        if who
+        else "a process that this user may not see"
+    )
+    if who and "docker-proxy" in who[0][2]:
+        by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
+    return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
