@@ -31,6 +31,7 @@ options:
   required: {description: Only EQUIVALENT passes., type: bool, default: false}
   again: {description: Ask again where there is a verdict already., type: bool, default: false}
   signers: {description: File of signers of whom the pack must be; empty asks for no signature., type: str, default: ""}
+  trial: {description: "A release of a search: its verdict is not kept, and it never counts as one that may serve.", type: bool, default: false}
   seconds: {description: Bound of asking at one load., type: int, default: 300}
 """
 
@@ -49,7 +50,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         args, self.values = dict(self._task.args), task_vars or {}
-        name, again = args["service"], truth(args.get("again"))
+        name, again = args["service"], truth(args.get("again")) or truth(args.get("trial"))
         self.place = {"serving_root": args["serving_root"], "service": name}
         state = self.module("verdict", {})
         if self._task.check_mode or state["release"] is None:
@@ -122,13 +123,14 @@ class ActionModule(ActionBase):
     def ended(self, name: str, record: dict[str, Any], args: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         """Keep the verdict on the host."""
         keep = {"keep": record} if record.get("terms") else {}
-        self.module("verdict", {"release": state["release"], "passes": passes(record, args), **keep})
+        if not truth(args.get("trial")):
+            self.module("verdict", {"release": state["release"], "passes": passes(record, args), **keep})
         return self.told(name, record, args)
 
     def told(self, name: str, record: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
         good = passes(record, args)
         sentence = verdict.sentence(name, record)
-        if not good:
+        if not good and not truth(args.get("trial")):
             Display().display(f"  {self.values.get('inventory_hostname', '')}: {sentence}", color="red")
         return {
             "changed": False,

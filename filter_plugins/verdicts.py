@@ -27,6 +27,12 @@ def judged_names(plan: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(row["service"]) for row in plan if rows.judged(row)]
 
 
+def operators_on(flaggems: Mapping[str, Any] | None) -> list[str]:
+    """What a search has to choose from: all that were switched on, where the engine says it; else those that wrote their names."""
+    found = flaggems or {}
+    return sorted({*found.get("operators", []), *found.get("registered", [])})
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
@@ -34,6 +40,8 @@ class FilterModule:
         return {
             "audit_table": audit.audit_table,
             "judged_names": judged_names,
+            "localise_words": tables.localise_words,
+            "operators_on": operators_on,
             "reference_folder": reference_folder,
             "reference_problems": reference_problems,
             "verdict_table": tables.verdict_table,

@@ -84,3 +84,38 @@ def bar(row: Mapping[str, Any]) -> dict[str, float]:
         "zero": at(0.0), "margin_low": at(-row["margin"]) if both else at(0.0), "margin_high": at(row["margin"]),
         "low": at(row["low"]), "high": at(row["high"]), "value": at(row["value"]),
     }  # fmt: skip
+
+
+def localise_words(search: Mapping[str, Any], service: Mapping[str, Any], back: Mapping[str, Any]) -> list[str]:
+    """What a person reads at the end of a search (action `localise`): the trials, what they show, the row to write, what serves now."""
+    rows = [
+        (number + 1, len(trial["active"]), trial["verdict"], " ".join(trial["active"][:8]) + (" ..." if len(trial["active"]) > 8 else ""))
+        for number, trial in enumerate(search["trials"])
+    ]  # fmt: skip
+    lines = columns([("TRIAL", "ON", "VERDICT", "OPERATORS"), *rows]).splitlines()
+    name, culprits = service["service"], list(search.get("culprits") or [])
+    if search.get("result") == "found":
+        given = service["flaggems"] if isinstance(service["flaggems"], Mapping) else {}
+        row = (
+            {"allow": [op for op in given["allow"] if op not in culprits]}
+            if "allow" in given
+            else {"deny": sorted({*given.get("deny", []), *culprits})}
+        )
+        text = ", ".join(f"{key}: [{', '.join(names)}]" for key, names in row.items())
+        lines.append(
+            f"{name}: {search['words']}. The row that leaves {'it' if len(culprits) == 1 else 'them'} out: flaggems: {{{text}}}"
+        )
+    elif search.get("result") == "not these operators":
+        lines.append(f"{name}: {search['words']}, so something else than these operators makes it unlike its reference")
+    elif search.get("result") == "not steady":
+        lines.append(
+            f"{name}: {search['words']}, so there is nothing to search: it must be DIFFERENT each time for operators to be told apart"
+        )
+    else:
+        lines.append(f"{name}: the search did not end: {search.get('words')}")
+    now = (
+        f"answers {back['answer']}"
+        if back.get("ready")
+        else f"does not answer yet: {back.get('problem') or 'no answer'}"
+    )
+    return [*lines, f"{name} has its own release {search['release']} again and {now}"]

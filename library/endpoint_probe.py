@@ -76,7 +76,7 @@ services:
     kind: {description: "What it was asked: chat, completion, embedding, rerank, score, classify, transcription or vision.", type: str}
     more: {description: "What it answered beyond: tool calls, structured output, adapters, {question: answer}.", type: dict}
     counted: {description: Whether its metrics counted the answer's tokens; null if it has none., type: bool}
-    flaggems: {description: "Which FlagGems operators run: {asked, operators, problem}; null where the engine has no such switch.", type: dict}
+    flaggems: {description: "Which FlagGems operators run: {asked, operators, registered, problem}; null where the engine has no such switch.", type: dict}
     exposure:
       description: "What callers without a key got: {asked, open, note, problem}. Anything but a refusal fails the service."
       type: dict
@@ -191,6 +191,8 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         )  # fmt: skip
     except NotYet as problem:
         fault = "%s %s" % (run["pid"], problem.steady[:200]) if problem.steady else None
+        if problem.steady:  # operators are the first suspects where the answer is wrong
+            row.update(flaggems=proof(spec, folder))
         return dict(row, problem=str(problem), listens=problem.listens, fault=fault)
     flaggems = proof(spec, folder)
     row.update(flaggems=flaggems)

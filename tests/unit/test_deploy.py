@@ -28,13 +28,15 @@ exec {sys.executable} {FIXTURES}/stub_engine.py "$STUB_MODE" "$port"
 """
 
 
-def deploy(base: Path, values: dict[str, Any], *options: str, ok: bool = True, path: str = "") -> str:
-    """Run deploy.yml for this machine without `prepare`; what it told, in one line. `path`: a folder before PATH."""
+def deploy(
+    base: Path, values: dict[str, Any], *options: str, ok: bool = True, path: str = "", playbook: str = "deploy.yml"
+) -> str:
+    """Run a playbook for this machine without `prepare`; what it told, in one line. `path`: a folder before PATH."""
     places = {
         "serving_root": str(base / "srv"), "reports_dir": str(base / "reports"), "pins_file": str(base / "pins"),
         "supervisor": "supervisord", "probe_timeout": 5,
     }  # fmt: skip
-    command = ["ansible-playbook", "deploy.yml", "-l", "local", "-e", json.dumps({**places, **values})]
+    command = ["ansible-playbook", playbook, "-l", "local", "-e", json.dumps({**places, **values})]
     environment = ansible_environment()
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"

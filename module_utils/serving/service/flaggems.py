@@ -13,6 +13,7 @@ from ansible.module_utils.serving.host.system import run_tool
 
 # FlagScale's patch of vLLM writes the first, vllm-plugin-FL the second unless a variable says otherwise. Ours sets it to the first.
 OPLISTS = ("gems_oplist.log.txt", "flaggems_enable_oplist.txt")
+REGISTERED = "gems_registered.txt"  # our plugin's: all that are switched on, used or not
 TIMEOUT = 30
 
 
@@ -29,23 +30,23 @@ def operators(text: str) -> list[str]:
     return sorted(found)
 
 
-def op_list(container: str | None, folder: str) -> str:
-    """Text of the op-list files that are there: in a container's /tmp, or in the service's own folder."""
+def op_list(container: str | None, folder: str, files: tuple[str, ...] = OPLISTS) -> str:
+    """Text of those of these files that are there: in a container's /tmp, or in the service's own folder."""
     if container is None:
         texts = []
-        for name in OPLISTS:
+        for name in files:
             try:
                 with open(os.path.join(folder, "tmp", name), encoding="utf-8", errors="replace") as source:
                     texts.append(source.read())
             except OSError:
                 continue
         return "\n".join(texts)
-    command = ["docker", "exec", container, "cat", *("/tmp/" + name for name in OPLISTS)]
+    command = ["docker", "exec", container, "cat", *("/tmp/" + name for name in files)]
     return str(run_tool(command, TIMEOUT)[1])
 
 
 def proof(spec: dict[str, Any], folder: str) -> dict[str, Any] | None:
-    """{asked, operators, problem} of a service that answers; None for an engine without this switch."""
+    """{asked, operators that wrote their names, those registered, problem} of a service; None for an engine without this switch."""
     asked = spec.get("flaggems")
     if asked is None:
         return None
@@ -61,4 +62,5 @@ def proof(spec: dict[str, Any], folder: str) -> dict[str, Any] | None:
         problem = "FlagGems runs and was not asked for: %s; set flaggems: true, or use an image without it" % ", ".join(
             active[:10]
         )
-    return {"asked": bool(asked), "operators": active, "problem": problem}
+    registered = operators(op_list(spec.get("container"), folder, (REGISTERED,)))
+    return {"asked": bool(asked), "operators": active, "registered": registered, "problem": problem}

@@ -2,7 +2,8 @@
 
 Switched by USE_FLAGGEMS=1. VLLM_FL_FLAGOS_WHITELIST names the only operators to take, VLLM_FL_FLAGOS_BLACKLIST the ones to leave,
 both separated by commas; without either, the ones of ALLOW. Each operator that is used writes its name into
-FLAGGEMS_ENABLE_OPLIST_PATH: the proof that it is active.
+FLAGGEMS_ENABLE_OPLIST_PATH: the proof that it is active. All that are switched on stand in gems_registered.txt beside it, since some are used
+without writing their names.
 """
 
 import functools
@@ -26,6 +27,9 @@ def enable():
         flag_gems.enable(unused=deny, **record)
     else:
         flag_gems.only_enable(include=names("VLLM_FL_FLAGOS_WHITELIST", ALLOW), **record)
+    registered = "\n".join(sorted(set(flag_gems.all_registered_ops()))) + "\n"
+    with open(os.path.join(os.path.dirname(record["path"]), "gems_registered.txt"), "w", encoding="utf-8") as file:
+        file.write(registered)
 
 
 def register():
