@@ -23,6 +23,7 @@ options:
   repeats: {description: Repeats. One gives no interval., type: int, default: 3}
   despite_callers: {description: Measure though callers are there., type: bool, default: false}
   limit: {description: Seconds of one repeat., type: int, default: 600}
+  activate: {description: "Shell line that enters the environment of the service's image, as its row has it.", type: str, default: ""}
 attributes:
   check_mode: {support: full, details: It only says whether it would be allowed.}
   diff_mode: {support: none}
@@ -88,54 +89,67 @@ def quiet(spec: dict[str, Any], key: str | None, callers: bool) -> float | None:
     return answered
 
 
-def client(spec: dict[str, Any], given: dict[str, Any], key: str | None, seed: int, folder: str) -> dict[str, Any]:
-    """Run the client once; its result. Refusal with its last words. `folder`: an empty one of this host."""
-    environment = {**os.environ, **bench.ENVIRONMENT, "OPENAI_API_KEY": key or "none"}
-    container = spec.get("container")
-    there = "/tmp/benchmark-%d" % os.getpid() if container else folder
-    inside: list[str] = []
-    if container:  # by name alone: docker takes the values from our environment
-        inside = [
-            "docker",
-            "exec",
-            "-i",
-            *(w for n in ("OPENAI_API_KEY", *bench.ENVIRONMENT) for w in ("-e", n)),
-            container,
-        ]
+class Place:
+    """Where the client runs: on this host, or in the service's container. `activate`: shell line that enters the image's environment."""
 
-    def call(words: list[str], limit: int, given_in: bytes = b"") -> tuple[int, bytes, bytes]:
+    def __init__(self, spec: dict[str, Any], activate: str, key: str | None, folder: str) -> None:
+        self.container = spec.get("container")
+        self.environment = {**os.environ, **bench.ENVIRONMENT, "OPENAI_API_KEY": key or "none"}
+        self.folder = folder
+        if not self.container:
+            self.prefix: list[str] = []
+            self.program = os.path.join(os.path.expanduser(str(spec["env_path"])), "bin/vllm")
+            self.model, self.url = str(spec["model"]["path"]), str(spec["endpoint"])
+            return
+        # By name alone: docker takes the values from our environment.
+        names = [word for name in ("OPENAI_API_KEY", *bench.ENVIRONMENT) for word in ("-e", name)]
+        self.here = ["docker", "exec", "-i", *names, str(self.container)]
+        enter = 'set +u; . /config/environment; %s\nexec "$@"' % activate
+        self.prefix = [*self.here, "/bin/bash" if activate else "/bin/sh", "-c", enter, "client"]
+        self.program, self.model, self.folder = "vllm", "/models/" + str(spec["model"]["name"]), "/tmp/benchmark"
+        _, mode, _ = self.run(["docker", "inspect", "--format", "{{.HostConfig.NetworkMode}}", str(self.container)], 60)
+        own = mode.decode().strip() == "host"
+        self.url = str(spec["endpoint"]) if own else "http://127.0.0.1:%s" % str(spec["endpoint"]).rpartition(":")[2]
+
+    def run(self, words: list[str], limit: float, said: bytes = b"") -> tuple[int, bytes, bytes]:
+        """(code, output, errors) of a command of this host; code 124 where it took too long."""
         try:
             done = subprocess.run(
-                [*inside, *words],
-                input=given_in,
-                env=environment,
-                capture_output=True,
-                timeout=limit,
-                cwd=folder,
-                check=False,
+                words, input=said, env=self.environment, capture_output=True, timeout=limit, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return 124, b"", str(error).encode()
         return done.returncode, done.stdout, done.stderr
 
+    def shell(self, text: str, said: bytes = b"") -> bytes:
+        return self.run([*(self.here if self.container else []), "/bin/sh", "-c", text], 60, said)[1]
+
+    def clear(self) -> None:
+        """Leave nothing. The folder on a host is its maker's."""
+        if self.container:
+            self.shell("rm -rf " + self.folder)
+
+
+def client(place: Place, spec: dict[str, Any], given: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Run the client once; its result. Refusal with its last words."""
+    prompts = b""
     if given["prompts"]:
         with open(given["prompts"], "rb") as source:
-            call(["sh", "-c", "mkdir -p %s && cat > %s/prompts.jsonl" % (there, there)], 60, source.read())
-    program = "vllm" if container else os.path.join(os.path.expanduser(str(spec["env_path"])), "bin/vllm")
-    model = "/models/" + spec["model"]["name"] if container else spec["model"]["path"]
-    words = [*bench.command(given, spec, model, seed), "--result-dir", there]
+            prompts = source.read()
+    place.shell("mkdir -p {0} && rm -f {0}/result.json && cat > {0}/prompts.jsonl".format(place.folder), prompts)
+    words = [*bench.command(given, {**spec, "endpoint": place.url}, place.model, seed), "--result-dir", place.folder]
     if given["prompts"]:
-        words += ["--dataset-path", os.path.join(there, "prompts.jsonl")]
-    code, out, errors = call(["timeout", "-k", "5", str(given["limit"]), program, *words], given["limit"] + GRACE)
-    _, kept, _ = call(["sh", "-c", "cat %s/result.json; rm -rf %s/result.json" % (there, there)], 60)
+        words += ["--dataset-path", place.folder + "/prompts.jsonl"]
+    bounded = ["timeout", "-k", "5", str(given["limit"]), place.program, *words]
+    code, out, errors = place.run([*place.prefix, *bounded], given["limit"] + GRACE)
     try:
-        return dict(json.loads(kept))
+        return dict(json.loads(place.shell("cat %s/result.json" % place.folder)))
     except ValueError:
         pass
     if code == 124:
         raise Refusal("one repeat took more than %d s; ask for fewer requests, or raise limit" % given["limit"])
     last = " ".join((out + errors).decode("utf-8", "replace").split())[-600:]
-    raise Refusal("the client (%s bench serve) ended with code %d and gave no result: %s" % (program, code, last))
+    raise Refusal("the client (%s bench serve) ended with code %d and gave no result: %s" % (place.program, code, last))
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -152,12 +166,14 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "level": level, "others": 0, "release": run["release"]}
     repeats = []
     folder = tempfile.mkdtemp(prefix="benchmark")
+    place = Place(spec, given["activate"], key, folder)
     try:
         for number in range(max(1, given["repeats"])):
-            result = client(spec, given, key, 1000 * int(given["concurrency"]) + number, folder)
+            result = client(place, spec, given, 1000 * int(given["concurrency"]) + number)
             repeats.append(bench.figures(result))
             level["failed"] += int(result.get("failed") or 0)
     finally:
+        place.clear()
         shutil.rmtree(folder, ignore_errors=True)
     after = bench.load_of(metrics(spec, key))[1]
     ours = len(repeats) * (bench.requests_of(given) + bench.WARMUPS)
@@ -179,6 +195,7 @@ def main() -> None:
         "repeats": {"type": "int", "default": 3},
         "despite_callers": {"type": "bool", "default": False},
         "limit": {"type": "int", "default": 600},
+        "activate": {"type": "str", "default": ""},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

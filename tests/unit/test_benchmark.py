@@ -222,3 +222,43 @@ def test_sums_over_engines_and_odd_metrics() -> None:
     text = 'vllm:num_requests_running{engine="0"} 1.0\nvllm:num_requests_running{engine="1"} 2.0\n# vllm:x 3\n'
     assert bench.load_of(text) == (3.0, None) and bench.load_of("") == (None, None)
     assert bench.difference({"mean": 1, "half": 1}, {"mean": 0, "half": 1}) is None
+
+
+# Stands for docker: an exec runs here, with the environment that was named, and the container's /config and /tmp/benchmark below a folder of the test.
+DOCKER = """#!/bin/sh
+printf '%s\\n' "$*" >> "$SEEN/docker"
+[ "$1" = inspect ] && { echo "$NETWORK"; exit; }
+while [ "$1" != box ]; do shift; done
+shift
+for word in "$@"; do set -- "$@" "$(printf %s "$word" | sed "s#/config/#$INSIDE/config/#g; s#/tmp/benchmark#$INSIDE/benchmark#g")"; shift; done
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(("network", "activate"), [("bridge", ""), ("host", "export ENTERED=yes")])
+def test_in_a_container_the_client_is_the_images_own(
+    run_module: Run, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, activate: str
+) -> None:
+    inside, tools = tmp_path / "inside", tmp_path / "tools"
+    (inside / "config").mkdir(parents=True)
+    (inside / "config/environment").write_text("export OF_THE_IMAGE=1\n")
+    tools.mkdir()
+    for name, text in (("docker", DOCKER), ("vllm", CLIENT.replace("#!/bin/sh", '#!/bin/sh\nenv > "$SEEN/env"'))):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("INSIDE", str(inside))
+    monkeypatch.setenv("NETWORK", network)
+    path = site.root / "services/demo/releases/abc/spec.json"
+    spec = {**json.loads(path.read_text()), "container": "box", "endpoint": f"http://localhost:{site.port}"}
+    path.write_text(json.dumps(spec))
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n')
+    result = measure(run_module, site, repeats=2, activate=activate, prompts=str(tmp_path / "p.jsonl"))
+    assert result["level"]["figures"]["output_tokens_per_second"]["n"] == 2
+    words = (site.seen / "words").read_text().splitlines()
+    own = "localhost" if network == "host" else "127.0.0.1"
+    assert words[words.index("--base-url") + 1] == f"http://{own}:{site.port}"
+    assert words[words.index("--tokenizer") + 1] == "/models/demo"
+    seen = (site.seen / "env").read_text().splitlines()
+    assert "OF_THE_IMAGE=1" in seen and ("ENTERED=yes" in seen) is bool(activate)
+    assert "k" * 32 not in (site.seen / "docker").read_text() and not (inside / "benchmark").exists()
