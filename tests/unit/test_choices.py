@@ -11,9 +11,10 @@ import pytest
 import yaml
 from ansible.module_utils.serving.sizing import asked, candidates, choose, engines, memory, models, rules
 from conftest import load
-from tables import TABLES
+from tables import CATALOGUE, TABLES
 
 from planning import choices
+from planning.catalogue import laid_over
 
 Run = Callable[..., dict[str, Any]]
 H100 = 81559 << 20
@@ -78,6 +79,21 @@ def test_auto_is_open_until_it_is_chosen_and_then_the_same_row_gives_the_same_pl
         }
     ]
     assert chosen(after, starts=taught) == {} and chosen(after, replan=True, starts=taught)["asked"] == choice["asked"]
+
+
+def test_auto_over_the_catalogues_row_leaves_other_options_as_they_are() -> None:
+    """A site's row, or a host's override, that says auto lies over the catalogue's engine_args key by key."""
+    site = {"services": {"demo": {"engine_args": "auto"}}}
+    pins = {"choices": {"gpu-01": {}}}
+    for tables, overrides in ((laid_over(CATALOGUE, site), {}), (TABLES, site["services"])):
+        given = {"tables": tables, "board": "local", "host": "gpu-01", "overrides": overrides}
+        [before] = p.plan(["demo"], **given)
+        assert before["engine_args"] == {"dtype": "bfloat16"} and set(before["choice"]["open"]) == set(choices.OPEN)
+        pins["choices"]["gpu-01"]["demo"] = {"asked": before["choice"]["asked"], "args": {"max_model_len": 1024}}
+        [after] = p.plan(["demo"], pins=pins, **given)
+        assert after["engine_args"] == {"dtype": "bfloat16", "max_model_len": 1024} and not after["choice"]["open"]
+    told = {line[1]: line[3] for line in p.explained([after], CATALOGUE, {}, "local", site["services"])}
+    assert told["engine_args.max_model_len"] == "host: overrides, as auto; chosen by fit"
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,33 @@ def test_chips_go_by_their_davinci_number() -> None:
     chips = {"kind": "npu", "count": 4, "devices": rows, "topology": {}}
     [problem] = problems(row("qwq-32b-atlas"), chips)
     assert "chip 0, 1, 2, 3 is not on this host, which has 4, 5, 6, 7" in problem
+
+
+def test_layers_that_keep_nothing_take_no_cache() -> None:
+    """Gemma 3n: 30 layers, of which the last ten read what others keep; every fifth keeps every token."""
+    shape = Shape(
+        layers=30,
+        hidden_size=2048,
+        attention_heads=8,
+        kv_heads=2,
+        head_dim=256,
+        window_layers=16,
+        window=512,
+        plain_layers=10,
+    )
+    pool = caches.pool(shape, 1, 1, 2.0)
+    assert (pool.full, pool.sliding, pool.state) == (1, 4, 0) and pool.block_bytes == 16 * 2048 * 4
+    alone = caches.pool(Shape(layers=12, kv_heads=2, head_dim=64, plain_layers=4), 1, 1, 2.0)
+    assert alone.tokens(1 << 20, 512, 8192, 0, True) == (1 << 20) // (512 * 8 * 16) * 16
+
+
+def test_an_engine_of_another_kind_is_sized_by_the_most_hopeful_constants() -> None:
+    """SGLang's mem_fraction_static is its share of a device; of its memory nothing was measured."""
+    other = sized("qwq-32b", max_model_len=30_000)
+    facts = {
+        **other["engine_facts"],
+        "options": {**other["engine_facts"]["options"], "table": "sglang", "share": "mem_fraction_static"},
+    }
+    args = {key: value for key, value in other["engine_args"].items() if key != "gpu_memory_utilization"}
+    found = Sized({**other, "engine_facts": facts, "engine_args": args, "utilization": 0.8}, host(), None, [])
+    assert found.known is engines.UNMEASURED and found.settings is not None and found.settings.utilization == 0.8
