@@ -117,7 +117,8 @@ def service_lines(row: Mapping[str, Any]) -> list[str]:
     sized = row["sized"]
     if sized:
         table = ", ".join(f"{one['what']} {size(one['bytes'])}" for one in sized["table"])
-        lines.append(f"  memory    of one device: {table}")
+        whole = "the host" if any(one["what"] == "processes" for one in sized["table"]) else "one device"
+        lines.append(f"  memory    of {whole}: {table}")
         requests = (
             f", {sized['requests']} requests of full length ({sized['max_model_len']})" if sized["requests"] else ""
         )

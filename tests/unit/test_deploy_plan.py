@@ -56,10 +56,10 @@ def play(at: Site, playbook: str, *options: str, **row: Any) -> str:
     return done.stdout
 
 
-def told(at: Site, **row: Any) -> dict[str, Any]:
+def told(at: Site, *options: str, **row: Any) -> dict[str, Any]:
     """The row of the service in plan.yml's JSON."""
     before = tree(at.root)
-    play(at, "playbooks/plan.yml", **row)
+    play(at, "playbooks/plan.yml", *options, **row)
     assert tree(at.root) == before
     plan = json.loads((at.base / "plan.json").read_text())["localhost"]
     assert plan["problems"] == [] and (at.base / "reports/localhost/plan.html").stat().st_size > 2000
@@ -96,6 +96,14 @@ def test_the_plan_check_mode_and_the_deploy_agree(site: Site) -> None:  # noqa: 
     same = told(site, **row)
     assert (same["action"], same["why"], same["fetch"], same["differences"]) == ("nothing", [], None, [])
     assert same["running"]["release"] == site.release()
+    # A choice that is recorded stays, though another one would be made today; replan asks for that one.
+    pins = json.loads((site.base / "pins").read_text())
+    pins["pins"]["choices"]["localhost"]["demo"]["args"]["max_num_seqs"] = 2
+    (site.base / "pins").write_text(json.dumps(pins))
+    kept = told(site, "-e", f"@{site.base / 'pins'}", **row)
+    assert (kept["action"], kept["chosen"]["max_num_seqs"]) == ("restart", 2)
+    anew = told(site, "-e", f"@{site.base / 'pins'}", "-e", "replan=true", **row)
+    assert (anew["action"], anew["chosen"]["max_num_seqs"]) == ("nothing", 4)
 
 
 def gpu_row(name: str = "qwq-32b", **args: Any) -> dict[str, Any]:
