@@ -30,6 +30,7 @@ options:
   margins: {description: "Margins of the service's row: {divergence, score, tie}.", type: dict, default: {}}
   required: {description: Only EQUIVALENT passes., type: bool, default: false}
   again: {description: Ask again where there is a verdict already., type: bool, default: false}
+  kept_only: {description: "Ask nothing: tell the verdict that the release has, or that it has none.", type: bool, default: false}
   signers: {description: File of signers of whom the pack must be; empty asks for no signature., type: str, default: ""}
   trial: {description: "A release of a search: its verdict is not kept, and it never counts as one that may serve.", type: bool, default: false}
   seconds: {description: Bound of asking at one load., type: int, default: 300}
@@ -55,6 +56,9 @@ class ActionModule(ActionBase):
         state = self.module("verdict", {})
         if self._task.check_mode or state["release"] is None:
             return self.told(name, canary.not_judged("it is not deployed"), args)
+        if truth(args.get("kept_only")):
+            kept = state["kept"] or canary.not_judged("its release was not judged yet")
+            return self.told(name, {**kept, "kept": True}, args)
         level = args.get("level") or "canary"
         if level not in rows.LEVELS:
             raise AnsibleActionFail(f"level is '{level}'; use one of {', '.join(rows.LEVELS)}")
@@ -130,7 +134,7 @@ class ActionModule(ActionBase):
     def told(self, name: str, record: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
         good = passes(record, args)
         sentence = verdict.sentence(name, record)
-        if not good and not truth(args.get("trial")):
+        if not good and not truth(args.get("trial")) and not truth(args.get("kept_only")):
             Display().display(f"  {self.values.get('inventory_hostname', '')}: {sentence}", color="red")
         return {
             "changed": False,

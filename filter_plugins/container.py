@@ -93,6 +93,7 @@ def container_arguments(
     key_file: str,
     devices: Record | None = None,
     secret_file: str = "",
+    adapters: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Options of `docker run` for one service, in a fixed order. `$here` is the release's folder, `$cache` the caches'."""
     found = [
@@ -128,6 +129,7 @@ def container_arguments(
         bind("$here:/config:ro"),
         bind("$cache:/cache"),
         bind(f"{model_path}:/models/{service['model']['name']}:ro"),
+        *(bind(f"{path}:/models/{name}:ro") for name, path in sorted((adapters or {}).items())),
     ]
     if service["api_key"]:
         found.append(bind(f"{key_file}:/run/api_key:ro"))

@@ -126,8 +126,11 @@ def named(service: Record) -> Iterator[tuple[str, str]]:
     A chat template may also be the text itself. Options that take a path or a name on a hub count where they are plainly a path.
     """
     options = service["engine_facts"]["options"]
+    ours = (options.get("adapters") or {}).get("list") if service.get("adapters") else None  # fetched as models are
     for key, value in service["engine_args"].items():
         name = str(key).replace("-", "_")
+        if name == ours:
+            continue
         if name in options["files"]:
             yield from ((f"engine_args.{key}", path) for path in paths_in(value))
         elif name in options["paths"]:

@@ -187,12 +187,12 @@ def pin(record: Row, pins: Mapping[str, Any]) -> None:
     digest = (pins.get("images") or {}).get(record["image"])
     if digest:
         record["image"] = f"{record['image']}@{digest}"
-    model = record["model"]
-    commits = (pins.get("models") or {}).get(model["name"]) or {}
-    model["sources"] = {
-        hub: {**row, "revision": commits[hub]} if hub in commits and not row.get("revision") else row
-        for hub, row in ((hub, row or {}) for hub, row in model["sources"].items())
-    }
+    for model in (record["model"], *record["adapters"]):
+        commits = (pins.get("models") or {}).get(model["name"]) or {}
+        model["sources"] = {
+            hub: {**row, "revision": commits[hub]} if hub in commits and not row.get("revision") else row
+            for hub, row in ((hub, row or {}) for hub, row in model["sources"].items())
+        }
 
 
 def model_forms(records: Iterable[Row]) -> list[Row]:
@@ -201,6 +201,8 @@ def model_forms(records: Iterable[Row]) -> list[Row]:
     for record in records:
         convert = record["convert"] or None
         forms.setdefault((record["model"]["name"], convert or ""), {"model": record["model"], "convert": convert})
+        for adapter in record["adapters"]:
+            forms.setdefault((adapter["name"], ""), {"model": adapter, "convert": None})
     return [forms[key] for key in sorted(forms)]
 
 

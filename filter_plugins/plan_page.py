@@ -91,8 +91,9 @@ def fetch_words(row: Mapping[str, Any]) -> list[str]:
     found = []
     if row["pull"]:
         found.append(f"pull {row['pull']['image']} ({size(row['pull']['bytes'])}) from its {row['pull']['from']}")
-    if row["fetch"]:
-        one = row["fetch"]
+    for one in [row["fetch"], *row["adapters"]]:
+        if not one:
+            continue
         place = f"{one['from']} {one['place'] or ''}".strip() if one["from"] else "no source that is given"
         found.append(f"fetch {size(one['bytes'])} of {one['model']} from {place}, {wait(one['seconds'])}")
     if row["convert"]:

@@ -1,4 +1,4 @@
-"""Filters that make a release of a service's record: `release`, `fetch_is_pending`.
+"""Filters that make a release of a service's record: `release`, `with_adapters`, `fetch_is_pending`.
 
 `release` says what a release on a host consists of, from the record, from what was found there (module artifact_info) and from the devices
 that it gets (module service_devices): the files and their templates, the spec, and the paths that the templates write. Templates see its
@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from planning.adapters import SEEN, with_adapters
 from planning.paths import callers_paths
 
 Record = Mapping[str, Any]
@@ -46,6 +47,7 @@ class Seen(TypedDict):
 
     model: str
     host: str
+    adapters: dict[str, str]
 
 
 class Release(TypedDict):
@@ -55,6 +57,7 @@ class Release(TypedDict):
     spec: dict[str, Any]
     folder: str
     model_path: str
+    adapter_paths: dict[str, str]
     environment: str | None
     cache: str
     container: str
@@ -126,7 +129,14 @@ def spec_of(service: Record, found: Record, place: Record, model_path: str, envi
         **spec,
         **({"probe": probe} if probe else {}),
         **({"inputs": found["inputs"]} if found.get("inputs") else {}),
+        **({"adapters": adapters_of(service, found)} if service["adapters"] else {}),
     }
+
+
+def adapters_of(service: Record, found: Record) -> dict[str, Any]:
+    """{name: {revision, identity, path}} of a record's adapters on this host."""
+    keys = ("revision", "identity", "path")
+    return {row["name"]: {key: found["adapters"][row["name"]][key] for key in keys} for row in service["adapters"]}
 
 
 def release(service: Record, found: Record, place: Record, roots: Roots) -> Release:
@@ -137,6 +147,9 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
     folder = f"{root}/services/{service['service']}"
     environment = service["native_env"] or roots["environment"]
     model_path = found["weights"]["path"] or f"{roots['models']}/{name}@<revision>"
+    adapters = {
+        row["name"]: found["adapters"][row["name"]]["path"] or f"{roots['models']}/{row['name']}@<revision>" for row in service["adapters"]
+    }  # fmt: skip
     # Key and secrets belong to root alone; an image that runs as another user gets copies of its own with each start.
     user = int(image.get("uid") or 0)
     key, secrets = f"{folder}/api_key", f"{folder}/secret_env"
@@ -146,6 +159,7 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "spec": spec_of(service, found, place, model_path, environment),
         "folder": folder,
         "model_path": model_path,
+        "adapter_paths": adapters,
         "environment": environment,
         "cache": cache_of(service, root, image, environment),
         "container": container_of(service),
@@ -160,6 +174,7 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "place": place,
         "seen": {
             "model": f"/models/{name}" if inside else model_path,
+            "adapters": {one: f"{SEEN}/{one}" if inside else path for one, path in adapters.items()},
             "host": "0.0.0.0" if inside else service["address"],  # noqa: S104  (inside its own network)
         },
     }
@@ -168,7 +183,11 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
 def fetch_is_pending(service: Record, facts: Mapping[str, Any], keep_source: bool = False) -> bool:
     """In check mode: would Fetch, earlier in the same run, publish other weights than are there now? `facts` are the host's."""
     name = service["model"]["name"]
-    forms = [name + ("+float16" if service["convert"] else ""), *([name] if keep_source else [])]
+    forms = [
+        name + ("+float16" if service["convert"] else ""),
+        *([name] if keep_source else []),
+        *(row["name"] for row in service["adapters"]),
+    ]
     return any(facts.get("would_publish_" + re.sub(r"[^0-9A-Za-z]", "_", form)) for form in forms)
 
 
@@ -176,4 +195,4 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"fetch_is_pending": fetch_is_pending, "release": release}
+        return {"fetch_is_pending": fetch_is_pending, "release": release, "with_adapters": with_adapters}

@@ -13,6 +13,7 @@ options:
   model: {description: Model's name in models.yml., type: str, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
   convert: {description: Look for its converted form., type: str, choices: [float16]}
+  adapters: {description: "Names in models.yml of adapters that the service loads beside the model.", type: list, elements: str, default: []}
   image: {description: "Reference of the image, as M(container_image) takes it. Without it no container engine is asked.", type: str}
   record: {description: Folder where M(container_image) records tags., type: path}
   archive:
@@ -53,6 +54,10 @@ weights:
     revision: {description: Its revision., type: str, returned: always}
     identity: {description: "Digest over names, sizes and sha256 of its files.", type: str, returned: always}
     problems: {description: What differs from the manifest., type: list, elements: str, returned: always}
+adapters:
+  description: "Of each adapter the same: {name: {path, revision, identity, problems}}."
+  returned: success
+  type: dict
 image:
   description: Of the image on this host; null without O(image), or if there is none.
   returned: success
@@ -69,6 +74,7 @@ inputs:
   sample: {/srv/templates/chat.jinja: "sha256:0a1b..."}
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -97,20 +103,37 @@ def image_of(given: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
+def weights_of(module: AnsibleModule, name: str, convert: str | None) -> dict[str, Any]:
+    """{path, revision, identity, problems} of a published model or adapter."""
     given = module.params
     if given["pending"] and module.check_mode:
-        text = "model '%s' would be fetched anew" % given["model"]
-        weights: dict[str, Any] = {"path": None, "revision": None, "identity": None, "problems": [text]}
-    else:
-        weights = records.find(given["models_root"], given["model"], given["convert"], required=given["required"])
+        return {
+            "path": None,
+            "revision": None,
+            "identity": None,
+            "problems": ["model '%s' would be fetched anew" % name],
+        }
+    found: dict[str, Any] = records.find(given["models_root"], name, convert, required=given["required"])
+    return found
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    weights = weights_of(module, given["model"], given["convert"])
+    adapters = {name: weights_of(module, name, None) for name in given["adapters"]}
+    for name, found in adapters.items():
+        if found["path"] and not os.path.isfile(os.path.join(found["path"], "adapter_config.json")):
+            raise Refusal(
+                "%s has no adapter_config.json, so '%s' is no adapter; correct its sources in models.yml, or take it out of `adapters`"
+                % (found["path"], name)
+            )
     inputs, problems = host_inputs(given["paths"], weights["path"])
     if problems and given["required"]:
         raise Refusal("; ".join(problems))
     for text in problems:
         module.warn(text)
     image = image_of(given) if given["image"] else None
-    return {"changed": False, "weights": weights, "image": image, "inputs": inputs}
+    return {"changed": False, "weights": weights, "adapters": adapters, "image": image, "inputs": inputs}
 
 
 def main() -> None:
@@ -118,6 +141,7 @@ def main() -> None:
         "model": {"type": "str", "required": True},
         "models_root": {"type": "path", "required": True},
         "convert": {"type": "str", "choices": ["float16"]},
+        "adapters": {"type": "list", "elements": "str", "default": []},
         "image": {"type": "str"},
         "record": {"type": "path"},
         "archive": images.ARCHIVE,

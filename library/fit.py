@@ -181,6 +181,8 @@ def models_to_come(plan: list, models_root: str, keep_source: bool) -> int:
         forms[model["name"], convert] = size
         if keep_source:
             forms[model["name"], None] = int(model["bytes"])
+        for adapter in service.get("adapters") or []:
+            forms[adapter["name"], None] = int(adapter["bytes"])
     return sum(look(models_root, name, convert).to_come(size) for (name, convert), size in forms.items())
 
 

@@ -180,8 +180,8 @@ def question(service: Row, model: Row) -> Row | None:
         check["more"] = more
     if args.get("reasoning_parser"):
         check["thought"] = True
-    if adapters := adapters_of(args):
-        check["adapters"] = adapters
+    if adapters := [*(row["name"] for row in service["adapters"]), *adapters_of(args)]:
+        check["adapters"] = list(dict.fromkeys(adapters))
     if service["aliases"]:
         check["names"] = list(service["aliases"])
     return check or None

@@ -76,6 +76,11 @@ OPTIONS: dict[str, Key] = {
     "auto_length": Key("str", None, "Version since which max_model_len may be `auto`; null: never."),
     "share": Key("str", "gpu_memory_utilization", "Option that is the share of a device's memory to use."),
     "within_tensor": Key("str", None, "Option with which data parallel ranks take no devices of their own."),
+    "adapters": Key(
+        "dict",
+        {},
+        "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}. Empty: it has none.",
+    ),
     "files": Key("list", [], "Options that name a file which must be there."),
     "paths": Key("list", [], "Options that name a file or folder, or a repository of a hub."),
 }

@@ -86,6 +86,9 @@ SERVICE: dict[str, Key] = {
         [],
         "Paths of the engine's API that callers may ask beyond the usual ones, such as /tokenize; `{}` is any one part.",
     ),
+    "adapters": Key(
+        "list", [], "Adapters (LoRA) of the model, by their rows in models.yml; callers ask for each under that name."
+    ),
     "convert": Key("convert", None, "`float16`: convert weights for a chip without bf16; false: the engine casts."),
     "flaggems": Key("flaggems", False, "Run FlagGems operators: true, false, or {allow: [...]} or {deny: [...]}."),
     "check": Key("dict", None, "Question and expected text of the smoke test, and its `kind`; null: the model's own."),
@@ -158,6 +161,10 @@ MODEL: dict[str, Key] = {
     "reasoning": Key("bool", False, "Does it think before it answers?"),
     "vision": Key("bool", False, "Does it take images?"),
     "check": Key("dict", None, "{prompt, expect}: a question and text that the answer must contain."),
+    "base": Key(
+        "str", None, "Name of the model that it adapts (LoRA): services of that model name this row in `adapters`."
+    ),
+    "rank": Key("int", None, "Rank of an adapter: `r` of its adapter_config.json."),
 }
 
 # What a board is. A vendor's row has the same keys without `vendor`.

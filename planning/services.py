@@ -7,7 +7,7 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import choices, devices, engine_models, engines, environment, inputs, names, options
+from . import adapters, choices, devices, engine_models, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -94,6 +94,13 @@ def resolve_service(
     service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
     model_name = service["model"]
     model = resolve_model(model_name, lookup(where, "model", model_name, tables["models"], "models.yml"))
+    if model["base"]:
+        fail(
+            f"{where}: model '{model_name}' is an adapter of '{model['base']}'; serve that model, and name this one in 'adapters'"
+        )
+    added = found.run(adapters.adapter_rows, where, service, tables["models"]) or {}
+    service["engine_args"] = found.run(adapters.options_of, where, service, added, engine) or service["engine_args"]
+    service["adapters"] = [{"name": name, **resolve_model(name, one)} for name, one in added.items()]
     choice = found.run(choices.closed, where, name, service, model, tables["pins"], tables["host"], board["board"])
     dtypes = board["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:

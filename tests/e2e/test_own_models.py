@@ -10,12 +10,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 import yaml
-from ansible.module_utils.serving.service import questions
+from ansible.module_utils.serving.service import probe, questions
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port
+from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.e2e
 
@@ -108,6 +110,27 @@ def test_two_commands_add_models_of_both_hubs(own: Own) -> None:
     assert models["adder"]["shape"]["kv_heads"] == 8 and "kind" not in models["adder"]
 
 
+def adapter(folder: Path) -> Path:
+    """A LoRA of the demo model that changes nothing: its second factor is zero."""
+    folder.mkdir()
+    about = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 8,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "base_model_name_or_path": "org/Adder",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(about))
+    places = [f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_" for layer in (0, 1)]
+    shapes = {"A": (8, 256), "B": (256, 8)}
+    tensors = {
+        f"{place}{side}.weight": numpy.zeros(shape, numpy.float32) for place in places for side, shape in shapes.items()
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
 def test_one_deploy_and_both_answer(own: Own) -> None:
     output = own.run("deploy.yml")
     assert re.search(r"checked +embedding\s", output) and re.search(r"answered +384 dimensions, norm 1\.0", output), (
@@ -124,6 +147,27 @@ def test_one_deploy_and_both_answer(own: Own) -> None:
     assert rows["adder"]["kind"] == "chat" and rows["adder"]["ready"] is True
     again = own.run("deploy.yml")
     assert re.search(r"localhost +: ok=\d+ +changed=0", again)
+
+
+def test_an_adapter_is_a_row_and_one_swap(own: Own) -> None:
+    files = {name: own.inventory / f"group_vars/all/{name}.yml" for name in ("models", "services")}
+    models = yaml.safe_load(files["models"].read_text())
+    source = adapter(own.root.parent / "plus")
+    models["models"]["plus"] = {
+        "base": "adder", "rank": 8, "bytes": 20_000, "license": "apache-2.0", "sources": {"directory": {"path": str(source)}}
+    }  # fmt: skip
+    files["models"].write_text(yaml.safe_dump(models))
+    services = yaml.safe_load(files["services"].read_text())
+    services["services"]["adder"]["adapters"] = ["plus"]
+    files["services"].write_text(yaml.safe_dump(services))
+    own.run("deploy.yml")
+    key = (own.root / "services/adder/api_key").read_text().strip()
+    url = f"http://127.0.0.1:{own.ports['adder']}"
+    for name in ("adder", "plus"):
+        assert probe.chat(url, key, name, "What is 86 + 86?", 16, 60)["answer"].strip() == "172"
+    report = json.loads((own.reports / "localhost/report.json").read_text())
+    assert "plus" in next(row for row in report["services"] if row["service"] == "adder")["more"]
+    assert re.search(r"localhost +: ok=\d+ +changed=0", own.run("deploy.yml"))
 
 
 def test_the_embedding_model_ranks_passages_too(own: Own) -> None:

@@ -115,7 +115,7 @@ def gpu_row(name: str = "qwq-32b", **args: Any) -> dict[str, Any]:
         "services": [{
             "service": name, "model": name, "endpoint": "http://127.0.0.1:9010", "devices": [0, 1], "action": "restart",
             "why": ["<b>reason</b>"], "running": None,
-            "fetch": {"model": name, "bytes": 65 << 30, "from": "modelscope", "place": "Qwen/QwQ-32B", "seconds": 900, "convert": None},
+            "fetch": {"model": name, "bytes": 65 << 30, "from": "modelscope", "place": "Qwen/QwQ-32B", "seconds": 900, "convert": None}, "adapters": [],
             "pull": {"image": "r.example/x:1", "bytes": None, "from": "registry"}, "convert": None, "gap": {"seconds": 100, "how": "about 100 s"},
             "rights": ["ipc-host"], "chosen": {}, "differences": ["- a: 1", "+ a: 2"], "sized": sized,
         }],

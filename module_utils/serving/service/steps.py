@@ -40,7 +40,13 @@ def fetch(
     service: dict[str, Any], models_root: str, order: list[str], mirror: str, known: dict[str, float]
 ) -> dict[str, Any] | None:
     """What is still to come of a service's weights; None where they are there."""
-    model, convert = service["model"], service["convert"] or None
+    return form_to_come(service["model"], service["convert"] or None, models_root, order, mirror, known)
+
+
+def form_to_come(
+    model: dict[str, Any], convert: str | None, models_root: str, order: list[str], mirror: str, known: dict[str, float]
+) -> dict[str, Any] | None:
+    """What is still to come of one form of a model, or of an adapter; None where it is there."""
     total = int(model["bytes"]) // (2 if convert and model["dtype"] == "float32" else 1)
     form = look(models_root, model["name"], convert)
     size = form.to_come(total)
@@ -114,10 +120,13 @@ def row(service: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     root, name, reasons = given["serving_root"], service["service"], given["reasons"]
     run = releases.running_release(root, name)
     doing = action(run, reasons)
-    coming = fetch(service, given["models_root"], given["order"], given["mirror"], rates(given["models_root"]))
+    asked = (given["models_root"], given["order"], given["mirror"], rates(given["models_root"]))
+    coming = fetch(service, *asked)
+    added = [form_to_come(one, None, *asked) for one in service.get("adapters") or []]
     return {
         "service": name, "model": service["model"]["name"], "endpoint": service["endpoint"], "devices": service["devices"], "action": doing, "why": reasons,
         "running": {"release": run["release"], "started": run["started"]} if run else None, "fetch": coming,
+        "adapters": [one for one in added if one],
         "pull": pull(service, given["images_root"], given["archives"]),
         "convert": "%s to %s while it is fetched" % (service["model"]["dtype"], service["convert"]) if coming and service["convert"] else None,
         "gap": gap(root, name, doing), "rights": service["rights"], "chosen": (service.get("choice") or {}).get("chosen") or {},

@@ -189,11 +189,12 @@ def uses(root: str, without: Iterable[str] = ()) -> tuple[list[Use], list[str]]:
             if spec is None:
                 unreadable.append(path)
                 continue
-            model = spec.get("model")
-            place = model.get("path") if isinstance(model, dict) else None
-            if isinstance(place, str) and place:
-                resolved = os.path.realpath(os.path.expanduser(place))
-                found.append(Use(resolved, service, number, roles.get(number, "kept")))
+            added = spec.get("adapters")
+            for model in (spec.get("model"), *(added.values() if isinstance(added, dict) else ())):
+                place = model.get("path") if isinstance(model, dict) else None
+                if isinstance(place, str) and place:
+                    resolved = os.path.realpath(os.path.expanduser(place))
+                    found.append(Use(resolved, service, number, roles.get(number, "kept")))
     return found, unreadable
 
 

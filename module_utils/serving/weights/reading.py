@@ -159,10 +159,17 @@ class Reader:
                 % (self.listing.repo, other)
             )
         if "adapter_config.json" in self.files and "config.json" not in self.files:
-            adapted = word(self.object("adapter_config.json").get("base_model_name_or_path"))
+            about = self.object("adapter_config.json")
+            rank = about.get("r")
             raise Refusal(
-                "%s is an adapter (LoRA) of %s, no model of its own: add that model, and name this one in its service's `adapters`"
-                % (self.listing.repo, adapted or "a model that it doesn't name")
+                "%s is an adapter (LoRA) of %s, no model of its own: add that model, give the adapter a row in models.yml with its sources, "
+                "`base` (the name of that model's row)%s and `bytes: %d`, and name it in `adapters` of a service of that model"
+                % (
+                    self.listing.repo,
+                    word(about.get("base_model_name_or_path")) or "a model that it doesn't name",
+                    ", `rank: %d`" % rank if isinstance(rank, int) and not isinstance(rank, bool) else "",
+                    sum(self.files[name].size for name in weights),
+                )
             )
         if "config.json" not in self.files:
             kind = (
