@@ -99,7 +99,7 @@ from ansible.module_utils.serving.images import images
 from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.service.releases import beside, deployed
 from ansible.module_utils.serving.sizing.choose import choices_of, explained
-from ansible.module_utils.serving.sizing.fits import device_problems
+from ansible.module_utils.serving.sizing.fits import cpu_problems, device_problems
 from ansible.module_utils.serving.sizing.learned import starts
 from ansible.module_utils.serving.sizing.rates import known as known_rates
 from ansible.module_utils.serving.weights.model_state import look
@@ -281,6 +281,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if service["service"] in places:
             problems += device_problems(service, record, places[service["service"]], used, known)
         if record["kind"] == "cpu":
+            problems += cpu_problems(service, record)
             total += service["memory_bytes"]
             memory += 0 if service["service"] in mine else service["memory_bytes"]
         if service["native_env"] and not os.access(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.serving.sizing import asked, candidates, choose, engines, memory, models, rules
+from ansible.module_utils.serving.sizing.fits import cpu_problems
 from conftest import load
 from tables import CATALOGUE, TABLES
 
@@ -256,6 +257,27 @@ def test_a_cpu_gets_a_rank_for_each_numa_node_and_a_cache_in_bytes() -> None:
         [odd], odd, cpu_host(), {"dtypes": ["bfloat16"], "count": 2, "choosing": [service["service"]]}, []
     )
     assert against is not None and against.rejected[0][1] == "head-dim"
+
+
+def test_a_cache_on_a_cpu_that_holds_no_text_of_full_length_is_contradicted() -> None:
+    fits = planned(
+        {"max_model_len": 8192, "kv_cache_memory_bytes": 8192 * 57344}, name="qwen2-7b-instruct", boards=["graviton4"]
+    )
+    assert cpu_problems(fits, cpu_host()) == []
+    small = planned(
+        {"max_model_len": 8192, "kv_cache_memory_bytes": 4096 * 57344}, name="qwen2-7b-instruct", boards=["graviton4"]
+    )
+    [words] = cpu_problems(small, cpu_host())
+    assert (
+        "holds about 4096 tokens, max_model_len asks for 8192: max_model_len 4096, or kv_cache_memory_bytes 469762048"
+        in words
+    )
+    two = planned(
+        {"max_model_len": 8192, "kv_cache_memory_bytes": 4096 * 57344, "tensor_parallel_size": 2},
+        name="qwen2-7b-instruct",
+        boards=["graviton4"],
+    )  # each rank holds half of the heads
+    assert cpu_problems(two, cpu_host()) == []
 
 
 def test_choices_go_into_the_pins_beside_what_hosts_resolved(run_module: Run, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def cpu_budget(model: Model, chosen: Settings, memory: int, overhead: int) -> Bu
     blocks = pool(model.shape, chosen.tensor, chosen.pipeline, value, BLOCK)
     ranks = chosen.ranks * chosen.data
     size = chosen.kv_bytes or 0
-    found = Budget(token_bytes=blocks.block_bytes / BLOCK, cache_bytes=size)
+    found = Budget(token_bytes=model.shape.token_bytes(value, chosen.tensor, chosen.pipeline) or 0.0, cache_bytes=size)
     found.tokens = blocks.tokens(size, chosen.max_model_len, chosen.max_num_batched_tokens, model.shape.window, False)
     held = weights(model, chosen) * ranks
     taken = held + overhead + size * ranks

@@ -13,7 +13,7 @@ from ansible.module_utils.serving.sizing.asked import device_of, key_of, known_o
 from ansible.module_utils.serving.sizing.candidates import shortfall
 from ansible.module_utils.serving.sizing.engines import GIB, Constants
 from ansible.module_utils.serving.sizing.learned import correction
-from ansible.module_utils.serving.sizing.memory import Budget, Device, Settings, budget
+from ansible.module_utils.serving.sizing.memory import Budget, Device, Settings, budget, cache_value, computed_dtype
 from ansible.module_utils.serving.sizing.models import Model, model_of
 
 MARGIN = GIB // 2  # what a prediction may be off
@@ -93,3 +93,24 @@ def device_problems(
         text = "its GPUs %s are in different NVLink islands (%s); set `devices` within one"
         found.append(where + text % (sorted(indices), " | ".join(",".join(map(str, group)) for group in islands)))
     return found
+
+
+def cpu_problems(service: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """Why a KV cache of so many bytes holds not even one text of full length. A bound that no engine gets below, whatever its blocks."""
+    sized = Sized(service, record, None, [])
+    model, chosen = sized.model, sized.settings
+    if (
+        model is None
+        or chosen is None
+        or chosen.kv_bytes is None
+        or not whole(service["engine_args"].get("max_model_len"))
+    ):
+        return []
+    value = cache_value(chosen.kv_dtype, computed_dtype(model, chosen.dtype))
+    need = int(model.shape.sequence_bytes(chosen.max_model_len, value, chosen.tensor, chosen.pipeline) or 0)
+    if need <= chosen.kv_bytes:
+        return []
+    holds = int(chosen.kv_bytes / need * chosen.max_model_len)
+    text = "service '%s': kv_cache_memory_bytes %d holds about %d tokens, max_model_len asks for %d: max_model_len %d, or kv_cache_memory_bytes %d"
+    enough = -(-need >> 26) << 26 if need >= 1 << 26 else need
+    return [text % (service["service"], chosen.kv_bytes, holds, chosen.max_model_len, holds // 16 * 16, enough)]
