@@ -133,9 +133,14 @@ def test_asked_and_active_must_agree(tmp_path: Any) -> None:
     assert flaggems.proof({"flaggems": None}, str(tmp_path)) is None
     silent = flaggems.proof(asked, str(tmp_path))
     assert silent and "asked for and not active" in silent["problem"]
-    assert flaggems.proof({"flaggems": False}, str(tmp_path)) == {"asked": False, "operators": [], "problem": None}
+    assert flaggems.proof({"flaggems": False}, str(tmp_path)) == {
+        "asked": False, "operators": [], "registered": [], "problem": None
+    }  # fmt: skip
     (tmp_path / "tmp/gems_oplist.log.txt").write_text("addmm\n")
-    assert flaggems.proof(asked, str(tmp_path)) == {"asked": True, "operators": ["addmm"], "problem": None}
+    (tmp_path / "tmp/gems_registered.txt").write_text("addmm\nmul\n")  # one of them writes no name
+    assert flaggems.proof(asked, str(tmp_path)) == {
+        "asked": True, "operators": ["addmm"], "registered": ["addmm", "mul"], "problem": None
+    }  # fmt: skip
     unasked = flaggems.proof({"flaggems": False}, str(tmp_path))
     assert unasked and "was not asked for" in unasked["problem"]
 

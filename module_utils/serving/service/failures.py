@@ -1,15 +1,15 @@
 """Why an engine failed, from its log and exit code: the first error of the chain, and what it means.
 
-The rows are data (hints.py says how to add one); this is what reads a log. It takes prefixes off, drops what is said in passing (INFO, WARNING),
-puts each error with its message into one statement, and asks the rows about the statements in the order in which they were said, the
-consequences ("See root cause above") last. Nothing that no row knows gets a meaning.
+The rows are data (hints/hint.py says how to add one); statements.py reads the log. This asks the rows about what it found: about the errors in
+the order in which they were said, then about lines of no level where these may count, the consequences ("See root cause above") last. A general
+row may speak of the first error and its chain only. Nothing that no row knows gets a meaning: a wrong one sends a person the wrong way.
 """
 
 from __future__ import annotations
 
 import re
 import signal
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.hints import (
     ascend,
@@ -18,6 +18,7 @@ from ansible.module_utils.serving.service.hints import (
     daemons,
     docker,
     engines,
+    faults,
     models,
     nccl,
     npu_kernels,
@@ -25,9 +26,11 @@ from ansible.module_utils.serving.service.hints import (
     plugins,
     processes,
     python,
+    sglang,
     system,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
+from ansible.module_utils.serving.service.statements import Statement, first_words, statements
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
@@ -38,6 +41,7 @@ HINTS: tuple[Hint, ...] = (
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
+    *sglang.HINTS,
     *python.HINTS,
     *nvidia.HINTS,
     *nccl.HINTS,
@@ -45,95 +49,21 @@ HINTS: tuple[Hint, ...] = (
     *engines.HINTS,
     *processes.HINTS,
     *system.HINTS,
+    *faults.HINTS,
 )
 
-LINES, LINE, STATEMENT = 2000, 1500, 3000  # a log's last lines, characters of a line, characters of a statement
-MESSAGE_LINES = 12  # lines of an error's message
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
-
-# What stands before a line's own words. Each pattern is tried again until none matches: prefixes come doubled.
-PREFIXES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog
-        r"[\w.-]{1,64} +\| ",  # docker compose
-        r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
-        r" ?ip=[\d.:a-f]{1,40})?\)\s?",
-        r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
-        r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
-        r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
-        r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
-        r"[\w.-]{1,64}:\d{1,8}:\d{1,8} \[\d{1,3}\] (?=(?:\S{1,60} )?NCCL )",  # NCCL
-    )
+# Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
+EMPHATIC = re.compile(
+    r"(?i)\berror\b|fatal|fail|killed|core dumped|cannot open shared object|no space left|out of memory|segmentation|\bxid\b|\bE[A-Z]\d{4}\b"
 )
-# A level and where it was said. `level` decides whether the line counts.
-LEVELS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        # vLLM of all versions: `ERROR 11-20 10:11:12 [core.py:708] `, `ERROR 05-01 12:00:00 engine.py:366] `, with a year or a module too.
-        r"(?P<level>[A-Z]{4,8}) (?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})? (?:\[[^\]\n]{0,80}\]|[\w./-]{1,80}:\d{1,6}\])(?: |$)",
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,\d]{0,7} +\| +(?P<level>[A-Z]{4,8}) *\| +[\w.:<>]{1,120} - ",  # loguru
-        # Python's logging in its usual forms, and sglang's.
-        r"\[?\d{4}-\d\d-\d\d[ T-]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?(?: [A-Z]{2}\d{1,3})*\]?[ \t|,:-]{1,4}"
-        r"(?:(?:(?!NCCL )\[?[\w./:<>-]{1,80}(?::\d{1,6})?\]?|\(?pid[=: ]\d{1,8}\)?)[ \t|,:-]{1,4}){0,4}\[?(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL"
-        r"|FATAL)\]?[ \t|:,-]{0,4}",
-        r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: [A-Z]{2}\d{1,3}){0,4}\] ?(?P<level>)",  # sglang: no level
-        # Ascend's plog and MindSpore: `[ERROR] HCCL(71,python3):2025-07-23-03:47:57.1 [hccl_socket.cc:100] `, `[WARNING] ME(71:140,MainProcess):...`
-        r"\[(?P<level>[A-Z]{4,9})\] ?[A-Z_]{2,20}\([^)\n]{0,80}\):\s?[\d:.-]{8,40}\s?(?:\[[^\]\n]{0,120}\]\s?){0,2}",
-        r"\[(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]:? ?(?:\d{4}-[\d: .,-]{8,30} ?(?:\([^)\n]{0,80}\) ?)?)?",
-        # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
-        r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
-        r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
-        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[\d{4,6}\] ",  # logrus: podman, nvidia-ctk, crictl
-        r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
-        r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
-        r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
-    )
+# NCCL warns of each way that it tries; its words count where something says that communication failed.
+OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend")
+# A library that could not be loaded is said in a warning, and counts where the engine then lacks what is in it.
+IMPORT_FAILED = re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)")
+WITHOUT_IT = re.compile(
+    r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
 )
-IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
-NCCL = re.compile(
-    r"(?:\S{1,80} )?NCCL (INFO|WARN|TRACE|VERSION|DEBUG)\b"
-)  # its WARN is what others call an error; its place belongs to the words
-USER_WARNING = re.compile(r"(?:\S{1,200}:\d{1,6}: )?(?:\w{1,40}\.)*\w{0,40}Warning: ")
-COLOURS = re.compile(r"\x1b\[[\d;?]{0,20}[A-Za-z]|\x1b\][^\x07\n]{0,200}\x07|[\x00-\x08\x0b-\x1f]")
-GROUP = re.compile(
-    r" *(?:[|+](?:[-+ |0-9.]{0,60}(?:-{4,60}|\| |$)| ))"
-)  # the frame that Python draws around exception groups
-
-TRACEBACK = "Traceback (most recent call last):"
-EXCEPTION = re.compile(
-    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}?(?:Error|Exception|Exit|Interrupt|Refused|NotFound|Timeout|Failure|Group|Failed|Unsupported|OutOfResources)"
-    r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
-)
-ABORT = re.compile(
-    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed"
-)
-CONSEQUENCE = re.compile(
-    r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
-    r"|[Ee]ngine (?:core )?proc(?:ess)?(?:es)? (?:failed to start|.{0,40}died)|[Ww]orker ?[Pp]roc\w{0,4} (?:initialization failed|.{0,60}died)"
-    r"|WorkerProc hit an exception"
-    r"|[Ss]ee (?:stack trace for )?(?:the )?root cause|Failed core proc|[Ee]xecutor failed|Failed to infer device type|Device string must not be empty"
-    r"|Engine loop (?:is not|has)"
-    r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError"
-    r"|ChildFailedError"
-    r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
-    r"|closed) by peer"
-    r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
-)
-DAEMON = re.compile(
-    r"[Ee]rror response from daemon|^Error: |^docker: |nvidia-container-cli: |OCI runtime|runc (?:run|create) failed|: error: "
-)
-# A line without a level may be an error only if it holds one of these: engines print thousands that don't.
-TELLING = re.compile(
-    r"(?i)err|fail|fatal|cannot|can't|couldn't|could not|unable|n't |\bno[nt]?\b|denied|missing|invalid|unknown|unsupported|illegal|killed|fault"
-    r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
-    r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
-    r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|exist|full|status=\d|no solution|killed|violation"
-)
-SERVING = re.compile(r"Application startup complete|Uvicorn running on")
-FRAME = re.compile(r"\s*File \"")
 
 SIGNALS = {
     signal.SIGKILL: (
@@ -170,109 +100,10 @@ CODES = {
 }  # fmt: skip
 
 
-class Statement(NamedTuple):
-    text: str
-    kind: str  # "exception", "error" (a line of that level), "words" (a line without one), "passing"
-
-
 class Explanation(NamedTuple):
     meaning: str | None  # cause and remedy in one line; None if nobody knows
     root: str | None  # the error that came first, in the engine's own words
     hint: str | None  # name of the row (or of the exit code) that knew it
-
-
-def strip(line: str) -> tuple[str, str, str]:
-    """(who said it, level, words) of one line of a log: without colours, time stamps, processes, ranks."""
-    text = COLOURS.sub("", line[: LINE * 2])
-    who, level = "", ""
-    for _ in range(10):
-        told = NCCL.match(text)
-        if told:
-            return who, "ERROR" if told.group(1) == "WARN" else "INFO", cut(text)
-        for pattern in PREFIXES:
-            found = pattern.match(text)
-            if found and found.end():
-                who, text = who + found.group().strip(), text[found.end() :]
-                break
-        else:
-            for pattern in LEVELS:
-                found = pattern.match(text)
-                if found and found.end():
-                    level, text = (found.group("level") or level).upper(), text[found.end() :]
-                    break
-            else:
-                break
-    if USER_WARNING.match(text):
-        level = "WARNING"
-    return who, level, cut(text)
-
-
-def cut(text: str) -> str:
-    """A long line's beginning and end: the words that decide stand at one of them."""
-    return text if len(text) <= LINE else text[: LINE - 500] + " ... " + text[-490:]
-
-
-def statements(lines: list[str]) -> list[Statement]:
-    """What the log's last lines say, in order: each exception with its message, each error, each line that may be one."""
-    found: list[Statement] = []
-    frames: dict[str, bool] = {}  # by process: inside a traceback's frames
-    open_at: dict[str, tuple[int, int]] = {}  # by process: (index of its last exception, lines of its message so far)
-    for line in lines[-LINES:]:
-        who, level, text = strip(line)
-        frame = GROUP.match(text)
-        if frame and frame.end() and (who in frames or "Exception Group" in text):
-            text = text[frame.end() :]
-        if level in IN_PASSING:
-            open_at.pop(who, None)
-            found.append(Statement(text, "passing"))
-            if SERVING.search(text):  # it came up: what was said before was no reason to fail
-                found = found[-1:]
-                frames, open_at = {}, {}
-            continue
-        words = text.strip()
-        if not words:
-            continue
-        if SERVING.search(words) and not EXCEPTION.match(words):
-            found, frames, open_at = [], {}, {}
-            continue
-        if words.startswith(TRACEBACK[:9]) and "recent call last" in words:
-            frames[who] = True
-            open_at.pop(who, None)
-            continue
-        if FRAME.match(text):
-            frames[who] = True
-            open_at.pop(who, None)
-            continue
-        if frames.get(who) and text[:1] in (" ", "\t"):
-            continue
-        raised = frames.pop(who, False) or EXCEPTION.match(words)
-        if raised or ABORT.match(words):
-            found.append(Statement(words, "exception"))
-            open_at[who] = (len(found) - 1, 0)
-            continue
-        at, count = open_at.get(who, (-1, 0))
-        if (
-            at >= 0
-            and count < MESSAGE_LINES
-            and not words.startswith(("During handling of", "The above exception"))
-            and at < len(found)
-        ):
-            said = found[at].text
-            if len(said) < STATEMENT:
-                found[at] = Statement(said + "\n" + words, "exception")
-                open_at[who] = (at, count + 1)
-            # A line of its own as well: what follows an exception may be the next process's last words.
-            if text[:1] in (" ", "\t"):
-                continue
-        if words.startswith(
-            ("raise ", "During handling of", "The above exception", "return ", "^", "~", "foreground: ")
-        ):
-            continue
-        if level or DAEMON.search(words):
-            found.append(Statement(words, "error"))
-        elif TELLING.search(words):
-            found.append(Statement(words, "words"))
-    return list(dict.fromkeys(found))
 
 
 def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
@@ -289,43 +120,50 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 def explain(lines: list[str], code: int | None = None) -> Explanation:
     """What the last lines of a log (and the exit code, negative for a signal) mean.
 
-    The first statement that a specific row knows decides; then words that are decisive in passing; then a signal; then general rows and
-    other codes. Consequences of something else are asked last in each round.
+    The first statement that a specific row knows decides; then words that are decisive in passing; then a signal; then general rows about the
+    first error and its chain, and other codes.
     """
     said = statements(lines)
+    if any(WITHOUT_IT.search(one.text) for one in said if one.kind != "passing"):
+        said = [one._replace(kind="exception") if IMPORT_FAILED.match(one.text) else one for one in said]
     firm = [one for one in said if one.kind != "passing"]
     firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
-    firm = [one for one in firm if not CONSEQUENCE.search(one.text)] + [
-        one for one in firm if CONSEQUENCE.search(one.text)
+    errors = [one for one in firm if one.kind != "words" and not one.consequence]
+    root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
+    chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
+    generally = known(chain, general=True)
+    words = [
+        one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
-    root = root_of(firm)
+    last = [one for one in firm if one.consequence]
+    found = known(errors + words + last) or known(said, passing=True)
     signal_row, code_row = by_code(code, True), by_code(code, False)
-    for general, passing in ((False, False), (False, True), (True, False)):
-        if general and signal_row and code not in (-signal.SIGABRT, 128 + signal.SIGABRT):
-            break
-        rows = [row for row in HINTS if row.general is general and row.passing is passing]
-        for one in said if passing else firm:
-            for row in rows:
-                if re.search(row.pattern, one.text.replace("\n", " ").replace('\\"', '"')):
-                    return Explanation("%s: %s" % (row.cause, row.remedy), first_words(one.text), row.name)
-    known = signal_row or code_row
-    return Explanation("%s: %s" % known[1:], root, known[0]) if known else Explanation(None, root, None)
+    if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
+        found = generally or (None if root else known(words + last, general=True))
+    if found:
+        row, one = found
+        first = root if root and one.consequence else one
+        return Explanation("%s: %s" % (row.cause, row.remedy), first_words(first.text), row.name)
+    one_of_all = root or next((one for one in firm if one.kind != "words"), None)
+    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
+    shown = first_words(one_of_all.text) if one_of_all else None
+    by = signal_row or code_row
+    return Explanation("%s: %s" % by[1:], shown, by[0]) if by else Explanation(None, shown, None)
 
 
-def root_of(firm: list[Statement]) -> str | None:
-    """The first error's own words; consequences only where there is nothing else."""
-    for kind in ("exception", "error"):
-        one = next((one for one in firm if one.kind == kind and not CONSEQUENCE.search(one.text)), None)
-        if one:
-            return first_words(one.text)
-    rest = next((one for one in firm if one.kind != "words"), None)
-    return first_words(rest.text) if rest else None
+def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
+    """A line of no level explains where nothing else was said, or beside an error that is known in general, or if it is emphatic."""
+    if "NCCL WARN" in one.text[:200]:
+        return not errors or any(OF_NCCL.search(other.text) for other in errors)
+    return not errors or generally or bool(EMPHATIC.search(one.text))
 
 
-def first_words(text: str) -> str:
-    """One line of a statement: its first, with the second where the first says nothing but a name."""
-    lines = text.split("\n")
-    head = lines[0].strip()
-    if len(lines) > 1 and (head.endswith(":") or "validation error" in head):
-        head = "%s %s" % (head, " ".join(line.strip() for line in lines[1:3]))
-    return head[:300]
+def known(said: Iterable[Statement], general: bool = False, passing: bool = False) -> tuple[Hint, Statement] | None:
+    """The first statement that a row of this kind knows, and the first row that knows it."""
+    rows = [row for row in HINTS if row.general is general and row.passing is passing]
+    for one in said:
+        text = one.text.replace("\n", " ").replace('\\"', '"')
+        for row in rows:
+            if re.search(row.pattern, text):
+                return row, one
+    return None

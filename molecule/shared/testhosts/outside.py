@@ -8,7 +8,20 @@ import bcrypt
 from ports import free_port
 
 from testhosts.base import base_image
-from testhosts.machine import HERE, NETWORK, OUTSIDE, ROOT, STATE, SYSTEMD, docker, exists, put, say, wait_booted
+from testhosts.machine import (
+    HERE,
+    NETWORK,
+    OUTSIDE,
+    ROOT,
+    STATE,
+    SYSTEMD,
+    docker,
+    exists,
+    put,
+    say,
+    tag_of,
+    wait_booted,
+)
 
 REGISTRY = """\
 version: 0.1
@@ -25,14 +38,36 @@ def script(name: str, *words: str) -> None:
     docker("exec", "-i", OUTSIDE, "sh", "-s", *words, text=(HERE / "outside" / name).read_text())
 
 
+def mark() -> str:
+    """Whose containers they are: their mounts, keys and what was set up in them belong to one state of one checkout."""
+    files = sorted(path for path in (HERE / "outside").iterdir() if path.is_file())
+    return f"{ROOT} {tag_of(REGISTRY, UNIT, *(path.read_bytes() for path in files))}"
+
+
+def forget_others() -> None:
+    """Remove the test hosts that another checkout, or another state of this one, has left on this engine."""
+    if (
+        not exists("container", OUTSIDE)
+        or docker("inspect", "--format", f'{{{{index .Config.Labels "{NETWORK}"}}}}', OUTSIDE) == mark()
+    ):
+        return
+    say("removing those of another checkout")
+    names = docker("ps", "--all", "--filter", f"name=^/?{NETWORK}(-|$)", "--format", "{{.Names}}").split()
+    docker("rm", "--force", "--volumes", *names)
+    for name in names:
+        docker("volume", "rm", name, ok=False)
+
+
 def outside() -> str:
     """Start what lies outside of the hosts, unless it runs."""
+    forget_others()
     if not exists("network", NETWORK):
         docker("network", "create", NETWORK)
     if not exists("container", OUTSIDE):
         say("starting what lies outside: registry, hub, packages")
         aliases = [f"--network-alias={name}.test" for name in ("registry", "private", "hub", "packages")]
-        docker("run", "--detach", "--name", OUTSIDE, "--hostname=outside", f"--network={NETWORK}", *aliases, f"--publish=127.0.0.1:{free_port()}:5000",
+        docker("run", "--detach", "--name", OUTSIDE, f"--label={NETWORK}={mark()}", "--hostname=outside", f"--network={NETWORK}", *aliases,
+               f"--publish=127.0.0.1:{free_port()}:5000",
                *SYSTEMD, f"--volume={ROOT}/models/demo:/outside/demo:ro", f"--volume={ROOT}/tests:/outside/tests:ro",
                f"--volume={HERE}/fakes:/outside/fakes:ro", base_image())  # fmt: skip
         wait_booted(OUTSIDE)

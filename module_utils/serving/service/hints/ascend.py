@@ -191,7 +191,7 @@ HINTS = (
     ),
     Hint(
         "hccl-parameters-differ",
-        r"EI0005\b|arguments? for collective communication are inconsistent",
+        r"EI0005\b|arguments? for collective communication are inconsistent|ParameterConflict|CMD information \w{1,20} check fail",
         "the ranks called different operations: they don't run the same model, options or code",
         "use the same image, weights and options on all ranks",
         CANN_CODES,
@@ -257,6 +257,14 @@ HINTS = (
         'RuntimeError: For "MindFormers" model backend, environment MINDFORMERS_MODEL_CONFIG should be set!',
     ),
     Hint(
+        "no-npu-visible",
+        r"(?i:no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
+        "the engine sees no NPU",
+        "npu-smi info on the host and in the container must show the chips; compare `device_nodes`, `devices` and `mounts` of the row",
+        "Ascend/pytorch",
+        "RuntimeError: No NPU devices found",
+    ),
+    Hint(
         "npu-user-unknown",
         r"getpwuid\(\): uid not found",
         "the container's user has no entry in /etc/passwd, and HCCL or torch ask for its name",
@@ -283,7 +291,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|retCode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
@@ -303,7 +311,8 @@ HINTS = (
     ),
     Hint(
         "cann",
-        r"NPU function error|(?:PTA|OPS|DIST) call acl api failed|runtime result = \d{6}|drvRetCode=|rt[A-Z]\w{1,60} (?:failed|execution failed)"
+        r"NPU function error|call aclnn\w{1,60} failed|(?:PTA|OPS|DIST) call acl api failed|runtime result = \d{6}|drvRetCode="
+        r"|rt[A-Z]\w{1,60} (?:failed|execution failed)"
         r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
         "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that release",

@@ -202,12 +202,20 @@ HINTS = (
     ),
     Hint(
         "mindspore-start",
-        r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail|Ascend error occurred"
-        r"|Ascend Error Message",
+        r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail",
         "MindSpore can't start the NPU",
         "the Ascend Error Message behind it names the code; npu-smi info must show the chip healthy and free, here and in the container",
         "MindSpore, FAQ",
         "RuntimeError: Ascend kernel runtime initialization failed, device id: 0.",
+        general=True,
+    ),
+    Hint(
+        "mindspore-refers",
+        r"refer to 'Ascend Error Message'|Ascend error occurred",
+        "a call of the NPU failed under MindSpore",
+        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the chip healthy and free",
+        "MindSpore, FAQ",
+        "RuntimeError: nobody has seen this one! The details refer to 'Ascend Error Message'.",
         general=True,
     ),
     Hint(

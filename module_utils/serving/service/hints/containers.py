@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "cdi-stale-library",
-        r"error mounting \"([^\"]{0,200}(?:nvidia|libcuda)[^\"]{0,200})\" to rootfs",
+        r"error mounting \"([^\"]{0,200}(?:nvidia|libcuda)[^\"]{0,200})\" to rootfs|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
         "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made",
         "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
         "runc; NVIDIA/nvidia-container-toolkit#452",
@@ -43,7 +43,7 @@ HINTS = (
     Hint(
         "nvidia-driver-not-loaded",
         r"nvml error: driver not loaded|initiali[sz]e (?:nvml|NVML): Driver Not Loaded"
-        r"|nvidia-container-cli: initialization error: [\w ]{0,40}driver not loaded",
+        r"|nvidia-container-cli(?:\.real)?: initialization error: [\w ]{0,40}driver not loaded",
         "the NVIDIA kernel module is not loaded on the host",
         "modprobe nvidia; after an update of the kernel or the driver reboot, and see dmesg if it does not load",
         "NVIDIA/nvidia-container-toolkit#260",
@@ -51,7 +51,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-no-driver",
-        r"nvidia-container-cli: initialization error: (?:load library failed: |cannot open shared object)"
+        r"nvidia-container-cli(?:\.real)?: initialization error: (?:load library failed: |cannot open shared object)"
         r"|initiali[sz]e NVML: (?:ERROR_LIBRARY_NOT_FOUND|could not load NVML library)",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
@@ -68,7 +68,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-unknown-device",
-        r"nvidia-container-cli: device error: ([^\s:]{1,80}): (?:unknown|invalid) device",
+        r"nvidia-container-cli(?:\.real)?: device error: (\d[\d:,.]{0,20}|(?:GPU|MIG)-[\w/-]{1,60}): (?:unknown|invalid) device",
         "the container asks for a GPU that this host does not have",
         "nvidia-smi -L shows what there is; correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
@@ -76,7 +76,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-slow-driver",
-        r"nvidia-container-cli: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}timed out",
+        r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}timed out",
         "the driver did not answer NVIDIA's container tools in time",
         "switch persistence mode on (nvidia-smi -pm 1); if nvidia-smi hangs, see dmesg for Xid lines and reboot",
         "NVIDIA/nvidia-docker#628",
@@ -84,7 +84,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-cgroup",
-        r"nvidia-container-cli: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
+        r"nvidia-container-cli(?:\.real)?: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
         "NVIDIA's container tools can't give the devices by cgroup here, as in a rootless engine or a container in a container",
         "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
         "NVIDIA/nvidia-container-toolkit#85",
@@ -92,7 +92,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-ldconfig",
-        r"nvidia-container-cli: ldcache error",
+        r"nvidia-container-cli(?:\.real)?: ldcache error",
         "NVIDIA's container tools can't run the host's ldconfig",
         "correct `ldconfig` in /etc/nvidia-container-runtime/config.toml (@/sbin/ldconfig.real on Ubuntu, @/sbin/ldconfig elsewhere)",
         "NVIDIA/nvidia-docker#614",
@@ -100,7 +100,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-mount",
-        r"nvidia-container-cli: mount error: ([^\n]{1,120})",
+        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
         "NVIDIA's container tools can't mount the driver into this image; most often the image was saved with the driver's files in it",
         "remove those files from the image or take the unchanged one, or set accelerator.device_access: cdi",
         "NVIDIA/nvidia-docker#1551",
@@ -108,7 +108,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-permission",
-        r"nvidia-container-cli: initialization error: nvml error: insufficient permissions",
+        r"nvidia-container-cli(?:\.real)?: initialization error: nvml error: insufficient permissions",
         "the container engine's user may not use the GPU's device nodes",
         "ls -l /dev/nvidia* must show them readable and writable for it (0666 is usual)",
         "NVIDIA/nvidia-container-toolkit#171",
@@ -116,7 +116,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-root",
-        r"nvidia-container-cli: [\w: ]{0,40}change root failed",
+        r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
         "NVIDIA's container tools look for the driver below a folder that is not there",
         "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
         "NVIDIA/nvidia-container-toolkit#679",
@@ -124,7 +124,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-driver-state",
-        r"nvidia-container-cli: (?:initialization|detection) error: (?:nvml|cuda|driver|driver rpc) error: (?:unknown|initialization"
+        r"nvidia-container-cli(?:\.real)?: (?:initialization|detection) error: (?:nvml|cuda|driver|driver rpc) error: (?:unknown|initialization"
         r"|internal|gpu (?:is )?lost|failed to process"
         r" request|not"
         r" ready)",
@@ -140,6 +140,15 @@ HINTS = (
         "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set accelerator.device_access: cdi",
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: input error: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "nvidia-hook-failed",
+        r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
+        "NVIDIA's hook failed, as it does in a rootless engine or one with user namespaces of its own",
+        "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
+        "NVIDIA/nvidia-container-runtime#85",
+        "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
         general=True,
     ),
     Hint(
@@ -161,8 +170,8 @@ HINTS = (
     Hint(
         "nvidia-hook-direct",
         r"invoking the NVIDIA Container Runtime Hook directly",
-        "Docker calls NVIDIA's hook by --gpus while the tools are set to CDI mode",
-        "set accelerator.device_access: cdi for this host",
+        "GPUs were asked for with --gpus, and NVIDIA's tools are in another mode here (cdi, or csv on a Jetson), in which the hook may not be called",
+        "set accelerator.device_access: cdi for this host; a Jetson needs --runtime nvidia in place of --gpus",
         "NVIDIA/nvidia-container-toolkit, runtime hook",
         "invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not supported. Please use the NVIDIA"
         " Container Runtime",

@@ -15,6 +15,22 @@ HINTS = (
         "Error: preparing container 3e for attach: crun: fsopen_mount `tmpfs`: Function not implemented: OCI runtime error",
     ),
     Hint(
+        "oci-runtime-missing",
+        r"fork/exec (\S{1,160}): no such file or directory",
+        "the runtime that the container engine is configured with is not there",
+        "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart the engine",
+        "NVIDIA/nvidia-container-toolkit#145",
+        "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
+    ),
+    Hint(
+        "oci-runtime-output",
+        r"OCI runtime \w{1,20} failed: invalid character '",
+        "the runtime that the container engine is configured with writes something other than JSON: a wrapper script that prints, or another version",
+        "call it by hand (the path in daemon.json or config.toml) with --version; upgrade nvidia-container-toolkit and containerd together",
+        "NVIDIA/gpu-operator#168",
+        "OCI runtime state failed: invalid character 'x' looking for beginning of value: unknown",
+    ),
+    Hint(
         "oci-runtime-broken",
         r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
         r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
@@ -23,6 +39,15 @@ HINTS = (
         "containerd, runc shim",
         "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open log.json: no such file): runc"
         " did not terminate successfully: exit status 127: unknown",
+    ),
+    Hint(
+        "oci-runtime-old",
+        r"cannot unmarshal \w{1,20} into Go struct field (?:Process|Linux|Spec|Root)\w{0,20}\.",
+        "the host's runc (or NVIDIA's runtime) is of another time than the container engine: it can't read what that hands it",
+        "upgrade runc, containerd and nvidia-container-toolkit together with Docker; which -a runc shows whether an old one is found first",
+        "NVIDIA/nvidia-docker#1077",
+        "docker: Error response from daemon: OCI runtime create failed: json: cannot unmarshal object into Go struct field Process.user of type"
+        " string: unknown.",
     ),
     Hint(
         "oci-init-died",
@@ -118,7 +143,8 @@ HINTS = (
     ),
     Hint(
         "oci-permission",
-        r"(?:crun|runc)[^\n]{0,300}(?:[Pp]ermission denied|[Oo]peration not permitted)|OCI permission denied",
+        r"(?:crun|runc)[^\n]{0,300}(?:[Pp]ermission denied|[Oo]peration not permitted)|OCI (?:runtime )?permission denied|(?:container|process"
+        r"|rootfs)_linux\.go[^\n]{0,300}(?:[Pp]ermission denied|not permitted)",
         "crun or runc may not do what it has to: a folder of the storage is closed for this user, SELinux refuses it, or the engine runs"
         " in a container without rights",
         "look at the modes of all parents of the path in the message and at ausearch -m avc; an engine in a container needs its rights",
@@ -166,8 +192,7 @@ HINTS = (
     ),
     Hint(
         "docker-networks-full",
-        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
-        r"|Pool overlaps with other one",
+        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted",
         "the container engine has no network range left for a further network",
         "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
         "moby/libnetwork, ipam",
@@ -231,7 +256,8 @@ HINTS = (
     ),
     Hint(
         "image-name",
-        r"invalid reference format|short-name \"[^\"]{1,200}\" did not resolve to an alias|repository name must (?:be lowercase"
+        r"invalid reference format|short-name \"[^\"]{1,200}\" did not resolve to an alias|short-name resolution enforced but cannot prompt"
+        r"|repository name must (?:be lowercase"
         r"|have at least)",
         "the image's name can't be read, or has no registry",
         "give the full name with its registry, in small letters: docker.io/acme/x:tag",
@@ -323,6 +349,15 @@ HINTS = (
         "run as root (become: true); for user units loginctl enable-linger USER",
         "systemctl",
         "Failed to connect to bus: No medium found",
+    ),
+    Hint(
+        "systemd-signal",
+        r"code=(?:dumped|killed), status=\d{1,2}/(\w{3,6})",
+        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack of memory",
+        "journalctl -u UNIT and dmesg show what it said last; reinstall or upgrade a program that crashes",
+        "systemd.service",
+        "host systemd[1]: x.service: Main process exited, code=dumped, status=11/SEGV",
+        general=True,
     ),
     Hint(
         "systemd-too-quick",

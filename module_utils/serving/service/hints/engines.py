@@ -11,7 +11,7 @@ HINTS = (
         r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
         r"|: error: the following arguments are required|unexpected keyword argument"
         r" .{0,60}EngineArgs",
-        "the engine does not know an option of the service's row, or its value",
+        "the engine does not know an option of the service's row or its value, or lacks one that it needs",
         "correct engine_args; the message names the option",
         "vLLM 0.32.0",
         "vllm serve: error: unrecognized arguments: --no-such-option 1",
@@ -52,7 +52,7 @@ HINTS = (
     Hint(
         "heads-not-divisible",
         r"attention heads \(\d{1,5}\) must be divisible by tensor parallel size|Total number of attention heads"
-        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: .{0,20}(?:num_)?heads",
+        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: [^\n]{0,40}heads[^\n]{0,20} %",
         "tensor_parallel_size does not divide the model's attention heads",
         "set another tensor_parallel_size (1, 2, 4 or 8 for most models)",
         "vLLM, config/model.py",
@@ -140,8 +140,8 @@ HINTS = (
     Hint(
         "architecture-unsupported",
         r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
-        "the engine is older than this model, or does not serve its class",
-        "use a newer engine (image), or another model",
+        "the engine is older than this model, does not serve its class, or could not import it",
+        "use a newer engine (image), or another model; for one that it should know look for an import error above (SGLang ignores them)",
         "vllm-project/vllm#22231",
         "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
     ),
@@ -156,8 +156,10 @@ HINTS = (
     ),
     Hint(
         "transformers-too-new",
-        r"'\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
-        r" attribute '?all_special_tokens_extended|cannot import name '[^']{1,80}' from 'transformers",
+        r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
+        r"|Pooler)\w{0,20}Config')"
+        r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
+        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)|cannot import name '[^']{1,80}' from 'transformers",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
@@ -174,7 +176,8 @@ HINTS = (
     ),
     Hint(
         "custom-code",
-        r"contains custom code which must be executed|trust_remote_code=True`? to|[Pp]lease (?:pass|set) (?:the )?(?:argument|option)?"
+        r"contains custom code which must be executed|trust_remote_code=True`? to|consider setting [`']?trust_remote_code|[Pp]lease (?:pass"
+        r"|set) (?:the )?(?:argument|option)?"
         r" ?`?-?-?trust[_-]remote[_-]code",
         "the model brings Python code of its own, which runs only where it is allowed",
         "use a model that the engine serves with its own class; else read that code and set engine_args.trust_remote_code: true",
@@ -238,7 +241,9 @@ HINTS = (
     ),
     Hint(
         "tokenizer-unreadable",
-        r"Can't load tokenizer for|No tokenizer file found|Couldn't instantiate the backend tokenizer|Tokenizer class (\S{1,60}) does not exist|data"
+        r"Can't load tokenizer for|Failed to load the tokenizer|Converting from (?:Tiktoken|SentencePiece|slow)[^\n]{0,40}failed"
+        r"|No tokenizer file found|Couldn't instantiate the backend tokenizer"
+        r"|Tokenizer class (\S{1,60}) does not exist|data"
         r" did not match any variant"
         r" of untagged enum",
         "the model's tokenizer can't be read: files are missing, or the engine's tokenizers is older than the model",

@@ -21,7 +21,7 @@ HINTS = (
         r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
         r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
         r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
-        r"|FA[234] is only supported|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
+        r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
         r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
         r"|kernel)[^\n]{0,20} supports?",
         "a kernel that was chosen does not exist for this GPU's generation",
@@ -44,7 +44,7 @@ HINTS = (
     Hint(
         "head-size",
         r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
-        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|[Uu]nsupported head[ _](?:size|dim)",
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
         "the attention backend does not know this model's head size",
         "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
@@ -72,7 +72,7 @@ HINTS = (
     Hint(
         "shapes-differ",
         r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
-        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
+        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor|Expected hidden_size to be"
         r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
         "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
         " wrongly, or a fault of this release",
@@ -83,7 +83,7 @@ HINTS = (
     Hint(
         "quantisation-package",
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
-        r"|quark|\w{1,20}) ?(?:>=?[\d.]{1,10})?|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
+        r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
         r"|compressed_tensors|optimum|quark|modelopt)\b|requires bitsandbytes",
         "the environment lacks the package for this quantisation or format",
         "install the package that the message names in the environment, or use another format of the model",
@@ -120,7 +120,8 @@ HINTS = (
     ),
     Hint(
         "kv-cache-dtype",
-        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FP8 KV cache[^\n]{0,80}(?:not supported"
+        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FlashAttention[^\n]{0,60}only supports? fp16 and bf16"
+        r"|FP8 KV cache[^\n]{0,80}(?:not supported"
         r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
@@ -152,8 +153,7 @@ HINTS = (
     Hint(
         "options-belong-together",
         r"requires? (?:`|'|\")?-{1,2}[\w-]{3,60}|must (?:also )?(?:be|set)[^\n]{0,30}--[\w-]{3,60}|--[\w-]{3,60}[^\n]{0,60}(?:requires"
-        r"|must be (?:set|used|specified)|can only be used|cannot be used|mutually exclusive)|not allowed with argument|must be (?:in"
-        r"|a value in|between|greater|less|at least|positive|divisible)[^\n]{0,60}\[type=value_error",
+        r"|must be (?:set|used|specified)|can only be used|cannot be used|mutually exclusive)|not allowed with argument",
         "two of the engine's options don't go together, or one lacks another",
         "correct engine_args; the message names them",
         "vLLM, entrypoints/openai/cli_args.py",
@@ -170,7 +170,7 @@ HINTS = (
     Hint(
         "environment-value",
         r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid|is not (?:a )?valid|no longer)"
-        r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b|invalid literal for int\(\) with base 10: ''",
+        r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b",
         "a variable of the row's env has a value that the engine does not know",
         "correct it; the message names the variable or the value",
         "vLLM, envs.py",
@@ -189,8 +189,8 @@ HINTS = (
     ),
     Hint(
         "model-type-unknown",
-        r"KeyError: '(?:qwen|llama|glm|chatglm|deepseek|gemma|mistral|mixtral|minimax|kimi|phi|internlm|internvl|baichuan|hunyuan|ernie"
-        r"|gpt_oss|granite|nemotron|step|seed|olmo|exaone|cohere|command|yi)[\w.-]{0,30}'",
+        r"KeyError: '(?:(?:qwen|llama|glm|chatglm|deepseek|gemma|mistral|mixtral|minimax|kimi|phi|internlm|internvl|baichuan|hunyuan|ernie"
+        r"|gpt_oss|granite|nemotron|olmo|exaone)[\w.-]{0,30}|(?:step|seed|cohere|command|yi)[\w.-]{0,20}\d[\w.-]{0,10})'",
         "the engine's transformers is older than this model: it does not know its model_type",
         "use a newer engine (image)",
         "huggingface/transformers, CONFIG_MAPPING",
@@ -198,9 +198,9 @@ HINTS = (
     ),
     Hint(
         "processor",
-        r"Failed to apply \w{1,60}(?:Processor)?|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
+        r"Failed to apply \w{1,60}Processor|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
-        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor",
+        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to",
         "the model's processor for images or sound does not work with this engine",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
@@ -261,13 +261,31 @@ HINTS = (
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",
     ),
     Hint(
+        "lora-folder",
+        r"No adapter found for|adapter_config\.json[^\n]{0,80}(?:not found|does not exist|No such file)|Can't find 'adapter_config\.json'"
+        r"|(?:LoRA|lora|adapter) (?:path|folder|directory)[^\n]{0,120}(?:not exist|not found)",
+        "the folder of a LoRA adapter is not where the engine looks, or it holds no adapter_config.json",
+        "correct the path in lora_modules; in a container check the row's `mounts`, and that the folder is the adapter's own, not its parent",
+        "vllm-project/vllm, lora/worker_manager.py",
+        "ValueError: Loading lora sql failed: No adapter found for /models/sql-adapter/checkpoint-9",
+    ),
+    Hint(
         "lora-unsupported",
-        r"unsupported LoRA weight|expected target modules in|[Ll]oading lora \S{1,200} failed|LoRA[^\n]{0,60}(?:is not supported"
-        r"|unsupported)|[Uu]nsupported LoRA|modules_to_save",
+        r"unsupported LoRA weight|expected target modules in|LoRA[^\n]{0,60}(?:is not supported"
+        r"|unsupported)|[Uu]nsupported LoRA|only supports modules_to_save",
         "the adapter has weights that vLLM can't apply to this model's class",
         "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
         "vllm-project/vllm#9280",
         "ValueError: base_model.model.lm_head.weight is unsupported LoRA weight",
+    ),
+    Hint(
+        "lora-load",
+        r"[Ll]oading lora [^\n]{1,200} failed|Call to add_lora method failed",
+        "an adapter could not be loaded",
+        "the rest of the message, or the error above it, says why; serve without lora_modules to be sure that the model itself works",
+        "vllm-project/vllm, lora/worker_manager.py",
+        "RuntimeError: Loading lora /models/x-adapter failed",
+        general=True,
     ),
     Hint(
         "swap-space",
@@ -331,8 +349,9 @@ HINTS = (
     ),
     Hint(
         "kernel-trap",
-        r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]|HSA_STATUS_ERROR\w{0,60}"
-        r"|Memory access fault by GPU|hipError\w{3,40}",
+        r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]"
+        r"|HSA_STATUS_ERROR_(?:EXCEPTION|MEMORY_APERTURE_VIOLATION|MEMORY_FAULT|ILLEGAL_INSTRUCTION)"
+        r"|Memory access fault by GPU|hipError(?:IllegalAddress|LaunchFailure)",
         "a kernel failed on the accelerator: it read or wrote where nothing is",
         "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the chip maker's own image",
         "FlagOpen/FlagGems#6291",

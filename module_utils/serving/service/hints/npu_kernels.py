@@ -64,6 +64,15 @@ HINTS = (
         "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
     ),
     Hint(
+        "cann-python",
+        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN",
+        "CANN's Python part failed: it does not fit this version of Python, or a package that it needs is missing",
+        "use a Python that this CANN names (3.9 to 3.11 for most) and install its packages (decorator, sympy, scipy, attrs...), or use the image as"
+        " it was built",
+        "CANN, error codes",
+        "E40024: Failed call Python Func/Meathod [x], Reason[SystemError: nobody has seen this one]",
+    ),
+    Hint(
         "cann-compile-operator",
         r"Failed to compile Op \[|Compile op ?\[\w{1,60}\] ?failed|ACL error, the error code is ?: 50000[12]|E40021",
         "CANN could not compile an operator for this chip: shape, type or format are not supported there, or its compiler is not whole",
@@ -78,6 +87,16 @@ HINTS = (
         "look at the logs of the other ranks and hosts for their first error; npu-smi info and hccn_tool show chips and links",
         "vllm-project/vllm-ascend#12461",
         "RuntimeError: SUSPECT REMOTE ERROR,",
+        general=True,
+    ),
+    Hint(
+        "npu-inner-above",
+        r"The Inner error is reported as above",
+        "an operator on the NPU failed before this one, and was noticed here",
+        "the lines with codes (EZ9999, EE9999) above say which; set env ASCEND_LAUNCH_BLOCKING: 1 to see it where it happens, try enforce_eager:"
+        " true; plog says more",
+        "Ascend/pytorch",
+        "RuntimeError: The Inner error is reported as above. The process exits for this inner error.",
         general=True,
     ),
     Hint(
@@ -108,7 +127,8 @@ HINTS = (
     ),
     Hint(
         "mindspore-graph",
-        r"(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)|run graph failed|Build model failed",
+        r"Run task for graph|(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)"
+        r"|run graph failed|Build model failed",
         "a graph of the model does not compile or run on this NPU",
         "look for the operator that is named above; check shapes and sequence lengths of the model settings against the weights, and that MindSpore"
         " and CANN are of one release",

@@ -115,7 +115,8 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available|no CUDA-capable device is detected|cudaErrorNoDevice|Found no NVIDIA driver on your system"
+        r"No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu|no CUDA-capable device is detected"
+        r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
         "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi must work there",
@@ -124,7 +125,7 @@ HINTS = (
     ),
     Hint(
         "cuda-unknown",
-        r"CUDA unknown error|cudaErrorUnknown\b",
+        r"CUDA unknown error|CUDA error: unknown error|cudaErrorUnknown\b",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
         "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
         "pytorch/pytorch#49081",
@@ -140,7 +141,7 @@ HINTS = (
     ),
     Hint(
         "device-number",
-        r"invalid device ordinal|cudaErrorInvalidDevice\b|Invalid device id",
+        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id",
         "the engine asks for a GPU that it was not given",
         "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
         CUDA_ERRORS,
@@ -157,11 +158,19 @@ HINTS = (
     # Builds and chips that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|No supported CUDA architectures found|device kernel image is invalid",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|invalid device function|device kernel image is invalid",
         "this build has no kernels for this GPU",
         "use an image that is built for the GPU's compute capability (nvidia-smi --query-gpu=compute_cap --format=csv)",
         "vllm-project/vllm#14452",
         "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+    ),
+    Hint(
+        "ptxas-missing",
+        r"Cannot find ptxas",
+        "Triton finds no assembler (ptxas): its package is not whole, or another build of it is used",
+        "install Triton anew (an image as it was built), or set env TRITON_PTXAS_PATH to a ptxas of CUDA",
+        "vllm-project/vllm#4207",
+        "RuntimeError: Cannot find ptxas",
     ),
     Hint(
         "ptxas-too-old",
@@ -299,7 +308,8 @@ HINTS = (
     ),
     Hint(
         "gpu-memory-out",
-        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation|Cuda failure (?:2 )?'out of memory'",
+        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation|Cuda failure (?:2 )?'out of memory'"
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory|NVML_SUCCESS == r INTERNAL ASSERT",
         "the GPU's memory ran out",
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",

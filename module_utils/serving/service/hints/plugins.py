@@ -9,7 +9,8 @@ PAIR = "install the pair that the plugin's release notes name (vllm-ascend 0.x n
 HINTS = (
     Hint(
         "vllm-hidden",
-        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)",
+        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams|platforms)'"
+        r"|'vllm' is not a package",
         "Python finds a folder called vllm in place of the package: the working folder or PYTHONPATH holds one, such as a clone of its sources",
         "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
         "vllm-project/vllm-ascend#527, #5497",
@@ -25,12 +26,21 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "config-keyword",
+        r"TypeError: (?:\w{1,60}\.)?(?:Speculative|Compilation|KVTransfer|KVEvents|Pooler|Attention|Kernel|Profiler|EPLB|Eplb|Structured\w{0,20}"
+        r"|Reasoning|Offload|Load)\w{0,20}Config\.__init__\(\) got an unexpected keyword",
+        "an option that is a table of its own has a key that this version of the engine does not know",
+        "correct that table in engine_args; the message names the key",
+        "vLLM, config",
+        "TypeError: SpeculativeConfig.__init__() got an unexpected keyword argument 'x'",
+    ),
+    Hint(
         "plugin-signature",
         r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder"
         r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
         r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
-        "vLLM calls a class of a plugin or library as another version of it has it: their versions don't belong together",
+        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault itself",
         PAIR,
         "vllm-project/vllm-ascend#394, #1058, #9056",
         "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
@@ -45,8 +55,9 @@ HINTS = (
     ),
     Hint(
         "plugin-attribute",
-        r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}(?:ModelRunner|Worker|Platform|Scheduler|InputBatch|Backend"
-        r"|MetadataBuilder))' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
+        r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}Platform|(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative"
+        r"|Compilation|KV|Pooler)\w{0,20}"
+        r"Config)' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
         "a class of the plugin lacks what this vLLM asks of it: their versions don't belong together, or this release does not know the model",
         PAIR,
         "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
@@ -78,7 +89,8 @@ HINTS = (
     ),
     Hint(
         "error-of-a-worker-lost",
-        r"TypeError: __init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg|message|errno|pos|doc)'",
+        r"TypeError: (?:\w{1,40}\.)?__init__\(\) missing \d required positional arguments?: '(?:cmd|inner_exception|returncode|request|response|msg"
+        r"|message|errno|pos|doc)'",
         "a worker failed, and its error could not be handed to the process that waits for it: what is shown is not the reason",
         "look further up for what the worker itself said; enforce_eager: true or VLLM_WORKER_MULTIPROC_METHOD: spawn may show more",
         "vllm-project/vllm#16009; verl-project/verl#536",

@@ -7,6 +7,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # The environment.
     Hint(
+        "torch-cpu-build",
+        r"libtorch_cuda\w{0,10}\.so: cannot open shared object",
+        "torch is a build for CPUs, and what calls it was built for CUDA",
+        "install the torch that this vLLM names from the CUDA index, or use an image; on a CPU host the CPU build of vLLM",
+        "vllm-project/vllm#23910",
+        "ImportError: libtorch_cuda.so: cannot open shared object file: No such file or directory",
+    ),
+    Hint(
         "torchvision-cuda-build",
         r"operator torchvision::nms does not exist",
         "torchvision is not the build that belongs to this torch (a CUDA build beside a CPU build of torch)",
@@ -65,7 +73,7 @@ HINTS = (
     ),
     Hint(
         "fork-after-cuda",
-        r"Cannot re-initialize CUDA in forked subprocess",
+        r"Cannot re-initialize \w{2,10} in forked subprocess",
         "the engine forked a worker after CUDA was in use",
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn",
         "vLLM, troubleshooting",
@@ -105,8 +113,16 @@ HINTS = (
         "RuntimeError: Unable to find address for: eth7",
     ),
     Hint(
+        "ray-no-gpu-here",
+        r"Ray does not allocate any GPUs on the driver node|Cannot provide a placement group|current node has no GPU available",
+        "Ray gives this host no GPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by another address",
+        "ray status shows what is free; start the engine on a host with free GPUs, and set VLLM_HOST_IP in each host's env to the address Ray has of it",
+        "vllm-project/vllm#2406, #12983",
+        "ValueError: Ray does not allocate any GPUs on the driver node.",
+    ),
+    Hint(
         "ray-not-there",
-        r"Could not find any running Ray instance|Ray does not allocate any GPUs on the driver node|Failed to connect to GCS|Ray cluster .{0,40}not"
+        r"Could not find any running Ray instance|Failed to connect to GCS|Ray cluster .{0,40}not"
         r" (?:found|running)|Version mismatch: The cluster was"
         r" started with",
         "the engine's Ray cluster can't be used",
@@ -122,6 +138,54 @@ HINTS = (
         "vLLM, config",
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
         general=True,
+    ),
+    Hint(
+        "no-flock",
+        r"does not appear to support flock|No locks available|\[Errno 37\]",
+        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
+        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
+        "tox-dev/filelock; Linux, ENOLCK",
+        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
+    ),
+    Hint(
+        "sqlite-cache",
+        r"sqlite3\.(?:OperationalError|DatabaseError)",
+        "a cache that is an SQLite file can't be used: it lies on a network file system, is not writable, or is damaged",
+        "remove it (below ~/.cache), or point XDG_CACHE_HOME (OUTLINES_CACHE_DIR) in the row's env to a local disk",
+        "Python, sqlite3; outlines",
+        "sqlite3.OperationalError: unable to open database file",
+    ),
+    Hint(
+        "config-not-found",
+        r"No supported config format found|Failed to load the model config",
+        "the engine finds no config.json of the model: the folder has none, or it took the name for a hub's and the hub did not give the file",
+        "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`; for a hub's name accept its licence and set the token",
+        "vllm-project/vllm#13451",
+        "ValueError: No supported config format found in /models/x",
+    ),
+    Hint(
+        "flagtune-model",
+        r"IncompatibleModelError|FlagTune has no model",
+        "FlagGems' tuning data (FlagTune) has no model for this operator on this chip",
+        "leave out the operator that the message names, or set flaggems: false; a newer FlagGems and FlagTree may have it",
+        "flagos-ai/FlagGems#6261",
+        "flagtune.IncompatibleModelError: FlagTune has no model for 'nvidia-x9/flaggems/mm'",
+    ),
+    Hint(
+        "flaggems-cache",
+        r"module '_gen_module_\w{1,80}' has no attribute",
+        "code that FlagGems had generated is not whole in its cache: two processes wrote it at once, or it is of another version",
+        "remove the cache (~/.flaggems) and start again; with several devices give each service a cache of its own (HOME or XDG_CACHE_HOME)",
+        "flagos-ai/FlagGems#55",
+        "AttributeError: module '_gen_module_0a1b' has no attribute '_wrapper'",
+    ),
+    Hint(
+        "deep-gemm-jit",
+        r"(?:jit_kernels/|jit/(?:kernel_runtime|compiler|cache|device_runtime))[^\n]{0,80}|DG_\w{2,20}[^\n]{0,40}(?:assert|fail)",
+        "DeepGEMM could not compile or load its kernel at run time: a CUDA tool (nvcc, cuobjdump) is missing in the image or of another version",
+        "set env VLLM_USE_DEEP_GEMM: 0, or use an image with CUDA's development tools",
+        "llm-d/llm-d#1269",
+        "RuntimeError: Assertion error (csrc/jit/compiler.hpp:90): return_code == 0",
     ),
     Hint(
         "peer-lost",

@@ -98,7 +98,7 @@ HINTS = (
     ),
     Hint(
         "python-too-old",
-        r"TypeError: (?:'type' object is not subscriptable|unsupported operand type\(s\) for \|)"
+        r"TypeError: (?:'type' object is not subscriptable|unsupported operand type\(s\) for \|: '(?:type|_\w{1,40}|\w{0,20}Meta|\w{0,20}Alias)')"
         r"|cannot import name '(?:\w{1,30})' from 'typing'|has no attribute 'removeprefix'|No module named 'tomllib'",
         "this code is for a newer Python than the environment's",
         "make the environment with a Python that the engine names",
@@ -121,6 +121,14 @@ HINTS = (
         "put the newer one first: install libstdcxx-ng into the conda environment, or remove LD_LIBRARY_PATH",
         "gcc, libstdc++ ABI",
         "ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `CXXABI_1.3.15' not found (required by /opt/x/libicui18n.so)",
+    ),
+    Hint(
+        "flashinfer-no-architecture",
+        r"FlashInfer requires GPUs with sm75|No supported CUDA architectures found",
+        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute capability 7.5)",
+        "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",
+        "vllm-project/vllm#50705",
+        "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
     ),
     Hint(
         "nvcc-too-old",

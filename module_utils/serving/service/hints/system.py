@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "disk-error",
-        r"[Ii]nput/output error|\[Errno 5\]|Stale file handle|Errno 116\b|Transport endpoint is not connected",
+        r"[Ii]nput/output error|\[Errno 5\]|Stale file handle|Errno 116\b|Transport endpoint is not connected: ['\"]?/",
         "a disk or network file system answers with an error",
         "see dmesg and smartctl; mount a network file system again, and check its server",
         "Linux, EIO, ESTALE",
@@ -57,7 +57,7 @@ HINTS = (
     ),
     Hint(
         "too-many-threads",
-        r"can't start new thread|Resource temporarily unavailable|pthread_create failed|libgomp: Thread creation failed",
+        r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable|pthread_create failed|libgomp: Thread creation failed",
         "the engine may not start as many threads as it needs",
         "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
         "Linux, EAGAIN; vLLM, troubleshooting",
@@ -73,11 +73,11 @@ HINTS = (
     ),
     Hint(
         "numa-policy",
-        r"set_mempolicy: Operation not permitted|numa_(?:bind|migrate)\w{0,20}[^\n]{0,60}(?:failed|not permitted)|get_mempolicy: Operation not permitted",
+        r"numa_(?:bind|migrate|set)\w{0,20}[^\n]{0,60}(?:failed|not permitted)",
         "the container may not choose the memory's NUMA node",
         "add SYS_NICE to the row's `rights`, or bind cores without memory",
         "moby, seccomp profile",
-        "set_mempolicy: Operation not permitted",
+        "RuntimeError: numa_migrate_pages failed. errno: 1",
     ),
     Hint(
         "libnuma-missing",
@@ -86,7 +86,6 @@ HINTS = (
         "install libnuma1 (numactl-libs), or remove the environment and run deploy.yml --tags prepare",
         "vLLM 0.32.0 for CPU on a minimal Debian 12",
         "Failed to import from vllm._C_AVX2: ImportError('libnuma.so.1: cannot open shared object file: No such file or directory')",
-        passing=True,
     ),
     Hint(
         "libc-too-old",
@@ -99,7 +98,8 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)",
+        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)|(?:Failed core proc\(s\)[^\n]{0,120}: "
+        r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
         "Linux, SIGILL",
@@ -107,7 +107,7 @@ HINTS = (
     ),
     Hint(
         "bus-error",
-        r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS",
+        r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
         "the engine wrote into shared memory that is not there (SIGBUS): /dev/shm is too small, or a mapped file was cut",
         "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true)",
         "Linux, SIGBUS",
@@ -117,7 +117,7 @@ HINTS = (
         "kernel-oom",
         r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b|died from"
         r" signal 9|signal SIGKILL"
-        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b",
+        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-9\b",
         "the kernel killed the engine (SIGKILL), most often for lack of memory",
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
@@ -134,8 +134,8 @@ HINTS = (
     Hint(
         "permission",
         r"PermissionError: .{0,40}['\"](/[^'\"]{1,200})|[Pp]ermission denied",
-        "the engine's user may not read or write a path",
-        "the message names it: look at its owner and mode, and at SELinux where that is on",
+        "a path may not be read, written or run by who tried it",
+        "the message names it, or the line before: look at owner and mode of it and of its parents, at the user of the service, and at SELinux",
         "Linux, EACCES",
         "PermissionError: [Errno 13] Permission denied: '/models/x/config.json'",
         general=True,
@@ -150,17 +150,35 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "folder-noexec",
+        r"failed to map segment from shared object: (?:Operation not permitted|Permission denied)",
+        "a library lies on a file system that may not execute anything (noexec)",
+        "mount that folder without noexec, or move the environment or the cache (TMPDIR, TRITON_CACHE_DIR in the row's env) elsewhere",
+        "ld.so",
+        "ImportError: /tmp/x/main.so: failed to map segment from shared object: Operation not permitted",
+    ),
+    Hint(
         "memory-out",
-        r"MemoryError|Cannot allocate memory|can't allocate memory|std::bad_alloc|(?i:\bout of memory\b)|failed to map segment",
-        "memory ran out",
-        "lower kv_cache_memory_bytes, max_num_seqs or max_model_len, or run fewer services",
+        r"MemoryError|Cannot allocate memory|can't allocate memory|DefaultCPUAllocator: not enough memory|std::bad_alloc"
+        r"|failed to map segment from shared object$",
+        "the host's memory ran out, or what the container or unit may have of it",
+        "free -h and dmesg; raise overhead_bytes of a container, lower swap_space and cpu_offload_gb (on CPUs kv_cache_memory_bytes), or run fewer services",
         "torch, Linux",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes.",
         general=True,
     ),
     Hint(
+        "some-memory-out",
+        r"(?i:\bout of memory\b)",
+        "a memory ran out: the message says which",
+        "of a device: lower kv_cache_memory_bytes, max_num_seqs or max_model_len; of the host: raise overhead_bytes, or run fewer services",
+        "many programs",
+        "RuntimeError: nobody has seen this one: out of memory",
+        general=True,
+    ),
+    Hint(
         "segmentation-fault",
-        r"Segmentation fault|signal SIGSEGV|SIGSEGV",
+        r"Segmentation fault|signal SIGSEGV|SIGSEGV|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-11\b",
         "compiled code of the engine crashed (SIGSEGV)",
         "use an image as it was built; look at the lines before it, and at dmesg for the library's name",
         "Linux, SIGSEGV",

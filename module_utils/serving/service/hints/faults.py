@@ -1,0 +1,75 @@
+"""Failure hints asked last: errors by which a program says no more than that it met what it does not handle."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "package-asked-for",
+        r"[Pp]lease (?:pip )?install (?:the )?[`'\"]?[\w\[\].-]{2,40}|(?:is|are) not installed\b|pip3? install [\w\[\].=<>'\"-]{2,60}",
+        "the environment lacks a package that this model or option needs",
+        "install the one that the message names into the environment, use an image that has it, or leave out the option",
+        "Python packages' own words",
+        "ImportError: Please install vllm[audio] for audio support",
+        general=True,
+    ),
+    Hint(
+        "not-implemented",
+        r"^NotImplementedError\b",
+        "this engine does not do what was asked of it with this model or chip",
+        "the message names it: leave out that option or feature, or use a newer engine",
+        "Python",
+        "NotImplementedError: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "hip",
+        r"HIP error|hipError[A-Z]\w{1,60}",
+        "a call of HIP failed",
+        "rocm-smi must show the GPU; HIP_LAUNCH_BLOCKING=1 in the row's env names the call, because HIP may report it later",
+        "ROCm, HIP runtime",
+        "RuntimeError: HIP error: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "module-attribute",
+        r"^AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute",
+        "the package that was found is of another version than its caller needs, or a folder of that name hides it",
+        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or use an image",
+        "Python",
+        "AttributeError: module 'acme' has no attribute 'x'",
+        general=True,
+    ),
+    Hint(
+        "path-none",
+        r"expected str, bytes or os\.PathLike object, not NoneType|path should be string, bytes[^\n]{0,60}not NoneType",
+        "the engine was to open a file of which it found no name: most often the model's folder lacks a file of the tokenizer (vocab.json,"
+        " merges.txt, tokenizer.model)",
+        "run deploy.yml --tags fetch, and compare the folder with the model's page; the last frame of the traceback names the file's kind",
+        "huggingface/transformers, tokenizers",
+        "TypeError: expected str, bytes or os.PathLike object, not NoneType",
+        general=True,
+    ),
+    Hint(
+        "key-missing",
+        r"^KeyError: ['\"][A-Za-z_]",
+        "the engine looked for a name that it does not have: one that the model's files or an option lack, or that this release does not know",
+        "the message names it; check that the model's folder is whole and of one revision, then try a newer engine",
+        "Python",
+        "KeyError: 'nobody_has_seen_this_one'",
+        general=True,
+    ),
+    Hint(
+        "engine-fault",
+        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
+        r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
+        r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
+        r"|-?\d|None)|INTERNAL ASSERT FAILED|Current vLLM config is not set",
+        "the engine's own code met what it does not handle: a fault of this release with this model, option or chip, or packages that don't belong together",
+        "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
+        "Python, built-in exceptions",
+        "UnboundLocalError: local variable 'x' referenced before assignment",
+        general=True,
+    ),
+)

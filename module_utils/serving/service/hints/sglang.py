@@ -1,0 +1,41 @@
+"""Failure hints: SGLang in its own words."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "sglang-slots",
+        r"alloc_\w{1,40} runs out of|set a smaller number for [`']?--max-running-requests",
+        "the engine has no place left for a further request: it was given more than max_running_requests allows",
+        "lower max_running_requests in engine_args, or use a newer engine if it comes back",
+        "sgl-project/sglang#10408",
+        "RuntimeError: alloc_req_slots runs out of memory. Please set a smaller number for `--max-running-requests`.",
+    ),
+    Hint(
+        "sglang-memory",
+        r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|no memory left|max_total_num_tokens[^\n]{0,40}<= ?0",
+        "after the weights no memory is left on the device for the KV cache",
+        "raise mem_fraction_static in engine_args, raise tp_size, or use a quantised model; nvidia-smi shows whether something else holds memory",
+        "sgl-project/sglang#4895",
+        "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
+    ),
+    Hint(
+        "sgl-kernel",
+        r"No module named '?sgl_kernel|\[sgl_kernel\] CRITICAL|Could not load any common_ops",
+        "sgl_kernel, SGLang's compiled part, is missing or built for another CUDA or GPU",
+        "install the sgl-kernel that SGLang's release names for this CUDA, or use its image as it was built",
+        "sgl-project/sglang, installation",
+        "ModuleNotFoundError: No module named 'sgl_kernel'",
+    ),
+    Hint(
+        "sglang-capture",
+        r"Capture (?:cuda|CUDA|npu)? ?graph failed",
+        "CUDA graphs could not be captured: the words behind it say why, most often too little memory",
+        "lower mem_fraction_static or cuda_graph_max_bs in engine_args, or set disable_cuda_graph: true",
+        "sgl-project/sglang, cuda_graph_runner.py",
+        "Exception: Capture cuda graph failed: nobody has seen this one",
+        general=True,
+    ),
+)

@@ -1,0 +1,177 @@
+"""A log as statements: what was said by whom, what is only a consequence, and what may not be taken for a cause."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.serving.service import failures
+from ansible.module_utils.serving.service.statements import statements
+
+
+def explained(text: str, code: int | None = 1) -> failures.Explanation:
+    return failures.explain(text.splitlines(), code)
+
+
+UNKNOWN = """Traceback (most recent call last):
+  File "/v/acme/core.py", line 9, in run
+    start()
+acme.Odd: no words that anybody knows"""
+
+
+def test_a_general_row_speaks_of_the_first_error_and_its_chain_only() -> None:
+    later = "Traceback (most recent call last):\n  File \"/v/end.py\", line 3, in close\nPermissionError: [Errno 13] Permission denied: '/srv/x'"
+    assert explained(later).hint == "permission"
+    assert explained(UNKNOWN + "\n" + later) == failures.Explanation(
+        None, "acme.Odd: no words that anybody knows", None
+    )
+    chained = UNKNOWN + "\n\nDuring handling of the above exception, another exception occurred:\n\n" + later
+    assert explained(chained).hint == "permission"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "get_mempolicy: Operation not permitted",
+        "set_mempolicy: Operation not permitted",
+        "cat: /etc/acme: No such file or directory",
+        "node1:71:71 [0] misc/ibvwrap.cc:190 NCCL WARN Call to ibv_open_device failed",
+    ],
+)
+def test_lines_of_no_level_do_not_hide_an_error_that_nobody_knows(line: str) -> None:
+    assert explained(line + "\n" + UNKNOWN) == failures.Explanation(None, "acme.Odd: no words that anybody knows", None)
+
+
+def test_emphatic_lines_of_no_level_count_beside_an_error_that_nobody_knows() -> None:
+    assert explained(UNKNOWN + "\n/start: line 9:  4242 Killed                  vllm serve").hint == "kernel-oom"
+    assert explained("nvcc fatal   : Unknown option '-x'\n" + UNKNOWN).hint == "nvcc-too-old"
+
+
+def test_nccls_warnings_count_where_communication_failed() -> None:
+    warned = "node1:71:71 [0] misc/ibvwrap.cc:190 NCCL WARN Call to ibv_reg_mr failed\n"
+    assert explained(warned + "RuntimeError: NCCL error: unhandled system error").hint == "nccl-infiniband"
+    assert explained(warned + "torch.OutOfMemoryError: CUDA out of memory.").hint == "gpu-memory-out"
+    assert explained(warned).hint == "nccl-infiniband"
+
+
+def test_a_library_that_a_warning_says_is_missing_counts_where_it_is_missed() -> None:
+    warning = 'WARNING 11-20 10:00:00 [_custom_ops.py:20] Failed to import from vllm._C with ImportError("/lib/libc.so.6: version `GLIBC_2.99\' not found")\n'
+    assert explained(warning + "AttributeError: '_OpNamespace' '_C' object has no attribute 'x'").hint == "libc-too-old"
+    assert explained(warning + UNKNOWN).hint is None
+    # On NPUs vLLM always says that it has no _C: no cause.
+    always = "WARNING 11-20 10:00:00 [_custom_ops.py:20] Failed to import from vllm._C with ModuleNotFoundError(\"No module named 'vllm._C'\")\n"
+    assert explained(always + "RuntimeError: Failed to infer device type").hint == "no-device-type"
+
+
+HANDLED = """(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] Error saving model info cache.
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] Traceback (most recent call last):
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810]   File "/v/registry.py", line 805, in save
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] FileNotFoundError: [Errno 2] No such file or directory: '/.cache/vllm'
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810]
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] During handling of the above exception, another exception occurred:
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810]
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] Traceback (most recent call last):
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810]   File "/v/registry.py", line 806, in save
+(APIServer pid=1) ERROR 11-20 10:00:00 [registry.py:810] PermissionError: [Errno 13] Permission denied: '/.cache'
+"""
+
+
+def test_errors_that_their_own_words_call_handled_are_no_cause() -> None:
+    assert explained(HANDLED) == failures.Explanation(None, None, None)
+    after = "".join(f"(APIServer pid=1) ERROR 11-20 10:00:09 [core.py:708] {line}\n" for line in UNKNOWN.splitlines())
+    assert explained(HANDLED + after) == failures.Explanation(None, "acme.Odd: no words that anybody knows", None)
+    assert (
+        explained(HANDLED + after.replace("acme.Odd: no words", "torch.OutOfMemoryError: CUDA out of memory")).hint
+        == "gpu-memory-out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "inner", "name"),
+    [
+        ("error: subprocess-exited-with-error", "ImportError: libcusparse.so.12: undefined symbol: __nvJitLinkComplete_99", "mixed-cuda-libraries"),
+        ("RuntimeError: Failed to load the backend extension: torch_npu.", "ImportError: libhccl.so: cannot open shared object file", "cann-missing"),
+        ("Exception: WorkerProc initialization failed. See stack trace for root cause.", "KeyError: 'layers.0.mlp.up_proj.weight'", "weights-dont-fit"),
+        ("RuntimeError: Worker failed with error 'x', please check the stack trace above for the root cause", "RuntimeError: Cannot find ptxas",
+         "ptxas-missing"),
+        ("ERROR 11-20 10:00:00 [x.py:1] Worker VllmWorkerProcess pid 9 died, exit code: -15", "OSError: [Errno 98] Address already in use", "port-taken"),
+    ],
+)  # fmt: skip
+def test_wrappers_are_asked_last(wrapper: str, inner: str, name: str) -> None:
+    assert explained(wrapper + "\n" + inner).hint == name
+    assert explained(inner + "\n" + wrapper).hint == name
+
+
+def test_a_wrapper_alone_is_shown_and_not_explained() -> None:
+    line = "RuntimeError: Engine process failed to start. See stack trace for the root cause."
+    assert explained(line) == failures.Explanation(None, line, None)
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["Triton Error [CUDA]: {}", "CUDA error: {}", "CUDA driver error: {}", "HIP {}", "NPU {}. Tried to allocate 2 GiB"],
+)
+def test_memory_that_ran_out_is_never_told_as_a_call_that_failed(family: str) -> None:
+    found = explained("RuntimeError: " + family.format("out of memory"))
+    assert found.hint in ("gpu-memory-out", "npu-memory-out")
+
+
+def test_an_assertion_without_words_is_told_by_its_source_and_place() -> None:
+    log = """Traceback (most recent call last):
+  File "/v/site-packages/acme/layers/linear.py", line 77, in load
+    assert acme.size == 7
+           ^^^^^^^^^^^^^^
+AssertionError"""
+    found = explained(log)
+    assert found.root == "AssertionError: assert acme.size == 7 (layers/linear.py:77)"
+    assert found.hint == "engine-fault"
+    shapes = log.replace("acme.size == 7", "param.shape == loaded_weight.shape")
+    assert explained(shapes).hint == "weights-dont-fit"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ERROR 11-20 10:00:00 engine.py:158] ValueError('nobody knows this')", "ValueError: nobody knows this"),
+        ("RuntimeError: ('nobody knows ', 'this of two parts')", "RuntimeError: nobody knows this of two parts"),
+        ("2026-11-20 10:00:00.123 [Error] (Router) nobody knows: failed", "(Router) nobody knows: failed"),
+    ],
+)
+def test_ways_to_write_an_exception(line: str, said: str) -> None:
+    assert [one.text for one in statements([line])] == [said]
+
+
+def test_a_traceback_that_another_program_prints_further_in() -> None:
+    log = """  error: subprocess-exited-with-error
+  |> [9 lines of output]
+      Traceback (most recent call last):
+        File "/x/hook.py", line 3, in main
+          json_out = hook()
+      acme.Odd: the reason
+      [end of output]"""
+    assert explained(log).root == "acme.Odd: the reason"
+
+
+def test_a_code_of_cann_is_a_statement_of_its_own_in_an_exceptions_message() -> None:
+    log = """RuntimeError: The operation failed, error code is 5
+[ERROR] 2026-11-20-10:00:00 (PID:7, Device:0, RankID:1) ERR02200 DIST call hccl api failed.
+EI0005: 2026-11-20-10:00:01 The arguments for collective communication are inconsistent between ranks.
+        TraceBack (most recent call last):
+        Transport init error. Reason: [Create][DestLink]Create Dest error!"""
+    assert explained(log).hint == "hccl-parameters-differ"
+
+
+def test_chains_are_kept_by_process() -> None:
+    log = """(W0 pid=1) acme.FirstError: a
+(W1 pid=2) acme.OtherError: b
+(W0 pid=1) During handling of the above exception, another exception occurred:
+(W0 pid=1) acme.SecondError: c"""
+    chains = {one.text.split("\n")[0]: one.chain for one in statements(log.splitlines())}
+    assert chains["acme.FirstError: a"] == chains["acme.SecondError: c"] != chains["acme.OtherError: b"]
+
+
+def test_a_program_of_the_host_and_one_of_the_image_are_told_apart() -> None:
+    words = 'exec: "acme": executable file not found in $PATH'
+    assert (
+        explained("OCI runtime create failed: runc create failed: unable to start container process: " + words).hint
+        == "command-not-in-image"
+    )
+    assert explained("Error: could not find the helper: " + words).hint == "host-program-missing"
