@@ -192,6 +192,13 @@ def container_figures(_site: Site) -> list[Figure]:
     return containers.measure() + hosts.measure()
 
 
+def sizing_figures(_site: Site) -> list[Figure]:
+    """Predictions of the KV cache against recorded logs: benchmarks/sizing.py."""
+    import sizing
+
+    return sizing.fit_figures()
+
+
 def main() -> None:
     wanted = set(sys.argv[1:])
     site = Site()
@@ -203,6 +210,7 @@ def main() -> None:
         model_figures,
         fanout_figures,
         container_figures,
+        sizing_figures,
     ]
     try:
         for part in parts:

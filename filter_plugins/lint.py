@@ -340,6 +340,10 @@ def wrong_architecture(service: Record, options: Record) -> Iterator[Finding]:
         yield f"its image is built for {service['image_arch']}, the host is {arch}", f"use an image for {arch}"
 
 
+# Rules about an option that nobody gave, and the option.
+UNSET = {"memory-not-set": "kv_cache_memory_bytes", "max-model-len-unset": "max_model_len"}
+
+
 def lint(plan: list[Record], board: Record | None = None, require_pins: bool = False) -> list[dict[str, str]]:
     """Findings for a host's services: [{severity, rule, host, service, text, remedy}], errors first.
 
@@ -348,7 +352,10 @@ def lint(plan: list[Record], board: Record | None = None, require_pins: bool = F
     options = board or {}
     found = []
     for service in plan:
+        still_open = (service.get("choice") or {}).get("open") or []
         for one in RULES:
+            if UNSET.get(one.name) in still_open:
+                continue  # preflight chooses it
             severity = ("error" if require_pins else "warning") if one.severity == "pin" else one.severity
             for text, remedy in one.check(service, options):
                 found.append(

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import environment, names
+from planning import choices, environment, names
 from planning.boards import resolve_board
 from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
@@ -102,7 +102,12 @@ def planned(
     changes = found.run(check_overrides, host, overrides, runs, services) if every else None
     if resolved is None or changes is None:
         return {"services": [], "secrets": {}, "faults": found.faults}
-    given = {**checked_tables(tables), "locks": merge(resolved["native_locks"], locks or {}), "host": host}
+    given = {
+        **checked_tables(tables),
+        "locks": merge(resolved["native_locks"], locks or {}),
+        "pins": pins or {},
+        "host": host,
+    }
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
@@ -164,7 +169,7 @@ def table_faults(tables: Tables, first: Iterable[Any] = ()) -> list[str]:
     found = Collected()
     found.faults += names.check_names("service", "services.yml", tables["services"])
     found.faults += names.check_names("model", "models.yml", tables["models"])
-    given = {**checked_tables(tables), "host": ""}
+    given = {**checked_tables(tables), "pins": {}, "host": ""}
     found.faults += engine_faults(given["engines"])
     for name in tables["models"]:
         found.run(given["models"].row, name)
@@ -237,5 +242,6 @@ class FilterModule:
             "table_faults": table_faults,
             "explained": explained,
             "model_forms": model_forms,
+            "undecided": choices.undecided,
             "with_places": with_places,
         }

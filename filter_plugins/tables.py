@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from judging import tables as verdicts
 from reporting.addresses import local_only, reach
+from reporting.starts import start_words
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
@@ -208,6 +209,11 @@ def summary(report: Mapping[str, Any]) -> str:
                 else []
             ),
             *([f"  an image  {first_line(row['image'])}"] if row.get("image") else []),
+            *(
+                [f"  KV cache  {start_words(start)}"]
+                if (start := (report.get("starts") or {}).get(row["service"]))
+                else []
+            ),
             f"  log       {row['log']}",
             *try_it(row, report),
         ]

@@ -15,6 +15,8 @@ description:
     preparing the host mends in RV(record.pending), and what an operator should know without more in RV(record.notes).
   - Describes what it finds as a row of the table C(boards), to be pasted where the catalogue has none.
   - A GPU lists its MIG slices and the processes that hold its memory, as far as the driver tells them.
+  - With O(measure) it also measures how fast the first device copies memory and multiplies matrices, in seconds and with a torch that is there.
+    That disturbs what runs on it. M(fit) predicts speed from what is kept in O(serving_root).
 options:
   kind:
     description: Which accelerators to look for; C(auto) takes GPUs or NPUs of the PCI bus where there are any, and else the CPU.
@@ -25,6 +27,9 @@ options:
     description: Where the file system starts; other than / in tests with recorded files.
     type: path
     default: /
+  measure: {description: Measure the rates of the first device., type: bool, default: false}
+  python: {description: A Python with torch for O(measure)., type: path, default: ''}
+  serving_root: {description: "Folder of everything that serves, where measured rates are kept.", type: path}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -42,22 +47,41 @@ record:
   type: dict
   sample: {kind: cpu, arch: aarch64, count: 2, cpu: {model: Neoverse-V2, threads: 192, flags: [bf16, i8mm]}, problems: []}
 board: {description: The row of boards that describes it, as YAML to paste., returned: always, type: str}
+rates:
+  description: What was measured.
+  returned: with measure
+  type: dict
+  sample: {copy_bytes: 3.03e12, matrix_operations: 6.4e14, device: NVIDIA H100 80GB HBM3, torch: 2.11.0, measured: 1795624377}
 """
+
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.host.accelerators import board_text, chips
+from ansible.module_utils.serving.sizing.rates import measure, remember
 
 
 def body(module: AnsibleModule) -> dict:
     record = chips(module.params["kind"], module.params["root"])
-    return {"changed": False, "record": record, "board": board_text(record), "ansible_facts": {"chips": record}}
+    result = {"changed": False, "record": record, "board": board_text(record), "ansible_facts": {"chips": record}}
+    if not module.params["measure"]:
+        return result
+    if module.check_mode:
+        return dict(result, rates={})
+    found = measure(module.params["python"] or sys.executable, record["kind"])
+    if module.params["serving_root"]:
+        remember(module.params["serving_root"], found)
+    return dict(result, rates=found)
 
 
 def main() -> None:
     spec = {
         "kind": {"type": "str", "choices": ["cpu", "gpu", "npu", "auto"], "default": "cpu"},
         "root": {"type": "path", "default": "/"},
+        "measure": {"type": "bool", "default": False},
+        "python": {"type": "path", "default": ""},
+        "serving_root": {"type": "path"},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

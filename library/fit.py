@@ -5,12 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fit
-short_description: Check that the planned services fit a host, before anything is downloaded
+short_description: Check that the planned services fit a host before anything is downloaded, and choose what their rows leave open
 description:
   - Compares memory, disk, ports, architecture and Python with what the plan needs, and says everything that is missing at once.
   - What already runs or lies there counts as there, so that a second run asks for nothing twice. Changes nothing.
   - Disk is counted for each file system, and each form of a model once. Where a model is published in another revision, the fetch itself
     measures what is new before its first byte. The size of an image is known where it comes from an archive on this host.
+  - A value that can't work is contradicted with what was calculated and what would help. What starts on this host have taught corrects it.
+  - With O(choose) it checks nothing, and chooses what rows leave to C(auto). The choice is for M(pins) to record; it changes nothing by itself.
   - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
@@ -31,6 +33,15 @@ options:
     description: "Archives of images on this host, as M(container_image) takes them: {image: {path, id}}."
     type: dict
     default: {}
+  memory_bytes: {description: "With O(choose), memory of a device where its driver is not there yet.", type: int, default: 0}
+  choose: {description: "Choose what rows leave open, instead of checking.", type: bool, default: false}
+  replan: {description: With O(choose), choose anew where a choice is recorded., type: bool, default: false}
+  dtypes: {description: Types that the accelerators compute in., type: list, elements: str, default: [bfloat16, float16, float32]}
+  graphs: {description: "Graphs of batch sizes that the board's memory has room for, 0: all.", type: int, default: 0}
+  square_mask: {description: "Does the attention mask take memory by the square of max_model_len?", type: bool, default: false}
+  placed: {description: "With O(explain), what M(service_devices) gave the services: {service: {kv_cache_memory_bytes}}.", type: dict, default: {}}
+  explain: {description: "Return the arithmetic, and what else there would be (RV(sized)).", type: bool, default: false}
+  required: {description: Fail where something does not fit., type: bool, default: true}
   env_bytes: {description: Disk that a native environment takes, type: int, default: 3_400_000_000}
 attributes:
   check_mode: {support: full}
@@ -47,11 +58,21 @@ EXAMPLES = r"""
 RETURN = r"""
 problems: {description: What does not fit, returned: always, type: list, elements: str}
 warnings: {description: What an operator should know about the accelerators and what stops nothing., returned: when there is any, type: list, elements: str}
+choices:
+  description: "By service, {asked, args}: what was chosen for what its row leaves open."
+  returned: with choose
+  type: dict
+  sample: {qwq-32b: {asked: 0a1b2c3d4e5f6071, args: {tensor_parallel_size: 2, max_model_len: 32768}}}
+sized:
+  description: By service, the table of one device's memory, tokens of the KV cache, speed as an interval, candidates, and rejected ones with their rule.
+  returned: with explain
+  type: dict
 needs:
   description: Bytes of memory and disk that are still needed.
   returned: always
   type: dict
   sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
+record: {description: "The chips, as M(accelerator_info) returns them.", returned: without choose, type: dict}
 disks:
   description: What is still to be written and what is free, by place; places of one file system share what is free.
   returned: always
@@ -77,7 +98,10 @@ from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.images import images
 from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
 from ansible.module_utils.serving.service.releases import beside, deployed
-from ansible.module_utils.serving.service.sizing import device_problems
+from ansible.module_utils.serving.sizing.choose import choices_of, explained
+from ansible.module_utils.serving.sizing.fits import cpu_problems, device_problems
+from ansible.module_utils.serving.sizing.learned import starts
+from ansible.module_utils.serving.sizing.rates import known as known_rates
 from ansible.module_utils.serving.weights.model_state import look
 
 SHM_BYTES = 192 << 20  # vLLM 0.32.0 asks for 160 MiB with one worker
@@ -186,6 +210,12 @@ def disk_problems(needs: list) -> tuple:
     return rows, problems
 
 
+def with_cache(service: dict[str, Any], placed: dict[str, Any]) -> dict[str, Any]:
+    """The service with the size of KV cache that its host's memory gives it, where its row gives none."""
+    size = (placed.get(service["service"]) or {}).get("kv_cache_memory_bytes")
+    return {**service, "engine_args": {**service["engine_args"], "kv_cache_memory_bytes": size}} if size else service
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
@@ -210,6 +240,29 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         problems += [
             "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
         ]
+    if (
+        given["choose"]
+        and given["memory_bytes"]
+        and not any(one.get("memory_total_bytes") for one in record["devices"])
+    ):
+        # Its driver comes with prepare: what the group says of its devices counts until then.
+        one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}
+        record = dict(
+            record, devices=[dict(one, index=n) for n in range(given["count"] or 1)], count=given["count"] or 1
+        )
+    known = starts(root)
+    record = dict(record, rates=known_rates(root, record) if "devices" in record else {})
+    board = dict(record, graphs=given["graphs"], square_mask=given["square_mask"])
+    if given["choose"]:
+        made = choices_of(given["plan"], board, given["dtypes"], given["count"], given["replan"], known)
+        return {
+            "changed": False,
+            "choices": made,
+            "problems": [],
+            "needs": {},
+            "disks": [],
+            "ansible_facts": {"chips": record},
+        }
     memory = total = 0
     env_counted = False
     running = claims(root)
@@ -226,8 +279,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     for service in given["plan"]:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         if service["service"] in places:
-            problems += device_problems(service, record, places[service["service"]], used)
+            problems += device_problems(service, record, places[service["service"]], used, known)
         if record["kind"] == "cpu":
+            problems += cpu_problems(service, record)
             total += service["memory_bytes"]
             memory += 0 if service["service"] in mine else service["memory_bytes"]
         if service["native_env"] and not os.access(
@@ -273,12 +327,26 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "needs": {"memory_bytes": memory, "disk_bytes": disk},
         "disks": disks,
     }
+    if given["explain"]:
+        told = {
+            "plan": given["plan"],
+            "record": board,
+            "dtypes": given["dtypes"],
+            "count": given["count"],
+            "starts": known,
+        }
+        result["sized"] = {
+            s["service"]: explained(service=with_cache(s, given["placed"]), place=places.get(s["service"]), **told)
+            for s in given["plan"]
+        }
+    if problems and not given["required"]:
+        return dict(result, record=record)
     if problems:
         planned = [s["service"] for s in given["plan"]]
         still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
         problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
-    return dict(result, ansible_facts={"chips": record})
+    return dict(result, record=record, ansible_facts={"chips": record})
 
 
 def main() -> None:
@@ -298,6 +366,15 @@ def main() -> None:
         "keep_source": {"type": "bool", "default": False},
         "images_root": {"type": "path"},
         "archives": {"type": "dict", "default": {}},
+        "memory_bytes": {"type": "int", "default": 0},
+        "choose": {"type": "bool", "default": False},
+        "replan": {"type": "bool", "default": False},
+        "dtypes": {"type": "list", "elements": "str", "default": ["bfloat16", "float16", "float32"]},
+        "graphs": {"type": "int", "default": 0},
+        "square_mask": {"type": "bool", "default": False},
+        "placed": {"type": "dict", "default": {}},
+        "explain": {"type": "bool", "default": False},
+        "required": {"type": "bool", "default": True},
         "env_bytes": {"type": "int", "default": 3_400_000_000},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -8,10 +8,13 @@ module: pins
 short_description: Record on the controller what the hosts resolved
 description:
   - Adds commits and digests that hosts have resolved to a JSON file of the inventory, which the plan reads. Pins that are there stay as they are.
+  - Choices (O(choices), from M(fit)) are of one host and take the place of an earlier one, since what was asked has changed, or a new choice was asked for.
+  - With O(choices) the file's content is a fact as well, RV(ansible_facts.pins), so that later phases of the same run plan with it.
   - Hosts that resolved one name differently are named, and nothing is written; the first fetch of a moving name can race with its move.
 options:
   path: {description: "The file, such as inventory/group_vars/all/pins.json.", type: path, required: true}
-  found: {description: "What each host resolved, {host: {models, images}}.", type: dict, required: true}
+  found: {description: "What each host resolved, {host: {models, images}}.", type: dict, default: {}}
+  choices: {description: "What was chosen for each host's services, {host: {service: {asked, args}}}.", type: dict, default: {}}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -46,8 +49,23 @@ def flat(row: dict[str, Any]) -> dict[tuple[str, ...], str]:
     return table
 
 
-def merged(pins: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(pins with what was found, what is new). Refusal where hosts disagree, with each other or with a pin."""
+def chosen(pins: dict[str, Any], choices: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(choices of all hosts with the new ones in place, what is new)."""
+    result = {host: dict(services) for host, services in (pins.get("choices") or {}).items()}
+    added = []
+    for host, services in sorted(choices.items()):
+        for name, choice in sorted(services.items()):
+            if result.setdefault(host, {}).get(name) != choice:
+                words = ", ".join("%s %s" % pair for pair in sorted(choice["args"].items()))
+                added.append("%s on %s: %s" % (name, host, words or "the engine's own defaults"))
+                result[host][name] = choice
+    return {host: services for host, services in result.items() if services}, added
+
+
+def merged(
+    pins: dict[str, Any], found: dict[str, Any], choices: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """(pins with what was found and chosen, what is new). Refusal where hosts disagree, with each other or with a pin."""
     known = {place: (value, "the file of pins") for place, value in flat(pins).items()}
     added = []
     for host, row in sorted(found.items()):
@@ -66,7 +84,8 @@ def merged(pins: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any],
             result["models"].setdefault(place[1], {})[place[2]] = value
         else:
             result["images"][place[1]] = value
-    return result, added
+    made, more = chosen(pins, choices or {})
+    return {**result, **({"choices": made} if made else {})}, added + more
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -76,7 +95,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         try:
             text = read_json(path)
             before = {"models": {}, "images": {}} if text is None else text["pins"]
-            pins, added = merged(before, module.params["found"])
+            pins, added = merged(before, module.params["found"], module.params["choices"])
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
             raise Refusal("%s is not a file of pins; correct it, or remove it to have it made anew" % path) from None
         return pins, added, json.dumps({"pins": before}, indent=2, sort_keys=True) + "\n" if text else ""
@@ -90,11 +109,16 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                 write_json(path, {"pins": pins})
     after = json.dumps({"pins": pins}, indent=2, sort_keys=True) + "\n" if added else before
     diff = {"before": before, "after": after, "before_header": path, "after_header": path}
-    return {"changed": bool(added), "added": added, "diff": diff}
+    result = {"changed": bool(added), "added": added, "diff": diff}
+    return dict(result, ansible_facts={"pins": pins}) if module.params["choices"] else result
 
 
 def main() -> None:
-    spec = {"path": {"type": "path", "required": True}, "found": {"type": "dict", "required": True}}
+    spec = {
+        "path": {"type": "path", "required": True},
+        "found": {"type": "dict", "default": {}},
+        "choices": {"type": "dict", "default": {}},
+    }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from . import options
+from . import choices, options
 from .rows import Faults, Row, fail, merge
 
 # Each table is a variable `catalogue_NAME` of the product, and NAME of a site.
@@ -16,7 +16,8 @@ OPERATORS = "flaggems"  # {allow} and {deny} exclude each other: the higher row'
 
 def spelled(where: str, row: Mapping[str, Any]) -> Row:
     """A row whose engine options have one spelling, so that rows merge by it."""
-    return {**row, "engine_args": options.spell(where, row["engine_args"])} if row.get("engine_args") else dict(row)
+    args = choices.opened(row.get("engine_args"))
+    return {**row, "engine_args": options.spell(where, args)} if args else dict(row)
 
 
 def over_row(low: Mapping[str, Any], high: Mapping[str, Any]) -> Row:
@@ -36,7 +37,9 @@ def merge_rows(*rows: Mapping[str, Any]) -> Row:
 def same_spelling(row: Any) -> Any:
     """The row as it merges. What is wrong with its options is said where the row is checked."""
     try:
-        return spelled("", row) if isinstance(row, Mapping) and isinstance(row.get("engine_args"), Mapping) else row
+        return (
+            spelled("", row) if isinstance(row, Mapping) and isinstance(row.get("engine_args"), Mapping | str) else row
+        )
     except Faults:
         return row
 

@@ -69,6 +69,8 @@ def explained(
             if name.partition(".")[0] in ("model", "widths", "notes"):
                 continue
             where = origin(name, rows)
+            if where and name.removeprefix("engine_args.") in record["choice"]["chosen"]:
+                where += ", as auto; chosen by fit"
             if where:
                 shown = "(secret)" if name.partition(".")[0] in HIDDEN else str(value)
                 lines.append([record["service"], name, shown, where])

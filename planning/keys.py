@@ -29,7 +29,14 @@ SHARED: dict[str, Key] = {
         "list", [], "Device nodes for access `nodes`; {index} stands for each of the service's devices."
     ),
     "native_env": Key("path", None, "An existing Python environment with vLLM; null: we make one from the lock file."),
-    "engine_args": Key("dict", {}, "Options of the engine, under their own names; null removes one."),
+    "engine_args": Key(
+        "args",
+        {},
+        "Options of the engine, under their own names; null removes one. auto, for all or for one, is chosen for the host.",
+    ),
+    "wishes": Key(
+        "dict", {}, "What auto aims at: {context: tokens, concurrency: requests at once, goal: throughput or latency}."
+    ),
     "env": Key(
         "dict",
         {},
@@ -202,7 +209,8 @@ BOARD: dict[str, Key] = {
 # As fields of the class `Shape` (weights/shape.py), which sizing reads.
 SHAPE = (
     "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
-    "window_kv_heads", "window_head_dim", "state_layers", "plain_layers", "latent_dim", "experts", "experts_used",
+    "window_kv_heads", "window_head_dim", "state_layers", "state_bytes", "plain_layers", "latent_dim", "intermediate_size", "experts", "experts_used",
+    "expert_intermediate_size",
 )  # fmt: skip
 CHECK = ("kind", "prompt", "expect")
 SOURCES = tuple(names.SOURCES)

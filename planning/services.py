@@ -7,7 +7,7 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import adapters, devices, engine_models, engines, environment, inputs, names, options
+from . import adapters, choices, devices, engine_models, engines, environment, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -114,6 +114,7 @@ def resolve_service(
     added = found.run(adapters.adapter_rows, where, service, tables["models"]) or {}
     service["engine_args"] = found.run(adapters.options_of, where, service, added, engine) or service["engine_args"]
     service["adapters"] = [{"name": one, **tables["models"].row(one)} for one in added]
+    choice = found.run(choices.closed, where, name, service, model, tables["pins"], tables["host"], board["board"])
     dtypes = board["dtypes"]
     if model["dtype"] not in dtypes and service["convert"] is None:
         found.run(
@@ -159,6 +160,7 @@ def resolve_service(
         served_name=service["served_name"] or name,
         kind=board["kind"],
         engine_args=args,
+        choice=choice,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
         engine_facts=engines.facts(name, service, engine),

@@ -15,6 +15,7 @@ import jinja2
 from judging import tables as verdicts
 from reporting.addresses import reach
 from reporting.origin import PRODUCT
+from reporting.starts import start_words
 
 TEMPLATES = PRODUCT / "templates" / "report"
 
@@ -51,6 +52,7 @@ FILTERS = {
     "moment": moment,
     "span": span,
     "counted": counted,
+    "start_words": start_words,
 }
 
 

@@ -82,12 +82,14 @@ def test_line_ends_indents_and_a_missing_last_line_stay(text: str) -> None:
     assert ("\r\n" in text) == ("\r\n" in after) and (("\r\n" not in text) or "\n" not in after.replace("\r\n", ""))
 
 
-def test_the_projects_own_tables_take_rows() -> None:
+def test_the_catalogues_own_tables_take_rows() -> None:
+    """The largest tables that there are, with their comments."""
     for name in ("models", "services"):
-        path = ROOT / f"inventory/group_vars/all/{name}.yml"
+        path = ROOT / f"catalogue/{name}.yml"
         text = path.read_text()
-        after = site.with_row(str(path), text, name, "new", ROW, False)
-        assert after.startswith(text.rstrip("\n")) and after != text
+        after = site.with_row(str(path), text, f"catalogue_{name}", "new", ROW, False)
+        assert after != text and yaml.safe_load(after)[f"catalogue_{name}"]["new"] == ROW
+        assert [line for line in text.splitlines() if line not in after] == []
 
 
 def test_a_row_that_says_something_else_is_refused_or_updated() -> None:

@@ -1,4 +1,4 @@
-"""Ports of a host: may a service listen on its own, and if not, who sits there."""
+"""Ports of a host: who listens, and whether a service may take one. Linux, standard library only, Python 3.8."""
 
 from __future__ import annotations
 

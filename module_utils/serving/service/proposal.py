@@ -1,4 +1,4 @@
-"""A service's row for a model on a board, by today's sizing, and what an operator should know before it is deployed.
+"""A service's row for a model on a board, by the same sizing as a deploy's, and what an operator should know before it is deployed.
 
 Pure: a model's row, an accelerator and what else runs there go in; a row and an outlook come out. Nothing is guessed where sizing knows
 nothing: what is left open is said. Sizes are bytes.
@@ -12,13 +12,19 @@ from typing import Any, Iterable, Mapping
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import human
-from ansible.module_utils.serving.service.sizing import MARGIN, beside_bytes, cache_tokens, weight_bytes
+from ansible.module_utils.serving.sizing.asked import fixed
+from ansible.module_utils.serving.sizing.engines import RESERVED, constants
+from ansible.module_utils.serving.sizing.fits import MARGIN
+from ansible.module_utils.serving.sizing.memory import Budget, Device, Settings, budget, weights
+from ansible.module_utils.serving.sizing.models import Model, sized
+from ansible.module_utils.serving.sizing.rules import widths as undivided
 from ansible.module_utils.serving.weights.shape import Shape
 
 CONTEXT = 32768  # tokens that are asked for on a GPU where the model takes as many
 CONTEXT_CPU = 8192
 LEAST = 2048  # tokens below which a context is no use
-ROOMY = 4  # texts of full length that should fit at once before more devices are taken
+ROOMY = 3  # texts of full length that should fit at once before more devices are taken
+TEXTS_CPU = 4  # that a KV cache on a CPU holds
 WIDTHS = (1, 2, 4, 8, 16)
 PORTS = range(8000, 9000)
 UTILIZATION = 0.9
@@ -55,23 +61,19 @@ class Outlook:
         return self.tokens / self.context if self.tokens is not None and self.context else None
 
 
-def sized(model: Mapping[str, Any], args: Mapping[str, Any], tensor: int) -> dict[str, Any]:
-    """A service as sizing wants it."""
-    wide = {
-        "tensor": tensor,
-        "pipeline": 1,
-        "prefill_context": 1,
-        "decode_context": 1,
-        "data": 1,
-        "ranks": tensor,
-        "devices": tensor,
-    }
-    return {
-        "model": dict(model),
-        "engine_args": dict(args),
-        "widths": wide,
-        "utilization": float(args.get("gpu_memory_utilization", UTILIZATION)),
-    }
+def on_board(
+    model: Model, board: Mapping[str, Any], args: Mapping[str, Any], tensor: int, context: int
+) -> tuple[Settings, Budget]:
+    """What a service of these options takes of each of `tensor` devices of a board, with the newest engine."""
+    known, kind = constants(None), str(board["kind"])
+    device = Device(int(board.get("memory_bytes") or 0), reserved=RESERVED if kind == "gpu" else 0, kind=kind)
+    large = device.total >= known.large
+    base = {
+        "utilization": UTILIZATION, "max_num_seqs": known.seqs[large], "max_num_batched_tokens": known.batched[large],
+        "fused": kind == "gpu" and board.get("runtime") == "container" and tensor > 1, **fixed(dict(args)),
+    }  # fmt: skip
+    chosen = Settings(**{**base, "tensor": tensor, "max_model_len": context})
+    return chosen, budget(model, chosen, device, known)
 
 
 def context_of(shape: Shape, most: int, asked: int) -> int:
@@ -82,47 +84,43 @@ def context_of(shape: Shape, most: int, asked: int) -> int:
     return asked or min(limit or most, most)
 
 
-def widths(shape: Shape, count: int) -> list[int]:
+def widths(model: Model, count: int) -> list[int]:
     """Numbers of devices that can share the model, smallest first."""
-    heads, vocab = shape.attention_heads, shape.vocab_size
-    return [n for n in WIDTHS if n <= max(1, count) and not (heads and heads % n) and not (vocab and vocab % n)]
+    return [n for n in WIDTHS if n <= max(1, count) and not list(undivided(model, Settings(tensor=n)))]
 
 
-def on_devices(
-    model: Mapping[str, Any], board: Mapping[str, Any], args: Mapping[str, Any], asked: int
-) -> Outlook | None:
+def on_devices(row: Mapping[str, Any], board: Mapping[str, Any], args: Mapping[str, Any], asked: int) -> Outlook | None:
     """The smallest number of devices on which it fits with room, else the most room there is; None where it doesn't fit."""
-    shape, memory = Shape.of_row(model.get("shape") or {}), int(board.get("memory_bytes") or 0)
-    first = context_of(shape, CONTEXT, asked)
+    model, memory = sized(dict(row)), int(board.get("memory_bytes") or 0)
+    first = context_of(model.shape, CONTEXT, asked)
     found: list[Outlook] = []
-    for tensor in widths(shape, int(board.get("count") or 1)):
-        service = sized(model, args, tensor)
-        weights, usable = int(weight_bytes(service)), memory * service["utilization"]
-        if weights + beside_bytes(service, memory) > usable + MARGIN:
-            continue
-        tokens = cache_tokens(service, memory)
+    for tensor in widths(model, int(board.get("count") or 1)):
         context = first
-        while tokens is not None and tokens < context and not asked and context > LEAST:
-            context = max(LEAST, context // 2)
-        if tokens is not None and tokens < context:
+        chosen, table = on_board(model, board, args, tensor, context)
+        if table.cache_bytes < -MARGIN:
             continue
-        found.append(Outlook(weights, memory, tensor, context, tokens))
+        while model.shape.known and table.tokens < context and not asked and context > LEAST:
+            context = max(LEAST, context // 2)
+            chosen, table = on_board(model, board, args, tensor, context)
+        if model.shape.known and table.tokens < context:
+            continue
+        tokens = table.tokens if model.shape.known else None
+        found.append(Outlook(weights(model, chosen), memory, tensor, context, tokens))
     roomy = [one for one in found if one.context == first and (one.concurrency is None or one.concurrency >= ROOMY)]
     best = roomy or sorted(found, key=lambda one: -one.context)
     return best[0] if best else None
 
 
-def on_cpu(model: Mapping[str, Any], board: Mapping[str, Any], kind: str, asked: int) -> tuple[Outlook, int]:
+def on_cpu(row: Mapping[str, Any], board: Mapping[str, Any], kind: str, asked: int) -> tuple[Outlook, int]:
     """(outlook, bytes of KV cache) on a host's own memory, which only the host knows: the deploy's first phase compares."""
-    shape = Shape.of_row(model.get("shape") or {})
-    context = context_of(shape, CONTEXT_CPU, asked)
+    model = sized(dict(row))
+    context = context_of(model.shape, CONTEXT_CPU, asked)
     least = int((board.get("engine_args") or {}).get("kv_cache_memory_bytes") or 1 << 28)
-    one = shape.sequence_bytes(context)
-    cache = max(least, -(-int((one or 0) * ROOMY) >> 26) << 26) if kind in GENERATES or one else least
-    token = shape.token_bytes()
-    weights = int(model["bytes"]) // (2 if model.get("dtype") == "float32" else 1)
-    total = weights + cache + int(board.get("overhead_bytes") or 0)
-    return Outlook(weights, None, 1, context, int(cache / token) if token else None, total), cache
+    one = model.shape.sequence_bytes(context)
+    cache = max(least, -(-int((one or 0) * TEXTS_CPU) >> 26) << 26) if kind in GENERATES or one else least
+    token, held = model.shape.token_bytes(), weights(model, Settings())
+    total = held + cache + int(board.get("overhead_bytes") or 0)
+    return Outlook(held, None, 1, context, int(cache / token) if token else None, total), cache
 
 
 def others(
@@ -148,27 +146,23 @@ def does_not_fit(
     asked: int,
 ) -> Refusal:
     """Why a model fits no number of this board's devices, and what would."""
-    shape, count, memory = (
-        Shape.of_row(model.get("shape") or {}),
-        int(board.get("count") or 1),
-        int(board.get("memory_bytes") or 0),
-    )
-    most = max(widths(shape, count) or [1])
-    service = sized(model, args, most)
-    need = int(weight_bytes(service) + beside_bytes(service, memory))
-    usable = int(memory * service["utilization"])
+    sizes, count, memory = sized(dict(model)), int(board.get("count") or 1), int(board.get("memory_bytes") or 0)
+    most = max(widths(sizes, count) or [1])
+    _, table = on_board(sizes, board, args, most, asked or LEAST)
+    usable = table.rows[0][1]
+    need = usable - table.cache_bytes
     would = others(model, boards, args, asked)
     if need <= usable:
-        tokens = max(0, cache_tokens(service, memory) or 0)
+        tokens = max(0, table.tokens)
         text = "its KV cache would hold %d tokens there, and %d are asked for; ask for fewer (-e max_model_len=%d)" % (
             tokens,
             asked or LEAST,
             max(tokens // 256 * 256, 1),
         )
     else:
-        text = "it takes %s of weights and work on each of %s, and %s of a device's %s are to be used" % (
+        text = "it takes %s of weights and work on %s, and %s of a device's %s are to be used" % (
             human(need),
-            "%d devices" % most if most > 1 else "its device",
+            "each of %d devices" % most if most > 1 else "its device",
             human(usable),
             human(memory),
         )

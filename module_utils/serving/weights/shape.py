@@ -30,11 +30,13 @@ NAMES = {
     "attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "num_attention_groups"),
     "head_dim": ("head_dim", "kv_channels", "attention_head_dim"),
+    "intermediate_size": ("intermediate_size", "n_inner", "ffn_hidden_size", "d_ff"),
     "vocab_size": ("vocab_size", "padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
         "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "max_target_positions",
     ),
     "experts": ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts"),
+    "expert_intermediate_size": ("moe_intermediate_size", "expert_ffn_hidden_size"),
     "experts_used": ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_top_k", "moe_k"),
 }  # fmt: skip
 # What transformers assumes where a family's own files leave a size out (configuration_gemma3.py, configuration_gemma3n.py).
@@ -89,10 +91,13 @@ class Shape:
     window_kv_heads: int = 0  # where they differ from kv_heads
     window_head_dim: int = 0
     state_layers: int = 0
+    state_bytes: int = 0  # of one text in one layer, for all heads together
     plain_layers: int = 0
     latent_dim: int = 0
+    intermediate_size: int = 0  # of a dense layer's MLP
     experts: int = 0
-    experts_used: int = 0
+    experts_used: int = 0  # by one token
+    expert_intermediate_size: int = 0
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Shape:
@@ -160,10 +165,15 @@ class Reader:
 
     def first(self, name: str) -> int:
         """A size under the first of its names that has one."""
-        found = next((whole(self.config[key]) for key in NAMES[name] if whole(self.config.get(key))), 0)
+        found = next((size for size in map(self.size, NAMES[name]) if size), 0)
         if not found and name == "vocab_size":
             return whole(self.outer.get("vocab_size"))
         return found
+
+    def size(self, key: str) -> int:
+        """A size, the largest one where layers have each their own; 0 for what is none."""
+        value = self.config.get(key)
+        return max(map(whole, value), default=0) if isinstance(value, list) else whole(value)
 
     def shape(self) -> Shape:
         config = self.config
@@ -186,6 +196,8 @@ class Reader:
             ):  # its first ones are padding
                 given["max_position_embeddings"] -= whole(config.get("pad_token_id") or 1) + 1
             return Shape(**given)
+        if given["experts"] and not given["expert_intermediate_size"]:
+            given["expert_intermediate_size"] = given["intermediate_size"]
         found = self.layers(given["layers"])
         if whole(config.get("global_head_dim")):  # head_dim is that of the windows
             found["window_head_dim"], found["window_kv_heads"] = given["head_dim"], given["kv_heads"]
@@ -227,11 +239,33 @@ class Reader:
             "state_layers": sum(one in STATEFUL for one in kinds),
             "plain_layers": sum(one in PLAIN for one in kinds) + shared,
         }
+        if found["state_layers"]:
+            found["state_bytes"] = self.state()
         if found["window_layers"]:
             found["window"] = window
             found["window_kv_heads"] = whole(self.config.get("swa_num_key_value_heads"))
             found["window_head_dim"] = whole(self.config.get("swa_head_dim"))
         return found
+
+    def state(self) -> int:
+        """Bytes of one text's state in one layer; 0 where it isn't known. As vLLM counts it (mamba_utils.py): a convolution in 16 bits, and the state."""
+        size = self.size
+        value = 4 if str(self.config.get("mamba_ssm_dtype")) == "float32" else 2
+        heads, width = size("linear_num_value_heads"), size("linear_value_head_dim")
+        if heads and width:  # gated delta nets
+            depth, taps = size("linear_key_head_dim"), size("linear_conv_kernel_dim") or 4
+            channels = 2 * size("linear_num_key_heads") * depth + heads * width
+        else:  # Mamba 2
+            heads, width = (
+                size("mamba_num_heads") or size("mamba_n_heads"),
+                size("mamba_head_dim") or size("mamba_d_head"),
+            )
+            depth, taps = (
+                size("ssm_state_size") or size("mamba_d_state"),
+                size("conv_kernel") or size("mamba_d_conv") or 4,
+            )
+            channels = heads * width + 2 * (size("n_groups") or size("mamba_n_groups") or 1) * depth
+        return channels * (taps - 1) * 2 + heads * width * depth * value if heads and width and depth else 0
 
     def window(self) -> int:
         """Tokens of a sliding window that is in use; 0 without one."""
