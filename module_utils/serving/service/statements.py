@@ -112,6 +112,9 @@ TELLING = re.compile(
     r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
     r"|invoking|exist|full|status=\d|no solution|killed|violation"
 )
+# The front process repeats what a worker said: its words are the worker's.
+REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED_END = re.compile(r"', please check the stack trace above[^\n]{0,40}$")
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
@@ -194,6 +197,8 @@ def statements(lines: list[str]) -> list[Statement]:
         words = TUPLE.sub(
             lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
         )
+        if "please check" in words or "Worker failed" in words:
+            words = REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words))
         if level in IN_PASSING:
             one.close()
             one.handled = False

@@ -200,4 +200,28 @@ HINTS = (
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
     ),
+    Hint(
+        "crun-too-old",
+        r"crun: unknown version specified",
+        "crun is older than this podman needs, or another crun than podman's own is found first",
+        "upgrade crun to the release that podman asks for, or name the right one in containers.conf ([engine.runtimes])",
+        "containers/crun, libcrun",
+        "Error: OCI runtime error: crun: unknown version specified",
+    ),
+    Hint(
+        "selinux-label",
+        r"/attr/(?:keycreate|exec)\b|unable to process security attribute",
+        "SELinux refuses the container's label: the loaded policy does not know it, or the label does not belong to containers",
+        "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it",
+        "containers/crun, linux.c",
+        "Error: OCI runtime error: crun: write to `/proc/self/attr/keycreate`: Invalid argument",
+    ),
+    Hint(
+        "store-xattr",
+        r"failed to (?:copy|set) xattrs?\b",
+        "the file system below the engine's store or volumes keeps no extended attributes (NFS, some overlays)",
+        "put the engine's data-root on a local ext4 or xfs",
+        "moby, containerd/continuity",
+        "docker: Error response from daemon: failed to copy xattrs: operation not supported",
+    ),
 )

@@ -315,4 +315,12 @@ HINTS = (
         "torch",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
     ),
+    Hint(
+        "cuda-not-permitted",
+        r"CUDA error: operation not permitted(?! when)|cudaErrorNotPermitted",
+        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given it whole",
+        "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
+        "NVIDIA Container Toolkit, troubleshooting",
+        "torch.AcceleratorError: CUDA error: operation not permitted",
+    ),
 )

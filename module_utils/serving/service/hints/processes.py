@@ -74,7 +74,7 @@ HINTS = (
     Hint(
         "fork-after-cuda",
         r"Cannot re-initialize \w{2,10} in forked subprocess",
-        "the engine forked a worker after CUDA was in use",
+        "the engine forked a worker after the accelerator was in use",
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn",
         "vLLM, troubleshooting",
         "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method",
