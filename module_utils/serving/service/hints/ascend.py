@@ -75,7 +75,8 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json|opp (?:kernel"
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json"
+        r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this chip are not installed, or don't have this operator in this type",
         "use an image for this chip (310p, 910b, a3); on a host install the ops package of this chip",

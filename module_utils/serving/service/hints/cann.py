@@ -92,6 +92,14 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "npu-operator-not-built",
+        r"does not support opType",
+        "the operators that are installed hold no binary of this operator for this chip",
+        "install the package that brings the operator for this chip, or use an image for this chip (310p, 910b, a3)",
+        "CANN, op_api registry",
+        "AclNN_Parameter_Error(EZ1001): Get regInfo failed, The bin of socVersion [ascend000] does not support opType [Acme].",
+    ),
+    Hint(
         "aclnn-arguments",
         r"error code is 16100[12]\b|EZ1001|E69999|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",

@@ -61,8 +61,8 @@ HINTS = (
     Hint(
         "nvidia-cli-requirement",
         r"unsatisfied condition: ((?:cuda|driver|brand|arch)[^\s,\"]{0,40})",
-        "the image asks for a newer driver than this host has",
-        "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
+        "the image asks for another driver than this host has (mostly a newer one), or for a kind of GPU that is not here: the condition says which",
+        "upgrade the driver (accelerator.driver_branch), or use an image for this driver and GPU (an older CUDA)",
         "NVIDIA/nvidia-docker, requirements of images",
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
     ),
