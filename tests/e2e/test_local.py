@@ -151,7 +151,8 @@ def test_the_deploy_ends_with_a_verdict_against_an_h100(site: Site) -> None:
 def test_a_release_with_sampling_of_its_own_is_incomparable_and_fails_where_a_verdict_is_required(site: Site) -> None:
     """What generation_config.json adds changes what callers get, and no probability shows it."""
     own = {"override_generation_config": {"repetition_penalty": 3.0}}
-    output = site.run("deploy.yml", ok=False, engine_args=own, judge_required=True)
+    check = {"prompt": "What is 127 + 45?", "expect": "2"}  # with such a penalty the sum itself comes out wrong
+    output = site.run("deploy.yml", ok=False, engine_args=own, judge_required=True, check=check)
     flat = " ".join(output.split())
     assert (
         "INCOMPARABLE against demo-h100" in flat

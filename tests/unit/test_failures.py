@@ -98,7 +98,7 @@ SEEN: list[tuple[str | None, str, int | None]] = [
         1,
     ),
     (
-        "310p-unsupported-release",
+        "npu-dma",
         "[ERROR] EL0004: [PID: 1] Failed to allocate memory. runtime result = 207001\nRuntimeError: SetDevice, error code is 507013",
         1,
     ),

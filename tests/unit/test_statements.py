@@ -90,7 +90,7 @@ def test_errors_that_their_own_words_call_handled_are_no_cause() -> None:
         ("error: subprocess-exited-with-error", "ImportError: libcusparse.so.12: undefined symbol: __nvJitLinkComplete_99", "mixed-cuda-libraries"),
         ("RuntimeError: Failed to load the backend extension: torch_npu.", "ImportError: libhccl.so: cannot open shared object file", "cann-missing"),
         ("Exception: WorkerProc initialization failed. See stack trace for root cause.", "KeyError: 'layers.0.mlp.up_proj.weight'", "weights-dont-fit"),
-        ("RuntimeError: Worker failed with error 'x', please check the stack trace above for the root cause", "RuntimeError: Cannot find ptxas",
+        ("RuntimeError: Worker failed with error '', please check the stack trace above for the root cause", "RuntimeError: Cannot find ptxas",
          "ptxas-missing"),
         ("ERROR 11-20 10:00:00 [x.py:1] Worker VllmWorkerProcess pid 9 died, exit code: -15", "OSError: [Errno 98] Address already in use", "port-taken"),
     ],
@@ -98,6 +98,25 @@ def test_errors_that_their_own_words_call_handled_are_no_cause() -> None:
 def test_wrappers_are_asked_last(wrapper: str, inner: str, name: str) -> None:
     assert explained(wrapper + "\n" + inner).hint == name
     assert explained(inner + "\n" + wrapper).hint == name
+
+
+def test_what_the_front_process_repeats_is_the_workers_own() -> None:
+    line = "(EngineCore pid=7) ERROR 11-20 10:00:00 [core.py:7] RuntimeError: Worker failed with error '{}', please check the stack trace above"
+    assert explained(line.format("Cannot find ptxas")).hint == "ptxas-missing"
+    assert explained(line.format("no words that anybody knows")) == failures.Explanation(
+        None, "RuntimeError: no words that anybody knows", None
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["HCCL function error: hcclX(1), error code is {}", "NPU function error: aclX(1), error code is {}"]
+)
+@pytest.mark.parametrize("code", ["1", "5", "7", "15", "507013", "507899"])
+def test_a_code_of_cann_alone_names_no_chip_as_sure(line: str, code: str) -> None:
+    meaning = explained("RuntimeError: " + line.format(code)).meaning or ""
+    assert "a 310P" not in meaning.split(":")[0].replace("(on a 310P)", "").replace(
+        "or this chip can't do it (a 310P", ""
+    )
 
 
 def test_a_wrapper_alone_is_shown_and_not_explained() -> None:

@@ -33,7 +33,7 @@ LEVELS = tuple(
     re.compile(pattern)
     for pattern in (
         # vLLM of all versions: `ERROR 11-20 10:11:12 [core.py:708] `, `ERROR 05-01 12:00:00 engine.py:366] `, with a year or a module too.
-        r"(?P<level>[A-Z]{4,8}) (?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})? (?:\[[^\]\n]{0,80}\]|[\w./-]{1,80}:\d{1,6}\])(?: |$)",
+        r"(?P<level>[A-Z]{4,8}) (?:(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})? )?(?:\[[^\]\n]{0,80}\]|[\w./-]{1,80}:\d{1,6}\])(?: |$)",
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,\d]{0,7} +\| +(?P<level>[A-Z]{4,8}) *\| +[\w.:<>]{1,120} - ",  # loguru
         # Python's logging in its usual forms, and sglang's.
         r"\[?\d{4}-\d\d-\d\d[ T-]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?(?: [A-Z]{2}\d{1,3})*\]?[ \t|,:-]{1,4}"
@@ -112,6 +112,9 @@ TELLING = re.compile(
     r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
     r"|invoking|exist|full|status=\d|no solution|killed|violation"
 )
+# The front process repeats what a worker said: its words are the worker's.
+REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
@@ -194,6 +197,8 @@ def statements(lines: list[str]) -> list[Statement]:
         words = TUPLE.sub(
             lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
         )
+        if REPEATED.match(words):
+            words = REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words))
         if level in IN_PASSING:
             one.close()
             one.handled = False

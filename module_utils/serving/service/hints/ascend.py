@@ -33,9 +33,9 @@ HINTS = (
     ),
     Hint(
         "npu-port-taken",
-        r"EJ0003|EI0019|HCCL_IF_BASE_PORT[^\n]{0,80}(?:in use|bound)",
+        r"EJ0003|EI0019|Communication_Error_Bind_IP_Port|Failed to bind the IP port|HCCL_IF_BASE_PORT[^\n]{0,80}(?:in use|bound)",
         "a port that HCCL uses is taken on this host",
-        "end the other process, or move HCCL's ports with env HCCL_IF_BASE_PORT",
+        "end the other process, or move HCCL's ports with env HCCL_IF_BASE_PORT (HCCL_NPU_SOCKET_PORT_RANGE for those of the NPUs)",
         CANN_CODES,
         "EJ0003: [PID: 41] Failed to bind the IP port. Reason: The IP address and port have been bound already.",
     ),
@@ -75,7 +75,8 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json|opp (?:kernel"
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json"
+        r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this NPU are not installed, or don't have this operator in this type",
         "use an image for this NPU (310p, 910b, a3); on a host install the ops package of this NPU",
@@ -115,12 +116,21 @@ HINTS = (
         "RuntimeError: For 310p, bfloat16 type is not supported",
     ),
     Hint(
+        "npu-dma",
+        r"error code is 507013|sdma (?:copy )?error|\(DMA\) hardware execution error",
+        "a copy to or from the NPU failed in its DMA engine: its memory ran short, the NPU or its driver is at fault, or (on a 310P) this release"
+        " of vllm-ascend does not know the NPU",
+        "npu-smi info shows the NPU's health and memory; lower gpu_memory_utilization; on a 310P use v0.23.0-310p",
+        "vllm-project/vllm-ascend#2795, #3316; CANN, aclError",
+        "RuntimeError: copy to device failed, error code is 507013",
+    ),
+    Hint(
         "310p-unsupported-release",
-        r"error code is 507013|AscendSocVersion\.UNDEFINED",
+        r"AscendSocVersion\.UNDEFINED",
         "this release of vllm-ascend does not support this NPU (a 310P)",
         "use v0.23.0-310p; 0.10.1rc1 to 0.11.0 do not work",
         "vllm-project/vllm-ascend#2795, #3316",
-        "EL0004: [PID: 7] Failed to allocate memory. runtime result = 207001\nRuntimeError: SetDevice failed, error code is 507013",
+        "AttributeError: no operators for AscendSocVersion.UNDEFINED",
     ),
     Hint(
         "310p-triton",
@@ -260,7 +270,7 @@ HINTS = (
         "no-npu-visible",
         r"(?i:no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
         "the engine sees no NPU",
-        "npu-smi info on the host and in the container must show the chips; compare `device_nodes`, `devices` and `mounts` of the row",
+        "npu-smi info on the host and in the container must show the NPUs; compare `device_nodes`, `devices` and `mounts` of the row",
         "Ascend/pytorch",
         "RuntimeError: No NPU devices found",
     ),

@@ -36,13 +36,32 @@ HINTS = (
         "EI0009: [PID: 41] Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]",
     ),
     Hint(
+        "hccl-chip-not-visible",
+        r"GetDeviceIndexBy\w{3,12}",
+        "HCCL asks for an NPU that this process does not see",
+        "give every NPU of the group to the container, and set ASCEND_RT_VISIBLE_DEVICES alike for all ranks, or not at all",
+        "CANN, runtime api_error.cc",
+        "EE9999: [PID: 9] get error: phyid:6 realDeviceId:6 is err:0x7010003[FUNC:GetDeviceIndexByPhyId]",
+    ),
+    Hint(
         "hccl-code-unsupported",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [15]\b",
-        "HCCL refuses this communication: its arguments are wrong, or this NPU can't do it (a 310P can't send from pipeline stage to stage)",
-        "set pipeline_parallel_size: 1 and use tensor_parallel_size; else compare options and image of all ranks, and look at plog below"
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 5\b",
+        "HCCL does not support this communication with these options on this NPU",
+        "set pipeline_parallel_size: 1 and use tensor_parallel_size (a 310P can't send from stage to stage); else compare options and image of all"
+        " ranks, and look at plog below"
         " ~/ascend/log",
         "vllm-project/vllm-ascend#2712",
-        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank), error code is 1",
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank), error code is 5",
+        general=True,
+    ),
+    Hint(
+        "hccl-code-setup",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1\b",
+        "HCCL could not make the group of ranks: a rank died or came too late, the ranks were started with different options, or this NPU can't do"
+        " it (a 310P can't send from pipeline stage to stage)",
+        "look at the log of each rank for one that failed before; then plog below ~/ascend/log; on a 310P set pipeline_parallel_size: 1",
+        "CANN, HcclResult; vllm-project/vllm-ascend#2712",
+        "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 1",
         general=True,
     ),
     Hint(
@@ -66,11 +85,19 @@ HINTS = (
     Hint(
         "hccl-code-driver",
         r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
-        "HCCL's call of the runtime or the driver failed: an NPU is held or unhealthy, or driver and CANN don't belong together",
+        "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
         "CANN, HcclResult",
         "RuntimeError: HCCL function error: HcclGetRootInfo, error code is 15",
         general=True,
+    ),
+    Hint(
+        "npu-operator-not-built",
+        r"does not support opType",
+        "the operators that are installed hold no binary of this operator for this NPU",
+        "install the package that brings the operator for this NPU, or use an image for this NPU (310p, 910b, a3)",
+        "CANN, op_api registry",
+        "AclNN_Parameter_Error(EZ1001): Get regInfo failed, The bin of socVersion [ascend000] does not support opType [Acme].",
     ),
     Hint(
         "aclnn-arguments",
@@ -213,7 +240,7 @@ HINTS = (
         "mindspore-refers",
         r"refer to 'Ascend Error Message'|Ascend error occurred",
         "a call of the NPU failed under MindSpore",
-        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the chip healthy and free",
+        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy and free",
         "MindSpore, FAQ",
         "RuntimeError: nobody has seen this one! The details refer to 'Ascend Error Message'.",
         general=True,
@@ -226,5 +253,13 @@ HINTS = (
         "MindSpore",
         "RuntimeError: The pointer[cnode] is null.",
         general=True,
+    ),
+    Hint(
+        "cann-too-old-for-operator",
+        r"[Cc]urrent CANN version (?:do|does) not support|update the version of CANN",
+        "an operator needs a newer CANN than this one",
+        "use the image of a newer release, or a newer CANN toolkit and ops package on the host",
+        "Ascend/pytorch, op-plugin",
+        "RuntimeError: The format is FRACTAL_NZ, current CANN version do not support it. Please update the version of CANN.",
     ),
 )

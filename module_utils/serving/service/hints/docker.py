@@ -33,7 +33,8 @@ HINTS = (
     ),
     Hint(
         "podman-subuid",
-        r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace",
+        r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace"
+        r"|ping_group_range[^\n]{0,10}: Invalid argument",
         "podman without root has no range of user ids for this user",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system migrate",
         "podman, rootless tutorial",

@@ -266,8 +266,9 @@ HINTS = (
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
         r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
         r"|size\(\)) ?==",
-        "the weights don't fit the engine's class of this model: another model's config.json, or an engine of another time",
-        "check that config.json and weights are of one revision, then try a newer engine",
+        "the weights (or the description of their quantisation) don't fit what the engine builds: another model's config.json, weights not"
+        " quantised as the option says, or an engine of another time",
+        "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own, then try a newer engine",
         "vLLM, model_executor/models/utils.py",
         "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
     ),
@@ -347,5 +348,29 @@ HINTS = (
         "correct the row's `activate`: docker run --rm -it IMAGE bash shows what the image has",
         "conda",
         "Could not find conda environment: flagscale-inference",
+    ),
+    Hint(
+        "encoder-cache",
+        r"exceeds the pre-allocated encoder cache size",
+        "an image (or other item) of a request is larger than the encoder's cache",
+        "raise engine_args.max_num_batched_tokens, or lower the largest size with mm_processor_kwargs",
+        "vLLM, v1/engine",
+        "ValueError: The decoder prompt contains an image item with length 7000, which exceeds the pre-allocated encoder cache size 6000.",
+    ),
+    Hint(
+        "option-value-unknown",
+        r"^ValueError: Unknown [^\n]{1,80}(?:Valid|Supported|Available) (?:options|values|backends|choices)",
+        "an option has a value that this release does not know",
+        "take one that the message names",
+        "vLLM, config",
+        "ValueError: Unknown acme backend: 'fast'. Valid options are: slow",
+    ),
+    Hint(
+        "mistral-template",
+        r"chat_template is not supported for Mistral",
+        "a chat template was given to a model whose tokenizer is Mistral's own, which takes none",
+        "leave out chat_template (of the row or of the request), or take another tokenizer_mode than mistral",
+        "vLLM, tokenizers/mistral.py",
+        "ValueError: chat_template is not supported for Mistral tokenizers.",
     ),
 )

@@ -17,7 +17,7 @@ HINTS = (
     Hint(
         "not-implemented",
         r"^NotImplementedError\b",
-        "this engine does not do what was asked of it with this model or chip",
+        "this engine does not do what was asked of it with this model or accelerator",
         "the message names it: leave out that option or feature, or use a newer engine",
         "Python",
         "NotImplementedError: nobody has seen this one",
@@ -65,8 +65,8 @@ HINTS = (
         r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
         r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
-        r"|-?\d|None)|INTERNAL ASSERT FAILED|Current vLLM config is not set",
-        "the engine's own code met what it does not handle: a fault of this release with this model, option or chip, or packages that don't belong together",
+        r"|-?\d|None)|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
+        "the engine's own code met what it does not handle: a fault of this release with this model, option or accelerator, or packages that don't belong together",
         "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
         "Python, built-in exceptions",
         "UnboundLocalError: local variable 'x' referenced before assignment",

@@ -1,4 +1,4 @@
-"""Failure hints: models, quantisations and options of vLLM that this engine, chip or combination does not serve."""
+"""Failure hints: models, quantisations and options of vLLM that this engine, accelerator or combination does not serve."""
 
 from __future__ import annotations
 

@@ -215,4 +215,12 @@ HINTS = (
         "RuntimeError: CUDA error: nobody has seen this one",
         general=True,
     ),
+    Hint(
+        "rendezvous-foreign",
+        r"invalid nonce returned|nonce == returnedNonce",
+        "what answers at the rendezvous port is not this deployment's: another program or an older run has the port",
+        "end it (ss -ltnp shows whose it is), or choose another MASTER_PORT",
+        "PyTorch, TCPStore.cpp",
+        "RuntimeError: nonce == returnedNonce INTERNAL ASSERT FAILED. Ping failed, invalid nonce returned",
+    ),
 )

@@ -155,7 +155,7 @@ HINTS = (
         CUDA_ERRORS,
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
     ),
-    # Builds and chips that don't fit.
+    # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
         r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|invalid device function|device kernel image is invalid",
@@ -314,5 +314,13 @@ HINTS = (
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+    ),
+    Hint(
+        "cuda-not-permitted",
+        r"CUDA error: operation not permitted(?! when)|cudaErrorNotPermitted",
+        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given it whole",
+        "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
+        "NVIDIA Container Toolkit, troubleshooting",
+        "torch.AcceleratorError: CUDA error: operation not permitted",
     ),
 )

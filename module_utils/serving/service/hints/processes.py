@@ -74,7 +74,7 @@ HINTS = (
     Hint(
         "fork-after-cuda",
         r"Cannot re-initialize \w{2,10} in forked subprocess",
-        "the engine forked a worker after CUDA was in use",
+        "the engine forked a worker after the accelerator was in use",
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn",
         "vLLM, troubleshooting",
         "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method",
@@ -166,7 +166,7 @@ HINTS = (
     Hint(
         "flagtune-model",
         r"IncompatibleModelError|FlagTune has no model",
-        "FlagGems' tuning data (FlagTune) has no model for this operator on this chip",
+        "FlagGems' tuning data (FlagTune) has no model for this operator on this accelerator",
         "leave out the operator that the message names, or set flaggems: false; a newer FlagGems and FlagTree may have it",
         "flagos-ai/FlagGems#6261",
         "flagtune.IncompatibleModelError: FlagTune has no model for 'nvidia-x9/flaggems/mm'",
