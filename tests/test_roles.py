@@ -18,7 +18,7 @@ SETTINGS = {name for path in (ROOT / "catalogue").glob("*.yml") for name in yaml
 # The plan of the host, which every role may read.
 PLAN = {"plan", "planned", "host_board"}
 # What Ansible and its templates bring.
-MAGIC = {"groups", "hostvars", "inventory_dir", "inventory_hostname", "item", "lookup", "now", "omit", "playbook_dir", "query"}  # fmt: skip
+MAGIC = {"groups", "hostvars", "inventory_dir", "inventory_hostname", "item", "lookup", "now", "omit", "playbook_dir", "project_root", "query"}  # fmt: skip
 BARE = {"when", "until", "that", "changed_when", "failed_when", "break_when"}  # expressions without braces
 
 
@@ -67,6 +67,26 @@ def makes(node: Any) -> set[str]:
     return found
 
 
+def called(node: Any) -> set[str]:
+    """Roles that tasks include: what those register, the tasks after them may read."""
+    found: set[str] = set()
+    for value in node if isinstance(node, list) else node.values() if isinstance(node, dict) else []:
+        found |= called(value)
+    if isinstance(node, dict) and isinstance(include := node.get("ansible.builtin.include_role"), dict):
+        found |= {str(include.get("name"))}
+    return found
+
+
+def results_of(role: Path, seen: frozenset[str] = frozenset()) -> set[str]:
+    """What the tasks of a role, and of the roles that it includes, register under the role's name."""
+    tasks = [yaml.safe_load(path.read_text()) for path in role.glob("tasks/*.yml")]
+    found = {name for name in makes(tasks) if name.startswith(f"{role.name}_")}
+    for name in called(tasks) - seen - {role.name}:
+        if (role.parent / name).is_dir():
+            found |= results_of(role.parent / name, seen | {role.name})
+    return found
+
+
 def tasks_of(role: Path, entry: str) -> list[Any]:
     """The tasks of an entry point and of all files that it includes."""
     todo, seen, found = [f"{entry}.yml"], set(), []
@@ -93,10 +113,11 @@ def read_from_outside(role: Path, entry: str) -> set[str]:
     while more := (found & set(own)) - done:  # variables of the role are templates, too
         done |= more
         found |= reads({name: own[name] for name in more})
+    others = {name for one in called(tasks) if (role.parent / one).is_dir() for name in results_of(role.parent / one)}
     registered = {name for name in found if name.startswith(f"{role.name}_") and name not in SETTINGS}
     return {
         name
-        for name in found - makes(tasks) - registered - set(own) - options - MAGIC - PLAN
+        for name in found - makes(tasks) - others - registered - set(own) - options - MAGIC - PLAN
         if not name.startswith("ansible_")
     }
 

@@ -66,7 +66,7 @@ HINTS = (
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
         r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
         r"|-?\d|None)|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
-        "the engine's own code met what it does not handle: a fault of this release with this model, option or accelerator, or packages that don't belong together",
+        "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together",
         "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
         "Python, built-in exceptions",
         "UnboundLocalError: local variable 'x' referenced before assignment",
