@@ -97,7 +97,7 @@ def tasks_of(role: Path, entry: str) -> list[Any]:
         seen.add(name)
         text = (role / "tasks" / name).read_text()
         found.append(yaml.safe_load(text))
-        for target in re.findall(r"""_tasks: ["']?([^"'\n]+)""", text):
+        for target in re.findall(r"""_tasks:(?: |\n +file: )["']?([^"'\n]+)""", text):
             pattern = re.sub(r"{{.*?}}", "*", target)
             todo += [path.name for path in (role / "tasks").glob(pattern) if pattern != "*"]
     return found
