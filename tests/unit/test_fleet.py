@@ -127,7 +127,7 @@ def test_arguments_are_checked_in_silence(tmp_path: Path) -> None:
         "ansible.builtin.include_role": {"name": "reboot"},
         "vars": {"reboot_pending": [], "reboot_serving": []},
     }
-    output = run(tmp_path, [{**good, "vars": {"reboot_pending": 3}}], hosts="a")
+    output = run(tmp_path, [{**good, "vars": {"reboot_pending": 3, "allow_reboot": False}}], hosts="a")
     assert "missing required arguments: reboot_serving" in output
     output = run(tmp_path, [{**good, "vars": {**good["vars"], "allow_reboot": False}}], hosts="a")
     assert "Validating arguments" not in output and "must be rebooted" in output

@@ -63,7 +63,7 @@ def fixed(args: dict[str, Any]) -> dict[str, Any]:
 
 def device_of(record: dict[str, Any], size: int | None = None, name: str | None = None) -> Device | None:
     """The smallest device of a host, or one of `size` bytes (a MIG slice); None where its memory isn't known."""
-    rows = [row for row in record["devices"] if row.get("memory_total_bytes")]
+    rows = [row for row in record.get("devices") or [] if row.get("memory_total_bytes")]
     if size is None and not rows:
         return None
     smallest = min(rows, key=lambda row: row["memory_total_bytes"]) if rows else {}
