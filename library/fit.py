@@ -243,7 +243,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if (
         given["choose"]
         and given["memory_bytes"]
-        and not any(one.get("memory_total_bytes") for one in record["devices"])
+        and not any(one.get("memory_total_bytes") for one in record.get("devices") or [])
     ):
         # Its driver comes with prepare: what the group says of its devices counts until then.
         one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}

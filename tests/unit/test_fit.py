@@ -24,7 +24,8 @@ def row(port: int = 1, **changes: Any) -> dict[str, Any]:
     given = {
         "service": "demo", "address": "127.0.0.1", "port": port, "runtime": "native", "native_env": None, "overhead_bytes": 2 * GIB,
         "engine_args": {"kv_cache_memory_bytes": GIB}, "model": {"name": "demo", "bytes": GIB}, "kind": "cpu", "devices": None,
-        "devices_given": True, "env": {}, "cpus": None, **changes,
+        "devices_given": True, "env": {}, "cpus": None, "options_version": "0.32.0", "convert": None,
+        "engine_facts": {"options": {"table": "vllm", "share": "gpu_memory_utilization"}}, **changes,
     }  # fmt: skip
     wide = placing.widths("x", given["engine_args"])
     return {

@@ -89,7 +89,8 @@ def host_of(record: dict[str, Any], dtypes: list[str], count: int | None = None)
 
 def key_of(service: dict[str, Any], record: dict[str, Any], chosen: Settings) -> dict[str, Any]:
     """Under what a start is remembered."""
-    name = str(record["devices"][0].get("name") or "") if record["devices"] else ""
+    devices = record.get("devices") or [{}]
+    name = str(devices[0].get("name") or "")
     return {
         "model": service["model"]["name"], "board": name or record["kind"], "engine": service["options_version"], "tensor": chosen.tensor,
         "pipeline": chosen.pipeline, "eager": chosen.eager, "max_num_seqs": chosen.max_num_seqs, "max_num_batched_tokens": chosen.max_num_batched_tokens,

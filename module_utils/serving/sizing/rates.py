@@ -82,7 +82,8 @@ def known(root: str, record: dict[str, Any]) -> dict[str, Any]:
         copy, matrix = float(found["copy_bytes"]), float(found["matrix_operations"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    name = str(record["devices"][0].get("name") or "") if record["devices"] else ""
+    devices = record.get("devices") or [{}]
+    name = str(devices[0].get("name") or "")
     if record["kind"] != "cpu" and found.get("device") != name:
         return {}
     return {"copy_bytes": copy, "matrix_operations": matrix}
