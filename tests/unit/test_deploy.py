@@ -161,5 +161,5 @@ def test_a_release_unlike_its_reference_goes_back_and_an_unchanged_one_keeps_its
 
 def test_what_cannot_be_judged_fails_where_a_verdict_is_required(site: Site) -> None:
     told = site.deploy("refusing", ok=False, reference="demo-h100", judge_required=True)
-    assert "demo: INCOMPARABLE against demo-h100" in told and "does not support completions" in told
+    assert "demo: INCOMPARABLE against demo-h100" in told and "template: the same messages become" in told
     assert "service 'demo' is INCOMPARABLE against demo-h100" in told
