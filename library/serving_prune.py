@@ -51,6 +51,7 @@ from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
+from ansible.module_utils.serving.sizing import learned, rates
 from ansible.module_utils.serving.weights.model_state import unused, uses
 
 # What a deploy makes directly below the serving root, beside services/, models/ and envs/.
@@ -66,6 +67,8 @@ WHOLE = (
     "foreground.py",
     "peers",
     "archives",
+    learned.NAME,
+    rates.NAME,
 )
 FOLDERS = ("models/.refs", "models", "envs", "services")
 

@@ -93,8 +93,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if run is None:
             continue
         said = measured(releases.last_run(owner.log_tail(name, LOG)))
-        prediction, key = predicted(service, record, starts(root))
-        if "tokens" not in said or prediction is None:
+        if "tokens" not in said:
+            continue
+        try:
+            prediction, key = predicted(service, record, starts(root))
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as problem:
+            # What a start teaches is worth a word, never a failed deploy.
+            module.warn("nothing is learned from the start of '%s': %s: %s" % (name, type(problem).__name__, problem))
+            continue
+        if prediction is None:
             continue
         row = {
             "start": "%s-%s" % (run["pid"], run["ticks"]), "key": key, "predicted": prediction, "measured": said,

@@ -25,7 +25,7 @@ def verify(host: Host, base: Path, **more: Any) -> tuple[int, str]:
         "connection": "local",
         "gather_facts": False,
         "vars": {
-            "serving_root": str(host.root), "supervisor": "supervisord", "probe_timeout": 5, "reports_dir": str(base / "reports"),
+            "serving_root": str(host.root), "supervisor": "supervisord", "probe_timeout": 5, "reports_dir": str(base / "reports"), "reports_keep": 5,
             "templates_dir": str(ROOT / "templates"), "host_board": {"kind": "cpu"}, "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "verify_services": [{"service": "demo", "ready_timeout": 25}], **more,
         },
