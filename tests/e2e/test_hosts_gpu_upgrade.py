@@ -76,7 +76,7 @@ def test_an_upgrade_that_is_killed_after_the_swap_is_mended_by_the_next(served: 
     """Killed while the bad release starts; another bad one is tried next; what comes back is what has answered."""
     old = release(served)
     process = served.start("playbooks/upgrade.yml", **row("hangs"))
-    wait_for(process, "Release and run")
+    wait_for(process, "swap : Release and run")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert release(served) != old
@@ -86,7 +86,7 @@ def test_an_upgrade_that_is_killed_after_the_swap_is_mended_by_the_next(served: 
 
 def test_a_host_that_reboots_during_an_upgrade(served: Host) -> None:
     process = served.start("playbooks/upgrade.yml", **row(drain_timeout=4))
-    wait_for(process, "Release and run")
+    wait_for(process, "swap : Release and run")
     testhosts.reboot("host", power_cut=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -97,7 +97,7 @@ def test_a_host_that_reboots_during_an_upgrade(served: Host) -> None:
 
 def test_a_second_operator_is_told_by_whom_and_since_when(served: Host) -> None:
     process = served.start("playbooks/upgrade.yml", **row("hangs"))
-    wait_for(process, "Release and run")
+    wait_for(process, "swap : Release and run")
     output = flat(served.run("playbooks/rollback.yml", ok=False, service="qwq-32b"))
     assert re.search(
         r"another deploy is running on this host: \S+, from controller \S+ since \d{4}-\d\d-\d\d", output

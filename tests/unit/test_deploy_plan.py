@@ -69,7 +69,7 @@ def told(at: Site, *options: str, **row: Any) -> dict[str, Any]:
 
 def serve_changes(output: str) -> bool:
     """Did (or would) the task that releases a service change something?"""
-    after = output.split("TASK [serve : Release and run demo]", 1)[1]
+    after = output.split("TASK [swap : Release and run demo]", 1)[1]
     return "changed: [localhost]" in after.split("TASK [", 1)[0]
 
 
