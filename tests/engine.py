@@ -25,6 +25,8 @@ from typing import Any
 import docker
 from ports import free_port
 
+HELD: list[Any] = []  # this process's client, while it has the engine: a second lock of its own would wait for ever
+
 
 def installed() -> bool:
     return os.getuid() == 0 and all(shutil.which(tool) for tool in ("dockerd", "docker", "docker-registry"))
@@ -42,11 +44,19 @@ def answers() -> bool:
 def engine(folder: Path) -> Iterator[Any]:
     """A client of this machine's engine; one is started if none answers, and ended at the end.
 
-    It is one for all: whoever tests with it has it alone, others wait, in whichever process they run.
+    It is one for all: whoever tests with it has it alone, others wait, in whichever process they run. A process that has it may ask again.
     """
+    if HELD:
+        yield HELD[-1]
+        return
     with (Path(tempfile.gettempdir()) / "vllm-ansible-tests-engine.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield from started(folder)
+        for client in started(folder):
+            HELD.append(client)
+            try:
+                yield client
+            finally:
+                HELD.pop()
 
 
 def started(folder: Path) -> Iterator[Any]:
