@@ -253,7 +253,8 @@ def stub_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, 
     folder = tmp_path_factory.mktemp("c")
     data = io.BytesIO(engine.python_root())
     with tarfile.open(fileobj=data, mode="a") as out:
-        out.add(str(FIXTURES / "stub_engine.py"), arcname="opt/stub_engine.py")
+        for name in ("stub_engine.py", "stub_model.py"):
+            out.add(str(FIXTURES / name), arcname=f"opt/{name}")
     with engine.engine(folder) as client:
         name = f"vllm-ansible-stub:{os.getpid()}"
         engine.import_image(client, data.getvalue(), name)
