@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ def members(folder: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+@contextmanager
+def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
+    """A serving root with the tools' environment in it; at the end its services, their supervisor and what is left of them are ended."""
+    root.mkdir()
+    (root / "tools").symlink_to(tools)
+    yield
+    owner = Supervisord(str(root))
+    for name in services:
+        owner.stop(name)
+    owner.shutdown()
+    for name in services:
+        for pid in members(root / "services" / name):
+            os.kill(pid, signal.SIGKILL)
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:

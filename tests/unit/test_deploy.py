@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -15,10 +14,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import probe, releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
-from services import members
+from services import lent_tools
 
 # `vllm serve --config FILE`, as far as a stub needs it: the port from the file, the mode from the row's environment.
 VLLM = f"""#!/bin/sh
@@ -72,14 +70,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
     found = Site(tmp_path_factory.mktemp("d"))
-    found.root.mkdir()
-    (found.root / "tools").symlink_to(tools)
-    yield found
-    owner = Supervisord(str(found.root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(found.root / "services/demo"):
-        os.kill(pid, signal.SIGKILL)
+    with lent_tools(found.root, tools, "demo"):
+        yield found
 
 
 def test_a_new_release_that_does_not_start_makes_way_for_the_one_that_did(site: Site) -> None:

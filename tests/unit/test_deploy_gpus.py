@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
 from ports import free_port
-from services import members
+from services import lent_tools
 from test_deploy import deploy
 
 ZERO, ONE = (f"GPU-00000000-0000-0000-0000-{i:012d}" for i in range(2))
@@ -68,16 +65,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Host]:
     found = Host(tmp_path_factory.mktemp("g"))
-    found.root.mkdir()
-    (found.root / "tools").symlink_to(tools)
-    yield found
-    owner = Supervisord(str(found.root))
-    for name in found.ports:
-        owner.stop(name)
-    owner.shutdown()
-    for name in found.ports:
-        for pid in members(found.root / "services" / name):
-            os.kill(pid, signal.SIGKILL)
+    with lent_tools(found.root, tools, *found.ports):
+        yield found
 
 
 def test_services_run_on_their_devices_and_hand_them_over_in_one_deploy(host: Host) -> None:

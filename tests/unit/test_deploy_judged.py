@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
-from services import members
+from services import lent_tools
 from test_deploy import Site, deploy
 
 APART = {"STUB_MODE": "good", "STUB_APART": "0.8"}
@@ -42,14 +39,8 @@ class Judged(Site):
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Judged]:
     found = Judged(tmp_path_factory.mktemp("j"))
-    found.root.mkdir()
-    (found.root / "tools").symlink_to(tools)
-    yield found
-    owner = Supervisord(str(found.root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(found.root / "services/demo"):
-        os.kill(pid, signal.SIGKILL)
+    with lent_tools(found.root, tools, "demo"):
+        yield found
 
 
 def test_a_release_that_answers_unlike_its_reference_makes_way(site: Judged) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
-from services import members
+from services import lent_tools
 from test_deploy import deploy
 
 OPERATORS = ("add_", "cat", "cos", "embedding", "gather", "rsqrt", "sin", "topk")
@@ -68,14 +67,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
     found = Site(tmp_path_factory.mktemp("l"))
-    found.root.mkdir()
-    (found.root / "tools").symlink_to(tools)
-    yield found
-    owner = Supervisord(str(found.root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(found.root / "services/demo"):
-        os.kill(pid, signal.SIGKILL)
+    with lent_tools(found.root, tools, "demo"):
+        yield found
 
 
 def test_an_operator_that_writes_no_name_is_found_and_the_service_is_put_back(site: Site) -> None:
