@@ -18,15 +18,15 @@ HINTS = (
     Hint(
         "npu-not-usable",
         r"ret is -8005|dcmi module initialize failed",
-        "the container may not use its NPU: another container holds it, or a device node is missing",
-        "npu-smi info on the host shows the NPUs; compare with `devices` and `device_nodes` of the row",
+        "the NPU can't be used: in a container another one holds it or a device node is missing; on the host, after an upgrade, the driver waits for a reboot",
+        "npu-smi info on the host must show the NPUs (else reboot it); compare with `devices` and `device_nodes` of the row",
         "Ascend/cann-container-image#46",
         "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
     ),
     Hint(
         "npu-process-left",
         r"EJ0001|Failed to initialize the HCCP process|EL0005",
-        "an earlier process still holds the NPU",
+        "another process holds the NPU, most often one of an earlier run",
         "end it (npu-smi info shows it), wait 10 s after the last one has gone, then start the service again",
         CANN_CODES,
         "EJ0001: [PID: 41] Failed to initialize the HCCP process. Reason: Maybe the last training process is running.",
@@ -75,7 +75,7 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json"
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561(?:107|112)\b|binary_info_config\.json"
         r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this NPU are not installed, or don't have this operator in this type",
@@ -127,7 +127,7 @@ HINTS = (
     Hint(
         "310p-unsupported-release",
         r"AscendSocVersion\.UNDEFINED",
-        "this release of vllm-ascend does not support this NPU (a 310P)",
+        "this release of vllm-ascend does not support this NPU (such as a 310P)",
         "use v0.23.0-310p; 0.10.1rc1 to 0.11.0 do not work",
         "vllm-project/vllm-ascend#2795, #3316",
         "AttributeError: no operators for AscendSocVersion.UNDEFINED",
@@ -236,7 +236,7 @@ HINTS = (
         r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
         r" establish timeout|Wait links establish"
         r"|topo exchange server.{0,40}fail",
-        "one rank did not come: HCCL's connection timed out after 120 s",
+        "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
         "for MindSpore MS_NODE_TIMEOUT",
         "vllm-project/vllm-ascend#486, #1955, #5461",

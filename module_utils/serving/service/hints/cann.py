@@ -101,7 +101,7 @@ HINTS = (
     ),
     Hint(
         "aclnn-arguments",
-        r"error code is 16100[12]\b|EZ1001|E69999|this platform only support|AclNN_Parameter_Error"
+        r"error code is 16100[12]\b|EZ1001|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
         "an operator refuses its arguments: this NPU or this CANN does not know that type, shape or format",
         "use the image of this NPU and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
@@ -111,7 +111,7 @@ HINTS = (
     ),
     Hint(
         "aclnn-inner",
-        r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999",
+        r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999|\bE[1-9]9999\b",
         "an operator of CANN failed: it is not built for this NPU or case, or its memory or a kernel before it failed",
         "the lines behind EZ9999 name the operator; use the image of this NPU and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
         "CANN, aclnn return codes",
@@ -171,7 +171,7 @@ HINTS = (
         "atb-setup",
         r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
         r"|create atb operation|ATB_\w{0,20}ERROR",
-        "an operator of ATB (NNAL) refuses this NPU, type or shape",
+        "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",
         "vllm-project/vllm-ascend#2720",
@@ -210,7 +210,7 @@ HINTS = (
         "mindspore-versions",
         r"MindSpore version [^\n]{0,80}(?:not match|does not match|incompatib)|package version [\d.]{1,10} does not match"
         r"|mindspore[^\n]{0,80}has no attribute|cannot import name '\w{1,60}' from 'mind(?:spore|formers)"
-        r"|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
+        r"|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
         "MindSpore, MindFormers, vllm-mindspore and CANN are of versions that don't belong together",
         "use one image with all of them; its release notes name the four versions",
         "MindSpore, installation guide",

@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "cdi-stale-library",
-        r"error mounting \"([^\"]{0,200}(?:nvidia|libcuda)[^\"]{0,200})\" to rootfs|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
+        r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
         "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made",
         "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
         "runc; NVIDIA/nvidia-container-toolkit#452",
@@ -85,7 +85,7 @@ HINTS = (
     Hint(
         "nvidia-cli-cgroup",
         r"nvidia-container-cli(?:\.real)?: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
-        "NVIDIA's container tools can't give the devices by cgroup here, as in a rootless engine or a container in a container",
+        "NVIDIA's container tools can't give the devices by cgroup here: a rootless engine, a container in a container, or tools older than this host's cgroups",
         "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
         "NVIDIA/nvidia-container-toolkit#85",
         "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing device filters attached to the cgroup: bpf_prog_query",
@@ -145,7 +145,7 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed, as it does in a rootless engine or one with user namespaces of its own",
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own",
         "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
@@ -186,9 +186,9 @@ HINTS = (
     ),
     Hint(
         "gpus-flag-no-runtime",
-        r"could not select device driver .{0,40}with capabilities",
+        r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
         "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",
-        "set accelerator.device_access: cdi, or drop GPU options where there is no GPU",
+        "install nvidia-container-toolkit and restart Docker, or set accelerator.device_access: cdi; drop GPU options where there is no GPU",
         "Docker 26.1.5",
         'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
     ),

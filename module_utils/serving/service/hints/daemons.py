@@ -17,7 +17,7 @@ HINTS = (
     Hint(
         "oci-runtime-missing",
         r"fork/exec (\S{1,160}): no such file or directory",
-        "the runtime that the container engine is configured with is not there",
+        "a program that the container engine runs, most often its configured runtime, is not there",
         "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart the engine",
         "NVIDIA/nvidia-container-toolkit#145",
         "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
@@ -34,7 +34,7 @@ HINTS = (
         "oci-runtime-broken",
         r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
         r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
-        "runc (or crun) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
+        "runc (or crun, or NVIDIA's runtime before it) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
         "`runc --version` on the host must work: upgrade libseccomp, or install containerd.io (runc) anew",
         "containerd, runc shim",
         "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open log.json: no such file): runc"
@@ -184,7 +184,7 @@ HINTS = (
     Hint(
         "containerd-not-there",
         r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?[^\n]{0,60}containerd"
-        r"|containerd[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing)",
+        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)",
         "the container engine does not reach its containerd",
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",
@@ -201,8 +201,8 @@ HINTS = (
     Hint(
         "iptables-missing",
         r"can't initialize iptables table|[Ii]ptables not found|Module ip_tables not found|iptables[^\n]{0,60}(?:Table does not exist"
-        r"|executable file not found|legacy)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
-        "the firewall's program or the kernel's tables for it are missing, so the container engine can't make its network",
+        r"|executable file not found)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
+        "the firewall's program or the kernel's tables for it are missing or refuse a rule, so the container engine can't make its network",
         "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
         "moby/libnetwork; netavark",
         "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
@@ -212,7 +212,7 @@ HINTS = (
         r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
         r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"
         r"|failed to add the host[^\n]{0,60}(?:veth|pair)",
-        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables) or the firewall's tables are missing",
+        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables), the firewall's tables or a free range are missing, as its last words say",
         "modprobe bridge veth br_netfilter; after a kernel update reboot; then start it again",
         "moby/libnetwork",
         'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
@@ -230,7 +230,7 @@ HINTS = (
         "podman-rootless-storage",
         r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
         r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
-        "podman without root can't use its storage: fuse-overlayfs is missing or may not mount here, or the user has too few ids",
+        "an engine without root can't use its storage: fuse-overlayfs is missing, fails or may not mount here, or the user has too few ids",
         "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
         " seen in podman unshare only",
         "podman, rootless troubleshooting",
@@ -239,7 +239,7 @@ HINTS = (
     Hint(
         "docker-shm-mount",
         r"mounting shm tmpfs",
-        "the container engine can't mount the container's /dev/shm: the kernel's limit of mounts or memory is reached",
+        "the container engine can't mount the container's /dev/shm: a limit of mounts or memory is reached, or it may not mount, as the last words say",
         "sysctl fs.mount-max, free memory and left-over containers (docker ps -a); then restart the container engine",
         "moby/moby#41391",
         "docker: Error response from daemon: mounting shm tmpfs: no space left on device.",
@@ -334,7 +334,7 @@ HINTS = (
     ),
     Hint(
         "systemd-unit-unknown",
-        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}(?:not found"
+        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
         r"|masked)",
         "systemd knows no such unit, or it is masked",
         "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",

@@ -35,7 +35,7 @@ HINTS = (
         "podman-subuid",
         r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace"
         r"|ping_group_range[^\n]{0,10}: Invalid argument",
-        "podman without root has no range of user ids for this user",
+        "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system migrate",
         "podman, rootless tutorial",
         "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
@@ -75,7 +75,7 @@ HINTS = (
     Hint(
         "image-other-architecture",
         r"exec format error|no matching manifest for (linux/\S{1,40})",
-        "the image is built for another processor architecture",
+        "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
         "use an image for this host's architecture (uname -m)",
         "Linux, ENOEXEC; moby",
         "exec /usr/local/bin/vllm: exec format error",
@@ -91,8 +91,8 @@ HINTS = (
     Hint(
         "registry-certificate",
         r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: ([^\n]{1,100})",
-        "the host does not trust the registry's certificate",
-        "put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
+        "the host does not trust the registry's certificate: its CA is not known, it has expired or names another host, or the clock is wrong",
+        "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
         "docs.docker.com, registry certificates",
         'Error response from daemon: Get "https://reg.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
     ),
@@ -108,7 +108,7 @@ HINTS = (
         "registry-unreachable",
         r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
         r"|TLS handshake timeout|server misbehaving|connection reset|EOF)",
-        "the registry can't be reached from this host",
+        "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
         "moby, registry client",
         'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
@@ -141,7 +141,7 @@ HINTS = (
         "docker-not-running",
         r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
         r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)",
-        "the container engine does not run",
+        "the container engine does not run, or not where the command looks for it (DOCKER_HOST, docker context)",
         "systemctl start docker (or podman.socket), and look at journalctl -u docker",
         "Docker 26.1.5",
         "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
@@ -164,7 +164,7 @@ HINTS = (
     ),
     Hint(
         "docker-network-missing",
-        r"network ([\w.-]{1,80}) not found",
+        r"(?:daemon|Error): network ([\w.-]{1,80}) not found",
         "the container's network is not there",
         "docker network ls shows what there is; create it, or correct `network` of the row",
         "moby",

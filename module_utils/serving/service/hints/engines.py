@@ -27,7 +27,7 @@ HINTS = (
     Hint(
         "kv-cache-too-small",
         r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
-        "the KV cache is too small for max_model_len",
+        "the KV cache is too small for max_model_len, or no memory is left for it",
         "raise kv_cache_memory_bytes (or gpu_memory_utilization) or lower max_model_len",
         "vLLM, v1/core/kv_cache_utils.py",
         "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
@@ -60,9 +60,9 @@ HINTS = (
     ),
     Hint(
         "size-not-divisible",
-        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|(?:AssertionError: )?\b\d{1,7} is not divisible by \d{1,5}"
+        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
         r"|input size is not aligned with the quantized weight shape",
-        "tensor_parallel_size does not divide a size of this model (vocabulary, intermediate size or a quantisation group)",
+        "a size of this model (vocabulary, intermediate size, a quantisation's group) can't be divided as tensor_parallel_size asks",
         "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
         "vLLM, distributed/utils.py; vllm-project/vllm#5675",
         "AssertionError: 151936 is not divisible by 5",
@@ -226,7 +226,7 @@ HINTS = (
         r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
         r" weights with|no (?:safetensors|weight files?) found|no"
         r" file named [\w.]{1,60}",
-        "a file of the model is missing in its folder",
+        "a file of the model is missing in its folder (or, for a hub's name, could not be had)",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",
@@ -234,7 +234,7 @@ HINTS = (
     Hint(
         "json-unreadable",
         r"Expecting (?:value|property name enclosed|',' delimiter|':' delimiter).{0,40}: line \d{1,9} column \d{1,9}|JSONDecodeError",
-        "a JSON file of the model, or an option that is JSON, is empty, cut or no JSON (a Git LFS pointer is none)",
+        "a JSON file of the model, an option that is JSON, or a server's answer is empty, cut or no JSON (a Git LFS pointer is none)",
         "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
         "Python, json; vllm-project/vllm#26161",
         "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
@@ -253,7 +253,7 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
+        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",

@@ -15,15 +15,6 @@ HINTS = (
         general=True,
     ),
     Hint(
-        "not-implemented",
-        r"^NotImplementedError\b",
-        "this engine does not do what was asked of it with this model or accelerator",
-        "the message names it: leave out that option or feature, or use a newer engine",
-        "Python",
-        "NotImplementedError: nobody has seen this one",
-        general=True,
-    ),
-    Hint(
         "hip",
         r"HIP error|hipError[A-Z]\w{1,60}",
         "a call of HIP failed",
@@ -58,6 +49,19 @@ HINTS = (
         "the message names it; check that the model's folder is whole and of one revision, then try a newer engine",
         "Python",
         "KeyError: 'nobody_has_seen_this_one'",
+        general=True,
+    ),
+)
+
+# Asked after an error's own words: they speak of the kind of error only.
+LAST = (
+    Hint(
+        "not-implemented",
+        r"^NotImplementedError\b",
+        "this engine does not do what was asked of it with this model or accelerator",
+        "the message names it: leave out that option or feature, or use a newer engine",
+        "Python",
+        "NotImplementedError: nobody has seen this one",
         general=True,
     ),
     Hint(

@@ -24,7 +24,7 @@ HINTS = (
         r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
         r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
         r"|kernel)[^\n]{0,20} supports?",
-        "a kernel that was chosen does not exist for this GPU's generation",
+        "a kernel or backend that was chosen does not serve this GPU (mostly its generation) or this combination of options",
         "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
         " or GPU",
         "vLLM, FlashInfer, DeepGEMM",
@@ -35,11 +35,12 @@ HINTS = (
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
         r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
-        "a fused kernel (CUTLASS, DeepGEMM, FlashInfer) failed on this GPU",
+        "a fused kernel (CUTLASS, DeepGEMM, FlashInfer, TensorRT-LLM's) failed or does not take what it was given",
         "switch it off: env VLLM_USE_DEEP_GEMM: 0, VLLM_USE_FLASHINFER_MOE_FP8: 0, VLLM_USE_FLASHINFER_SAMPLER: 0, or another attention"
         " backend; a newer engine may know this GPU",
         "vLLM, environment variables",
         "RuntimeError: cutlass_moe_mm failed: CUTLASS Error Internal",
+        general=True,
     ),
     Hint(
         "head-size",
@@ -62,7 +63,7 @@ HINTS = (
         "dtypes-differ",
         r"expected (?:m1 and m2|mat1 and mat2|scalar type|dtype)[^\n]{0,80}(?:but got|to have the same dtype|but found)"
         r"|must have the same dtype|self and mat2 must have the same dtype|should be the same dtype"
-        r"|query and key must have the same dtype|Expected [^\n]{0,40} dtype",
+        r"|query and key must have the same dtype",
         "two parts of the model are in different dtypes",
         "leave engine_args.dtype and kv_cache_dtype at auto, or set one that the weights have; with an adapter or a quantisation use a"
         " newer engine",
@@ -120,13 +121,21 @@ HINTS = (
     ),
     Hint(
         "kv-cache-dtype",
-        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FlashAttention[^\n]{0,60}only supports? fp16 and bf16"
+        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
         r"|FP8 KV cache[^\n]{0,80}(?:not supported"
         r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
         "vLLM, attention backends",
         "ValueError: kv_cache_dtype fp8_e5m2 is not supported for attention backend X",
+    ),
+    Hint(
+        "flash-attention-dtype",
+        r"FlashAttention[^\n]{0,60}only supports? fp16 and bf16",
+        "FlashAttention computes in fp16 and bf16 only, and the model's dtype (or the KV cache's) is another",
+        "set engine_args.dtype: bfloat16 (float16 on an older GPU) and leave out kv_cache_dtype, or another attention backend",
+        "Dao-AILab/flash-attention",
+        "RuntimeError: FlashAttention only support fp16 and bf16 data type",
     ),
     Hint(
         "speculative",
@@ -191,7 +200,7 @@ HINTS = (
         "model-type-unknown",
         r"KeyError: '(?:(?:qwen|llama|glm|chatglm|deepseek|gemma|mistral|mixtral|minimax|kimi|phi|internlm|internvl|baichuan|hunyuan|ernie"
         r"|gpt_oss|granite|nemotron|olmo|exaone)[\w.-]{0,30}|(?:step|seed|cohere|command|yi)[\w.-]{0,20}\d[\w.-]{0,10})'",
-        "the engine's transformers is older than this model: it does not know its model_type",
+        "a table of the engine or its transformers does not know this type of model: they are older than the model, or its config.json is not one of theirs",
         "use a newer engine (image)",
         "huggingface/transformers, CONFIG_MAPPING",
         "KeyError: 'qwen9_moe'",
@@ -201,7 +210,7 @@ HINTS = (
         r"Failed to apply \w{1,60}Processor|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
         r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to",
-        "the model's processor for images or sound does not work with this engine",
+        "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items don't fit it",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
         "vLLM, multimodal",
@@ -299,7 +308,7 @@ HINTS = (
         "parameter-assign",
         r"cannot assign '[^']{1,120}' (?:object to|as) (?:parameter|child module|buffer)|Cannot copy out of meta tensor"
         r"|NotImplementedError: Cannot copy out of meta",
-        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it",
+        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it, or the weights lack a part of the model",
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#28603",
         "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
@@ -382,7 +391,7 @@ HINTS = (
         "tokenizer-package",
         r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"
-        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|HarmonyError|openai_harmony",
+        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|(?:HarmonyError|openai_harmony)[^\n]{0,80}vocab",
         "the model's tokenizer needs a package or a vocabulary file that is not there",
         "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
         "huggingface/transformers; openai/harmony",

@@ -85,7 +85,7 @@ HINTS = (
     Hint(
         "custom-all-reduce",
         r"custom_all_reduce\.cuh?:\d{1,5}|custom_all_reduce\.py[^\n]{0,80}(?:invalid|failed)",
-        "vLLM's own all-reduce does not work between these GPUs",
+        "vLLM's own all-reduce failed: it does not work between these GPUs or with these memory settings, or a kernel before it failed",
         "set engine_args.disable_custom_all_reduce: true; remove expandable_segments from PYTORCH_CUDA_ALLOC_CONF",
         "vllm-project/vllm#5854",
         "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:364 'invalid argument'",
@@ -200,7 +200,7 @@ HINTS = (
     ),
     Hint(
         "triton-old-gpu",
-        r"Assertion .{0,120}(?:only supported on (?:Ampere|Hopper|Blackwell)|layout conversion)|Fp8 conversion not natively supported",
+        r"Assertion .{0,120}only supported on (?:Ampere|Hopper|Blackwell)|Fp8 conversion not natively supported",
         "a Triton kernel needs a newer GPU",
         "use another attention backend or dtype, or an engine that still serves this GPU",
         "triton-lang/triton; ray-project/ray#52377",

@@ -42,7 +42,7 @@ HINTS = (
     Hint(
         "npu-scheduler-error",
         r"error code is 507001\b",
-        "the NPU's task scheduler refused a task, as it does when driver and firmware are too old for memory in expandable segments",
+        "the NPU's task scheduler reported an error; it does so where driver and firmware are too old for memory in expandable segments",
         "set env PYTORCH_NPU_ALLOC_CONF: expandable_segments:False, or upgrade driver and firmware",
         "vllm-project/vllm-ascend#116",
         "RuntimeError: NPU function error: AclrtSynchronizeStreamWithTimeout(copy_stream), error code is 507001",
@@ -57,11 +57,21 @@ HINTS = (
     ),
     Hint(
         "cann-compiler-missing",
-        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found|(?:GEInitialize|GELib::\w{1,40}|OpCompileProcessor init) fail",
+        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found|OpCompileProcessor init fail",
         "CANN can't compile an operator here: its compiler, its Python packages or a header are missing or of another release",
         "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
         "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
+        "/x/kernel.cce:1:10: fatal error: '__clang_cce_runtime_wrapper.h' file not found",
+    ),
+    Hint(
+        "cann-graph-engine",
+        r"(?:GEInitialize|GELib::\w{1,40}) fail",
+        "CANN's graph engine does not start: its compiler or Python packages are not whole, or the NPU itself does not start",
+        "the codes around it say which; source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image"
+        " as it was built",
+        "vllm-project/vllm-ascend#564",
         "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
+        general=True,
     ),
     Hint(
         "cann-python",
@@ -119,7 +129,7 @@ HINTS = (
     Hint(
         "mindspore-without-ascend",
         r"Unsupported device target Ascend|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
-        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed",
+        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open",
         "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
         "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
         "mindspore-lab/mindyolo#273",

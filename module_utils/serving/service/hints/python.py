@@ -43,13 +43,21 @@ HINTS = (
     Hint(
         "requirements-conflict",
         r"No solution found when resolving|ResolutionImpossible|because these package versions have conflicting dependencies"
-        r"|we can conclude that|dependency conflicts|which is incompatible\.|(?:are"
-        r"|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
+        r"|we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
         "the packages that are asked for contradict each other",
         "the message names the two: ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
         " its own",
         "pip; uv",
         "No solution found when resolving dependencies for split (python_full_version >= '3.13'):",
+    ),
+    Hint(
+        "packages-in-conflict",
+        r"source of the following dependency conflicts|requires [\w\[\].-]{1,60}[^\n]{0,60}, but you have [^\n]{1,80} which is incompatible\.",
+        "pip installed a package in a version that another one in this environment does not want; it goes on after saying so",
+        "the line names the two: install versions of one release (torch is fixed by vLLM), or give one of them an environment of its own",
+        "pip",
+        "acme 1.0 requires numpy<2, but you have numpy 2.1.0 which is incompatible.",
+        general=True,
     ),
     Hint(
         "package-build-failed",
@@ -109,8 +117,8 @@ HINTS = (
         "numpy-2",
         r"compiled using NumPy 1\.x cannot be run in|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
         r"|module 'numpy' has no attribute",
-        "a package was built for another major version of NumPy",
-        "install numpy<2 (or that package's newer version), or use an image as it was built",
+        "a package was made for another version of NumPy",
+        "install the NumPy that the package names (mostly numpy<2), or the package's newer version, or use an image as it was built",
         "numpy, 2.0 migration",
         "AttributeError: module 'numpy' has no attribute 'product'",
     ),
@@ -134,7 +142,7 @@ HINTS = (
         "nvcc-too-old",
         r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
         r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
-        "kernels are compiled at run time, and the nvcc that is found is older than the code or the GPU needs",
+        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old (CUDA 13 is too new for a GPU before Turing)",
         "put the nvcc of torch's CUDA first (CUDA_HOME in the row's env), or use an image; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids"
         " FlashInfer's sampler",
         "flashinfer-ai/flashinfer#1532",
@@ -160,7 +168,7 @@ HINTS = (
     Hint(
         "linker-library",
         r"cannot find -l(\w{1,40})|ld returned 1 exit status|ld: library not found",
-        "code that is compiled at run time did not link: a library is not where the linker looks",
+        "code that is compiled at run time did not link: a library is not where the linker looks, or lacks what is called",
         "for -lcuda give LIBRARY_PATH=/usr/local/cuda/lib64/stubs (or the driver's folder); else install that library's -dev package",
         "GNU ld",
         "/usr/bin/ld: cannot find -lcuda: No such file or directory",
@@ -195,7 +203,7 @@ HINTS = (
     ),
     Hint(
         "torch-attribute",
-        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch|No module named 'torch\.\w{1,40}"
+        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch[.']|No module named 'torch\.\w{1,40}"
         r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
         "the environment's torch is of another version than what calls it",
         "install the torch that this vLLM names, or use an image as it was built",
