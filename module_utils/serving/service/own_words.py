@@ -11,25 +11,30 @@ from ansible.module_utils.serving.service.statements import Statement
 
 # Errors by which an engine refuses something. Those that Python raises at its own account (KeyError, AttributeError...) say nothing of a reason.
 REFUSALS = re.compile(
-    r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|TypeError|ValidationError|EnvironmentError|Exception|\w{0,40}(?:Config"
+    r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|TypeError|ValidationError|EnvironmentError|Exception"
+    r"|\w{0,40}(?:Config"
     r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^(?:[\w./-]{1,80}(?: \w{1,20})?: )?[Ee]rror: (?=[^\n]{12,})|^Value error, "
 )
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
 REASON = re.compile(
     r"\b(?:must|should|has to|have to|needs? to|cannot|can't|can not|may not|can only|only|requires?|required|is needed)\b"
-    r"|\b(?:un|not (?:yet |currently )?)(?:supported|compatible|implemented|allowed|permitted|enabled|available|valid|divisible|recogni[sz]ed|specified"
-    r"|set|given|found|provided|enough)\b"
-    r"|\b(?:does not|doesn't|do not|don't) (?:yet |currently )?(?:support|exist|match|fit|have|allow|contain)\b|\b(?:incompatible|mutually exclusive|invalid"
+    r"|\b(?:un|not (?:yet |currently )?)(?:supported|compatible|implemented|allowed|permitted|available|valid|divisible|recogni[sz]ed|specified|found"
+    r"|provided|enough)\b"
+    r"|\b(?:does not|doesn't|do not|don't) (?:yet |currently )?(?:support|exist|match|fit|have|allow|contain)\b|\b(?:incompatible"
+    r"|mutually exclusive|invalid"
     r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
-    r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry|[Cc]onsider)"
+    r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
+    r"|[Cc]onsider)"
     r" \w{1,20}ing\b|\b(?:[Uu]se|[Ss]et|[Pp]ass|[Aa]dd|[Rr]emove|[Dd]isable|[Ee]nable) [`'\"]?-?-?\w",
     re.I,
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
 INSIDE = re.compile(
-    r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape|dim\w{0,6}|rank)\b"
-    r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b|is not initialized"
+    r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
+    r"|dim\w{0,6}|rank)\b"
+    r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
+    r"|is not initialized"
 )
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]{0,30}(?:[-_][a-z0-9]{1,30}){0,6})")
 VARIABLE = re.compile(
@@ -45,7 +50,9 @@ CAUSE = "the engine refuses what it was asked for or given, and this line is its
 def names(sentence: str) -> list[str]:
     """The keys of a row of services.yml that a sentence names: `engine_args.x` for --x, `env.X` for a variable."""
     found = ["engine_args.%s" % name.replace("-", "_") for name in OPTION.findall(sentence)]
-    found += ["env.%s" % name for name in VARIABLE.findall(sentence) if "_STATUS_" not in name and "_ERROR_" not in name]
+    found += [
+        "env.%s" % name for name in VARIABLE.findall(sentence) if "_STATUS_" not in name and "_ERROR_" not in name
+    ]
     return list(dict.fromkeys(found))[:NAMED]
 
 
@@ -62,8 +69,9 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
         if keys:
             remedy = "correct %s as it says" % " and ".join(keys)
         elif settings:
-            remedy = "correct %s as it says (in engine_args where it is an option, else in config.json or the request)" % " and ".join(
-                "`%s`" % name for name in settings[:NAMED]
+            remedy = (
+                "correct %s as it says (in engine_args where it is an option, else in config.json or the request)"
+                % " and ".join("`%s`" % name for name in settings[:NAMED])
             )
         else:
             remedy = "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"

@@ -62,7 +62,7 @@ GROUP = re.compile(
 
 TRACEBACK = "Traceback (most recent call last):"
 EXCEPTION = re.compile(
-    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}?(?:Error|Exception|Exit|Interrupt|Refused|NotFound|Timeout|Failure|Group|Failed|Unsupported|OutOfResources)"
+    r"(?:(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]|(?:[A-Za-z_]\w{0,60}\.){1,8}[a-z])\w{0,60}?(?:Error|Exception|Exit|Interrupt|Refused|NotFound|Timeout|Failure|Group|Failed|Unsupported|OutOfResources)"
     r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
 )
 ABORT = re.compile(
@@ -114,6 +114,9 @@ TELLING = re.compile(
 )
 # The front process repeats what a worker said: its words are the worker's.
 REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED_KEY = re.compile(
+    r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
+)  # str() of a KeyError
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
@@ -136,6 +139,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self.frames = False  # inside a traceback's frames
+        self.source_next = False  # a frame's place was the last line: its source follows
         self.indent = 0  # of the traceback: pip and compose print it further in
         self.source = ""  # the last line of source in it
         self.place = ""  # the last frame, as package/file.py:line
@@ -197,6 +201,7 @@ def statements(lines: list[str]) -> list[Statement]:
         words = TUPLE.sub(
             lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
         )
+        words = REPEATED_KEY.sub(r"KeyError: \1", words)
         if REPEATED.match(words):
             words = REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words))
         if level in IN_PASSING:
@@ -217,11 +222,18 @@ def statements(lines: list[str]) -> list[Statement]:
             if not one.frames:
                 one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)
             one.frames = True
+            one.source_next = bool(FRAME.match(text))
             one.close()
             place = PLACE.search(text)
             one.place = "%s:%s" % place.groups() if place else one.place
             continue
-        if one.frames and len(text) - len(text.lstrip()) > one.indent:
+        source, one.source_next = one.source_next, False
+        # Where a log lost its indentation (a web form's), the line behind a frame's place is its source all the same.
+        if one.frames and (
+            len(text) - len(text.lstrip()) > one.indent
+            or not words.strip("^~ ")
+            or (source and not EXCEPTION.match(words))
+        ):
             one.source = words if words.strip("^~ ") else one.source
             continue
         if CANN_CODE.match(words):  # a statement of its own, in the message of an exception too

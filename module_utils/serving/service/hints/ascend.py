@@ -18,7 +18,8 @@ HINTS = (
     Hint(
         "npu-not-usable",
         r"ret is -8005|dcmi module initialize failed",
-        "the NPU can't be used: in a container another one holds it or a device node is missing; on the host, after an upgrade, the driver waits for a reboot",
+        "the NPU can't be used: in a container another one holds it or a device node is missing; on the host, after an upgrade, the driver waits"
+        " for a reboot",
         "npu-smi info on the host must show the NPUs (else reboot it); compare with `devices` and `device_nodes` of the row",
         "Ascend/cann-container-image#46",
         "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
@@ -179,7 +180,8 @@ HINTS = (
         r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",
-        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log says more",
+        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log"
+        " says more",
         "vllm-project/vllm-ascend#4284",
         "RuntimeError: Initialize NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
     ),
@@ -190,6 +192,15 @@ HINTS = (
         "look at the first rank that the message lists: its own log and its network say why",
         CANN_CODES,
         "Communication_Error_Ranktable_Detect(EI0015): [PID: 41] Failed to collect ranks: [1,2,3]",
+    ),
+    Hint(
+        "hccl-resources",
+        r"EI0007|Allocation_Failure|Failed to allocate resource\[",
+        "HCCL gets no memory, queue or notify for its links on this NPU",
+        "the message names the resource; lower gpu_memory_utilization or env HCCL_BUFFSIZE, end other processes on the NPU, use fewer ranks or"
+        " groups",
+        CANN_CODES,
+        "Allocation_Failure(EI0007): Failed to allocate resource[qp] with info [rank:9]. Reason: Memory resources are exhausted.",
     ),
     Hint(
         "hccl-version-mismatch",
@@ -301,7 +312,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
@@ -312,9 +324,11 @@ HINTS = (
     ),
     Hint(
         "hccl",
-        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error"
+        r"|DIST call hccl api failed",
         "the NPUs can't talk to each other",
-        "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
+        "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the"
+        " same image",
         CANN_CODES,
         "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 4",
         general=True,
@@ -325,7 +339,8 @@ HINTS = (
         r"|rt[A-Z]\w{1,60} (?:failed|execution failed)"
         r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
-        "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that release",
+        "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that"
+        " release",
         CANN_CODES,
         "RuntimeError: NPU function error: nobody has seen this one, error code is 999999",
         general=True,

@@ -27,7 +27,7 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0007|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
         r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)|error code is (?:1[1-4]|19)\b[^\n]{0,80}hccl",
         "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
@@ -85,7 +85,8 @@ HINTS = (
     Hint(
         "hccl-code-driver",
         r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
-        "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't belong together",
+        "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't"
+        " belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
         "CANN, HcclResult",
         "RuntimeError: HCCL function error: HcclGetRootInfo, error code is 15",
@@ -220,7 +221,8 @@ HINTS = (
         "mindspore-primitive",
         r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
         r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
-        r"|Can not select a valid kernel info|Select GPU kernel|Current (?:operator|op)[^\n]{0,60}not support",
+        r"|Can not select a valid kernel info|[Cc]an ?not find any available kernel info|Select GPU kernel|Current (?:operator"
+        r"|op)[^\n]{0,60}not support",
         "an operator of MindSpore refuses its arguments, or this NPU has none for that type",
         "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"
         " MindSpore's release",
@@ -240,7 +242,8 @@ HINTS = (
         "mindspore-refers",
         r"refer to 'Ascend Error Message'|Ascend error occurred",
         "a call of the NPU failed under MindSpore",
-        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy and free",
+        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy"
+        " and free",
         "MindSpore, FAQ",
         "RuntimeError: nobody has seen this one! The details refer to 'Ascend Error Message'.",
         general=True,

@@ -18,7 +18,8 @@ HINTS = (
         "oci-runtime-missing",
         r"fork/exec (\S{1,160}): no such file or directory",
         "a program that the container engine runs, most often its configured runtime, is not there",
-        "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart the engine",
+        "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart"
+        " the engine",
         "NVIDIA/nvidia-container-toolkit#145",
         "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
     ),
@@ -212,7 +213,8 @@ HINTS = (
         r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
         r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"
         r"|failed to add the host[^\n]{0,60}(?:veth|pair)",
-        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables), the firewall's tables or a free range are missing, as its last words say",
+        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables), the firewall's tables or a free range are"
+        " missing, as its last words say",
         "modprobe bridge veth br_netfilter; after a kernel update reboot; then start it again",
         "moby/libnetwork",
         'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
@@ -239,7 +241,8 @@ HINTS = (
     Hint(
         "docker-shm-mount",
         r"mounting shm tmpfs",
-        "the container engine can't mount the container's /dev/shm: a limit of mounts or memory is reached, or it may not mount, as the last words say",
+        "the container engine can't mount the container's /dev/shm: a limit of mounts or memory is reached, or it may not mount, as the last"
+        " words say",
         "sysctl fs.mount-max, free memory and left-over containers (docker ps -a); then restart the container engine",
         "moby/moby#41391",
         "docker: Error response from daemon: mounting shm tmpfs: no space left on device.",
@@ -268,6 +271,7 @@ HINTS = (
         "image-damaged",
         r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF(?! while)|digest (?:verification"
         r"|mismatch)|failed to (?:commit|apply) (?:layer|snapshot|diff)|[Ee]rror processing tar file|invalid tar header|archive/tar"
+        r"|wrong diff id calculated"
         r"|short read: expected",
         "an image could not be unpacked: it arrived cut or damaged, or the storage does not take it (space, user ids, file system)",
         "df -h of the engine's data folder, dmesg for disk errors; then run deploy.yml --tags fetch",
@@ -353,7 +357,8 @@ HINTS = (
     Hint(
         "systemd-signal",
         r"code=(?:dumped|killed), status=\d{1,2}/(\w{3,6})",
-        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack of memory",
+        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack"
+        " of memory",
         "journalctl -u UNIT and dmesg show what it said last; reinstall or upgrade a program that crashes",
         "systemd.service",
         "host systemd[1]: x.service: Main process exited, code=dumped, status=11/SEGV",

@@ -36,7 +36,8 @@ HINTS = (
         r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace"
         r"|ping_group_range[^\n]{0,10}: Invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
-        "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system migrate",
+        "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
+        " migrate",
         "podman, rootless tutorial",
         "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
     ),
@@ -246,7 +247,8 @@ HINTS = (
     ),
     Hint(
         "registry-server",
-        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching|manifest)[^\n]{0,120}\b50[0234]\b",
+        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
+        r"|manifest)[^\n]{0,120}\b50[0234]\b",
         "the registry (or a mirror or proxy before it) fails",
         "try again later, name another mirror, or fetch with image_relay",
         "moby, registry client",
@@ -293,7 +295,8 @@ HINTS = (
         "Docker's firewall rules are gone, most often because the host's firewall was reloaded or its modules are missing",
         "systemctl restart docker, then restart the service",
         "moby/libnetwork",
-        "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by that name.",
+        "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by"
+        " that name.",
     ),
     Hint(
         "docker-unknown-option",

@@ -69,7 +69,8 @@ HINTS = (
     ),
     Hint(
         "world-too-large",
-        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs|number of required"
+        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
+        r"|number of required"
         r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
         r".{0,40}(?:GPU|NPU|device|card)|Current node has no GPU available|No available node types can fulfill|Cannot provide a placement group",
@@ -130,7 +131,8 @@ HINTS = (
     ),
     Hint(
         "attention-backend",
-        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
+        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid"
+        r"|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
         "the attention backend that was chosen does not serve this model on this accelerator",
         "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
         "vLLM, platforms/cuda.py",
@@ -147,7 +149,8 @@ HINTS = (
     ),
     Hint(
         "transformers-too-old",
-        r"Transformers does not recognize this architecture|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
+        r"Transformers does not recognize this architecture|rope_scaling should have a 'rope_type' key"
+        r"|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
         r"|rope_type) ?(?:field|key)",
         "the engine's transformers is older than this model",
         "use a newer engine (image)",
@@ -159,7 +162,8 @@ HINTS = (
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"
         r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
-        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)|cannot import name '[^']{1,80}' from 'transformers",
+        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)"
+        r"|cannot import name '[^']{1,80}' from 'transformers",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
@@ -195,7 +199,8 @@ HINTS = (
     # The model's files.
     Hint(
         "hub-denied",
-        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted|Invalid user token"
+        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
+        r"|Invalid user token"
         r"|RepositoryNotFoundError",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
@@ -253,7 +258,8 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
+        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
+        r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",
@@ -261,7 +267,8 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}|Attempted to load"
+        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
         r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
@@ -299,7 +306,8 @@ HINTS = (
     ),
     Hint(
         "flaggems-triton",
-        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
+        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute"
+        r"|dynamic_func\(\)"
         r" (?:missing|got)|Triton may change APIs|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
         r"|compiler|backends)"
         r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
@@ -310,7 +318,8 @@ HINTS = (
     ),
     Hint(
         "flaggems-no-device",
-        r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)|Unsupported vendor",
+        r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)"
+        r"|Unsupported vendor",
         "FlagGems knows no accelerator here",
         "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",

@@ -27,7 +27,8 @@ HINTS = (
         "module-attribute",
         r"^AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute",
         "the package that was found is of another version than its caller needs, or a folder of that name hides it",
-        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or use an image",
+        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or"
+        " use an image",
         "Python",
         "AttributeError: module 'acme' has no attribute 'x'",
         general=True,
@@ -66,12 +67,16 @@ LAST = (
     ),
     Hint(
         "engine-fault",
-        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
+        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError"
+        r"|AssertionError)\b"
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
-        r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
+        r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
+        r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
         r"|-?\d|None)|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
-        "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together",
-        "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
+        "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong"
+        " together",
+        "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name"
+        " tells",
         "Python, built-in exceptions",
         "UnboundLocalError: local variable 'x' referenced before assignment",
         general=True,

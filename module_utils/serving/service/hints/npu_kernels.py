@@ -9,7 +9,8 @@ HINTS = (
         "npu-kernel-address",
         r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value)"
         r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
-        "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was freed",
+        "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was"
+        " freed",
         "the lines behind it name the kernel (fault kernel_name); another release of CANN and vllm-ascend, enforce_eager: true or the feature that"
         " brings the kernel switched off",
         "mindspore-lab/mindone#269; vllm-project/vllm-ascend#8818, #12461",
@@ -67,7 +68,8 @@ HINTS = (
         "cann-graph-engine",
         r"(?:GEInitialize|GELib::\w{1,40}) fail",
         "CANN's graph engine does not start: its compiler or Python packages are not whole, or the NPU itself does not start",
-        "the codes around it say which; source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image"
+        "the codes around it say which; source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use"
+        " the image"
         " as it was built",
         "vllm-project/vllm-ascend#564",
         "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
@@ -145,5 +147,14 @@ HINTS = (
         "mindspore-ai/mindspore#250",
         "[ERROR] ME(1,python3):2023-11-02-01:01:09.343.938 [mindspore/x.cc:619] RunGraph] Exec compute graph failed, graph id 1",
         general=True,
+    ),
+    Hint(
+        "npu-kernel-too-long",
+        r"(?i:aicore|aivec|vector core|aicpu) (?:execution |task )?time ?out|error code is 507014\b",
+        "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
+        "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
+        " vllm-ascend",
+        "CANN, aclError",
+        "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507014",
     ),
 )

@@ -91,14 +91,17 @@ HINTS = (
     Hint(
         "compat-libcuda",
         r"Error 803\b|unsupported display driver / cuda driver combination|cudaErrorSystemDriverMismatch",
-        "the libcuda that is loaded does not fit the kernel's driver: an image's compat libcuda is found first, or the driver was upgraded and not yet reloaded",
-        "put the driver's library folder first in LD_LIBRARY_PATH (env of the row), or use an image without /usr/local/cuda/compat on it; after an upgrade reboot",
+        "the libcuda that is loaded does not fit the kernel's driver: an image's compat libcuda is found first, or the driver was upgraded and"
+        " not yet reloaded",
+        "put the driver's library folder first in LD_LIBRARY_PATH (env of the row), or use an image without /usr/local/cuda/compat on it; after"
+        " an upgrade reboot",
         "vllm-project/vllm#33447; gpustack/gpustack#4678",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display driver / cuda driver combination",
     ),
     Hint(
         "driver-too-old",
-        r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
+        r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain"
+        r"|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,
@@ -107,7 +110,8 @@ HINTS = (
     Hint(
         "forward-compatibility",
         r"forward compatibility was attempted on non supported HW|cudaErrorCompatNotSupportedOnDevice",
-        "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits for a reboot",
+        "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits"
+        " for a reboot",
         "upgrade the driver (accelerator.driver_branch) or reboot after an upgrade; else an image with an older CUDA",
         CUDA_ERRORS,
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility was attempted on non supported HW",
@@ -115,8 +119,10 @@ HINTS = (
     Hint(
         "triton-no-driver",
         r"0 active drivers \(\[\]\)",
-        "Triton finds no accelerator that it can drive: none was given to the container, the host has no driver, or this Triton is not made for the accelerator",
-        "nvidia-smi (or npu-smi info) must work where the engine runs; check accelerator.device_access and `devices`; NPUs need triton-ascend or FlagTree",
+        "Triton finds no accelerator that it can drive: none was given to the container, the host has no driver, or this Triton is not made for"
+        " the accelerator",
+        "nvidia-smi (or npu-smi info) must work where the engine runs; check accelerator.device_access and `devices`; NPUs need triton-ascend or"
+        " FlagTree",
         "FlagTree#773",
         "RuntimeError: 0 active drivers ([]). There should only be one.",
     ),
@@ -130,7 +136,8 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu|no CUDA-capable device is detected"
+        r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
+        r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
@@ -158,7 +165,8 @@ HINTS = (
         "device-number",
         r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id",
         "the engine asks for a GPU that it was not given",
-        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
+        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the"
+        " row's env",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: invalid device ordinal",
     ),
@@ -289,7 +297,8 @@ HINTS = (
     ),
     Hint(
         "no-compiler",
-        r"Failed to find C compiler|No working C\+\+ compiler found|InvalidCxxCompiler|No such file or directory: '(?:gcc|g\+\+|cc|c\+\+|clang)'|unable"
+        r"Failed to find C compiler|No working C\+\+ compiler found|InvalidCxxCompiler|No such file or directory: '(?:gcc|g\+\+|cc|c\+\+|clang)'"
+        r"|unable"
         r" to find a C\+?\+? ?compiler",
         "Triton or torch compile at run time, and there is no C compiler",
         "install gcc and g++, or use an image that has them",
@@ -323,8 +332,10 @@ HINTS = (
     ),
     Hint(
         "gpu-memory-out",
-        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation|Cuda failure (?:2 )?'out of memory'"
-        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory|NVML_SUCCESS == r INTERNAL ASSERT",
+        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
+        r"|Cuda failure (?:2 )?'out of memory'"
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory"
+        r"|NVML_SUCCESS == r INTERNAL ASSERT",
         "the GPU's memory ran out",
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
@@ -333,7 +344,8 @@ HINTS = (
     Hint(
         "cuda-not-permitted",
         r"CUDA error: operation not permitted(?! when)|cudaErrorNotPermitted",
-        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given it whole",
+        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given"
+        " it whole",
         "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",

@@ -9,9 +9,11 @@ PAIR = "install the pair that the release notes name (vllm-ascend 0.x needs vLLM
 HINTS = (
     Hint(
         "vllm-hidden",
-        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams|platforms)'"
+        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams"
+        r"|platforms)'"
         r"|'vllm' is not a package",
-        "Python finds a folder called vllm in place of the package (a clone of its sources in the working folder or PYTHONPATH), or the package is there in part",
+        "Python finds a folder called vllm in place of the package (a clone of its sources in the working folder or PYTHONPATH), or the package"
+        " is there in part",
         "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
         "vllm-project/vllm-ascend#527, #5497",
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
@@ -36,11 +38,14 @@ HINTS = (
     ),
     Hint(
         "plugin-signature",
-        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder"
-        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
+        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner"
+        r"|Builder"
+        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear"
+        r"|ForCausalLM"
         r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
-        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault itself",
+        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault"
+        " itself",
         PAIR,
         "vllm-project/vllm-ascend#394, #1058, #9056",
         "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
@@ -58,7 +63,8 @@ HINTS = (
         r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}Platform|(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative"
         r"|Compilation|KV|Pooler)\w{0,20}"
         r"Config)' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
-        "a class of vLLM or its plugin lacks what the other asks of it: their versions don't belong together, or this release does not know the model",
+        "a class of vLLM or its plugin lacks what the other asks of it: their versions don't belong together, or this release does not know the"
+        " model",
         PAIR,
         "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
         "AttributeError: 'NPUModelRunner' object has no attribute 'mm_budget'",

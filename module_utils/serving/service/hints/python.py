@@ -133,7 +133,8 @@ HINTS = (
     Hint(
         "flashinfer-no-architecture",
         r"FlashInfer requires GPUs with sm75|No supported CUDA architectures found",
-        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute capability 7.5)",
+        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute"
+        " capability 7.5)",
         "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",
         "vllm-project/vllm#50705",
         "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
@@ -142,7 +143,8 @@ HINTS = (
         "nvcc-too-old",
         r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
         r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
-        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old (CUDA 13 is too new for a GPU before Turing)",
+        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old (CUDA 13 is too new for a"
+        " GPU before Turing)",
         "put the nvcc of torch's CUDA first (CUDA_HOME in the row's env), or use an image; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids"
         " FlashInfer's sampler",
         "flashinfer-ai/flashinfer#1532",
