@@ -141,7 +141,7 @@ def test_an_assertion_without_words_is_told_by_its_source_and_place() -> None:
 AssertionError"""
     found = explained(log)
     assert found.root == "AssertionError: assert acme.size == 7 (layers/linear.py:77)"
-    assert found.hint == "engine-fault"
+    assert found.hint == "assertion"
     shapes = log.replace("acme.size == 7", "param.shape == loaded_weight.shape")
     assert explained(shapes).hint == "weights-dont-fit"
 
@@ -194,3 +194,25 @@ def test_a_program_of_the_host_and_one_of_the_image_are_told_apart() -> None:
         == "command-not-in-image"
     )
     assert explained("Error: could not find the helper: " + words).hint == "host-program-missing"
+
+
+def test_a_log_that_lost_its_indentation_keeps_its_source_lines_apart() -> None:
+    log = """Scheduler hit an exception: Traceback (most recent call last):
+File "/v/acme/pynccl.py", line 350, in NCCL_CHECK
+raise RuntimeError(f"NCCL error: {error_str}")
+RuntimeError: no words that anybody knows
+"""
+    assert explained(log) == failures.Explanation(None, "RuntimeError: no words that anybody knows", None)
+    cut = log.splitlines()[:3]  # the error itself is missing: nothing of the source is taken for it
+    assert failures.explain(cut).meaning is None
+
+
+def test_the_key_of_a_workers_error_is_that_errors() -> None:
+    line = "RuntimeError: Worker failed with error ''ACME'', please check the stack trace above for the root cause"
+    assert explained(line).root == "KeyError: 'ACME'"
+
+
+def test_an_error_of_a_socket_is_no_disks() -> None:
+    assert explained("tcp_ep.c:12 UCX  ERROR send(7) failed: Input/output error").hint == "kv-transfer"
+    assert explained("cp: error reading '/models/x': Input/output error").hint != "kv-transfer"
+    assert explained("OSError: [Errno 5] Input/output error: '/models/x'").hint == "disk-error"

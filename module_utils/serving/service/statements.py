@@ -120,6 +120,7 @@ REPEATED_KEY = re.compile(
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
+NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
 
 
@@ -232,7 +233,7 @@ def statements(lines: list[str]) -> list[Statement]:
         if one.frames and (
             len(text) - len(text.lstrip()) > one.indent
             or not words.strip("^~ ")
-            or (source and not EXCEPTION.match(words))
+            or (source and not EXCEPTION.match(words) and not NAMED.match(words))
         ):
             one.source = words if words.strip("^~ ") else one.source
             continue

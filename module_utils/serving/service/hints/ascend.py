@@ -76,7 +76,7 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561(?:107|112)\b|binary_info_config\.json"
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561(?:107|112)\b"
         r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this NPU are not installed, or don't have this operator in this type",
@@ -86,7 +86,7 @@ HINTS = (
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed|E30006|Failed to verify the OPP",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
@@ -152,7 +152,7 @@ HINTS = (
     Hint(
         "npu-device-number",
         r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et (?:visible )?device failed|desc=\[device id error\]|runtime result = 107001\b"
-        r"|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
+        r"|ASCEND_RT_VISIBLE_DEVICES=''|(?:Reason|rt[A-Z]\w{1,30}|acl\w{1,30}|NPU)[^\n]{0,60}[Ii]nvalid device ID|error code is 107001\b",
         "the engine sees other NPUs than it was given; inside a container they are numbered from 0",
         "remove ASCEND_RT_VISIBLE_DEVICES from the row, it follows from the number of NPUs; tensor_parallel_size must not exceed that number",
         "gpustack/gpustack#3564",
@@ -263,7 +263,7 @@ HINTS = (
     ),
     Hint(
         "mindspore-node-lost",
-        r"total number of timed out node|[Nn]ode .{0,40}(?:is timed out|heartbeat.{0,20}lost)|scheduler.{0,40}time ?out",
+        r"total number of timed out node|[Nn]ode .{0,40}(?:is timed out|heartbeat.{0,20}lost)",
         "one of MindSpore's processes did not answer its scheduler in time",
         "look for what the other workers said before; set env MS_NODE_TIMEOUT higher for slow loading",
         "MindSpore, dynamic cluster",
@@ -324,7 +324,7 @@ HINTS = (
     ),
     Hint(
         "hccl",
-        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error"
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\("
         r"|DIST call hccl api failed",
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the"

@@ -28,7 +28,7 @@ HINTS = (
     Hint(
         "hccl-link",
         r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
-        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)|error code is (?:1[1-4]|19)\b[^\n]{0,80}hccl",
+        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
         "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",
@@ -171,7 +171,7 @@ HINTS = (
     Hint(
         "atb-setup",
         r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
-        r"|create atb operation|ATB_\w{0,20}ERROR",
+        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR",
         "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",

@@ -272,8 +272,8 @@ HINTS = (
     ),
     Hint(
         "cgroup-refused",
-        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
-        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit|sd-bus call",
+        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
+        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",

@@ -69,11 +69,11 @@ HINTS = (
     ),
     Hint(
         "world-too-large",
-        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
+        r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
         r"|number of required"
         r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
-        r".{0,40}(?:GPU|NPU|device|card)|Current node has no GPU available|No available node types can fulfill|Cannot provide a placement group",
+        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill",
         "the row asks for more devices than the engine sees",
         "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
         "vLLM, config/parallel.py",

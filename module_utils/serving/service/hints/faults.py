@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
+ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
+LOOK = "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells"
+
 HINTS = (
     Hint(
         "package-asked-for",
@@ -52,6 +55,19 @@ HINTS = (
         "KeyError: 'nobody_has_seen_this_one'",
         general=True,
     ),
+    Hint(
+        "engine-fault",
+        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
+        r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
+        r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
+        r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"
+        r"|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
+        ENGINE_FAULT,
+        LOOK,
+        "Python, built-in exceptions",
+        "UnboundLocalError: local variable 'x' referenced before assignment",
+        general=True,
+    ),
 )
 
 # Asked after an error's own words: they speak of the kind of error only.
@@ -66,19 +82,12 @@ LAST = (
         general=True,
     ),
     Hint(
-        "engine-fault",
-        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError"
-        r"|AssertionError)\b"
-        r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
-        r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
-        r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
-        r"|-?\d|None)|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
-        "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong"
-        " together",
-        "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name"
-        " tells",
+        "assertion",
+        r"^AssertionError\b",
+        ENGINE_FAULT,
+        LOOK,
         "Python, built-in exceptions",
-        "UnboundLocalError: local variable 'x' referenced before assignment",
+        "AssertionError: nobody has seen this one",
         general=True,
     ),
 )

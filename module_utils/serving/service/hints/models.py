@@ -195,8 +195,7 @@ HINTS = (
     ),
     Hint(
         "lora-unsupported",
-        r"unsupported LoRA weight|expected target modules in|LoRA[^\n]{0,60}(?:is not supported"
-        r"|unsupported)|[Uu]nsupported LoRA|only supports modules_to_save",
+        r"unsupported LoRA weight|expected target modules in|[Uu]nsupported LoRA|only supports modules_to_save",
         "the adapter has weights that vLLM can't apply to this model's class",
         "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
         "vllm-project/vllm#9280",

@@ -115,7 +115,7 @@ HINTS = (
     ),
     Hint(
         "nccl",
-        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
+        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclInternalError|Failed to init NCCL|NCCL WARN",
         "the GPUs can't talk to each other",
         "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
         NCCL_DOCS,
@@ -205,8 +205,8 @@ HINTS = (
     ),
     Hint(
         "triton-old-gpu",
-        r"Assertion .{0,120}only supported on (?:Ampere|Hopper|Blackwell)|Fp8 conversion not natively supported",
-        "a Triton kernel needs a newer GPU",
+        r"Assertion .{0,120}(?:only supported on (?:Ampere|Hopper|Blackwell)|layout conversion)|Fp8 conversion not natively supported",
+        "a Triton kernel does not compile for this GPU: most often the GPU is older than the kernel or this Triton serves",
         "use another attention backend or dtype, or an engine that still serves this GPU",
         "triton-lang/triton; ray-project/ray#52377",
         "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",

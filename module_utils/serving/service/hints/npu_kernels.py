@@ -150,7 +150,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-too-long",
-        r"(?i:aicore|aivec|vector core|aicpu) (?:execution |task )?time ?out|error code is 507014\b",
+        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|error code is 507014\b",
         "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
         "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
         " vllm-ascend",

@@ -62,12 +62,20 @@ HINTS = (
     Hint(
         "package-build-failed",
         r"Failed to (?:download and )?build [`'\"]?[\w-]{1,60}|Failed building wheel|metadata-generation-failed"
-        r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable|does not match given version"
+        r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable"
         r"|build backend returned an error",
         "pip or uv found no wheel for this host and could not build the package from source",
         "use a Python and a platform that have a wheel, or an image; to build, install compiler, headers and CUDA that the lines above miss",
         "pip; uv",
         "Failed to download and build `vllm==0.7.0`",
+    ),
+    Hint(
+        "package-names-another-version",
+        r"does not match given version",
+        "a package says another version of itself than the one that was asked for (a local tag such as +cu128, or a build from sources)",
+        "ask for the version that the message names, or give the wheel's own file or URL",
+        "uv",
+        "error: Package metadata version `0.6.2+cu118` does not match given version `0.6.2`",
     ),
     Hint(
         "package-hash",

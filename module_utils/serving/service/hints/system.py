@@ -8,8 +8,8 @@ HINTS = (
     Hint(
         "shm-too-small",
         r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory"
-        r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:open|resize"
-        r"|allocate) shared memory",
+        r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
+        r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
         "raise shm_bytes of a container; on a host mount -o remount,size=16g /dev/shm",
         "vLLM 0.32.0 for CPU in a container; pytorch, DataLoader",
