@@ -36,6 +36,8 @@ def test_a_sentence_that_gives_its_reason_needs_no_row(line: str, told: str) -> 
         "RuntimeError: acme failed",
         "RuntimeError: Error 17 in acme_call",
         "ValueError: 7",
+        "RuntimeError: \"acme_impl\" not implemented for 'Half'",
+        "TypeError: Can't instantiate abstract class Acme with abstract method acme_encode",
         "RuntimeError: acme_state is not set",  # of the code's own state: nobody can set it
         "KeyError: 'must be set'",
         "OSError: acme must be there",
@@ -83,6 +85,17 @@ def test_rows_come_before_own_words_and_own_words_before_the_kind_of_the_error()
 
 def test_a_signal_says_more_than_a_sentence() -> None:
     assert explained("ValueError: acme_size must be even", -9).hint == "exit--9"
+
+
+def test_only_a_name_of_which_something_is_demanded_is_told() -> None:
+    meaning = (
+        explained(
+            "ValueError: acme_run() can't be called here, acme_rows is not a multiple of 8 and it must be"
+        ).meaning
+        or ""
+    )
+    assert "correct `acme_rows` as it says" in meaning
+    assert "acme_run" not in meaning
 
 
 def test_names_are_keys_of_a_row_each_once_and_few() -> None:

@@ -216,3 +216,21 @@ def test_an_error_of_a_socket_is_no_disks() -> None:
     assert explained("tcp_ep.c:12 UCX  ERROR send(7) failed: Input/output error").hint == "kv-transfer"
     assert explained("cp: error reading '/models/x': Input/output error").hint != "kv-transfer"
     assert explained("OSError: [Errno 5] Input/output error: '/models/x'").hint == "disk-error"
+
+
+def test_what_an_abort_says_of_itself_belongs_to_it() -> None:
+    log = "terminate called after throwing an instance of 'std::runtime_error'\n  what():  NCCL Error 5: invalid usage (run with NCCL_DEBUG=WARN)"
+    assert explained(log).hint == "nccl-usage"
+
+
+def test_the_reason_of_a_validation_error_is_part_of_it() -> None:
+    log = """pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
+  Value error, Model architectures ['AcmeForCausalLM'] failed to be inspected. Please check the logs for more details. [type=value_error]"""
+    assert explained(log).hint == "class-failed-inspection"
+
+
+def test_a_place_before_a_line_is_no_part_of_it() -> None:
+    assert (
+        explained("(RayWorkerWrapper pid=7) worker_base.py:572] KeyError: 'layers.0.mlp.up_proj.weight'").hint
+        == "weights-dont-fit"
+    )

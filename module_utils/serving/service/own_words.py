@@ -11,7 +11,7 @@ from ansible.module_utils.serving.service.statements import Statement
 
 # Errors by which an engine refuses something. Those that Python raises at its own account (KeyError, AttributeError...) say nothing of a reason.
 REFUSALS = re.compile(
-    r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|TypeError|ValidationError|EnvironmentError|Exception"
+    r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
     r"|\w{0,40}(?:Config"
     r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^(?:[\w./-]{1,80}(?: \w{1,20})?: )?[Ee]rror: (?=[^\n]{12,})|^Value error, "
@@ -41,7 +41,13 @@ VARIABLE = re.compile(
     r"\b((?:VLLM|SGLANG|SGL|NCCL|GLOO|HF|HCCL|ASCEND|CUDA|TORCH|PYTORCH|TRITON|RAY|OMP|FLASHINFER|ROCM|HIP|AITER|TIKTOKEN|MS|MINDFORMERS|TP|LD|XDG"
     r"|TRANSFORMERS|MASTER|GEMS)(?:_[A-Z0-9]{1,20}){1,6})\b(?<!_ERROR)(?!\()"
 )
-SETTING = re.compile(r"(?<![\w./`'\[-])[`'\"]?([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})[`'\"]?(?![\w./(\[])")
+# A name that a sentence demands something of ("x must be", "got x=3", "set x"); other names are of functions, tensors and methods.
+NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})[`'\"]?(?![\w./(\[])"
+SETTING = re.compile(
+    r"%s(?= ?(?:=|\(\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
+    r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Dd]isable|[Ee]nable|[Ss]pecify|[Pp]ass|option|argument|value of"
+    r"|than|by) %s" % (NAME, NAME)
+)
 NAMED = 3  # names that are told of a sentence
 
 CAUSE = "the engine refuses what it was asked for or given, and this line is its own reason"
@@ -65,7 +71,8 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
             continue
         sentence = text[begins.end() :]
         keys = names(sentence)
-        settings = [name for name in dict.fromkeys(SETTING.findall(sentence)) if "engine_args.%s" % name not in keys]
+        named = [first or second for first, second in SETTING.findall(sentence)]
+        settings = [name for name in dict.fromkeys(named) if "engine_args.%s" % name not in keys]
         if keys:
             remedy = "correct %s as it says" % " and ".join(keys)
         elif settings:

@@ -25,6 +25,7 @@ PREFIXES = tuple(
         r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
         r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
         r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
+        r"[\w./-]{1,60}\.py:\d{1,6}\] ",  # where it was said, of a line that lost its level
         r"[\w.-]{1,64}:\d{1,8}:\d{1,8} \[\d{1,3}\] (?=(?:\S{1,60} )?NCCL )",  # NCCL
     )
 )
@@ -254,7 +255,7 @@ def statements(lines: list[str]) -> list[Statement]:
                     one.place,
                 )  # it says nothing itself: where it was said must do
             one.frames = False
-            if not one.chained:
+            if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
                 chains += 1
                 one.chain = chains
             one.chained = False
@@ -269,7 +270,7 @@ def statements(lines: list[str]) -> list[Statement]:
             0 <= one.open_at < len(found)
             and one.count < MESSAGE_LINES
             and not CLOSES.match(words)
-            and not CONSEQUENCE.search(words)
+            and (words.startswith("Value error, ") or not CONSEQUENCE.search(words))
         ):
             if len(found[one.open_at].text) < STATEMENT:
                 found[one.open_at] = found[one.open_at]._replace(text=found[one.open_at].text + "\n" + words)

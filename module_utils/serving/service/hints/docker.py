@@ -131,6 +131,14 @@ HINTS = (
         'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
     ),
     Hint(
+        "mount-missing",
+        r"error mounting \"[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
+        "a file or folder that is to be mounted into the container, or the place for it in the image, is not there",
+        "the message names it: correct the row's `mounts`, or run deploy.yml --tags fetch,serve where it is the model's",
+        "runc, libcontainer/rootfs_linux.go",
+        'error mounting "/srv/gone" to rootfs at "/data": mount src=/srv/gone: no such file or directory: unknown',
+    ),
+    Hint(
         "docker-socket-permission",
         r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied",
         "this user may not use Docker",

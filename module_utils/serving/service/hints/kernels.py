@@ -21,7 +21,7 @@ HINTS = (
         r"(?:only|not) (?:be )?supported (?:on|for|by)[^\n]{0,40}(?:sm_?\d{2,3}|SM ?\d{2,3}|compute capability|Hopper|Blackwell|Ampere"
         r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
         r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
-        r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
+        r"|CUDA arch|compute capability|architecture\b)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
         r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
         r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
         r"|kernel)[^\n]{0,20} supports?",
@@ -34,7 +34,8 @@ HINTS = (
     Hint(
         "fused-kernel-failed",
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
-        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
         "a fused kernel (CUTLASS, DeepGEMM, FlashInfer, TensorRT-LLM's) failed or does not take what it was given",
@@ -52,6 +53,14 @@ HINTS = (
         "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
         "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
+    ),
+    Hint(
+        "dtype-not-on-device",
+        r"\"\w{1,80}\" not implemented for '\w{1,20}'",
+        "an operator has no form for that dtype on this device; most often it is float16 on a CPU",
+        "set engine_args.dtype: bfloat16 (float32 where that is missing too), or use a newer engine",
+        "pytorch, dispatch macros; vllm-project/vllm#17225",
+        "RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'",
     ),
     Hint(
         "dtypes-differ",

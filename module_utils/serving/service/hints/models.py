@@ -186,12 +186,21 @@ HINTS = (
     ),
     Hint(
         "lora-folder",
-        r"No adapter found for|adapter_config\.json[^\n]{0,80}(?:not found|does not exist|No such file)|Can't find 'adapter_config\.json'"
+        r"No adapter found for|No such file or directory: '[^']{1,300}adapter_config\.json'|adapter_config\.json[^\n]{0,80}(?:not found"
+        r"|does not exist|No such file)|Can't find 'adapter_config\.json'"
         r"|(?:LoRA|lora|adapter) (?:path|folder|directory)[^\n]{0,120}(?:not exist|not found)",
         "the folder of a LoRA adapter is not where the engine looks, or it holds no adapter_config.json",
         "correct the path in lora_modules; in a container check the row's `mounts`, and that the folder is the adapter's own, not its parent",
         "vllm-project/vllm, lora/worker_manager.py",
         "ValueError: Loading lora sql failed: No adapter found for /models/sql-adapter/checkpoint-9",
+    ),
+    Hint(
+        "lora-as-model",
+        r"KeyError: 'base_model\.model\.",
+        "the folder is a LoRA adapter's, and it was served as if it were the model",
+        "serve the base model and give the adapter in engine_args.lora_modules with enable_lora: true, or merge the two",
+        "unslothai/unsloth#960",
+        "KeyError: 'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight'",
     ),
     Hint(
         "lora-unsupported",

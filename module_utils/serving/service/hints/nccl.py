@@ -105,7 +105,7 @@ HINTS = (
     ),
     Hint(
         "nccl-usage",
-        r"NCCL error: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
+        r"NCCL [Ee]rror(?: \d{1,2})?: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
         "the ranks call NCCL in ways that don't fit: two of them on one GPU, another number of ranks, or different versions of NCCL",
         "tensor_parallel_size must not exceed the number of `devices`; the same image on all hosts; NCCL_DEBUG=WARN in the row's env names the"
         " reason",
@@ -115,7 +115,7 @@ HINTS = (
     ),
     Hint(
         "nccl",
-        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclInternalError|Failed to init NCCL|NCCL WARN",
+        r"NCCL [Ee]rror|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclInternalError|Failed to init NCCL|NCCL WARN",
         "the GPUs can't talk to each other",
         "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
         NCCL_DOCS,

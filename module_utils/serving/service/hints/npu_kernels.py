@@ -58,7 +58,7 @@ HINTS = (
     ),
     Hint(
         "cann-compiler-missing",
-        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found|OpCompileProcessor init fail",
+        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found",
         "CANN can't compile an operator here: its compiler, its Python packages or a header are missing or of another release",
         "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
         "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
@@ -66,7 +66,7 @@ HINTS = (
     ),
     Hint(
         "cann-graph-engine",
-        r"(?:GEInitialize|GELib::\w{1,40}) fail",
+        r"(?:GEInitialize|GELib::\w{1,40}|OpCompileProcessor init) fail",
         "CANN's graph engine does not start: its compiler or Python packages are not whole, or the NPU itself does not start",
         "the codes around it say which; source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use"
         " the image"

@@ -141,7 +141,8 @@ HINTS = (
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
-        "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi must work there",
+        "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
+        " must work there",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
     ),
@@ -181,9 +182,10 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|invalid device function|device kernel image is invalid",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
+        r"|device kernel image is invalid",
         "this build has no kernels for this GPU",
-        "use an image that is built for the GPU's compute capability (nvidia-smi --query-gpu=compute_cap --format=csv)",
+        "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",
         "RuntimeError: CUDA error: no kernel image is available for execution on the device",
     ),

@@ -106,8 +106,9 @@ HINTS = (
     Hint(
         "signature-of-another-version",
         r"TypeError: (?:[\w.]{1,120}\.)?(?!__init__\(\) missing)\w{1,60}\(\) (?:got an unexpected keyword argument"
-        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})",
-        "one package calls another as a different version of it is called",
+        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})"
+        r"|TypeError: Can't instantiate abstract class|AttributeError: type object '\w{1,80}' has no attribute",
+        "one package uses another as a different version of it is used",
         "the traceback's last files name the two; install the versions that the engine's release was built with",
         "vllm-project/vllm#21822",
         "TypeError: plan_all() got an unexpected keyword argument 'kv_data_type'",

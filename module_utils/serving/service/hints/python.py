@@ -212,6 +212,23 @@ HINTS = (
         "python: symbol lookup error: /opt/x/libucs.so: undefined symbol: nobody_knows",
     ),
     Hint(
+        "package-hidden",
+        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)",
+        "Python finds a folder of the package's name in place of it (the working folder or PYTHONPATH holds one), or the package is there in part",
+        "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
+        "sgl-project/sglang#14398",
+        "ImportError: cannot import name 'X' from 'acme' (unknown location)",
+    ),
+    Hint(
+        "package-imports-itself",
+        r"partially initialized module '",
+        "a package is imported while it is still being imported: a file of its name (a script of one's own) is found first, or its parts are of"
+        " different versions",
+        "rename that file (the traceback names it), or install the package anew; an image as it was built has neither",
+        "Python, circular imports",
+        "ImportError: cannot import name 'x' from partially initialized module 'acme' (most likely due to a circular import)",
+    ),
+    Hint(
         "torch-attribute",
         r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch[.']|No module named 'torch\.\w{1,40}"
         r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
