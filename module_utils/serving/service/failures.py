@@ -30,6 +30,7 @@ from ansible.module_utils.serving.service.hints import (
     processes,
     python,
     sglang,
+    storage,
     system,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
@@ -40,6 +41,7 @@ from ansible.module_utils.serving.service.statements import Statement, first_wor
 HINTS: tuple[Hint, ...] = (
     *plugins.HINTS,
     *containers.HINTS,
+    *storage.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *npu_kernels.HINTS,

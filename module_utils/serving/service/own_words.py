@@ -14,7 +14,7 @@ REFUSALS = re.compile(
     r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
     r"|\w{0,40}(?:Config"
     r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
-    r"|^(?:[\w./-]{1,80}(?: \w{1,20})?: )?[Ee]rror: (?=[^\n]{12,})|^Value error, "
+    r"|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
 )
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
 REASON = re.compile(
@@ -45,7 +45,8 @@ VARIABLE = re.compile(
 NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})[`'\"]?(?![\w./(\[])"
 SETTING = re.compile(
     r"%s(?= ?(?:=|\(\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
-    r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Dd]isable|[Ee]nable|[Ss]pecify|[Pp]ass|option|argument|value of"
+    r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Aa]djust|[Cc]hange|[Cc]orrect|[Dd]isable|[Ee]nable|[Ss]pecify"
+    r"|[Pp]ass|option|argument|value of"
     r"|than|by) %s" % (NAME, NAME)
 )
 NAMED = 3  # names that are told of a sentence
@@ -71,7 +72,8 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
             continue
         sentence = text[begins.end() :]
         keys = names(sentence)
-        named = [first or second for first, second in SETTING.findall(sentence)]
+        found = SETTING.findall(sentence)
+        named = [asked for _, asked in found if asked] or [spoken for spoken, _ in found]
         settings = [name for name in dict.fromkeys(named) if "engine_args.%s" % name not in keys]
         if keys:
             remedy = "correct %s as it says" % " and ".join(keys)

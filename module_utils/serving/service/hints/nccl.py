@@ -249,10 +249,19 @@ HINTS = (
         "Failed to open CUDA IPC handle",
     ),
     Hint(
+        "kv-memory-registration",
+        r"memory registration failed|[Ff]ailed to register (?:buffer|memory)",
+        "memory of the KV cache could not be registered for transfer: locked memory is limited, the GPU's RDMA module is missing, or the library"
+        " is at fault",
+        "for RDMA give `rdma: true` (ulimit memlock) and modprobe nvidia-peermem; else let the connector use tcp, or upgrade it (mooncake, nixl)",
+        "sgl-project/sglang#6193, #28873",
+        "RuntimeError: Acme memory registration failed.",
+    ),
+    Hint(
         "kv-transfer",
         r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
-        "the transfer of the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or a plugin"
-        " is missing",
+        "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
+        " up here",
         "look for what the other instance said; check the address and ports given to the connector, and UCX_NET_DEVICES and UCX_TLS of the row's env",
         "ai-dynamo/nixl; openucx/ucx",
         "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
