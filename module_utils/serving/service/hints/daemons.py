@@ -7,9 +7,10 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "oci-kernel",
-        r"(?:crun|runc|OCI)[^\n]{0,300}[Ff]unction not implemented|(?:crun|runc)[^\n]{0,200}(?:fsopen|fsconfig|openat2|pidfd_open"
+        r"namespaces aren't enabled in the kernel|(?:crun|runc|OCI)[^\n]{0,300}[Ff]unction not implemented|(?:crun|runc)[^\n]{0,200}(?:fsopen"
+        r"|fsconfig|openat2|pidfd_open"
         r"|clone3)\b[^\n]{0,60}(?:not implemented|not permitted)",
-        "the kernel (or a container around this one) lacks a system call that crun or runc needs",
+        "the kernel (or a container around this one) lacks a system call or namespace that crun or runc needs",
         "upgrade the kernel, or use the other of crun and runc in an older version",
         "containers/crun, mount API",
         "Error: preparing container 3e for attach: crun: fsopen_mount `tmpfs`: Function not implemented: OCI runtime error",
@@ -62,8 +63,8 @@ HINTS = (
     ),
     Hint(
         "oci-rlimit",
-        r"error setting rlimit|setrlimit[^\n]{0,80}(?:not permitted|invalid argument)",
-        "the container asks for a higher ulimit than the engine itself may give",
+        r"error setting rlimit|wrong rlimit value|ulimit: error setting limit|setrlimit[^\n]{0,80}(?:not permitted|invalid argument)",
+        "a ulimit can't be set: it is higher than the engine itself may give, or written as none",
         "raise the daemon's own limit (LimitMEMLOCK, LimitNOFILE of docker.service), or lower the ulimit; a rootless engine can't go above"
         " its user's",
         "runc, prlimit",
@@ -167,7 +168,8 @@ HINTS = (
         "docker-storage-driver",
         r"[Ee]rror initializing graphdriver|(?:storage|graph) driver[^\n]{0,80}(?:failed|not supported|unknown|no longer)"
         r"|prior storage driver|overlay[^\n]{0,60}(?:not supported (?:over|by)|is not supported on|invalid argument)"
-        r"|'overlay2?' (?:not found|is not supported)",
+        r"|'overlay2?' (?:not found|is not supported)"
+        r"|/overlay2?/[^\n]{0,160}/merged/\S{1,40}: invalid argument",
         "the container engine's storage can't be used: the driver does not work on this file system or kernel, or another one was used before",
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
         "moby, storage drivers",

@@ -33,7 +33,8 @@ HINTS = (
     ),
     Hint(
         "podman-subuid",
-        r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace"
+        r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
+        r"|potentially insufficient UIDs or GIDs available in user namespace"
         r"|ping_group_range[^\n]{0,10}: Invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"

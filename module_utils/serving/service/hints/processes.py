@@ -194,6 +194,15 @@ HINTS = (
         "RuntimeError: Assertion error (csrc/jit/compiler.hpp:90): return_code == 0",
     ),
     Hint(
+        "worker-silent",
+        r"RPC call to \w{1,40} timed out|No available shared memory broadcast block found",
+        "a worker did not answer the engine in its time: it hangs, died, or a step takes very long",
+        "look for what the workers said before; py-spy dump of one that hangs; env VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS where a step is only slow",
+        "vllm-project/vllm#46611",
+        "TimeoutError: RPC call to sample_tokens timed out.",
+        general=True,
+    ),
+    Hint(
         "peer-lost",
         r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError"
         r"|torch\.distributed\.Dist\w{1,40}Error",

@@ -186,11 +186,19 @@ HINTS = (
     Hint(
         "cuda-versions-differ",
         r"detected CUDA version \([\d.]{1,8}\) mismatches|CUDA_MISMATCH"
-        r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)|Torch not compiled with CUDA enabled"
-        r"|Torch was not compiled with",
-        "torch was built for another CUDA than the one that is used here, or for none",
+        r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)",
+        "torch was built for another CUDA than the one that is used here",
         "install the torch that vLLM names from the CUDA index, or use an image",
         "pytorch, utils/cpp_extension.py",
+        "RuntimeError: The detected CUDA version (12.9) mismatches the version that was used to compile PyTorch (13.0).",
+    ),
+    Hint(
+        "torch-without-cuda",
+        r"Torch (?:was )?not compiled with CUDA",
+        "something calls CUDA, and this torch has none: a CPU build where a GPU is meant; on NPUs and CPUs a part that does not know them, or a"
+        " plugin not loaded",
+        "on a GPU install the torch that vLLM names from the CUDA index; on NPUs the vLLM, vllm-ascend and torch-npu of one release; or use an image",
+        "pytorch; vllm-project/vllm-ascend#516",
         "AssertionError: Torch not compiled with CUDA enabled",
     ),
     Hint(
