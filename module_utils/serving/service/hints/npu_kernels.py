@@ -62,7 +62,7 @@ HINTS = (
         "CANN can't compile an operator here: its compiler, its Python packages or a header are missing or of another release",
         "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
         "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
-        "/x/kernel.cce:1:10: fatal error: '__clang_cce_runtime_wrapper.h' file not found",
+        "/tmp/kernel.cce:1:10: fatal error: '__clang_cce_runtime_wrapper.h' file not found",
     ),
     Hint(
         "cann-graph-engine",
