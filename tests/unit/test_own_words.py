@@ -21,6 +21,7 @@ def explained(text: str, code: int | None = 1) -> failures.Explanation:
         ("NotImplementedError: Acme pooling is not supported with this model yet", "change the option, model or package that it speaks of"),
         ("AssertionError: acme_width should be a multiple of 64", "correct `acme_width` as it says"),
         ("acme.errors.UnsupportedConfigError: streams cannot be shared between hosts", "change the option, model or package that it speaks of"),
+        ("ValueError: Acme kind 'acme_fast' is not supported by this layer", "change the option, model or package that it speaks of"),
         ("sglang: error: the page size must be a power of two", "change the option, model or package that it speaks of"),
     ],
 )  # fmt: skip

@@ -42,7 +42,8 @@ VARIABLE = re.compile(
     r"|TRANSFORMERS|MASTER|GEMS)(?:_[A-Z0-9]{1,20}){1,6})\b(?<!_ERROR)(?!\()"
 )
 # A name that a sentence demands something of ("x must be", "got x=3", "set x"); other names are of functions, tensors and methods.
-NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})[`'\"]?(?![\w./(\[])"
+# In quotes and refused ("'x_y' is not supported") it is a value.
+NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})(?!['\"] (?:is|are) (?:not |un|in))[`'\"]?(?![\w./(\[])"
 SETTING = re.compile(
     r"%s(?= ?(?:=|\(\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
     r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Aa]djust|[Cc]hange|[Cc]orrect|[Dd]isable|[Ee]nable|[Ss]pecify"

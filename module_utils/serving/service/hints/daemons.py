@@ -91,9 +91,12 @@ HINTS = (
     ),
     Hint(
         "oci-sysctl",
-        r"open sysctl \S{1,80}|open /proc/sys/\S{1,80}: (?:permission denied|no such file|read-only)|write sysctl key",
-        "a kernel setting of the container can't be written",
-        "remove it from the row's options, or set it on the host",
+        r"open sysctl \S{1,80}|(?:open|write to) `?/proc/sys/\S{1,80}[` ]?: (?i:permission denied|no such file|read-only|invalid argument)"
+        r"|write sysctl key",
+        "a kernel setting (sysctl) of the container can't be written: it is not there, is read-only in a container around it, or its value does"
+        " not fit the ids of this user",
+        "remove it from the row's options, or for podman from default_sysctls in containers.conf; set it on the host; without root look at"
+        " /etc/subuid and /etc/subgid",
         "runc",
         "runc create failed: error during container init: open sysctl net.ipv4.ip_unprivileged_port_start file: reopen fd 8: permission denied",
     ),

@@ -34,8 +34,7 @@ HINTS = (
     Hint(
         "podman-subuid",
         r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
-        r"|potentially insufficient UIDs or GIDs available in user namespace"
-        r"|ping_group_range[^\n]{0,10}: Invalid argument",
+        r"|potentially insufficient UIDs or GIDs available in user namespace",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
         " migrate",
@@ -132,8 +131,16 @@ HINTS = (
         'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
     ),
     Hint(
+        "group-not-in-image",
+        r"Unable to find group \S{1,60}: no matching entries in group file",
+        "the container engine is asked to add a group by its name, and looks for it in the image, not on the host",
+        "give the group's number instead: getent group render (or video) on the host shows it",
+        "moby; ROCm/ROCm-docker#90",
+        "docker: Error response from daemon: Unable to find group render: no matching entries in group file.",
+    ),
+    Hint(
         "mount-missing",
-        r"error mounting \"[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
+        r"error mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
         "a file or folder that is to be mounted into the container, or the place for it in the image, is not there",
         "the message names it: correct the row's `mounts`, or run deploy.yml --tags fetch,serve where it is the model's",
         "runc, libcontainer/rootfs_linux.go",
