@@ -178,6 +178,12 @@ EI0005: 2026-11-20-10:00:01 The arguments for collective communication are incon
     assert explained(log).hint == "hccl-parameters-differ"
 
 
+def test_a_code_of_cann_may_stand_behind_the_name_of_its_kind() -> None:
+    log = """RuntimeError: The Inner error is reported as above.
+[PID: 7] 2026-11-20-10:00:01.384.694 Communication_Error_Bind_IP_Port(EI0020): Failed to bind the IP port. The port 7 has already been bound."""
+    assert explained(log).hint == "npu-port-taken"
+
+
 def test_chains_are_kept_by_process() -> None:
     log = """(W0 pid=1) acme.FirstError: a
 (W1 pid=2) acme.OtherError: b

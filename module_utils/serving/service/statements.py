@@ -75,7 +75,9 @@ CALLED = re.compile(
 TUPLE = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
 )  # a message in several parts
-CANN_CODE = re.compile(r"E[A-Z]\d{4}(?:: |  )")
+CANN_CODE = re.compile(
+    r"E[A-Z]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
+)
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
     r"|[Ee]ngine (?:core )?proc(?:ess)?(?:es)? (?:failed to start|.{0,40}died)|[Ww]orker ?[Pp]roc\w{0,4} (?:initialization failed|.{0,60}died)"

@@ -195,7 +195,7 @@ HINTS = (
     ),
     Hint(
         "hccl-resources",
-        r"EI0007|Allocation_Failure|Failed to allocate resource\[",
+        r"EI0007|Failed to allocate resource\[",
         "HCCL gets no memory, queue or notify for its links on this NPU",
         "the message names the resource; lower gpu_memory_utilization or env HCCL_BUFFSIZE, end other processes on the NPU, use fewer ranks or"
         " groups",
@@ -303,7 +303,7 @@ HINTS = (
     ),
     Hint(
         "npu-memory-allocation",
-        r"EL0004",
+        r"EL0004|Memory_Allocation_Failure",
         "the NPU can't allocate memory",
         "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization",
         CANN_CODES,
