@@ -93,7 +93,7 @@ SEEN: list[tuple[str | None, str, int | None]] = [
         1,
     ),
     (
-        "driver-library-missing",
+        "triton-no-driver",
         "RuntimeError: 0 active drivers ([]). There should only be one.\nRuntimeError: Failed to infer device type",
         1,
     ),

@@ -141,7 +141,7 @@ def test_an_assertion_without_words_is_told_by_its_source_and_place() -> None:
 AssertionError"""
     found = explained(log)
     assert found.root == "AssertionError: assert acme.size == 7 (layers/linear.py:77)"
-    assert found.hint == "engine-fault"
+    assert found.hint == "assertion"
     shapes = log.replace("acme.size == 7", "param.shape == loaded_weight.shape")
     assert explained(shapes).hint == "weights-dont-fit"
 
@@ -178,6 +178,12 @@ EI0005: 2026-11-20-10:00:01 The arguments for collective communication are incon
     assert explained(log).hint == "hccl-parameters-differ"
 
 
+def test_a_code_of_cann_may_stand_behind_the_name_of_its_kind() -> None:
+    log = """RuntimeError: The Inner error is reported as above.
+[PID: 7] 2026-11-20-10:00:01.384.694 Communication_Error_Bind_IP_Port(EI0020): Failed to bind the IP port. The port 7 has already been bound."""
+    assert explained(log).hint == "npu-port-taken"
+
+
 def test_chains_are_kept_by_process() -> None:
     log = """(W0 pid=1) acme.FirstError: a
 (W1 pid=2) acme.OtherError: b
@@ -194,3 +200,43 @@ def test_a_program_of_the_host_and_one_of_the_image_are_told_apart() -> None:
         == "command-not-in-image"
     )
     assert explained("Error: could not find the helper: " + words).hint == "host-program-missing"
+
+
+def test_a_log_that_lost_its_indentation_keeps_its_source_lines_apart() -> None:
+    log = """Scheduler hit an exception: Traceback (most recent call last):
+File "/v/acme/pynccl.py", line 350, in NCCL_CHECK
+raise RuntimeError(f"NCCL error: {error_str}")
+RuntimeError: no words that anybody knows
+"""
+    assert explained(log) == failures.Explanation(None, "RuntimeError: no words that anybody knows", None)
+    cut = log.splitlines()[:3]  # the error itself is missing: nothing of the source is taken for it
+    assert failures.explain(cut).meaning is None
+
+
+def test_the_key_of_a_workers_error_is_that_errors() -> None:
+    line = "RuntimeError: Worker failed with error ''ACME'', please check the stack trace above for the root cause"
+    assert explained(line).root == "KeyError: 'ACME'"
+
+
+def test_an_error_of_a_socket_is_no_disks() -> None:
+    assert explained("tcp_ep.c:12 UCX  ERROR send(7) failed: Input/output error").hint == "kv-transfer"
+    assert explained("cp: error reading '/models/x': Input/output error").hint != "kv-transfer"
+    assert explained("OSError: [Errno 5] Input/output error: '/models/x'").hint == "disk-error"
+
+
+def test_what_an_abort_says_of_itself_belongs_to_it() -> None:
+    log = "terminate called after throwing an instance of 'std::runtime_error'\n  what():  NCCL Error 5: invalid usage (run with NCCL_DEBUG=WARN)"
+    assert explained(log).hint == "nccl-usage"
+
+
+def test_the_reason_of_a_validation_error_is_part_of_it() -> None:
+    log = """pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
+  Value error, Model architectures ['AcmeForCausalLM'] failed to be inspected. Please check the logs for more details. [type=value_error]"""
+    assert explained(log).hint == "class-failed-inspection"
+
+
+def test_a_place_before_a_line_is_no_part_of_it() -> None:
+    assert (
+        explained("(RayWorkerWrapper pid=7) worker_base.py:572] KeyError: 'layers.0.mlp.up_proj.weight'").hint
+        == "weights-dont-fit"
+    )

@@ -2,7 +2,8 @@
 
 The rows are data (hints/hint.py says how to add one); statements.py reads the log. This asks the rows about what it found: about the errors in
 the order in which they were said, then about lines of no level where these may count, the consequences ("See root cause above") last. A general
-row may speak of the first error and its chain only. Nothing that no row knows gets a meaning: a wrong one sends a person the wrong way.
+row may speak of the first error and its chain only. An error that no row knows may give its own reason (own_words.py); any other gets no meaning:
+a wrong one sends a person the wrong way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ansible.module_utils.serving.service.hints import (
     docker,
     engines,
     faults,
+    intel,
+    kernels,
     models,
     nccl,
     npu_kernels,
@@ -27,15 +30,18 @@ from ansible.module_utils.serving.service.hints import (
     processes,
     python,
     sglang,
+    storage,
     system,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
+from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.statements import Statement, first_words, statements
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
     *plugins.HINTS,
     *containers.HINTS,
+    *storage.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *npu_kernels.HINTS,
@@ -44,13 +50,17 @@ HINTS: tuple[Hint, ...] = (
     *sglang.HINTS,
     *python.HINTS,
     *nvidia.HINTS,
+    *intel.HINTS,
     *nccl.HINTS,
+    *kernels.HINTS,
     *models.HINTS,
     *engines.HINTS,
     *processes.HINTS,
     *system.HINTS,
     *faults.HINTS,
+    *faults.LAST,
 )
+OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 # Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
@@ -132,6 +142,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
     generally = known(chain, general=True)
+    itself = told(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
@@ -139,11 +150,13 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     found = known(errors + words + last) or known(said, passing=True)
     signal_row, code_row = by_code(code, True), by_code(code, False)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
-        found = generally or (None if root else known(words + last, general=True))
+        found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
         first = root if root and one.consequence else one
         return Explanation("%s: %s" % (row.cause, row.remedy), first_words(first.text), row.name)
+    if itself and not signal_row:
+        return Explanation(itself[0], first_words(itself[1].text), OWN_WORDS)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
     one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
     shown = first_words(one_of_all.text) if one_of_all else None

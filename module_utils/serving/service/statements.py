@@ -25,6 +25,7 @@ PREFIXES = tuple(
         r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
         r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
         r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
+        r"[\w./-]{1,60}\.py:\d{1,6}\] ",  # where it was said, of a line that lost its level
         r"[\w.-]{1,64}:\d{1,8}:\d{1,8} \[\d{1,3}\] (?=(?:\S{1,60} )?NCCL )",  # NCCL
     )
 )
@@ -62,7 +63,7 @@ GROUP = re.compile(
 
 TRACEBACK = "Traceback (most recent call last):"
 EXCEPTION = re.compile(
-    r"(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}?(?:Error|Exception|Exit|Interrupt|Refused|NotFound|Timeout|Failure|Group|Failed|Unsupported|OutOfResources)"
+    r"(?:(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]|(?:[A-Za-z_]\w{0,60}\.){1,8}[a-z])\w{0,60}?(?:Error|Exception|Exit|Interrupt|Refused|NotFound|Timeout|Failure|Group|Failed|Unsupported|OutOfResources)"
     r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
 )
 ABORT = re.compile(
@@ -74,7 +75,9 @@ CALLED = re.compile(
 TUPLE = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
 )  # a message in several parts
-CANN_CODE = re.compile(r"E[A-Z]\d{4}(?:: |  )")
+CANN_CODE = re.compile(
+    r"E[A-Z]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
+)
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
     r"|[Ee]ngine (?:core )?proc(?:ess)?(?:es)? (?:failed to start|.{0,40}died)|[Ww]orker ?[Pp]roc\w{0,4} (?:initialization failed|.{0,60}died)"
@@ -114,9 +117,13 @@ TELLING = re.compile(
 )
 # The front process repeats what a worker said: its words are the worker's.
 REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED_KEY = re.compile(
+    r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
+)  # str() of a KeyError
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
+NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
 
 
@@ -136,6 +143,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self.frames = False  # inside a traceback's frames
+        self.source_next = False  # a frame's place was the last line: its source follows
         self.indent = 0  # of the traceback: pip and compose print it further in
         self.source = ""  # the last line of source in it
         self.place = ""  # the last frame, as package/file.py:line
@@ -197,6 +205,7 @@ def statements(lines: list[str]) -> list[Statement]:
         words = TUPLE.sub(
             lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
         )
+        words = REPEATED_KEY.sub(r"KeyError: \1", words)
         if REPEATED.match(words):
             words = REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words))
         if level in IN_PASSING:
@@ -217,11 +226,18 @@ def statements(lines: list[str]) -> list[Statement]:
             if not one.frames:
                 one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)
             one.frames = True
+            one.source_next = bool(FRAME.match(text))
             one.close()
             place = PLACE.search(text)
             one.place = "%s:%s" % place.groups() if place else one.place
             continue
-        if one.frames and len(text) - len(text.lstrip()) > one.indent:
+        source, one.source_next = one.source_next, False
+        # Where a log lost its indentation (a web form's), the line behind a frame's place is its source all the same.
+        if one.frames and (
+            len(text) - len(text.lstrip()) > one.indent
+            or not words.strip("^~ ")
+            or (source and not EXCEPTION.match(words) and not NAMED.match(words))
+        ):
             one.source = words if words.strip("^~ ") else one.source
             continue
         if CANN_CODE.match(words):  # a statement of its own, in the message of an exception too
@@ -241,7 +257,7 @@ def statements(lines: list[str]) -> list[Statement]:
                     one.place,
                 )  # it says nothing itself: where it was said must do
             one.frames = False
-            if not one.chained:
+            if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
                 chains += 1
                 one.chain = chains
             one.chained = False
@@ -256,7 +272,7 @@ def statements(lines: list[str]) -> list[Statement]:
             0 <= one.open_at < len(found)
             and one.count < MESSAGE_LINES
             and not CLOSES.match(words)
-            and not CONSEQUENCE.search(words)
+            and (words.startswith("Value error, ") or not CONSEQUENCE.search(words))
         ):
             if len(found[one.open_at].text) < STATEMENT:
                 found[one.open_at] = found[one.open_at]._replace(text=found[one.open_at].text + "\n" + words)

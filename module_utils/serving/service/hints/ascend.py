@@ -18,15 +18,16 @@ HINTS = (
     Hint(
         "npu-not-usable",
         r"ret is -8005|dcmi module initialize failed",
-        "the container may not use its NPU: another container holds it, or a device node is missing",
-        "npu-smi info on the host shows the NPUs; compare with `devices` and `device_nodes` of the row",
+        "the NPU can't be used: in a container another one holds it or a device node is missing; on the host, after an upgrade, the driver waits"
+        " for a reboot",
+        "npu-smi info on the host must show the NPUs (else reboot it); compare with `devices` and `device_nodes` of the row",
         "Ascend/cann-container-image#46",
         "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
     ),
     Hint(
         "npu-process-left",
         r"EJ0001|Failed to initialize the HCCP process|EL0005",
-        "an earlier process still holds the NPU",
+        "another process holds the NPU, most often one of an earlier run",
         "end it (npu-smi info shows it), wait 10 s after the last one has gone, then start the service again",
         CANN_CODES,
         "EJ0001: [PID: 41] Failed to initialize the HCCP process. Reason: Maybe the last training process is running.",
@@ -75,7 +76,7 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561103\b|binary_info_config\.json"
+        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561(?:107|112)\b"
         r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this NPU are not installed, or don't have this operator in this type",
@@ -85,7 +86,7 @@ HINTS = (
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed|E30006|Failed to verify the OPP",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
@@ -127,7 +128,7 @@ HINTS = (
     Hint(
         "310p-unsupported-release",
         r"AscendSocVersion\.UNDEFINED",
-        "this release of vllm-ascend does not support this NPU (a 310P)",
+        "this release of vllm-ascend does not support this NPU (such as a 310P)",
         "use v0.23.0-310p; 0.10.1rc1 to 0.11.0 do not work",
         "vllm-project/vllm-ascend#2795, #3316",
         "AttributeError: no operators for AscendSocVersion.UNDEFINED",
@@ -151,7 +152,7 @@ HINTS = (
     Hint(
         "npu-device-number",
         r"EE1001.{0,200}(?:invalid device|device ?id)|[Ss]et (?:visible )?device failed|desc=\[device id error\]|runtime result = 107001\b"
-        r"|ASCEND_RT_VISIBLE_DEVICES=''|[Ii]nvalid device ID|error code is 107001\b",
+        r"|ASCEND_RT_VISIBLE_DEVICES=''|(?:Reason|rt[A-Z]\w{1,30}|acl\w{1,30}|NPU)[^\n]{0,60}[Ii]nvalid device ID|error code is 107001\b",
         "the engine sees other NPUs than it was given; inside a container they are numbered from 0",
         "remove ASCEND_RT_VISIBLE_DEVICES from the row, it follows from the number of NPUs; tensor_parallel_size must not exceed that number",
         "gpustack/gpustack#3564",
@@ -179,7 +180,8 @@ HINTS = (
         r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",
-        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log says more",
+        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log"
+        " says more",
         "vllm-project/vllm-ascend#4284",
         "RuntimeError: Initialize NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
     ),
@@ -190,6 +192,15 @@ HINTS = (
         "look at the first rank that the message lists: its own log and its network say why",
         CANN_CODES,
         "Communication_Error_Ranktable_Detect(EI0015): [PID: 41] Failed to collect ranks: [1,2,3]",
+    ),
+    Hint(
+        "hccl-resources",
+        r"EI0007|Failed to allocate resource\[",
+        "HCCL gets no memory, queue or notify for its links on this NPU",
+        "the message names the resource; lower gpu_memory_utilization or env HCCL_BUFFSIZE, end other processes on the NPU, use fewer ranks or"
+        " groups",
+        CANN_CODES,
+        "Allocation_Failure(EI0007): Failed to allocate resource[qp] with info [rank:9]. Reason: Memory resources are exhausted.",
     ),
     Hint(
         "hccl-version-mismatch",
@@ -236,7 +247,7 @@ HINTS = (
         r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
         r" establish timeout|Wait links establish"
         r"|topo exchange server.{0,40}fail",
-        "one rank did not come: HCCL's connection timed out after 120 s",
+        "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
         "for MindSpore MS_NODE_TIMEOUT",
         "vllm-project/vllm-ascend#486, #1955, #5461",
@@ -252,7 +263,7 @@ HINTS = (
     ),
     Hint(
         "mindspore-node-lost",
-        r"total number of timed out node|[Nn]ode .{0,40}(?:is timed out|heartbeat.{0,20}lost)|scheduler.{0,40}time ?out",
+        r"total number of timed out node|[Nn]ode .{0,40}(?:is timed out|heartbeat.{0,20}lost)",
         "one of MindSpore's processes did not answer its scheduler in time",
         "look for what the other workers said before; set env MS_NODE_TIMEOUT higher for slow loading",
         "MindSpore, dynamic cluster",
@@ -292,7 +303,7 @@ HINTS = (
     ),
     Hint(
         "npu-memory-allocation",
-        r"EL0004",
+        r"EL0004|Memory_Allocation_Failure",
         "the NPU can't allocate memory",
         "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization",
         CANN_CODES,
@@ -301,7 +312,8 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|14|15|16|17|18|34|35)\b|(?i:aicore exception|Sync stream error"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
         r" exception)",
@@ -312,9 +324,11 @@ HINTS = (
     ),
     Hint(
         "hccl",
-        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\(|Transport init error|DIST call hccl api failed",
+        r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\("
+        r"|DIST call hccl api failed",
         "the NPUs can't talk to each other",
-        "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the same image",
+        "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the"
+        " same image",
         CANN_CODES,
         "RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks), error code is 4",
         general=True,
@@ -325,7 +339,8 @@ HINTS = (
         r"|rt[A-Z]\w{1,60} (?:failed|execution failed)"
         r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
-        "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that release",
+        "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that"
+        " release",
         CANN_CODES,
         "RuntimeError: NPU function error: nobody has seen this one, error code is 999999",
         general=True,

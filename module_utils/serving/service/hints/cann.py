@@ -27,8 +27,8 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0007|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
-        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)|error code is (?:1[1-4]|19)\b[^\n]{0,80}hccl",
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
+        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
         "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",
@@ -85,7 +85,8 @@ HINTS = (
     Hint(
         "hccl-code-driver",
         r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
-        "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't belong together",
+        "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't"
+        " belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
         "CANN, HcclResult",
         "RuntimeError: HCCL function error: HcclGetRootInfo, error code is 15",
@@ -101,7 +102,7 @@ HINTS = (
     ),
     Hint(
         "aclnn-arguments",
-        r"error code is 16100[12]\b|EZ1001|E69999|this platform only support|AclNN_Parameter_Error"
+        r"error code is 16100[12]\b|EZ1001|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
         "an operator refuses its arguments: this NPU or this CANN does not know that type, shape or format",
         "use the image of this NPU and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
@@ -111,7 +112,7 @@ HINTS = (
     ),
     Hint(
         "aclnn-inner",
-        r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999",
+        r"error code is (?:361001|561\d{3})\b|AclNN_(?:Inner|Runtime)_Error|EZ9903|EZ9999|\bE[1-9]9999\b",
         "an operator of CANN failed: it is not built for this NPU or case, or its memory or a kernel before it failed",
         "the lines behind EZ9999 name the operator; use the image of this NPU and release, ASCEND_LAUNCH_BLOCKING: 1 shows the first failure",
         "CANN, aclnn return codes",
@@ -170,8 +171,8 @@ HINTS = (
     Hint(
         "atb-setup",
         r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
-        r"|create atb operation|ATB_\w{0,20}ERROR",
-        "an operator of ATB (NNAL) refuses this NPU, type or shape",
+        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR",
+        "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",
         "vllm-project/vllm-ascend#2720",
@@ -210,7 +211,7 @@ HINTS = (
         "mindspore-versions",
         r"MindSpore version [^\n]{0,80}(?:not match|does not match|incompatib)|package version [\d.]{1,10} does not match"
         r"|mindspore[^\n]{0,80}has no attribute|cannot import name '\w{1,60}' from 'mind(?:spore|formers)"
-        r"|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
+        r"|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
         "MindSpore, MindFormers, vllm-mindspore and CANN are of versions that don't belong together",
         "use one image with all of them; its release notes name the four versions",
         "MindSpore, installation guide",
@@ -220,7 +221,8 @@ HINTS = (
         "mindspore-primitive",
         r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
         r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
-        r"|Can not select a valid kernel info|Select GPU kernel|Current (?:operator|op)[^\n]{0,60}not support",
+        r"|Can not select a valid kernel info|[Cc]an ?not find any available kernel info|Select GPU kernel|Current (?:operator"
+        r"|op)[^\n]{0,60}not support",
         "an operator of MindSpore refuses its arguments, or this NPU has none for that type",
         "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"
         " MindSpore's release",
@@ -240,7 +242,8 @@ HINTS = (
         "mindspore-refers",
         r"refer to 'Ascend Error Message'|Ascend error occurred",
         "a call of the NPU failed under MindSpore",
-        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy and free",
+        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy"
+        " and free",
         "MindSpore, FAQ",
         "RuntimeError: nobody has seen this one! The details refer to 'Ascend Error Message'.",
         general=True,

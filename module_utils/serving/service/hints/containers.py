@@ -25,7 +25,8 @@ HINTS = (
     ),
     Hint(
         "cdi-stale-library",
-        r"error mounting \"([^\"]{0,200}(?:nvidia|libcuda)[^\"]{0,200})\" to rootfs|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
+        r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file"
+        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
         "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made",
         "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
         "runc; NVIDIA/nvidia-container-toolkit#452",
@@ -56,7 +57,8 @@ HINTS = (
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",
-        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or directory",
+        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or"
+        " directory",
     ),
     Hint(
         "nvidia-cli-requirement",
@@ -85,10 +87,12 @@ HINTS = (
     Hint(
         "nvidia-cli-cgroup",
         r"nvidia-container-cli(?:\.real)?: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
-        "NVIDIA's container tools can't give the devices by cgroup here, as in a rootless engine or a container in a container",
+        "NVIDIA's container tools can't give the devices by cgroup here: a rootless engine, a container in a container, or tools older than this"
+        " host's cgroups",
         "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
         "NVIDIA/nvidia-container-toolkit#85",
-        "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing device filters attached to the cgroup: bpf_prog_query",
+        "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing device filters attached to the cgroup:"
+        " bpf_prog_query",
     ),
     Hint(
         "nvidia-cli-ldconfig",
@@ -145,7 +149,7 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed, as it does in a rootless engine or one with user namespaces of its own",
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own",
         "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
@@ -153,9 +157,9 @@ HINTS = (
     ),
     Hint(
         "podman-without-cdi",
-        r"stat nvidia\.com/gpu=\S{1,60}: no such file",
-        "this podman takes the CDI name for a path: it is too old for CDI (4.1), or was asked while it builds an image",
-        "upgrade podman",
+        r"stat (?:[\w./-]{1,60}/)?gpus?=\S{1,60}: no such file",
+        "podman takes the device's name for a path: it is no CDI name (nvidia.com/gpu=0), or this podman is too old for CDI (4.1) or builds an image",
+        "write it as nvidia-ctk cdi list shows it, or upgrade podman",
         "NVIDIA/nvidia-container-toolkit#63",
         "Error: stat nvidia.com/gpu=0: no such file or directory",
     ),
@@ -186,17 +190,19 @@ HINTS = (
     ),
     Hint(
         "gpus-flag-no-runtime",
-        r"could not select device driver .{0,40}with capabilities",
+        r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
         "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",
-        "set accelerator.device_access: cdi, or drop GPU options where there is no GPU",
+        "install nvidia-container-toolkit and restart Docker, or set accelerator.device_access: cdi; drop GPU options where there is no GPU",
         "Docker 26.1.5",
         'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
     ),
     Hint(
         "docker-unknown-runtime",
-        r"[Uu]nknown (?:or invalid )?runtime (?:name|specified):? \"?([\w.-]{1,60})",
-        "Docker knows no such runtime",
-        "nvidia-ctk runtime configure --runtime=docker and a restart of Docker add nvidia's; or set accelerator.device_access: cdi",
+        r"[Uu]nknown (?:or invalid )?runtime (?:name|specified):? \"?([\w.-]{1,60})|no runtime for \"[^\"]{1,60}\" is configured"
+        r"|default OCI runtime \"[^\"]{1,60}\" not found",
+        "the container engine knows no such runtime",
+        "nvidia-ctk runtime configure (--runtime=docker or containerd) and a restart of it add nvidia's; podman's stand in containers.conf; or"
+        " set accelerator.device_access: cdi",
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
     ),
@@ -223,5 +229,50 @@ HINTS = (
         "put the engine's data-root on a local ext4 or xfs",
         "moby, containerd/continuity",
         "docker: Error response from daemon: failed to copy xattrs: operation not supported",
+    ),
+    Hint(
+        "podman-conmon",
+        r"no logs from conmon|conmon bytes|reading container \(probably exited\) json message|conmon (?:failed|exited prematurely|died)",
+        "podman's monitor (conmon) or the runtime behind it ended before the container was made",
+        "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
+        "containers/podman#1430",
+        "Error: unable to start container: container create failed (no logs from conmon): EOF",
+    ),
+    Hint(
+        "cgroup-not-mounted",
+        r"cannot find cgroup mount destination|cgroup mountpoint does not exist|mountpoint for (?:\w{1,20} )?(?:cgroup )?not found"
+        r"|cgroup isn't mounted|mounting \\?\"cgroup\\?\" to rootfs[^\n]{0,300}no such file",
+        "the host has not mounted the cgroups that this container engine wants: no systemd, cgroups of version 2 under an old engine, or a"
+        " container around it",
+        "upgrade the container engine (Docker 20.10 or newer for version 2), start systemd, or mount cgroups (cgroupfs-mount); mount | grep"
+        " cgroup shows them",
+        "moby; containerd/cgroups",
+        "Error response from daemon: cgroups: cannot find cgroup mount destination: unknown",
+    ),
+    Hint(
+        "cgroup-parent",
+        r"cgroup-parent for systemd c\w{0,2}group should be a valid slice",
+        "the container is to go below a cgroup whose name does not fit the engine's cgroup driver (systemd wants NAME.slice)",
+        "correct cgroup-parent, or set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker",
+        "moby, daemon_unix.go",
+        'Error response from daemon: cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"',
+    ),
+    Hint(
+        "cdi-hook-failed",
+        r"error executing hook `[^`]{0,120}nvidia-(?:cdi-hook|ctk)`",
+        "a hook that the CDI file names failed: the file is older than the driver or the tools, or the hook's program does not run here",
+        "nvidia-ctk cdi generate (or systemctl restart nvidia-cdi-refresh), then start it again; the hook run by hand says more",
+        "NVIDIA/nvidia-container-toolkit, CDI",
+        "Error: OCI runtime error: crun: error executing hook `/usr/bin/nvidia-cdi-hook` (exit code: 1)",
+    ),
+    Hint(
+        "ascend-docker-runtime",
+        r"start prestart-hook[^\n]{0,400}fail|failed to mount src: \S{1,120}",
+        "Ascend's docker runtime could not put the NPU's files into the container: one is missing on the host, or the image has something else in"
+        " its place",
+        "ls -l the path that the message names, on the host and in the image; or set accelerator.device_access: nodes, with `device_nodes` and"
+        " `mounts` one by one",
+        "Ascend docker runtime",
+        "Error response from daemon: error running prestart hook #0: stderr: failed to mount src: /usr/local/bin/npu-smi.failed to mount dev.",
     ),
 )

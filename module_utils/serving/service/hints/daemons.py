@@ -7,9 +7,10 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "oci-kernel",
-        r"(?:crun|runc|OCI)[^\n]{0,300}[Ff]unction not implemented|(?:crun|runc)[^\n]{0,200}(?:fsopen|fsconfig|openat2|pidfd_open"
+        r"namespaces aren't enabled in the kernel|(?:crun|runc|OCI)[^\n]{0,300}[Ff]unction not implemented|(?:crun|runc)[^\n]{0,200}(?:fsopen"
+        r"|fsconfig|openat2|pidfd_open"
         r"|clone3)\b[^\n]{0,60}(?:not implemented|not permitted)",
-        "the kernel (or a container around this one) lacks a system call that crun or runc needs",
+        "the kernel (or a container around this one) lacks a system call or namespace that crun or runc needs",
         "upgrade the kernel, or use the other of crun and runc in an older version",
         "containers/crun, mount API",
         "Error: preparing container 3e for attach: crun: fsopen_mount `tmpfs`: Function not implemented: OCI runtime error",
@@ -17,8 +18,9 @@ HINTS = (
     Hint(
         "oci-runtime-missing",
         r"fork/exec (\S{1,160}): no such file or directory",
-        "the runtime that the container engine is configured with is not there",
-        "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart the engine",
+        "a program that the container engine runs, most often its configured runtime, is not there",
+        "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart"
+        " the engine",
         "NVIDIA/nvidia-container-toolkit#145",
         "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
     ),
@@ -34,7 +36,7 @@ HINTS = (
         "oci-runtime-broken",
         r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
         r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
-        "runc (or crun) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
+        "runc (or crun, or NVIDIA's runtime before it) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
         "`runc --version` on the host must work: upgrade libseccomp, or install containerd.io (runc) anew",
         "containerd, runc shim",
         "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open log.json: no such file): runc"
@@ -61,8 +63,8 @@ HINTS = (
     ),
     Hint(
         "oci-rlimit",
-        r"error setting rlimit|setrlimit[^\n]{0,80}(?:not permitted|invalid argument)",
-        "the container asks for a higher ulimit than the engine itself may give",
+        r"error setting rlimit|wrong rlimit value|ulimit: error setting limit|setrlimit[^\n]{0,80}(?:not permitted|invalid argument)",
+        "a ulimit can't be set: it is higher than the engine itself may give, or written as none",
         "raise the daemon's own limit (LimitMEMLOCK, LimitNOFILE of docker.service), or lower the ulimit; a rootless engine can't go above"
         " its user's",
         "runc, prlimit",
@@ -89,9 +91,12 @@ HINTS = (
     ),
     Hint(
         "oci-sysctl",
-        r"open sysctl \S{1,80}|open /proc/sys/\S{1,80}: (?:permission denied|no such file|read-only)|write sysctl key",
-        "a kernel setting of the container can't be written",
-        "remove it from the row's options, or set it on the host",
+        r"open sysctl \S{1,80}|(?:open|write to) `?/proc/sys/\S{1,80}[` ]?: (?i:permission denied|no such file|read-only|invalid argument)"
+        r"|write sysctl key",
+        "a kernel setting (sysctl) of the container can't be written: it is not there, is read-only in a container around it, or its value does"
+        " not fit the ids of this user",
+        "remove it from the row's options, or for podman from default_sysctls in containers.conf; set it on the host; without root look at"
+        " /etc/subuid and /etc/subgid",
         "runc",
         "runc create failed: error during container init: open sysctl net.ipv4.ip_unprivileged_port_start file: reopen fd 8: permission denied",
     ),
@@ -166,7 +171,8 @@ HINTS = (
         "docker-storage-driver",
         r"[Ee]rror initializing graphdriver|(?:storage|graph) driver[^\n]{0,80}(?:failed|not supported|unknown|no longer)"
         r"|prior storage driver|overlay[^\n]{0,60}(?:not supported (?:over|by)|is not supported on|invalid argument)"
-        r"|'overlay2?' (?:not found|is not supported)",
+        r"|'overlay2?' (?:not found|is not supported)"
+        r"|/overlay2?/[^\n]{0,160}/merged/\S{1,40}: invalid argument",
         "the container engine's storage can't be used: the driver does not work on this file system or kernel, or another one was used before",
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
         "moby, storage drivers",
@@ -183,8 +189,8 @@ HINTS = (
     ),
     Hint(
         "containerd-not-there",
-        r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?[^\n]{0,60}containerd"
-        r"|containerd[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing)",
+        r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?(?:unix:|/)?[\w/.]{0,40}containerd\b"
+        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)",
         "the container engine does not reach its containerd",
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",
@@ -201,8 +207,8 @@ HINTS = (
     Hint(
         "iptables-missing",
         r"can't initialize iptables table|[Ii]ptables not found|Module ip_tables not found|iptables[^\n]{0,60}(?:Table does not exist"
-        r"|executable file not found|legacy)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
-        "the firewall's program or the kernel's tables for it are missing, so the container engine can't make its network",
+        r"|executable file not found)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
+        "the firewall's program or the kernel's tables for it are missing or refuse a rule, so the container engine can't make its network",
         "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
         "moby/libnetwork; netavark",
         "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
@@ -212,7 +218,8 @@ HINTS = (
         r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
         r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"
         r"|failed to add the host[^\n]{0,60}(?:veth|pair)",
-        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables) or the firewall's tables are missing",
+        "the container engine can't make its network: kernel modules (bridge, veth, nf_tables), the firewall's tables or a free range are"
+        " missing, as its last words say",
         "modprobe bridge veth br_netfilter; after a kernel update reboot; then start it again",
         "moby/libnetwork",
         'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
@@ -230,7 +237,7 @@ HINTS = (
         "podman-rootless-storage",
         r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
         r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
-        "podman without root can't use its storage: fuse-overlayfs is missing or may not mount here, or the user has too few ids",
+        "an engine without root can't use its storage: fuse-overlayfs is missing, fails or may not mount here, or the user has too few ids",
         "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
         " seen in podman unshare only",
         "podman, rootless troubleshooting",
@@ -239,7 +246,8 @@ HINTS = (
     Hint(
         "docker-shm-mount",
         r"mounting shm tmpfs",
-        "the container engine can't mount the container's /dev/shm: the kernel's limit of mounts or memory is reached",
+        "the container engine can't mount the container's /dev/shm: a limit of mounts or memory is reached, or it may not mount, as the last"
+        " words say",
         "sysctl fs.mount-max, free memory and left-over containers (docker ps -a); then restart the container engine",
         "moby/moby#41391",
         "docker: Error response from daemon: mounting shm tmpfs: no space left on device.",
@@ -268,6 +276,7 @@ HINTS = (
         "image-damaged",
         r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF(?! while)|digest (?:verification"
         r"|mismatch)|failed to (?:commit|apply) (?:layer|snapshot|diff)|[Ee]rror processing tar file|invalid tar header|archive/tar"
+        r"|wrong diff id calculated"
         r"|short read: expected",
         "an image could not be unpacked: it arrived cut or damaged, or the storage does not take it (space, user ids, file system)",
         "df -h of the engine's data folder, dmesg for disk errors; then run deploy.yml --tags fetch",
@@ -334,7 +343,7 @@ HINTS = (
     ),
     Hint(
         "systemd-unit-unknown",
-        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}(?:not found"
+        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
         r"|masked)",
         "systemd knows no such unit, or it is masked",
         "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
@@ -353,7 +362,8 @@ HINTS = (
     Hint(
         "systemd-signal",
         r"code=(?:dumped|killed), status=\d{1,2}/(\w{3,6})",
-        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack of memory",
+        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack"
+        " of memory",
         "journalctl -u UNIT and dmesg show what it said last; reinstall or upgrade a program that crashes",
         "systemd.service",
         "host systemd[1]: x.service: Main process exited, code=dumped, status=11/SEGV",

@@ -33,10 +33,11 @@ HINTS = (
     ),
     Hint(
         "podman-subuid",
-        r"no sub[ug]id ranges found for|potentially insufficient UIDs or GIDs available in user namespace"
-        r"|ping_group_range[^\n]{0,10}: Invalid argument",
-        "podman without root has no range of user ids for this user",
-        "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system migrate",
+        r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
+        r"|potentially insufficient UIDs or GIDs available in user namespace",
+        "podman without root has no range of user and group ids for this user, or too small a one",
+        "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
+        " migrate",
         "podman, rootless tutorial",
         "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
     ),
@@ -75,7 +76,7 @@ HINTS = (
     Hint(
         "image-other-architecture",
         r"exec format error|no matching manifest for (linux/\S{1,40})",
-        "the image is built for another processor architecture",
+        "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
         "use an image for this host's architecture (uname -m)",
         "Linux, ENOEXEC; moby",
         "exec /usr/local/bin/vllm: exec format error",
@@ -91,8 +92,8 @@ HINTS = (
     Hint(
         "registry-certificate",
         r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: ([^\n]{1,100})",
-        "the host does not trust the registry's certificate",
-        "put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
+        "the host does not trust the registry's certificate: its CA is not known, it has expired or names another host, or the clock is wrong",
+        "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
         "docs.docker.com, registry certificates",
         'Error response from daemon: Get "https://reg.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
     ),
@@ -108,7 +109,7 @@ HINTS = (
         "registry-unreachable",
         r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
         r"|TLS handshake timeout|server misbehaving|connection reset|EOF)",
-        "the registry can't be reached from this host",
+        "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
         "moby, registry client",
         'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
@@ -130,6 +131,22 @@ HINTS = (
         'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
     ),
     Hint(
+        "group-not-in-image",
+        r"Unable to find group \S{1,60}: no matching entries in group file",
+        "the container engine is asked to add a group by its name, and looks for it in the image, not on the host",
+        "give the group's number instead: getent group render (or video) on the host shows it",
+        "moby; ROCm/ROCm-docker#90",
+        "docker: Error response from daemon: Unable to find group render: no matching entries in group file.",
+    ),
+    Hint(
+        "mount-missing",
+        r"error mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
+        "a file or folder that is to be mounted into the container, or the place for it in the image, is not there",
+        "the message names it: correct the row's `mounts`, or run deploy.yml --tags fetch,serve where it is the model's",
+        "runc, libcontainer/rootfs_linux.go",
+        'error mounting "/srv/gone" to rootfs at "/data": mount src=/srv/gone: no such file or directory: unknown',
+    ),
+    Hint(
         "docker-socket-permission",
         r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied",
         "this user may not use Docker",
@@ -141,7 +158,7 @@ HINTS = (
         "docker-not-running",
         r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
         r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)",
-        "the container engine does not run",
+        "the container engine does not run, or not where the command looks for it (DOCKER_HOST, docker context)",
         "systemctl start docker (or podman.socket), and look at journalctl -u docker",
         "Docker 26.1.5",
         "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
@@ -164,7 +181,7 @@ HINTS = (
     ),
     Hint(
         "docker-network-missing",
-        r"network ([\w.-]{1,80}) not found",
+        r"(?:daemon|Error): network ([\w.-]{1,80}) not found",
         "the container's network is not there",
         "docker network ls shows what there is; create it, or correct `network` of the row",
         "moby",
@@ -246,7 +263,8 @@ HINTS = (
     ),
     Hint(
         "registry-server",
-        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching|manifest)[^\n]{0,120}\b50[0234]\b",
+        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
+        r"|manifest)[^\n]{0,120}\b50[0234]\b",
         "the registry (or a mirror or proxy before it) fails",
         "try again later, name another mirror, or fetch with image_relay",
         "moby, registry client",
@@ -270,8 +288,8 @@ HINTS = (
     ),
     Hint(
         "cgroup-refused",
-        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|cgroup mountpoint|error"
-        r" mounting \"cgroup\"|mountpoint for \w{1,20} not found|error creating systemd unit|sd-bus call",
+        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
+        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",
@@ -293,7 +311,8 @@ HINTS = (
         "Docker's firewall rules are gone, most often because the host's firewall was reloaded or its modules are missing",
         "systemctl restart docker, then restart the service",
         "moby/libnetwork",
-        "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by that name.",
+        "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by"
+        " that name.",
     ),
     Hint(
         "docker-unknown-option",
@@ -306,8 +325,9 @@ HINTS = (
     ),
     Hint(
         "engine-refused",
-        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",
-        "the container engine could not start the container",
+        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: "
+        r"|^Error: [^\n]{0,200}\b(?:container|image|pod|volume|network|storage|OCI)\b",
+        "the container engine could not do what it was asked for, mostly to start a container",
         "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
         "moby; runc; podman",
         "docker: Error response from daemon: nobody has seen this one.",

@@ -27,7 +27,7 @@ HINTS = (
     Hint(
         "kv-cache-too-small",
         r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
-        "the KV cache is too small for max_model_len",
+        "the KV cache is too small for max_model_len, or no memory is left for it",
         "raise kv_cache_memory_bytes (or gpu_memory_utilization) or lower max_model_len",
         "vLLM, v1/core/kv_cache_utils.py",
         "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
@@ -60,19 +60,20 @@ HINTS = (
     ),
     Hint(
         "size-not-divisible",
-        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|(?:AssertionError: )?\b\d{1,7} is not divisible by \d{1,5}"
+        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
         r"|input size is not aligned with the quantized weight shape",
-        "tensor_parallel_size does not divide a size of this model (vocabulary, intermediate size or a quantisation group)",
+        "a size of this model (vocabulary, intermediate size, a quantisation's group) can't be divided as tensor_parallel_size asks",
         "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
         "vLLM, distributed/utils.py; vllm-project/vllm#5675",
         "AssertionError: 151936 is not divisible by 5",
     ),
     Hint(
         "world-too-large",
-        r"local_world_size \(\d{1,5}\) must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs|number of required"
+        r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
+        r"|number of required"
         r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
-        r".{0,40}(?:GPU|NPU|device|card)|Current node has no GPU available|No available node types can fulfill|Cannot provide a placement group",
+        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",
         "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
         "vLLM, config/parallel.py",
@@ -130,7 +131,8 @@ HINTS = (
     ),
     Hint(
         "attention-backend",
-        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
+        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid"
+        r"|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
         "the attention backend that was chosen does not serve this model on this accelerator",
         "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
         "vLLM, platforms/cuda.py",
@@ -147,7 +149,8 @@ HINTS = (
     ),
     Hint(
         "transformers-too-old",
-        r"Transformers does not recognize this architecture|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
+        r"Transformers does not recognize this architecture|rope_scaling should have a 'rope_type' key"
+        r"|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
         r"|rope_type) ?(?:field|key)",
         "the engine's transformers is older than this model",
         "use a newer engine (image)",
@@ -159,7 +162,8 @@ HINTS = (
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"
         r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
-        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)|cannot import name '[^']{1,80}' from 'transformers",
+        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)"
+        r"|cannot import name '[^']{1,80}' from 'transformers",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
@@ -195,7 +199,8 @@ HINTS = (
     # The model's files.
     Hint(
         "hub-denied",
-        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted|Invalid user token"
+        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
+        r"|Invalid user token"
         r"|RepositoryNotFoundError",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
@@ -226,7 +231,7 @@ HINTS = (
         r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
         r" weights with|no (?:safetensors|weight files?) found|no"
         r" file named [\w.]{1,60}",
-        "a file of the model is missing in its folder",
+        "a file of the model is missing in its folder (or, for a hub's name, could not be had)",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",
@@ -234,7 +239,7 @@ HINTS = (
     Hint(
         "json-unreadable",
         r"Expecting (?:value|property name enclosed|',' delimiter|':' delimiter).{0,40}: line \d{1,9} column \d{1,9}|JSONDecodeError",
-        "a JSON file of the model, or an option that is JSON, is empty, cut or no JSON (a Git LFS pointer is none)",
+        "a JSON file of the model, an option that is JSON, or a server's answer is empty, cut or no JSON (a Git LFS pointer is none)",
         "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
         "Python, json; vllm-project/vllm#26161",
         "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
@@ -253,7 +258,8 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
+        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
+        r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",
@@ -261,7 +267,8 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}|Attempted to load"
+        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
         r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
@@ -299,7 +306,8 @@ HINTS = (
     ),
     Hint(
         "flaggems-triton",
-        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute|dynamic_func\(\)"
+        r"module 'triton(?:\.[\w.]{1,60})?' has no attribute|'(?:CompiledKernel|JITFunction|CompiledLauncher)'.{0,20} has no attribute"
+        r"|dynamic_func\(\)"
         r" (?:missing|got)|Triton may change APIs|cannot import name '\w{1,60}' from 'triton|No module named '?triton\.(?:language|runtime"
         r"|compiler|backends)"
         r"|triton\.(?:language|runtime)[\w.]{0,60}libdevice[^\n]{0,60}has no attribute",
@@ -310,7 +318,8 @@ HINTS = (
     ),
     Hint(
         "flaggems-no-device",
-        r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)|Unsupported vendor",
+        r"No device were detected on your|flag_gems[^\n]{0,80}(?:vendor|backend)[^\n]{0,40}(?:not|un)(?: |-)?(?:supported|found|valid)"
+        r"|Unsupported vendor",
         "FlagGems knows no accelerator here",
         "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",

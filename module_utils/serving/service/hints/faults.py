@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
+ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
+LOOK = "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells"
+
 HINTS = (
     Hint(
         "package-asked-for",
@@ -12,15 +15,6 @@ HINTS = (
         "install the one that the message names into the environment, use an image that has it, or leave out the option",
         "Python packages' own words",
         "ImportError: Please install vllm[audio] for audio support",
-        general=True,
-    ),
-    Hint(
-        "not-implemented",
-        r"^NotImplementedError\b",
-        "this engine does not do what was asked of it with this model or accelerator",
-        "the message names it: leave out that option or feature, or use a newer engine",
-        "Python",
-        "NotImplementedError: nobody has seen this one",
         general=True,
     ),
     Hint(
@@ -36,7 +30,8 @@ HINTS = (
         "module-attribute",
         r"^AttributeError: (?:partially initialized )?module '([\w.]{1,80})' has no attribute",
         "the package that was found is of another version than its caller needs, or a folder of that name hides it",
-        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or use an image",
+        "pip show it, and look where Python finds it (python -c 'import X; print(X)'); install the version that the engine's release names, or"
+        " use an image",
         "Python",
         "AttributeError: module 'acme' has no attribute 'x'",
         general=True,
@@ -62,14 +57,37 @@ HINTS = (
     ),
     Hint(
         "engine-fault",
-        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError|AssertionError)\b"
+        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
         r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
-        r"|could not broadcast input array|is not initialized\. Please call|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\("
-        r"|-?\d|None)|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
-        "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together",
-        "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells",
+        r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
+        r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"
+        r"|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
+        ENGINE_FAULT,
+        LOOK,
         "Python, built-in exceptions",
         "UnboundLocalError: local variable 'x' referenced before assignment",
+        general=True,
+    ),
+)
+
+# Asked after an error's own words: they speak of the kind of error only.
+LAST = (
+    Hint(
+        "not-implemented",
+        r"^NotImplementedError\b",
+        "this engine does not do what was asked of it with this model or accelerator",
+        "the message names it: leave out that option or feature, or use a newer engine",
+        "Python",
+        "NotImplementedError: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "assertion",
+        r"^AssertionError\b",
+        ENGINE_FAULT,
+        LOOK,
+        "Python, built-in exceptions",
+        "AssertionError: nobody has seen this one",
         general=True,
     ),
 )

@@ -1,11 +1,13 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, daemons
-(runc, storage, systemd). Chips: nvidia, nccl, ascend, cann (families of codes), npu_kernels. Engines: engines, plugins, models, sglang,
-processes, python. The host: system. Asked last: faults (errors by which a program says no more than that it failed).
+(runc, systemd), storage. Chips: nvidia, nccl, intel, ascend, cann (families of codes), npu_kernels. Engines: engines, plugins, models, kernels,
+sglang, processes, python. The host: system. Asked last: faults (errors by which a program says no more than that it failed).
+An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows. A row for a family of errors is `general`.
 Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own
-as `example`. tests/unit/test_failures.py holds every row to that: an example is explained by its own row and by no other.
+as `example`; each further alternative of the pattern has a line in tests/fixtures/hint_lines.tsv. tests/unit/test_failures.py and
+test_hint_lines.py hold every row to that: an example or line is explained by its own row and by no other.
 """
 
 from __future__ import annotations

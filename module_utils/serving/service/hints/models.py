@@ -6,79 +6,12 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
-        "marlin-unsupported",
-        r"Marlin does not support|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|requires|unsupported)"
-        r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
-        r"|No compressed-tensors compatible scheme|not supported for the current GPU",
-        "this GPU or engine has no kernel for the model's quantisation (its bits, group size or scheme; Marlin needs compute capability 8.0)",
-        "use another quantisation of the model or a newer GPU; with tensor parallel a lower tensor_parallel_size keeps groups whole",
-        "vllm-project/vllm#8149",
-        "ValueError: Marlin does not support weight_bits = uint4b8. Only types = [] are supported (for group_size = 128, min_capability = 75).",
-    ),
-    Hint(
-        "gpu-too-old-for-kernel",
-        r"(?:only|not) (?:be )?supported (?:on|for|by)[^\n]{0,40}(?:sm_?\d{2,3}|SM ?\d{2,3}|compute capability|Hopper|Blackwell|Ampere"
-        r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
-        r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
-        r"|CUDA arch|compute capability|architecture:? ?sm)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
-        r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
-        r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
-        r"|kernel)[^\n]{0,20} supports?",
-        "a kernel that was chosen does not exist for this GPU's generation",
-        "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
-        " or GPU",
-        "vLLM, FlashInfer, DeepGEMM",
-        "RuntimeError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
-    ),
-    Hint(
-        "fused-kernel-failed",
-        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
-        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
-        r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
-        "a fused kernel (CUTLASS, DeepGEMM, FlashInfer) failed on this GPU",
-        "switch it off: env VLLM_USE_DEEP_GEMM: 0, VLLM_USE_FLASHINFER_MOE_FP8: 0, VLLM_USE_FLASHINFER_SAMPLER: 0, or another attention"
-        " backend; a newer engine may know this GPU",
-        "vLLM, environment variables",
-        "RuntimeError: cutlass_moe_mm failed: CUTLASS Error Internal",
-    ),
-    Hint(
-        "head-size",
-        r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
-        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
-        "the attention backend does not know this model's head size",
-        "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
-        "vLLM, attention backends",
-        "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
-    ),
-    Hint(
         "model-refuses-dtype",
         r"[Mm]odel type '?\w{1,40}'? does not support (?:float16|bfloat16|\w{1,10})|does not support float16",
         "this model can't be computed in that dtype",
         "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
         "vLLM, config/model.py",
         "Value error, The model type 'gemma9' does not support float16. Reason: Numerical instability. Please use bfloat16 or float32 instead.",
-    ),
-    Hint(
-        "dtypes-differ",
-        r"expected (?:m1 and m2|mat1 and mat2|scalar type|dtype)[^\n]{0,80}(?:but got|to have the same dtype|but found)"
-        r"|must have the same dtype|self and mat2 must have the same dtype|should be the same dtype"
-        r"|query and key must have the same dtype|Expected [^\n]{0,40} dtype",
-        "two parts of the model are in different dtypes",
-        "leave engine_args.dtype and kv_cache_dtype at auto, or set one that the weights have; with an adapter or a quantisation use a"
-        " newer engine",
-        "pytorch",
-        "RuntimeError: expected m1 and m2 to have the same dtype, but got: c10::Half != c10::BFloat16",
-    ),
-    Hint(
-        "shapes-differ",
-        r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
-        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor|Expected hidden_size to be"
-        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
-        "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
-        " wrongly, or a fault of this release",
-        "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
-        "pytorch",
-        "RuntimeError: start (0) + length (1536) exceeds dimension size (1024).",
     ),
     Hint(
         "quantisation-package",
@@ -117,16 +50,6 @@ HINTS = (
         "remove quantization and load_format from engine_args, or use another format of the model",
         "vLLM, bitsandbytes",
         "AttributeError: Model MllamaForX does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
-    ),
-    Hint(
-        "kv-cache-dtype",
-        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)|FlashAttention[^\n]{0,60}only supports? fp16 and bf16"
-        r"|FP8 KV cache[^\n]{0,80}(?:not supported"
-        r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
-        "the attention backend can't keep the KV cache in that dtype",
-        "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
-        "vLLM, attention backends",
-        "ValueError: kv_cache_dtype fp8_e5m2 is not supported for attention backend X",
     ),
     Hint(
         "speculative",
@@ -191,7 +114,8 @@ HINTS = (
         "model-type-unknown",
         r"KeyError: '(?:(?:qwen|llama|glm|chatglm|deepseek|gemma|mistral|mixtral|minimax|kimi|phi|internlm|internvl|baichuan|hunyuan|ernie"
         r"|gpt_oss|granite|nemotron|olmo|exaone)[\w.-]{0,30}|(?:step|seed|cohere|command|yi)[\w.-]{0,20}\d[\w.-]{0,10})'",
-        "the engine's transformers is older than this model: it does not know its model_type",
+        "a table of the engine or its transformers does not know this type of model: they are older than the model, or its config.json is not one"
+        " of theirs",
         "use a newer engine (image)",
         "huggingface/transformers, CONFIG_MAPPING",
         "KeyError: 'qwen9_moe'",
@@ -201,7 +125,7 @@ HINTS = (
         r"Failed to apply \w{1,60}Processor|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
         r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to",
-        "the model's processor for images or sound does not work with this engine",
+        "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items don't fit it",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
         "vLLM, multimodal",
@@ -262,7 +186,8 @@ HINTS = (
     ),
     Hint(
         "lora-folder",
-        r"No adapter found for|adapter_config\.json[^\n]{0,80}(?:not found|does not exist|No such file)|Can't find 'adapter_config\.json'"
+        r"No adapter found for|No such file or directory: '[^']{1,300}adapter_config\.json'|adapter_config\.json[^\n]{0,80}(?:not found"
+        r"|does not exist|No such file)|Can't find 'adapter_config\.json'"
         r"|(?:LoRA|lora|adapter) (?:path|folder|directory)[^\n]{0,120}(?:not exist|not found)",
         "the folder of a LoRA adapter is not where the engine looks, or it holds no adapter_config.json",
         "correct the path in lora_modules; in a container check the row's `mounts`, and that the folder is the adapter's own, not its parent",
@@ -270,9 +195,16 @@ HINTS = (
         "ValueError: Loading lora sql failed: No adapter found for /models/sql-adapter/checkpoint-9",
     ),
     Hint(
+        "lora-as-model",
+        r"KeyError: 'base_model\.model\.",
+        "the folder is a LoRA adapter's, and it was served as if it were the model",
+        "serve the base model and give the adapter in engine_args.lora_modules with enable_lora: true, or merge the two",
+        "unslothai/unsloth#960",
+        "KeyError: 'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight'",
+    ),
+    Hint(
         "lora-unsupported",
-        r"unsupported LoRA weight|expected target modules in|LoRA[^\n]{0,60}(?:is not supported"
-        r"|unsupported)|[Uu]nsupported LoRA|only supports modules_to_save",
+        r"unsupported LoRA weight|expected target modules in|[Uu]nsupported LoRA|only supports modules_to_save",
         "the adapter has weights that vLLM can't apply to this model's class",
         "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
         "vllm-project/vllm#9280",
@@ -294,15 +226,6 @@ HINTS = (
         "raise (or lower) engine_args.swap_space as the message says, or lower max_num_seqs",
         "vllm-project/vllm#787",
         "RuntimeError: Aborted due to the lack of CPU swap space. Please increase the swap space to avoid this error.",
-    ),
-    Hint(
-        "parameter-assign",
-        r"cannot assign '[^']{1,120}' (?:object to|as) (?:parameter|child module|buffer)|Cannot copy out of meta tensor"
-        r"|NotImplementedError: Cannot copy out of meta",
-        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it",
-        "use a newer engine as it was built, or another quantisation of the model",
-        "vllm-project/vllm#28603",
-        "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
     ),
     Hint(
         "weights-no-mmap",
@@ -340,49 +263,10 @@ HINTS = (
         general=True,
     ),
     Hint(
-        "flaggems-source",
-        r"could not get source code",
-        "Triton can't read the source of a kernel that was generated at run time: its cache was removed or is shared by two versions",
-        "remove the caches (~/.flaggems, ~/.triton) and start again, with flaggems: false if it comes back",
-        "FlagOpen/FlagGems#4822",
-        "OSError: could not get source code",
-    ),
-    Hint(
-        "kernel-trap",
-        r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]"
-        r"|HSA_STATUS_ERROR_(?:EXCEPTION|MEMORY_APERTURE_VIOLATION|MEMORY_FAULT|ILLEGAL_INSTRUCTION)"
-        r"|Memory access fault by GPU|hipError(?:IllegalAddress|LaunchFailure)",
-        "a kernel failed on the accelerator: it read or wrote where nothing is",
-        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the accelerator maker's own image",
-        "FlagOpen/FlagGems#6291",
-        "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
-    ),
-    Hint(
-        "layer-attribute",
-        r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
-        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
-        "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
-        "use a newer engine as it was built, or another quantisation of the model",
-        "vllm-project/vllm#11537",
-        "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
-    ),
-    Hint(
-        "triton-compile",
-        r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
-        r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
-        r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
-        "a Triton kernel does not compile for this accelerator",
-        "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"
-        " torch and accelerator",
-        "triton-lang/triton; flagos-ai/FlagTree",
-        "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
-        general=True,
-    ),
-    Hint(
         "tokenizer-package",
         r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"
-        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|HarmonyError|openai_harmony",
+        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|(?:HarmonyError|openai_harmony)[^\n]{0,80}vocab",
         "the model's tokenizer needs a package or a vocabulary file that is not there",
         "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
         "huggingface/transformers; openai/harmony",

@@ -20,7 +20,8 @@ HINTS = (
     ),
     Hint(
         "nccl-multicast",
-        r"nvls\.cc[^\n]{0,80}(?:Cuda failure|[Ff]ailed)|Failed to (?:bind|create|allocate)[^\n]{0,30}(?:NVLink SHARP|NVLS|multicast)|NVLS[^\n]{0,60}fail",
+        r"nvls\.cc[^\n]{0,80}(?:Cuda failure|[Ff]ailed)|Failed to (?:bind|create|allocate)[^\n]{0,30}(?:NVLink SHARP|NVLS|multicast)"
+        r"|NVLS[^\n]{0,60}fail",
         "NCCL can't use the NVSwitch's multicast (NVLink SHARP) here",
         "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
         "NVIDIA/nccl#976",
@@ -32,7 +33,8 @@ HINTS = (
         "ranks on one host don't see each other's /dev/shm: they run in containers of their own and take them for one host",
         "run the ranks of a host in one container, share its IPC (ipc: host), or set env NCCL_SHM_DISABLE: 1",
         "vllm-project/vllm#18831",
-        "node1:80:300 [1] misc/shmutils.cc:87 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-x (size 9637888), error: No such file",
+        "node1:80:300 [1] misc/shmutils.cc:87 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-x (size 9637888), error: No"
+        " such file",
     ),
     Hint(
         "nccl-connect",
@@ -64,11 +66,13 @@ HINTS = (
         "one rank waited in vain for the others: one of them hangs, died or is much slower",
         "look for what the other ranks said before; for one that hangs take py-spy dump of it",
         "pytorch, ProcessGroupNCCL.cpp",
-        "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12, OpType=ALLREDUCE)",
+        "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12,"
+        " OpType=ALLREDUCE)",
     ),
     Hint(
         "nccl-infiniband",
-        r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed|misc/ibvwrap\.cc",
+        r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed"
+        r"|misc/ibvwrap\.cc",
         "NCCL's traffic over InfiniBand or RoCE fails",
         "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
@@ -85,7 +89,7 @@ HINTS = (
     Hint(
         "custom-all-reduce",
         r"custom_all_reduce\.cuh?:\d{1,5}|custom_all_reduce\.py[^\n]{0,80}(?:invalid|failed)",
-        "vLLM's own all-reduce does not work between these GPUs",
+        "vLLM's own all-reduce failed: it does not work between these GPUs or with these memory settings, or a kernel before it failed",
         "set engine_args.disable_custom_all_reduce: true; remove expandable_segments from PYTORCH_CUDA_ALLOC_CONF",
         "vllm-project/vllm#5854",
         "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:364 'invalid argument'",
@@ -101,16 +105,17 @@ HINTS = (
     ),
     Hint(
         "nccl-usage",
-        r"NCCL error: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
+        r"NCCL [Ee]rror(?: \d{1,2})?: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
         "the ranks call NCCL in ways that don't fit: two of them on one GPU, another number of ranks, or different versions of NCCL",
-        "tensor_parallel_size must not exceed the number of `devices`; the same image on all hosts; NCCL_DEBUG=WARN in the row's env names the reason",
+        "tensor_parallel_size must not exceed the number of `devices`; the same image on all hosts; NCCL_DEBUG=WARN in the row's env names the"
+        " reason",
         "docs.nvidia.com, NCCL, troubleshooting",
         "RuntimeError: NCCL error: invalid usage (run with NCCL_DEBUG=WARN for details)",
         general=True,
     ),
     Hint(
         "nccl",
-        r"NCCL error|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclUnhandledCudaError|ncclInternalError|ncclInvalidUsage|Failed to init NCCL|NCCL WARN",
+        r"NCCL [Ee]rror|NCCL_ERROR_\w{1,40}|ncclSystemError|ncclInternalError|Failed to init NCCL|NCCL WARN",
         "the GPUs can't talk to each other",
         "check shm_bytes (16 GiB for tensor parallel) and nvidia-smi topo -m; NCCL_DEBUG=INFO in the row's env names the reason",
         NCCL_DOCS,
@@ -201,7 +206,7 @@ HINTS = (
     Hint(
         "triton-old-gpu",
         r"Assertion .{0,120}(?:only supported on (?:Ampere|Hopper|Blackwell)|layout conversion)|Fp8 conversion not natively supported",
-        "a Triton kernel needs a newer GPU",
+        "a Triton kernel does not compile for this GPU: most often the GPU is older than the kernel or this Triton serves",
         "use another attention backend or dtype, or an engine that still serves this GPU",
         "triton-lang/triton; ray-project/ray#52377",
         "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",
@@ -222,5 +227,52 @@ HINTS = (
         "end it (ss -ltnp shows whose it is), or choose another MASTER_PORT",
         "PyTorch, TCPStore.cpp",
         "RuntimeError: nonce == returnedNonce INTERNAL ASSERT FAILED. Ping failed, invalid nonce returned",
+    ),
+    Hint(
+        "deepep-timeout",
+        r"DeepEP[^\n]{0,60}time ?out",
+        "a rank waited in vain for the others' tokens (DeepEP): one of them hangs, died or is much slower, or the network between them does not"
+        " carry it",
+        "look for what the other ranks said before; NVSHMEM and InfiniBand (IBGDA) must work on all hosts, else another all2all backend in"
+        " engine_args",
+        "deepseek-ai/DeepEP",
+        "RuntimeError: DeepEP error: CPU recv timeout",
+    ),
+    Hint(
+        "cuda-ipc",
+        r"CUDA IPC handle|cudaIpc\w{3,30}|cuIpc\w{3,30}",
+        "processes can't share a GPU's memory (CUDA IPC): WSL has none, they are in containers that don't share IPC or see other GPUs, or the"
+        " owner died",
+        "run the processes in one container, drop CUDA_VISIBLE_DEVICES and expandable_segments from the row's env; look for what the others said"
+        " before",
+        "docs.nvidia.com, CUDA, interprocess communication",
+        "Failed to open CUDA IPC handle",
+    ),
+    Hint(
+        "kv-memory-registration",
+        r"memory registration failed|[Ff]ailed to register (?:buffer|memory)",
+        "memory of the KV cache could not be registered for transfer: locked memory is limited, the GPU's RDMA module is missing, or the library"
+        " is at fault",
+        "for RDMA give `rdma: true` (ulimit memlock) and modprobe nvidia-peermem; else let the connector use tcp, or upgrade it (mooncake, nixl)",
+        "sgl-project/sglang#6193, #28873",
+        "RuntimeError: Acme memory registration failed.",
+    ),
+    Hint(
+        "kv-transfer",
+        r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
+        "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
+        " up here",
+        "look for what the other instance said; check the address and ports given to the connector, and UCX_NET_DEVICES and UCX_TLS of the row's env",
+        "ai-dynamo/nixl; openucx/ucx",
+        "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
+    ),
+    Hint(
+        "tensor-on-host",
+        r"cannot be accessed from Triton \(cpu tensor",
+        "a kernel of the GPU was given a tensor that lies in the host's memory: offloading does not fit this model or kernel, or this release is"
+        " at fault",
+        "remove cpu_offload_gb and other offload options from engine_args, leave the operator out (flaggems: false), or use another release",
+        "triton-lang/triton",
+        "ValueError: Pointer argument (at 0) cannot be accessed from Triton (cpu tensor?)",
     ),
 )

@@ -9,7 +9,8 @@ HINTS = (
         "npu-kernel-address",
         r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value)"
         r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
-        "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was freed",
+        "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was"
+        " freed",
         "the lines behind it name the kernel (fault kernel_name); another release of CANN and vllm-ascend, enforce_eager: true or the feature that"
         " brings the kernel switched off",
         "mindspore-lab/mindone#269; vllm-project/vllm-ascend#8818, #12461",
@@ -42,7 +43,7 @@ HINTS = (
     Hint(
         "npu-scheduler-error",
         r"error code is 507001\b",
-        "the NPU's task scheduler refused a task, as it does when driver and firmware are too old for memory in expandable segments",
+        "the NPU's task scheduler reported an error; it does so where driver and firmware are too old for memory in expandable segments",
         "set env PYTORCH_NPU_ALLOC_CONF: expandable_segments:False, or upgrade driver and firmware",
         "vllm-project/vllm-ascend#116",
         "RuntimeError: NPU function error: AclrtSynchronizeStreamWithTimeout(copy_stream), error code is 507001",
@@ -57,11 +58,22 @@ HINTS = (
     ),
     Hint(
         "cann-compiler-missing",
-        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found|(?:GEInitialize|GELib::\w{1,40}|OpCompileProcessor init) fail",
+        r"__clang_cce_runtime_wrapper\.h|bisheng[^\n]{0,60}not found|ccec[^\n]{0,60}not found",
         "CANN can't compile an operator here: its compiler, its Python packages or a header are missing or of another release",
         "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
         "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
+        "/tmp/kernel.cce:1:10: fatal error: '__clang_cce_runtime_wrapper.h' file not found",
+    ),
+    Hint(
+        "cann-graph-engine",
+        r"(?:GEInitialize|GELib::\w{1,40}|OpCompileProcessor init) fail",
+        "CANN's graph engine does not start: its compiler or Python packages are not whole, or the NPU itself does not start",
+        "the codes around it say which; source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use"
+        " the image"
+        " as it was built",
+        "vllm-project/vllm-ascend#564",
         "GEInitialize failed.[FUNC:GEInitialize][FILE:ge_api.cc][LINE:337]",
+        general=True,
     ),
     Hint(
         "cann-python",
@@ -119,7 +131,7 @@ HINTS = (
     Hint(
         "mindspore-without-ascend",
         r"Unsupported device target Ascend|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
-        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed",
+        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open",
         "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
         "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
         "mindspore-lab/mindyolo#273",
@@ -135,5 +147,14 @@ HINTS = (
         "mindspore-ai/mindspore#250",
         "[ERROR] ME(1,python3):2023-11-02-01:01:09.343.938 [mindspore/x.cc:619] RunGraph] Exec compute graph failed, graph id 1",
         general=True,
+    ),
+    Hint(
+        "npu-kernel-too-long",
+        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|error code is 507014\b",
+        "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
+        "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
+        " vllm-ascend",
+        "CANN, aclError",
+        "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507014",
     ),
 )

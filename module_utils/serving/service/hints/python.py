@@ -43,8 +43,7 @@ HINTS = (
     Hint(
         "requirements-conflict",
         r"No solution found when resolving|ResolutionImpossible|because these package versions have conflicting dependencies"
-        r"|we can conclude that|dependency conflicts|which is incompatible\.|(?:are"
-        r"|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
+        r"|we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
         "the packages that are asked for contradict each other",
         "the message names the two: ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
         " its own",
@@ -52,14 +51,31 @@ HINTS = (
         "No solution found when resolving dependencies for split (python_full_version >= '3.13'):",
     ),
     Hint(
+        "packages-in-conflict",
+        r"source of the following dependency conflicts|requires [\w\[\].-]{1,60}[^\n]{0,60}, but you have [^\n]{1,80} which is incompatible\.",
+        "pip installed a package in a version that another one in this environment does not want; it goes on after saying so",
+        "the line names the two: install versions of one release (torch is fixed by vLLM), or give one of them an environment of its own",
+        "pip",
+        "acme 1.0 requires numpy<2, but you have numpy 2.1.0 which is incompatible.",
+        general=True,
+    ),
+    Hint(
         "package-build-failed",
         r"Failed to (?:download and )?build [`'\"]?[\w-]{1,60}|Failed building wheel|metadata-generation-failed"
-        r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable|does not match given version"
+        r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable"
         r"|build backend returned an error",
         "pip or uv found no wheel for this host and could not build the package from source",
         "use a Python and a platform that have a wheel, or an image; to build, install compiler, headers and CUDA that the lines above miss",
         "pip; uv",
         "Failed to download and build `vllm==0.7.0`",
+    ),
+    Hint(
+        "package-names-another-version",
+        r"does not match given version",
+        "a package says another version of itself than the one that was asked for (a local tag such as +cu128, or a build from sources)",
+        "ask for the version that the message names, or give the wheel's own file or URL",
+        "uv",
+        "error: Package metadata version `0.6.2+cu118` does not match given version `0.6.2`",
     ),
     Hint(
         "package-hash",
@@ -109,8 +125,8 @@ HINTS = (
         "numpy-2",
         r"compiled using NumPy 1\.x cannot be run in|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
         r"|module 'numpy' has no attribute",
-        "a package was built for another major version of NumPy",
-        "install numpy<2 (or that package's newer version), or use an image as it was built",
+        "a package was made for another version of NumPy",
+        "install the NumPy that the package names (mostly numpy<2), or the package's newer version, or use an image as it was built",
         "numpy, 2.0 migration",
         "AttributeError: module 'numpy' has no attribute 'product'",
     ),
@@ -125,7 +141,8 @@ HINTS = (
     Hint(
         "flashinfer-no-architecture",
         r"FlashInfer requires GPUs with sm75|No supported CUDA architectures found",
-        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute capability 7.5)",
+        "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute"
+        " capability 7.5)",
         "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",
         "vllm-project/vllm#50705",
         "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
@@ -134,7 +151,8 @@ HINTS = (
         "nvcc-too-old",
         r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
         r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
-        "kernels are compiled at run time, and the nvcc that is found is older than the code or the GPU needs",
+        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old (CUDA 13 is too new for a"
+        " GPU before Turing)",
         "put the nvcc of torch's CUDA first (CUDA_HOME in the row's env), or use an image; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids"
         " FlashInfer's sampler",
         "flashinfer-ai/flashinfer#1532",
@@ -160,7 +178,7 @@ HINTS = (
     Hint(
         "linker-library",
         r"cannot find -l(\w{1,40})|ld returned 1 exit status|ld: library not found",
-        "code that is compiled at run time did not link: a library is not where the linker looks",
+        "code that is compiled at run time did not link: a library is not where the linker looks, or lacks what is called",
         "for -lcuda give LIBRARY_PATH=/usr/local/cuda/lib64/stubs (or the driver's folder); else install that library's -dev package",
         "GNU ld",
         "/usr/bin/ld: cannot find -lcuda: No such file or directory",
@@ -168,11 +186,19 @@ HINTS = (
     Hint(
         "cuda-versions-differ",
         r"detected CUDA version \([\d.]{1,8}\) mismatches|CUDA_MISMATCH"
-        r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)|Torch not compiled with CUDA enabled"
-        r"|Torch was not compiled with",
-        "torch was built for another CUDA than the one that is used here, or for none",
+        r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)",
+        "torch was built for another CUDA than the one that is used here",
         "install the torch that vLLM names from the CUDA index, or use an image",
         "pytorch, utils/cpp_extension.py",
+        "RuntimeError: The detected CUDA version (12.9) mismatches the version that was used to compile PyTorch (13.0).",
+    ),
+    Hint(
+        "torch-without-cuda",
+        r"Torch (?:was )?not compiled with CUDA",
+        "something calls CUDA, and this torch has none: a CPU build where a GPU is meant; on NPUs and CPUs a part that does not know them, or a"
+        " plugin not loaded",
+        "on a GPU install the torch that vLLM names from the CUDA index; on NPUs the vLLM, vllm-ascend and torch-npu of one release; or use an image",
+        "pytorch; vllm-project/vllm-ascend#516",
         "AssertionError: Torch not compiled with CUDA enabled",
     ),
     Hint(
@@ -194,8 +220,25 @@ HINTS = (
         "python: symbol lookup error: /opt/x/libucs.so: undefined symbol: nobody_knows",
     ),
     Hint(
+        "package-hidden",
+        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)",
+        "Python finds a folder of the package's name in place of it (the working folder or PYTHONPATH holds one), or the package is there in part",
+        "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
+        "sgl-project/sglang#14398",
+        "ImportError: cannot import name 'X' from 'acme' (unknown location)",
+    ),
+    Hint(
+        "package-imports-itself",
+        r"partially initialized module '",
+        "a package is imported while it is still being imported: a file of its name (a script of one's own) is found first, or its parts are of"
+        " different versions",
+        "rename that file (the traceback names it), or install the package anew; an image as it was built has neither",
+        "Python, circular imports",
+        "ImportError: cannot import name 'x' from partially initialized module 'acme' (most likely due to a circular import)",
+    ),
+    Hint(
         "torch-attribute",
-        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch|No module named 'torch\.\w{1,40}"
+        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch[.']|No module named 'torch\.\w{1,40}"
         r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
         "the environment's torch is of another version than what calls it",
         "install the torch that this vLLM names, or use an image as it was built",

@@ -8,8 +8,8 @@ HINTS = (
     Hint(
         "shm-too-small",
         r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory"
-        r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:open|resize"
-        r"|allocate) shared memory",
+        r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
+        r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
         "raise shm_bytes of a container; on a host mount -o remount,size=16g /dev/shm",
         "vLLM 0.32.0 for CPU in a container; pytorch, DataLoader",
@@ -25,7 +25,8 @@ HINTS = (
     ),
     Hint(
         "disk-error",
-        r"[Ii]nput/output error|\[Errno 5\]|Stale file handle|Errno 116\b|Transport endpoint is not connected: ['\"]?/",
+        r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error|Stale file handle|Errno 116\b"
+        r"|Transport endpoint is not connected: ['\"]?/",
         "a disk or network file system answers with an error",
         "see dmesg and smartctl; mount a network file system again, and check its server",
         "Linux, EIO, ESTALE",
@@ -57,7 +58,8 @@ HINTS = (
     ),
     Hint(
         "too-many-threads",
-        r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable|pthread_create failed|libgomp: Thread creation failed",
+        r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable|pthread_create failed"
+        r"|libgomp: Thread creation failed",
         "the engine may not start as many threads as it needs",
         "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
         "Linux, EAGAIN; vLLM, troubleshooting",
@@ -115,9 +117,11 @@ HINTS = (
     ),
     Hint(
         "kernel-oom",
-        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b|died from"
+        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b"
+        r"|died \(-9\)|died from"
         r" signal 9|signal SIGKILL"
-        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-9\b",
+        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
+        r"|exitcode)[:= ]{1,3})-9\b",
         "the kernel killed the engine (SIGKILL), most often for lack of memory",
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
@@ -162,7 +166,8 @@ HINTS = (
         r"MemoryError|Cannot allocate memory|can't allocate memory|DefaultCPUAllocator: not enough memory|std::bad_alloc"
         r"|failed to map segment from shared object$",
         "the host's memory ran out, or what the container or unit may have of it",
-        "free -h and dmesg; raise overhead_bytes of a container, lower swap_space and cpu_offload_gb (on CPUs kv_cache_memory_bytes), or run fewer services",
+        "free -h and dmesg; raise overhead_bytes of a container, lower swap_space and cpu_offload_gb (on CPUs kv_cache_memory_bytes), or run"
+        " fewer services",
         "torch, Linux",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes.",
         general=True,
@@ -187,7 +192,8 @@ HINTS = (
     ),
     Hint(
         "command-missing",
-        r"(?:line )?\d{1,5}: (?:exec: )?([^\s:]{1,200}): (?:command )?not found|exec: ([^\s:]{1,200}): (?:cannot execute: )?(?:not found|No such file)"
+        r"(?:line )?\d{1,5}: (?:exec: )?([^\s:]{1,200}): (?:command )?not found|exec: ([^\s:]{1,200}): (?:cannot execute: )?(?:not found"
+        r"|No such file)"
         r"|^(?:\w{1,10}: )?([^\s:]{1,200}): command not found",
         "a program that the start script names is not there",
         "run deploy.yml again, it finds what is missing; in an image check `activate`",

@@ -1,0 +1,34 @@
+"""Failure hints: Intel GPUs (XPU): Level Zero in its own words."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "xpu-lost",
+        r"UR_RESULT_ERROR_DEVICE_LOST|ZE_RESULT_ERROR_DEVICE_LOST",
+        "the driver reset an Intel GPU or lost it: a kernel hung or failed, or GPUs without a direct link were used together",
+        "see dmesg for lines of xe or i915; try tensor_parallel_size: 1, enforce_eager: true and another release of driver and image; reboot if"
+        " it stays",
+        "intel/llm-scaler#424",
+        "RuntimeError: level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)",
+    ),
+    Hint(
+        "xpu-memory-out",
+        r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_(?:DEVICE_MEMORY|HOST_MEMORY|RESOURCES)|XPU out of memory",
+        "memory (or another resource) of an Intel GPU or of the host for it ran out",
+        "lower gpu_memory_utilization, max_model_len or max_num_seqs, or raise tensor_parallel_size; xpu-smi shows what holds it",
+        "oneAPI, Unified Runtime",
+        "RuntimeError: level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)",
+    ),
+    Hint(
+        "xpu",
+        r"level_zero backend failed with error|(?:UR|ZE)_RESULT_ERROR_\w{3,40}",
+        "a call of an Intel GPU's driver failed",
+        "its code says more; see dmesg for lines of xe or i915, and use the driver that the image's release names",
+        "oneAPI, Unified Runtime",
+        "RuntimeError: level_zero backend failed with error: 7 (UR_RESULT_ERROR_NOBODY_KNOWS)",
+        general=True,
+    ),
+)

@@ -1,0 +1,156 @@
+"""Failure hints: kernels that a model asks for: quantised, attention, Triton; and tensors that don't fit them."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "marlin-unsupported",
+        r"Marlin does not support|Invalid thread config|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|requires"
+        r"|unsupported)"
+        r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
+        r"|No compressed-tensors compatible scheme|not supported for the current GPU",
+        "this GPU or engine has no kernel for the model's quantisation (its bits, group size or scheme; Marlin needs compute capability 8.0)",
+        "use another quantisation of the model or a newer GPU; with tensor parallel a lower tensor_parallel_size keeps groups whole",
+        "vllm-project/vllm#8149",
+        "ValueError: Marlin does not support weight_bits = uint4b8. Only types = [] are supported (for group_size = 128, min_capability = 75).",
+    ),
+    Hint(
+        "gpu-too-old-for-kernel",
+        r"(?:only|not) (?:be )?supported (?:on|for|by)[^\n]{0,40}(?:sm_?\d{2,3}|SM ?\d{2,3}|compute capability|Hopper|Blackwell|Ampere"
+        r"|devices? with)|requires?[^\n]{0,40}(?:compute capability|SM ?\d{2,3}\b|sm_?\d{2,3}\b|GPUs? with sm|Hopper|Blackwell)"
+        r"|[Nn]o compiled cutlass\w{0,20} for|No (?:kernel|supported)[^\n]{0,60}(?:sm_?\d{2,3}|compute capability)|Unsupported (?:SM"
+        r"|CUDA arch|compute capability|architecture\b)|arch(?:itecture)? (?:sm_)?\d{2,3}[^\n]{0,20}(?:is )?not supported"
+        r"|FA[234] is only supported|only supports sm_?\d{2,3}|does not support (?:the )?(?:current|this) (?:device|GPU|platform)"
+        r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
+        r"|kernel)[^\n]{0,20} supports?",
+        "a kernel or backend that was chosen does not serve this GPU (mostly its generation) or this combination of options",
+        "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
+        " or GPU",
+        "vLLM, FlashInfer, DeepGEMM",
+        "RuntimeError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
+    ),
+    Hint(
+        "fused-kernel-failed",
+        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
+        r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
+        r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
+        "a fused kernel (CUTLASS, DeepGEMM, FlashInfer, TensorRT-LLM's) failed or does not take what it was given",
+        "switch it off: env VLLM_USE_DEEP_GEMM: 0, VLLM_USE_FLASHINFER_MOE_FP8: 0, VLLM_USE_FLASHINFER_SAMPLER: 0, or another attention"
+        " backend; a newer engine may know this GPU",
+        "vLLM, environment variables",
+        "RuntimeError: cutlass_moe_mm failed: CUTLASS Error Internal",
+        general=True,
+    ),
+    Hint(
+        "head-size",
+        r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
+        "the attention backend does not know this model's head size",
+        "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
+        "vLLM, attention backends",
+        "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
+    ),
+    Hint(
+        "dtype-not-on-device",
+        r"\"\w{1,80}\" not implemented for '\w{1,20}'",
+        "an operator has no form for that dtype on this device; most often it is float16 on a CPU",
+        "set engine_args.dtype: bfloat16 (float32 where that is missing too), or use a newer engine",
+        "pytorch, dispatch macros; vllm-project/vllm#17225",
+        "RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'",
+    ),
+    Hint(
+        "dtypes-differ",
+        r"expected (?:m1 and m2|mat1 and mat2|scalar type|dtype)[^\n]{0,80}(?:but got|to have the same dtype|but found)"
+        r"|must have the same dtype|self and mat2 must have the same dtype|should be the same dtype"
+        r"|query and key must have the same dtype",
+        "two parts of the model are in different dtypes",
+        "leave engine_args.dtype and kv_cache_dtype at auto, or set one that the weights have; with an adapter or a quantisation use a"
+        " newer engine",
+        "pytorch",
+        "RuntimeError: expected m1 and m2 to have the same dtype, but got: c10::Half != c10::BFloat16",
+    ),
+    Hint(
+        "shapes-differ",
+        r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
+        r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
+        r"|Expected hidden_size to be"
+        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
+        "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
+        " wrongly, or a fault of this release",
+        "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
+        "pytorch",
+        "RuntimeError: start (0) + length (1536) exceeds dimension size (1024).",
+    ),
+    Hint(
+        "kv-cache-dtype",
+        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
+        r"|FP8 KV cache[^\n]{0,80}(?:not supported"
+        r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
+        "the attention backend can't keep the KV cache in that dtype",
+        "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
+        "vLLM, attention backends",
+        "ValueError: kv_cache_dtype fp8_e5m2 is not supported for attention backend X",
+    ),
+    Hint(
+        "flash-attention-dtype",
+        r"FlashAttention[^\n]{0,60}only supports? fp16 and bf16",
+        "FlashAttention computes in fp16 and bf16 only, and the model's dtype (or the KV cache's) is another",
+        "set engine_args.dtype: bfloat16 (float16 on an older GPU) and leave out kv_cache_dtype, or another attention backend",
+        "Dao-AILab/flash-attention",
+        "RuntimeError: FlashAttention only support fp16 and bf16 data type",
+    ),
+    Hint(
+        "parameter-assign",
+        r"cannot assign '[^']{1,120}' (?:object to|as) (?:parameter|child module|buffer)|Cannot copy out of meta tensor"
+        r"|NotImplementedError: Cannot copy out of meta",
+        "the engine's code for this model or quantisation does not fit the torch or Triton kernels beside it, or the weights lack a part of the"
+        " model",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#28603",
+        "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
+    ),
+    Hint(
+        "flaggems-source",
+        r"could not get source code",
+        "Triton can't read the source of a kernel that was generated at run time: its cache was removed or is shared by two versions",
+        "remove the caches (~/.flaggems, ~/.triton) and start again, with flaggems: false if it comes back",
+        "FlagOpen/FlagGems#4822",
+        "OSError: could not get source code",
+    ),
+    Hint(
+        "kernel-trap",
+        r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]"
+        r"|HSA_STATUS_ERROR_(?:EXCEPTION|MEMORY_APERTURE_VIOLATION|MEMORY_FAULT|ILLEGAL_INSTRUCTION)"
+        r"|Memory access fault by GPU|hipError(?:IllegalAddress|LaunchFailure)",
+        "a kernel failed on the accelerator: it read or wrote where nothing is",
+        "with FlagGems on set flaggems: false or leave out the operator that is named; else enforce_eager: true, then the accelerator maker's own"
+        " image",
+        "FlagOpen/FlagGems#6291",
+        "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
+    ),
+    Hint(
+        "layer-attribute",
+        r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
+        "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
+        "use a newer engine as it was built, or another quantisation of the model",
+        "vllm-project/vllm#11537",
+        "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
+    ),
+    Hint(
+        "triton-compile",
+        r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
+        r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
+        r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
+        "a Triton kernel does not compile for this accelerator",
+        "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"
+        " torch and accelerator",
+        "triton-lang/triton; flagos-ai/FlagTree",
+        "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
+        general=True,
+    ),
+)

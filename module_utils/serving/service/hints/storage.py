@@ -1,0 +1,43 @@
+"""Failure hints: what container engines keep on disk: leftovers of an earlier run, locks and databases that don't agree."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "container-leftover",
+        r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
+        r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use",
+        "something of an earlier run of this container is still there: a mount, a folder or a process",
+        "docker rm -f it; findmnt shows a mount that stayed (umount it); then restart the container engine, and reboot if it does not let go",
+        "moby/moby#37970, #50040",
+        "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/8c/merged: device or resource busy",
+    ),
+    Hint(
+        "container-layer-gone",
+        r"creating overlay mount[^\n]{0,400}no such file or directory|failed to mount rootfs component",
+        "the container's file system can't be put together: a layer of its image is gone from the engine's store, or the mount itself is refused",
+        "restart the container engine; if it stays remove the container and the image, and run deploy.yml --tags fetch; dmesg names a refused mount",
+        "moby/moby#30057",
+        "error creating overlay mount to /var/lib/docker/overlay2/3f-init/merged: mountfrom re-exec error: exit status 1: output: no such file or"
+        " directory",
+    ),
+    Hint(
+        "podman-locks",
+        r"allocating lock for|exceeded num_locks|acquiring lock \d{1,6} for",
+        "podman's locks are used up, or don't agree with its containers after a crash or reboot (no disk is full)",
+        "remove containers and volumes that are not needed (podman container prune, podman volume prune), or stop all and run podman system renumber;"
+        " num_locks in containers.conf",
+        "containers/podman#3843, #27093",
+        "Error: allocating lock for new container: allocation failed; exceeded num_locks (2048)",
+    ),
+    Hint(
+        "podman-database",
+        r"(?:container|pod|volume|image|libpod)[^\n]{0,160}(?:unable to open database file|database is locked|database disk image is malformed)",
+        "podman can't use its own database below its storage: the disk is full, the folder is closed for this user, or another process holds it",
+        "df -h and ls -l of the storage folder (podman info, graphRoot); end other podman processes",
+        "containers/podman#27480",
+        "Error: adding container 4711 exit code 137: unable to open database file: no such file or directory",
+    ),
+)

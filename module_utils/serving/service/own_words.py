@@ -1,0 +1,89 @@
+"""Errors that need no row: their own sentence says what is refused and why ("X must be one of (8, 16), got 4", "please set --y").
+
+Engines have thousands of these, and each release has others. What is added here is only where the thing that is named is set.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible.module_utils.serving.service.statements import Statement
+
+# Errors by which an engine refuses something. Those that Python raises at its own account (KeyError, AttributeError...) say nothing of a reason.
+REFUSALS = re.compile(
+    r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
+    r"|\w{0,40}(?:Config"
+    r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
+    r"|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
+)
+# Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
+REASON = re.compile(
+    r"\b(?:must|should|has to|have to|needs? to|cannot|can't|can not|may not|can only|only|requires?|required|is needed)\b"
+    r"|\b(?:un|not (?:yet |currently )?)(?:supported|compatible|implemented|allowed|permitted|available|valid|divisible|recogni[sz]ed|specified|found"
+    r"|provided|enough)\b"
+    r"|\b(?:does not|doesn't|do not|don't) (?:yet |currently )?(?:support|exist|match|fit|have|allow|contain)\b|\b(?:incompatible"
+    r"|mutually exclusive|invalid"
+    r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
+    r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
+    r"|[Cc]onsider)"
+    r" \w{1,20}ing\b|\b(?:[Uu]se|[Ss]et|[Pp]ass|[Aa]dd|[Rr]emove|[Dd]isable|[Ee]nable) [`'\"]?-?-?\w",
+    re.I,
+)
+# Invariants of the code: they hold whatever the options are, and name tensors, not settings.
+INSIDE = re.compile(
+    r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
+    r"|dim\w{0,6}|rank)\b"
+    r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
+    r"|is not initialized"
+)
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]{0,30}(?:[-_][a-z0-9]{1,30}){0,6})")
+VARIABLE = re.compile(
+    r"\b((?:VLLM|SGLANG|SGL|NCCL|GLOO|HF|HCCL|ASCEND|CUDA|TORCH|PYTORCH|TRITON|RAY|OMP|FLASHINFER|ROCM|HIP|AITER|TIKTOKEN|MS|MINDFORMERS|TP|LD|XDG"
+    r"|TRANSFORMERS|MASTER|GEMS)(?:_[A-Z0-9]{1,20}){1,6})\b(?<!_ERROR)(?!\()"
+)
+# A name that a sentence demands something of ("x must be", "got x=3", "set x"); other names are of functions, tensors and methods.
+# In quotes and refused ("'x_y' is not supported") it is a value.
+NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})(?!['\"] (?:is|are) (?:not |un|in))[`'\"]?(?![\w./(\[])"
+SETTING = re.compile(
+    r"%s(?= ?(?:=|\(\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
+    r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Aa]djust|[Cc]hange|[Cc]orrect|[Dd]isable|[Ee]nable|[Ss]pecify"
+    r"|[Pp]ass|option|argument|value of"
+    r"|than|by) %s" % (NAME, NAME)
+)
+NAMED = 3  # names that are told of a sentence
+
+CAUSE = "the engine refuses what it was asked for or given, and this line is its own reason"
+
+
+def names(sentence: str) -> list[str]:
+    """The keys of a row of services.yml that a sentence names: `engine_args.x` for --x, `env.X` for a variable."""
+    found = ["engine_args.%s" % name.replace("-", "_") for name in OPTION.findall(sentence)]
+    found += [
+        "env.%s" % name for name in VARIABLE.findall(sentence) if "_STATUS_" not in name and "_ERROR_" not in name
+    ]
+    return list(dict.fromkeys(found))[:NAMED]
+
+
+def told(said: list[Statement]) -> tuple[str, Statement] | None:
+    """(cause and remedy, the error that gives its own reason), the first of a chain that does."""
+    for one in said:
+        text = " ".join(line.strip() for line in one.text.split("\n"))
+        begins = REFUSALS.match(text)
+        if begins is None or not REASON.search(text, begins.end()) or INSIDE.search(text, begins.end()):
+            continue
+        sentence = text[begins.end() :]
+        keys = names(sentence)
+        found = SETTING.findall(sentence)
+        named = [asked for _, asked in found if asked] or [spoken for spoken, _ in found]
+        settings = [name for name in dict.fromkeys(named) if "engine_args.%s" % name not in keys]
+        if keys:
+            remedy = "correct %s as it says" % " and ".join(keys)
+        elif settings:
+            remedy = (
+                "correct %s as it says (in engine_args where it is an option, else in config.json or the request)"
+                % " and ".join("`%s`" % name for name in settings[:NAMED])
+            )
+        else:
+            remedy = "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"
+        return "%s: %s" % (CAUSE, remedy), one
+    return None

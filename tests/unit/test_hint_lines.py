@@ -1,0 +1,58 @@
+"""Every alternative of a row's pattern is shown by a line, and that line is explained by its row and by no other."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible.module_utils.serving.service import failures
+from ansible.module_utils.serving.service.hints.hint import Hint
+from conftest import ROOT
+
+LINES: dict[str, list[str]] = {}
+for written in (ROOT / "tests/fixtures/hint_lines.tsv").read_text(encoding="utf-8").splitlines():
+    if not written.startswith("#"):
+        name, _, line = written.partition("\t")
+        LINES.setdefault(name, []).append(line)
+
+
+def alternatives(pattern: str) -> list[str]:
+    """What stands between the bars of a pattern that no bracket encloses."""
+    found, depth, at = [""], 0, 0
+    for token in re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.S):
+        depth += (token == "(") - (token == ")")
+        if token == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += token
+        at += len(token)
+    assert at == len(pattern)
+    return found
+
+
+def unshown(row: Hint, lines: list[str]) -> list[str]:
+    """Alternatives of a row that neither its example nor a line shows."""
+    shown = [row.example.replace("\n", " "), *row.example.split("\n"), *lines]
+    return [one for one in alternatives(row.pattern) if not any(re.search(one, line) for line in shown)]
+
+
+def test_alternatives_are_told_apart_by_the_outer_bars_only() -> None:
+    assert alternatives(r"a(?:b|c)[|)]\||d[^]|]|[\]|]e") == [r"a(?:b|c)[|)]\|", "d[^]|]", r"[\]|]e"]
+
+
+def test_an_alternative_without_a_line_is_found() -> None:
+    row = failures.HINTS[0]._replace(pattern="alpha|beta|gamma", example="alpha came first")
+    assert unshown(row, ["here is gamma"]) == ["beta"]
+
+
+@pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
+def test_each_alternative_has_a_line_of_its_row(row: Hint) -> None:
+    assert not unshown(row, LINES.get(row.name, [])), "write a line for it into tests/fixtures/hint_lines.tsv"
+    for line in LINES.get(row.name, []):
+        assert failures.explain([line], 1).hint == row.name, line
+
+
+def test_lines_are_of_rows_that_exist_and_stand_once() -> None:
+    assert not set(LINES) - {row.name for row in failures.HINTS}
+    every = [line for lines in LINES.values() for line in lines]
+    assert len(every) == len(set(every))

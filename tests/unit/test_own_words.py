@@ -1,0 +1,111 @@
+"""Errors that say themselves what is refused: which count, which don't, and what a person is told to correct."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.serving.service import failures
+from ansible.module_utils.serving.service.own_words import names
+from ansible.module_utils.serving.service.statements import Statement
+
+
+def explained(text: str, code: int | None = 1) -> failures.Explanation:
+    return failures.explain(text.splitlines(), code)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ValueError: tile_rows must be one of (8, 16, 32), got 4", "correct `tile_rows` as it says"),
+        ("ValueError: --acme-size and --other-thing are incompatible here", "correct engine_args.acme_size and engine_args.other_thing as it says"),
+        ("RuntimeError: Acme needs at least two ranks. Please set VLLM_ACME_RANKS or use --acme off", "correct engine_args.acme and env.VLLM_ACME_RANKS"),
+        ("NotImplementedError: Acme pooling is not supported with this model yet", "change the option, model or package that it speaks of"),
+        ("AssertionError: acme_width should be a multiple of 64", "correct `acme_width` as it says"),
+        ("acme.errors.UnsupportedConfigError: streams cannot be shared between hosts", "change the option, model or package that it speaks of"),
+        ("ValueError: Acme kind 'acme_fast' is not supported by this layer", "change the option, model or package that it speaks of"),
+        ("sglang: error: the page size must be a power of two", "change the option, model or package that it speaks of"),
+    ],
+)  # fmt: skip
+def test_a_sentence_that_gives_its_reason_needs_no_row(line: str, told: str) -> None:
+    found = explained(line)
+    assert found.hint == failures.OWN_WORDS and found.root == line
+    assert told in (found.meaning or "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: acme failed",
+        "RuntimeError: Error 17 in acme_call",
+        "ValueError: 7",
+        "RuntimeError: \"acme_impl\" not implemented for 'Half'",
+        "TypeError: Can't instantiate abstract class Acme with abstract method acme_encode",
+        "RuntimeError: acme_state is not set",  # of the code's own state: nobody can set it
+        "KeyError: 'must be set'",
+        "OSError: acme must be there",
+        "RuntimeError: Expected all tensors to be on the same device, but found at least two devices",
+        "RuntimeError: tensor a and tensor b must be contiguous",
+        "TypeError: acme() takes nothing, it must not be called so: unexpected keyword argument",
+    ],
+)
+def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(line: str) -> None:
+    assert explained(line).hint != failures.OWN_WORDS
+
+
+def test_only_the_first_error_and_its_chain_speak_for_themselves() -> None:
+    first = (
+        'Traceback (most recent call last):\n  File "/v/a.py", line 1, in f\nacme.Odd: no words that anybody knows\n'
+    )
+    second = (
+        'Traceback (most recent call last):\n  File "/v/b.py", line 2, in g\nValueError: acme_size must be even, got 3'
+    )
+    assert explained(first + second) == failures.Explanation(None, "acme.Odd: no words that anybody knows", None)
+    chained = explained(first + "\nDuring handling of the above exception, another exception occurred:\n\n" + second)
+    assert (chained.hint, chained.root) == (failures.OWN_WORDS, "ValueError: acme_size must be even, got 3")
+
+
+def test_a_consequence_and_what_is_said_in_passing_never_speak() -> None:
+    for line in (
+        "RuntimeError: Engine core initialization failed. See root cause above. You must look there",
+        "WARNING 11-20 10:00:00 [a.py:1] ValueError: acme_size must be even",
+        "INFO:     acme_size must be even",
+    ):
+        assert explained(line).hint is None
+
+
+def test_rows_come_before_own_words_and_own_words_before_the_kind_of_the_error() -> None:
+    assert (
+        explained(
+            "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3)."
+        ).hint
+        == "heads-not-divisible"
+    )
+    assert explained("AssertionError: acme_size must be even").hint == failures.OWN_WORDS
+    assert explained("AssertionError: acme").hint == "assertion"
+    assert explained("ValueError: not enough values to unpack (expected 2, got 1)").hint == "engine-fault"
+
+
+def test_a_signal_says_more_than_a_sentence() -> None:
+    assert explained("ValueError: acme_size must be even", -9).hint == "exit--9"
+
+
+def test_only_a_name_of_which_something_is_demanded_is_told() -> None:
+    meaning = (
+        explained(
+            "ValueError: acme_run() can't be called here, acme_rows is not a multiple of 8 and it must be"
+        ).meaning
+        or ""
+    )
+    assert "correct `acme_rows` as it says" in meaning
+    assert "acme_run" not in meaning
+
+
+def test_names_are_keys_of_a_row_each_once_and_few() -> None:
+    sentence = "--acme-size, --acme-size or --x-y with NCCL_ACME; not CUBLAS_STATUS_ACME, CUDA_ERROR_ACME, VLLM_ or a--b; --third --fourth"
+    assert names(sentence) == ["engine_args.acme_size", "engine_args.x_y", "engine_args.third"]
+    assert names("set NCCL_ACME; CUDA_ERROR_ACME came") == ["env.NCCL_ACME"]
+
+
+def test_a_statement_of_many_lines_is_read_whole() -> None:
+    log = "ValueError: the engine can't start\n  acme_size is 3\n  acme_size must be even"
+    assert explained(log).hint == failures.OWN_WORDS
+    assert Statement(log, "exception").consequence is False
