@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import choices, environment, names
+from planning import choices, environment, groups, names
 from planning.boards import resolve_board
 from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
@@ -76,10 +76,13 @@ def planned(
     paths: Mapping[str, Any] | None = None,
     switches: Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
+    hostvars: Mapping[str, Any] | None = None,
+    fleet: Iterable[str] = (),
 ) -> Row:
     """What `host` runs, in the order of `runs`: {services: closed records, secrets: {service: {name: value}}, faults: sentences}.
 
-    `settings`: names of all variables of the host, of which some may be gone.
+    `settings`: names of all variables of the host, of which some may be gone. `fleet`: all hosts that may run services, and `hostvars` their
+    variables, which are looked at only if a service of this host runs over several.
     """
     found = Collected()
     records: list[Row] = []
@@ -108,6 +111,8 @@ def planned(
         "pins": pins or {},
         "host": host,
     }
+    if hostvars is not None and any(groups.asked(services.get(name)) for name in runs):
+        given["fleet"] = groups.fleet_of(hostvars, fleet)
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
@@ -244,4 +249,6 @@ class FilterModule:
             "model_forms": model_forms,
             "undecided": choices.undecided,
             "with_places": with_places,
+            "group_faults": groups.group_faults,
+            "absent_members": groups.absent,
         }
