@@ -251,4 +251,6 @@ class FilterModule:
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,
+            "over_hosts": groups.over_hosts,
+            "names_over_hosts": groups.names_over_hosts,
         }

@@ -328,3 +328,14 @@ def absent(services: Iterable[Mapping[str, Any]], hosts: Iterable[str], only: st
                 f"take all of them: -l {','.join(group['members'])}"
             )
     return found
+
+
+def over_hosts(services: Mapping[str, Any], name: str) -> bool:
+    """Does a row of the table ask for several hosts?"""
+    return asked(services.get(name))
+
+
+def names_over_hosts(services: Mapping[str, Any], names: Iterable[str], together: bool) -> list[str]:
+    """Those of `names` that run over several hosts, in the same order on each host; or the others, as they are."""
+    found = [name for name in names if over_hosts(services, name) is together]
+    return sorted(found) if together else found
