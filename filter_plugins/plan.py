@@ -76,13 +76,12 @@ def planned(
     paths: Mapping[str, Any] | None = None,
     switches: Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
-    hostvars: Mapping[str, Any] | None = None,
-    fleet: Iterable[str] = (),
+    fleet: Mapping[str, Any] | None = None,
 ) -> Row:
     """What `host` runs, in the order of `runs`: {services: closed records, secrets: {service: {name: value}}, faults: sentences}.
 
-    `settings`: names of all variables of the host, of which some may be gone. `fleet`: all hosts that may run services, and `hostvars` their
-    variables, which are looked at only if a service of this host runs over several.
+    `settings`: names of all variables of the host, of which some may be gone. `fleet`: all hosts that may run services (groups.fleet_of),
+    needed if a service of this host runs over several.
     """
     found = Collected()
     records: list[Row] = []
@@ -110,9 +109,8 @@ def planned(
         "locks": merge(resolved["native_locks"], locks or {}),
         "pins": pins or {},
         "host": host,
+        "fleet": fleet,
     }
-    if hostvars is not None and any(groups.asked(services.get(name)) for name in runs):
-        given["fleet"] = groups.fleet_of(hostvars, fleet)
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
     for name in runs:
@@ -251,6 +249,7 @@ class FilterModule:
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,
+            "fleet_of": groups.fleet_of,
             "over_hosts": groups.over_hosts,
             "names_over_hosts": groups.names_over_hosts,
         }

@@ -30,9 +30,11 @@ ALIKE = (
 )  # fmt: skip
 
 
-def fleet_of(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> Row:
-    """{host: {runs, address, interface}} from the variables of hosts."""
-    found = {}
+def fleet_of(hostvars: Mapping[str, Any], hosts: Iterable[str], services: Mapping[str, Any]) -> Row:
+    """{host: {runs, address, interface}} from the variables of hosts; empty where no row of services asks for several."""
+    found = Row()
+    if not any(asked(row) for row in services.values()):
+        return found
     for host in hosts:
         known = hostvars[host]
         runs = known.get("runs")
@@ -209,10 +211,14 @@ def shared(widths: Mapping[str, int], count: int) -> dict[str, int]:
 def group_of(where: str, name: str, service: Row, tables: Mapping[str, Any]) -> Row:
     """{size, rank, across, leader, members, addresses, address, interface, ports}: the place of this host in the group.
 
-    `tables.fleet` is `fleet_of`; None where only the row is looked at, of which then the first host is taken.
+    `tables.fleet` is `fleet_of`; where `tables.host` is empty, only the row is looked at, with hosts that stand for any.
     """
     fleet, host = tables.get("fleet"), tables["host"]
     first = ports_of(tables["services"])[name]
+    if fleet is None and host:
+        fail(
+            f"{where}: 'hosts' is set, and nothing said which other hosts there are; run it by one of the product's playbooks"
+        )
     if fleet is None:
         hosts = (
             service["hosts"]

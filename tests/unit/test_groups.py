@@ -35,12 +35,16 @@ def fleet(*hosts: str, **more: Any) -> dict[str, Any]:
     return found
 
 
+def seen(known: dict[str, Any]) -> dict[str, Any]:
+    return groups.fleet_of(known, list(known), {"demo": ROW})
+
+
 def record(host: str = "a", hosts: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     board, models = changes.pop("board", CPU), changes.pop("models", MODELS)
     rest = {key: changes.pop(key) for key in ("overrides", "services") if key in changes}
     known = hosts or fleet("a", "b")
     services = {"demo": {**ROW, **changes}, **rest.pop("services", {})}
-    given = {**small(services, models, board), "host": host, "hostvars": known, "fleet": list(known), "locks": LOCKS}
+    given = {**small(services, models, board), "host": host, "fleet": seen(known), "locks": LOCKS}
     return dict(p.plan(["demo"], **given, **rest)[0])
 
 
@@ -130,9 +134,7 @@ def test_a_number_takes_the_inventorys_order_and_a_row_may_say_the_ports() -> No
 def with_hosts(value: Any, host: str = "a", known: dict[str, Any] | None = None) -> dict[str, Any]:
     known = known or fleet("a", "b")
     rows = {"demo": {**ROW, "hosts": value}}
-    return dict(
-        p.plan(["demo"], **small(rows, MODELS, CPU), host=host, hostvars=known, fleet=list(known), locks=LOCKS)[0]
-    )
+    return dict(p.plan(["demo"], **small(rows, MODELS, CPU), host=host, fleet=seen(known), locks=LOCKS)[0])
 
 
 def test_hosts_by_name() -> None:
@@ -196,11 +198,17 @@ def test_rows_that_no_group_can_run_are_refused(changes: dict[str, Any], words: 
     assert text.count("\n") == 0
 
 
+def test_without_the_other_hosts_no_plan_is_made() -> None:
+    with pytest.raises(AnsibleFilterError, match="nothing said which other hosts there are"):
+        p.plan(["demo"], **small({"demo": ROW}, MODELS, CPU), host="a", locks=LOCKS)
+    assert groups.fleet_of({}, ["a"], SERVICES) == {}
+
+
 def test_replicas_are_no_hosts() -> None:
     known = fleet("a", "b")
     rows = {"demo": {**ROW, "replicas": 2}}
     with pytest.raises(AnsibleFilterError, match="'hosts' and 'replicas' are both set"):
-        p.plan(["demo"], **small(rows, MODELS, CPU), host="a", hostvars=known, fleet=list(known), locks=LOCKS)
+        p.plan(["demo"], **small(rows, MODELS, CPU), host="a", fleet=seen(known), locks=LOCKS)
 
 
 def test_a_row_is_checked_where_no_host_runs_it() -> None:
