@@ -249,6 +249,7 @@ class FilterModule:
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,
+            "group_peers": groups.peers,
             "fleet_of": groups.fleet_of,
             "over_hosts": groups.over_hosts,
             "names_over_hosts": groups.names_over_hosts,

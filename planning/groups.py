@@ -18,7 +18,8 @@ from .rows import Row, fail, is_int, nearest
 ACROSS = ("pipeline", "tensor")
 KEYS = ("hosts", "across", "hosts_port")
 GENERATE = ("chat", "completion", "vision")
-FIRST, PAIRS_OF_PORTS = 29500, 400  # below Linux's usual ephemeral range, which starts at 32768
+PORTS = ("master", "watch", "check")  # the engine's, group.py's, module group_links'
+FIRST, PLACES = 29500, 250  # below Linux's usual ephemeral range, which starts at 32768
 # Seconds that one step of the engine may take before it gives up on ranks that don't answer. A silent host is noticed sooner (group.py).
 STEP_SECONDS = {"cpu": 300, "gpu": 120, "npu": 180}
 STEP_VARIABLE = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
@@ -78,7 +79,7 @@ def members(where: str, name: str, hosts: Any, fleet: Mapping[str, Any], host: s
 
 
 def ports_of(services: Mapping[str, Any]) -> dict[str, int]:
-    """{service: the first of the two ports that its hosts use among themselves}: the same on each run, and no service's own port.
+    """{service: the first of the three ports that its hosts use among themselves}: the same on each run, and no service's own port.
 
     Which ports they are follows from the service's name, so that another row moves none of them unless two names meet.
     """
@@ -90,14 +91,14 @@ def ports_of(services: Mapping[str, Any]) -> dict[str, int]:
         for number in range(row["replicas"] if is_int(row.get("replicas")) else 1)
     }
     given = {name: int(row["hosts_port"]) for name, row in rows.items() if asked(row) and is_int(row.get("hosts_port"))}
-    taken |= {port + number for port in given.values() for number in (0, 1)}
+    taken |= {port + number for port in given.values() for number in range(len(PORTS))}
     found = dict(given)
     for name in sorted(one for one, row in rows.items() if asked(row) and one not in given):
-        first = FIRST + zlib.crc32(name.encode()) % PAIRS_OF_PORTS * 2
-        while {first, first + 1} & taken:
-            first += 2
+        first = FIRST + zlib.crc32(name.encode()) % PLACES * len(PORTS)
+        while set(range(first, first + len(PORTS))) & taken:
+            first += len(PORTS)
         found[name] = first
-        taken |= {first, first + 1}
+        taken |= set(range(first, first + len(PORTS)))
     return found
 
 
@@ -243,7 +244,7 @@ def group_of(where: str, name: str, service: Row, tables: Mapping[str, Any]) -> 
         "addresses": addresses,
         "address": addresses[rank],
         "interface": interface,
-        "ports": {"master": first, "watch": first + 1},
+        "ports": {port: first + number for number, port in enumerate(PORTS)},
     }
 
 
@@ -345,3 +346,14 @@ def names_over_hosts(services: Mapping[str, Any], names: Iterable[str], together
     """Those of `names` that run over several hosts, in the same order on each host; or the others, as they are."""
     found = [name for name in names if over_hosts(services, name) is together]
     return sorted(found) if together else found
+
+
+def peers(services: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """{address, ports: [first, last]} of the other hosts that a host's services run together with, for its firewall."""
+    found = []
+    for group in (record["group"] for record in services if record.get("group")):
+        others = [address for address in group["addresses"] if address != group["address"]]
+        found += [
+            {"address": address, "ports": [group["ports"][PORTS[0]], group["ports"][PORTS[-1]]]} for address in others
+        ]
+    return found

@@ -93,7 +93,7 @@ SERVICE: dict[str, Key] = {
     "hosts_port": Key(
         "port",
         None,
-        "The first of two TCP ports for its hosts among themselves; null: chosen by its name, from 29500 on.",
+        "The first of three TCP ports for its hosts among themselves; null: chosen by its name, from 29500 on.",
     ),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
     "aliases": Key("list", [], "More names under which callers ask for the model."),

@@ -69,7 +69,8 @@ def test_records_differ_in_rank_and_address_alone_and_only_the_first_host_has_th
     }
     assert second["group"] == {**first["group"], "rank": 1, "address": "10.0.0.2"}
     ports = first["group"]["ports"]
-    assert ports["watch"] == ports["master"] + 1 and 29500 <= ports["master"] < 30300
+    assert ports == {"master": ports["master"], "watch": ports["master"] + 1, "check": ports["master"] + 2}
+    assert 29500 <= ports["master"] < 30250
     options = {
         "distributed_executor_backend": "mp", "nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.1", "master_port": ports["master"],
         "tensor_parallel_size": 2, "pipeline_parallel_size": 1,
@@ -128,7 +129,7 @@ def test_containers_share_the_hosts_network_and_say_so() -> None:
 
 def test_a_number_takes_the_inventorys_order_and_a_row_may_say_the_ports() -> None:
     assert record("b", hosts=fleet("b", "a"))["group"]["members"] == ["b", "a"]
-    assert record("b", hosts_port=30000)["group"]["ports"] == {"master": 30000, "watch": 30001}
+    assert record("b", hosts_port=30000)["group"]["ports"] == {"master": 30000, "watch": 30001, "check": 30002}
 
 
 def with_hosts(value: Any, host: str = "a", known: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -237,16 +238,14 @@ def test_a_model_that_fits_one_host_is_told() -> None:
 def test_ports_are_deterministic_free_and_move_only_where_two_meet() -> None:
     rows = {f"s{n}": {"port": 8000 + n, "hosts": 2} for n in range(300)}
     found = groups.ports_of(rows)
-    every = [port + number for port in found.values() for number in (0, 1)]
-    assert len(set(every)) == 600
+    every = [port + number for port in found.values() for number in (0, 1, 2)]
+    assert len(set(every)) == 900
     assert groups.ports_of(dict(reversed(rows.items()))) == found
     alone = groups.ports_of({"s7": rows["s7"]})["s7"]
-    assert (
-        groups.ports_of({"s7": rows["s7"], "x": {"port": alone}, "y": {"port": alone + 2, "replicas": 3}})["s7"]
-        == alone + 6
-    )
-    given = groups.ports_of({"s7": rows["s7"], "t": {"port": 1, "hosts": 2, "hosts_port": alone + 1}})
-    assert given == {"s7": alone + 4, "t": alone + 1}
+    taken = {"x": {"port": alone}, "y": {"port": alone + 4, "replicas": 3}}  # 4, 5 and 6: the places from 0, 3 and 6 on
+    assert groups.ports_of({"s7": rows["s7"], **taken})["s7"] == alone + 9
+    given = groups.ports_of({"s7": rows["s7"], "t": {"port": 1, "hosts": 2, "hosts_port": alone + 2}})
+    assert given == {"s7": alone + 6, "t": alone + 2}
     assert groups.ports_of({"bad": None, "worse": {"port": "x", "hosts": 2}, "s1": {"port": 1}}).keys() == {"worse"}
 
 
@@ -259,7 +258,7 @@ def test_ports_are_deterministic_free_and_move_only_where_two_meet() -> None:
 )
 def test_no_port_is_given_twice(rows: dict[str, Any]) -> None:
     found = groups.ports_of(rows)
-    every = [port + number for port in found.values() for number in (0, 1)] + list(
+    every = [port + number for port in found.values() for number in (0, 1, 2)] + list(
         {row["port"] for row in rows.values()}
     )
     assert len(every) == len(set(every))
