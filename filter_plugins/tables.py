@@ -52,7 +52,7 @@ def status_row(host: str, row: Mapping[str, Any], now: float, members: bool = Fa
     state = "ready" if row.get("ready") else row.get("state")
     uptime = duration(row.get("uptime_seconds"))
     group = row.get("group") or {}
-    whole = group and not members and not group["rank"]
+    whole = bool(group) and not members and not group["rank"]
     return [
         "+".join(group["members"]) if whole else host,
         row["service"],
@@ -78,7 +78,9 @@ def one_line(results: Mapping[str, Any]) -> dict[str, Any]:
     for host, rows in services.items():
         for row in rows:
             group = row.get("group") or {}
-            first = next((one for one in shown.get(group.get("leader"), []) if one["service"] == row["service"]), None)
+            first = next(
+                (one for one in shown.get(str(group.get("leader")), []) if one["service"] == row["service"]), None
+            )
             if not group.get("rank") or first is None:
                 continue
             shown[host] = [one for one in shown[host] if one["service"] != row["service"]]

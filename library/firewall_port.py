@@ -90,7 +90,7 @@ def rules_of(firewall: str, peers: list[dict[str, Any]], dynamic: list[int]) -> 
                 rule = 'rule family="ipv%s" source address="%s" port port="%d-%d" protocol="tcp" accept' % (
                     6 if ":" in address else 4, address, first, last,
                 )  # fmt: skip
-                ways = ([], ["--permanent"])
+                ways: list[list[str]] = [[], ["--permanent"]]
                 found.append(
                     Rule(
                         words,
