@@ -64,6 +64,7 @@ class Release(TypedDict):
     model_path: str
     adapter_paths: dict[str, str]
     environment: str | None
+    python: str  # of the tools
     cache: str
     container: str
     image: str | None
@@ -187,6 +188,7 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "model_path": model_path,
         "adapter_paths": adapters,
         "environment": environment,
+        "python": f"{root}/tools/bin/python",
         "cache": cache_of(service, root, image, environment),
         "container": container_of(service),
         "image": image["id"],
