@@ -209,6 +209,10 @@ def summary(report: Mapping[str, Any]) -> str:
         if not row["ready"]:
             lines.append(f"{row['service']} is NOT ready: {first_line(row.get('problem'), 160)}")
             continue
+        group = row.get("group") or {}
+        if group.get("rank"):
+            lines.append(f"{row['service']}: this host follows {group['leader']}, which has its API (log {row['log']})")
+            continue
         timings = row["timings"]
         lines += [
             f"{row['service']} is ready at {reach(row, report)}/v1",
@@ -245,6 +249,7 @@ def summary(report: Mapping[str, Any]) -> str:
                 if (start := (report.get("starts") or {}).get(row["service"]))
                 else []
             ),
+            *([f"  runs over {', '.join(group['members'])}, unencrypted between them"] if group else []),
             f"  log       {row['log']}",
             *try_it(row, report),
         ]

@@ -10,6 +10,8 @@ import pytest
 from ansible.module_utils.serving.service import members
 from conftest import load
 
+from reporting.page import report_page
+
 status = load("filter_plugins/status.py")
 GROUP = {"rank": 1, "leader": "a", "members": ["a", "b"], "more": 1}
 
@@ -51,3 +53,16 @@ def test_a_follower_does_not_answer_for_its_service() -> None:
     second["ready"], first["ready"] = False, True
     found = status.status_summary({"a": {"services": [first]}, "b": {"services": [second]}}, {})
     assert found["code"] == 1
+
+
+def test_a_report_draws_the_hosts_and_has_no_question_for_a_follower() -> None:
+    row = {
+        "service": "x", "ready": True, "state": "running", "answer": "follows a", "engine": "vllm", "release": "r", "served_name": "x",
+        "endpoint": "http://10.0.0.1:8000", "model": {"name": "m", "revision": "1", "identity": "i"}, "timings": {"ready_seconds": 3.0}, "log": "l",
+        "group": {"rank": 1, "leader": "a", "members": ["a", "b"]},
+    }  # fmt: skip
+    text = report_page(
+        {"host": "b", "written": "2026-11-25T12:00:00Z", "services": [row], "accelerator": {}, "address": "", "ssh": ""}
+    )
+    assert "a, b, of which a has the API and this one is number 2" in text and "not encrypted" in text
+    assert "This host follows a." in text and "Say hello" not in text and "First token" not in text

@@ -48,6 +48,15 @@ def test_a_service_of_several_hosts_is_one_line_and_its_hosts_on_demand() -> Non
     assert both["a"]["services"] == [part(0)]
 
 
+def test_a_deploy_says_which_hosts_a_service_runs_over_and_what_a_follower_is() -> None:
+    report = {"host": "a", "services": [part(0)], "report": "r.html", "address": "10.0.0.1"}
+    assert "runs over a, b, unencrypted between them" in t.summary(report)
+    follower = part(1, answer="follows a", timings={"ready_seconds": 3.0}, endpoint="http://10.0.0.1:8000")
+    assert t.summary({**report, "host": "b", "services": [follower]}).startswith(
+        "demo: this host follows a, which has its API"
+    )
+
+
 def test_status_shows_ready_broken_empty_and_unreachable_hosts() -> None:
     text = t.status_table(
         {
