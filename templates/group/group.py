@@ -294,6 +294,7 @@ class Part:
                 self.check()
         except Broken as why:
             say(str(why))
+            self.note("ending", [])
             self.end()
             if self.trouble and not self.answers:
                 return 1  # a start that fails counts

@@ -128,7 +128,8 @@ Figure = Callable[[str, object], None]
 
 def test_from_bare_to_an_answer_and_a_second_run_changes_nothing(two: Two) -> None:
     output = two.run("deploy.yml")
-    assert re.search(r"answered +172", output) and "not encrypted" in flat(two.run("playbooks/prepare.yml", "-v"))
+    assert re.search(r"answered +172", output) and "runs over two-a, two-b, unencrypted between them" in output
+    assert "this host follows two-a" in output
     assert two.changes(two.run("deploy.yml")) == [0, 0]
     assert "172" in two.ask()
     assert two.sh(NAMES[1], "ls /srv/vllm/services/pair").split().count("api_key") == 0

@@ -36,6 +36,11 @@ def known(folder: Path, said: Any, rank: int = 1) -> dict[str, Any]:
         ({"pid": 7, "state": "running", "missing": []}, 1, "its first host, a, has no answer yet"),
         ({"pid": 7, "state": "answering", "missing": []}, 1, None),
         ({"pid": 7, "state": "waiting", "missing": ["b (10.0.0.2)"]}, 0, "it waits for b (10.0.0.2)"),
+        (
+            {"pid": 7, "state": "ending", "missing": []},
+            0,
+            "its engine ends and starts anew, because another host of it is gone or it did not answer",
+        ),
         ({"pid": 7, "state": "running", "missing": []}, 0, None),  # it may be asked
         (None, 0, None),
     ],
