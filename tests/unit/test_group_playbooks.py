@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,3 +53,19 @@ def test_hosts_that_differ_are_told_by_the_first(playbook: Callable[..., Any], t
         "service 'demo': engine_args.max_model_len is 512 on a and 256 on b; the hosts of one service must have the same"
         in flat(done.stdout)
     )
+
+
+def test_all_hosts_do_each_step_at_once(playbook: Callable[..., Any], tmp_path: Path) -> None:
+    """One host after the other, the first would wait for the others until its time is up."""
+    extra = {
+        "ansible_python_interpreter": sys.executable,
+        "supervisor": "supervisord",
+        "serving_root": f"{tmp_path}/{{{{ inventory_hostname }}}}",
+        "pins_file": f"{tmp_path}/pins.json",
+        "reports_dir": f"{tmp_path}/reports",
+    }
+    done = playbook("deploy.yml", "-i", site(tmp_path), "--tags", "serve", "--check", "-e", json.dumps(extra))
+    assert done.returncode == 0, done.stdout
+    found = re.findall(r"included: (serve|swap) for (.*)", done.stdout)
+    assert ("serve", "a, b => (item=demo)") in found and ("swap", "a, b") in found, done.stdout
+    assert done.stdout.count("the service is not deployed yet") == 2
