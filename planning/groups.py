@@ -23,7 +23,8 @@ FIRST, PLACES = 29500, 250  # below Linux's usual ephemeral range, which starts 
 # Seconds that one step of the engine may take before it gives up on ranks that don't answer. A silent host is noticed sooner (group.py).
 STEP_SECONDS = {"cpu": 300, "gpu": 120, "npu": 180}
 STEP_VARIABLE = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
-OWN_OPTIONS = ("node_rank", "headless")
+OF_API = ("api_server_count",)  # vLLM refuses it beside headless
+OWN_OPTIONS = ("node_rank", "headless", *OF_API)
 # Of a record, what all hosts of a group must have alike.
 ALIKE = (
     "board", "engine", "engine_version", "runtime", "image", "native_env", "convert", "served_name", "port", "flaggems", "env", "files", "activate",
@@ -263,7 +264,8 @@ def options_of(group: Row) -> Row:
 def joined(service: Row, model: Row, board: Row) -> None:
     """Make a record one of a group: its options and variables, its rights, and for a follower no API of its own."""
     group = service["group"]
-    service["engine_args"] = {**service["engine_args"], **options_of(group)}
+    args = {key: value for key, value in service["engine_args"].items() if not (group["rank"] and key in OF_API)}
+    service["engine_args"] = {**args, **options_of(group)}
     service["env"] = {STEP_VARIABLE: str(STEP_SECONDS[service["kind"]]), **service["env"]}
     if service["runtime"] == "container" and "host-network" not in service["rights"]:
         service["rights"] = [*service["rights"], "host-network"]

@@ -84,6 +84,13 @@ def test_records_differ_in_rank_and_address_alone_and_only_the_first_host_has_th
     assert first["env"]["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"] == "300"
 
 
+def test_a_follower_has_no_options_of_the_api_and_that_is_no_difference() -> None:
+    given: dict[str, Any] = {"board": GPU, "engine_args": {"api_server_count": 4}}
+    first, second = record("a", **given), record("b", **given)
+    assert first["engine_args"]["api_server_count"] == 4 and "api_server_count" not in second["engine_args"]
+    assert groups.group_faults([first], {"b": {"planned": {"services": [second]}}}) == []
+
+
 def test_a_row_for_one_host_is_as_it_was() -> None:
     plain = p.plan(["demo"], **small(SERVICES, MODELS, CPU), host="a")[0]
     one = p.plan(["demo"], **small({"demo": {**SERVICES["demo"], "hosts": 1}}, MODELS, CPU), host="a")[0]
