@@ -15,7 +15,8 @@ short_description: Refuse a plan with faults, one line each
 description:
   - Runs on the controller alone and contacts no host.
 options:
-  faults: {description: Sentences that say what is wrong., type: list, elements: str, required: true}
+  faults: {description: Sentences that say what is wrong., type: list, elements: str}
+  fleet: {description: "What hosts say of themselves, {host: {runs, address, interface}}: becomes the fact C(group_fleet).", type: dict}
   write: {description: A file of the controller that gets what was found as JSON., type: path}
   version: {description: The product's version., type: str}
   tables: {description: What is wrong with the tables., type: list, elements: str}
@@ -46,7 +47,8 @@ class ActionModule(ActionBase):
                 "msg": f"the plan has {what}, said above; no host was contacted",
                 "faults": faults,
             }
-        return {**result, "changed": False}
+        known = {"ansible_facts": {"group_fleet": dict(given["fleet"])}} if given.get("fleet") else {}
+        return {**result, **known, "changed": False}
 
 
 def write(given: dict[str, Any]) -> str:

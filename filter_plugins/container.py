@@ -118,6 +118,8 @@ def container_arguments(
         found.append("--read-only")
     if "host-network" in service["rights"]:
         found.append("--network=host")
+        if service["group"]:
+            found.append("--env=GROUP_INTERFACE")  # group.py's own
     else:
         found.append(f"--publish={published(service)}")
     if service["shm_bytes"]:

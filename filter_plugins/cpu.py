@@ -31,7 +31,9 @@ def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
     if kernel < KERNEL:
         problems.append(f"kernel {record['versions']['kernel']} is older than {KERNEL[0]}.{KERNEL[1]}; upgrade it")
     for service in plan:
-        wide, good = service["widths"]["tensor"], tensor_parallel(record, service)
+        sizes = service["widths"]
+        wide = sizes["devices"] if "hosts" in sizes else sizes["tensor"]  # of several hosts, the ranks of this one
+        good = tensor_parallel(record, service)
         nodes = len(record["topology"]["numa"])
         if wide not in good:
             problems.append(

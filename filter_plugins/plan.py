@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning import choices, environment, names
+from planning import choices, environment, groups, names
 from planning.boards import resolve_board
 from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
@@ -76,10 +76,12 @@ def planned(
     paths: Mapping[str, Any] | None = None,
     switches: Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
+    fleet: Mapping[str, Any] | None = None,
 ) -> Row:
     """What `host` runs, in the order of `runs`: {services: closed records, secrets: {service: {name: value}}, faults: sentences}.
 
-    `settings`: names of all variables of the host, of which some may be gone.
+    `settings`: names of all variables of the host, of which some may be gone. `fleet`: all hosts that may run services (groups.fleet_of),
+    needed if a service of this host runs over several.
     """
     found = Collected()
     records: list[Row] = []
@@ -107,6 +109,7 @@ def planned(
         "locks": merge(resolved["native_locks"], locks or {}),
         "pins": pins or {},
         "host": host,
+        "fleet": fleet,
     }
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
@@ -244,4 +247,10 @@ class FilterModule:
             "model_forms": model_forms,
             "undecided": choices.undecided,
             "with_places": with_places,
+            "group_faults": groups.group_faults,
+            "absent_members": groups.absent,
+            "group_peers": groups.peers,
+            "fleet_of": groups.fleet_of,
+            "over_hosts": groups.over_hosts,
+            "names_over_hosts": groups.names_over_hosts,
         }

@@ -7,6 +7,8 @@ result as `release` and the record as `service`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 import re
 import sys
@@ -17,6 +19,7 @@ from typing import Any, TypedDict
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning.adapters import SEEN, with_adapters
+from planning.groups import OWN_OPTIONS, STEP_VARIABLE
 from planning.paths import callers_paths
 
 Record = Mapping[str, Any]
@@ -30,6 +33,8 @@ RUNTIME_FILES: dict[str, dict[str, str]] = {
         "environment": "container/environment.j2",
     },
 }
+GROUP = {"start": "group/start.j2", "group.py": "group/group.py"}
+SILENCE = 20  # seconds without a sign of life after which a host of a group counts as gone; TCP gets over a cut of 8
 GUARD = {"guard/vllm_ansible_guard.py": "guard/vllm_ansible_guard.py"}
 NO_IMAGE: dict[str, Any] = {"id": None, "digest": None, "uid": 0}  # check mode may find none
 
@@ -59,6 +64,7 @@ class Release(TypedDict):
     model_path: str
     adapter_paths: dict[str, str]
     environment: str | None
+    python: str  # of the tools
     cache: str
     container: str
     image: str | None
@@ -75,7 +81,11 @@ class Release(TypedDict):
 
 def files_of(service: Record) -> dict[str, str]:
     """{file of the release: template}, the runtime's before the engine's."""
-    return {**RUNTIME_FILES[service["runtime"]], **service["engine_facts"]["files"], **GUARD}
+    files = {**RUNTIME_FILES[service["runtime"]], **service["engine_facts"]["files"], **GUARD}
+    if not service["group"]:
+        return files
+    # What starts the engine is started by group.py, once all hosts are there.
+    return {**GROUP, "engine": files.pop("start"), **files}
 
 
 def container_of(service: Record) -> str:
@@ -130,7 +140,24 @@ def spec_of(service: Record, found: Record, place: Record, model_path: str, envi
         **({"probe": probe} if probe else {}),
         **({"inputs": found["inputs"]} if found.get("inputs") else {}),
         **({"adapters": adapters_of(service, found)} if service["adapters"] else {}),
+        **({"group": group_of(service, spec)} if service["group"] else {}),
     }
+
+
+def group_of(service: Record, spec: Record) -> dict[str, Any]:
+    """What group.py reads of the group. `digest` is that of what all its hosts have alike: with another one they don't start together."""
+    args = {
+        key: value
+        for key, value in service["engine_args"].items()
+        if key not in (*OWN_OPTIONS, "kv_cache_memory_bytes")
+    }
+    group, image = service["group"], spec["image"] or {}
+    alike = [
+        args, service["env"], group["members"], group["addresses"], group["ports"], spec["engine"], spec["served_name"], spec["model"]["identity"],
+        image.get("digest") or image.get("name"), posixpath.basename(str(spec["env_path"])), service["options_version"],
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(alike, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return {**group, "silence": SILENCE, "step_seconds": int(service["env"][STEP_VARIABLE]), "digest": digest}
 
 
 def adapters_of(service: Record, found: Record) -> dict[str, Any]:
@@ -161,6 +188,7 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "model_path": model_path,
         "adapter_paths": adapters,
         "environment": environment,
+        "python": f"{root}/tools/bin/python",
         "cache": cache_of(service, root, image, environment),
         "container": container_of(service),
         "image": image["id"],
@@ -175,7 +203,8 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "seen": {
             "model": f"/models/{name}" if inside else model_path,
             "adapters": {one: f"{SEEN}/{one}" if inside else path for one, path in adapters.items()},
-            "host": "0.0.0.0" if inside else service["address"],  # noqa: S104  (inside its own network)
+            # Inside a network of its own it listens on all, and the port is published where the row says.
+            "host": "0.0.0.0" if inside and "host-network" not in service["rights"] else service["address"],  # noqa: S104
         },
     }
 

@@ -34,6 +34,7 @@ def host_rows(host: str, result: Mapping[str, Any] | None, runs: Iterable[str]) 
         "uptime_seconds",
         "timings",
         "log",
+        "group",
     )
     return [
         {"host": host, "service": row["service"], "ready": bool(row["ready"]), **{key: row.get(key) for key in keys}}
@@ -81,8 +82,11 @@ def status_summary(
     rows = [row for host, result in results.items() for row in host_rows(host, result, runs.get(host) or [])]
     doors = gateway_rows(gateways or {})
     silent = [host for host, result in results.items() if (result or {}).get("services") is None and not runs.get(host)]
-    answered = {row["service"] for row in rows if row["ready"]}
-    models = {row.get("served_name") for row in rows if row["ready"]} - {None}  # of replicas one is enough
+    answering = [
+        row for row in rows if row["ready"] and not (row.get("group") or {}).get("rank")
+    ]  # a follower has no API
+    answered = {row["service"] for row in answering}
+    models = {row.get("served_name") for row in answering} - {None}  # of replicas one is enough
     down = sorted({row["service"] for row in rows if row.get("served_name") not in models} - answered)
     problems = [f"no host answers for {name}" for name in down]
     problems += [

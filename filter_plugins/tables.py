@@ -46,13 +46,15 @@ def first_line(text: Any, limit: int = 70) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def status_row(host: str, row: Mapping[str, Any], now: float) -> list[Any]:
+def status_row(host: str, row: Mapping[str, Any], now: float, members: bool = False) -> list[Any]:
     model = row.get("model") or {}
     probe = f"ok: {first_line(row.get('answer'), 30)!r}" if row.get("ready") else first_line(row.get("problem"))
     state = "ready" if row.get("ready") else row.get("state")
     uptime = duration(row.get("uptime_seconds"))
+    group = row.get("group") or {}
+    whole = bool(group) and not members and not group["rank"]
     return [
-        host,
+        "+".join(group["members"]) if whole else host,
         row["service"],
         state,
         model.get("name"),
@@ -69,19 +71,48 @@ def status_row(host: str, row: Mapping[str, Any], now: float) -> list[Any]:
 STATUS = ("HOST", "SERVICE", "STATE", "MODEL", "REVISION", "ENDPOINT", "UPTIME", "RESTARTS", "CHANGED", "PROBE", "LOG")
 
 
-def status_table(results: Mapping[str, Any]) -> str:
-    """{host: result of endpoint_probe} -> one line a service. A host without a result is shown as unreachable."""
+def one_line(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results with the parts of each service that several hosts run together in the line of its first host, if that one was asked, too."""
+    services = {host: list((result or {}).get("services") or []) for host, result in results.items()}
+    shown = {host: [dict(row) for row in rows] for host, rows in services.items()}
+    for host, rows in services.items():
+        for row in rows:
+            group = row.get("group") or {}
+            first = next(
+                (one for one in shown.get(str(group.get("leader")), []) if one["service"] == row["service"]), None
+            )
+            if not group.get("rank") or first is None:
+                continue
+            shown[host] = [one for one in shown[host] if one["service"] != row["service"]]
+            if not row.get("ready"):
+                more = f"{host}: {row.get('problem') or row.get('state')}"
+                first["problem"] = f"{first['problem']}; {more}" if first.get("problem") else more
+                first["state"] = first.get("state") if not first.get("ready") else "degraded"
+                first["ready"] = False
+    return {
+        host: result
+        if (result or {}).get("services") is None
+        else {**result, "services": shown[host], "parts": len(services[host]) - len(shown[host])}
+        for host, result in results.items()
+    }
+
+
+def status_table(results: Mapping[str, Any], members: bool = False) -> str:
+    """{host: result of endpoint_probe} -> one line a service. A host without a result is shown as unreachable.
+
+    `members`: a line for each host of a service that several run together.
+    """
     rows = []
-    for host, result in results.items():
+    for host, result in (results if members else one_line(results)).items():
         services = (result or {}).get("services")
         if services is None:
             words = first_line((result or {}).get("msg"), 90) or "no answer"
             state = "error" if (result or {}).get("failed") and not (result or {}).get("unreachable") else "unreachable"
             rows.append([host, "", state, *[""] * 6, words, ""])
-        elif not services:
+        elif not services and not result.get("parts"):
             rows.append([host, "", "nothing deployed", *[""] * 8])
         else:
-            rows += [status_row(host, row, (result or {}).get("now") or time.time()) for row in services]
+            rows += [status_row(host, row, (result or {}).get("now") or time.time(), members) for row in services]
     return table(rows, STATUS)
 
 
@@ -178,6 +209,10 @@ def summary(report: Mapping[str, Any]) -> str:
         if not row["ready"]:
             lines.append(f"{row['service']} is NOT ready: {first_line(row.get('problem'), 160)}")
             continue
+        group = row.get("group") or {}
+        if group.get("rank"):
+            lines.append(f"{row['service']}: this host follows {group['leader']}, which has its API (log {row['log']})")
+            continue
         timings = row["timings"]
         lines += [
             f"{row['service']} is ready at {reach(row, report)}/v1",
@@ -214,6 +249,7 @@ def summary(report: Mapping[str, Any]) -> str:
                 if (start := (report.get("starts") or {}).get(row["service"]))
                 else []
             ),
+            *([f"  runs over {', '.join(group['members'])}, unencrypted between them"] if group else []),
             f"  log       {row['log']}",
             *try_it(row, report),
         ]

@@ -80,6 +80,11 @@ services:
     exposure:
       description: "What callers without a key got: {asked, open, note, problem}. Anything but a refusal fails the service."
       type: dict
+    group:
+      description:
+        - "Of a service that several hosts run together: {rank, leader, members, state, missing}; null for one that this host runs alone."
+        - A follower, whose rank is not 0, has no API. It is ready while the first host gets answers from all of them.
+      type: dict
     judged: {description: The verdict that the host keeps on its release; null if there is none., type: dict}
     dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
     restarts: {description: How often this release has ended without being told to., type: int}
@@ -95,7 +100,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
-from ansible.module_utils.serving.service import releases, verdicts
+from ansible.module_utils.serving.service import members, releases, verdicts
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
 from ansible.module_utils.serving.service.failures import explain
@@ -145,6 +150,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         "counted": None,
         "flaggems": None,
         "exposure": None,
+        "group": None,
         "timings": {},
     }
     if spec is None:
@@ -183,6 +189,16 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         return dict(row, verdict=verdict, problem=words.get(state, "its process is not running"))
     if run["release"] != row["release"]:
         row["problem"] = "it still runs release %s; restart it" % run["release"]
+    if spec.get("group"):
+        row.update(group=members.part(folder, spec["group"], run))
+        problem = members.problem(row["group"])
+        if problem:
+            return dict(row, problem=problem)
+        if row["group"]["rank"]:
+            if record and run["release"] == row["release"]:
+                verdicts.answered(folder, run["release"], False)
+            timings = {"ready_seconds": ready_seconds(folder, run, record)}
+            return dict(row, ready=True, verdict="ready", answer=members.words(row["group"]), timings=timings)
     try:
         found = probe(
             spec["endpoint"], spec["served_name"], releases.read_key(folder), spec.get("check"), given["timeout"],

@@ -78,7 +78,8 @@ def widths(where: str, args: Row, within_tensor: str | None = None) -> dict[str,
 def formula(wide: Mapping[str, int]) -> str:
     """`4 (tensor 2 x data 2)`: a number of devices and where it comes from."""
     parts = [f"{kind} {wide[kind]}" for kind in ("tensor", "pipeline", "prefill_context", "data") if wide[kind] > 1]
-    return f"{wide['devices']} ({' x '.join(parts)} parallel)" if parts else "1"
+    over = f" over {wide['hosts']} hosts" if "hosts" in wide else ""
+    return f"{wide['devices']} ({' x '.join(parts)} parallel{over})" if parts else "1"
 
 
 def check_name(where: str, name: Any, service: Row, board: Row, wide: Mapping[str, int]) -> None:
@@ -185,7 +186,7 @@ def cpu_memory(service: Row, wide: Mapping[str, int]) -> int | None:
         return None
     found = option(service["engine_args"], ("kv_cache_memory_bytes",))
     cache = number_of(*found) if found else 0
-    weights = int(service["model"]["bytes"]) * wide["data"]
+    weights = int(service["model"]["bytes"]) * wide["data"] // wide.get("hosts", 1)
     return weights + int(cache) * wide["devices"] + int(service["overhead_bytes"] or 0)
 
 

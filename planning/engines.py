@@ -75,6 +75,7 @@ OPTIONS: dict[str, Key] = {
     ),
     "auto_length": Key("str", None, "Version since which max_model_len may be `auto`; null: never."),
     "share": Key("str", "gpu_memory_utilization", "Option that is the share of a device's memory to use."),
+    "hosts": Key("bool", False, "Does it run over several hosts by itself, one process on each (nnodes, node_rank)?"),
     "within_tensor": Key("str", None, "Option with which data parallel ranks take no devices of their own."),
     "adapters": Key(
         "dict",

@@ -80,6 +80,21 @@ SERVICE: dict[str, Key] = {
     "replicas": Key(
         "int", 1, "Processes of it on a host, NAME-1, NAME-2, ..., with one served_name; ports count up from `port`."
     ),
+    "hosts": Key(
+        "hosts",
+        None,
+        "One copy of the model over several hosts: how many, or their names, the first of which has the API. Their `runs` name the service.",
+    ),
+    "across": Key(
+        "str",
+        None,
+        "What crosses from host to host: `pipeline` (stages; tensor parallelism stays within a host), or `tensor` where links are fast; null: pipeline.",
+    ),
+    "hosts_port": Key(
+        "port",
+        None,
+        "The first of three TCP ports for its hosts among themselves; null: chosen by its name, from 29500 on.",
+    ),
     "served_name": Key("str", None, "Model name in the API; null: the service's own name."),
     "aliases": Key("list", [], "More names under which callers ask for the model."),
     "api_key": Key("bool", True, "Ask callers for a key, generated once on the host."),

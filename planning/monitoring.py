@@ -47,6 +47,8 @@ def monitoring_plan(
     keys, notes = list[Row](), list[str]()
     for host in sorted(plans):
         for record in plans[host]:
+            if (record.get("group") or {}).get("rank"):
+                continue  # the first host of its group has the API
             name = backend_name(host, record["service"])
             place = engine_target(record, monitor, addresses)
             if place is None:

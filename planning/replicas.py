@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .gateway import split_address
+from .groups import asked
 from .rows import Collected, Row, fail, is_int
 
 MOST = 64
@@ -93,6 +94,12 @@ def expanded(
         count = found.run(count_of, where, row, base) or 1
         if count == 1 or not isinstance(row, Mapping):
             names.append(name)
+            continue
+        if asked(row):
+            found.run(
+                fail,
+                f"{where}: 'hosts' and 'replicas' are both set; several hosts hold one copy of a model, so remove one of the two",
+            )
             continue
         mine = found.run(changes_of, where, name, row, base if isinstance(base, Mapping) else {}, count) or []
         for replica, change in zip(names_of(name, count), mine, strict=False):

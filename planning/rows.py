@@ -127,6 +127,16 @@ def is_operators(value: Any) -> bool:
     )
 
 
+def is_hosts(value: Any) -> bool:
+    """A list of names of hosts, each once."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, str) and one for one in value)
+        and len(set(value)) == len(value)
+    )
+
+
 def check_type(where: str, name: str, key: Key, value: Any) -> None:
     """Refuse a value of the wrong type; say which type it should have. Null is no value: see `check_set`."""
     if value is None:
@@ -145,6 +155,7 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         "list": isinstance(value, list),
         "convert": value is False or value == "float16",
         "flaggems": isinstance(value, bool) or is_operators(value),
+        "hosts": (is_int(value) and 1 <= value <= 64) or is_hosts(value),
     }
     kinds = {
         "port": "a port number, 1 to 65535",
@@ -159,6 +170,7 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
         "secrets": "a mapping of names to secrets",
         "list": "a list",
         "convert": "float16 or false",
+        "hosts": "a number of hosts, 1 to 64, or a list of different names",
         "flaggems": "true, false, {allow: [...]} or {deny: [...]} with names of operators, such as mm",
     }
     if key.type == "list" and name != "devices" and isinstance(value, list):

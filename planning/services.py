@@ -7,7 +7,7 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import adapters, choices, devices, engine_models, engines, environment, inputs, names, options
+from . import adapters, choices, devices, engine_models, engines, environment, groups, inputs, names, options
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -60,6 +60,31 @@ def merged(board: Row, row: Row, over: Row) -> Row:
 def of_engine(row: Row, its: Any, engine: Any) -> Row:
     """A row without what means its own engine, where another one is to run: an image or a version of it is no default."""
     return row if its == engine else {key: value for key, value in row.items() if key not in ENGINE_BOUND}
+
+
+def grouped(
+    where: str,
+    name: str,
+    service: Row,
+    over: Row,
+    board: Row,
+    model: Row,
+    engine: Row,
+    version: str | None,
+    tables: Mapping[str, Any],
+) -> Row | None:
+    """The service's group (groups.group_of) and its engine_args over all hosts; None where one host runs it."""
+    for key in groups.KEYS:
+        if key in over:
+            fail(f"{where}: overrides: '{key}' is of all hosts of the service; set it in its row")
+    if not groups.asked(service):
+        return None
+    if service["choice"] is None:
+        return None  # refused already
+    groups.check_engine(where, service, engine, version)
+    groups.check_widths(where, service, board, model)
+    args = groups.spread(where, service, board)
+    return {**groups.group_of(where, name, service, tables), "engine_args": args}
 
 
 def resolve_service(
@@ -136,6 +161,20 @@ def resolve_service(
         for table in ("engine_args", "env"):
             service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
     version = options.version_of(service, engine, tables["locks"])
+    group = found.run(
+        grouped,
+        where,
+        name,
+        {**service, "choice": choice, "kind": board["kind"]},
+        over,
+        board,
+        model,
+        engine,
+        version,
+        tables,
+    )
+    if group:
+        service["engine_args"] = group.pop("engine_args")
     args, unknown = found.run(
         options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
     ) or ({}, [])
@@ -150,6 +189,8 @@ def resolve_service(
 
     service["image_arch"] = devices.machine(service["image_arch"])
     wide = devices.widths(where, args, engine["options"]["within_tensor"])
+    if group:
+        wide = groups.shared(wide, group["size"])
     devices.check_cpus(where, service, board["kind"], wide)
 
     service.update(
@@ -161,6 +202,7 @@ def resolve_service(
         kind=board["kind"],
         engine_args=args,
         choice=choice,
+        group=group,
         env=env,
         secret_env=sorted(secrets),  # names alone: values go to the host by themselves
         engine_facts=engines.facts(name, service, engine),
@@ -181,6 +223,8 @@ def resolve_service(
         model={"name": model_name, **model},
     )
     service["memory_bytes"] = devices.cpu_memory(service, wide)
+    if group:
+        groups.joined(service, {"name": model_name, **model}, board)
     if board["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
         # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
         # vllm_mindspore counts them by npu-smi's power column, which some cards don't show, and finds none.

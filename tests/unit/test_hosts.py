@@ -150,6 +150,8 @@ for word in "$@"; do case $word in
 --permanent) permanent=permanent ;;
 --query-port=*) grep -qx "$permanent ${word#*=}" $ports && echo yes && exit 0; echo no; exit 1 ;;
 --add-port=*) echo "$permanent ${word#*=}" >> $ports; echo success ;;
+--query-rich-rule=*) grep -qxF "$permanent ${word#*=}" $ports && echo yes && exit 0; echo no; exit 1 ;;
+--add-rich-rule=*) echo "$permanent ${word#*=}" >> $ports; echo success ;;
 esac; done
 """
 UFW = """#!/bin/sh
@@ -157,7 +159,8 @@ rules={folder}/rules
 touch $rules
 case $1 in
 status) printf 'Status: active\\n\\nTo            Action   From\\n--            ------   ----\\n'; cat $rules ;;
-allow) printf '%s/tcp                   ALLOW       Anywhere                   # vllm-ansible\n' "$7" >> $rules; echo 'Rule added' ;;
+allow) [ "$4" = to ] || { printf '%s/tcp            ALLOW       %s                   # vllm-ansible\n' "$9" "$5" >> $rules; exit 0; }
+  printf '%s/tcp                   ALLOW       Anywhere                   # vllm-ansible\n' "$7" >> $rules; echo 'Rule added' ;;
 esac
 """
 
@@ -185,11 +188,31 @@ def test_ports_are_opened_once(tools: Any, run_module: Any, name: str, script: s
     assert run_module("firewall_port", {"ports": [800]})["opened"] == [800]
 
 
+@pytest.mark.parametrize(("name", "script"), [("firewall-cmd", FIREWALLD), ("ufw", UFW)])
+def test_hosts_of_one_service_are_let_in_by_their_addresses_alone(
+    tools: Any, run_module: Any, tmp_path: Path, name: str, script: str
+) -> None:
+    tools(name, script)
+    dynamic = "-".join(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    peers = [{"address": "10.0.0.2", "ports": [29600, 29601]}, {"address": "fd00::2", "ports": [29600, 29601]}]
+    given = {"ports": [], "peers": peers}
+    words = [
+        f"tcp ports {span.replace('-', ' to ')} from {peer['address']}"
+        for peer in peers
+        for span in ("29600-29601", dynamic)
+    ]
+    assert run_module("firewall_port", given, check=True)["opened_to"] == words
+    assert run_module("firewall_port", given)["opened_to"] == words
+    assert run_module("firewall_port", given)["changed"] is False
+    (rules,) = [path.read_text() for path in (tmp_path / "ports", tmp_path / "rules") if path.exists()]
+    assert all("10.0.0.2" in line or "fd00::2" in line for line in rules.splitlines()) and "Anywhere" not in rules
+
+
 def test_no_firewall_and_one_that_refuses(tools: Any, run_module: Any) -> None:
     tools("firewall-cmd", "#!/bin/sh\necho 'not running'\nexit 252\n")
     tools("ufw", "#!/bin/sh\necho 'Status: inactive'\n")
     assert run_module("firewall_port", {"ports": [8000]}) | {"diff": None} == {
-        "failed": False, "changed": False, "firewall": None, "opened": [], "diff": None,
+        "failed": False, "changed": False, "firewall": None, "opened": [], "opened_to": [], "diff": None,
     }  # fmt: skip
     tools(
         "ufw",

@@ -85,7 +85,7 @@ def test_what_is_no_name_or_stands_twice_is_refused(args: dict[Any, Any], words:
     [
         ("host", "'address'"), ("port", "'port'"), ("--served-model-name", "'served_name'"), ("model", "'model'"), ("api-key", "'api_key'"),
         ("ssl_keyfile", "proxy"), ("ssl-certfile", "proxy"), ("uds", "'address'"), ("config", "engine_args"), ("middleware", "key"),
-        ("root_path", "proxy"), ("headless", "API"), ("shutdown_timeout", "'drain_timeout'"), ("grpc", "'port'"), ("hf_token", "fetch"),
+        ("root_path", "proxy"), ("headless", "'hosts'"), ("shutdown_timeout", "'drain_timeout'"), ("grpc", "'port'"), ("hf_token", "fetch"),
         ("disable_fastapi_docs", "sets it"), ("no_disable_fastapi_docs", "sets it"), ("host.x", "'address'"),
         ("hos", "'address'"), ("por", "'port'"), ("api_k", "'api_key'"), ("served-model", "'served_name'"), ("ssl_k", "proxy"),
     ],

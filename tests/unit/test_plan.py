@@ -51,7 +51,7 @@ def test_a_record_is_closed_and_has_what_follows_from_the_row() -> None:
     record = plan()[0]
     assert set(record) == {
         *SERVICE, "service", "host", "board", "kind", "endpoint", "devices_given", "widths", "utilization", "memory_bytes",
-        "engine_facts", "options_version", "notes", "replica_of", "choice",
+        "engine_facts", "options_version", "notes", "replica_of", "choice", "group",
     }  # fmt: skip
     assert record["endpoint"] == "http://127.0.0.1:8000"
     assert record["served_name"] == "demo"

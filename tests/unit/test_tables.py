@@ -29,6 +29,34 @@ def test_duration(seconds: float | None, text: str) -> None:
     assert t.duration(seconds) == text
 
 
+def part(rank: int, **more: object) -> dict[str, object]:
+    return {**ROW, "group": {"rank": rank, "leader": "a", "members": ["a", "b"]}, **more}
+
+
+def test_a_service_of_several_hosts_is_one_line_and_its_hosts_on_demand() -> None:
+    both = {"a": {"services": [part(0)]}, "b": {"services": [part(1, answer="follows a")]}}
+    [line] = t.status_table(both).splitlines()[1:]
+    assert line.startswith("a+b ") and " ready " in line and "ok: '172'" in line
+    assert [line.split()[0] for line in t.status_table(both, members=True).splitlines()[1:]] == ["a", "b"]
+    lame = {**both, "b": {"services": [part(1, ready=False, problem="it is stopped"), {**ROW, "service": "x"}]}}
+    first, second = t.status_table(lame).splitlines()[1:]
+    assert first.startswith("a+b ") and " degraded " in first and "b: it is stopped" in first
+    assert second.split()[:3] == ["b", "x", "ready"]
+    [line] = t.status_table({"b": both["b"]}).splitlines()[1:]
+    assert line.startswith("b ") and "follows a" in line
+    assert "unreachable" in t.status_table({**both, "a": {"unreachable": True}}).splitlines()[1]
+    assert both["a"]["services"] == [part(0)]
+
+
+def test_a_deploy_says_which_hosts_a_service_runs_over_and_what_a_follower_is() -> None:
+    report = {"host": "a", "services": [part(0)], "report": "r.html", "address": "10.0.0.1"}
+    assert "runs over a, b, unencrypted between them" in t.summary(report)
+    follower = part(1, answer="follows a", timings={"ready_seconds": 3.0}, endpoint="http://10.0.0.1:8000")
+    assert t.summary({**report, "host": "b", "services": [follower]}).startswith(
+        "demo: this host follows a, which has its API"
+    )
+
+
 def test_status_shows_ready_broken_empty_and_unreachable_hosts() -> None:
     text = t.status_table(
         {

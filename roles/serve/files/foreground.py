@@ -7,6 +7,7 @@ drains its requests; an engine that is not done OVERDUE seconds after its time i
 it ends, no process of it stays: as child subreaper this process inherits whatever the engine leaves behind
 (kill -9 of vLLM leaves EngineCore and its workers, with all their memory) and ends it. A run that was itself
 killed is cleaned up by the next start.
+An engine that ends with AGAIN is started anew: other hosts of its service are gone, which is no failure of this one.
 run.json names the running process, exit.json how the last one ended.
 """
 
@@ -23,6 +24,7 @@ import sys
 import time
 
 PR_SET_CHILD_SUBREAPER = 36
+AGAIN = 75  # as in group.py
 OVERDUE = 5  # seconds beyond drain_timeout
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL for what the engine left behind
 
@@ -147,13 +149,6 @@ def main() -> int:
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    shutil.rmtree(os.path.join(folder, "tmp"), ignore_errors=True)
-    os.makedirs(os.path.join(folder, "tmp"), mode=0o700, exist_ok=True)
-
-    print(
-        f"foreground: starting release {os.path.basename(release)}", flush=True
-    )  # releases.last_run cuts the log here
-    began = time.time()
     child: subprocess.Popen[bytes] | None = None
     stopping = overdue = False
     drain = drain_seconds()
@@ -179,24 +174,34 @@ def main() -> int:
     signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
-    child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
-    if stopping:  # the signal came while the child was being made
-        forward()
-    write(
-        os.path.join(folder, "run.json"),
-        {
-            "pid": os.getpid(),
-            "ticks": stat_fields(os.getpid())[19],
-            "boot": boot_id(),
-            "group": os.getpgid(0),
-            "release": os.path.basename(release),
-            "started": began,
-        },
-    )
-    code = child.wait()
-    signal.alarm(0)
-    end_children()
-    end_container(*(["now"] if overdue else []))
+    again = True
+    while again:
+        shutil.rmtree(os.path.join(folder, "tmp"), ignore_errors=True)
+        os.makedirs(os.path.join(folder, "tmp"), mode=0o700, exist_ok=True)
+        print(
+            f"foreground: starting release {os.path.basename(release)}", flush=True
+        )  # releases.last_run cuts the log here
+        began = time.time()
+        child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
+        if stopping:  # the signal came while the child was being made
+            forward()
+        write(
+            os.path.join(folder, "run.json"),
+            {
+                "pid": os.getpid(),
+                "ticks": stat_fields(os.getpid())[19],
+                "boot": boot_id(),
+                "group": os.getpgid(0),
+                "release": os.path.basename(release),
+                "started": began,
+            },
+        )
+        code = child.wait()
+        signal.alarm(0)
+        again = code == AGAIN and not stopping and os.path.exists("group.py")
+        end_children()
+        end_container(*(["now"] if overdue or again else []))
+        again = again and not stopping  # it may have come meanwhile
     name = os.path.basename(release)
     unasked = unasked_ends(folder, name) + (not stopping)
     write(

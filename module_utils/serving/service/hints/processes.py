@@ -109,6 +109,14 @@ HINTS = (
         "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
     ),
     Hint(
+        "gloo-connect",
+        r"(?:SO_ERROR: [^\n]{1,60}|Connect timeout[^\n]{0,20})remote=\[(?!127\.|::1\])",
+        "Gloo did not get through to the address and port after `remote=`: the rank there died first, or a firewall between the hosts keeps it out",
+        "look for what the other host said before; let the hosts of the service reach each other on all ports of net.ipv4.ip_local_port_range",
+        "pytorch, gloo",
+        "RuntimeError: Gloo connectFullMesh failed with [pair.cc:152] timed out connecting: SO_ERROR: No route to host, remote=[10.0.0.2]:9612",
+    ),
+    Hint(
         "gloo-interface",
         r"Unable to find address for: (\S{1,40})|connectFullMesh failed|Unable to resolve hostname to a \(local\) address",
         "Gloo finds no address of this host that the others can reach",
