@@ -89,7 +89,7 @@ def inventory() -> Path:
     }  # fmt: skip
     host = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
-        "reports_dir": str(WORK / "reports"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),
+        "reports_dir": str(WORK / "reports"), "references_dir": str(ROOT / "references"), "pins_file": str(WORK / "pins.json"), "tools_bundle": str(BUNDLES / "tools"),
         "native_bundles": {"vllm": str(BUNDLES / "vllm-gpu")}, "host_python": sys.executable, "tools_python": sys.executable,
         "board": board, "models": models, "runs": ["qwq-32b"],
     }  # fmt: skip
@@ -132,7 +132,7 @@ class Bench:
         self.path.write_text(json.dumps(self.results, indent=1) + "\n")
         print(key, json.dumps(value)[:600], flush=True)
 
-    def play(self, book: str, *options: str, ok: bool = True, **values: Any) -> str:
+    def play(self, book: str, *options: str, ok: bool | None = True, **values: Any) -> str:
         command = [
             sys.executable,
             "-m",
@@ -155,7 +155,7 @@ class Bench:
         )
         with (self.out / "plays.log").open("a") as log:
             log.write(f"$ {book} {options} {json.dumps(values)}\n{done.stdout}\n")
-        if (done.returncode == 0) is not ok:
+        if ok is not None and (done.returncode == 0) is not ok:
             print(done.stdout[-6000:], flush=True)
             raise SystemExit(f"{book}: exit code {done.returncode}")
         return done.stdout
@@ -188,6 +188,12 @@ class Bench:
         except SystemExit as error:
             self.note(name, {"failed": str(error)})
             return
+        found.update(self.load(model, concurrency, prompt))
+        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
+        self.note(name, found)
+
+    def load(self, model: str, concurrency: str, prompt: int = 512) -> dict[str, Any]:
+        """The load curve of the service that runs."""
         key = (SRV / "services/qwq-32b/api_key").read_text().strip()
         client = [sys.executable, str(ROOT / "benchmarks/gpu/client.py"), "http://127.0.0.1:9010", model, key]
         done = subprocess.run(
@@ -196,11 +202,8 @@ class Bench:
             text=True,
             check=False,
         )
-        found["load"] = [json.loads(line) for line in done.stdout.splitlines()]
-        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
-        if done.returncode:
-            found["client"] = done.stderr[-500:]
-        self.note(name, found)
+        found: dict[str, Any] = {"load": [json.loads(line) for line in done.stdout.splitlines()]}
+        return {**found, "client": done.stderr[-500:]} if done.returncode else found
 
     # -- stages -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""What fit predicts against what the engine logs, and `engine_args: auto` against the vendor documents' settings, on one real GPU.
+
+    python benchmarks/gpu/sizes.py FOLDER STAGE...      stages: auto fit
+Needs what run.py needs. FOLDER gets sizes.json and the services' logs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from run import SRV, Bench, override, prepare
+
+STARTS = SRV / "starts.json"
+AUTO = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "enforce_eager")
+# name: (shape, options). Every start of `fit` is predicted from the constants alone: what the one before it has taught is taken away.
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "7b_eager_50": ("7b", {"gpu_memory_utilization": 0.5, "enforce_eager": True}),
+    "7b_eager_70_32k": ("7b", {"gpu_memory_utilization": 0.7, "enforce_eager": True, "max_model_len": 32768}),
+    "7b_eager_95_64seqs": ("7b", {"gpu_memory_utilization": 0.95, "enforce_eager": True, "max_num_seqs": 64}),
+    "7b_eager_90_fp8": ("7b", {"gpu_memory_utilization": 0.9, "enforce_eager": True, "kv_cache_dtype": "fp8"}),
+    "7b_eager_90_16k_batch": ("7b", {"gpu_memory_utilization": 0.9, "enforce_eager": True, "max_num_batched_tokens": 16384}),
+    "7b_graphs_70": ("7b", {"gpu_memory_utilization": 0.7, "enforce_eager": False}),
+    "7b_graphs_90_1024seqs": ("7b", {"gpu_memory_utilization": 0.9, "enforce_eager": False, "max_num_seqs": 1024}),
+    "32b_eager_90": ("32b", {"gpu_memory_utilization": 0.9, "enforce_eager": True}),
+    "32b_eager_95_fp8": ("32b", {"gpu_memory_utilization": 0.95, "enforce_eager": True, "kv_cache_dtype": "fp8"}),
+    "32b_eager_95_32k": ("32b", {"gpu_memory_utilization": 0.95, "enforce_eager": True, "max_model_len": 32768}),
+}  # fmt: skip
+
+
+class Sizes(Bench):
+    def rows(self, model: str, args: dict[str, Any]) -> dict[str, Any]:
+        return override(
+            model,
+            engine_args={"load_format": "dummy", "max_num_seqs": 256, **args},
+            check={"prompt": "Say hello.", "expect": ""},
+        )
+
+    def auto(self) -> None:
+        """The choice, and both at the same loads; 512 and 4,096 tokens a prompt."""
+        document = self.rows("7b", {"enforce_eager": True, "gpu_memory_utilization": 0.9})
+        chosen = self.rows("7b", dict.fromkeys(AUTO, "auto"))
+        for name, rows in (("7b_document", document), ("7b_auto", chosen)):
+            self.play("deploy.yml", "--tags", "preflight", overrides=rows)
+            self.measure(name, "7b", rows)
+            self.note(f"{name}_4096", self.load("7b", "1,16", 4096))
+        pins = json.loads((self.inventory.parent / "pins.json").read_text())
+        self.note("7b_auto_choice", pins.get("choices"))
+
+    def fit(self) -> None:
+        for name, (model, args) in SETTINGS.items():
+            STARTS.unlink(missing_ok=True)
+            try:
+                found = self.serve(name, self.rows(model, args))
+            except SystemExit as error:
+                self.note(f"fit_{name}", {"failed": str(error)})
+                continue
+            start = json.loads(STARTS.read_text())["starts"][-1]
+            predicted, logged = start["predicted"], start["measured"]
+            error_share = predicted["tokens"] / logged["tokens"] - 1
+            self.note(
+                f"fit_{name}",
+                {
+                    "args": args,
+                    "predicted": predicted,
+                    "logged": logged,
+                    "error": round(error_share, 4),
+                    "ready_s": found["ready_s"],
+                },
+            )
+        errors = [abs(row["error"]) for key, row in self.results.items() if key.startswith("fit_") and "error" in row]
+        self.note("gpu_fit_error_max", max(errors) if errors else None)
+
+
+def main() -> None:
+    out, *stages = sys.argv[1:]
+    prepare()
+    bench = Sizes(Path(out), "sizes.json")
+    for stage in stages:
+        {"auto": bench.auto, "fit": bench.fit}[stage]()
+
+
+if __name__ == "__main__":
+    main()
