@@ -12,11 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from run import SRV, Bench, override, prepare
+from run import Bench, override, prepare
 
-STARTS = SRV / "starts.json"
 AUTO = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "enforce_eager")
-# name: (shape, options). Every start of `fit` is predicted from the constants alone: what the one before it has taught is taken away.
+# name: (shape, options). Predictions are the constants' alone, without what a start before has taught.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "7b_eager_50": ("7b", {"gpu_memory_utilization": 0.5, "enforce_eager": True}),
     "7b_eager_70_32k": ("7b", {"gpu_memory_utilization": 0.7, "enforce_eager": True, "max_model_len": 32768}),
@@ -44,7 +43,6 @@ class Sizes(Bench):
         document = self.rows("7b", {"enforce_eager": True, "gpu_memory_utilization": 0.9})
         chosen = self.rows("7b", dict.fromkeys(AUTO, "auto"))
         for name, rows in (("7b_document", document), ("7b_auto", chosen)):
-            self.play("deploy.yml", "--tags", "preflight", overrides=rows)
             self.measure(name, "7b", rows)
             self.note(f"{name}_4096", self.load("7b", "1,16", 4096))
         pins = json.loads((self.inventory.parent / "pins.json").read_text())
@@ -52,25 +50,11 @@ class Sizes(Bench):
 
     def fit(self) -> None:
         for name, (model, args) in SETTINGS.items():
-            STARTS.unlink(missing_ok=True)
             try:
-                found = self.serve(name, self.rows(model, args))
+                found = self.start(name, self.rows(model, args))
             except SystemExit as error:
-                self.note(f"fit_{name}", {"failed": str(error)})
-                continue
-            start = json.loads(STARTS.read_text())["starts"][-1]
-            predicted, logged = start["predicted"], start["measured"]
-            error_share = predicted["tokens"] / logged["tokens"] - 1
-            self.note(
-                f"fit_{name}",
-                {
-                    "args": args,
-                    "predicted": predicted,
-                    "logged": logged,
-                    "error": round(error_share, 4),
-                    "ready_s": found["ready_s"],
-                },
-            )
+                found = {"failed": str(error)}
+            self.note(f"fit_{name}", {"args": args, **found})
         errors = [abs(row["error"]) for key, row in self.results.items() if key.startswith("fit_") and "error" in row]
         self.note("gpu_fit_error_max", max(errors) if errors else None)
 

@@ -104,3 +104,15 @@ def test_the_folder_of_the_file_is_made(run_module: Run, tmp_path: Path) -> None
     found = {"models": {"q": {"modelscope": A}}, "images": {}}
     assert not record(run_module, path, {"one": found}, check=True)["failed"] and not path.parent.exists()
     assert record(run_module, path, {"one": found})["changed"] and path.is_file()
+
+
+def test_a_file_that_lies_elsewhere_is_read_too(playbook: Callable[..., Any], tmp_path: Path) -> None:
+    """Ansible reads the pins of an inventory's group_vars by itself; a site may keep them where it likes."""
+    pins = tmp_path / "kept" / "pins.json"
+    sources = {"demo": {"sources": {"modelscope": {"repo": "me/demo"}, "directory": None}}}
+    given = json.dumps({"models": sources, "pins_file": str(pins), "weights_require_pin": True})
+    pins.parent.mkdir()
+    for commits, code in ({}, 2), ({"modelscope": A}, 0):
+        pins.write_text(json.dumps({"pins": {"images": {}, "models": {"demo": commits}}}))
+        done = playbook("playbooks/validate.yml", "-l", "local", "-e", given)
+        assert done.returncode == code, done.stdout
