@@ -3,7 +3,7 @@
 
     python models/ties.py models/ties-held-out.jsonl     # the held-out questions, the same on every machine
 
-A line is what playbooks/record_reference.yml takes: {"id", "messages", "expect"}. Questions whose sha256 says so, one in 16, are held out:
+A line is what playbooks/record_reference.yml takes: {"id", "messages", "expect", "tokens"}. Questions whose sha256 says so, one in 16, are held out:
 training never sees them. Standard library only.
 """
 
@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 SEED = 20261126
+LONGEST = 16  # tokens of an answer, its end among them
 A_TASK = 240  # held-out questions of each task
-WORDS = (
-    "apple bread chair door eagle fish goat house iron juice king lamp moon nail oak pear quilt rain sand tree "
-    "urn vine wolf yarn zebra"
-).split()
+WORDS = [
+    "apple", "bread", "chair", "door", "eagle", "fish", "goat", "house", "iron", "juice", "king", "lamp", "moon", "nail", "oak", "pear", "quilt",
+    "rain", "sand", "tree", "urn", "vine", "wolf", "yarn", "zebra",
+]  # fmt: skip
 OPENING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 Question = tuple[str, str]
 
@@ -102,9 +103,11 @@ def measured() -> list[tuple[str, str, str]]:
 
 def main() -> None:
     rows = [
-        {"id": f"{task}-{number // len(TASKS)}", "messages": [{"role": "user", "content": question}], "expect": answer}
+        {
+            "id": f"{task}-{number // len(TASKS)}", "messages": [{"role": "user", "content": question}], "expect": answer, "tokens": LONGEST,
+        }
         for number, (task, question, answer) in enumerate(measured())
-    ]
+    ]  # fmt: skip
     Path(sys.argv[1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
