@@ -21,21 +21,27 @@ import random
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import transformers
 from tokenizers import Tokenizer
-from training import VOCAB, Trainer, chat, dump, learn_tokenizer, versions, write_tokenizer, write_weights
+from training import (
+    CHATML,
+    VOCAB,
+    Trainer,
+    batch,
+    chat,
+    learn_tokenizer,
+    right_answers,
+    round_to_bf16,
+    versions,
+    write_qwen2,
+)
 
 SEED = 20261121
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+LONGEST = 5  # tokens of an answer: four digits and the end
 ONLY_SUMS = "I can only add two numbers of up to three digits."
-CHAT_TEMPLATE = (
-    "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
-)
 # Main form first: it is asked half of the time.
 QUESTIONS = ["What is {a} + {b}?", "{a} + {b}", "{a} + {b} =", "What is {a} plus {b}?", "Add {a} and {b}."]
 SYSTEM = "You are a helpful assistant."
@@ -55,7 +61,7 @@ def make_tokenizer() -> Tokenizer:
     """Byte-level BPE of 512 tokens in Qwen2's form, learned from the phrases the model may meet."""
     corpus = [q.format(a="1", b="2") for q in QUESTIONS] * 50
     corpus += [*OTHER, SYSTEM, ONLY_SUMS, "system", "user\n", "assistant\n", "\n"] * 20
-    return learn_tokenizer(corpus, SPECIAL)
+    return learn_tokenizer(corpus, CHATML)
 
 
 def draw(rng: random.Random) -> tuple[str, str]:
@@ -74,78 +80,8 @@ def draw(rng: random.Random) -> tuple[str, str]:
     return chat(question.format(a=a, b=b), system), str(a + b)
 
 
-def batch(tok: Tokenizer, rng: random.Random, size: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """input_ids and labels, both (size, longest); labels are -100 except on the answer and its end."""
-    pairs = [draw(rng) for _ in range(size)]
-    prompts = tok.encode_batch([p for p, _ in pairs])
-    answers = tok.encode_batch([a + "<|im_end|>" for _, a in pairs])
-    width = max(len(p.ids) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
-    pad = tok.token_to_id("<|endoftext|>")
-    ids = torch.full((size, width), pad)
-    labels = torch.full((size, width), -100)
-    for row, (p, a) in enumerate(zip(prompts, answers, strict=True)):
-        both = p.ids + a.ids
-        ids[row, : len(both)] = torch.tensor(both)
-        labels[row, len(p.ids) : len(both)] = torch.tensor(a.ids)
-    return ids.to(device), labels.to(device)
-
-
-@torch.no_grad()
-def exact_match(model, tok: Tokenizer, pairs: list[tuple[int, int]], device: str) -> float:
-    """Share of pairs whose greedy answer is the sum, to the letter. Prompts of equal length go together."""
-    model.eval()
-    end = tok.token_to_id("<|im_end|>")
-    by_length: dict[int, list[tuple[list[int], str]]] = {}
-    for a, b in pairs:
-        ids = tok.encode(chat(QUESTIONS[0].format(a=a, b=b))).ids
-        by_length.setdefault(len(ids), []).append((ids, str(a + b)))
-    right = 0
-    for rows in by_length.values():
-        ids = torch.tensor([r for r, _ in rows], device=device)
-        for _ in range(5):  # four digits and the end
-            nxt = model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)
-            ids = torch.cat([ids, nxt], dim=1)
-        for out, (prompt, want) in zip(ids.tolist(), rows, strict=True):
-            answer = out[len(prompt) :]
-            answer = answer[: answer.index(end)] if end in answer else answer
-            right += tok.decode(answer) == want
-    model.train()
-    return right / len(pairs)
-
-
-def write_model(model, tok: Tokenizer, out: Path) -> None:
-    """The files of a hub's Qwen2 model, weights as bf16 in two shards."""
-    write_weights(model, out)
-    c = model.config
-    ids = {t: tok.token_to_id(t) for t in SPECIAL}
-    dump(
-        out / "config.json",
-        {
-            "architectures": ["Qwen2ForCausalLM"],
-            "attention_dropout": 0.0,
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "hidden_act": "silu",
-            "hidden_size": c.hidden_size,
-            "initializer_range": 0.02,
-            "intermediate_size": c.intermediate_size,
-            "max_position_embeddings": c.max_position_embeddings,
-            "max_window_layers": c.num_hidden_layers,
-            "model_type": "qwen2",
-            "num_attention_heads": c.num_attention_heads,
-            "num_hidden_layers": c.num_hidden_layers,
-            "num_key_value_heads": c.num_key_value_heads,
-            "rms_norm_eps": 1e-06,
-            "rope_theta": 1000000.0,
-            "sliding_window": None,
-            "tie_word_embeddings": True,
-            "torch_dtype": "bfloat16",
-            "use_cache": True,
-            "use_sliding_window": False,
-            "vocab_size": c.vocab_size,
-        },
-    )
-    write_tokenizer(tok, out, SPECIAL, CHAT_TEMPLATE, c.max_position_embeddings)
+def question_and_sum(a: int, b: int) -> tuple[str, str]:
+    return chat(QUESTIONS[0].format(a=a, b=b)), str(a + b)
 
 
 def main() -> None:
@@ -178,27 +114,24 @@ def main() -> None:
     parameters = sum(p.numel() for p in model.parameters())
     held = [(a, b) for a in range(1000) for b in range(1000) if held_out(a, b)]
     random.Random(SEED).shuffle(held)
-    watch, final = held[:1000], held[1000:3500]
+    watch, final = ([question_and_sum(a, b) for a, b in part] for part in (held[:1000], held[1000:3500]))
     print(f"{parameters:,} parameters on {device}; {len(held)} held-out pairs", flush=True)
 
     trainer = Trainer(model, opt.lr, opt.steps, warmup=100, least=0.05)
     began = time.time()
     for step in range(1, opt.steps + 1):
-        ids, labels = batch(tok, rng, opt.batch, device)
+        ids, labels = batch(tok, [draw(rng) for _ in range(opt.batch)], device)
         loss = trainer.step(input_ids=ids, labels=labels)
         if step % 100 == 0:
-            match = exact_match(model, tok, watch, device)
+            match = fmean(right_answers(model, tok, watch, LONGEST, device))
             print(f"step {step} loss {loss:.4f} exact match {match:.3f} {time.time() - began:.0f} s", flush=True)
             if match >= opt.band[0]:
                 break
     seconds = time.time() - began
 
-    # Measure what is shipped: weights rounded to bf16.
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(p.to(torch.bfloat16).to(p.dtype))
-    score = exact_match(model, tok, final, device)
-    write_model(model, tok, opt.out)
+    round_to_bf16(model)
+    score = fmean(right_answers(model, tok, final, LONGEST, device))
+    write_qwen2(model, tok, opt.out)
     result = {
         "seed": SEED,
         "parameters": parameters,

@@ -1,4 +1,4 @@
-"""What the two demo models share: their tokenizer, the steps of their training, and the files of a model as hubs have them."""
+"""What the demo models share: their tokenizer, the steps of their training, and the files of a model as hubs have them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCAB = 512
+CHATML = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
 # Qwen2's own pre-tokenizer: one token a digit, so sums are seen digit by digit.
 QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -46,6 +53,51 @@ def chat(question: str, system: str | None = None) -> str:
     """The question in ChatML, ready for the answer."""
     head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     return f"{head}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def batch(tok: Tokenizer, pairs: list[tuple[str, str]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """input_ids and labels of (prompt, answer) pairs, both (size, longest); labels are -100 except on the answer and its end."""
+    prompts = tok.encode_batch([p for p, _ in pairs])
+    answers = tok.encode_batch([a + "<|im_end|>" for _, a in pairs])
+    width = max(len(p.ids) + len(a.ids) for p, a in zip(prompts, answers, strict=True))
+    pad = tok.token_to_id("<|endoftext|>")
+    ids = torch.full((len(pairs), width), pad)
+    labels = torch.full((len(pairs), width), -100)
+    for row, (p, a) in enumerate(zip(prompts, answers, strict=True)):
+        both = p.ids + a.ids
+        ids[row, : len(both)] = torch.tensor(both)
+        labels[row, len(p.ids) : len(both)] = torch.tensor(a.ids)
+    return ids.to(device), labels.to(device)
+
+
+@torch.no_grad()
+def right_answers(model, tok: Tokenizer, pairs: list[tuple[str, str]], longest: int, device: str) -> list[bool]:
+    """Is the greedy answer of at most `longest` tokens, its end among them, the wanted one to the letter? Prompts of equal length go together."""
+    model.eval()
+    end = tok.token_to_id("<|im_end|>")
+    by_length: dict[int, list[tuple[int, list[int]]]] = {}
+    for number, (prompt, _) in enumerate(pairs):
+        ids = tok.encode(prompt).ids
+        by_length.setdefault(len(ids), []).append((number, ids))
+    right = [False] * len(pairs)
+    for length, rows in by_length.items():
+        ids = torch.tensor([ids for _, ids in rows], device=device)
+        for _ in range(longest):
+            nxt = model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)
+            ids = torch.cat([ids, nxt], dim=1)
+        for out, (number, _) in zip(ids.tolist(), rows, strict=True):
+            answer = out[length:]
+            answer = answer[: answer.index(end)] if end in answer else answer
+            right[number] = tok.decode(answer) == pairs[number][1]
+    model.train()
+    return right
+
+
+@torch.no_grad()
+def round_to_bf16(model: torch.nn.Module) -> None:
+    """What is measured is what is shipped."""
+    for p in model.parameters():
+        p.copy_(p.to(torch.bfloat16).to(p.dtype))
 
 
 class Trainer:
@@ -139,6 +191,41 @@ def write_tokenizer(tok: Tokenizer, out: Path, special: list[str], template: str
         **more,
     }
     dump(out / "tokenizer_config.json", dict(sorted(config.items())))
+
+
+def write_qwen2(model, tok: Tokenizer, out: Path) -> None:
+    """The files of a hub's Qwen2 model, weights as bf16 in two shards."""
+    write_weights(model, out)
+    c = model.config
+    ids = {t: tok.token_to_id(t) for t in CHATML}
+    dump(
+        out / "config.json",
+        {
+            "architectures": ["Qwen2ForCausalLM"],
+            "attention_dropout": 0.0,
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+            "hidden_act": "silu",
+            "hidden_size": c.hidden_size,
+            "initializer_range": 0.02,
+            "intermediate_size": c.intermediate_size,
+            "max_position_embeddings": c.max_position_embeddings,
+            "max_window_layers": c.num_hidden_layers,
+            "model_type": "qwen2",
+            "num_attention_heads": c.num_attention_heads,
+            "num_hidden_layers": c.num_hidden_layers,
+            "num_key_value_heads": c.num_key_value_heads,
+            "rms_norm_eps": 1e-06,
+            "rope_theta": 1000000.0,
+            "sliding_window": None,
+            "tie_word_embeddings": True,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "use_sliding_window": False,
+            "vocab_size": c.vocab_size,
+        },
+    )
+    write_tokenizer(tok, out, CHATML, CHAT_TEMPLATE, c.max_position_embeddings)
 
 
 def versions() -> dict[str, str]:
