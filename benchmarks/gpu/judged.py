@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a GPU answer like its reference, with and without FlagGems; and which operator makes the difference? On one real GPU.
 
-    python benchmarks/gpu/judged.py FOLDER STAGE...      stages: native localise gems packs
+    python benchmarks/gpu/judged.py FOLDER STAGE...      stages: native localise gems gems_rest packs_demo packs_ties
 Needs what run.py needs. Every question is a checked one: the small models of this repository and the packs of references/.
 FOLDER gets judged.json, the packs, reports and logs.
 """
@@ -20,6 +20,7 @@ from gems import DENY
 from run import ROOT, SRV, WORK, Bench, override, prepare
 
 SERVICE = "qwq-32b"
+ITEMS = 240  # questions of a pack, asked twice
 ARGS = {"max_model_len": 512, "gpu_memory_utilization": 0.1, "max_num_seqs": 64, "enforce_eager": True}
 # How a small model is served: {name: (options of the engine, keys of the row)}.
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -29,6 +30,8 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fp8-cache": ({"kv_cache_dtype": "fp8"}, {}),
     "gems": ({}, {"flaggems": True}),
     "gems-graphs": ({"enforce_eager": False, "compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}}, {"flaggems": True}),
+    # Every operator but upstream's list and the one that localise found.
+    "gems-rest": ({}, {"flaggems": {"deny": [*DENY.split(","), "mul"]}}),
 }  # fmt: skip
 
 
@@ -67,9 +70,9 @@ class Judged(Bench):
         for path in (SRV / "services" / SERVICE).rglob("gems_registered.txt"):
             shutil.copy(path, self.out / "gems_registered.txt")
 
-    def gems(self) -> None:
+    def gems(self, *ways: str) -> None:
         """The operators that the product takes, eager and with graphs: verdict, operators, the share of CUDA's right answers."""
-        for way in ("gems", "gems-graphs"):
+        for way in ways:
             rows = row(way, reference="demo-h100")
             try:
                 found = self.serve(way, rows, tags="fetch,serve,verify,judge,report")
@@ -78,41 +81,32 @@ class Judged(Bench):
                 continue
             self.note(way, {**found, "judged": self.verdict()})
 
-    def packs(self) -> None:
-        """A pack of each small model and way, and the matrix of each model's packs."""
-        for model in (name for name in ("demo", "demo-near") if name in self.models()):
-            made: list[str] = []
-            for way in WAYS:
-                name = f"{model}-h100-{way}"
-                try:
-                    found = self.serve(name, row(way, model))
-                    self.play("playbooks/record_reference.yml", overrides=row(way, model), service=SERVICE, pack=str(self.out / name),
-                              items=str(self.items(model)), about={"on": f"on an NVIDIA H100 80GB HBM3, {way}"})  # fmt: skip
-                except SystemExit as error:
-                    self.note(name, {"failed": str(error)})
-                    continue
-                made.append(str(self.out / name))
-                self.note(name, {key: found[key] for key in ("ready_s", "flaggems")})
-            output = self.play("playbooks/compare.yml", ok=None, packs=made)
-            self.note(f"{model}_matrix", output[-4000:])
-
-    def models(self) -> list[str]:
-        return [path.name for path in (ROOT / "models").iterdir() if (path / "config.json").exists()]
+    def packs(self, model: str) -> None:
+        """A pack of the small model for each way, and the matrix of them."""
+        made: list[str] = []
+        for way in WAYS:
+            name = f"{model}-h100-{way}"
+            try:
+                found = self.serve(name, row(way, model))
+                self.play("playbooks/record_reference.yml", overrides=row(way, model), service=SERVICE, pack=str(self.out / name), texts=0,
+                          items=str(self.items(model)), about={"on": f"on an NVIDIA H100 80GB HBM3, {way}"})  # fmt: skip
+            except SystemExit as error:
+                self.note(name, {"failed": str(error)})
+                continue
+            made.append(str(self.out / name))
+            self.note(name, {key: found[key] for key in ("ready_s", "flaggems")})
+        self.note(f"{model}_matrix", self.play("playbooks/compare.yml", ok=None, packs=made)[-6000:])
 
     def items(self, model: str) -> Path:
-        """Questions with known answers: sums, or those that the model came with."""
-        path = ROOT / "models" / model / "questions.jsonl"
-        if path.exists():
-            return path
-        made = WORK / "sums.jsonl"
-        pairs = [((7919 * i) % 1000, (104729 * i + 331) % 1000) for i in range(400)]
-        made.write_text(
-            "".join(
-                json.dumps({"messages": [{"role": "user", "content": f"What is {a} + {b}?"}], "expect": str(a + b)})
-                + "\n"
-                for a, b in pairs
-            )
-        )
+        """Questions with known answers: sums, or some that the model has never seen."""
+        made, known = WORK / f"{model}.jsonl", ROOT / "models" / "ties-held-out.jsonl"
+        if model == "demo-ties":
+            lines = known.read_text().splitlines()[:ITEMS]
+        else:
+            pairs = [((7919 * i) % 1000, (104729 * i + 331) % 1000) for i in range(ITEMS)]
+            asked = [({"role": "user", "content": f"What is {a} + {b}?"}, str(a + b)) for a, b in pairs]
+            lines = [json.dumps({"messages": [message], "expect": expect}) for message, expect in asked]
+        made.write_text("\n".join(lines) + "\n")
         return made
 
 
@@ -121,7 +115,8 @@ def main() -> None:
     prepare()
     bench = Judged(Path(out), "judged.json")
     for stage in stages:
-        {"native": bench.native, "localise": bench.localise, "gems": bench.gems, "packs": bench.packs}[stage]()
+        {"native": bench.native, "localise": bench.localise, "gems": lambda: bench.gems("gems", "gems-graphs"), "gems_rest": lambda: bench.gems("gems-rest"),
+         "packs_demo": lambda: bench.packs("demo"), "packs_ties": lambda: bench.packs("demo-ties")}[stage]()  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def inventory() -> Path:
     models: dict[str, Any] = {
         "demo": {"sources": {"directory": {"path": str(ROOT / "models/demo")}}, "bytes": 2_911_000, "license": "apache-2.0",
                  "check": {"prompt": "What is 127 + 45?", "expect": "172"}},
+        "demo-ties": {"sources": {"directory": {"path": str(ROOT / "models/demo-ties")}}, "bytes": 1_171_000, "license": "apache-2.0"},
         **{name: {"sources": {"directory": {"path": str(WORK / "shapes" / name)}}, "bytes": row["bytes"], "license": "apache-2.0",
                   "shape": {"layers": row["layers"], "kv_heads": row["kv"], "head_dim": 128, "attention_heads": row["heads"],
                             "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}

@@ -42,11 +42,15 @@ class Sizes(Bench):
         """The choice, and both at the same loads; 512 and 4,096 tokens a prompt."""
         document = self.rows("7b", {"enforce_eager": True, "gpu_memory_utilization": 0.9})
         chosen = self.rows("7b", dict.fromkeys(AUTO, "auto"))
-        for name, rows in (("7b_document", document), ("7b_auto", chosen)):
+        chosen["qwq-32b"]["wishes"] = {"concurrency": 256, "context": 8192}
+        tuned = self.rows(
+            "7b", {"enforce_eager": False, "gpu_memory_utilization": 0.9, "compilation_config": {"compile_sizes": [1]}}
+        )
+        for name, rows in (("7b_document", document), ("7b_auto", chosen), ("7b_tuned_for_one", tuned)):
             self.measure(name, "7b", rows)
             self.note(f"{name}_4096", self.load("7b", "1,16", 4096))
         pins = json.loads((self.inventory.parent / "pins.json").read_text())
-        self.note("7b_auto_choice", pins.get("choices"))
+        self.note("7b_auto_choice", pins["pins"].get("choices"))
 
     def fit(self) -> None:
         for name, (model, args) in SETTINGS.items():
