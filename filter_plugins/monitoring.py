@@ -1,4 +1,6 @@
-"""Filters of the monitoring host: `monitoring_plan` is what its Prometheus scrapes, `alert_rules` and `alertmanager_config` who is told of what."""
+"""Filters of the monitoring host: `monitoring_plan` is what its Prometheus scrapes, `alert_rules` and `alertmanager_config` who is told of what,
+`grafana_files` what Grafana shows.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning.alerting import alert_rules, alertmanager_config
+from planning.dashboards import grafana_files
 from planning.monitoring import monitoring_plan
 
 
@@ -20,4 +23,5 @@ class FilterModule:
             "monitoring_plan": monitoring_plan,
             "alert_rules": alert_rules,
             "alertmanager_config": alertmanager_config,
+            "grafana_files": grafana_files,
         }

@@ -138,6 +138,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.waiting, self.cache, self.quick, self.slow = 1, 0.3, 100, 0
+        self.started = time.monotonic()
 
     def text(self) -> str:
         buckets = {"1": self.quick, "20": self.quick + self.slow, "+Inf": self.quick + self.slow}
@@ -145,12 +146,14 @@ class Engine:
         lines = [
             f'vllm:time_to_first_token_seconds_bucket{{{label},le="{le}"}} {count}' for le, count in buckets.items()
         ]
-        more = {
-            "num_requests_waiting": self.waiting, "num_requests_running": 2, "kv_cache_usage_perc": self.cache,
-            "time_to_first_token_seconds_count": buckets["+Inf"], "time_to_first_token_seconds_sum": 20 * self.slow,
-            "generation_tokens_total": 9 * self.quick, "prompt_tokens_total": self.quick, "request_success_total": self.quick,
-        }  # fmt: skip
-        lines += [f"vllm:{name}{{{label}}} {value}" for name, value in more.items()]
+        done = 1000 * (1 + time.monotonic() - self.started)
+        gauges = {"num_requests_waiting": self.waiting, "num_requests_running": 2, "kv_cache_usage_perc": self.cache}
+        counted = ("prompt_tokens", "generation_tokens", "prefix_cache_hits", "prefix_cache_queries", "num_preemptions")
+        lines += [f"vllm:{name}{{{label}}} {value}" for name, value in gauges.items()]
+        lines += [f"vllm:{name}_total{{{label}}} {done}" for name in counted]
+        lines += [f'vllm:request_success_total{{{label},finished_reason="stop"}} {done}']
+        for name in ("inter_token_latency_seconds", "e2e_request_latency_seconds"):
+            lines += [f'vllm:{name}_bucket{{{label},le="{le}"}} {done}' for le in ("1", "+Inf")]
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -203,8 +206,8 @@ class Fleet:
 
     def node_exporter(self) -> None:
         self.start(
-            "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={self.textfiles}",
-            f"--web.listen-address=127.0.0.1:{self.ports['node']}",
+            "prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{self.ports['node']}", "--collector.disable-defaults", "--collector.meminfo",
+            "--collector.textfile", f"--collector.textfile.directory={self.textfiles}",
         )  # fmt: skip
 
     def run(self) -> None:
@@ -282,6 +285,14 @@ def quick_rules() -> dict[str, Any]:
     return changes
 
 
+def empty_panels(servers: Fleet) -> list[str]:
+    """Queries of the dashboards as the role has written them that find nothing."""
+    boards = [json.loads(path.read_text()) for path in (servers.folder / "vllm-dashboards").glob("*.json")]
+    queries = [target["expr"] for board in boards for panel in board["panels"] for target in panel["targets"]]
+    assert len(queries) > 25
+    return [q for q in queries if not servers.query(q.replace("$__rate_interval", "10s").replace("$model", "one"))]
+
+
 @pytest.mark.slow
 def test_every_alert_fires_at_its_receiver_and_clears(
     engine: tuple[Engine, int], webhook: dict[str, Any], playbook: Callable[..., Any], tmp_path: Path
@@ -293,7 +304,8 @@ def test_every_alert_fires_at_its_receiver_and_clears(
     (tmp_path / "hosts.yml").write_text(json.dumps(groups))
     shutil.copytree(ROOT / "inventory/group_vars", tmp_path / "group_vars")
     folder = tmp_path / "prometheus"
-    folder.mkdir()
+    for path in (folder, tmp_path / "grafana/dashboards", tmp_path / "grafana/datasources"):
+        path.mkdir(parents=True)
     (folder / "alertmanager.yml").write_text("# the site's own\n")
     ports = {name: free_port() for name in ("node", "alertmanager", "prometheus")}
     receiver = {
@@ -306,6 +318,7 @@ def test_every_alert_fires_at_its_receiver_and_clears(
         "monitoring_node_package": "", "overrides": {"demo": {"port": engine[1]}}, "monitoring_interval": "1s", "monitoring_alerts": quick_rules(),
         "monitoring_node_port": ports["node"], "monitoring_alertmanager": f"127.0.0.1:{ports['alertmanager']}", "monitoring_alert_times": TIMES,
         "monitoring_alertmanager_service": "", "monitoring_receivers": receivers,
+        "monitoring_grafana": str(tmp_path / "grafana"), "monitoring_grafana_service": "",
     }  # fmt: skip
 
     def run(code: int = 0, **more: Any) -> str:
@@ -332,6 +345,9 @@ def test_every_alert_fires_at_its_receiver_and_clears(
         servers.run()
         until(lambda: servers.query("vllm:num_requests_waiting == 1") and servers.query("vllm_service_up == 1"), 60)
         assert {rule["name"] for rule in servers.ask("rules")["groups"][0]["rules"]} == set(CASES)
+        end = time.monotonic() + 60
+        until(lambda: not empty_panels(servers) or time.monotonic() > end, 70)
+        assert empty_panels(servers) == []
         told.clear()  # what was said before the first look
 
         engine[0].waiting, engine[0].cache, engine[0].slow = 99, 0.99, 50
