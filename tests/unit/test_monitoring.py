@@ -125,6 +125,10 @@ def test_each_alert_fires_by_its_fault_and_not_without(alert: str, tmp_path: Pat
 def test_every_alert_has_a_case_and_a_runbook_that_exists() -> None:
     assert {rule["alert"] for rule in alerts()} == set(CASES)
     assert all((ROOT / rule["annotations"]["runbook"]).is_file() for rule in alerts())
+    page = (ROOT / "docs/runbooks/on-call.md").read_text()
+    assert [rule["alert"] for rule in alerts() if rule["alert"] not in page] == []
+    pages = {rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "page"}
+    assert pages == set(re.findall(r"(\w+) \(page\)", page))
 
 
 def test_status_is_metrics_that_prometheus_takes_and_rules_use() -> None:
