@@ -7,9 +7,10 @@ DOCUMENTATION = r"""
 module: gateway_acme
 short_description: Have certbot ask an ACME server for the gateway's certificate, and keep it fresh
 description:
-  - Asks for a certificate where there is none, where names or server changed or where it is due, and hands it to the running HAProxy through its
+  - Asks for a certificate where there is none, where names or server changed or where O(anew) says so, and hands it to the running HAProxy through its
     runtime API, so no stream is cut. M(gateway) runs before, because HAProxy leads the server's questions to certbot.
-  - Leaves a program with the supervisor that looks twice a day. Without O(ini) it takes that program away.
+  - Leaves a program with the supervisor that looks twice a day, and then asks nobody itself while nothing changes, so that an ACME server that is down
+    stops no deploy. Without O(ini) it takes that program away.
   - Everything of certbot's lies in a folder of the gateway; C(/etc/letsencrypt) is left alone.
 options:
   folder: {description: Where the gateway's files lie on the host., type: path, required: true}
@@ -44,9 +45,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import own_folder, write_atomic
+from ansible.module_utils.serving.files import digest, own_folder, read_json, write_atomic, write_json
 from ansible.module_utils.serving.gateway.units import RENEWAL, run_unit
-from ansible.module_utils.serving.service.supervisors import read_text, supervisor
+from ansible.module_utils.serving.service.supervisors import supervisor
 
 LONGEST = 700  # seconds; the program ends certbot before
 
@@ -73,6 +74,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not given["ini"]:
         gone = os.path.exists(owner.unit_path(RENEWAL))
         if gone and not module.check_mode:
+            owner.stop(RENEWAL)
             owner.remove(RENEWAL)
         return {"changed": gone, "renewed": False}
     files = {
@@ -80,16 +82,26 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "acme.json": json.dumps(given["settings"], indent=1, sort_keys=True) + "\n",
         "renew.py": given["program"],
     }
-    differ = [name for name, text in files.items() if read_text(os.path.join(folder, name)) != text]
+    marker = os.path.join(folder, "asked.json")
+    try:
+        asked = (read_json(marker) or {}).get("files")
+    except ValueError:
+        asked = None
+    there = os.path.exists(os.path.join(given["settings"]["live"], "fullchain.pem"))
+    due = given["anew"] or not there or asked != digest(files)
+    running = owner.state(RENEWAL) in ("running", "starting")
     if module.check_mode:
-        return {"changed": bool(differ) or given["anew"], "renewed": False}
+        return {"changed": due or not running, "renewed": False}
     own_folder(folder, 0o700)
-    for name in differ:
-        write_atomic(os.path.join(folder, name), files[name].encode(), 0o600)
     command = [sys.executable, "-u", os.path.join(folder, "renew.py"), os.path.join(folder, "acme.json")]
-    renewed = once(command, given["anew"])
-    started = run_unit(owner, RENEWAL, command, folder, fresh=bool(differ))
-    return {"changed": bool(differ) or renewed or started, "renewed": renewed}
+    renewed = False
+    if due:
+        for name, text in files.items():
+            write_atomic(os.path.join(folder, name), text.encode(), 0o600)
+        renewed = once(command, given["anew"])
+    started = run_unit(owner, RENEWAL, command, folder, fresh=due)
+    write_json(marker, {"files": digest(files)}, 0o600)  # last: a run that was killed before asks again
+    return {"changed": due or started, "renewed": renewed}
 
 
 def main() -> None:

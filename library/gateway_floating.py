@@ -95,6 +95,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not given["config"]:
         there = os.path.exists(owner.unit_path(FLOATING))
         if there and not module.check_mode:
+            owner.stop(FLOATING)
             owner.remove(FLOATING)
             for name in (CONFIG, LOADED):
                 if os.path.exists(os.path.join(folder, name)):

@@ -171,7 +171,12 @@ def test_what_is_scraped_and_what_can_not_be() -> None:
         {"gpu-01": "10.0.0.5", "gpu-02": "fd00::2", "mon": "10.0.0.9"},
         "/etc/prometheus",
         "127.0.0.1:9093",
+        exporters={"gpu-01": [9400], "gpu-02": [], "mon": [8082]},
     )
+    assert [(one["targets"], one["labels"]["host"]) for one in found["targets"]["exporters"]] == [
+        (["10.0.0.5:9400"], "gpu-01"),
+        (["127.0.0.1:8082"], "mon"),
+    ]
     assert [one["targets"] for one in found["targets"]["nodes"]] == [
         ["10.0.0.5:9100"],
         ["[fd00::2]:9100"],
