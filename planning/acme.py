@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from planning.rows import Key, Row, check_row, fail
+from planning.rows import Key, Row, check_row, fail, plain
 
 # Keys of `gateway_acme`.
 ACME: dict[str, Key] = {
@@ -39,7 +39,7 @@ def acme_plan(given: Any, names: Iterable[str], folder: str, http_port: int, por
 
     `names`: gateway_names. `folder`: the gateway's. `http_port`: where HAProxy takes plain HTTP. `port`: certbot's own, on loopback.
     """
-    row = {**{name: key.default for name, key in ACME.items()}, **check_row("gateway_acme", given, ACME)}
+    row = {**{name: key.default for name, key in ACME.items()}, **check_row("gateway_acme", plain(given), ACME)}
     wanted = dns_names(names)
     if not row["agree_tos"]:
         fail("gateway_acme needs agree_tos: true, with which you agree to the terms of its server")

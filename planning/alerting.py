@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from planning.rows import Faults, Row, nearest
+from planning.rows import Faults, Row, nearest, plain
 
 SEVERITIES = ("page", "ticket")
 CHANGEABLE = ("expr", "for", "labels", "annotations")
@@ -81,7 +81,7 @@ def alertmanager_config(receivers: Any, times: Mapping[str, str]) -> Row:
             inhibit("HostDown", "HostDiskFull|GpuFault|NpuUnhealthy|VllmServiceDown", "host"),
             inhibit("VllmModelDown", "VllmServiceDown", "model"),
         ],
-        "receivers": [{"name": name, **receivers[name]} for name in names],
+        "receivers": [{"name": name, **plain(receivers[name])} for name in names],
     }
 
 

@@ -113,6 +113,19 @@ def test_a_wrong_receiver_is_a_sentence_without_its_secret(receivers: Any, words
     assert all(word in str(refused.value) for word in words) and SECRET not in str(refused.value)
 
 
+class Vaulted:
+    """As ansible-core hands a value that is vaulted inline to a filter."""
+
+    def __str__(self) -> str:
+        return SECRET
+
+
+def test_a_value_that_is_vaulted_inline_reaches_alertmanager_as_it_is_meant() -> None:
+    receivers = {"page": {"pagerduty_configs": [{"routing_key": Vaulted(), "send_resolved": True}]}}
+    found = alertmanager_config(receivers, TIMES)["receivers"][0]["pagerduty_configs"]
+    assert found == [{"routing_key": SECRET, "send_resolved": True}]
+
+
 class Quiet(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words: Any) -> None:
         pass
