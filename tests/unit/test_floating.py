@@ -63,6 +63,7 @@ def test_what_can_not_work_is_a_sentence(own: dict[str, str], settings: dict[str
     assert all(word in str(refused.value) for word in words), refused.value
 
 
+@pytest.mark.slow  # needs root
 def test_what_keepalived_refuses_is_not_used(run_module: Any, tmp_path: Path) -> None:
     given = {
         "folder": str(tmp_path / "g"),
