@@ -1,4 +1,6 @@
-"""Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses keys, `outages` tells times out."""
+"""Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses keys, `acme_plan`
+says how its certificate is asked for, `keepalived_config` moves an address between two of them, `outages` tells times out.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import haproxy
+from planning.acme import acme_plan
 from planning.callers import resolve_callers
+from planning.floating import keepalived_config
 from planning.gateway import admitted, backend_name, common_keys, gateway_pools
 from planning.rows import Faults
 
@@ -92,4 +96,6 @@ class FilterModule:
             "gateway_keys": gateway_keys,
             "outages": outages,
             "backend_name": backend_name,
+            "acme_plan": acme_plan,
+            "keepalived_config": keepalived_config,
         }

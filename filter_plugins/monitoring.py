@@ -1,4 +1,6 @@
-"""Filter `monitoring_plan`: what the Prometheus of a host scrapes, from the plans of all hosts."""
+"""Filters of the monitoring host: `monitoring_plan` is what its Prometheus scrapes, `alert_rules` and `alertmanager_config` who is told of what,
+`grafana_files` what Grafana shows.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from planning.alerting import alert_rules, alertmanager_config
+from planning.dashboards import grafana_files
 from planning.monitoring import monitoring_plan
 
 
@@ -15,4 +19,9 @@ class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"monitoring_plan": monitoring_plan}
+        return {
+            "monitoring_plan": monitoring_plan,
+            "alert_rules": alert_rules,
+            "alertmanager_config": alertmanager_config,
+            "grafana_files": grafana_files,
+        }

@@ -37,7 +37,13 @@ def host_rows(host: str, result: Mapping[str, Any] | None, runs: Iterable[str]) 
         "group",
     )
     return [
-        {"host": host, "service": row["service"], "ready": bool(row["ready"]), **{key: row.get(key) for key in keys}}
+        {
+            "host": host,
+            "service": row["service"],
+            "ready": bool(row["ready"]),
+            **{key: row.get(key) for key in keys},
+            "verdict": "stale" if row.get("verdict_stale") else (row.get("judged") or {}).get("verdict"),
+        }
         for row in found
     ]
 
@@ -114,6 +120,7 @@ HELP = {
     "vllm_status_code": "0 well, 1 degraded, 2 down.",
     "vllm_service_up": "Does the service give a real answer?",
     "vllm_service_info": "Release and state of the service.",
+    "vllm_service_verdict": "The verdict on its release; stale: an earlier one was judged and this one was not.",
     "vllm_service_restarts": "Ends of its process that nobody asked for, in this release.",
     "vllm_service_changed_timestamp_seconds": "When its release was changed last.",
     "vllm_gateway_up": "Does the gateway run?",
@@ -139,6 +146,8 @@ def service_samples(row: Mapping[str, Any]) -> Iterable[str]:
     labels = {"host": row["host"], "service": row["service"], "model": row.get("served_name") or row["service"]}
     yield sample("vllm_service_up", bool(row["ready"]), **labels)
     yield sample("vllm_service_info", 1, **labels, release=row.get("release"), state=row.get("state"))
+    if row.get("verdict"):
+        yield sample("vllm_service_verdict", 1, **labels, verdict=row["verdict"])
     if row.get("restarts") is not None:
         yield sample("vllm_service_restarts", row["restarts"], **labels)
     if row.get("changed_at"):

@@ -86,6 +86,7 @@ services:
         - A follower, whose rank is not 0, has no API. It is ready while the first host gets answers from all of them.
       type: dict
     judged: {description: The verdict that the host keeps on its release; null if there is none., type: dict}
+    verdict_stale: {description: Whether another release was judged and this one was not., type: bool}
     dropped_peers: {description: Hosts whose bytes were wrong when its weights were fetched., type: list, elements: str}
     restarts: {description: How often this release has ended without being told to., type: int}
     changed_at: {description: "When this release took over, seconds since 1970.", type: float}
@@ -170,6 +171,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         release=releases.link_digest(folder, "current"),
         rights=spec.get("rights", []),
         judged=verdicts.kept(folder, releases.link_digest(folder, "current") or ""),
+        verdict_stale=verdicts.stale(folder, releases.link_digest(folder, "current") or ""),
         dropped_peers=dropped_peers((spec.get("model") or {}).get("path") or ""),
         supervisor=owner.kind,
         log=owner.log_place(name),

@@ -19,6 +19,7 @@ options:
   config: {description: Text of haproxy.cfg; it has no secret., type: str, required: true}
   maps: {description: "Other files without a secret that can be used, {name: text}.", type: dict, required: true}
   certificate: {description: Certificate chain and private key as PEM., type: str}
+  certificate_keep: {description: Leave the certificate that is there as it is; M(gateway_acme) renews it., type: bool, default: false}
   backend_keys:
     description: "Keys of the backends, {pool: key}. A pool that is not named keeps the key that the gateway has."
     type: dict
@@ -67,13 +68,11 @@ from ansible.module_utils.serving.files import (
     write_json,
 )
 from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.gateway.units import AGENT, PROXY, run_unit
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
-PROXY = "gateway-haproxy"
-AGENT = "gateway-agent"
 KEYS = "backend_keys.map"
-# Restarts are not given up: without the gateway nothing is reachable.
-SPEC = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}
+CERTIFICATE = "gateway.pem"
 
 
 def keys_text(folder: str, given: dict[str, str], pools: list[str]) -> str:
@@ -107,22 +106,6 @@ def put(folder: str, wanted: dict[str, str], program: str) -> None:
         raise
 
 
-def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool) -> bool:
-    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
-    text = owner.unit_text(name, command, folder, SPEC)
-    path = owner.unit_path(name)
-    if read_text(path) != text:
-        own_folder(os.path.dirname(path))
-        write_atomic(path, text.encode())
-        owner.apply(name)
-    running = owner.state(name) in ("running", "starting")
-    if running and fresh:
-        owner.stop(name)
-    if not running or fresh:
-        owner.start(name)
-    return fresh or not running
-
-
 def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
     until = time.monotonic() + seconds
     while runtime.worker(socket_path) is None:
@@ -151,8 +134,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "refused.json": json.dumps(given["refused"], indent=1, sort_keys=True) + "\n",
         **given["maps"],
     }
-    if given["certificate"]:
-        wanted["gateway.pem"] = given["certificate"].rstrip() + "\n"
+    kept = given["certificate_keep"]
+    if given["certificate"] and not (kept and os.path.exists(os.path.join(folder, CERTIFICATE))):
+        wanted[CERTIFICATE] = given["certificate"].rstrip() + "\n"
     before = read_text(config)
     api = os.path.join(folder, "admin.sock")
     if len(api) > 100:
@@ -170,7 +154,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             loaded = (read_json(os.path.join(folder, "loaded.json")) or {}).get("files")
         except ValueError:
             loaded = None
-        number = digest(wanted)
+        number = digest({name: text for name, text in wanted.items() if not (kept and name == CERTIFICATE)})
         owner = supervisor(given["serving_root"], given["supervisor"])
         alive = runtime.worker(api) is not None
         result = {
@@ -226,6 +210,7 @@ def main() -> None:
         "config": {"type": "str", "required": True},
         "maps": {"type": "dict", "required": True},
         "certificate": {"type": "str", "no_log": True},
+        "certificate_keep": {"type": "bool", "default": False},
         "backend_keys": {"type": "dict", "default": {}, "no_log": True},
         "pools": {"type": "list", "elements": "str", "default": []},
         "refused": {"type": "dict", "default": {}},

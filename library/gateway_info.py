@@ -24,6 +24,12 @@ RETURN = r"""
 version: {description: "HAProxy's version; empty where it is missing.", returned: always, type: str}
 family: {description: "What installs packages here: apt, dnf, or null.", returned: always, type: str}
 uid: {description: User id of this module., returned: always, type: int}
+python: {description: The Python that runs this module., returned: always, type: str}
+interfaces:
+  description: Interfaces and their addresses, as C(ip -json address) prints them; empty where it can't be asked.
+  returned: always
+  type: list
+  elements: dict
 running: {description: Whether the gateway's HAProxy answers., returned: always, type: bool}
 backends: {description: "Each backend: {pool, name, status, out, sessions, queued, check, agent}.", returned: always, type: list, elements: dict}
 out: {description: "Backends that a run has taken out and not put back: {name: {since, alone}}.", returned: always, type: dict}
@@ -33,8 +39,10 @@ refused: {description: "Backends that their pool refuses, and why, a sentence ea
 last: {description: "Each backend's last time out: {name: {since, until, alone}}, seconds since 1970.", returned: always, type: dict}
 """
 
+import json
 import os
 import ssl
+import sys
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -69,6 +77,14 @@ def caller_ends(folder: str) -> dict[str, int]:
     return {caller: end for caller, end in found.items() if end < NEVER}
 
 
+def interfaces() -> list[dict[str, Any]]:
+    code, out, _ = run_tool(["ip", "-json", "address"])
+    try:
+        return list(json.loads(out)) if code == 0 else []
+    except ValueError:
+        return []
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     api = os.path.join(given["folder"], "admin.sock")
@@ -85,6 +101,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "version": ".".join(map(str, runtime.installed(given["haproxy"]) or ())),
         "family": os_release()["family"],
         "uid": os.getuid(),
+        "python": sys.executable,
+        "interfaces": interfaces(),
         "running": running,
         "backends": backends,
         "certificate_expires": certificate_end(os.path.join(given["folder"], "gateway.pem")),

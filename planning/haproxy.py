@@ -128,11 +128,15 @@ def front(settings: Mapping[str, Any]) -> list[str]:
     # Not h2: HAProxy resets a stream whose body it refuses, and clients then show a broken connection instead of 413 or 429.
     tls = f" ssl crt {folder}/gateway.pem alpn http/1.1"
     plain = settings.get("http_port")
+    acme = settings.get("acme_port")
+    challenge = "{ path_beg /.well-known/acme-challenge/ }"
     redirect = [
         "frontend plain",
         f"  bind {socket_address(settings['address'], plain)}",
-        f"  http-request redirect location https://%[req.hdr(host),host_only]:{settings['port']}%[pathq] code 308",
+        *([f"  use_backend acme if {challenge}"] if acme else []),
+        f"  http-request redirect location https://%[req.hdr(host),host_only]:{settings['port']}%[pathq] code 308{f' unless {challenge}' if acme else ''}",
         "",
+        *(["backend acme  # certbot, which listens while it asks", f"  server certbot 127.0.0.1:{acme}", ""] if acme else []),
     ] if plain else []  # fmt: skip
     rules = [
         "http-request return status 200 content-type text/plain string ok if { path /health }",
@@ -219,7 +223,7 @@ def back(pool: Pool, settings: Mapping[str, Any]) -> list[str]:
 
 
 def configuration(pools: Iterable[Pool], settings: Mapping[str, Any]) -> str:
-    """haproxy.cfg. `settings`: folder, address, port, http_port (0: none), body_bytes, connections, reload_seconds, agent_port, user."""
+    """haproxy.cfg. `settings`: folder, address, port, http_port and acme_port (0: none), body_bytes, connections, reload_seconds, agent_port, user."""
     lines = [*head(settings), *front(settings)]
     for pool in pools:
         lines += back(pool, settings)

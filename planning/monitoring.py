@@ -8,8 +8,6 @@ from typing import Any
 from planning.gateway import backend_name, everywhere, loopback
 from planning.rows import Row
 
-NODE_PORT = 9100
-
 
 def target(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -31,19 +29,32 @@ def monitoring_plan(
     addresses: Mapping[str, str],
     folder: str,
     alertmanager: str,
+    interval: str = "15s",
+    exporters: Mapping[str, Iterable[int]] | None = None,
+    node_port: int = 9100,
 ) -> Row:
     """{config, targets: {file: its list}, key_files: [{name, host, service}], notes} for the Prometheus on the host `monitor`.
 
     `addresses`: {host: address}, of gateways too, all of which have a node exporter. `folder`: where Prometheus' files lie.
+    `exporters`: {host: ports of exporters that the site runs there}, such as those of GPUs and NPUs.
     An engine's metrics need its key as its API does, so each has a job with a file of its key.
     """
     targets: dict[str, list[Row]] = {
         "nodes": [
-            {"targets": [target("127.0.0.1" if host == monitor else address, NODE_PORT)], "labels": {"host": host}}
+            {"targets": [target("127.0.0.1" if host == monitor else address, node_port)], "labels": {"host": host}}
             for host, address in sorted({**addresses, monitor: addresses.get(monitor, "127.0.0.1")}.items())
         ]
     }
-    jobs: list[Row] = [job("vllm-nodes", folder, "nodes")]
+    # What status.yml writes there is about other hosts: their names stand as they are.
+    jobs: list[Row] = [{**job("vllm-nodes", folder, "nodes"), "honor_labels": True}]
+    for host, ports in sorted((exporters or {}).items()):
+        address = "127.0.0.1" if host == monitor else addresses[host]
+        for port in ports:
+            targets.setdefault("exporters", []).append(
+                {"targets": [target(address, int(port))], "labels": {"host": host}}
+            )
+    if "exporters" in targets:
+        jobs.append(job("vllm-exporters", folder, "exporters"))
     keys, notes = list[Row](), list[str]()
     for host in sorted(plans):
         for record in plans[host]:
@@ -63,9 +74,9 @@ def monitoring_plan(
                 keys.append({"name": name, "host": host, "service": record["service"]})
             jobs.append(one)
     config = {
-        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "global": {"scrape_interval": interval, "evaluation_interval": interval},
         "rule_files": [f"{folder}/vllm.rules.yml"],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []},
         "scrape_configs": jobs,
     }
     return {"config": config, "targets": targets, "key_files": keys, "notes": notes}

@@ -113,6 +113,15 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Row:
     return out
 
 
+def plain(value: Any) -> Any:
+    """The value with its secrets as they are meant: one that is vaulted inline is no text, and in a file would stand as its cipher."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+
 def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

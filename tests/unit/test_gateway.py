@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.serving.gateway.units import AGENT, PROXY, RENEWAL
 from conftest import load
 from gate import BACKEND_KEY, KEY, Engine, until
 from ports import free_port
@@ -266,8 +267,9 @@ def site(tmp_path: Path, tools: Path) -> Iterator[dict[str, Any]]:
 
     owner = Supervisord(str(root))
     if owner.alive():
-        for name in ("gateway-haproxy", "gateway-agent"):
-            owner.stop(name)
+        for name in (PROXY, AGENT, RENEWAL):
+            if os.path.exists(owner.unit_path(name)):
+                owner.stop(name)
         owner.shutdown()
     engine.stop()
 

@@ -1,23 +1,15 @@
-"""Alerts in promtool, metrics of status.yml in its linter, and the role's files in a real Prometheus before a stand-in engine."""
+"""Alerts in promtool, metrics of status.yml in its linter, and what is scraped."""
 
 from __future__ import annotations
 
-import http.server
-import json
 import re
-import shutil
 import subprocess
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT, load
-from gate import BACKEND_KEY, until
-from ports import free_port
 from test_gateway import record
 
 from planning.monitoring import monitoring_plan
@@ -62,6 +54,20 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
         11,
     ),
     "VllmKvCacheFull": ({'vllm:kv_cache_usage_perc{model_name="m"}': "0.99x90"}, {'vllm:kv_cache_usage_perc{model_name="m"}': "0.9x90"}, 11),
+    "VllmVerdictDifferent": (
+        {'vllm_service_verdict{host="a",service="m",verdict="DIFFERENT"}': "1x90"},
+        {'vllm_service_verdict{host="a",service="m",verdict="EQUIVALENT"}': "1x90"},
+        1,
+    ),
+    "VllmVerdictStale": (
+        {'vllm_service_verdict{host="a",service="m",verdict="stale"}': "1x90"},
+        {'vllm_service_verdict{host="a",service="m",verdict="EQUIVALENT"}': "1x90"},
+        61,
+    ),
+    "HostDown": ({'up{job="vllm-nodes",host="a"}': "0x90"}, {'up{job="vllm-nodes",host="a"}': "1x90"}, 4),
+    # 79: fallen off the bus. 31: a program's own fault.
+    "GpuFault": ({'DCGM_FI_DEV_XID_ERRORS{host="a",gpu="0"}': "79x90"}, {'DCGM_FI_DEV_XID_ERRORS{host="a",gpu="0"}': "31x90"}, 1),
+    "NpuUnhealthy": ({'npu_chip_info_health_status{host="a",id="0"}': "0x90"}, {'npu_chip_info_health_status{host="a",id="0"}': "1x90"}, 3),
     "HostDiskFull": (
         {'node_filesystem_avail_bytes{fstype="ext4",mountpoint="/"}': "9x90", 'node_filesystem_size_bytes{fstype="ext4",mountpoint="/"}': "100x90"},
         {'node_filesystem_avail_bytes{fstype="ext4",mountpoint="/"}': "11x90", 'node_filesystem_size_bytes{fstype="ext4",mountpoint="/"}': "100x90"},
@@ -119,6 +125,10 @@ def test_each_alert_fires_by_its_fault_and_not_without(alert: str, tmp_path: Pat
 def test_every_alert_has_a_case_and_a_runbook_that_exists() -> None:
     assert {rule["alert"] for rule in alerts()} == set(CASES)
     assert all((ROOT / rule["annotations"]["runbook"]).is_file() for rule in alerts())
+    page = (ROOT / "docs/runbooks/on-call.md").read_text()
+    assert [rule["alert"] for rule in alerts() if rule["alert"] not in page] == []
+    pages = {rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "page"}
+    assert pages == set(re.findall(r"(\w+) \(page\)", page))
 
 
 def test_status_is_metrics_that_prometheus_takes_and_rules_use() -> None:
@@ -131,6 +141,7 @@ def test_status_is_metrics_that_prometheus_takes_and_rules_use() -> None:
         "restarts": 2,
         "changed_at": 5.0,
         "release": "r",
+        "judged": {"verdict": "EQUIVALENT"},
     }
     gateway = {
         "running": True, "backends": [{"pool": "p", "name": "b", "status": "UP"}], "out": {"b": {"since": 7.0, "alone": False}},
@@ -160,7 +171,12 @@ def test_what_is_scraped_and_what_can_not_be() -> None:
         {"gpu-01": "10.0.0.5", "gpu-02": "fd00::2", "mon": "10.0.0.9"},
         "/etc/prometheus",
         "127.0.0.1:9093",
+        exporters={"gpu-01": [9400], "gpu-02": [], "mon": [8082]},
     )
+    assert [(one["targets"], one["labels"]["host"]) for one in found["targets"]["exporters"]] == [
+        (["10.0.0.5:9400"], "gpu-01"),
+        (["127.0.0.1:8082"], "mon"),
+    ]
     assert [one["targets"] for one in found["targets"]["nodes"]] == [
         ["10.0.0.5:9100"],
         ["[fd00::2]:9100"],
@@ -173,79 +189,3 @@ def test_what_is_scraped_and_what_can_not_be() -> None:
     assert len(found["notes"]) == 1 and "gpu-02" in found["notes"][0]
     by_name = {job["job_name"]: job for job in found["config"]["scrape_configs"]}
     assert "authorization" not in by_name["vllm-engine-gpu-01.open"]
-
-
-@pytest.fixture
-def metrics() -> Iterator[int]:
-    """An engine's metrics behind its key, on a port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *words: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            allowed = self.headers.get("Authorization") == f"Bearer {BACKEND_KEY}"
-            self.send_response(200 if allowed else 401)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(b'vllm:num_requests_waiting{model_name="demo"} 3\n' if allowed else b"")
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
-def test_the_role_s_files_in_a_real_prometheus(metrics: int, playbook: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "srv/services/demo").mkdir(parents=True)
-    (tmp_path / "srv/services/demo/api_key").write_text(BACKEND_KEY + "\n")
-    host = {"ansible_connection": "local", "runs": ["demo"]}
-    groups = {
-        "accelerators": {"children": {"local": {"hosts": {"localhost": host}}}},
-        "monitoring": {"hosts": {"localhost": {}}},
-    }
-    (tmp_path / "hosts.yml").write_text(json.dumps(groups))
-    shutil.copytree(ROOT / "inventory/group_vars", tmp_path / "group_vars")
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
-    extra = {
-        "serving_root": str(tmp_path / "srv"), "monitoring_folder": str(folder), "monitoring_service": "", "monitoring_group": "",
-        "monitoring_node_package": "", "overrides": {"demo": {"port": metrics}},
-    }  # fmt: skip
-
-    def run() -> str:
-        done = playbook(
-            "playbooks/monitoring.yml", "-i", str(tmp_path / "hosts.yml"), "-e", json.dumps(extra), "--diff", "-v"
-        )
-        assert done.returncode == 0 and BACKEND_KEY not in done.stdout + done.stderr, done.stdout + done.stderr
-        return str(done.stdout)
-
-    run()
-    assert "changed=0" in run()
-    assert (folder / "vllm-keys/localhost.demo").stat().st_mode & 0o777 == 0o640
-    port = free_port()
-    words = [
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(["prometheus", *words], stdout=log, stderr=log)
-    try:
-
-        def asked(path: str) -> Any:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{path}", timeout=10) as answer:
-                    return json.load(answer)["data"]
-            except OSError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                return None
-
-        rules = until(lambda: asked("rules"), 60)
-        assert {rule["name"] for rule in rules["groups"][0]["rules"]} == set(CASES)
-        found = until(lambda: (asked("query?query=vllm:num_requests_waiting") or {}).get("result"), 90)
-        assert found[0]["value"][1] == "3" and found[0]["metric"]["service"] == "demo"
-    finally:
-        process.terminate()
-        process.wait(60)

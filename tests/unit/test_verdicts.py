@@ -101,7 +101,9 @@ def test_a_deploy_that_judges_no_longer_ends_the_wait(folder: Path) -> None:
 
 def test_a_verdict_belongs_to_its_release_and_a_damaged_one_is_none(folder: Path, run_module: Any) -> None:
     place = str(folder)
+    assert not verdicts.stale(place, "a")  # nobody has ever judged it
     verdicts.keep(place, "a", {"verdict": "EQUIVALENT"})
+    assert verdicts.stale(place, "b") and not verdicts.stale(place, "a")
     assert verdicts.kept(place, "a") == {"verdict": "EQUIVALENT", "release": "a"} and verdicts.kept(place, "b") is None
     (folder / "verdict.json").write_text('{"release": "a", ')
     assert verdicts.kept(place, "a") is None

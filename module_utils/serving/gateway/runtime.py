@@ -18,6 +18,7 @@ LEAST = (2, 6)
 ANSWER_SECONDS = 10
 AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next signal (HAProxy 2.6)
 NO_STATES = "1\n"  # a server-state-file without a server
+ACME = "acme"  # where the questions of an ACME server go: no backend of a model
 TAKEN_OUT = 0x01 | 0x08  # srv_admin_state of `show servers state`: maintenance or drain, by an order
 
 
@@ -85,6 +86,7 @@ def servers(path: str) -> list[dict[str, Any]]:
             "agent": row.get("agent_status", ""),
         }
         for row in stat_rows(command(path, STATS))
+        if row["pxname"] != ACME
     ]
 
 

@@ -148,6 +148,8 @@ class Supervisord:
             return bool(self.rpc().getState())
         except (OSError, http.client.HTTPException):
             return False
+        except xmlrpc.client.Fault:  # it is ending, and answers so
+            return True
 
     def ensure(self) -> None:
         """Start supervisord unless it runs."""

@@ -25,6 +25,11 @@ def kept(folder: str, release: str) -> dict[str, Any] | None:
     return found if found.get("release") == release else None
 
 
+def stale(folder: str, release: str) -> bool:
+    """Was another release judged, and this one not?"""
+    return _read(folder, KEPT).get("release") not in (None, release)
+
+
 def keep(folder: str, release: str, verdict: dict[str, Any]) -> None:
     write_json(os.path.join(folder, KEPT), dict(verdict, release=release))
 

@@ -1,0 +1,31 @@
+"""Programs of the gateway under the host's supervisor."""
+
+from __future__ import annotations
+
+import os
+
+from ansible.module_utils.serving.files import own_folder, write_atomic
+from ansible.module_utils.serving.service.supervisors import Supervisor, read_text
+
+PROXY = "gateway-haproxy"
+AGENT = "gateway-agent"
+RENEWAL = "gateway-acme"
+FLOATING = "gateway-keepalived"
+# Restarts are not given up: without the gateway nothing is reachable.
+SPEC = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}
+
+
+def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool) -> bool:
+    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
+    text = owner.unit_text(name, command, folder, SPEC)
+    path = owner.unit_path(name)
+    if read_text(path) != text:
+        own_folder(os.path.dirname(path))
+        write_atomic(path, text.encode())
+        owner.apply(name)
+    running = owner.state(name) in ("running", "starting")
+    if running and fresh:
+        owner.stop(name)
+    if not running or fresh:
+        owner.start(name)
+    return fresh or not running
