@@ -94,7 +94,7 @@ def container_of(service: Record) -> str:
 
 
 def cache_of(service: Record, root: str, image: Record, environment: str | None) -> str:
-    """Folder of what is compiled and tuned: for one image or environment, one kind of chip, one set of operators. Others may crash on it."""
+    """Folder of what is compiled and tuned: for one image or environment, one kind of accelerator, one set of operators. Others may crash on it."""
     of_image, of_environment = str(image["id"] or "image").rpartition(":")[2][:12], posixpath.basename(str(environment))
     made = of_image if service["runtime"] == "container" else of_environment
     return f"{root}/cache/{made}-{service['board']}{'-flaggems' if service['flaggems'] else ''}"

@@ -13,7 +13,7 @@ description:
     measures what is new before its first byte. The size of an image is known where it comes from an archive on this host.
   - A value that can't work is contradicted with what was calculated and what would help. What starts on this host have taught corrects it.
   - With O(choose) it checks nothing, and chooses what rows leave to C(auto). The choice is for M(pins) to record; it changes nothing by itself.
-  - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
+  - Reads the accelerators itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.accelerators) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
   kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
@@ -72,7 +72,7 @@ needs:
   returned: always
   type: dict
   sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
-record: {description: "The chips, as M(accelerator_info) returns them.", returned: without choose, type: dict}
+record: {description: "The accelerators, as M(accelerator_info) returns them.", returned: without choose, type: dict}
 disks:
   description: What is still to be written and what is free, by place; places of one file system share what is free.
   returned: always
@@ -88,7 +88,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
@@ -218,7 +218,11 @@ def with_cache(service: dict[str, Any], placed: dict[str, Any]) -> dict[str, Any
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
+    root, models_root, record = (
+        given["serving_root"],
+        given["models_root"],
+        given["record"] or accelerator_record(given["kind"]),
+    )
     problems: list[str] = list(record["problems"])
     for note in record.get("notes", []):
         module.warn(note)
@@ -261,7 +265,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "problems": [],
             "needs": {},
             "disks": [],
-            "ansible_facts": {"chips": record},
+            "ansible_facts": {"accelerators": record},
         }
     memory = total = 0
     env_counted = False
@@ -346,7 +350,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
         problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
-    return dict(result, record=record, ansible_facts={"chips": record})
+    return dict(result, record=record, ansible_facts={"accelerators": record})
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None
     [path] = (served.reports / "support").iterdir()
     with tarfile.open(path) as archive:
         texts = {name.partition("/")[2]: archive.extractfile(name).read().decode() for name in archive.getnames()}  # type: ignore[union-attr]
-    assert "NVIDIA H100" in texts["chips.json"] and "vllm-qwq-32b" in texts["tools/docker-ps-all.txt"]
+    assert "NVIDIA H100" in texts["accelerators.json"] and "vllm-qwq-32b" in texts["tools/docker-ps-all.txt"]
     assert "foreground: starting release" in texts["services/qwq-32b/log.txt"]
     key = served.sh("cat /srv/vllm/services/qwq-32b/api_key")
     assert not any(key in text for text in texts.values())

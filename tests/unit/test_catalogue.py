@@ -69,7 +69,7 @@ def test_every_serve_setting_is_in_the_row_or_in_the_table_of_changes(document: 
                 f"{key}: {value} in the document, {ours.get(key)} in the row, and no word on why"
             )
     for key in set(ours) - set(theirs):
-        assert key in row["ours"], f"{key} is ours and must be marked so"
+        assert key in row["undocumented"], f"{key} is ours and must be marked so"
 
 
 @pytest.mark.parametrize("document", list(ROWS))
@@ -287,7 +287,7 @@ def test_three_rows_of_eight_devices_fit_one_host_by_overrides_and_not_without()
 
 def test_an_image_for_another_machine_is_said_by_fit(run_module: Callable[..., dict[str, Any]], tmp_path: Any) -> None:
     row = record("qwq-32b-atlas", port=1)
-    chips = {
+    found = {
         "kind": "npu",
         "arch": "x86_64",
         "count": 4,
@@ -297,7 +297,7 @@ def test_an_image_for_another_machine_is_said_by_fit(run_module: Callable[..., d
         "memory": {"total_bytes": None, "available_bytes": None, "limit_bytes": None},
     }
     result = run_module(
-        "fit", {"plan": [row], "record": chips, "serving_root": str(tmp_path), "models_root": str(tmp_path)}
+        "fit", {"plan": [row], "record": found, "serving_root": str(tmp_path), "models_root": str(tmp_path)}
     )
     assert result["failed"] and "its image is built for aarch64, this host is x86_64" in result["msg"]
 

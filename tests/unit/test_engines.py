@@ -229,23 +229,13 @@ def test_a_new_engine_is_a_row_and_its_templates(tmp_path: Path) -> None:
     assert "VLLM_API_KEY" not in files["environment"]  # it asks for no key itself: the guard does
 
 
-# Where a name is no rule about an engine: the program `vllm bench`, words of vendors' release cards, the table of options that measured
-# constants belong to. proposal.py alone still has two rules by name; they belong into traits of the rows.
-NAMED = {"benchmark.py", "bench.py", "cards.py", "card_text.py", "asked.py", "proposal.py"}
-
-
 def test_nothing_outside_of_rows_and_templates_names_an_engine() -> None:
     """What rules and code want to know of an engine is a key of its row."""
     quoted = re.compile(rf"""['"]({"|".join(TABLES["engines"])})['"]""")
     for folder in ("planning", "filter_plugins", "library", "action_plugins", "module_utils", "roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*")):
             # Failure hints are rows about engines' own words, and files of roles are programs and locks.
-            if (
-                path.suffix in (".py", ".yml")
-                and path.is_file()
-                and path.parent.name not in ("hints", "files")
-                and path.name not in NAMED
-            ):
+            if path.suffix in (".py", ".yml") and path.is_file() and path.parent.name not in ("hints", "files"):
                 assert not quoted.findall(path.read_text()), path
 
 
