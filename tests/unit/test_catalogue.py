@@ -358,6 +358,8 @@ def test_every_board_plans_and_says_where_its_figures_come_from() -> None:
         [row] = p.plan(["small"], tables, given, host="box")
         assert board["sources"] and row["kind"] == board["kind"] and row["board"] == name
         assert board["kind"] == "cpu" or board["memory_bytes"] > 20 << 30
+        told = [s for s in board["sources"] if "https://" in s or "this product ran on" in s]
+        assert board["kind"] == "cpu" or told, f"{name}: no source that can be looked up"
         found = lint_module.lint([row], board)
         assert not [f for f in found if f["severity"] == "error"], (name, found)
 
