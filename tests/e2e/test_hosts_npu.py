@@ -58,7 +58,7 @@ def test_atlas_power_cut_while_an_installer_runs(npu: Host) -> None:
 
 
 def test_atlas_from_no_driver_to_an_answer(npu: Host) -> None:
-    """Driver, firmware, reboot, fp16 weights, the document's command line, four NPUs; the server is a CPU's."""
+    """Driver, firmware, reboot, fp16 weights, the vendor document's command line, four NPUs; the server is a CPU's."""
     output = npu.run("deploy.yml")
     assert "qwq-32b-atlas is ready at http://127.0.0.1:8000/v1" in output and re.search(r"answered +172", output)
     assert output.index("(item=driver)") < output.index("(item=firmware)")

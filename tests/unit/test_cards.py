@@ -1,4 +1,4 @@
-"""Release cards as vendors write them: the five documents give the catalogue's rows, and what contradicts itself is a question."""
+"""Release cards as vendors write them: the five vendor documents give the catalogue's rows, and what contradicts itself is a question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents' settings against the tables, setting by setting, and the lint's rules."""
+"""The vendor documents' settings against the tables, setting by setting, and the lint's rules."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_the_table_of_changes_speaks_of_every_trap(words: str) -> None:
 
 
 def test_mindformers_settings_are_the_documents() -> None:
-    """The template, rendered for the document's own folder, has the document's values in every key."""
+    """The template, rendered for the vendor document's own folder, has its values in every key."""
     from jinja2 import Environment, StrictUndefined
 
     source = (ROOT / "templates/mindspore/predict_qwq_32b.yaml.j2").read_text()

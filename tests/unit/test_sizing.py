@@ -1,4 +1,4 @@
-"""Does a model fit a GPU: against figures that vLLM logged, and the traps of the documents' rows."""
+"""Does a model fit a GPU: against figures that vLLM logged, and the traps of the vendor documents' rows."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ class Card:
                 self.draft.ask("env.%s: '%s' uses a variable that the card doesn't set" % (key, several[-1][:80]))
 
     def evaluation(self) -> None:
-        """Its benchmark table: the column of CUDA is the reference, that of the new stack the document's."""
+        """Its benchmark table: the column of CUDA is the reference, that of the new stack the vendor document's."""
         for rows in tables_of(self.body):
             head = [re.sub(r"[*_`\\]", "", cell) for cell in rows[0]] if rows else []
             if len(head) < 2 or not re.search(r"metric|benchmark|指标|评测|测试", head[0], re.I):
