@@ -95,12 +95,12 @@ def test_a_host_that_reboots_during_an_upgrade(served: Host) -> None:
     assert re.search(r"gpu +qwq-32b +ready ", served.status())
 
 
-# A repository of the host's own with a newer kernel's package; the driver goes back to an older version of its branch.
+# A repository of the host's own with a kernel's package newer than any of the system's; the driver goes back to an older version of its branch.
 OLD = r"""set -eu
 mkdir -p /opt/kernel/1 /opt/kernel/2
 for version in 1 2; do
     mkdir -p /opt/kernel/$version/DEBIAN
-    printf 'Package: linux-image-amd64\nVersion: %s\nArchitecture: amd64\nMaintainer: tests\nDescription: stand-in\n' $version \
+    printf 'Package: linux-image-amd64\nVersion: 99:%s\nArchitecture: amd64\nMaintainer: tests\nDescription: stand-in\n' $version \
         > /opt/kernel/$version/DEBIAN/control
     dpkg-deb --build -Zgzip --root-owner-group /opt/kernel/$version /opt/kernel/$version.deb
 done
@@ -129,7 +129,7 @@ def test_maintenance_renews_kernel_and_driver_reboots_and_brings_the_service_bac
     assert "qwq-32b is ready at" in output and re.search(r"gpu +qwq-32b +ready ", served.status())
     assert served.sh("cat /proc/sys/kernel/random/boot_id") != booted
     assert served.sh("cat /sys/module/nvidia/version") == "580.159.04"
-    assert served.sh("dpkg-query -W -f '${Version}' linux-image-amd64") == "2"
+    assert served.sh("dpkg-query -W -f '${Version}' linux-image-amd64") == "99:2"
     assert "nvidia-kernel-open-dkms" in served.sh("apt-mark showhold").split()
     assert served.sh("ls /srv/vllm/maintenance.json", ok=False) == ""
 
