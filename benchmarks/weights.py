@@ -1,7 +1,7 @@
 """Figures of weights: conversion, verification, and fetch (fetches.py), against what people use today. Each peer runs in the same rounds.
 
 Needs nginx, aria2c and curl on PATH for the fetch, and for the conversion two Python environments that this file makes below
-build/peers the first time: torch, and MindSpore 2.7.0 for the document's script (1 GB of downloads).
+build/peers the first time: torch, and MindSpore 2.7.0 for the vendor document's script (1 GB of downloads).
 BENCH_BYTES is the size of the synthetic model (4.5 GB unless said).
 """
 

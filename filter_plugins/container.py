@@ -54,7 +54,7 @@ def device_arguments(service: Record, found: Record | None = None) -> list[str]:
 
 
 def one_node(node: str, name: Any) -> str:
-    """The device node of one chip. A vNPU is vdavinciN on its host and davinciN inside."""
+    """The device node of one NPU. A vNPU is vdavinciN on its host and davinciN inside."""
     if isinstance(name, str) and name.startswith("vdavinci"):
         return f"/dev/{name}:/dev/{name[1:]}"
     return node.replace("{index}", str(name))

@@ -1,4 +1,4 @@
-"""Filters that make a release of a service's record: `release`, `with_adapters`, `fetch_is_pending`.
+"""Filters that make a release of a service's record: `release`, `template_faults`, `with_adapters`, `fetch_is_pending`.
 
 `release` says what a release on a host consists of, from the record, from what was found there (module artifact_info) and from the devices
 that it gets (module service_devices): the files and their templates, the spec, and the paths that the templates write. Templates see its
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
+
+import jinja2
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
@@ -94,7 +97,7 @@ def container_of(service: Record) -> str:
 
 
 def cache_of(service: Record, root: str, image: Record, environment: str | None) -> str:
-    """Folder of what is compiled and tuned: for one image or environment, one kind of chip, one set of operators. Others may crash on it."""
+    """Folder of what is compiled and tuned: for one image or environment, one kind of accelerator, one set of operators. Others may crash on it."""
     of_image, of_environment = str(image["id"] or "image").rpartition(":")[2][:12], posixpath.basename(str(environment))
     made = of_image if service["runtime"] == "container" else of_environment
     return f"{root}/cache/{made}-{service['board']}{'-flaggems' if service['flaggems'] else ''}"
@@ -220,8 +223,40 @@ def fetch_is_pending(service: Record, facts: Mapping[str, Any], keep_source: boo
     return any(facts.get("would_publish_" + re.sub(r"[^0-9A-Za-z]", "_", form)) for form in forms)
 
 
+def template_problem(name: str, product: str, site: str) -> str | None:
+    """What is wrong with where a template lies, or with the text of a site's."""
+    ours, own = (os.path.join(folder, name) for folder in (product, site))
+    if not os.path.isfile(own):
+        return None if os.path.isfile(ours) else f"its template '{name}' is not there; write it as {own}"
+    if os.path.realpath(own) == os.path.realpath(ours):
+        return None
+    if os.path.isfile(ours):
+        return f"its template {own} has the name of one of the product's; give it a folder of its own"
+    try:
+        jinja2.Environment(autoescape=False).parse(Path(own).read_text(encoding="utf-8"))  # noqa: S701
+    except jinja2.TemplateSyntaxError as error:
+        return f"its template {own} is no Jinja: line {error.lineno}: {error.message}"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"its template {own} can't be read: {error}"
+    return None
+
+
+def template_faults(plan: list[Record], product: str, site: str) -> list[str]:
+    """A sentence for each template of the plan's engines that can't be rendered. `product`, `site`: folders of templates."""
+    engines = {service["engine"]: set[str]() for service in plan}
+    for service in plan:
+        engines[service["engine"]].update(files_of(service).values())
+    found = ((engine, template_problem(name, product, site)) for engine in engines for name in sorted(engines[engine]))
+    return [f"engine '{engine}': {problem}" for engine, problem in found if problem]
+
+
 class FilterModule:
     """The filters of this file, by name."""
 
     def filters(self) -> dict[str, Any]:
-        return {"fetch_is_pending": fetch_is_pending, "release": release, "with_adapters": with_adapters}
+        return {
+            "fetch_is_pending": fetch_is_pending,
+            "release": release,
+            "template_faults": template_faults,
+            "with_adapters": with_adapters,
+        }

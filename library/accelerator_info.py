@@ -10,7 +10,7 @@ description:
   - Reads CPU, memory and NUMA nodes from /proc and sysfs, GPUs from C(nvidia-smi -q -x) and C(topo -m).
   - NPUs come from C(npu-smi info), version.info and device nodes. Where no driver answers, PCI ids tell what is there.
   - Changes nothing and needs no privilege. A vendor's tool that does not answer within three minutes is cut off and reported.
-  - The record is a fact as well, RV(ansible_facts.chips), so that a later phase of the same run need not read it again.
+  - The record is a fact as well, RV(ansible_facts.accelerators), so that a later phase of the same run need not read it again.
   - Values that can't be read are null; nothing is guessed. What stops a deploy stands in RV(record.problems) with its remedy, what
     preparing the host mends in RV(record.pending), and what an operator should know without more in RV(record.notes).
   - Describes what it finds as a row of the table C(boards), to be pasted where the catalogue has none.
@@ -38,7 +38,7 @@ EXAMPLES = r"""
 - name: Read the accelerators
   accelerator_info:
     kind: cpu
-  register: chips
+  register: found
 """
 RETURN = r"""
 record:
@@ -58,13 +58,18 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.host.accelerators import board_text, chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record, board_text
 from ansible.module_utils.serving.sizing.rates import measure, remember
 
 
 def body(module: AnsibleModule) -> dict:
-    record = chips(module.params["kind"], module.params["root"])
-    result = {"changed": False, "record": record, "board": board_text(record), "ansible_facts": {"chips": record}}
+    record = accelerator_record(module.params["kind"], module.params["root"])
+    result = {
+        "changed": False,
+        "record": record,
+        "board": board_text(record),
+        "ansible_facts": {"accelerators": record},
+    }
     if not module.params["measure"]:
         return result
     if module.check_mode:

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: benchmark
 short_description: Put a load on a running service and measure it
 description:
-  - Runs C(vllm bench serve) of the service's own environment or image against it, several times with other prompts, and returns each figure with its interval.
+  - Runs C(bench serve) of O(program) in the service's own environment or image against it, several times with other prompts.
+  - Returns each figure with its interval.
   - Callers are protected. Where requests run or wait, or were answered within two seconds, it does nothing and says so, unless O(despite_callers) allows it.
     Where others came meanwhile, RV(others) counts their requests.
   - The client ends at O(limit), whatever becomes of this module. Nothing stays on the host.
@@ -23,6 +24,7 @@ options:
   repeats: {description: Repeats. One gives no interval., type: int, default: 3}
   despite_callers: {description: Measure though callers are there., type: bool, default: false}
   limit: {description: Seconds of one repeat., type: int, default: 600}
+  program: {description: "The program that measures, as the engine's row names it in C(benchmark); the engine has none without it.", type: str, default: ""}
   activate: {description: "Shell line that enters the environment of the service's image, as its row has it.", type: str, default: ""}
 attributes:
   check_mode: {support: full, details: It only says whether it would be allowed.}
@@ -34,6 +36,7 @@ EXAMPLES = r"""
     name: qwq-32b
     serving_root: /srv/vllm
     concurrency: 16
+    program: vllm
 """
 RETURN = r"""
 level:
@@ -92,21 +95,25 @@ def quiet(spec: dict[str, Any], key: str | None, callers: bool) -> float | None:
 class Place:
     """Where the client runs: on this host, or in the service's container. `activate`: shell line that enters the image's environment."""
 
-    def __init__(self, spec: dict[str, Any], activate: str, key: str | None, folder: str) -> None:
+    def __init__(self, spec: dict[str, Any], given: dict[str, Any], key: str | None, folder: str) -> None:
         self.container = spec.get("container")
         self.environment = {**os.environ, **bench.ENVIRONMENT, "OPENAI_API_KEY": key or "none"}
         self.folder = folder
         if not self.container:
             self.prefix: list[str] = []
-            self.program = os.path.join(os.path.expanduser(str(spec["env_path"])), "bin/vllm")
+            self.program = os.path.join(os.path.expanduser(str(spec["env_path"])), "bin", given["program"])
             self.model, self.url = str(spec["model"]["path"]), str(spec["endpoint"])
             return
         # By name alone: docker takes the values from our environment.
         names = [word for name in ("OPENAI_API_KEY", *bench.ENVIRONMENT) for word in ("-e", name)]
         self.here = ["docker", "exec", "-i", *names, str(self.container)]
-        enter = 'set +u; . /config/environment; %s\nexec "$@"' % activate
-        self.prefix = [*self.here, "/bin/bash" if activate else "/bin/sh", "-c", enter, "client"]
-        self.program, self.model, self.folder = "vllm", "/models/" + str(spec["model"]["name"]), "/tmp/benchmark"
+        enter = 'set +u; . /config/environment; %s\nexec "$@"' % given["activate"]
+        self.prefix = [*self.here, "/bin/bash" if given["activate"] else "/bin/sh", "-c", enter, "client"]
+        self.program, self.model, self.folder = (
+            given["program"],
+            "/models/" + str(spec["model"]["name"]),
+            "/tmp/benchmark",
+        )
         _, mode, _ = self.run(["docker", "inspect", "--format", "{{.HostConfig.NetworkMode}}", str(self.container)], 60)
         own = mode.decode().strip() == "host"
         self.url = str(spec["endpoint"]) if own else "http://127.0.0.1:%s" % str(spec["endpoint"]).rpartition(":")[2]
@@ -158,6 +165,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     run, spec = releases.running_release(root, name), releases.current_spec(root, name)
     if run is None or spec is None:
         raise Refusal("service '%s' does not run on this host; start it first" % name)
+    if not given["program"]:
+        text = (
+            "service '%s': its engine brings no client that measures a load; measure with one of your own, against %s"
+        )
+        raise Refusal(text % (name, spec["endpoint"]))
     key = releases.read_key(releases.service_dir(root, name))
     answered = quiet(spec, key, given["despite_callers"])
     level = {"concurrency": 0 if given["rate"] else given["concurrency"], "rate": given["rate"], "prompt_length": given["prompt_length"],
@@ -166,7 +178,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "level": level, "others": 0, "release": run["release"]}
     repeats = []
     folder = tempfile.mkdtemp(prefix="benchmark")
-    place = Place(spec, given["activate"], key, folder)
+    place = Place(spec, given, key, folder)
     try:
         for number in range(max(1, given["repeats"])):
             result = client(place, spec, given, 1000 * int(given["concurrency"]) + number)
@@ -195,6 +207,7 @@ def main() -> None:
         "repeats": {"type": "int", "default": 3},
         "despite_callers": {"type": "bool", "default": False},
         "limit": {"type": "int", "default": 600},
+        "program": {"type": "str", "default": ""},
         "activate": {"type": "str", "default": ""},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -13,7 +13,7 @@ description:
     measures what is new before its first byte. The size of an image is known where it comes from an archive on this host.
   - A value that can't work is contradicted with what was calculated and what would help. What starts on this host have taught corrects it.
   - With O(choose) it checks nothing, and chooses what rows leave to C(auto). The choice is for M(pins) to record; it changes nothing by itself.
-  - Reads the chips itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.chips) then.
+  - Reads the accelerators itself, as M(accelerator_info) does, unless O(record) says what they are; the record is the fact RV(ansible_facts.accelerators) then.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
   kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
@@ -72,7 +72,7 @@ needs:
   returned: always
   type: dict
   sample: {memory_bytes: 2779302128, disk_bytes: 3402911000}
-record: {description: "The chips, as M(accelerator_info) returns them.", returned: without choose, type: dict}
+record: {description: "The accelerators, as M(accelerator_info) returns them.", returned: without choose, type: dict}
 disks:
   description: What is still to be written and what is free, by place; places of one file system share what is free.
   returned: always
@@ -88,7 +88,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
@@ -216,12 +216,9 @@ def with_cache(service: dict[str, Any], placed: dict[str, Any]) -> dict[str, Any
     return {**service, "engine_args": {**service["engine_args"], "kv_cache_memory_bytes": size}} if size else service
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
-    given = module.params
-    root, models_root, record = given["serving_root"], given["models_root"], given["record"] or chips(given["kind"])
+def host_problems(given: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """Why this host is not what its board and its group say."""
     problems: list[str] = list(record["problems"])
-    for note in record.get("notes", []):
-        module.warn(note)
     if given["count"] and record["count"] < given["count"]:
         problems.append("this host has %d devices, the board's count says %d; look for the lost one (dmesg, lspci), or correct the inventory"
                         % (record["count"], given["count"]))  # fmt: skip
@@ -237,116 +234,121 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if given["arch"] and record["arch"] != given["arch"]:
         problems.append("this host is %s, the group is for %s" % (record["arch"], given["arch"]))
     if not given["mendable"]:
-        problems += [
-            "%s; do that by hand, or set manage_driver and allow_reboot" % text for text in record.get("pending", [])
-        ]
-    if (
-        given["choose"]
-        and given["memory_bytes"]
-        and not any(one.get("memory_total_bytes") for one in record.get("devices") or [])
-    ):
-        # Its driver comes with prepare: what the group says of its devices counts until then.
-        one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}
-        record = dict(
-            record, devices=[dict(one, index=n) for n in range(given["count"] or 1)], count=given["count"] or 1
-        )
+        remedy = "%s; do that by hand, or set manage_driver and allow_reboot"
+        problems += [remedy % text for text in record.get("pending", [])]
+    return problems
+
+
+def as_told(given: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The record for a choice. Where a host's driver comes with prepare, what its group says of its devices counts until then."""
+    if not given["memory_bytes"] or any(one.get("memory_total_bytes") for one in record.get("devices") or []):
+        return record
+    one = {"name": (given["names"] or [""])[0], "memory_total_bytes": given["memory_bytes"], "memory_used_bytes": 0}
+    count = given["count"] or 1
+    return dict(record, devices=[dict(one, index=n) for n in range(count)], count=count)
+
+
+def native_problems(plan: list[dict[str, Any]], host_python: str) -> list[str]:
+    """Environments that are named and not there; no Python for those that are to be made."""
+    problems = []
+    for service in plan:
+        env = service["native_env"]
+        if env and not os.access(os.path.join(os.path.expanduser(env), "bin/vllm"), os.X_OK):
+            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null, and one is made"
+            problems.append(text % (service["service"], env))
+    if any(service["runtime"] == "native" and not service["native_env"] for service in plan):
+        try:
+            find_python(host_python)
+        except Refusal as refusal:
+            problems.append(str(refusal))
+    return problems
+
+
+def memory_problems(memory: dict[str, Any], total: int, more: int) -> list[str]:
+    """Why a host's own memory is too small for the services of a CPU: `total` bytes of all, `more` of those that don't run yet."""
+    limits = [size for size in (memory["total_bytes"], memory["limit_bytes"]) if size]
+    if limits and total > min(limits):
+        text = "memory: the services need %s, this host has %s; run fewer or set a smaller kv_cache_memory_bytes"
+        return [text % (human(total), human(min(limits)))]
+    if memory["available_bytes"] and more > memory["available_bytes"]:
+        text = "memory: %s are needed, %s are available now; end something else or set a smaller kv_cache_memory_bytes"
+        return [text % (human(more), human(memory["available_bytes"]))]
+    return []
+
+
+def disk_needs(given: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """[(path, bytes still to be written below it, how to set it)]."""
+    root, models_root, plan = given["serving_root"], given["models_root"], given["plan"]
+    needs = [
+        (root, env_to_come(plan, root, given["env_bytes"]), "serving_root"),
+        (models_root, models_to_come(plan, models_root, given["keep_source"]), "models_root"),
+    ]
+    size = images_to_come(plan, given["images_root"] or os.path.join(root, "images"), given["archives"])
+    if size:
+        _, docker_root, _ = run_tool(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        needs.append((docker_root.strip() or "/var/lib/docker", size, "data-root of the container engine"))
+    return needs
+
+
+def body(module: AnsibleModule) -> dict[str, Any]:
+    given = module.params
+    root, plan, record = given["serving_root"], given["plan"], given["record"] or accelerator_record(given["kind"])
+    for note in record.get("notes", []):
+        module.warn(note)
+    problems = host_problems(given, record)
     known = starts(root)
+    record = as_told(given, record) if given["choose"] else record
     record = dict(record, rates=known_rates(root, record) if "devices" in record else {})
     board = dict(record, graphs=given["graphs"], square_mask=given["square_mask"])
+    facts = {"ansible_facts": {"accelerators": record}}
     if given["choose"]:
-        made = choices_of(given["plan"], board, given["dtypes"], given["count"], given["replan"], known)
-        return {
-            "changed": False,
-            "choices": made,
-            "problems": [],
-            "needs": {},
-            "disks": [],
-            "ansible_facts": {"chips": record},
-        }
-    memory = total = 0
-    env_counted = False
+        made = choices_of(plan, board, given["dtypes"], given["count"], given["replan"], known)
+        return {"changed": False, "choices": made, "problems": [], "needs": {}, "disks": [], **facts}
+
     running = claims(root)
-    mine = {s["service"]: running[s["service"]] for s in given["plan"] if s["service"] in running}
-    starting = [s for s in given["plan"] if s["runtime"] == "native" and s["service"] not in mine]
-    problems += shm_problems(starting)
+    mine = {s["service"]: running[s["service"]] for s in plan if s["service"] in running}
+    problems += shm_problems([s for s in plan if s["runtime"] == "native" and s["service"] not in mine])
     places: dict = {}
     used: dict = {}
     if record["kind"] in ("gpu", "npu") and not record.get("pending"):
-        places = assign(given["plan"], record, mig_slices(record), root)
+        places = assign(plan, record, mig_slices(record), root)
         used = taken(record, use_of(record["kind"]) if mine else Use(), list(mine.values()), places)
         problems += doubled(places)
-    problems += leftover_problems(given["plan"], running, places)
-    for service in given["plan"]:
+    problems += leftover_problems(plan, running, places)
+    for service in plan:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         if service["service"] in places:
             problems += device_problems(service, record, places[service["service"]], used, known)
-        if record["kind"] == "cpu":
-            problems += cpu_problems(service, record)
-            total += service["memory_bytes"]
-            memory += 0 if service["service"] in mine else service["memory_bytes"]
-        if service["native_env"] and not os.access(
-            os.path.join(os.path.expanduser(service["native_env"]), "bin/vllm"), os.X_OK
-        ):
-            text = "service '%s': native_env %s has no bin/vllm; correct the path, or set it to null, and one is made"
-            problems.append(text % (service["service"], service["native_env"]))
-        if service["runtime"] == "native" and not service["native_env"] and not env_counted:
-            env_counted = True
-            try:
-                find_python(given["host_python"])
-            except Refusal as refusal:
-                problems.append(str(refusal))
+        problems += cpu_problems(service, record) if record["kind"] == "cpu" else []
         problem = port_problem(service, mine)
-        if problem:
-            problems.append(problem)
-
-    limits = [b for b in (record["memory"]["total_bytes"], record["memory"]["limit_bytes"]) if b]
-    if limits and total > min(limits):
-        problems.append(
-            "memory: the services need %s, this host has %s; run fewer or set a smaller kv_cache_memory_bytes"
-            % (human(total), human(min(limits)))
-        )
-    elif record["memory"]["available_bytes"] and memory > record["memory"]["available_bytes"]:
-        problems.append(
-            "memory: %s are needed, %s are available now; end something else or set a smaller kv_cache_memory_bytes"
-            % (human(memory), human(record["memory"]["available_bytes"]))
-        )
-    needs = [
-        (root, env_to_come(given["plan"], root, given["env_bytes"]), "serving_root"),
-        (models_root, models_to_come(given["plan"], models_root, given["keep_source"]), "models_root"),
-    ]
-    images = images_to_come(given["plan"], given["images_root"] or os.path.join(root, "images"), given["archives"])
-    if images:
-        _, docker_root, _ = run_tool(["docker", "info", "--format", "{{.DockerRootDir}}"])
-        needs.append((docker_root.strip() or "/var/lib/docker", images, "data-root of the container engine"))
-    disks, short = disk_problems(needs)
+        problems += [problem] if problem else []
+    problems += native_problems(plan, given["host_python"])
+    sizes = {s["service"]: s["memory_bytes"] for s in plan} if record["kind"] == "cpu" else {}
+    memory = sum(size for name, size in sizes.items() if name not in mine)
+    problems += memory_problems(record["memory"], sum(sizes.values()), memory)
+    disks, short = disk_problems(disk_needs(given))
     problems += short
-    disk = sum(row["needed_bytes"] for row in disks)
     result = {
         "changed": False,
         "problems": problems,
-        "needs": {"memory_bytes": memory, "disk_bytes": disk},
+        "needs": {"memory_bytes": memory, "disk_bytes": sum(row["needed_bytes"] for row in disks)},
         "disks": disks,
     }
     if given["explain"]:
-        told = {
-            "plan": given["plan"],
-            "record": board,
-            "dtypes": given["dtypes"],
-            "count": given["count"],
-            "starts": known,
-        }
+        told = {"plan": plan, "record": board, "dtypes": given["dtypes"], "count": given["count"], "starts": known}
         result["sized"] = {
             s["service"]: explained(service=with_cache(s, given["placed"]), place=places.get(s["service"]), **told)
-            for s in given["plan"]
+            for s in plan
         }
     if problems and not given["required"]:
         return dict(result, record=record)
     if problems:
-        planned = [s["service"] for s in given["plan"]]
-        still = [one for one in deployed(root, planned) if one["running"]]  # it may hold what is missing
-        problems += beside(still, str(next((s["host"] for s in given["plan"] if s.get("host")), "HOST")))
+        still = [
+            one for one in deployed(root, [s["service"] for s in plan]) if one["running"]
+        ]  # it may hold what is missing
+        problems += beside(still, str(next((s["host"] for s in plan if s.get("host")), "HOST")))
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
-    return dict(result, record=record, ansible_facts={"chips": record})
+    return dict(result, record=record, **facts)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: image_build
 short_description: Derive an image with a pinned FlagGems from an engine's image, and push it
 description:
-  - The documents install FlagGems from a moving branch while the container runs. Here it becomes a layer, once, from a pinned version or commit.
+  - The vendor documents install FlagGems from a moving branch while the container runs. Here it becomes a layer, once, from a pinned version or commit.
   - An image that was made from the same base by the same recipe is not built again; the recipe's digest is a label of it.
 options:
   name: {description: "Name of the new image, registry/path:tag.", type: str, required: true}

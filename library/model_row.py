@@ -21,6 +21,7 @@ options:
   facts: {description: "What else M(model_info) says of it, for the words of the outlook.", type: dict, default: {}}
   board: {description: "Accelerator that the service is for; without it the model's row alone is written.", type: dict}
   boards: {description: "Boards of the whole inventory by name, to say where the model would fit.", type: dict, default: {}}
+  engines: {description: "Rows of engines by name, for what rules must know of the one that serves on a board.", type: dict, default: {}}
   services: {description: "Services there are: their rows, as the plan reads them.", type: dict, default: {}}
   hosts: {description: "Hosts that are to run it, and the ports and devices that their services take: {host: {ports, devices}}.", type: dict, default: {}}
   service: {description: "Name of the service's row, empty: made from the model's.", type: str, default: ''}
@@ -189,6 +190,7 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
             given["kind"],
             given["board"],
             given["boards"],
+            given["engines"],
             given["services"],
             ports,
             wish,
@@ -238,6 +240,7 @@ def main() -> None:
         "facts": {"type": "dict", "default": {}},
         "board": {"type": "dict"},
         "boards": {"type": "dict", "default": {}},
+        "engines": {"type": "dict", "default": {}},
         "services": {"type": "dict", "default": {}},
         "hosts": {"type": "dict", "default": {}},
         "service": {"type": "str", "default": ""},

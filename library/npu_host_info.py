@@ -5,18 +5,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: npu_host_info
-short_description: Read driver, firmware, user, chips and holds of a host with Ascend NPUs, and say what is missing
+short_description: Read driver, firmware, user, devices and holds of a host with Ascend NPUs, and say what is missing
 description:
   - Reads version.info of driver and firmware, kernel modules and device nodes. C(/etc/ascend_install.info) proves nothing, because
     installers write it before they install; a mark of ours tells an installation that was interrupted.
   - Says in which order packages are to be installed (first the driver, over an installed pair first the firmware), and whether the two
     belong together, before anything is touched.
-  - Names chips of the plan that are not there, or that another container holds. Changes nothing.
+  - Names devices of the plan that are not there, or that another container holds. Changes nothing.
 options:
   packages: {description: "Packages that the operator has: kind (driver, firmware) to {path, sha256}; names of files count.", type: dict, default: {}}
   manage_driver: {description: "May we install driver and firmware? Without it, a missing driver is a problem.", type: bool, default: false}
   upgrade: {description: Replace an installed pair of other versions., type: bool, default: false}
-  plan: {description: "Records of the services on this host, whose chips must be there and free.", type: list, elements: dict, default: []}
+  plan: {description: "Records of the services on this host, whose devices must be there and free.", type: list, elements: dict, default: []}
   known_versions: {description: "Rows of versions.yml; those of pairs say which firmware belongs to a driver.", type: list, elements: dict, default: []}
   serving_root: {description: "Folder of everything that serves, to know what runs.", type: path, default: ''}
   root: {description: Where the file system starts; other than / in tests., type: path, default: /}

@@ -14,6 +14,7 @@ options:
   branch: {description: Driver branch that is installed where there is none., type: int, default: 580}
   manage_driver: {description: "May we install drivers? Without it, a missing driver is a problem.", type: bool, default: false}
   upgrade: {description: Move a driver of another branch to O(branch)., type: bool, default: false}
+  renew: {description: Move a driver of O(branch) to the newest version of it., type: bool, default: false}
   origin:
     description: Whose packages; C(auto) takes Canonical's on Ubuntu and NVIDIA's elsewhere, and never both.
     type: str
@@ -65,6 +66,7 @@ def main() -> None:
         "branch": {"type": "int", "default": 580},
         "manage_driver": {"type": "bool", "default": False},
         "upgrade": {"type": "bool", "default": False},
+        "renew": {"type": "bool", "default": False},
         "origin": {"type": "str", "choices": ["auto", "distribution", "nvidia"], "default": "auto"},
         "containers": {"type": "bool", "default": True},
         "count": {"type": "int", "default": 0},

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: release_card
 short_description: Read a release card into draft rows, with every contradiction as a question
 description:
-  - Reads Markdown or HTML in which a vendor says how to run a model on a chip - model and hub, image, engine settings, environment, benchmark table.
+  - Reads Markdown or HTML in which a vendor says how to run a model on a board - model and hub, image, engine settings, environment, benchmark table.
   - Nothing is guessed. Where a card says two things or none, the row's key is null and a question says why. What it says and no service should do is
     a finding under the name of the plan's rule, such as C(path-without-mount), C(tag-without-digest) or C(rights-beyond-least).
   - Changes nothing; a person answers the questions and adds the model.
@@ -27,7 +27,7 @@ EXAMPLES = r"""
 RETURN = r"""
 title: {description: What the card is called., returned: always, type: str}
 model: {description: Draft of the model's row., returned: always, type: dict}
-service: {description: "Draft of the service's row; C(chip) is the chip that the card names.", returned: always, type: dict}
+service: {description: "Draft of the service's row; C(vendor) is whose board the card names.", returned: always, type: dict}
 reference: {description: "Draft of a row of references.yml, from its benchmark table.", returned: always, type: dict}
 questions: {description: "What the card contradicts or leaves open, a sentence each.", returned: always, type: list, elements: str}
 findings: {description: "What it says and no service should do: {rule, text}.", returned: always, type: list, elements: dict}

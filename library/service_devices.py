@@ -45,7 +45,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.cores import cores_of, loosen, overlaps, share
 from ansible.module_utils.serving.host.cpu_memory import cache_sizes, memory_of
 from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
@@ -57,7 +57,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     plan, kind, record = given["plan"], given["kind"], given["record"]
     if not record or not record.get("live"):
-        record = chips(kind)
+        record = accelerator_record(kind)
     root = given["serving_root"]
     running = claims(root)
     problems: list[str] = []

@@ -12,7 +12,7 @@ description:
   - Services that don't run, and logs that say nothing of a start, are left out. A record is no state of the host, so this never counts as a change.
 options:
   plan: {description: The host's services (filter C(plan))., type: list, elements: dict, required: true}
-  kind: {description: Which chips to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
+  kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
   record: {description: What M(accelerator_info) returned., type: dict}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   supervisor: {description: Who owns the processes., type: str, choices: [auto, systemd, supervisord], default: auto}
@@ -41,7 +41,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import supervisor
 from ansible.module_utils.serving.sizing.asked import version_of
@@ -84,7 +84,7 @@ def seconds_of(folder: str, run: dict[str, Any]) -> float | None:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    root, record = given["serving_root"], given["record"] or chips(given["kind"])
+    root, record = given["serving_root"], given["record"] or accelerator_record(given["kind"])
     owner = supervisor(root, given["supervisor"])
     found: dict[str, Any] = {}
     for service in given["plan"]:

@@ -40,7 +40,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.cpu import read
 from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.known_secrets import known_secrets
@@ -85,7 +85,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root = given["serving_root"]
     files: dict[str, str] = {}
-    files["chips.json"] = json.dumps(chips(given["kind"]), indent=2) + "\n"
+    files["accelerators.json"] = json.dumps(accelerator_record(given["kind"]), indent=2) + "\n"
     files["os.json"] = json.dumps(os_release(), indent=2) + "\n"
     for command in COMMON + TOOLS[given["kind"]]:
         code, out, error = run_tool(command)

@@ -6,7 +6,7 @@
 Data: drawn on the fly, seed 20261121. Every ordered pair (a, b) with 0 <= a, b <= 999 exists once;
 those whose sha256 says so, one in 85, are held out: never trained on, only measured.
 Training stops at the first evaluation whose exact match on 1,000 held-out sums lies in the wanted
-band, so that the model is good but not perfect: a verdict between two chips needs some wrong answers.
+band, so that the model is good but not perfect: a verdict between two accelerators needs some wrong answers.
 The figure of the card comes from 2,500 other held-out sums, with the bf16 weights that are shipped.
 
 Needs torch, transformers, tokenizers, safetensors; the versions used are written into the card.

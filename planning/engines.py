@@ -13,7 +13,15 @@ from typing import Any
 from .rows import Checked, Collected, Key, Row, check_row, check_texts, defaults, fail, lookup, nearest, one_of
 
 RUNTIMES = ("native", "container")
-TRAITS = ("asks-for-device-ids", "captures-npu-graphs")
+# What rules ask of an engine, and what it means.
+TRAITS = {
+    "asks-for-device-ids": "it needs ASCEND_RT_VISIBLE_DEVICES",
+    "captures-npu-graphs": "it captures graphs on NPUs, of which some boards hold few",
+    "casts-bfloat16": "it loads bfloat16 weights as float16 by itself, so they need no conversion",
+    "data-parallel": "a plan may choose copies of the model (data_parallel_size)",
+    "memory-of-vllm": "it takes memory as the vLLM of its options' version does",
+    "one-model": "its templates have the configuration of one model, so no row is proposed for it",
+}
 
 # What callers of an inference service ask, and /metrics for Prometheus; with the key, as everything but /health.
 PATHS = [
@@ -57,8 +65,13 @@ ENGINE: dict[str, Key] = {
         "Signal after which its container finishes requests in flight and ends, such as SIGINT; null: SIGTERM.",
     ),
     "probe": Key("dict", {}, "What the probe looks for; see `PROBE`. What is missing is as vLLM has it."),
+    "benchmark": Key(
+        "str", None, "The program beside it whose `bench serve` measures a service, as vLLM's does; null: it has none."
+    ),
     "flaggems": Key("dict", {}, "How FlagGems' operators get into it; see `FLAGGEMS`. Empty: not at all."),
-    "traits": Key("list", [], "What rules ask of it: " + ", ".join(TRAITS) + "."),
+    "traits": Key(
+        "list", [], "What rules ask of it: " + "; ".join(f"{name} ({text})" for name, text in TRAITS.items()) + "."
+    ),
     "any_version": Key("bool", False, "May a row name a version that is none of `versions`? Then options only warn."),
     "versions": Key("dict", {}, "Its variants; see `VERSION`."),
 }
@@ -172,7 +185,7 @@ def check_engine(name: str, row: Any) -> Row:
             fail, f"{where}: stop_signal is {engine['stop_signal']!r}, but must be a name such as SIGTERM or SIGINT"
         )
     for trait in engine["traits"]:
-        found.run(one_of, where, "traits", trait, TRAITS)
+        found.run(one_of, where, "traits", trait, tuple(TRAITS))
     for path in engine["paths"]:
         found.run(check_path, where, path)
     found.end()
@@ -244,7 +257,7 @@ def templates(name: str, service: Row, engine: Row) -> dict[str, str]:
 
 def facts(name: str, service: Row, engine: Row) -> Row:
     """What a record keeps of its engine: all that its release and its container need."""
-    kept = ("title", "keep_entrypoint", "own_key", "paths", "stop_signal", "traits", "options", "probe")
+    kept = ("title", "benchmark", "keep_entrypoint", "own_key", "paths", "stop_signal", "traits", "options", "probe")
     return {
         **{key: engine[key] for key in kept},
         "flaggems": engine["flaggems"]["built_in"] or bool(engine["flaggems"]["files"]),

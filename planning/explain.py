@@ -25,8 +25,8 @@ def levels(name: str, catalogue: Row, site: Row, board: Any, overrides: Mapping[
     """[(where, row)] of one service, the lowest first."""
     tables = laid_over(catalogue, site)
     given = {"name": board} if isinstance(board, str) else dict(board or {})
-    chip = given.pop("name", None)
-    vendor = ((tables["boards"].get(chip) or {}) if chip else {}).get("vendor")
+    board_name = given.pop("name", None)
+    vendor = ((tables["boards"].get(board_name) or {}) if board_name else {}).get("vendor")
     found = []
 
     def add(table: str, row_name: Any, what: str) -> None:
@@ -36,7 +36,7 @@ def levels(name: str, catalogue: Row, site: Row, board: Any, overrides: Mapping[
                 found.append((f"{whose}: {what} {row_name}", dict(row)))
 
     add("vendors", vendor, "vendor")
-    add("boards", chip, "board")
+    add("boards", board_name, "board")
     found.append(("host: board", given))
     low = len(found)
     add("services", name, "service")

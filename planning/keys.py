@@ -140,7 +140,7 @@ SERVICE: dict[str, Key] = {
         "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/runbooks/expose.md)."
     ),
     "document": Key("str", None, "Title of the document that the values come from."),
-    "ours": Key("list", [], "Keys whose values no vendor document gives."),
+    "undocumented": Key("list", [], "Keys whose values no vendor document gives."),
     **SHARED,
 }
 MODEL: dict[str, Key] = {

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 Row = dict[str, Any]
 # Keys of rows that earlier versions knew: what to write today.
 GONE = {
+    "ours": "it is called undocumented",
     "hardware": "write the boards that the row is for, as in boards: [NAME], or nothing, and it runs on any that it fits",
 }
 

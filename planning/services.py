@@ -226,7 +226,7 @@ def resolve_service(
     if group:
         groups.joined(service, {"name": model_name, **model}, board)
     if board["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
-        # Inside a container chips are numbered from 0, whatever the host's davinci numbers are; left to itself
+        # Inside a container NPUs are numbered from 0, whatever the host's davinci numbers are; left to itself
         # vllm_mindspore counts them by npu-smi's power column, which some cards don't show, and finds none.
         ids = ",".join(map(str, range(len(service["devices"]))))
         service["env"] = {"ASCEND_RT_VISIBLE_DEVICES": ids, **service["env"]}

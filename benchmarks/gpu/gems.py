@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
 SUMS = 200
-# What vllm-plugin-FL leaves on NVIDIA's Hopper chips (dispatch/config), and addmm as it is mm with a bias.
+# What vllm-plugin-FL leaves on NVIDIA's Hopper GPUs (dispatch/config), and addmm as it is mm with a bias.
 DENY = "mm,mm_out,addmm,addmm_out,copy_,to_copy,pow_scalar,clamp,clamp_,index_put_,index_put,_index_put_impl_,nonzero,index"
 
 

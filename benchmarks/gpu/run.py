@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""deploy.yml and its services on one real NVIDIA GPU without network, measured against the documents' settings.
+"""deploy.yml and its services on one real NVIDIA GPU without network, measured against the vendor documents' settings.
 
     python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems_eager gems caches proof convert
 FOLDER gets results.json (added to) and logs. The machine needs Python with torch, and below $BUNDLES what playbooks/bundle_env.yml made:
@@ -101,7 +101,7 @@ def inventory() -> Path:
 
 
 def override(model: str, **changes: Any) -> dict[str, Any]:
-    """The H100 row of the documents, native and with one device."""
+    """The H100 row of the vendor documents, native and with one device."""
     args = {
         "tensor_parallel_size": 1, "pipeline_parallel_size": None, "max_model_len": 8192, "enable_chunked_prefill": None,
         "trust_remote_code": None, **changes.pop("engine_args", {}),

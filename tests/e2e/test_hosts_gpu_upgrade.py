@@ -46,7 +46,7 @@ def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None
     [path] = (served.reports / "support").iterdir()
     with tarfile.open(path) as archive:
         texts = {name.partition("/")[2]: archive.extractfile(name).read().decode() for name in archive.getnames()}  # type: ignore[union-attr]
-    assert "NVIDIA H100" in texts["chips.json"] and "vllm-qwq-32b" in texts["tools/docker-ps-all.txt"]
+    assert "NVIDIA H100" in texts["accelerators.json"] and "vllm-qwq-32b" in texts["tools/docker-ps-all.txt"]
     assert "foreground: starting release" in texts["services/qwq-32b/log.txt"]
     key = served.sh("cat /srv/vllm/services/qwq-32b/api_key")
     assert not any(key in text for text in texts.values())
@@ -93,6 +93,45 @@ def test_a_host_that_reboots_during_an_upgrade(served: Host) -> None:
     served.until_ready("qwq-32b")  # by itself, though Docker still holds the port of before (moby issue 25981)
     served.run("playbooks/upgrade.yml", **row(drain_timeout=4))
     assert re.search(r"gpu +qwq-32b +ready ", served.status())
+
+
+# A repository of the host's own with a kernel's package newer than any of the system's; the driver goes back to an older version of its branch.
+OLD = r"""set -eu
+mkdir -p /opt/kernel/1 /opt/kernel/2
+for version in 1 2; do
+    mkdir -p /opt/kernel/$version/DEBIAN
+    printf 'Package: linux-image-amd64\nVersion: 99:%s\nArchitecture: amd64\nMaintainer: tests\nDescription: stand-in\n' $version \
+        > /opt/kernel/$version/DEBIAN/control
+    dpkg-deb --build -Zgzip --root-owner-group /opt/kernel/$version /opt/kernel/$version.deb
+done
+dpkg --install /opt/kernel/1.deb
+{
+    dpkg-deb --field /opt/kernel/2.deb
+    echo Filename: ./2.deb
+    echo Size: $(stat -c %s /opt/kernel/2.deb)
+    echo SHA256: $(sha256sum < /opt/kernel/2.deb | cut -d' ' -f1)
+} > /opt/kernel/Packages
+echo 'deb [trusted=yes] file:/opt/kernel ./' > /etc/apt/sources.list.d/kernel.list
+old=580.95.05-1
+apt-get install -y --allow-downgrades --allow-change-held-packages nvidia-kernel-open-dkms=$old nvidia-driver-cuda=$old nvidia-persistenced=$old \
+    nvidia-fabricmanager-580=$old
+apt-mark hold nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced nvidia-fabricmanager-580
+"""
+
+
+def test_maintenance_renews_kernel_and_driver_reboots_and_brings_the_service_back(served: Host) -> None:
+    served.sh(OLD)
+    testhosts.reboot("host")
+    served.until_ready("qwq-32b")
+    booted = served.sh("cat /proc/sys/kernel/random/boot_id")
+    assert served.sh("cat /sys/module/nvidia/version") == "580.95.05"
+    output = served.run("playbooks/maintenance.yml", driver=True, kernel=True, reboot=True)
+    assert "qwq-32b is ready at" in output and re.search(r"gpu +qwq-32b +ready ", served.status())
+    assert served.sh("cat /proc/sys/kernel/random/boot_id") != booted
+    assert served.sh("cat /sys/module/nvidia/version") == "580.159.04"
+    assert served.sh("dpkg-query -W -f '${Version}' linux-image-amd64") == "99:2"
+    assert "nvidia-kernel-open-dkms" in served.sh("apt-mark showhold").split()
+    assert served.sh("ls /srv/vllm/maintenance.json", ok=False) == ""
 
 
 def test_a_second_operator_is_told_by_whom_and_since_when(served: Host) -> None:

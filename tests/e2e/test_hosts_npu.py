@@ -58,7 +58,7 @@ def test_atlas_power_cut_while_an_installer_runs(npu: Host) -> None:
 
 
 def test_atlas_from_no_driver_to_an_answer(npu: Host) -> None:
-    """Driver, firmware, reboot, fp16 weights, the document's command line, four chips; the server is a CPU's."""
+    """Driver, firmware, reboot, fp16 weights, the vendor document's command line, four NPUs; the server is a CPU's."""
     output = npu.run("deploy.yml")
     assert "qwq-32b-atlas is ready at http://127.0.0.1:8000/v1" in output and re.search(r"answered +172", output)
     assert output.index("(item=driver)") < output.index("(item=firmware)")
@@ -84,12 +84,12 @@ def test_atlas_a_server_that_ends_with_0_is_started_again(npu: Host) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("| 1       1                     | 0000:01:00.0    | 0            1322 / 43693", None, "4 chips are on the PCI bus and npu-smi lists 3"),
+        ("| 1       1                     | 0000:01:00.0    | 0            1322 / 43693", None, "4 NPUs are on the PCI bus and npu-smi lists 3"),
         ("| 32      310P3                 | OK   ", "| 32      310P3                 | Alarm", "NPU 32 chip 0 (davinci2) is in health Alarm"),
         (" / 44278", " / 21527", "the weights and what runs beside them take"),
     ],
 )  # fmt: skip
-def test_atlas_chips_in_trouble_stop_the_deploy_before_anything_is_done(
+def test_atlas_npus_in_trouble_stop_the_deploy_before_anything_is_done(
     npu: Host, old: str, new: str | None, words: str
 ) -> None:
     table = testhosts.npu_table(4)
@@ -114,12 +114,12 @@ def big(host: Host) -> dict[str, Any]:
     return {"demo": {**row, "sources": {**row["sources"], "directory": None}, "check": {}}}
 
 
-def test_atlas_a_chip_that_another_container_holds(npu: Host) -> None:
+def test_atlas_an_npu_that_another_container_holds(npu: Host) -> None:
     npu.run("playbooks/uninstall.yml", "-e", "keep_models=true", service="qwq-32b-atlas")
     image = npu.sh("docker images --quiet --no-trunc").splitlines()[0]
     npu.sh(f"docker run --detach --rm --name foreign --device /dev/davinci1 {image} sleep 300")
     output = flat(npu.run("deploy.yml", "--tags", "preflight,prepare", ok=False))
-    assert "its chip" not in output and "/dev/davinci1 is held by container foreign" in output
+    assert "its device" not in output and "/dev/davinci1 is held by container foreign" in output
     npu.sh("docker rm --force foreign")
 
 

@@ -67,7 +67,7 @@ def host(root: Path, nodes: int = 2) -> Path:
 def test_record_of_two_numa_nodes(tmp_path: Path, run_module: Callable[..., dict[str, Any]]) -> None:
     result = run_module("accelerator_info", {"kind": "cpu", "root": str(host(tmp_path))}, check=True)
     record = result["record"]
-    assert not result["changed"] and record == result["ansible_facts"]["chips"]
+    assert not result["changed"] and record == result["ansible_facts"]["accelerators"]
     assert record["count"] == 2 and [d["id"] for d in record["devices"]] == ["node0", "node1"]
     assert record["devices"][1]["memory_total_bytes"] == 512 * 1024
     assert len(record["topology"]["numa"][1]["cpus"]) == 96

@@ -1,4 +1,4 @@
-"""The documents' own tables, audited: what they show and what they can't, row by row."""
+"""The vendor documents' own tables, audited: what they show and what they can't, row by row."""
 
 from __future__ import annotations
 

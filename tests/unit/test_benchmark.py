@@ -84,7 +84,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def measure(run: Run, site: Site, check: bool = False, **given: Any) -> dict[str, Any]:
-    return run("benchmark", {"name": "demo", "serving_root": str(site.root), **given}, check=check)
+    return run("benchmark", {"name": "demo", "serving_root": str(site.root), "program": "vllm", **given}, check=check)
 
 
 def test_a_level_is_measured_with_its_interval_and_the_key_is_in_no_argument(run_module: Run, site: Site) -> None:

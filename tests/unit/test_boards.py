@@ -57,7 +57,10 @@ def test_a_name_that_is_odd_is_quoted() -> None:
 def test_a_cpu_host_and_what_is_on_the_bus(tmp_path: Path) -> None:
     board = pasted(cpu.cpu_record())
     assert board["vendor"] == "cpu" and board["memory_share"]
-    assert accelerators.detect(str(tmp_path)) == "cpu" and accelerators.chips("auto", str(tmp_path))["kind"] == "cpu"
+    assert (
+        accelerators.detect(str(tmp_path)) == "cpu"
+        and accelerators.accelerator_record("auto", str(tmp_path))["kind"] == "cpu"
+    )
     for slot, (kind, vendor, device) in {
         "0000:01:00.0": ("0x120000", "0x19e5", "0xd500"),
         "0000:02:00.0": ("0x030200", "0x10de", "0x2330"),

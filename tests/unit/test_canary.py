@@ -113,7 +113,7 @@ def test_an_engine_is_equivalent_to_itself(engine: Callable[..., Engine], pack: 
 
 
 @pytest.mark.parametrize(("apart", "word"), [(0.002, "EQUIVALENT"), (0.4, "DIFFERENT"), (3.0, "DIFFERENT")])
-def test_noise_of_a_chip_passes_and_a_fault_does_not(
+def test_noise_of_an_accelerator_passes_and_a_fault_does_not(
     engine: Callable[..., Engine], pack: packs.Pack, apart: float, word: str
 ) -> None:
     record = engine(apart=apart).judge(pack)
@@ -207,7 +207,7 @@ def test_check_mode_asks_nothing(run_module: Run, engine: Callable[..., Engine],
 
 
 def test_live_services_are_compared_each_with_each(engine: Callable[..., Engine], tmp_path: Path) -> None:
-    """Three chips of which one is apart: the pairs with it are DIFFERENT, and the three may not share a name."""
+    """Three accelerators of which one is apart: the pairs with it are DIFFERENT, and the three may not share a name."""
     made = [
         engine(apart=apart).record(tmp_path / name, seed=7)
         for name, apart in (("h100", 0.0), ("arm", 0.002), ("bad", 0.5))

@@ -1,4 +1,4 @@
-"""Release cards as vendors write them: the five documents give the catalogue's rows, and what contradicts itself is a question."""
+"""Release cards as vendors write them: the five vendor documents give the catalogue's rows, and what contradicts itself is a question."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draft(name: str) -> Draft:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_documents_give_the_rows_of_the_catalogue(name: str) -> None:
     card, (service, row) = draft(name), ROWS[name]
-    ours, changed = row.get("ours", []), CHANGED.get(name, {})
+    ours, changed = row.get("undocumented", []), CHANGED.get(name, {})
     for key, value in row["engine_args"].items():
         if key not in ours:
             assert card.service["engine_args"][key] == changed.get(key, value), key
@@ -121,7 +121,7 @@ def test_a_good_card_leaves_no_question() -> None:
     assert (
         card.service["engine_args"] == {"max_model_len": 4096}
         and card.service["port"] == 9000
-        and card.service["chip"] == "nvidia"
+        and card.service["vendor"] == "nvidia"
     )
     assert card.reference["metrics"] == {"GSM8K": {"reference": 70.0, "document": 69.5}}
 
@@ -140,7 +140,7 @@ ODD: list[tuple[dict[str, str], str, str]] = [
     ({"settings": "vllm serve /nfs/Foo-7B --port 1 --served-model-name foo --max-model-len=1\nexport A=1\nexport A=2"}, "env.A: the card says '1' and '2'", ""),
     ({"settings": "export B=$HOME_OF_NOBODY/x\nvllm serve /nfs/Foo-7B --port 1 --served-model-name foo"}, "uses a variable that the card doesn't set", ""),
     ({"title": "# Foo-7B-FlagOS-Ascend\n\nThis package runs on Nvidia GPUs."}, "for which board is it?", ""),
-    ({"title": "# Foo-7B-FlagOS-MTT"}, "names none", "chip"),
+    ({"title": "# Foo-7B-FlagOS-MTT"}, "names none", "vendor"),
     ({"table": "| Metrics | one | two |\n|---|---|---|\n| A | 1 | 2 |"}, "which is the reference", ""),
 ]  # fmt: skip
 

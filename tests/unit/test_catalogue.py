@@ -1,4 +1,4 @@
-"""The documents' settings against the tables, setting by setting, and the lint's rules."""
+"""The vendor documents' settings against the tables, setting by setting, and the lint's rules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_serve_setting_is_in_the_row_or_in_the_table_of_changes(document: 
                 f"{key}: {value} in the document, {ours.get(key)} in the row, and no word on why"
             )
     for key in set(ours) - set(theirs):
-        assert key in row["ours"], f"{key} is ours and must be marked so"
+        assert key in row["undocumented"], f"{key} is ours and must be marked so"
 
 
 @pytest.mark.parametrize("document", list(ROWS))
@@ -287,7 +287,7 @@ def test_three_rows_of_eight_devices_fit_one_host_by_overrides_and_not_without()
 
 def test_an_image_for_another_machine_is_said_by_fit(run_module: Callable[..., dict[str, Any]], tmp_path: Any) -> None:
     row = record("qwq-32b-atlas", port=1)
-    chips = {
+    found = {
         "kind": "npu",
         "arch": "x86_64",
         "count": 4,
@@ -297,7 +297,7 @@ def test_an_image_for_another_machine_is_said_by_fit(run_module: Callable[..., d
         "memory": {"total_bytes": None, "available_bytes": None, "limit_bytes": None},
     }
     result = run_module(
-        "fit", {"plan": [row], "record": chips, "serving_root": str(tmp_path), "models_root": str(tmp_path)}
+        "fit", {"plan": [row], "record": found, "serving_root": str(tmp_path), "models_root": str(tmp_path)}
     )
     assert result["failed"] and "its image is built for aarch64, this host is x86_64" in result["msg"]
 
@@ -316,7 +316,7 @@ def test_the_table_of_changes_speaks_of_every_trap(words: str) -> None:
 
 
 def test_mindformers_settings_are_the_documents() -> None:
-    """The template, rendered for the document's own folder, has the document's values in every key."""
+    """The template, rendered for the vendor document's own folder, has its values in every key."""
     from jinja2 import Environment, StrictUndefined
 
     source = (ROOT / "templates/mindspore/predict_qwq_32b.yaml.j2").read_text()
@@ -358,6 +358,8 @@ def test_every_board_plans_and_says_where_its_figures_come_from() -> None:
         [row] = p.plan(["small"], tables, given, host="box")
         assert board["sources"] and row["kind"] == board["kind"] and row["board"] == name
         assert board["kind"] == "cpu" or board["memory_bytes"] > 20 << 30
+        told = [s for s in board["sources"] if "https://" in s or "this product ran on" in s]
+        assert board["kind"] == "cpu" or told, f"{name}: no source that can be looked up"
         found = lint_module.lint([row], board)
         assert not [f for f in found if f["severity"] == "error"], (name, found)
 

@@ -125,7 +125,7 @@ LAYOUTS = {
         ["ae.safetensors", "flux1-dev.safetensors"],
         {"transformer/diffusion_pytorch_model.safetensors.index.json": shards(3, "diffusion_pytorch_model")},
     ),
-    # gpt-oss: the publisher's form and one for Apple's chips.
+    # gpt-oss: the publisher's form and one for Apple's accelerators.
     "gpt-oss": Layout(
         ["config.json", INDEX, *shards(3, first=0), "chat_template.jinja", *TOKENIZER],
         ["metal/model.bin", "original/config.json", "original/dtypes.json", "original/model.safetensors"],

@@ -24,7 +24,7 @@ GIB = 1 << 30
 ONE, TWO = "GPU-0001", "GPU-0002"
 
 
-def chips(used: dict[str, int] | None = None) -> dict[str, Any]:
+def two_gpus(used: dict[str, int] | None = None) -> dict[str, Any]:
     """A host of two H100, with so many MiB in use."""
     rows = [
         {"index": i, "id": f"nvidia{i}", "uuid": uuid, "name": "H100", "memory_total_bytes": 81559 << 20,
@@ -98,7 +98,7 @@ def fit(
         monkeypatch.setattr(module, "use_of", lambda kind: seen or device_use.Use())
         args = {
             "plan": list(plan),
-            "record": record or chips(),
+            "record": record or two_gpus(),
             "serving_root": str(box.root),
             "models_root": str(box.root / "m"),
             "kind": "gpu",
@@ -112,7 +112,7 @@ def test_what_a_service_of_ours_gives_up_is_free(box: Box, fit: Callable[..., di
     """TP 2 on both GPUs becomes TP 1, another service takes GPU 1; the driver shows no processes."""
     one, two = free_port(), free_port()
     box.runs("wide", one, [ONE, TWO])
-    busy = chips({ONE: 75_000, TWO: 75_000})
+    busy = two_gpus({ONE: 75_000, TWO: 75_000})
     plan = [gpu_row("wide", one, [0]), gpu_row("new", two, [1])]
     assert not fit(*plan, record=busy)["failed"]
     alone = fit(gpu_row("new", two, [1]), record=busy)
@@ -128,7 +128,7 @@ def test_a_stranger_beside_our_service_is_seen_where_the_driver_tells(
     seen = device_use.parse_gpus(
         f"0, {ONE}, 75000\n1, {TWO}, 75000\n", f"{pid}, {ONE}, 74990\n{pid}, {TWO}, 20000\n1, {TWO}, 54990\n"
     )
-    result = fit(gpu_row("wide", port, [0, 1]), record=chips({ONE: 75_000, TWO: 75_000}), seen=seen)
+    result = fit(gpu_row("wide", port, [0, 1]), record=two_gpus({ONE: 75_000, TWO: 75_000}), seen=seen)
     assert (
         result["failed"]
         and "GPU 1 has 53.7 of 79.6 GiB taken by something else" in result["msg"]
@@ -141,8 +141,8 @@ def test_a_release_of_before_that_names_no_devices_is_not_in_its_own_way(
 ) -> None:
     port = free_port()
     box.runs("old", port, None)
-    assert not fit(gpu_row("old", port, [0]), record=chips({ONE: 75_000}))["failed"]
-    assert fit(gpu_row("fresh", free_port(), [0]), record=chips({ONE: 75_000}))["failed"]
+    assert not fit(gpu_row("old", port, [0]), record=two_gpus({ONE: 75_000}))["failed"]
+    assert fit(gpu_row("fresh", free_port(), [0]), record=two_gpus({ONE: 75_000}))["failed"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_who_gives_something_stops_before_anybody_starts(
     free = [free_port(), free_port()]
     box.runs("a", free[0], [ONE, TWO])
     plan = [gpu_row(name, free[ports.get(name, 0 if name == "a" else 1)], names) for name, names in devices.items()]
-    places = {s["service"]: place(s["devices"], chips(), []) for s in plan}
+    places = {s["service"]: place(s["devices"], two_gpus(), []) for s in plan}
     found = claims.first_to_stop(plan, claims.claims(str(box.root)), places)
     assert sorted(found) == stop
     assert all("it gives" in why and "to service 'b'" in why for why in found.values())
@@ -172,7 +172,7 @@ def test_two_that_swap_their_devices_both_stop(box: Box, run_module: Callable[..
     box.runs("a", one, [ONE])
     box.runs("b", two, [TWO])
     plan = [gpu_row("a", one, [1]), gpu_row("b", two, [0])]
-    args = {"plan": plan, "kind": "gpu", "record": chips(), "serving_root": str(box.root)}
+    args = {"plan": plan, "kind": "gpu", "record": two_gpus(), "serving_root": str(box.root)}
     assert run_module("service_devices", args)["stop"] == ["a", "b"]
     still = {**args, "plan": [gpu_row("a", one, [0]), gpu_row("b", two, [TWO])]}
     found = run_module("service_devices", still)
@@ -182,7 +182,7 @@ def test_two_that_swap_their_devices_both_stop(box: Box, run_module: Callable[..
 def test_a_device_that_is_gone_is_refused_and_in_check_mode_is_not(
     run_module: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    args = {"plan": [gpu_row("a", 1, ["GPU-gone"])], "kind": "gpu", "record": chips(), "serving_root": str(tmp_path)}
+    args = {"plan": [gpu_row("a", 1, ["GPU-gone"])], "kind": "gpu", "record": two_gpus(), "serving_root": str(tmp_path)}
     assert "service 'a': GPU GPU-gone is not on this host" in run_module("service_devices", args)["msg"]
     assert not run_module("service_devices", args, check=True)["failed"]
 
@@ -250,28 +250,28 @@ def test_a_service_without_devices_of_its_row_stays_where_it_is(box: Box, fit: C
     box.runs("a", one, [ONE])
     box.runs("b", two, [TWO])
     root = str(box.root)
-    assert claims.assign([auto("b", two, [0])], chips(), [], root)["b"].names == [TWO]
-    both = claims.assign([auto("b", two, [0]), auto("a", one, [1])], chips(), [], root)
+    assert claims.assign([auto("b", two, [0])], two_gpus(), [], root)["b"].names == [TWO]
+    both = claims.assign([auto("b", two, [0]), auto("a", one, [1])], two_gpus(), [], root)
     assert (both["a"].names, both["b"].names) == ([ONE], [TWO])
-    assert not fit(auto("b", two, [0]), record=chips({ONE: 75_000, TWO: 75_000}))["failed"]
+    assert not fit(auto("b", two, [0]), record=two_gpus({ONE: 75_000, TWO: 75_000}))["failed"]
     # A row that names its device is obeyed, and the other one makes way.
-    moved = claims.assign([auto("a", one, [1]), gpu_row("b", two, [0])], chips(), [], root)
+    moved = claims.assign([auto("a", one, [1]), gpu_row("b", two, [0])], two_gpus(), [], root)
     assert (moved["a"].names, moved["b"].names) == ([TWO], [ONE])
 
 
 def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
     box.runs("a", free_port(), [ONE])
-    found = claims.assign([auto("new", free_port(), [0])], chips(), [], str(box.root))
+    found = claims.assign([auto("new", free_port(), [0])], two_gpus(), [], str(box.root))
     assert found["new"].names == [TWO]
     beside = claims.assign(
-        [auto("x", free_port(), [0]), gpu_row("y", free_port(), [ONE])], chips(), [], str(box.root / "empty")
+        [auto("x", free_port(), [0]), gpu_row("y", free_port(), [ONE])], two_gpus(), [], str(box.root / "empty")
     )
     assert (beside["x"].names, beside["y"].names) == ([TWO], [ONE])
-    gone = chips()
+    gone = two_gpus()
     gone["devices"].pop(0)  # the GPU that a release had is lost: it gets another one
     assert claims.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]
 
 
 def test_one_that_gets_narrower_keeps_a_part_of_what_it_has(box: Box) -> None:
     box.runs("a", free_port(), [TWO, ONE])
-    assert claims.assign([auto("a", free_port(), [0])], chips(), [], str(box.root))["a"].names == [TWO]
+    assert claims.assign([auto("a", free_port(), [0])], two_gpus(), [], str(box.root))["a"].names == [TWO]

@@ -85,7 +85,7 @@ def test_the_atlas_command_is_the_documents() -> None:
     assert "ASCEND_RT_VISIBLE_DEVICES=0,1,2,3" in (RENDERED / "qwq-32b-atlas/environment").read_text()
 
 
-def test_chips_are_numbered_from_0_inside() -> None:
+def test_npus_are_numbered_from_0_inside() -> None:
     """A container that gets the host's davinci 4 to 7 sees 0 to 3."""
     row = record("qwq-32b-atlas", devices=[3, 1], engine_args={"tensor_parallel_size": 2})
     assert row["env"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"

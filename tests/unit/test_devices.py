@@ -147,7 +147,7 @@ def test_what_no_service_can_run_on_is_refused_in_words(
     assert words in str(error.value)
 
 
-def test_a_vnpu_is_a_node_of_its_own_and_a_chip_inside() -> None:
+def test_a_vnpu_is_a_node_of_its_own_and_another_inside() -> None:
     given = {"kind": "npu", "device_access": "nodes", "device_nodes": ["/dev/davinci{index}", "/dev/hisi_hdc"]}
     [row] = planned({"a": {"devices": ["vdavinci100"]}}, **given)
     found = load("filter_plugins/container.py").device_arguments(row)
@@ -272,8 +272,8 @@ def test_memory_that_is_not_told_still_names_its_device() -> None:
     assert device_use.verdict([ONE], {11}, found, None, set())["verdict"] == device_use.PROVEN
 
 
-def test_npu_processes_go_by_card_and_chip() -> None:
-    """Rows below «Process id» of a 300I Duo: NPU 32's chip 1 is davinci3."""
+def test_npu_processes_go_by_card_and_number() -> None:
+    """Rows below «Process id» of a 300I Duo: the second NPU of card 32 is davinci3."""
     from ansible.module_utils.serving.host.npus import parse_npu_smi
 
     table = DUO + "| 32      1                 | 4711          | python                   | 20480                   |\n"
@@ -334,7 +334,7 @@ def test_start_looks_its_gpus_up_each_time(tmp_path: Path) -> None:
     )
 
 
-def test_a_slice_an_index_and_chips_need_no_driver(tmp_path: Path) -> None:
+def test_a_slice_an_index_and_npus_need_no_driver(tmp_path: Path) -> None:
     assert f"CUDA_VISIBLE_DEVICES={SLICE}" in start(rendered([SLICE], "gpu", tmp_path), "exit 9").stdout
     assert "CUDA_VISIBLE_DEVICES=3" in start(rendered([3], "gpu", tmp_path), "exit 9").stdout
     assert start(rendered([2, 3], "npu", tmp_path), "exit 9").stdout == "ASCEND_RT_VISIBLE_DEVICES=2,3\n"

@@ -53,6 +53,40 @@ def test_tasks_and_hints_have_no_private_words() -> None:
         assert not words.search(hint.cause + hint.remedy), hint.name
 
 
+# Whose word it is: an address's, npu-smi's for the second number of an NPU, an engine's or a driver's in the lines that they print.
+CHIP = r"https?://\S+|NPU %?\w+ chip %?\w+|\bchipId\b|not supported on this chip"
+READERS = (
+    "module_utils/serving/host/npus.py",
+    "tests/unit/test_npus.py",
+    "docs/glossary.md",
+    "tests/unit/test_docs.py",
+)
+
+
+def test_no_name_and_no_text_has_a_private_word() -> None:
+    """Facts, keys, functions, messages and comments say accelerator, GPU, NPU or device; only what reads npu-smi says its word."""
+    files = subprocess.run(
+        ["git", "ls-files", "*.py", "*.yml", "*.j2", "*.md", "*.sh"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    seen = 0
+    for name in files:
+        # Recorded words, those of stand-ins (a change of which makes the images of test hosts anew), and what was once.
+        apart = (
+            "tests/fixtures/",
+            "molecule/shared/engine/",
+            "molecule/shared/fakes/",
+            "models/demo/",
+            "CHANGELOG.md",
+            "docs/releases/",
+        )
+        if not name.startswith(apart) and name not in READERS:
+            found = re.search(r"(?i)chips?(?![a-z])|\b(?:test|the) bed\b", re.sub(CHIP, "", (ROOT / name).read_text()))
+            assert not found, f"{name}: {found and found.group()}"
+            seen += 1
+    assert seen > 500
+
+
 def targets() -> set[str]:
     return set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.M))
 

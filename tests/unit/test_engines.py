@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,9 +18,10 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from conftest import FIXTURES, ROOT, ansible_environment, load
+from conftest import FIXTURES, ROOT, load
 from ports import free_port
 from services import RUNNER, Result
+from site_of_tests import Fleet, tree
 from tables import BOARDS, TABLES
 from test_catalogue import findings, record
 from test_containers import needs_engine
@@ -191,47 +191,67 @@ IMAGINARY = {
 }
 
 
-def test_a_new_engine_is_a_row_and_its_templates(tmp_path: Path) -> None:
-    """Added to a copy of the project, it is planned, checked and rendered; no other file is touched."""
-    for name in ("action_plugins", "callback_plugins", "catalogue", "fetching", "filter_plugins", "inventory", "library", "lookup_plugins", "module_utils",
-                 "judging", "planning", "reporting", "roles", "templates", "tests", "vars_plugins"):  # fmt: skip
-        shutil.copytree(
-            ROOT / name,
-            tmp_path / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__", "fixtures", "unit"),
-        )
-    for name in ("ansible.cfg", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    table = tmp_path / "catalogue/engines.yml"
-    table.write_text(
-        table.read_text()
-        + "\n"
-        + "".join(f"  {line}\n" for line in yaml.safe_dump({"imaginary": IMAGINARY}).splitlines())
-    )
-    (tmp_path / "templates/imaginary").mkdir()
-    (tmp_path / "templates/imaginary/run.j2").write_text(
-        "set -eu\n. /config/environment\nexec imagine {{ service | command_line | sum(start=[]) | map('quote') | join(' ') }}\n"
-    )
+RUN = """set -eu
+. /config/environment
+{% include 'imaginary/greeting.j2' %}
+exec imagine {{ service | command_line | sum(start=[]) | map('quote') | join(' ') }}
+"""
+
+
+def test_a_new_engine_is_a_row_and_its_templates_in_the_site_alone(tmp_path: Path) -> None:
+    """A site adds it beside a product that nobody may write: it is planned, checked and rendered."""
+    fleet = Fleet(tmp_path)
+    fleet.make()
+    tables = "fleet/inventory/group_vars/all"
     row = {"model": "qwq-32b", "boards": ["h100-sxm"], "engine": "imaginary", "engine_version": "7.1", "port": 9000,
            "engine_args": {"tp": 2, "max_model_len": "32k", "anything": [1, 2]}}  # fmt: skip
-    (tmp_path / "rows.yml").write_text(json.dumps({"services": {"mine": row}}))
-    done = subprocess.run(
-        ["ansible-playbook", "tests/render.yml", "-e", "@rows.yml", "-e", f"out={tmp_path}", "-l", "gpu-01"], cwd=tmp_path,
-        env={**ansible_environment(), "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg")}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    files = json.loads((tmp_path / "mine.json").read_text())
+    fleet.write(f"{tables}/engines.yml", yaml.safe_dump({"engines": {"imaginary": IMAGINARY}}))
+    fleet.write(f"{tables}/services.yml", yaml.safe_dump({"services": {"mine": row}}))
+    host = {"ansible_connection": "local", "board": "h100-sxm", "runs": ["mine"]}
+    fleet.write("fleet/inventory/hosts.yml", yaml.safe_dump({"accelerators": {"hosts": {"gpu-01": host}}}))
+    missing = fleet.folder / "templates/imaginary/run.j2"
+    told = fleet.play("playbooks/validate.yml", ok=False)
+    assert f"engine 'imaginary': its template 'imaginary/run.j2' is not there; write it as {missing}" in told
+    fleet.write("fleet/templates/imaginary/run.j2", RUN)
+    fleet.write(
+        "fleet/templates/imaginary/greeting.j2", "echo {{ service.service }} starts\n{% include 'devices.j2' %}\n"
+    )
+    for name in ("render.yml", "render_row.yml"):
+        fleet.write(f"fleet/{name}", (ROOT / "tests" / name).read_text())
+    fleet.play("render.yml", "-l", "gpu-01", extra={"out": str(fleet.home), "mine": ["mine"]})
+    files = json.loads((fleet.home / "mine.json").read_text())
     assert set(files) == {"start", "stop", "environment", "run", "guard/vllm_ansible_guard.py"}
-    assert files["run"].endswith("exec imagine --anything 1 2 --ctx=32000 --gpus=2\n")
+    assert "echo mine starts\n" in files["run"] and files["run"].endswith(
+        "exec imagine --anything 1 2 --ctx=32000 --gpus=2\n"
+    )
     assert "--stop-signal=SIGINT" in files["start"] and "--entrypoint= " in files["start"]
     assert "GUARD_PATHS='/v1/models /v1/chat/completions /metrics'" in files["environment"]
     assert "VLLM_API_KEY" not in files["environment"]  # it asks for no key itself: the guard does
+    assert tree(fleet.product) == fleet.before
 
 
-# Where a name is no rule about an engine: the program `vllm bench`, words of vendors' release cards, the table of options that measured
-# constants belong to. proposal.py alone still has two rules by name; they belong into traits of the rows.
-NAMED = {"benchmark.py", "bench.py", "cards.py", "card_text.py", "asked.py", "proposal.py"}
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"mine/run.j2": "{% if %}"}, "is no Jinja: line 1: "),
+        ({"mine/run.j2": "\udcff"}, "can't be read: "),
+        ({"mine/run.j2": "x", "vllm/run.j2": "x"}, None),
+        ({"mine/run.j2": "x", "container/start.j2": "x"}, "has the name of one of the product's; give it a folder"),
+        ({}, "its template 'mine/run.j2' is not there; write it as "),
+    ],
+)
+def test_a_template_that_cannot_be_rendered_is_a_sentence(
+    tmp_path: Path, files: dict[str, str], words: str | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+    service = {"engine": "e", "runtime": "container", "group": None, "engine_facts": {"files": {"run": "mine/run.j2"}}}
+    found = release.template_faults([service, service], str(ROOT / "templates"), str(tmp_path))
+    assert len(found) == bool(words) and (not words or (found[0].startswith("engine 'e': ") and words in found[0]))
+    if not words:  # the example site's templates are the product's
+        service["engine_facts"] = {"files": {"run": "vllm/run.j2"}}
+        assert release.template_faults([service], str(ROOT / "templates"), str(ROOT / "templates")) == []
 
 
 def test_nothing_outside_of_rows_and_templates_names_an_engine() -> None:
@@ -240,12 +260,7 @@ def test_nothing_outside_of_rows_and_templates_names_an_engine() -> None:
     for folder in ("planning", "filter_plugins", "library", "action_plugins", "module_utils", "roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*")):
             # Failure hints are rows about engines' own words, and files of roles are programs and locks.
-            if (
-                path.suffix in (".py", ".yml")
-                and path.is_file()
-                and path.parent.name not in ("hints", "files")
-                and path.name not in NAMED
-            ):
+            if path.suffix in (".py", ".yml") and path.is_file() and path.parent.name not in ("hints", "files"):
                 assert not quoted.findall(path.read_text()), path
 
 

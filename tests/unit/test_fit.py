@@ -25,7 +25,7 @@ def row(port: int = 1, **changes: Any) -> dict[str, Any]:
         "service": "demo", "address": "127.0.0.1", "port": port, "runtime": "native", "native_env": None, "overhead_bytes": 2 * GIB,
         "engine_args": {"kv_cache_memory_bytes": GIB}, "model": {"name": "demo", "bytes": GIB}, "kind": "cpu", "devices": None,
         "devices_given": True, "env": {}, "cpus": None, "options_version": "0.32.0", "convert": None,
-        "engine_facts": {"options": {"table": "vllm", "share": "gpu_memory_utilization"}}, **changes,
+        "engine_facts": {"traits": ["data-parallel", "memory-of-vllm"], "options": {"table": "vllm", "share": "gpu_memory_utilization"}}, **changes,
     }  # fmt: skip
     wide = placing.widths("x", given["engine_args"])
     return {
@@ -228,7 +228,7 @@ def test_the_record_of_this_machine_is_what_fit_reads(fit: Callable[..., dict[st
     assert row()["memory_bytes"] == 4 * GIB
 
 
-def test_a_note_about_the_chips_is_shown_and_stops_nothing(
+def test_a_note_about_the_devices_is_shown_and_stops_nothing(
     fit: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []

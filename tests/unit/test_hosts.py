@@ -30,19 +30,19 @@ def test_versions_satisfy_conditions(version: str, wanted: str, expected: bool) 
     assert guard.satisfies(version, wanted) is expected
 
 
-def chips(kind: str, **more: Any) -> dict[str, Any]:
+def record(kind: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "arch": "x86_64", "driver": None, "versions": {}, **more}
 
 
 @pytest.mark.parametrize(
     ("service", "host", "words"),
     [
-        (row("qwq-32b"), chips("gpu", driver="470.82.01"), "older than any CUDA 12 takes; install branch 580"),
-        ({**row("qwq-32b"), "image": "vllm/vllm-openai:v0.33.0"}, chips("gpu", driver="570.86.10"), "needs a driver of branch 580; upgrade the driver"),
-        ({**row("qwq-32b-atlas-ascend"), "image": "quay.io/ascend/vllm-ascend:v0.11.0rc0-310p"}, chips("npu"), "do not start on a 310P; use v0.23.0-310p"),
-        ({**row("qwq-32b-atlas-ascend"), "image": "quay.io/ascend/vllm-ascend:v0.23.0"}, chips("npu"), "takes the tag that ends with -310p"[6:]),
-        (row("qwq-32b-atlas"), chips("npu"), "are for aarch64; use engine vllm_ascend"),
-        (row("qwen2-7b-instruct"), chips("cpu", arch="aarch64", versions={"kernel": "5.4.0-1009-aws"}), "upgrade the kernel"),
+        (row("qwq-32b"), record("gpu", driver="470.82.01"), "older than any CUDA 12 takes; install branch 580"),
+        ({**row("qwq-32b"), "image": "vllm/vllm-openai:v0.33.0"}, record("gpu", driver="570.86.10"), "needs a driver of branch 580; upgrade the driver"),
+        ({**row("qwq-32b-atlas-ascend"), "image": "quay.io/ascend/vllm-ascend:v0.11.0rc0-310p"}, record("npu"), "do not start on a 310P; use v0.23.0-310p"),
+        ({**row("qwq-32b-atlas-ascend"), "image": "quay.io/ascend/vllm-ascend:v0.23.0"}, record("npu"), "takes the tag that ends with -310p"[6:]),
+        (row("qwq-32b-atlas"), record("npu"), "are for aarch64; use engine vllm_ascend"),
+        (row("qwen2-7b-instruct"), record("cpu", arch="aarch64", versions={"kernel": "5.4.0-1009-aws"}), "upgrade the kernel"),
     ],
 )  # fmt: skip
 def test_what_is_known_not_to_work_is_refused_with_its_remedy(
@@ -54,8 +54,8 @@ def test_what_is_known_not_to_work_is_refused_with_its_remedy(
 
 def test_a_variable_that_mends_it_counts_and_unknown_versions_match_nothing() -> None:
     service = {**row("qwq-32b"), "image": "vllm/vllm-openai:v0.33.0", "env": {"VLLM_ENABLE_CUDA_COMPATIBILITY": "1"}}
-    assert guard.bad(KNOWN, chips("gpu", driver="570.86.10"), service) == []
-    assert guard.bad(KNOWN, chips("gpu"), row("qwq-32b")) == []
+    assert guard.bad(KNOWN, record("gpu", driver="570.86.10"), service) == []
+    assert guard.bad(KNOWN, record("gpu"), row("qwq-32b")) == []
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_a_variable_that_mends_it_counts_and_unknown_versions_match_nothing() ->
 def test_the_rows_of_the_catalogue_pass(name: str) -> None:
     service = row(name)
     host = {
-        "h100-sxm": chips("gpu", driver="580.159.04"),
-        "graviton4": chips("cpu", arch="aarch64", versions={"kernel": "6.8.0-1015-aws"}),
-        "atlas300iduo": chips("npu", arch="aarch64", driver="25.2.0", versions={"firmware": "7.7.0.6.236"}),
+        "h100-sxm": record("gpu", driver="580.159.04"),
+        "graviton4": record("cpu", arch="aarch64", versions={"kernel": "6.8.0-1015-aws"}),
+        "atlas300iduo": record("npu", arch="aarch64", driver="25.2.0", versions={"firmware": "7.7.0.6.236"}),
     }[service["board"]]
     assert guard.bad(KNOWN, host, service) == []
 

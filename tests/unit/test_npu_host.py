@@ -72,7 +72,7 @@ def test_nothing_is_installed_without_leave() -> None:
          "driver 25.2.0 and firmware 7.8.0.6.201 do not belong together"),
         ({**READY, "driver": {}}, {"packages": {"driver": {"path": DRIVER.replace("25.2.0", "26.1.0"), "sha256": SHA}}},
          "the firmware takes [25.0,25.9.]"),
-        ({**READY, "nodes": ["davinci2", "davinci3"]}, {}, "its chip /dev/davinci0 is not there (there are davinci2, davinci3)"),
+        ({**READY, "nodes": ["davinci2", "davinci3"]}, {}, "its device /dev/davinci0 is not there (there are davinci2, davinci3)"),
         ({**READY, "holders": {"davinci1": "old-qwq"}}, {}, "/dev/davinci1 is held by container old-qwq"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Readers of npu-smi and version.info on recorded output, on the shapes of other drivers and chips, and on mutated output."""
+"""Readers of npu-smi and version.info on recorded output, on the shapes of other drivers and NPUs, and on mutated output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ASCEND = FIXTURES / "ascend"
-DUO = (ASCEND / "npu-smi-duo-8-25.3.rc1.txt").read_text()  # four 300I Duo cards, eight chips, driver 25.3.rc1
+DUO = (ASCEND / "npu-smi-duo-8-25.3.rc1.txt").read_text()  # four 300I Duo cards, eight NPUs, driver 25.3.rc1
 BETWEEN_CARDS = f"+{'=' * 31}+{'=' * 17}+{'=' * 54}+\n"
 B4 = """+------------------------------------------------------------------------------------------------+
 | npu-smi 24.1.1                   Version: 24.1.1                                               |
@@ -62,14 +62,14 @@ def test_other_drivers_print_it_a_little_otherwise(old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("health", ["Alarm", "Warning", "Critical", "UNKNOWN"])
-def test_a_chip_that_is_not_well_is_named(health: str) -> None:
+def test_an_npu_that_is_not_well_is_named(health: str) -> None:
     found = npus.parse_npu_smi(DUO.replace("| OK    ", f"| {health:6}", 1))
     [problem] = found["problems"]
     assert "NPU 0 chip 0 (davinci0)" in problem and health in problem
 
 
 @given(st.integers(0, len(DUO) - 1), st.integers(0, 300), st.text(max_size=6))
-def test_a_mutated_table_never_crashes_and_never_invents_a_chip(at: int, cut: int, put: str) -> None:
+def test_a_mutated_table_never_crashes_and_never_invents_an_npu(at: int, cut: int, put: str) -> None:
     found = npus.parse_npu_smi(DUO[:at] + put + DUO[at + cut :])
     assert len(found["devices"]) <= 8
 
@@ -194,22 +194,22 @@ def test_a_layout_that_is_not_known_is_shown(host: Any) -> None:
     assert "npu-smi 27.0.rc1 answers in a form that is not known here" in problem and "Ascend950PR" in problem
 
 
-def test_a_table_without_a_chip_is_told_as_that(host: Any) -> None:
+def test_a_table_without_an_npu_is_told_as_that(host: Any) -> None:
     [problem] = host(f"cat <<'E'\n{table()}\nE\n")["problems"]
-    assert problem.startswith("npu-smi 25.2.1 lists no chip (npu-smi 25.2.1 Version: 25.2.1 / NPU Name Health ")
+    assert problem.startswith("npu-smi 25.2.1 lists no NPU (npu-smi 25.2.1 Version: 25.2.1 / NPU Name Health ")
     assert problem.endswith("; look at dmesg and the BMC")
     headless = "| 0 | Ascend950PR | OK | 1 |\n"
     assert "npu-smi of unknown version answers in a form" in host(f"echo '{headless}'")["problems"][0]
 
 
-def test_a_chip_that_is_listed_and_not_understood_is_told() -> None:
+def test_an_npu_that_is_listed_and_not_understood_is_told() -> None:
     broken = DUO.replace(
         "| 1       5                     | 0000:81:00.0    |", "| 1       5                     | ????:81:00.0    |"
     )
     found = npus.parse_npu_smi(broken)
     assert (
         len(found["devices"]) == 7
-        and "1 chips of npu-smi's table can't be read (npu-smi 25.3.rc1)" in found["problems"][0]
+        and "1 NPUs of npu-smi's table can't be read (npu-smi 25.3.rc1)" in found["problems"][0]
     )
 
 
@@ -222,7 +222,7 @@ def test_a_table_with_a_word_beside_it_is_read(host: Any) -> None:
 
 
 def table(
-    *chips: tuple[str, str, str, str, str, str, str],
+    *rows: tuple[str, str, str, str, str, str, str],
     version: str = "25.2.1",
     column: str = "Phy-ID",
     processes: str = "",
@@ -232,7 +232,7 @@ def table(
     rows = "".join(
         f"| {npu:<5} {name:<19} | {health:<13} | {power:<11} 36                0    / 0             |\n"
         f"| {chip:<25} | {bus:<13} | 0           {memory:<38} |\n" + rule
-        for npu, name, health, power, chip, bus, memory in chips
+        for npu, name, health, power, chip, bus, memory in rows
     )
     return (
         f"{rule}| npu-smi {version:<24} Version: {version:<45} |\n{rule}"
@@ -288,8 +288,8 @@ def test_words_in_the_table_are_notes_and_never_numbers() -> None:
     assert "does not tell its health" in found["notes"][0] and "does not tell its memory" in found["notes"][1]
 
 
-def test_a_chip_seen_through_a_partition_counts_once() -> None:
-    """A soft partition of an A3 lists its one die twice; both chips of a Duo have one bus id too, and are two."""
+def test_an_npu_seen_through_a_partition_counts_once() -> None:
+    """A soft partition of an A3 lists its one die twice; both NPUs of a Duo have one bus id too, and are two."""
     soft = table(
         ("0", "Ascend910", "OK", "157.3", "0     0", "0000:9D:00.0", G64),
         ("0", "Ascend910", "OK", "-", "1     0", "0000:9D:00.0", G64),
@@ -339,7 +339,7 @@ def test_processes_that_hold_memory() -> None:
 def test_a_driver_that_lists_nothing_is_not_live(host: Any) -> None:
     record = host("exit 0\n")
     assert not record["live"] and record["pending"] == [
-        "driver 25.2.0 is installed and not live (npu-smi: no chip, exit code 0)"
+        "driver 25.2.0 is installed and not live (npu-smi: no NPU, exit code 0)"
     ]
 
 
@@ -348,12 +348,12 @@ def test_nodes_that_are_missing_mean_a_reboot(host: Any) -> None:
     assert not record["live"] and "/dev/davinci_manager, /dev/devmm_svm" in record["pending"][0]
 
 
-def test_a_chip_less_than_the_bus_has(host: Any) -> None:
+def test_an_npu_less_than_the_bus_has(host: Any) -> None:
     text = DUO.replace(
         DUO[DUO.index("| 32800   310P3                 | OK              | NA           52") :][:214], ""
     )
     record = host(f"cat <<'E'\n{text}\nE\n")
-    assert any("8 chips are on the PCI bus and npu-smi lists 7" in problem for problem in record["problems"])
+    assert any("8 NPUs are on the PCI bus and npu-smi lists 7" in problem for problem in record["problems"])
 
 
 def test_a_firmware_that_does_not_belong(host: Any, tmp_path: Path) -> None:

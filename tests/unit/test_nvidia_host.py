@@ -34,7 +34,15 @@ BARE = {
     "cdi": [],
     "smi": "nvidia-smi is not installed",
 }
-OPTIONS = {"branch": 580, "manage_driver": False, "upgrade": False, "origin": "auto", "containers": True, "count": 8}
+OPTIONS = {
+    "branch": 580,
+    "manage_driver": False,
+    "upgrade": False,
+    "renew": False,
+    "origin": "auto",
+    "containers": True,
+    "count": 8,
+}
 
 
 def assessed(state: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -168,6 +176,14 @@ def test_a_pcie_board_needs_no_fabric_manager() -> None:
 def test_a_driver_of_another_branch_is_left_alone_until_an_upgrade_is_asked_for() -> None:
     assert assessed(READY, branch=595, manage_driver=True)["packages"] == []
     assert "nvidia-driver-pinning-595" in assessed(READY, branch=595, manage_driver=True, upgrade=True)["packages"]
+
+
+def test_a_driver_of_the_branch_is_renewed_where_that_is_asked_for() -> None:
+    found = assessed(READY, manage_driver=True, renew=True)
+    assert "nvidia-kernel-open-dkms=580.*" in found["packages"] and found["problems"] == []
+    assert "driver 580.159.04 is to become the newest of branch 580" in found["pending"]
+    assert not [name for name in found["packages"] if "toolkit" in name]  # the one that is there may be newer
+    assert assessed(READY, renew=True)["packages"] == []  # the site manages its drivers
 
 
 def test_what_is_installed_gets_held() -> None:

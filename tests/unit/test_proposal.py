@@ -10,10 +10,12 @@ from ansible.module_utils.serving.service.proposal import Wish, free_port, name_
 from ansible.module_utils.serving.weights.shape import Shape
 from configs import CASES
 from tables import BOARDS as ALL
+from tables import TABLES
 
 CHAT: dict[str, Any] = {"name": "chat", "overrides": {}}
 
 
+ENGINES = TABLES["engines"]
 BOARDS = {name: ALL[name] for name in ("h100-sxm", "graviton4", "atlas300iduo", "local")}
 
 
@@ -27,7 +29,7 @@ def row(
     given: dict[str, Any], board: str = "h100-sxm", kind: dict[str, Any] = CHAT, **more: Any
 ) -> tuple[str, dict[str, Any], Any]:
     services = more.pop("services", {})
-    return propose("mine", given, kind, BOARDS[board], BOARDS, services, **more)  # type: ignore[no-any-return]
+    return propose("mine", given, kind, BOARDS[board], BOARDS, ENGINES, services, **more)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,11 @@ def test_as_few_devices_as_have_room(name: str, gigabytes: float, devices: int, 
 def test_what_would_fit_is_said() -> None:
     small = {**BOARDS["h100-sxm"], "board": "l4", "count": 1, "memory_bytes": 24 << 30}
     with pytest.raises(Refusal, match=r"board 'l4'.*a quantised form.*it fits .*h100-sxm with tensor_parallel_size 1"):
-        propose("mine", model("Qwen3-30B-A3B", 61.1), CHAT, small, {**BOARDS, "l4": small}, {})
+        propose("mine", model("Qwen3-30B-A3B", 61.1), CHAT, small, {**BOARDS, "l4": small}, ENGINES, {})
     with pytest.raises(Refusal, match="max_model_len 99999 is more than the 32768 tokens that the model takes"):
         row(model("Qwen2.5-7B-Instruct", 15.2), wish=Wish(context=99999))
     tight = {**BOARDS["h100-sxm"], "count": 1, "memory_bytes": 20 << 30}
-    _, found, _ = propose("mine", model("Llama-3.1-8B-Instruct", 16.1), CHAT, tight, {}, {})
+    _, found, _ = propose("mine", model("Llama-3.1-8B-Instruct", 16.1), CHAT, tight, {}, ENGINES, {})
     assert found["engine_args"]["max_model_len"] < 32768  # a shorter context before another board
 
 
@@ -82,9 +84,9 @@ def test_a_cpu_gets_a_cache_for_its_context() -> None:
 
 
 def test_an_engine_of_one_model_gets_no_row() -> None:
-    with pytest.raises(Refusal, match="engine 'mindspore': it has the configuration of one model alone"):
+    with pytest.raises(Refusal, match="engine 'mindspore': its templates have the configuration of one model alone"):
         board = {**BOARDS["atlas300iduo"], "engine": "mindspore"}
-        propose("mine", model("Qwen2.5-7B-Instruct", 15.2), CHAT, board, BOARDS, {})
+        propose("mine", model("Qwen2.5-7B-Instruct", 15.2), CHAT, board, BOARDS, ENGINES, {})
 
 
 def test_parsers_that_the_engine_has() -> None:

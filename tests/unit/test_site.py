@@ -81,6 +81,7 @@ def test_from_an_empty_folder_to_an_answer_and_back_with_a_read_only_product(run
     assert "my-sums ready mine" in running.play("playbooks/status.yml")
     longer = {"overrides": {"my-sums": {"engine_args": {"max_model_len": 256}}}}
     assert "my-sums is ready at" in running.play("playbooks/upgrade.yml", extra=longer)
+    assert "my-sums is ready at" in running.play("playbooks/maintenance.yml", "-l", "desk-1", *skipped)
     assert "service 'my-sums' removed" in running.play(
         "playbooks/uninstall.yml", "-l", "desk-1", extra={"service": "my-sums"}
     )

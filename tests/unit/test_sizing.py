@@ -1,4 +1,4 @@
-"""Does a model fit a GPU: against figures that vLLM logged, and the traps of the documents' rows."""
+"""Does a model fit a GPU: against figures that vLLM logged, and the traps of the vendor documents' rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def service(**args: Any) -> dict[str, Any]:
     given = {"max_model_len": 32768, "max_num_seqs": 256, **args}
     return {
         "service": "x", "devices": [0], "model": {"name": "x", "bytes": int(14.25 * GIB), "shape": SHAPE_7B}, "engine_args": given, "runtime": "native",
-        "engine_facts": {"options": {"table": "vllm", "share": "gpu_memory_utilization"}},
+        "engine_facts": {"traits": ["data-parallel", "memory-of-vllm"], "options": {"table": "vllm", "share": "gpu_memory_utilization"}},
         "options_version": "0.25.1", "widths": placing.widths("x", given), "utilization": placing.utilization(given),
     }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_a_context_that_vllm_would_have_started_with_is_not_refused(
 def test_what_cant_start_is_contradicted_with_what_would() -> None:
     [words] = problems(sized("qwq-32b", max_model_len=65_536), host())
     assert words == (
-        "service 'qwq-32b': on 79.6 GiB a GPU TP 1 at 0.9 leaves 34880 tokens, 65536 asked: max_model_len 34880, or TP 2, or kv_cache_dtype fp8"
+        "service 'qwq-32b': on 79.6 GiB per GPU TP 1 at 0.9 leaves 34880 tokens, 65536 asked: max_model_len 34880, or TP 2, or kv_cache_dtype fp8"
     )
 
 
@@ -217,30 +217,30 @@ def test_unknown_shapes_are_left_to_vllm() -> None:
     assert problems({**service(), "model": {"name": "x", "bytes": 1}}, host()) == []
 
 
-def test_chips_of_21_gb_are_too_small_for_a_model_that_needs_43() -> None:
-    """The 48 GB card: npu-smi gives each chip 21527 MB. The 96 GB card's smaller chip (43693 MB) holds it."""
+def test_npus_of_21_gb_are_too_small_for_a_model_that_needs_43() -> None:
+    """The 48 GB card: npu-smi gives each NPU 21527 MB. The 96 GB card's smaller NPU (43693 MB) holds it."""
     atlas = row("qwq-32b-atlas")
     rows = [
         {"index": i, "id": f"davinci{i}", "memory_total_bytes": 21527 << 20, "memory_used_bytes": 1000 << 20}
         for i in range(4)
     ]
-    chips = {"kind": "npu", "count": 4, "devices": rows, "topology": {}}
-    [problem] = problems(atlas, chips)
-    assert "on 21.0 GiB a chip TP 4 at 0.7: the weights and what runs beside them take" in problem
+    found = {"kind": "npu", "count": 4, "devices": rows, "topology": {}}
+    [problem] = problems(atlas, found)
+    assert "on 21.0 GiB per NPU TP 4 at 0.7: the weights and what runs beside them take" in problem
     for device in rows:
         device["memory_total_bytes"] = 43693 << 20
-    assert problems(atlas, chips) == []
+    assert problems(atlas, found) == []
 
 
-def test_chips_go_by_their_davinci_number() -> None:
-    """After a card was lost its neighbours keep their numbers: the plan's chips may not be there."""
+def test_npus_go_by_their_davinci_number() -> None:
+    """After a card was lost its neighbours keep their numbers: the plan's NPUs may not be there."""
     rows = [
         {"index": i, "id": f"davinci{i + 4}", "memory_total_bytes": 43693 << 20, "memory_used_bytes": 0}
         for i in range(4)
     ]
-    chips = {"kind": "npu", "count": 4, "devices": rows, "topology": {}}
-    [problem] = problems(row("qwq-32b-atlas"), chips)
-    assert "chip 0, 1, 2, 3 is not on this host, which has 4, 5, 6, 7" in problem
+    found = {"kind": "npu", "count": 4, "devices": rows, "topology": {}}
+    [problem] = problems(row("qwq-32b-atlas"), found)
+    assert "NPU 0, 1, 2, 3 is not on this host, which has 4, 5, 6, 7" in problem
 
 
 def test_layers_that_keep_nothing_take_no_cache() -> None:
@@ -266,6 +266,7 @@ def test_an_engine_of_another_kind_is_sized_by_the_most_hopeful_constants() -> N
     other = sized("qwq-32b", max_model_len=30_000)
     facts = {
         **other["engine_facts"],
+        "traits": [],
         "options": {**other["engine_facts"]["options"], "table": "sglang", "share": "mem_fraction_static"},
     }
     args = {key: value for key, value in other["engine_args"].items() if key != "gpu_memory_utilization"}

@@ -112,10 +112,10 @@ def test_what_the_front_process_repeats_is_the_workers_own() -> None:
     "line", ["HCCL function error: hcclX(1), error code is {}", "NPU function error: aclX(1), error code is {}"]
 )
 @pytest.mark.parametrize("code", ["1", "5", "7", "15", "507013", "507899"])
-def test_a_code_of_cann_alone_names_no_chip_as_sure(line: str, code: str) -> None:
+def test_a_code_of_cann_alone_names_no_accelerator_as_sure(line: str, code: str) -> None:
     meaning = explained("RuntimeError: " + line.format(code)).meaning or ""
     assert "a 310P" not in meaning.split(":")[0].replace("(on a 310P)", "").replace(
-        "or this chip can't do it (a 310P", ""
+        "or this one can't do it (a 310P", ""
     )
 
 

@@ -32,7 +32,7 @@ def test_a_bundle_has_the_services_and_not_their_keys(tmp_path: Path, run_module
     for secret in ("THEKEY", "OLDKEY", "topsecret", "hf_abc", "vault", "proxy-password"):
         assert secret not in everything
     assert "exec vllm serve" in found["services/demo/current/start"] and "listening" in found["services/demo/log.txt"]
-    assert json.loads(found["chips.json"])["kind"] == "cpu" and "tools/df-h.txt" in found
+    assert json.loads(found["accelerators.json"])["kind"] == "cpu" and "tools/df-h.txt" in found
     path = tmp_path / "reports/support/box.tar.gz"
     packed = run_module("support_bundle", {"path": str(path), "files": found})
     assert packed["bytes"] == path.stat().st_size and stat.S_IMODE(path.stat().st_mode) == 0o600

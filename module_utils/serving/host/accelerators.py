@@ -1,4 +1,4 @@
-"""What a host computes with, whichever kind of chip it is, and the row of `boards` that describes it."""
+"""What a host computes with, whichever kind of accelerator it is, and the row of `boards` that describes it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ VENDORS = {"cpu": "cpu", "gpu": "nvidia", "npu": "ascend"}
 
 
 def detect(root: str = "/") -> str:
-    """The kind of chips on the PCI bus, whether or not a driver is there; cpu where there are none that we know."""
+    """The kind of accelerators on the PCI bus, whether or not a driver is there; cpu where there are none that we know."""
     if gpus.on_pci(root)[0]:
         return "gpu"
     return "npu" if npus.on_pci(root) else "cpu"
 
 
-def chips(kind: str, root: str = "/") -> dict[str, Any]:
-    """The record of a host's chips (RETURN of module accelerator_info)."""
+def accelerator_record(kind: str, root: str = "/") -> dict[str, Any]:
+    """The record of a host's accelerators (RETURN of module accelerator_info)."""
     found: dict[str, Any] = KINDS[detect(root) if kind == "auto" else kind](root)
     return found
 
 
 def board_name(record: dict[str, Any]) -> str:
-    """A name for the board: the chips' own in small letters and digits, such as nvidia-l4."""
+    """A name for the board: the accelerators' own in small letters and digits, such as nvidia-l4."""
     names = [str(one["name"]) for one in record["devices"] if one.get("name")]
     if record["kind"] == "cpu":
         names = [str(record["cpu"]["model"] or record["arch"])]

@@ -1,4 +1,4 @@
-"""What a host computes with, read into one record for unlike chips. Standard library only, Python 3.8.
+"""What a host computes with, read into one record for unlike accelerators. Standard library only, Python 3.8.
 
 The record: kind, count, devices[], driver, versions, topology, cpu, memory, live, pending[], problems[], notes[].
 Every value that can't be read is null; nothing is guessed.

@@ -71,13 +71,13 @@ def gpu_use() -> Use:
 
 
 def npus_in_use(devices: list[dict[str, Any]]) -> Use:
-    """The chips of `npu-smi info`, which lists the processes of each, -> Use."""
+    """The NPUs of `npu-smi info`, which lists the processes of each, -> Use."""
     use = Use()
     for device in devices:
         name = device.get("id")
         if not name:
             continue
-        use.names[name] = "chip %s" % name
+        use.names[name] = "NPU %s" % name
         use.numbers[number(device)] = name
         if device.get("memory_used_bytes") is not None:
             use.memory[name] = device["memory_used_bytes"]
@@ -90,7 +90,7 @@ def npu_use() -> Use:
     code, text, error = run_tool(["npu-smi", "info"], VENDOR_TIMEOUT)
     use = npus_in_use(parse_npu_smi(text)["devices"])
     if code != 0 or not use.names:
-        use.problem = "npu-smi does not tell the chips' processes: %s" % (
+        use.problem = "npu-smi does not tell the NPUs' processes: %s" % (
             " ".join((error or text).split())[:200] or "no answer"
         )
     return use

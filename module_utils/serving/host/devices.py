@@ -50,7 +50,7 @@ def by_name(name: str, by_uuid: dict[str, dict[str, Any]]) -> dict[str, Any] | N
 
 def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[str, Any]], root: str = "/") -> Place:
     """The devices that a plan's names mean on this host. A name that is not there is a problem and keeps its place."""
-    noun = "chip" if record["kind"] == "npu" else "GPU"
+    noun = "NPU" if record["kind"] == "npu" else "GPU"
     by_number = {number(device): device for device in record["devices"]}
     by_uuid = {str(device["uuid"]).lower(): device for device in record["devices"] if device.get("uuid")}
     parts = {part["uuid"].lower(): part for part in slices}

@@ -32,7 +32,7 @@ VENDOR = "0x10de"
 BUS_ID = r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]"
 # Class codes in sysfs: 3D controller, VGA controller; a bridge of NVIDIA's is an NVSwitch.
 GPU_CLASSES, BRIDGE_CLASS = ("0x0302", "0x0300"), "0x0680"
-# PCI ids of boards that the documents name or that we have seen, for hosts without a driver.
+# PCI ids of boards that vendor documents name or that we have seen, for hosts without a driver.
 BOARDS = {
     "0x2330": "NVIDIA H100 80GB HBM3 (SXM5)",
     "0x2331": "NVIDIA H100 PCIe",

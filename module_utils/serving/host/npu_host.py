@@ -70,7 +70,7 @@ def read_mark(root: str, kind: str) -> dict[str, Any]:
 
 
 def holders(root: str) -> dict[str, str]:
-    """{davinciN: container} of running containers that are not ours: a chip serves one container."""
+    """{davinciN: container} of running containers of other programs: an NPU serves one container."""
     if root != "/" or run_tool(["docker", "version"])[0] != 0:
         return {}
     _, text, _ = run_tool(["docker", "ps", "--quiet", "--no-trunc"])
@@ -229,12 +229,12 @@ def check_devices(state: dict[str, Any], devices: dict[str, str], found: Finding
         node = "davinci%s" % index
         if state["nodes"] and node not in state["nodes"]:
             found.problems.append(
-                "service '%s': its chip /dev/%s is not there (there are %s); set devices in overrides to what npu-smi info lists"
+                "service '%s': its device /dev/%s is not there (there are %s); set devices in overrides to what npu-smi info lists"
                 % (service, node, ", ".join(state["nodes"]))
             )
         if node in state["holders"]:
             found.problems.append(
-                "service '%s': /dev/%s is held by container %s, and a chip serves one container; stop that one, or set devices in overrides"
+                "service '%s': /dev/%s is held by container %s, and an NPU serves one container; stop that one, or set devices in overrides"
                 % (service, node, state["holders"][node])
             )
 

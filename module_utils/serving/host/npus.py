@@ -1,8 +1,8 @@
 """Ascend NPUs: `npu-smi info`, version.info and PCI ids -> the record. Standard library only, Python 3.8.
 
-npu-smi prints a table for people. Its columns differ in width from driver to driver and from chip to chip, so rows are split
-at `|` and never by offset. On a 300I Duo each card is one NPU id with two chips, the ids are neither small nor
-contiguous, power is NA, and the number behind the chip is the N of /dev/davinciN.
+npu-smi prints a table for people. Its columns differ in width from driver to driver and from NPU to NPU, so rows are split
+at `|` and never by offset. On a 300I Duo each card is one id with two NPUs, which npu-smi calls chips, the ids are neither small nor
+contiguous, power is NA, and the number behind that of the chip is the N of /dev/davinciN.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ansible.module_utils.serving.host.cpu import cpu_record, read
 from ansible.module_utils.serving.host.system import VENDOR_TIMEOUT, run_tool
 
 VENDOR = "0x19e5"
-# PCI device ids of Huawei's NPUs. Each function is one chip, but for the 300I Duo.
-CHIPS = {
+# PCI device ids of Huawei's NPUs. Each function is one NPU, but for the 300I Duo.
+PCI_DEVICES = {
     "0xd100": "Ascend 310",
     "0xd500": "Ascend 310P",
     "0xd801": "Ascend 910",
     "0xd802": "Ascend 910B",
     "0xd803": "Ascend 910 (A3)",
 }
-DUO = "0x0110"  # subsystem device of a 310P: one function on the PCI bus, two chips
+DUO = "0x0110"  # subsystem device of a 310P: one function on the PCI bus, two NPUs
 NODES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 DRIVER_MODULES = re.compile(r"drv_")  # kernel modules of the driver begin so
 MIB = 1 << 20
@@ -57,10 +57,10 @@ def last_usage(cell: str) -> tuple[int, int] | None:
 
 
 def parse_npu_smi(text: str) -> dict[str, Any]:
-    """`npu-smi info` -> {version, devices, problems, notes}. Tables of the 310 and of the 910 series, one chip in two rows.
+    """`npu-smi info` -> {version, devices, problems, notes}. Tables of the 310 and of the 910 series, one NPU in two rows.
 
-    The first row of a chip has the NPU's id, name and health; the second the chip's number, where the table has such a column the
-    N of /dev/davinciN, and the bus id. What was begun and not understood is a problem, never a chip less in silence.
+    The first row has the id, name and health of the card or NPU; the second the chip's number on it, where the table has such a column the
+    N of /dev/davinciN, and the bus id. What was begun and not understood is a problem, never an NPU less in silence.
     """
     version = re.search(r"npu-smi\s+v?(\d\S*)", text)
     devices: list[dict[str, Any]] = []
@@ -75,16 +75,16 @@ def parse_npu_smi(text: str) -> dict[str, Any]:
         if not names or not names[0].isdigit():
             continue
         bus = bool(re.fullmatch(BUS_ID, row[1]))
-        bare = len(names) < 2 or names[1].isdigit() or names[1] in NOT_TOLD  # a number of a chip, no name
+        bare = len(names) < 2 or names[1].isdigit() or names[1] in NOT_TOLD  # a number, no name
         if first and (bus or (row[1] in NOT_TOLD and bare)):
             device = npu_device(first, names, row)
-            other = same_chip(devices, device)
+            other = same_npu(devices, device)
             if other is None:
                 device.update(index=len(devices), container_id=len(devices))
                 devices.append(device)
             else:
                 notes.append(
-                    "NPU %d chip %d is the same chip as NPU %d chip %d (bus id %s), seen through a partition; it counts once"
+                    "NPU %d chip %d is the same as NPU %d chip %d (bus id %s), seen through a partition; it counts once"
                     % (device["npu_id"], device["chip"], other["npu_id"], other["chip"], device["bus_id"])
                 )
             first = []
@@ -96,7 +96,7 @@ def parse_npu_smi(text: str) -> dict[str, Any]:
             first = []
     if unread + bool(first):
         problems.append(
-            "%d chips of npu-smi's table can't be read (npu-smi %s); please report the output of `npu-smi info`"
+            "%d NPUs of npu-smi's table can't be read (npu-smi %s); please report the output of `npu-smi info`"
             % (unread + bool(first), version.group(1) if version else "of unknown version")
         )
     add_processes(devices, processes)
@@ -108,7 +108,7 @@ def parse_npu_smi(text: str) -> dict[str, Any]:
 
 
 def npu_device(first: list[str], names: list[str], row: list[str]) -> dict[str, Any]:
-    """A chip of two rows; its place in the list is not known yet."""
+    """An NPU of two rows; its place in the list is not known yet."""
     npu, name = first[0].split(None, 1)
     memory = last_usage(row[2])
     node = int(names[1]) if len(names) > 1 and names[1].isdigit() else None
@@ -129,8 +129,8 @@ def npu_device(first: list[str], names: list[str], row: list[str]) -> dict[str, 
     }
 
 
-def same_chip(devices: list[dict[str, Any]], device: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of a chip that was listed before. Both chips of a 300I Duo have one bus id, and two /dev/davinciN."""
+def same_npu(devices: list[dict[str, Any]], device: dict[str, Any]) -> dict[str, Any] | None:
+    """The NPU of a row that was listed before. Both NPUs of a 300I Duo have one bus id, and two /dev/davinciN."""
     for other in devices:
         same = other["bus_id"] == device["bus_id"]
         if same and device["bus_id"] and other["id"] == device["id"]:
@@ -141,7 +141,7 @@ def same_chip(devices: list[dict[str, Any]], device: dict[str, Any]) -> dict[str
 
 
 def number_nodes(devices: list[dict[str, Any]], nodes: list[str]) -> None:
-    """Which /dev/davinciN a chip is, where the table has no such column: the id of its NPU, if the ids are just the nodes' numbers.
+    """Which /dev/davinciN an NPU is, where the table has no such column: the id of its NPU, if the ids are just the nodes' numbers.
 
     Ids have gaps where a card is lost or another container's, so the place in the list says nothing.
     """
@@ -152,13 +152,13 @@ def number_nodes(devices: list[dict[str, Any]], nodes: list[str]) -> None:
 
 
 def add_processes(devices: list[dict[str, Any]], text: str) -> None:
-    """The table of processes: NPU and chip, process id, name, memory (MB)."""
-    by_chip = {(device["npu_id"], device["chip"]): device for device in devices}
+    """The table of processes: numbers of NPU and chip, process id, name, memory (MB)."""
+    by_place = {(device["npu_id"], device["chip"]): device for device in devices}
     for line in text.splitlines():
         row = cells(line)
         place = row[0].split() if len(row) >= 4 else []
         if len(place) == 2 and "".join(place).isdigit() and row[1].isdigit():
-            device = by_chip.get((int(place[0]), int(place[1])))
+            device = by_place.get((int(place[0]), int(place[1])))
             if device is not None:
                 used = int(row[3]) * MIB if row[3].isdigit() else None
                 name = None if row[2] in NOT_TOLD else row[2]
@@ -166,7 +166,7 @@ def add_processes(devices: list[dict[str, Any]], text: str) -> None:
 
 
 def findings(device: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """(problems, notes) of one chip."""
+    """(problems, notes) of one NPU."""
     problems, notes = [], []
     where = "NPU %d chip %d (%s)" % (device["npu_id"], device["chip"], device["id"] or "no device node")
     if device["health"] == "Unknown":
@@ -230,7 +230,7 @@ def versions(root: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def on_pci(root: str) -> list[dict[str, Any]]:
-    """Ascend functions in sysfs, and how many chips each stands for, whether or not a driver is there."""
+    """Ascend functions in sysfs, and how many NPUs each stands for, whether or not a driver is there."""
     base = os.path.join(root, "sys/bus/pci/devices")
     found = []
     try:
@@ -241,12 +241,12 @@ def on_pci(root: str) -> list[dict[str, Any]]:
         at = [
             read(os.path.join(base, slot, name)).strip() for name in ("vendor", "device", "class", "subsystem_device")
         ]
-        if at[0] != VENDOR or at[1] not in CHIPS or not at[2].startswith("0x1200"):
+        if at[0] != VENDOR or at[1] not in PCI_DEVICES or not at[2].startswith("0x1200"):
             continue
         if os.path.lexists(os.path.join(base, slot, "physfn")):
             continue  # a virtual function belongs to the card that has it
         duo = at[1] == "0xd500" and at[3] == DUO
-        found.append({"bus_id": slot, "name": "Atlas 300I Duo" if duo else CHIPS[at[1]], "chips": 2 if duo else 1})
+        found.append({"bus_id": slot, "name": "Atlas 300I Duo" if duo else PCI_DEVICES[at[1]], "npus": 2 if duo else 1})
     return found
 
 
@@ -254,9 +254,9 @@ def npu_record(root: str = "/") -> dict[str, Any]:
     """The record of a host with Ascend NPUs. Installed is not live: live is what npu-smi and the device nodes say now."""
     record: dict[str, Any] = cpu_record(root)
     cards = on_pci(root)
-    chips = sum(card["chips"] for card in cards)
+    on_bus = sum(card["npus"] for card in cards)
     installed, problems = versions(root)
-    record.update(kind="npu", devices=[], count=chips, live=False, driver=installed["driver"], problems=problems)
+    record.update(kind="npu", devices=[], count=on_bus, live=False, driver=installed["driver"], problems=problems)
     record["versions"].update(firmware=installed["firmware"], npu_smi=None)
     record["topology"].update(cards=cards)
     code, out, error = run_tool(["npu-smi", "info"], VENDOR_TIMEOUT)
@@ -282,14 +282,14 @@ def npu_record(root: str = "/") -> dict[str, Any]:
         record["notes"].append("npu-smi ends with exit code %s and says: %s" % (code, said))
     if missing:
         record["pending"].append("/dev/%s is missing: the driver is not loaded whole" % ", /dev/".join(missing))
-    if cards and chips != len(found["devices"]):
+    if cards and on_bus != len(found["devices"]):
         problems.append(
-            "%d chips are on the PCI bus and npu-smi lists %d; look at dmesg and the BMC"
-            % (chips, len(found["devices"]))
+            "%d NPUs are on the PCI bus and npu-smi lists %d; look at dmesg and the BMC"
+            % (on_bus, len(found["devices"]))
         )
     if nodes and len(nodes) != len(found["devices"]):
         problems.append(
-            "%d /dev/davinci nodes and %d chips in npu-smi; reboot the host" % (len(nodes), len(found["devices"]))
+            "%d /dev/davinci nodes and %d NPUs in npu-smi; reboot the host" % (len(nodes), len(found["devices"]))
         )
     return record
 
@@ -305,7 +305,7 @@ def not_initialised(root: str) -> tuple[str, str]:
     if inside and loaded and not os.path.exists(manager):
         return (
             "problems",
-            "this host is a container without the NPUs' devices: give it /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and its chips",
+            "this host is a container without the NPUs' devices: give it /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and its /dev/davinci devices",
         )
     return (
         "pending",
@@ -329,7 +329,7 @@ def why_not(
         name = "npu-smi %s" % (version or "of unknown version")
         shown = " / ".join(" ".join(" ".join(row).split()) for row in table if any(row))[:400]
         if not any(row and row[0][:1].isdigit() for row in table):
-            return "problems", "%s lists no chip (%s); look at dmesg and the BMC" % (name, shown)
+            return "problems", "%s lists no NPU (%s); look at dmesg and the BMC" % (name, shown)
         return (
             "problems",
             "%s answers in a form that is not known here (%s); please report the output of `npu-smi info`"
@@ -342,5 +342,5 @@ def why_not(
         return "pending", "%d cards are on the PCI bus (%s) and no driver is installed" % (len(cards), names)
     return "pending", "driver %s is installed and not live (npu-smi: %s)" % (
         driver,
-        said or "no chip, exit code %s" % code,
+        said or "no NPU, exit code %s" % code,
     )

@@ -179,8 +179,9 @@ def fabric_manager(packages: dict[str, Any]) -> str | None:
 
 
 def packages_due(state: dict[str, Any], given: dict[str, Any], origin: str | None, found: Findings) -> list[str]:
-    """Packages to install: a driver where there is none or another branch is wanted, the container toolkit beside one."""
+    """Packages to install: a driver where there is none, or another branch or the newest is wanted, the container toolkit beside one."""
     driver, manage, branch = driver_of(state), given["manage_driver"], given["branch"]
+    lacks_toolkit = given["containers"] and not state["toolkit"]  # one that is there may be newer, and stays
     if not driver and not manage:
         found.problems.append(
             "no NVIDIA driver is installed; install branch %d by hand, or set manage_driver: true" % branch
@@ -195,12 +196,15 @@ def packages_due(state: dict[str, Any], given: dict[str, Any], origin: str | Non
         return wanted(state, branch, origin or "nvidia", given["containers"])
     elif manage and given["upgrade"] and branch_of(driver) != branch:
         found.pending.append("driver %s is to become branch %d" % (driver, branch))
-        return wanted(state, branch, origin or "nvidia", given["containers"])
-    elif given["containers"] and not state["toolkit"] and manage:
+        return wanted(state, branch, origin or "nvidia", lacks_toolkit)
+    elif manage and given["renew"]:
+        found.pending.append("driver %s is to become the newest of branch %d" % (driver, branch))
+        return wanted(state, branch, origin or "nvidia", lacks_toolkit)
+    elif lacks_toolkit and manage:
         found.pending.append("nvidia-container-toolkit is to be installed")
         names = wanted(state, branch, origin or "nvidia", True)
         return [name for name in names if name.startswith("nvidia-container-toolkit")]
-    elif given["containers"] and not state["toolkit"] and not state["cdi"]:
+    elif lacks_toolkit and not state["cdi"]:
         found.problems.append(
             "nvidia-container-toolkit is not installed, so no CDI file names the GPUs; install %s or later, or set manage_driver: true"
             % TOOLKIT

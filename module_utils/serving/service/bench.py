@@ -1,7 +1,8 @@
 """Load on a service and what it measured: the client's command line, its result, callers who are there too. Standard library only, Python 3.8.
 
-The client is `vllm bench serve` of the service's own environment or image: there is nothing to install on a host without a route, it counts tokens by
-the model's own tokenizer, and its figures are those that people compare. (GuideLLM wants a hundred packages of its own beside.)
+The client is `vllm bench serve` of the service's own environment or image, or what its engine has like it: there is nothing to install on a
+host without a route, it counts tokens by the model's own tokenizer, and its figures are those that people compare. (GuideLLM wants a hundred
+packages of its own beside.)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def load_of(metrics: str) -> tuple[float | None, float | None]:
 def command(given: dict[str, Any], spec: dict[str, Any], model: str, seed: int) -> list[str]:
     """Words after the program's name, for one level. The key is in none of them. `model`: the folder, as the client sees it."""
     words = [
-        "bench", "serve", "--backend", "vllm", "--base-url", str(spec["endpoint"]).replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        "bench", "serve", "--backend", "openai", "--base-url", str(spec["endpoint"]).replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
         "--model", str(spec["served_name"]), "--tokenizer", model, "--num-prompts", str(requests_of(given)), "--num-warmups", str(WARMUPS),
         "--seed", str(seed), "--ignore-eos", "--temperature", "0", "--disable-tqdm", "--save-result", "--result-filename", "result.json",
         "--percentile-metrics", ",".join(METRICS), "--metric-percentiles", ",".join(map(str, PERCENTILES)), "--ready-check-timeout-sec", "0",

@@ -40,7 +40,10 @@ def settings_in(node: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
         args = node.get("engine_args")
         if isinstance(args, Mapping):
             specific = node.get("engine_args_specific")
-            own = specific.get("vllm") if isinstance(specific, Mapping) else None
+            several = dict(specific) if isinstance(specific, Mapping) else {}
+            own = several.get(
+                node.get("engine"), next(iter(several.values()), None)
+            )  # of the engine that it serves with
             yield {**args, **(own if isinstance(own, Mapping) else {})}
         for value in node.values():
             yield from settings_in(value, depth + 1)

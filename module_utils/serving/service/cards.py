@@ -1,4 +1,4 @@
-"""A release card, as vendors publish one for a model on a chip: what its commands, settings and tables say, as draft rows.
+"""A release card, as vendors publish one for a model on a board: what its commands, settings and tables say, as draft rows.
 
 Nothing is guessed. Where a card says two things, the key is null and a question says both; what it says and no service of ours would do is a
 finding, under the name of the plan's rule where there is one. Cards are Markdown or HTML, English or Chinese, and often no valid YAML.
@@ -62,7 +62,7 @@ TAKES = (
 )  # fmt: skip
 RIGHTS = {"--privileged": "every disk and device of the host", "--net=host": "the host's network", "--ipc=host": "the host's shared memory",
           "--uts=host": "the host's name", "--security-opt=seccomp=unconfined": "every system call", "--pid=host": "the host's processes"}  # fmt: skip
-CHIPS = {
+VENDORS = {
     "nvidia": r"nvidia|h100|h200|a100|cuda", "arm": r"\barm\b|graviton|aarch64", "ascend": r"ascend|atlas|昇腾", "metax": r"metax|沐曦",
     "mthreads": r"moore ?threads|mthreads|摩尔线程", "iluvatar": r"iluvatar|天数", "cambricon": r"cambricon|寒武纪", "hygon": r"hygon|海光",
     "kunlunxin": r"kunlun|昆仑",
@@ -135,7 +135,7 @@ class Card:
         self.environment()
         self.evaluation()
         self.licence()
-        self.chip()
+        self.vendor()
         return self.draft
 
     def model(self) -> None:
@@ -217,7 +217,7 @@ class Card:
                 self.draft.find(
                     "rights-beyond-least", "%s=%s gives it %s" % (key, value, RIGHTS["%s=%s" % (key, value)])
                 )
-            if key == "--gpus" and re.search(CHIPS["arm"], self.draft.title, re.I):
+            if key == "--gpus" and re.search(VENDORS["arm"], self.draft.title, re.I):
                 self.draft.find("gpu-flag-on-cpu", "--gpus %s on a host without a GPU: Docker refuses to start" % value)
             at += 1
 
@@ -236,7 +236,7 @@ class Card:
             tables += list(settings_in(found))
         for line in self.lines:
             words = words_of(line)
-            if words[:2] == ["vllm", "serve"]:
+            if " ".join(words[:2]) == "vllm serve":
                 tables.append(
                     {
                         **({"model": words[2]} if len(words) > 2 and not words[2].startswith("-") else {}),
@@ -309,7 +309,7 @@ class Card:
                 self.draft.ask("env.%s: '%s' uses a variable that the card doesn't set" % (key, several[-1][:80]))
 
     def evaluation(self) -> None:
-        """Its benchmark table: the column of CUDA is the reference, that of the new stack the document's."""
+        """Its benchmark table: the column of CUDA is the reference, that of the new stack the vendor document's."""
         for rows in tables_of(self.body):
             head = [re.sub(r"[*_`\\]", "", cell) for cell in rows[0]] if rows else []
             if len(head) < 2 or not re.search(r"metric|benchmark|指标|评测|测试", head[0], re.I):
@@ -351,19 +351,19 @@ class Card:
                 )
                 self.draft.model["license"] = None
 
-    def chip(self) -> None:
-        """Chips that it is for, by its title and by its text."""
-        title = [chip for chip, pattern in CHIPS.items() if re.search(pattern, self.draft.title, re.I)]
+    def vendor(self) -> None:
+        """Whose board it is for, by its title and by its text."""
+        title = [vendor for vendor, pattern in VENDORS.items() if re.search(pattern, self.draft.title, re.I)]
         opening = re.search(
             r"(?im)^.*(?:execution of|release for|适配|on)\b.*$", re.sub(r"(?m)^#.*$", "", self.body)[:3000]
         )
-        said = [chip for chip, pattern in CHIPS.items() if opening and re.search(pattern, opening[0], re.I)]
+        said = [vendor for vendor, pattern in VENDORS.items() if opening and re.search(pattern, opening[0], re.I)]
         if title and said and not set(title) & set(said):
             self.draft.ask(
                 "boards: the card is called '%s', and its text speaks of %s; for which board is it?"
                 % (self.draft.title, ", ".join(said))
             )
-        self.draft.service["chip"] = title[0] if len(title) == 1 else None
+        self.draft.service["vendor"] = title[0] if len(title) == 1 else None
         if not title:
             self.draft.ask("boards: '%s' names none" % self.draft.title)
 

@@ -29,10 +29,6 @@ WIDTHS = (1, 2, 4, 8, 16)
 PORTS = range(8000, 9000)
 UTILIZATION = 0.9
 GENERATES = ("chat", "completion")
-# Engines whose settings depend on the model beyond what a row of ours could know.
-BY_HAND = {
-    "mindspore": "it has the configuration of one model alone; write the row by hand, like qwq-32b-atlas-ascend of services.yml"
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +119,22 @@ def on_cpu(row: Mapping[str, Any], board: Mapping[str, Any], kind: str, asked: i
     return Outlook(held, None, 1, context, int(cache / token) if token else None, total), cache
 
 
+def traits(board: Mapping[str, Any], engines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What rules must know of the engine that a board serves with."""
+    return list((engines.get(str(board.get("engine"))) or {}).get("traits") or [])
+
+
 def others(
-    model: Mapping[str, Any], boards: Mapping[str, Mapping[str, Any]], args: Mapping[str, Any], asked: int
+    model: Mapping[str, Any],
+    boards: Mapping[str, Mapping[str, Any]],
+    engines: Mapping[str, Mapping[str, Any]],
+    args: Mapping[str, Any],
+    asked: int,
 ) -> list[str]:
     """Words for boards of the inventory on which it would fit."""
     found = []
     for name, board in sorted(boards.items()):
-        if board.get("kind") == "cpu" or not board.get("memory_bytes") or board.get("engine") in BY_HAND:
+        if board.get("kind") == "cpu" or not board.get("memory_bytes") or "one-model" in traits(board, engines):
             continue
         fits = on_devices(model, board, args, asked)
         if fits:
@@ -142,6 +147,7 @@ def does_not_fit(
     model: Mapping[str, Any],
     board: Mapping[str, Any],
     boards: Mapping[str, Mapping[str, Any]],
+    engines: Mapping[str, Mapping[str, Any]],
     args: Mapping[str, Any],
     asked: int,
 ) -> Refusal:
@@ -151,7 +157,7 @@ def does_not_fit(
     _, table = on_board(sizes, board, args, most, asked or LEAST)
     usable = table.rows[0][1]
     need = usable - table.cache_bytes
-    would = others(model, boards, args, asked)
+    would = others(model, boards, engines, args, asked)
     if need <= usable:
         tokens = max(0, table.tokens)
         text = "its KV cache would hold %d tokens there, and %d are asked for; ask for fewer (-e max_model_len=%d)" % (
@@ -225,6 +231,7 @@ def propose(
     kind: Mapping[str, Any],
     board: Mapping[str, Any],
     boards: Mapping[str, Mapping[str, Any]],
+    engines: Mapping[str, Mapping[str, Any]],
     services: Mapping[str, Any],
     taken: Iterable[int] = (),
     wish: Wish = Wish(),
@@ -232,13 +239,13 @@ def propose(
 ) -> tuple[str, dict[str, Any], Outlook]:
     """(name, row, outlook) of a service. Refusal where the model does not fit, with what would.
 
-    `kind`: fields of kinds.Kind; `boards`: those of the inventory by name; `services`: rows there are, templates unresolved.
+    `kind`: fields of kinds.Kind; `boards`: those of the inventory by name; `engines`: rows of the table; `services`: rows there are, templates unresolved.
     """
-    its = str(board["board"])
-    if board.get("engine") in BY_HAND:
+    its, its_traits = str(board["board"]), traits(board, engines)
+    if "one-model" in its_traits:
         raise Refusal(
-            "no row can be proposed for board '%s' with engine '%s': %s"
-            % (its, board["engine"], BY_HAND[board["engine"]])
+            "no row can be proposed for board '%s' with engine '%s': its templates have the configuration of one model alone; "
+            "write the row by hand, like those of the catalogue's services.yml" % (its, board["engine"])
         )
     called = service_name(name, its, services, wish)
     there = services.get(called)
@@ -249,7 +256,7 @@ def propose(
     else:
         found = on_devices(model, board, args, wish.context)
         if found is None:
-            raise does_not_fit(name, model, board, boards, args, wish.context)
+            raise does_not_fit(name, model, board, boards, engines, args, wish.context)
         outlook = found
         sizes = {
             "tensor_parallel_size": outlook.devices,
@@ -269,7 +276,7 @@ def propose(
         quantised = bool(model.get("quantization"))
         row["convert"] = (
             "float16"
-            if "bfloat16" not in board["dtypes"] and not quantised and board.get("engine") != "vllm_ascend"
+            if "bfloat16" not in board["dtypes"] and not quantised and "casts-bfloat16" not in its_traits
             else False
         )
     row["engine_args"] = {**sizes, **args}

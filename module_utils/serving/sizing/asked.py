@@ -25,14 +25,19 @@ WORDS = ("kv_dtype", "dtype", "quantization")
 SWITCHES = ("eager", "expert_parallel")
 
 
+def like_vllm(service: dict[str, Any]) -> bool:
+    """Does its engine take memory as the vLLM of `options_version` does, for which it was measured?"""
+    return "memory-of-vllm" in service["engine_facts"]["traits"]
+
+
 def version_of(service: dict[str, Any]) -> str | None:
     """The version of vLLM that a service runs, or the one that its engine was built of; None where nobody says, or where it is none."""
-    return service["options_version"] if service["engine_facts"]["options"]["table"] == "vllm" else None
+    return service["options_version"] if like_vllm(service) else None
 
 
 def known_of(service: dict[str, Any]) -> Constants:
     """The constants of a service's engine. Of one that isn't vLLM nothing was measured."""
-    return constants(version_of(service)) if service["engine_facts"]["options"]["table"] == "vllm" else UNMEASURED
+    return constants(version_of(service)) if like_vllm(service) else UNMEASURED
 
 
 def whole(value: Any) -> int | None:
@@ -131,8 +136,8 @@ def choose(
     goal = str(wishes.get("goal") or GOALS[0])
     stays = fixed(service["engine_args"])
     version = version_key(version_of(service))
-    if service.get("engine") != "vllm" or (version and version < DATA_SINCE):
-        stays.setdefault("data", 1)  # FlagScale, MindSpore and older engines know no data parallel copies
+    if "data-parallel" not in service["engine_facts"]["traits"] or (version and version < DATA_SINCE):
+        stays.setdefault("data", 1)  # no choice of copies where the engine has none, or none that was tried
     given = Wishes(wishes.get("context"), wishes.get("concurrency"), goal, tuple(sorted(stays.items())))
     host = host_of(record, dtypes, count)
     if record["kind"] == "cpu":

@@ -71,13 +71,13 @@ def device_problems(
 
     `taken`: bytes of each device, by number, that neither it nor another service of its plan holds; without it all that are in use.
     """
-    noun, tool = ("chip", "npu-smi info") if record["kind"] == "npu" else ("GPU", "nvidia-smi")
+    noun, tool = ("NPU", "npu-smi info") if record["kind"] == "npu" else ("GPU", "nvidia-smi")
     where = "service '%s': " % service["service"]
     found = [where + text for text in place.problems]
     if place.sizes and whole(service["engine_args"].get("max_model_len")):
         text = Sized(service, record, place, starts or []).problem()
         if text:
-            found.append("%son %.1f GiB a %s %s" % (where, min(place.sizes) / GIB, noun, text))
+            found.append("%son %.1f GiB per %s %s" % (where, min(place.sizes) / GIB, noun, text))
     for device in place.cards:
         if device.get("mig") == "Enabled":
             continue  # a slice's memory is its own

@@ -14,7 +14,7 @@ MASK_LIMIT = 32768  # tokens whose square mask takes 2 GiB
 
 @dataclass(frozen=True)
 class Host:
-    """What a host has for one service: `count` devices that it may take, groups of indices with NVLink, what its chips compute in."""
+    """What a host has for one service: `count` devices that it may take, groups of indices with NVLink, what they compute in."""
 
     count: int
     islands: tuple[tuple[int, ...], ...] = ()
@@ -83,7 +83,9 @@ def rejections(model: Model, chosen: Settings, host: Host) -> list[tuple[str, st
         found.append(("context", text % (chosen.max_model_len, model.shape.max_position_embeddings)))
     dtype = model.dtype if chosen.dtype == "auto" else chosen.dtype
     if dtype not in host.dtypes:
-        found.append(("dtype", "this chip doesn't compute in %s; %s it does" % (dtype, " and ".join(host.dtypes))))
+        found.append(
+            ("dtype", "this accelerator doesn't compute in %s; %s it does" % (dtype, " and ".join(host.dtypes)))
+        )
     if host.kind == "cpu" and model.shape.head_dim not in CPU_HEAD_DIMS:
         found.append(
             (

@@ -4,7 +4,7 @@ bf16 has 8 significant bits, fp16 has 11: every value from 2**-14 to 65280 conve
 that fp16 has subnormals (rounded to nearest even), beyond it has infinity. What becomes fp16:
 
 - bf16 tensors.
-- fp32 and fp64 tensors whose name holds `norm`, as in the Atlas document's script, and all of them in a file that has
+- fp32 and fp64 tensors whose name holds `norm`, as in the Atlas vendor document's script, and all of them in a file that has
   no bf16 or fp16 tensor: there fp32 is the weights' type. Elsewhere their publisher keeps them exact, and so do we.
 - Nothing else: integers, booleans, 8-bit floats stay. A quantised tensor is refused, since its scales belong to it.
 

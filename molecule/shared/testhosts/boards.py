@@ -53,12 +53,12 @@ def npus(name: str) -> None:
     reboot(name)
 
 
-def npu_table(chips: int) -> str:
-    """The recorded table of eight chips, cut down to the first ones."""
+def npu_table(npus: int) -> str:
+    """The recorded table of eight NPUs, cut down to the first ones."""
     lines = (ROOT / "tests/fixtures/ascend/npu-smi-duo-8-25.3.rc1.txt").read_text().splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("+====")) + 1
     tail = next(i for i, line in enumerate(lines) if "Process id" in line) - 1
-    return "\n".join(lines[: head + 3 * chips] + lines[tail:]) + "\n"
+    return "\n".join(lines[: head + 3 * npus] + lines[tail:]) + "\n"
 
 
 BOARDS = {"h100": gpus, "atlas300iduo": npus}

@@ -18,7 +18,7 @@ IMAGE = f"registry.test:5000/{REPOSITORY}:test"
 
 
 def engine_image() -> str:
-    """The documents' interface with real parts: conda-style activation, FlagScale 0.8.0, vLLM for CPU. Its name outside."""
+    """The vendor documents' interface with real parts: conda-style activation, FlagScale 0.8.0, vLLM for CPU. Its name outside."""
     parts = [
         HERE / "engine_image.yml",
         *sorted(p for p in (HERE / "engine").rglob("*") if p.is_file() and p.suffix != ".pyc"),

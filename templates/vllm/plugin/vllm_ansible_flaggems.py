@@ -10,7 +10,7 @@ import functools
 import os
 
 # With FlagGems 5.0.2 and vLLM 0.25.1 on an H100 these together answer as native operators do (0 of 400 sums differ). All but upstream's list
-# for Hopper chips answers every sum with one digit over and over, though the same operators write their names: `mul`, which writes none, is wrong.
+# for Hopper GPUs answers every sum with one digit over and over, though the same operators write their names: `mul`, which writes none, is wrong.
 ALLOW = "add_,arange_start,argmax,cat,cos,cumsum_out,embedding,gather,ones,reciprocal,sin,sub,topk,true_divide,zero_,zeros,zeros_like"
 
 

@@ -36,7 +36,7 @@ HINTS = (
         "EI0009: [PID: 41] Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]",
     ),
     Hint(
-        "hccl-chip-not-visible",
+        "hccl-device-not-visible",
         r"GetDeviceIndexBy\w{3,12}",
         "HCCL asks for an NPU that this process does not see",
         "give every NPU of the group to the container, and set ASCEND_RT_VISIBLE_DEVICES alike for all ranks, or not at all",
