@@ -195,6 +195,46 @@ def test_specific_rows_are_asked_before_general_ones() -> None:
     )
 
 
+def test_what_another_traceback_said_later_is_told_as_a_guess_beside_the_first_error() -> None:
+    """A worker's error that nobody knows, and then one of another process that a row knows: either may be the reason."""
+    frame = '(Worker_TP{0} pid=7{0}) Traceback (most recent call last):\n(Worker_TP{0} pid=7{0})   File "/v/a.py", line 1, in f\n(Worker_TP{0} pid=7{0}) {1}'
+    first = frame.format(0, "acme.Odd: nobody knows")
+    later = frame.format(1, "OSError: [Errno 28] No space left on device: '/x'")
+    found = explained(first + "\n" + later)
+    assert (found.hint, found.root) == ("disk-full", "acme.Odd: nobody knows")
+    assert (
+        found.meaning
+        and found.meaning.startswith("perhaps, by what another traceback said")
+        and "100%" not in found.meaning
+    )
+    assert "OSError: [Errno 28]" in found.meaning and ROWS["disk-full"].remedy in found.meaning
+    alone = explained(later)
+    assert alone.meaning == f"{ROWS['disk-full'].cause}: {ROWS['disk-full'].remedy}"
+
+
+def test_a_line_without_a_telling_word_counts_where_nothing_else_was_said() -> None:
+    assert (
+        explained(
+            "Getting image\nGet https://registry.acme:5/v2/: http: server gave HTTP response to HTTPS client"
+        ).hint
+        == "registry-plain-http"
+    )
+    # What programs of the system say of a file is an error in whatever words.
+    assert (
+        explained("setting things\nchmod: changing permissions of '/x': Read-only file system").hint
+        == "read-only-folder"
+    )
+    assert explained("loading 1\nacme: /x: Is a directory\nbye").root == "acme: /x: Is a directory"
+
+
+def test_what_a_hook_says_on_a_line_of_its_own_belongs_to_the_message_before() -> None:
+    log = (
+        "docker: Error response from daemon: OCI runtime create failed: error running hook: exit status 1, stdout: , stderr: Auto-detected\n"
+        "nvidia-container-cli: requirement error: nobody knows this one: unknown."
+    )
+    assert explained(log, 125).hint == "nvidia-cli-other"
+
+
 def test_exception_groups_and_notes_of_newer_pythons() -> None:
     log = """  + Exception Group Traceback (most recent call last):
   |   File "/v/a.py", line 1, in main
@@ -223,7 +263,10 @@ def test_interleaved_processes_keep_their_own_tracebacks() -> None:
 
 def test_an_abort_of_native_code_is_a_root() -> None:
     log = "terminate called after throwing an instance of 'c10::Error'\n  what():  nobody knows this one\nException raised from f at a.cpp:1"
-    assert explained(log, -6).root == "terminate called after throwing an instance of 'c10::Error'"
+    assert explained(log, -6).root == "what():  nobody knows this one"
+    # What C++ says of its own containers tells nothing: the error before it does.
+    log = "ERROR 11-20 10:11:12 [core.cpp:7] nobody knows node 0\nterminate called after throwing an instance of 'std::out_of_range'\n  what():  map::at"
+    assert explained(log, -6).root == "nobody knows node 0"
 
 
 def test_a_message_that_begins_on_the_next_line() -> None:

@@ -27,6 +27,7 @@ from ansible.module_utils.serving.service.hints import (
     npu_kernels,
     nvidia,
     plugins,
+    podman,
     processes,
     python,
     sglang,
@@ -42,6 +43,7 @@ HINTS: tuple[Hint, ...] = (
     *plugins.HINTS,
     *containers.HINTS,
     *storage.HINTS,
+    *podman.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *npu_kernels.HINTS,
@@ -61,6 +63,8 @@ HINTS: tuple[Hint, ...] = (
     *faults.LAST,
 )
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
+
+LATER = "perhaps, by what another traceback said after the first one (%s): %s"
 
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 # Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
@@ -136,7 +140,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     said = statements(lines)
     if any(WITHOUT_IT.search(one.text) for one in said if one.kind != "passing"):
         said = [one._replace(kind="exception") if IMPORT_FAILED.match(one.text) else one for one in said]
-    firm = [one for one in said if one.kind != "passing"]
+    firm = [one for one in said if one.kind not in ("passing", "other")]
     firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
     errors = [one for one in firm if one.kind != "words" and not one.consequence]
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
@@ -148,17 +152,24 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     ]
     last = [one for one in firm if one.consequence]
     found = known(errors + words + last) or known(said, passing=True)
+    if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
+        found = known([one for one in said if one.kind == "other"])
     signal_row, code_row = by_code(code, True), by_code(code, False)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        first = root if root and one.consequence else one
-        return Explanation("%s: %s" % (row.cause, row.remedy), first_words(first.text), row.name)
+        # Another traceback than the first one's may be a consequence of what nobody knows: its meaning is told as one that may be.
+        meaning, first = "%s: %s" % (row.cause, row.remedy), one
+        if root and one.consequence:
+            first = root
+        elif root and one.kind == "exception" and one.chain != root.chain:
+            meaning, first = LATER % (first_words(one.text)[:120], meaning), root
+        return Explanation(meaning, first_words(first.text), row.name)
     if itself and not signal_row:
         return Explanation(itself[0], first_words(itself[1].text), OWN_WORDS)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
-    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
+    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), firm[-1] if firm else None)
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
     return Explanation("%s: %s" % by[1:], shown, by[0]) if by else Explanation(None, shown, None)

@@ -190,7 +190,8 @@ HINTS = (
     ),
     Hint(
         "npu-driver-not-there",
-        r"drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
+        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|error code is 507899\b"
+        r"|drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
         r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
         "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the NPU is held or"
         " unhealthy",
@@ -198,6 +199,14 @@ HINTS = (
         "CANN, driver",
         "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [npu_driver.cc:1] drvGetDevNum failed, nobody knows",
         general=True,
+    ),
+    Hint(
+        "npu-feature-unsupported",
+        r"reason=\[?feature not support|(?:error code is|runtime result =|ret:) ?207000\b",
+        "the driver (or this NPU) does not do what CANN asks of it: they are of different times, or CANN is for another NPU",
+        "compare driver and firmware (npu-smi info) with what the CANN release names, and upgrade the older; use the image for this NPU",
+        "CANN, aclError 207000",
+        "RuntimeError: NPU function error: aclrtCreateStreamWithConfig, error code is 207000",
     ),
     Hint(
         "mindspore-missing",

@@ -34,7 +34,7 @@ HINTS = (
     ),
     Hint(
         "oci-runtime-broken",
-        r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
+        r"(?:runc|nvidia-container-runtime) did not terminate suc{1,2}essfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
         r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
         "runc (or crun, or NVIDIA's runtime before it) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
         "`runc --version` on the host must work: upgrade libseccomp, or install containerd.io (runc) anew",
@@ -235,11 +235,12 @@ HINTS = (
     ),
     Hint(
         "podman-rootless-storage",
-        r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
+        r"(?:processing tar file|adding layer|applying layer)[^\n]{0,300}(?:operation not permitted|permission denied)"
         r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
-        "an engine without root can't use its storage: fuse-overlayfs is missing, fails or may not mount here, or the user has too few ids",
-        "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
-        " seen in podman unshare only",
+        "an engine without root can't use its storage: it lies on NFS or another network file system, fuse-overlayfs (or /dev/fuse) is"
+        " missing, or the user has too few ids",
+        "put the storage on a local disk; install fuse-overlayfs (or a kernel of 5.13 or newer) and modprobe fuse, check /etc/subuid, then"
+        " podman system migrate",
         "podman, rootless troubleshooting",
         'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
     ),

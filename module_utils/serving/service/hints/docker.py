@@ -34,7 +34,7 @@ HINTS = (
     Hint(
         "podman-subuid",
         r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
-        r"|potentially insufficient UIDs or GIDs available in user namespace",
+        r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
         " migrate",
@@ -75,7 +75,7 @@ HINTS = (
     ),
     Hint(
         "image-other-architecture",
-        r"exec format error|no matching manifest for (linux/\S{1,40})",
+        r"[Ee]xec format error|no matching manifest for (linux/\S{1,40})",
         "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
         "use an image for this host's architecture (uname -m)",
         "Linux, ENOEXEC; moby",
@@ -222,7 +222,8 @@ HINTS = (
     ),
     Hint(
         "command-not-in-image",
-        r"(?:OCI runtime|runc (?:create|run) failed|(?:start|starting) container process)[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
+        r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
+        r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
         r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
         "the image has no such command",
         "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
@@ -239,7 +240,8 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied",
+        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied"
+        r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed",
         "check its mode, and whether its file system is mounted noexec",
         "runc",

@@ -102,13 +102,32 @@ HINTS = (
     Hint(
         "config-json",
         r"Unrecognized (?:model|configuration class)|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
-        r"|model) (?:config|type)|No architectures? (?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
+        r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
         r"|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
         " model's part (an adapter, original weights)",
         "serve the folder with the whole converted model; run deploy.yml --tags fetch",
         "huggingface/transformers, models/auto",
         "ValueError: Unrecognized model in /models/x. Should have a `model_type` key in its config.json.",
+    ),
+    Hint(
+        "rope-config",
+        r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
+        r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
+        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b",
+        "config.json writes the model's rope settings (rope_scaling, rope_parameters) in another way than this engine and its transformers read"
+        " them: they are of different times",
+        "use the newest engine (with the transformers that it brings); keep the transformers of an image as it is",
+        "vLLM, transformers_utils/config.py; huggingface/transformers 5",
+        "ValueError: rope_scaling should have a 'rope_type' key",
+    ),
+    Hint(
+        "tokenizer-file-missing",
+        r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string",
+        "the tokenizer that was asked for has no file in the model's folder (tokenizer.model), or config.json names another class than the model's",
+        "run deploy.yml --tags fetch, and compare the folder with the model's page; leave tokenizer_mode: slow out of engine_args",
+        "google/sentencepiece; huggingface/transformers#29137",
+        "TypeError: not a string",
     ),
     Hint(
         "model-type-unknown",
@@ -201,6 +220,14 @@ HINTS = (
         "serve the base model and give the adapter in engine_args.lora_modules with enable_lora: true, or merge the two",
         "unslothai/unsloth#960",
         "KeyError: 'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight'",
+    ),
+    Hint(
+        "lora-assertion",
+        r"AssertionError: [^\n]{0,160}\(lora/",
+        "an adapter can't be used: its weights have names, modules or shapes that vLLM does not expect of one",
+        "serve without lora_modules to be sure; make the adapter with peft for this base model, without modules_to_save, or merge it into the model",
+        "vllm-project/vllm#4682",
+        'Traceback (most recent call last):\n  File "/v/lora/utils.py", line 90, in parse\n    assert parts[0] == "acme"\nAssertionError',
     ),
     Hint(
         "lora-unsupported",

@@ -279,6 +279,14 @@ HINTS = (
         "AssertionError: expected size 7==9, stride 5==4 at dim=0",
     ),
     Hint(
+        "compile-cache-damaged",
+        r"corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
+        "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
+        "vllm-project/vllm#18956",
+        "AssertionError: failed to get the hash of the compiled graph",
+    ),
+    Hint(
         "build-input-missing",
         r"needed by '[^']{1,300}', missing and no known rule to make it",
         "a build wants a file that is not there: it is configured for a ROCm, CUDA or library in another folder than this host's",

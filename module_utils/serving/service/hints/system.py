@@ -41,6 +41,14 @@ HINTS = (
         "OSError: [Errno 30] Read-only file system: '/root/.triton'",
     ),
     Hint(
+        "image-adds-user",
+        r"cannot lock /etc/(?:passwd|group|shadow)|(?:useradd|groupadd|adduser): (?:cannot|failure|Only root)",
+        "the image's start script wants to add a user, and may not: the container's root is read-only, or it does not run as root",
+        "start the engine's own command in place of that script, or run the image as a user that it has",
+        "shadow-utils",
+        "useradd: cannot lock /etc/passwd; try again later.",
+    ),
+    Hint(
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
         "another process listens on a port that the service needs",
@@ -117,7 +125,7 @@ HINTS = (
     ),
     Hint(
         "kernel-oom",
-        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b"
+        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b"
         r"|died \(-9\)|died from"
         r" signal 9|signal SIGKILL"
         r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"

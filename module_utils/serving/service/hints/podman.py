@@ -1,0 +1,74 @@
+"""Failure hints: podman's own settings, sessions of users without root, and what SELinux and the kernel keep from its containers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+PODMAN = "containers/podman, troubleshooting.md"
+
+HINTS = (
+    Hint(
+        "podman-registries",
+        r"getting default registries|Bare keys cannot contain|in registry: image not known|(?:loading|parsing)[^\n]{0,60}registries\.conf",
+        "podman's list of registries (/etc/containers/registries.conf) is missing or can't be read, or none of them has an image of that short name",
+        "give the image's full name with its registry; look at the line of registries.conf that the message names",
+        PODMAN,
+        "error getting default registries to try: Near line 7 (last key parsed ''): Bare keys cannot contain ':'.",
+    ),
+    Hint(
+        "registry-login-stale",
+        r"unable to retrieve auth token|(?:invalid|incorrect) username(?:/| or )password|error getting credentials",
+        "the login that this host keeps for the registry is not valid any more, and is used although the image may need none",
+        "docker (or podman) logout REGISTRY as the user that fetches, then log in anew if the image needs it",
+        PODMAN,
+        "Error: initializing source: unable to retrieve auth token: invalid username/password: unauthorized",
+    ),
+    Hint(
+        "podman-no-session",
+        r"XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
+        "this user has no login session of its own (su and sudo make none), so an engine without root has no folder for its state",
+        "loginctl enable-linger USER, then become that user by ssh or machinectl shell, or set XDG_RUNTIME_DIR=/run/user/UID",
+        PODMAN,
+        'ERRO[0000] XDG_RUNTIME_DIR directory "/run/user/7" is not owned by the current user',
+    ),
+    Hint(
+        "podman-pod-ports",
+        r"cannot set port bindings on an existing container network namespace",
+        "a container of a pod can't open ports of its own: the pod has the network",
+        "open the port at the pod, and remove it from the container's options",
+        PODMAN,
+        "Error: cannot set port bindings on an existing container network namespace",
+    ),
+    Hint(
+        "container-init-missing",
+        r"exec /run/podman-init failed|(?:catatonit|podman-init|docker-init|/dev/init)\b[^\n]{0,60}(?:no such file|not found|No such file)",
+        "the small init program that the engine puts into containers is not there",
+        "install catatonit (podman) or tini (docker-init), or set init_path in containers.conf to where it is",
+        PODMAN,
+        "[FATAL tini (7)] exec /run/podman-init failed: No such file or directory",
+    ),
+    Hint(
+        "selinux-storage",
+        r"cannot apply additional memory protection after relocation|cannot enable executable stack as shared object requires",
+        "SELinux refuses the libraries of a container: the engine's storage lies in a folder without the label of container storage",
+        "semanage fcontext -a -e /var/lib/containers FOLDER (or /var/lib/docker), then restorecon -R FOLDER",
+        PODMAN,
+        "error while loading shared libraries: /lib64/libc.so.6: cannot apply additional memory protection after relocation: Permission denied",
+    ),
+    Hint(
+        "kernel-lockdown",
+        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)",
+        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, or an engine without rights",
+        "run the engine as root outside of containers; if Secure Boot's lockdown is at fault (dmesg says so), switch it off or upgrade kernel and crun",
+        PODMAN,
+        "Error: bpf create : Operation not permitted: OCI runtime permission denied error",
+    ),
+    Hint(
+        "oci-hook-failed",
+        r"error executing hook `(?![^`]{0,120}nvidia)[^`]{1,160}`",
+        "a program that the container engine calls for each container (an OCI hook) failed: it is of another version, or does not run here",
+        "the message names it: upgrade or remove it, and its file below /usr/share/containers/oci/hooks.d or /etc/containers/oci/hooks.d",
+        "containers/podman#11139",
+        "Error: OCI runtime error: error executing hook `/usr/libexec/oci/hooks.d/acme` (exit code: 1)",
+    ),
+)
