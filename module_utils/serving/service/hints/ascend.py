@@ -94,7 +94,7 @@ HINTS = (
     ),
     Hint(
         "torch-npu-missing",
-        r"No module named '?torch_npu|libtorch_npu\.so: cannot open",
+        r"No module named '?torch_npu(?![\w.])|libtorch_npu\.so: cannot open",
         "the environment has no torch_npu",
         "use an image of vllm-ascend, or install the torch-npu that belongs to its torch",
         "vllm-project/vllm-ascend, installation guide",
@@ -187,7 +187,8 @@ HINTS = (
     ),
     Hint(
         "hccl-ranks-missing",
-        r"EI0015|Communication_Error_Ranktable_Detect|topo exchange server get socket timeout|Failed to connect agent\[|connected rankinfo\[LINE",
+        r"EI0015|Communication_Error_Ranktable_Detect|topo exchange server get socket timeout|Failed to connect agent\[|connected rankinfo\[LINE"
+        r"|rank num\[\d{1,6}\] ?is different with rank list size",
         "some ranks did not reach the root rank",
         "look at the first rank that the message lists: its own log and its network say why",
         CANN_CODES,

@@ -27,9 +27,9 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down|LINK_ERROR_INFO"
         r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
-        "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
+        "two NPUs can't make their link: the other rank died first, a port's address, cable or switch is at fault, or TLS is on at one end only",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",
         "vllm-project/vllm-ascend#3162",
@@ -210,7 +210,7 @@ HINTS = (
     ),
     Hint(
         "mindspore-missing",
-        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)\b",
+        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)(?![\w.])",
         "the environment has no MindSpore, or not the part of it that is called",
         "use the image of vllm-mindspore, or set PYTHONPATH in `activate` to where it is",
         "mindspore-ai/vllm-mindspore",

@@ -131,6 +131,14 @@ HINTS = (
         'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
     ),
     Hint(
+        "mount-not-absolute",
+        r"mount destination \S{1,200} not absolute|invalid mount (?:path|target)[^\n]{0,80}must be (?:an )?absolute",
+        "the place in the container at which something is to be mounted is no absolute path",
+        "write it with a leading / in `mounts` of the row (or in VOLUME of the image)",
+        "opencontainers/runc; containerd/containerd#5547",
+        "OCI runtime create failed: invalid mount {Destination:acme Type:bind}: mount destination acme not absolute: unknown",
+    ),
+    Hint(
         "group-not-in-image",
         r"Unable to find group \S{1,60}: no matching entries in group file",
         "the container engine is asked to add a group by its name, and looks for it in the image, not on the host",

@@ -297,7 +297,7 @@ HINTS = (
     # FlagGems, FlagScale, Triton.
     Hint(
         "flaggems-missing",
-        r"No module named '?flag_gems",
+        r"No module named '?flag_gems(?![\w.])",
         "FlagGems is asked for and not in the image",
         "build one with playbooks/build_image.yml, or set flaggems: false",
         "FlagScale, patch of vLLM",

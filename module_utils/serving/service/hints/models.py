@@ -17,7 +17,7 @@ HINTS = (
         "quantisation-package",
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
         r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
-        r"|compressed_tensors|optimum|quark|modelopt)\b|requires bitsandbytes",
+        r"|compressed_tensors|optimum|quark|modelopt)(?![\w.])|requires bitsandbytes",
         "the environment lacks the package for this quantisation or format",
         "install the package that the message names in the environment, or use another format of the model",
         "vLLM, quantization",

@@ -137,7 +137,7 @@ HINTS = (
     Hint(
         "no-gpu-visible",
         r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
-        r"|no CUDA-capable device is detected"
+        r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",

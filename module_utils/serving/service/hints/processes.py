@@ -24,7 +24,7 @@ HINTS = (
     ),
     Hint(
         "torchvision-missing",
-        r"No module named '?torchvision",
+        r"No module named '?torchvision(?![\w.])",
         "this model's class needs torchvision, which the environment for CPUs has not (PyPI has no CPU build)",
         "use a container image that has it, or a native_env of your own with torchvision from PyTorch's CPU index",
         "vLLM 0.32.0 for CPU and Qwen2.5-VL",
@@ -237,6 +237,16 @@ HINTS = (
         "use an image as it was built, or remove the environment and run deploy.yml --tags prepare",
         "Python",
         "ImportError: cannot import name 'split_torch_state_dict' from 'huggingface_hub'",
+        general=True,
+    ),
+    Hint(
+        "module-part-missing",
+        r"No module named '?[A-Za-z_]\w{0,60}\.[\w.]{1,80}",
+        "the package is there, but not this part of it: it is of another version than what calls it needs, was built without that part, or a"
+        " folder of its name is found first",
+        "pip show it, and install the version that the caller's release names (or use an image as it was built); drop PYTHONPATH",
+        "Python: the import of a package that is missing as a whole names only the package",
+        "ModuleNotFoundError: No module named 'acme.parts'",
         general=True,
     ),
     Hint(

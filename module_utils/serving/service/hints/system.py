@@ -49,6 +49,14 @@ HINTS = (
         "useradd: cannot lock /etc/passwd; try again later.",
     ),
     Hint(
+        "systemd-protocol",
+        r"Failed with result 'protocol'",
+        "the unit's program ended before it told systemd that it is ready, or its Type= is not what the program does (notify, forking)",
+        "journalctl -u UNIT shows what it said last; run its start script by hand, then correct Type= or PIDFile=",
+        "systemd.service",
+        "systemd[1]: acme.service: Failed with result 'protocol'.",
+    ),
+    Hint(
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
         "another process listens on a port that the service needs",
