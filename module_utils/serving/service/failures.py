@@ -26,6 +26,7 @@ from ansible.module_utils.serving.service.hints import (
     nccl,
     npu_kernels,
     nvidia,
+    nvidia_driver,
     plugins,
     podman,
     processes,
@@ -37,6 +38,7 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.statements import Statement, first_words, statements
+from ansible.module_utils.serving.service.system_reasons import speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
@@ -51,6 +53,7 @@ HINTS: tuple[Hint, ...] = (
     *ascend.HINTS,
     *sglang.HINTS,
     *python.HINTS,
+    *nvidia_driver.HINTS,
     *nvidia.HINTS,
     *intel.HINTS,
     *nccl.HINTS,
@@ -183,11 +186,12 @@ def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
 
 
 def known(said: Iterable[Statement], general: bool = False, passing: bool = False) -> tuple[Hint, Statement] | None:
-    """The first statement that a row of this kind knows, and the first row that knows it."""
+    """The first statement that a row of this kind knows, and the first row that knows it; a specific row also speaks of the system's reason."""
     rows = [row for row in HINTS if row.general is general and row.passing is passing]
     for one in said:
         text = one.text.replace("\n", " ").replace('\\"', '"')
         for row in rows:
-            if re.search(row.pattern, text):
+            match = re.search(row.pattern, text)
+            if match and (general or speaks_of(row.cause + " " + row.remedy, match[0], text)):
                 return row, one
     return None

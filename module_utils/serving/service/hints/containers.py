@@ -96,7 +96,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-ldconfig",
-        r"nvidia-container-cli(?:\.real)?: ldcache error",
+        r"nvidia-container-cli(?:\.real)?: ldcache error(?!: process \S{1,80} terminated with signal)",
         "NVIDIA's container tools can't run the host's ldconfig",
         "correct `ldconfig` in /etc/nvidia-container-runtime/config.toml (@/sbin/ldconfig.real on Ubuntu, @/sbin/ldconfig elsewhere)",
         "NVIDIA/nvidia-docker#614",

@@ -114,7 +114,7 @@ HINTS = (
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
-        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: operation not permitted',
+        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: invalid argument',
     ),
     Hint(
         "oci-workdir",
@@ -198,7 +198,8 @@ HINTS = (
     ),
     Hint(
         "docker-networks-full",
-        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted",
+        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
+        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network",
         "the container engine has no network range left for a further network",
         "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
         "moby/libnetwork, ipam",
@@ -353,7 +354,7 @@ HINTS = (
     ),
     Hint(
         "systemd-bus",
-        r"Failed to connect to (?:user scope |system scope )?bus|System has not been booted with systemd"
+        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
         r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
         "run as root (become: true); for user units loginctl enable-linger USER",

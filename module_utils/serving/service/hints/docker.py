@@ -33,7 +33,7 @@ HINTS = (
     ),
     Hint(
         "podman-subuid",
-        r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
+        r"[Nn]o sub[ug]id ranges found for|might not be enough IDs available in the namespace"
         r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
@@ -182,7 +182,8 @@ HINTS = (
     Hint(
         "docker-mount-source",
         r"error while creating mount source path '([^']{1,200})'",
-        "Docker may not make the folder that is to be mounted: its parent is read-only for it (Docker as a snap sees only /home), or is not there",
+        "Docker may not make the folder that is to be mounted: its parent is read-only or closed for root (NFS with root_squash; Docker as a snap sees"
+        " only /home), or is not there",
         "make the folder before, correct the row's `mounts`, or install Docker from its own packages in place of the snap",
         "moby; canonical, docker snap",
         "docker: Error response from daemon: error while creating mount source path '/data/x': mkdir /data: read-only file system.",

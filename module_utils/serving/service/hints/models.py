@@ -299,4 +299,28 @@ HINTS = (
         "huggingface/transformers; openai/harmony",
         "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download or load vocab file",
     ),
+    Hint(
+        "chat-template-broken",
+        r"jinja2\.exceptions\.(?:TemplateSyntaxError|TemplateAssertionError|UndefinedError|TemplateError)",
+        "the chat template has a fault, or asks for what the request does not give (a role that the model does not know, tools)",
+        "take the template of the model's page or of engine_args.chat_template that belongs to this model; see which roles and fields it takes",
+        "pallets/jinja",
+        "jinja2.exceptions.TemplateSyntaxError: unexpected '}'",
+    ),
+    Hint(
+        "block-size",
+        r"ValueError: [Bb]lock[_ ]size must be",
+        "the KV cache's block size does not fit the attention backend",
+        "leave out block_size of engine_args, or set it to a multiple that the message names",
+        "vllm-project/vllm, attention backends",
+        "ValueError: Block size must be a multiple of 16.",
+    ),
+    Hint(
+        "flex-attention-blocks",
+        r"Q and KV block size must be divisible",
+        "FlexAttention's kernel does not take these block sizes on this GPU",
+        "choose another attention backend (engine_args.attention_backend), or leave out the option that chose FLEX_ATTENTION",
+        "pytorch, flex_attention.py",
+        "LoweringException: ValueError: Q and KV block size must be divisible by BLOCK_M and BLOCK_N.",
+    ),
 )

@@ -148,7 +148,7 @@ HINTS = (
     ),
     Hint(
         "cuda-unknown",
-        r"CUDA unknown error|CUDA error: unknown error|cudaErrorUnknown\b",
+        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
         "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
         "pytorch/pytorch#49081",

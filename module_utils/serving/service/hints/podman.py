@@ -71,4 +71,21 @@ HINTS = (
         "containers/podman#11139",
         "Error: OCI runtime error: error executing hook `/usr/libexec/oci/hooks.d/acme` (exit code: 1)",
     ),
+    Hint(
+        "docker-firewall-closed",
+        r"(?:ip6?tables|nft(?:ables)?)\b[^\n]{0,200}(?:[Pp]ermission denied|[Oo]peration not permitted|must be root)",
+        "the container engine may not change the host's firewall: it runs without root, or in a container that was not given the right (NET_ADMIN)",
+        "run the daemon as root on the host; a daemon inside of a container needs --privileged; without root take rootless Docker or podman as they"
+        " are installed by their own packages",
+        "moby/libnetwork",
+        "failed to create NAT chain DOCKER: iptables failed: iptables -t nat -N DOCKER: Permission denied (you must be root)",
+    ),
+    Hint(
+        "docker-network-overlaps",
+        r"Pool overlaps with other one",
+        "the network range that was asked for is taken by another network of the container engine, or by a route of this host (VPN)",
+        "docker network ls and ip route show who has it: remove that network if nobody uses it, or ask for another range (ipam, subnet)",
+        "moby/libnetwork",
+        "(HTTP code 403) unexpected - Pool overlaps with other one on this address space",
+    ),
 )

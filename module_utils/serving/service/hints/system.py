@@ -24,6 +24,30 @@ HINTS = (
         "OSError: [Errno 28] No space left on device: '/cache/x'",
     ),
     Hint(
+        "name-too-long",
+        r"\[Errno 36\]|File name too long|AF_UNIX path too long",
+        "a path is longer than the file system, or a socket, takes (255 characters a name; 107 for a socket's whole path)",
+        "give a shorter serving_root, name or TMPDIR (env of the row)",
+        "Linux, unix(7)",
+        "OSError: AF_UNIX path too long",
+    ),
+    Hint(
+        "systemd-environment",
+        r"Failed to load environment files",
+        "the unit names a file of variables that is not there or can't be read",
+        "run deploy.yml again, it writes the unit and its files; systemctl cat UNIT shows which file the unit means",
+        "systemd",
+        "vllm-x.service: Failed to load environment files: No such file or directory",
+    ),
+    Hint(
+        "too-many-processes",
+        r"BlockingIOError: \[Errno 11\]|fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
+        "the system takes no further process or thread of this user or container (nproc, pids limit), or has no memory for one",
+        "raise pids_limit of the row or LimitNPROC/TasksMax of the unit, lower OMP_NUM_THREADS; free -m shows the memory",
+        "Linux, fork(2)",
+        "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+    ),
+    Hint(
         "disk-error",
         r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error|Stale file handle|Errno 116\b"
         r"|Transport endpoint is not connected: ['\"]?/",
@@ -145,9 +169,9 @@ HINTS = (
     ),
     Hint(
         "certificate",
-        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate",
         "a certificate of another server is not trusted here",
-        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one",
+        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
         "Python, ssl",
         "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
     ),
