@@ -345,3 +345,12 @@ def test_a_long_log_takes_no_time() -> None:
 def test_nothing_in_a_log_breaks_it(lines: list[str], code: int | None) -> None:
     found = failures.explain(lines, code)
     assert found.root is None or len(found.root) <= 300
+
+
+def test_a_package_index_that_was_not_reached_is_told_instead_of_a_package_that_it_does_not_have() -> None:
+    lost = "WARNING: Retrying (Retry(total=0)) after connection broken by 'ProxyError('Cannot connect to proxy.')': /simple/acme/"
+    none = "ERROR: Could not find a version that satisfies the requirement acme (from versions: none)"
+    assert failures.explain([lost, none], 1).hint == "proxy"
+    assert failures.explain([none], 1).hint == "package-not-found"
+    # A retry that went well explains nothing.
+    assert failures.explain([lost, "RuntimeError: CUDA error: invalid device function"], 1).hint == "no-kernel-image"

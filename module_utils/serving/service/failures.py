@@ -76,10 +76,19 @@ EMPHATIC = re.compile(
 )
 # NCCL warns of each way that it tries; its words count where something says that communication failed.
 OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend")
-# A library that could not be loaded is said in a warning, and counts where the engine then lacks what is in it.
-IMPORT_FAILED = re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)")
-WITHOUT_IT = re.compile(
-    r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+# A warning counts as an error where a later one says that what it warned of is missing: a library that could not be loaded, a package index that
+# was not reached.
+WARNED = (
+    (
+        re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
+        re.compile(
+            r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+        ),
+    ),
+    (
+        re.compile(r"Retrying \(Retry\([^\n]{0,200}connection broken by"),
+        re.compile(r"\(from versions: none\)|No matching distribution found"),
+    ),
 )
 
 SIGNALS = {
@@ -141,8 +150,9 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     first error and its chain, and other codes.
     """
     said = statements(lines)
-    if any(WITHOUT_IT.search(one.text) for one in said if one.kind != "passing"):
-        said = [one._replace(kind="exception") if IMPORT_FAILED.match(one.text) else one for one in said]
+    for warning, missing in WARNED:
+        if any(missing.search(one.text) for one in said if one.kind != "passing"):
+            said = [one._replace(kind="exception") if warning.match(one.text) else one for one in said]
     firm = [one for one in said if one.kind not in ("passing", "other")]
     firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
     errors = [one for one in firm if one.kind != "words" and not one.consequence]

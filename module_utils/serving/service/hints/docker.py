@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "podman-low-port",
-        r"rootlessport cannot expose privileged port (\d{1,5})",
+        r"cannot expose privileged port (\d{1,5})",
         "podman without root may not open ports below 1024",
         "give the service a port above 1023",
         "podman, rootlessport",
@@ -34,7 +34,7 @@ HINTS = (
     Hint(
         "podman-subuid",
         r"[Nn]o sub[ug]id ranges found for|might not be enough IDs available in the namespace"
-        r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument",
+        r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument|lchown \S{1,200}: invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
         " migrate",

@@ -88,6 +88,14 @@ HINTS = (
         "node1:71:88 [0] NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory",
     ),
     Hint(
+        "ucx-endpoint",
+        r"Failed to (?:receive UCX worker address|resolve UCX endpoint)",
+        "MPI's UCX reaches no address of another rank: the hosts name their network cards differently, or a firewall stands between",
+        "name the card between the hosts (env UCX_NET_DEVICES, or OMPI_MCA_btl_tcp_if_include with its subnet) and open its ports",
+        "mindspore-ai/docs, FAQ on distributed work",
+        "pml_ucx.c:452 Error: Failed to resolve UCX endpoint for rank 3",
+    ),
+    Hint(
         "no-peer-access",
         r"peer access is not supported between these two devices|cudaErrorPeerAccessUnsupported",
         "these GPUs can't read each other's memory",

@@ -166,4 +166,20 @@ HINTS = (
         "CANN, aclError",
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507014",
     ),
+    Hint(
+        "npu-head-ratio",
+        r"numHeads / numKvHeads|MLA only supports? \{",
+        "the NPU's attention kernel takes only some numbers of heads per KV head on each NPU, and this model's after tensor parallelism is none of them",
+        "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
+        "vllm-project/vllm-ascend, FAQ",
+        "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
+    ),
+    Hint(
+        "mindspore-cluster",
+        r"Role name is invalid|cluster_context\.cc:\d{1,5}\][^\n]{0,120}(?:[Ii]nvalid|not set)",
+        "MindSpore was asked for several processes, and the variables that say which one this is are not set",
+        "start it by msrun (as the image's own entry does), or set MS_ROLE, MS_WORKER_NUM, MS_SCHED_HOST and MS_SCHED_PORT in the row's env",
+        "mindspore-ai/docs, FAQ on distributed work",
+        "[CRITICAL] DISTRIBUTED(71,7f,python):2025-01-01-10:00:00.000 [cluster_context.cc:130] InitNodeRole] Role name is invalid...",
+    ),
 )

@@ -52,8 +52,9 @@ HINTS = (
     Hint(
         "nvml-closed",
         r"(?:NVML|nvml|nvidia-smi)[^\n]{0,60}Insufficient Permissions|NVML_ERROR_NO_PERMISSION",
-        "this user may not ask the driver: the device nodes (/dev/nvidia*) are closed for it, or MIG and settings are read without root",
-        "ls -l /dev/nvidia*: give the service's user their group (video, render), or take it out of NVreg_DeviceFileMode's restriction",
+        "who asked may not ask the driver: SELinux keeps a container from it, the device nodes (/dev/nvidia*) are closed for this user, or MIG is read"
+        " without root",
+        "ausearch -m avc shows what SELinux refused (then accelerator.device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",
         "NVML",
         "Failed to initialize NVML: Insufficient Permissions",
     ),

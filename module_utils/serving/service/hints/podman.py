@@ -8,6 +8,54 @@ PODMAN = "containers/podman, troubleshooting.md"
 
 HINTS = (
     Hint(
+        "inotify-full",
+        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)",
+        "the limit of watched files (inotify) of this user is used up; the disk is not full",
+        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances by sysctl",
+        "Linux, inotify(7)",
+        "failed to create fsnotify watcher: too many open files",
+    ),
+    Hint(
+        "user-namespaces-full",
+        r"(?:fork/exec|unshare|clone)\b[^\n]{0,80}: [Nn]o space left on device",
+        "the limit of user namespaces is used up, or is 0; the disk is not full",
+        "sysctl user.max_user_namespaces=28633 (and in /etc/sysctl.d, so that it stays)",
+        "docker/docs, rootless troubleshooting",
+        "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: no space left on device",
+    ),
+    Hint(
+        "user-namespaces-closed",
+        r"(?:fork/exec /proc/self/exe|unshare|bwrap)\b[^\n]{0,80}: (?i:operation not permitted|permission denied)",
+        "this kernel does not allow users without root to make user namespaces: kernel.unprivileged_userns_clone is 0, or AppArmor restricts them",
+        "sysctl kernel.unprivileged_userns_clone=1; on Ubuntu 24.04 and later an AppArmor profile for the program with `userns,` (its package brings it)",
+        "docker/docs, rootless troubleshooting",
+        "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: operation not permitted",
+    ),
+    Hint(
+        "cpuset-empty",
+        r"cgroup\.procs\b[^\n]{0,20}: (?i:no space left on device)",
+        "the container's cpuset has no CPU or no memory node, so that no process fits; the disk is not full",
+        "correct the row's CPUs and NUMA nodes against lscpu, and cpuset of the slice above it",
+        "Linux, cpuset(7)",
+        "runc create failed: write /sys/fs/cgroup/cpuset/docker/x/cgroup.procs: no space left on device",
+    ),
+    Hint(
+        "user-bus-missing",
+        r"read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
+        "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
+        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
+        "docker/docs, rootless troubleshooting",
+        "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
+    ),
+    Hint(
+        "storage-takes-no-owners",
+        r"lchown \S{1,200}: (?i:operation not permitted|operation not supported)|ApplyLayer[^\n]{0,200}: operation not permitted",
+        "the file system of the container engine's storage does not let the owners of files be set: NFS, CIFS or FUSE with restricted rights",
+        "move the storage to a local disk (data-root of daemon.json, graphroot of storage.conf)",
+        "docker/docs, rootless troubleshooting",
+        "docker: failed to register layer: ApplyLayer exit status 1 stdout:  stderr: lchown /x: operation not permitted",
+    ),
+    Hint(
         "podman-registries",
         r"getting default registries|Bare keys cannot contain|in registry: image not known|(?:loading|parsing)[^\n]{0,60}registries\.conf",
         "podman's list of registries (/etc/containers/registries.conf) is missing or can't be read, or none of them has an image of that short name",
@@ -25,7 +73,8 @@ HINTS = (
     ),
     Hint(
         "podman-no-session",
-        r"XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
+        r"could not get XDG_RUNTIME_DIR|XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)"
+        r"|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
         "this user has no login session of its own (su and sudo make none), so an engine without root has no folder for its state",
         "loginctl enable-linger USER, then become that user by ssh or machinectl shell, or set XDG_RUNTIME_DIR=/run/user/UID",
         PODMAN,

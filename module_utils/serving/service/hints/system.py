@@ -40,6 +40,22 @@ HINTS = (
         "vllm-x.service: Failed to load environment files: No such file or directory",
     ),
     Hint(
+        "apt-source-twice",
+        r"Conflicting values set for option Signed-By|Target [^\n]{0,120} is configured multiple times",
+        "the same package source stands in two files of apt",
+        "grep -r its address /etc/apt/sources.list /etc/apt/sources.list.d and remove the older entry, then apt-get update",
+        "NVIDIA/cloud-native-docs, container toolkit",
+        "E: Conflicting values set for option Signed-By regarding source https://a.b/x/ /: /usr/share/keyrings/x.gpg !=",
+    ),
+    Hint(
+        "version-odd",
+        r"InvalidVersion: Invalid version: |Invalid version: '[^'\n]{1,80}'",
+        "a package has a version that Python's rules do not know, as one built from a working copy has",
+        "install a released package; for vllm-ascend with such a vLLM set env VLLM_VERSION to the release that it was built from (X.Y.Z)",
+        "vllm-project/vllm-ascend, FAQ",
+        "packaging.version.InvalidVersion: Invalid version: '0.9.1.post1.dev0+g1.empty'",
+    ),
+    Hint(
         "too-many-processes",
         r"BlockingIOError: \[Errno 11\]|fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
         "the system takes no further process or thread of this user or container (nproc, pids limit), or has no memory for one",
