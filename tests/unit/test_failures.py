@@ -354,3 +354,11 @@ def test_a_package_index_that_was_not_reached_is_told_instead_of_a_package_that_
     assert failures.explain([none], 1).hint == "package-not-found"
     # A retry that went well explains nothing.
     assert failures.explain([lost, "RuntimeError: CUDA error: invalid device function"], 1).hint == "no-kernel-image"
+
+
+def test_what_cuda_warned_of_counts_where_then_no_gpu_is_seen() -> None:
+    old = "/x/cuda/__init__.py:107: UserWarning: CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
+    none = "RuntimeError: No CUDA GPUs are available"
+    assert failures.explain([old, none], 1).hint == "driver-too-old"
+    assert failures.explain([none], 1).hint == "no-gpu-visible"
+    assert failures.explain([old, "OSError: [Errno 28] No space left on device"], 1).hint == "disk-full"

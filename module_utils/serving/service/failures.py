@@ -77,7 +77,7 @@ EMPHATIC = re.compile(
 # NCCL warns of each way that it tries; its words count where something says that communication failed.
 OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend")
 # A warning counts as an error where a later one says that what it warned of is missing: a library that could not be loaded, a package index that
-# was not reached.
+# was not reached, a driver that CUDA does not get on with.
 WARNED = (
     (
         re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
@@ -88,6 +88,12 @@ WARNED = (
     (
         re.compile(r"Retrying \(Retry\([^\n]{0,200}connection broken by"),
         re.compile(r"\(from versions: none\)|No matching distribution found"),
+    ),
+    (
+        re.compile(r"[^\n]{0,300}Warning: CUDA initialization: "),
+        re.compile(
+            r"No CUDA GPUs are available|Failed to infer device type|Torch not compiled with CUDA|no (?:GPU|accelerator)"
+        ),
     ),
 )
 
