@@ -227,7 +227,7 @@ HINTS = (
         "an adapter can't be used: its weights have names, modules or shapes that vLLM does not expect of one",
         "serve without lora_modules to be sure; make the adapter with peft for this base model, without modules_to_save, or merge it into the model",
         "vllm-project/vllm#4682",
-        'Traceback (most recent call last):\n  File "/v/lora/utils.py", line 90, in parse\n    assert parts[0] == "acme"\nAssertionError',
+        'Traceback (most recent call last):\n  File "/usr/lib/vllm/lora/utils.py", line 90, in parse\n    assert parts[0] == "acme"\nAssertionError',
     ),
     Hint(
         "lora-unsupported",
