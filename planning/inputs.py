@@ -23,7 +23,7 @@ def with_files(value: Any, names: Iterable[str], folder: str) -> Any:
     if value.lstrip()[:1] in ("{", "["):
         try:
             inner = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
         changed = with_files(inner, names, folder)
         return value if changed == inner else json.dumps(changed)

@@ -334,8 +334,9 @@ def check_value(
     if kinds & {"json"} and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             json.loads(value)
-        except ValueError as error:
-            fail(f"{where}: engine_args.{name} is no JSON: {error}; write it as YAML, or correct it")
+        except (ValueError, RecursionError) as error:
+            reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+            fail(f"{where}: engine_args.{name} is no JSON: {reason}; write it as YAML, or correct it")
     if kinds == {"value"} and isinstance(value, bool):
         fail(
             f"{where}: engine_args.{name} is {str(value).lower()} for YAML, and the engine wants a word or a number; quote it"

@@ -66,7 +66,7 @@ def mask_scheme(match: re.Match[str]) -> str:
 
 
 FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (re.compile(r"(?i)\b(bearer\s{1,4}|basic\s{1,4})([\w.~+/=-]{6,4096})"), mask_scheme),
+    (re.compile(r"(?i)\b(bearer:?\s{1,4}|basic\s{1,4})([\w.~+/=-]{6,4096})"), mask_scheme),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*"), MASK),  # JWT
     (
         re.compile(

@@ -34,8 +34,9 @@ ABOUT = {
 }  # fmt: skip
 WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 KEYWORD = re.compile(
-    r"(?i)(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw)[\w.-]{0,60}"
+    r"(?i)(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw|密码|口令|密钥|令牌)[\w.-]{0,60}"
 )
+CHINESE = re.compile(r"(?:密码|口令|密钥|令牌)$")
 HEADER = re.compile(r"(?i)(?:proxy-?)?authorization$|(?:set-?)?cookie$")
 LOGINS = ("auth", "_auth", "basic-auth", "basic_auth", "basicauth")  # secrets if they hold `user:password`
 MAYBE = re.compile(r"(?i)(?:^|[_.-])(?:key|signature|sig)$|[A-Z]_AUTH$")  # secrets if the value is random
@@ -52,7 +53,7 @@ def is_secret(name: str) -> bool:
     if len(words) > 1 and words[-1] == "token" and words[-2] in VOCABULARY:
         return False
     last = words[-1] if words else ""
-    if SPOKEN & set(words) and last not in ABOUT:
+    if (SPOKEN & set(words) and last not in ABOUT) or CHINESE.search(name):
         return True
     if SECRET.search(flat) or last in ("pass", "pw") or (last == "pwd" and name not in ("PWD", "OLDPWD")):
         return True
@@ -68,8 +69,10 @@ HARMLESS = re.compile(
     r"(?i)(?:null|none|nil|true|false|yes|no|not|is|was|required|\*+|<[a-z_ -]*>|\$\{?\w+\}?|\$\(.*)$"
 )
 COUNT = re.compile(r"\d{1,6}(?:\.\d+)?[a-zA-Z%]?$")
+# Names whose value is no count, be it of digits alone; `token: 32` may be one.
+NO_COUNT = re.compile(r"(?i)pass|pwd|secret|密码|口令|(?:api|access|auth|private|root|admin)[_. -]?key$")
 SEPARATOR = re.compile(
-    r"[\"'\]\\]{0,8}[ \t\xa0]{0,8}(?::=|=>|->|[:=\u2192\uff1a\uff1d])[ \t\xa0]{0,8}(?:!!?\w{1,20} )?"
+    r"[\"'\]\\]{0,8}[ \t\xa0]{0,8}(?::=|=>|->|\\u003[adAD]|[:=\u2192\uff1a\uff1d])[ \t\xa0]{0,8}(?:!!?\w{1,20} )?"
 )
 # Letters and digits in one word: after a name of a secret it is one, without any `=` too.
 PROSE = re.compile(
@@ -179,7 +182,7 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
     if (
         not value
         or HARMLESS.match(value)
-        or (COUNT.match(value) and not spoken)
+        or (COUNT.match(value) and not NO_COUNT.search(name))
         or (name.lower() in LOGINS and not is_login(value))
     ):
         return None

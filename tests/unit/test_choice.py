@@ -248,6 +248,7 @@ def test_a_hub_is_asked_for_an_index_only_where_it_can_leave_something_out() -> 
             "names model-00002-of-00003.safetensors, which is no shard",
         ),
         (["config.json", INDEX, *shards(3)], Wanted((), ("*00002*",)), "which is left out .excluded by"),
+        (["config.json", *shards(2), *shards(3)], Wanted(), "begin two sets of shards, and no index says"),
     ],
 )
 @pytest.mark.parametrize("local", [False, True], ids=["hub", "folder"])
@@ -258,12 +259,24 @@ def test_what_is_no_whole_model_is_refused_with_a_remedy(
         choice(Layout(names, [], {INDEX: shards(3)}, wanted), local=local)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", INDEX])
 def test_a_git_lfs_pointer_is_refused_whatever_it_stands_for(name: str) -> None:
     text = LFS + b"v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
     sizes = {"config.json": 2, "a.pt": BIG, name: len(text)}
     with pytest.raises(Refusal, match=name + " is a Git LFS pointer"):
         choose(sizes, lambda asked: text if asked == name else b"{}", local=True)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"<html>", b"\xff\xfe{", b"[" * 100_000])
+def test_a_config_that_no_engine_can_read_is_refused(text: bytes) -> None:
+    sizes = {"config.json": len(text), "model.safetensors": BIG}
+    with pytest.raises(Refusal, match=r"config\.json is no JSON object"):
+        choose(sizes, lambda name: text, local=True)
+
+
+def test_weights_without_a_byte_are_refused_before_anything_is_fetched() -> None:
+    with pytest.raises(Refusal, match=r"model\.safetensors is empty"):
+        choose({"config.json": 2, "model.safetensors": 0}, lambda name: b"{}")
 
 
 def test_many_gguf_models_are_named_with_their_size() -> None:

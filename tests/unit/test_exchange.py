@@ -161,6 +161,8 @@ FAULTS: list[tuple[str, Any, str, bool]] = [
     (CHAT, forever(SSE, b": " + b"x" * 65536 + b"\n"), "longer than 8 MiB", True),
     (CHAT, forever(SSE, b": ping\n\n", 0.05), "within 2 s", False),
     (CHAT, said({"content": "4" * 64}), "'4' over and over", True),
+    (CHAT, said({"content": "\0\1 \0\2"}), "the answer is no text", True),
+    (CHAT, said({"content": "\ud83d \udc00 a"}), "the answer is no text", True),
     (CHAT, said({"content": "!! " * 30}), "over and over", True),
     (CHAT, said({"content": "\ufffd\ufffd a \ufffd\ufffd b \ufffd"}), "no text", True),
     (CHAT, said({"content": "171"}), "expected '172'", True),

@@ -195,6 +195,46 @@ def test_specific_rows_are_asked_before_general_ones() -> None:
     )
 
 
+def test_what_another_traceback_said_later_is_told_as_a_guess_beside_the_first_error() -> None:
+    """A worker's error that nobody knows, and then one of another process that a row knows: either may be the reason."""
+    frame = '(Worker_TP{0} pid=7{0}) Traceback (most recent call last):\n(Worker_TP{0} pid=7{0})   File "/v/a.py", line 1, in f\n(Worker_TP{0} pid=7{0}) {1}'
+    first = frame.format(0, "acme.Odd: nobody knows")
+    later = frame.format(1, "OSError: [Errno 28] No space left on device: '/x'")
+    found = explained(first + "\n" + later)
+    assert (found.hint, found.root) == ("disk-full", "acme.Odd: nobody knows")
+    assert (
+        found.meaning
+        and found.meaning.startswith("perhaps, by what another traceback said")
+        and "100%" not in found.meaning
+    )
+    assert "OSError: [Errno 28]" in found.meaning and ROWS["disk-full"].remedy in found.meaning
+    alone = explained(later)
+    assert alone.meaning == f"{ROWS['disk-full'].cause}: {ROWS['disk-full'].remedy}"
+
+
+def test_a_line_without_a_telling_word_counts_where_nothing_else_was_said() -> None:
+    assert (
+        explained(
+            "Getting image\nGet https://registry.acme:5/v2/: http: server gave HTTP response to HTTPS client"
+        ).hint
+        == "registry-plain-http"
+    )
+    # What programs of the system say of a file is an error in whatever words.
+    assert (
+        explained("setting things\nchmod: changing permissions of '/x': Read-only file system").hint
+        == "read-only-folder"
+    )
+    assert explained("loading 1\nacme: /x: Is a directory\nbye").root == "acme: /x: Is a directory"
+
+
+def test_what_a_hook_says_on_a_line_of_its_own_belongs_to_the_message_before() -> None:
+    log = (
+        "docker: Error response from daemon: OCI runtime create failed: error running hook: exit status 1, stdout: , stderr: Auto-detected\n"
+        "nvidia-container-cli: requirement error: nobody knows this one: unknown."
+    )
+    assert explained(log, 125).hint == "nvidia-cli-other"
+
+
 def test_exception_groups_and_notes_of_newer_pythons() -> None:
     log = """  + Exception Group Traceback (most recent call last):
   |   File "/v/a.py", line 1, in main
@@ -223,7 +263,10 @@ def test_interleaved_processes_keep_their_own_tracebacks() -> None:
 
 def test_an_abort_of_native_code_is_a_root() -> None:
     log = "terminate called after throwing an instance of 'c10::Error'\n  what():  nobody knows this one\nException raised from f at a.cpp:1"
-    assert explained(log, -6).root == "terminate called after throwing an instance of 'c10::Error'"
+    assert explained(log, -6).root == "what():  nobody knows this one"
+    # What C++ says of its own containers tells nothing: the error before it does.
+    log = "ERROR 11-20 10:11:12 [core.cpp:7] nobody knows node 0\nterminate called after throwing an instance of 'std::out_of_range'\n  what():  map::at"
+    assert explained(log, -6).root == "nobody knows node 0"
 
 
 def test_a_message_that_begins_on_the_next_line() -> None:
@@ -302,3 +345,20 @@ def test_a_long_log_takes_no_time() -> None:
 def test_nothing_in_a_log_breaks_it(lines: list[str], code: int | None) -> None:
     found = failures.explain(lines, code)
     assert found.root is None or len(found.root) <= 300
+
+
+def test_a_package_index_that_was_not_reached_is_told_instead_of_a_package_that_it_does_not_have() -> None:
+    lost = "WARNING: Retrying (Retry(total=0)) after connection broken by 'ProxyError('Cannot connect to proxy.')': /simple/acme/"
+    none = "ERROR: Could not find a version that satisfies the requirement acme (from versions: none)"
+    assert failures.explain([lost, none], 1).hint == "proxy"
+    assert failures.explain([none], 1).hint == "package-not-found"
+    # A retry that went well explains nothing.
+    assert failures.explain([lost, "RuntimeError: CUDA error: invalid device function"], 1).hint == "no-kernel-image"
+
+
+def test_what_cuda_warned_of_counts_where_then_no_gpu_is_seen() -> None:
+    old = "/x/cuda/__init__.py:107: UserWarning: CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
+    none = "RuntimeError: No CUDA GPUs are available"
+    assert failures.explain([old, none], 1).hint == "driver-too-old"
+    assert failures.explain([none], 1).hint == "no-gpu-visible"
+    assert failures.explain([old, "OSError: [Errno 28] No space left on device"], 1).hint == "disk-full"

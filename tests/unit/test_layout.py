@@ -82,8 +82,10 @@ def header(entries: str) -> bytes:
         (",".join(f'"k{number}":0' for number in range(200_000)) + ',"k7":0', "'k7' is there twice"),
         ('"a":' + "[" * 50_000 + "]" * 50_000, "header is not JSON"),
         ('"a":' + "[]," * 2_100_000 + "0", "one of more than 300000 tensors, the limit"),
+        ('"__metadata__":{"format":{"a":1}}', "no table of texts"),
+        ('"__metadata__":5', "no table of texts"),
     ],
-    ids=["digits", "dimensions", "a product", "a fraction", "no number", "a doubled key", "depth", "count"],
+    ids=["digits", "dimensions", "a product", "a fraction", "no number", "a doubled key", "depth", "count", "nested words", "no words"],
 )  # fmt: skip
 def test_headers_cost_no_more_than_their_length(tmp_path: Path, text: str, words: str) -> None:
     """Each of these took minutes, or would. The bound is generous; a quadratic reader exceeds it by far."""

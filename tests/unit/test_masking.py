@@ -65,6 +65,9 @@ FORMS = [
     f"machine h login u password {S}", f'"auths": {{"r": {{"auth": "{B}"}}}}', f'"identitytoken": "{S}"', f"_authToken={S}", f"_auth={B}",
     f"//registry.npmjs.org/:_authToken={S}", f"requirepass {S}", f"masterauth {S}", f"root:$6$saltsalt${S}:19000:", f"me:$2y$05${S}{S}",
     f"me:$apr1$x${S}", f"CREATE USER u IDENTIFIED BY '{S}'", f"ALTER ROLE u WITH PASSWORD '{S}'", f"basic_auth: me:{S}", f"auth: me:{S}",
+    # escapes, domains, other tongues
+    f"password\\u003d{S}", f'{{"q": "api_key\\u003A{S}"}}', f"http://CORP\\user:{S}@proxy:3128",
+    f"Bearer: {S}", f"密码\uff1a{S}", f"登录口令={S}", f"密钥: {S}", f"API令牌\uff1a{S}",
 ]  # fmt: skip
 PREFIXED = [
     "hf_aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH", "ms-0a1b2c3d-0a1b-4c2d-8e3f-0a1b2c3d4e5f", "ghp_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789",
@@ -138,6 +141,16 @@ def test_ordinary_text_stays(text: str) -> None:
 )
 def test_a_password_of_digits_is_a_password(number: str, form: str) -> None:
     assert masked(form.format(number)) == form.format(MASK)
+
+
+@pytest.mark.parametrize("form", ["--api-key {}", '"api_key": {}', "VLLM_API_KEY={}", "access key: {}", "密码\uff1a{}"])
+def test_a_key_of_digits_is_no_count(form: str) -> None:
+    assert masked(form.format("839201")) == form.format(MASK)
+
+
+def test_a_token_in_place_of_a_user_goes_from_a_url_and_a_user_stays() -> None:
+    assert masked("git clone https://Zq7vR2kX9mT4@github.com/o/r") == f"git clone https://{MASK}@github.com/o/r"
+    assert masked("https://oauth2@gitlab.com/x") == "https://oauth2@gitlab.com/x"
 
 
 @pytest.mark.parametrize(

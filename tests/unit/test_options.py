@@ -158,6 +158,7 @@ def test_a_length_that_the_engine_finds_is_minus_one(value: Any) -> None:
         ({"limit_mm_per_prompt": "image=1"}, "write a mapping, such as {image: 1}"),
         ({"hf_overrides": {"a": [float("inf")]}}, "quote it"),
         ({"limit_mm_per_prompt": '{"image": 1'}, "is no JSON"),
+        ({"limit_mm_per_prompt": "[" * 100_000}, "is no JSON: it is nested too deep"),
     ],
 )
 def test_values_that_the_engine_would_refuse(args: dict[str, Any], words: str) -> None:

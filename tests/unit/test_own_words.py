@@ -45,6 +45,9 @@ def test_a_sentence_that_gives_its_reason_needs_no_row(line: str, told: str) -> 
         "RuntimeError: Expected all tensors to be on the same device, but found at least two devices",
         "RuntimeError: tensor a and tensor b must be contiguous",
         "TypeError: acme() takes nothing, it must not be called so: unexpected keyword argument",
+        "RuntimeError: a and b must have same reduction dim, but got [s7, 9] X [8, 7]",
+        "ValueError: both operands must agree",  # of nothing that an operator can set
+        'AssertionError: acme gave up\n\nSet TORCHDYNAMO_VERBOSE=1 for the trace. For more set TORCH_LOGS="+dynamo"',  # advice is no reason
     ],
 )
 def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(line: str) -> None:

@@ -155,3 +155,9 @@ def test_the_stages_of_a_start_are_told_in_the_engines_own_words() -> None:
     graphs = [*begun, "Capturing batches (bs=160 avail_mem=9.2 GB):  43%|####      | 10/23"]
     assert probe.stage(graphs, stages) == "capturing graphs 43 %"
     assert probe.stage([*graphs, "The server is fired up and ready to roll!"], stages) == "API is up"
+
+
+def test_an_answer_with_half_a_character_can_be_written_down() -> None:
+    said = json.loads('"hello \\ud83d there \\ud83d\\ude00"')
+    assert probe.whole(said) == "hello \ufffd there \U0001f600"
+    probe.whole(said).encode()

@@ -104,7 +104,8 @@ def cut(path: Path) -> None:
     [
         (lambda s: flip(s / SHARD, -5000), "is damaged: sha256 is"),
         (lambda s: cut(s / SHARD), "its header describes"),
-        (lambda s: (s / SHARD).write_bytes(b""), "too short for a safetensors file"),
+        (lambda s: (s / SHARD).write_bytes(b""), "is empty; fetch it again"),
+        (lambda s: (s / SHARD).write_bytes(b"\0" * 4), "too short for a safetensors file"),
         (lambda s: (s / SHARD).write_bytes(b"\xff" * 100), "header of"),
         (lambda s: (s / SHARD).unlink(), "no shard that is there"),
         (lambda s: (s / manifests.INDEX).write_text("{}"), "is not an index"),

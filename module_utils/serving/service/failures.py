@@ -26,7 +26,9 @@ from ansible.module_utils.serving.service.hints import (
     nccl,
     npu_kernels,
     nvidia,
+    nvidia_driver,
     plugins,
+    podman,
     processes,
     python,
     sglang,
@@ -36,12 +38,14 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.statements import Statement, first_words, statements
+from ansible.module_utils.serving.service.system_reasons import speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
     *plugins.HINTS,
     *containers.HINTS,
     *storage.HINTS,
+    *podman.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *npu_kernels.HINTS,
@@ -49,6 +53,7 @@ HINTS: tuple[Hint, ...] = (
     *ascend.HINTS,
     *sglang.HINTS,
     *python.HINTS,
+    *nvidia_driver.HINTS,
     *nvidia.HINTS,
     *intel.HINTS,
     *nccl.HINTS,
@@ -62,6 +67,8 @@ HINTS: tuple[Hint, ...] = (
 )
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 
+LATER = "perhaps, by what another traceback said after the first one (%s): %s"
+
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 # Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
 EMPHATIC = re.compile(
@@ -69,10 +76,25 @@ EMPHATIC = re.compile(
 )
 # NCCL warns of each way that it tries; its words count where something says that communication failed.
 OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend")
-# A library that could not be loaded is said in a warning, and counts where the engine then lacks what is in it.
-IMPORT_FAILED = re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)")
-WITHOUT_IT = re.compile(
-    r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+# A warning counts as an error where a later one says that what it warned of is missing: a library that could not be loaded, a package index that
+# was not reached, a driver that CUDA does not get on with.
+WARNED = (
+    (
+        re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
+        re.compile(
+            r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+        ),
+    ),
+    (
+        re.compile(r"Retrying \(Retry\([^\n]{0,200}connection broken by"),
+        re.compile(r"\(from versions: none\)|No matching distribution found"),
+    ),
+    (
+        re.compile(r"[^\n]{0,300}Warning: CUDA initialization: "),
+        re.compile(
+            r"No CUDA GPUs are available|Failed to infer device type|Torch not compiled with CUDA|no (?:GPU|accelerator)"
+        ),
+    ),
 )
 
 SIGNALS = {
@@ -134,9 +156,10 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     first error and its chain, and other codes.
     """
     said = statements(lines)
-    if any(WITHOUT_IT.search(one.text) for one in said if one.kind != "passing"):
-        said = [one._replace(kind="exception") if IMPORT_FAILED.match(one.text) else one for one in said]
-    firm = [one for one in said if one.kind != "passing"]
+    for warning, missing in WARNED:
+        if any(missing.search(one.text) for one in said if one.kind != "passing"):
+            said = [one._replace(kind="exception") if warning.match(one.text) else one for one in said]
+    firm = [one for one in said if one.kind not in ("passing", "other")]
     firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
     errors = [one for one in firm if one.kind != "words" and not one.consequence]
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
@@ -148,17 +171,24 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     ]
     last = [one for one in firm if one.consequence]
     found = known(errors + words + last) or known(said, passing=True)
+    if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
+        found = known([one for one in said if one.kind == "other"])
     signal_row, code_row = by_code(code, True), by_code(code, False)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        first = root if root and one.consequence else one
-        return Explanation("%s: %s" % (row.cause, row.remedy), first_words(first.text), row.name)
+        # Another traceback than the first one's may be a consequence of what nobody knows: its meaning is told as one that may be.
+        meaning, first = "%s: %s" % (row.cause, row.remedy), one
+        if root and one.consequence:
+            first = root
+        elif root and one.kind == "exception" and one.chain != root.chain:
+            meaning, first = LATER % (first_words(one.text)[:120], meaning), root
+        return Explanation(meaning, first_words(first.text), row.name)
     if itself and not signal_row:
         return Explanation(itself[0], first_words(itself[1].text), OWN_WORDS)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
-    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), None)
+    one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), firm[-1] if firm else None)
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
     return Explanation("%s: %s" % by[1:], shown, by[0]) if by else Explanation(None, shown, None)
@@ -172,11 +202,12 @@ def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
 
 
 def known(said: Iterable[Statement], general: bool = False, passing: bool = False) -> tuple[Hint, Statement] | None:
-    """The first statement that a row of this kind knows, and the first row that knows it."""
+    """The first statement that a row of this kind knows, and the first row that knows it; a specific row also speaks of the system's reason."""
     rows = [row for row in HINTS if row.general is general and row.passing is passing]
     for one in said:
         text = one.text.replace("\n", " ").replace('\\"', '"')
         for row in rows:
-            if re.search(row.pattern, text):
+            match = re.search(row.pattern, text)
+            if match and (general or speaks_of(row.cause + " " + row.remedy, match[0], text)):
                 return row, one
     return None

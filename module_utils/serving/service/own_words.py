@@ -32,14 +32,30 @@ REASON = re.compile(
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
 INSIDE = re.compile(
     r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
-    r"|dim\w{0,6}|rank)\b"
+    r"|dim\w{0,6}|rank)\b|\breduction dim|\bmat[12]\b|\bsizes? of tensor|\bnumel\b|\bstrides?\b|\bbroadcast\w{0,4}\b|\bfake tensor"
     r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
     r"|is not initialized"
+)
+# What an operator can set, install or replace. A sentence about none of it ("both operands must
+# agree") gives no reason to a person.
+SUBJECT = re.compile(
+    r"\b(?:models?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|fp\d{1,2}|int\d|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
+    r"|cann|versions?|packages?|install\w{0,4}|librar(?:y|ies)|tokeni[sz]ers?|templates?|lora|adapters?|parallel\w{0,4}|memory|cache|length|tokens?"
+    r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
+    r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
+    r"|experts?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
+    r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?)\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
+    re.I,
+)
+# Where a message stops saying what is wrong and says how to look closer, or where to read on.
+ADVICE = re.compile(
+    r"\b(?:Set TORCH|For debugging|You can suppress|Compile with|For further information|For even more|(?:CUDA|HIP) kernel errors might|NOTE:|See https?:"
+    r"|[Pp]lease rerun)"
 )
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]{0,30}(?:[-_][a-z0-9]{1,30}){0,6})")
 VARIABLE = re.compile(
     r"\b((?:VLLM|SGLANG|SGL|NCCL|GLOO|HF|HCCL|ASCEND|CUDA|TORCH|PYTORCH|TRITON|RAY|OMP|FLASHINFER|ROCM|HIP|AITER|TIKTOKEN|MS|MINDFORMERS|TP|LD|XDG"
-    r"|TRANSFORMERS|MASTER|GEMS)(?:_[A-Z0-9]{1,20}){1,6})\b(?<!_ERROR)(?!\()"
+    r"|TRANSFORMERS|MASTER|GEMS)(?:_[A-Z0-9]{1,20}){1,6})\b(?<!_ERROR)(?<!_LOGS)(?<!_VERBOSE)(?<!_BLOCKING)(?<!_DEBUG)(?!\()"
 )
 # A name that a sentence demands something of ("x must be", "got x=3", "set x"); other names are of functions, tensors and methods.
 # In quotes and refused ("'x_y' is not supported") it is a value.
@@ -69,11 +85,19 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
         begins = REFUSALS.match(text)
-        if begins is None or not REASON.search(text, begins.end()) or INSIDE.search(text, begins.end()):
+        if begins is None:
             continue
-        sentence = text[begins.end() :]
+        sentence = ADVICE.split(text[begins.end() :], maxsplit=1)[0]
+        if not REASON.search(sentence) or INSIDE.search(sentence):
+            continue
         keys = names(sentence)
         found = SETTING.findall(sentence)
+        # A parser's error, or one whose class says that it is of settings, speaks of them without naming them.
+        of_settings = re.search(
+            r"(?:Config\w{0,10}|Argument|Option|Validation)\w{0,20}Error: ?$|: error: $|^Value error, ", begins.group()
+        )
+        if not (keys or found or of_settings or SUBJECT.search(sentence)):
+            continue
         named = [asked for _, asked in found if asked] or [spoken for spoken, _ in found]
         settings = [name for name in dict.fromkeys(named) if "engine_args.%s" % name not in keys]
         if keys:

@@ -152,7 +152,12 @@ def spoken(value: Any, what: str) -> str:
         return ""
     if not isinstance(value, str):
         raise NotYet("%s: text was expected in an event, not %s" % (what, shown(value)), steady="odd event")
-    return value
+    return whole(value)
+
+
+def whole(text: str) -> str:
+    """A text that can be written down: halves of characters, which JSON may hold and UTF-8 may not, are shown as what is no text."""
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def chat(
@@ -223,7 +228,8 @@ def garbage(text: str) -> str | None:
                 "the answer is %r over and over: damaged weights, kernels that fail (FlagGems?) or a number overflow"
                 % piece
             )
-    if stripped.count("\ufffd") * 2 > len("".join(stripped.split())):
+    letters = [char for char in stripped if char.isprintable() and not char.isspace()]
+    if stripped.count("\ufffd") * 2 > len(letters) or not letters:
         return "the answer is no text: damaged weights or another model's tokenizer"
     return None
 
@@ -263,7 +269,7 @@ def talk(to: Asked, reasoning: bool) -> dict[str, Any]:
 def other_question(to: Asked, kind: str) -> dict[str, Any]:
     """The question of a kind that does not chat, in the form of chat()."""
     began = time.monotonic()
-    said = KINDS[kind](to)
+    said = whole(KINDS[kind](to))
     expect = to.check.get("expect")
     bad = garbage(said) if kind == "completion" else None
     if bad:

@@ -6,10 +6,13 @@ that their own words call handled) is marked, frames of tracebacks are dropped, 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from typing import NamedTuple
 
 LINES, LINE, STATEMENT = 2000, 1500, 3000  # a log's last lines, characters of a line, characters of a statement
+OTHERS = 20  # last lines of which those without a telling word are kept too
 MESSAGE_LINES = 12  # lines of an error's message
 
 # What stands before a line's own words. Each pattern is tried again until none matches: prefixes come doubled.
@@ -93,6 +96,8 @@ CONSEQUENCE = re.compile(
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
     r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
+    r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
+    r"|^subprocess\.CalledProcessError|scheduler is dead\b"
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
@@ -112,9 +117,17 @@ TELLING = re.compile(
     r"(?i)err|fail|fatal|cannot|can't|couldn't|could not|unable|n't |\bno[nt]?\b|denied|missing|invalid|unknown|unsupported|illegal|killed|fault"
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
-    r"|\bshm\b|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
+    r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
     r"|invoking|exist|full|status=\d|no solution|killed|violation"
 )
+# How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
+SYSTEM = re.compile(
+    r": (?:%s)[.\s]*$"
+    % "|".join(sorted({re.escape(os.strerror(number)) for number in errno.errorcode}, key=len, reverse=True))
+)
+# Docker prints what a hook said on a line of its own behind the message that it belongs to.
+HOOK_SAID = re.compile(r"stderr: [^\n]{0,80}$")
+OF_A_HOOK = re.compile(r"nvidia-container-cli(?:\.real)?: |SIGSEGV|failed to mount ")
 # The front process repeats what a worker said: its words are the worker's.
 REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
 REPEATED_KEY = re.compile(
@@ -129,7 +142,7 @@ PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
 
 class Statement(NamedTuple):
     text: str
-    kind: str  # "exception", "error" (a line of that level), "words" (a line without one), "passing"
+    kind: str  # "exception", "error" (a line of that level), "words" (without one), "passing", "other" (a last line without a telling word)
     chain: int = 0  # exceptions that were raised while the one before was handled share it
 
     @property
@@ -196,7 +209,8 @@ def statements(lines: list[str]) -> list[Statement]:
     found: list[Statement] = []
     speakers: dict[str, Speaker] = {}
     chains = 0
-    for line in lines[-LINES:]:
+    lines = lines[-LINES:]
+    for at, line in enumerate(lines):
         who, level, text = strip(line)
         one = speakers.setdefault(who, Speaker())
         frame = GROUP.match(text)
@@ -282,11 +296,16 @@ def statements(lines: list[str]) -> list[Statement]:
                 continue
         if words.startswith(("raise ", "return ", "^", "~", "foreground: ")):
             continue
+        if found and OF_A_HOOK.match(words) and HOOK_SAID.search(found[-1].text) and found[-1].kind == "error":
+            found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
+            continue
         if (level and level != "NCCL") or DAEMON.search(words):
             one.handled = one.handled and not CONSEQUENCE.search(words)
             found.append(Statement(words, "passing" if one.handled else "error"))
-        elif level or TELLING.search(words):
+        elif level or TELLING.search(words) or SYSTEM.search(words):
             found.append(Statement(words, "words"))
+        elif at >= len(lines) - OTHERS:
+            found.append(Statement(words, "other"))
     unique: dict[tuple[str, str], Statement] = {}
     for said in found:
         unique.setdefault((said.text, said.kind), said)

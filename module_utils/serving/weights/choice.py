@@ -221,8 +221,10 @@ class Picker:
 
     def shards_of(self, index: str) -> set[str]:
         """The shards that an index names. Refusal where one of them is not among what is taken."""
-        folder = posixpath.dirname(index)
-        shards = {posixpath.normpath(posixpath.join(folder, s)) for s in weight_map(self.read(index), index).values()}
+        folder, text = posixpath.dirname(index), self.read(index)
+        if text.startswith(LFS):
+            raise Refusal(pointer(index))
+        shards = {posixpath.normpath(posixpath.join(folder, s)) for s in weight_map(text, index).values()}
         lost = sorted(shards - self.kept)
         if lost and lost[0] in self.left:
             raise Refusal(
@@ -260,7 +262,8 @@ class Picker:
             if match:
                 before, number, total, after = match.groups()
                 sets.setdefault((before, total, after), {})[int(number)] = name
-        for (_, total, _), numbers in sorted(sets.items()):
+        whole: dict[tuple[str, str], str] = {}
+        for (before, total, after), numbers in sorted(sets.items()):
             count, first = int(total), 0 if 0 in numbers else 1
             if len(numbers) != count or min(numbers) != first or max(numbers) != first + count - 1:
                 one = next(iter(numbers.values()))
@@ -268,6 +271,12 @@ class Picker:
                 raise Refusal(
                     "%s is one of %d shards, of which %d are there (number %d is missing); restore the others, "
                     "or leave these out by `exclude` in models.yml" % (one, count, len(numbers), lost)
+                )
+            other = whole.setdefault((before, after), numbers[first])
+            if other != numbers[first] and not after.endswith(".gguf"):
+                raise Refusal(
+                    "%s and %s begin two sets of shards, and no index says which one is loaded; leave one set out by "
+                    "`exclude` in models.yml" % (other, numbers[first])
                 )
         gguf = [name for name in self.kept if name.endswith(".gguf")]
         if not gguf and not any(name in self.kept for name in CONFIGS):
@@ -287,9 +296,23 @@ class Picker:
                 "it has no weights that we know by name (*.safetensors, *.bin, *.gguf ...)%s"
                 % ("; left out: %s" % "; ".join(words(self.left, self.sizes))[:300] if self.left else "")
             )
+        empty = next((name for name in weights if not self.sizes[name]), None)
+        if empty:
+            raise Refusal(
+                "%s is empty; fetch it again at the source, or leave it out by `exclude` in models.yml" % empty
+            )
         for name in sorted(self.kept) if self.local else weights:
             if 0 < self.sizes[name] <= SMALL and self.read(name).startswith(LFS):
                 raise Refusal(pointer(name))
+        if self.local and "config.json" in self.kept and not is_object(self.read("config.json")):
+            raise Refusal("config.json is no JSON object, so no engine can load it; restore it at the source")
+
+
+def is_object(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text.decode("utf-8-sig")), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def pointer(name: str) -> str:
@@ -333,11 +356,8 @@ def words(left_out: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:
 
 def configuration(read: Read, name: str) -> dict[str, Any]:
     """A JSON object; empty where it is none."""
-    try:
-        found = json.loads(read(name).decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    text = read(name)
+    return json.loads(text.decode("utf-8-sig")) if is_object(text) else {}
 
 
 def check_convertible(kept: Iterable[str], read: Read) -> None:

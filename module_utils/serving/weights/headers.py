@@ -64,6 +64,9 @@ def parse_header(head: bytes, size: int, path: str) -> dict[str, Any]:
         raise Refusal("%s: header is not JSON (%s); the file is damaged, fetch it again" % (path, error)) from None
     if not isinstance(header, dict):
         raise Refusal("%s: header is not a table of tensors" % path)
+    about = header.get("__metadata__")
+    if about is not None and not (isinstance(about, dict) and all(isinstance(text, str) for text in about.values())):
+        raise Refusal("%s: its __metadata__ is no table of texts, so no engine can read it; fetch it again" % path)
     spans = [(*span_of(name, tensor, size, path), name) for name, tensor in header.items() if name != "__metadata__"]
     place = 0
     for begin, end, name in sorted(spans):

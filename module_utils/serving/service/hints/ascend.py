@@ -76,7 +76,7 @@ HINTS = (
     ),
     Hint(
         "cann-ops-missing",
-        r"Cannot find bin of op (\w{1,60})|Parse dynamic kernel config fail|error code is 561(?:107|112)\b"
+        r"Cannot find bin of op (\w{1,60})|does not has any binary|Parse dynamic kernel config fail|error code is 561(?:107|112)\b"
         r"|opp (?:kernel"
         r"|package)[^\n]{0,40}not (?:exist|installed|found)|Check opp path failed",
         "CANN's operators for this NPU are not installed, or don't have this operator in this type",
@@ -94,7 +94,7 @@ HINTS = (
     ),
     Hint(
         "torch-npu-missing",
-        r"No module named '?torch_npu|libtorch_npu\.so: cannot open",
+        r"No module named '?torch_npu(?![\w.])|libtorch_npu\.so: cannot open",
         "the environment has no torch_npu",
         "use an image of vllm-ascend, or install the torch-npu that belongs to its torch",
         "vllm-project/vllm-ascend, installation guide",
@@ -187,11 +187,28 @@ HINTS = (
     ),
     Hint(
         "hccl-ranks-missing",
-        r"EI0015|Communication_Error_Ranktable_Detect",
+        r"EI0015|Communication_Error_Ranktable_Detect|topo exchange server get socket timeout|Failed to connect agent\[|connected rankinfo\[LINE"
+        r"|rank num\[\d{1,6}\] ?is different with rank list size",
         "some ranks did not reach the root rank",
         "look at the first rank that the message lists: its own log and its network say why",
         CANN_CODES,
         "Communication_Error_Ranktable_Detect(EI0015): [PID: 41] Failed to collect ranks: [1,2,3]",
+    ),
+    Hint(
+        "hccl-heartbeat",
+        r"Heartbeat Lost Occurred|Cluster Exception Location|Stuck Occurred",
+        "HCCL lost another rank: its process ended or hangs, or the network to it is cut; the message names its address and NPU",
+        "look at the log of the process on that host and NPU for what it said first; hccn_tool -i N -link -g there shows the link",
+        "CANN, HCCL user guide",
+        "[ERROR] HCCL(7,python):2026-11-20-10:00:00.1 [task_exception_handler.cc:1] Cluster Exception Location[IP/ID]:[10.0.0.1/1]",
+    ),
+    Hint(
+        "hccl-packets-lost",
+        r"EI0013|Error (?:ROCE )?CQE|error cqe status",
+        "packets between two NPUs were lost until RoCE gave up: the link between them is at fault, or the process at the other end ended first",
+        "look for what the other rank said before; hccn_tool -i N -stat -g and -link_stat -g show lost packets and a flapping port",
+        "CANN, HCCL user guide",
+        "Execution_Error_ROCE_CQE(EI0013): [PID: 41] An error CQE occurred during operator execution.",
     ),
     Hint(
         "hccl-resources",
@@ -228,7 +245,7 @@ HINTS = (
     ),
     Hint(
         "hccl-rank-table",
-        r"EI0004\b|ranktable.{0,60}invalid",
+        r"EI0004\b|ranktable.{0,60}invalid|Init plugin so failed",
         "HCCL's rank table is wrong",
         "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
         CANN_CODES,

@@ -27,9 +27,9 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down"
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down|LINK_ERROR_INFO"
         r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
-        "two NPUs can't make their link: the other rank died first, or a port's address, cable or switch is at fault",
+        "two NPUs can't make their link: the other rank died first, a port's address, cable or switch is at fault, or TLS is on at one end only",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",
         "vllm-project/vllm-ascend#3162",
@@ -190,7 +190,8 @@ HINTS = (
     ),
     Hint(
         "npu-driver-not-there",
-        r"drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
+        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|error code is 507899\b"
+        r"|drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
         r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
         "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the NPU is held or"
         " unhealthy",
@@ -200,8 +201,16 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "npu-feature-unsupported",
+        r"reason=\[?feature not support|(?:error code is|runtime result =|ret:) ?207000\b",
+        "the driver (or this NPU) does not do what CANN asks of it: they are of different times, or CANN is for another NPU",
+        "compare driver and firmware (npu-smi info) with what the CANN release names, and upgrade the older; use the image for this NPU",
+        "CANN, aclError 207000",
+        "RuntimeError: NPU function error: aclrtCreateStreamWithConfig, error code is 207000",
+    ),
+    Hint(
         "mindspore-missing",
-        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)\b",
+        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)(?![\w.])",
         "the environment has no MindSpore, or not the part of it that is called",
         "use the image of vllm-mindspore, or set PYTHONPATH in `activate` to where it is",
         "mindspore-ai/vllm-mindspore",

@@ -70,7 +70,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-unknown-device",
-        r"nvidia-container-cli(?:\.real)?: device error: (\d[\d:,.]{0,20}|(?:GPU|MIG)-[\w/-]{1,60}): (?:unknown|invalid) device",
+        r"nvidia-container-cli(?:\.real)?: device error: ([\w:,./-]{1,80}): (?:unknown|invalid) device",
         "the container asks for a GPU that this host does not have",
         "nvidia-smi -L shows what there is; correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
@@ -96,7 +96,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-cli-ldconfig",
-        r"nvidia-container-cli(?:\.real)?: ldcache error",
+        r"nvidia-container-cli(?:\.real)?: ldcache error(?!: process \S{1,80} terminated with signal)",
         "NVIDIA's container tools can't run the host's ldconfig",
         "correct `ldconfig` in /etc/nvidia-container-runtime/config.toml (@/sbin/ldconfig.real on Ubuntu, @/sbin/ldconfig elsewhere)",
         "NVIDIA/nvidia-docker#614",
@@ -165,11 +165,19 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-missing",
-        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file",
+        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file",
         "NVIDIA's container tools are configured and not installed",
         "install nvidia-container-toolkit (deploy.yml --tags prepare), or remove it from /etc/docker/daemon.json",
         "NVIDIA/nvidia-container-toolkit, installation guide",
         'error running prestart hook #0: exec: "nvidia-container-runtime-hook": executable file not found in $PATH',
+    ),
+    Hint(
+        "nvidia-hook-crashed",
+        r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation violation)",
+        "a hook of the container tools crashed, most often because the driver's library and its kernel module (or the tools) are of different versions",
+        "nvidia-smi on the host must work: reboot after a driver update, and upgrade nvidia-container-toolkit",
+        "NVIDIA/nvidia-container-toolkit#520",
+        "error during container init: error running prestart hook #0: exit status 2, stdout: , stderr: SIGSEGV: segmentation violation",
     ),
     Hint(
         "nvidia-hook-direct",

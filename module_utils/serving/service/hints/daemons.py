@@ -34,7 +34,7 @@ HINTS = (
     ),
     Hint(
         "oci-runtime-broken",
-        r"runc did not terminate successfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
+        r"(?:runc|nvidia-container-runtime) did not terminate suc{1,2}essfully|unable to retrieve OCI runtime error|(?:runc|crun): symbol lookup error"
         r"|fork/exec \S{0,80}(?:runc|crun|containerd-shim\S{0,20}): ",
         "runc (or crun, or NVIDIA's runtime before it) itself does not run: it is missing, damaged, or older libraries (libseccomp) are on the host",
         "`runc --version` on the host must work: upgrade libseccomp, or install containerd.io (runc) anew",
@@ -114,7 +114,7 @@ HINTS = (
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
-        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: operation not permitted',
+        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: invalid argument',
     ),
     Hint(
         "oci-workdir",
@@ -198,7 +198,8 @@ HINTS = (
     ),
     Hint(
         "docker-networks-full",
-        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted",
+        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
+        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network",
         "the container engine has no network range left for a further network",
         "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
         "moby/libnetwork, ipam",
@@ -235,11 +236,12 @@ HINTS = (
     ),
     Hint(
         "podman-rootless-storage",
-        r"(?:processing tar file|adding layer)[^\n]{0,200}(?:operation not permitted|permission denied)"
+        r"(?:processing tar file|adding layer|applying layer)[^\n]{0,300}(?:operation not permitted|permission denied)"
         r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
-        "an engine without root can't use its storage: fuse-overlayfs is missing, fails or may not mount here, or the user has too few ids",
-        "install fuse-overlayfs (or a kernel of 5.13 or newer), check /etc/subuid and /dev/fuse, then podman system migrate; a mount is"
-        " seen in podman unshare only",
+        "an engine without root can't use its storage: it lies on NFS or another network file system, fuse-overlayfs (or /dev/fuse) is"
+        " missing, or the user has too few ids",
+        "put the storage on a local disk; install fuse-overlayfs (or a kernel of 5.13 or newer) and modprobe fuse, check /etc/subuid, then"
+        " podman system migrate",
         "podman, rootless troubleshooting",
         'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
     ),
@@ -352,7 +354,7 @@ HINTS = (
     ),
     Hint(
         "systemd-bus",
-        r"Failed to connect to (?:user scope |system scope )?bus|System has not been booted with systemd"
+        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
         r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
         "run as root (become: true); for user units loginctl enable-linger USER",

@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "podman-low-port",
-        r"rootlessport cannot expose privileged port (\d{1,5})",
+        r"cannot expose privileged port (\d{1,5})",
         "podman without root may not open ports below 1024",
         "give the service a port above 1023",
         "podman, rootlessport",
@@ -33,8 +33,8 @@ HINTS = (
     ),
     Hint(
         "podman-subuid",
-        r"no sub[ug]id ranges found for|might not be enough IDs available in the namespace"
-        r"|potentially insufficient UIDs or GIDs available in user namespace",
+        r"[Nn]o sub[ug]id ranges found for|might not be enough IDs available in the namespace"
+        r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument|lchown \S{1,200}: invalid argument",
         "podman without root has no range of user and group ids for this user, or too small a one",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
         " migrate",
@@ -75,7 +75,7 @@ HINTS = (
     ),
     Hint(
         "image-other-architecture",
-        r"exec format error|no matching manifest for (linux/\S{1,40})",
+        r"[Ee]xec format error|no matching manifest for (linux/\S{1,40})",
         "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
         "use an image for this host's architecture (uname -m)",
         "Linux, ENOEXEC; moby",
@@ -131,6 +131,14 @@ HINTS = (
         'error mounting "/etc/x.json" to rootfs at "/x.json": not a directory: Are you trying to mount a directory onto a file (or vice-versa)?',
     ),
     Hint(
+        "mount-not-absolute",
+        r"mount destination \S{1,200} not absolute|invalid mount (?:path|target)[^\n]{0,80}must be (?:an )?absolute",
+        "the place in the container at which something is to be mounted is no absolute path",
+        "write it with a leading / in `mounts` of the row (or in VOLUME of the image)",
+        "opencontainers/runc; containerd/containerd#5547",
+        "OCI runtime create failed: invalid mount {Destination:acme Type:bind}: mount destination acme not absolute: unknown",
+    ),
+    Hint(
         "group-not-in-image",
         r"Unable to find group \S{1,60}: no matching entries in group file",
         "the container engine is asked to add a group by its name, and looks for it in the image, not on the host",
@@ -174,7 +182,8 @@ HINTS = (
     Hint(
         "docker-mount-source",
         r"error while creating mount source path '([^']{1,200})'",
-        "Docker may not make the folder that is to be mounted: its parent is read-only for it (Docker as a snap sees only /home), or is not there",
+        "Docker may not make the folder that is to be mounted: its parent is read-only or closed for root (NFS with root_squash; Docker as a snap sees"
+        " only /home), or is not there",
         "make the folder before, correct the row's `mounts`, or install Docker from its own packages in place of the snap",
         "moby; canonical, docker snap",
         "docker: Error response from daemon: error while creating mount source path '/data/x': mkdir /data: read-only file system.",
@@ -222,7 +231,8 @@ HINTS = (
     ),
     Hint(
         "command-not-in-image",
-        r"(?:OCI runtime|runc (?:create|run) failed|(?:start|starting) container process)[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
+        r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
+        r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
         r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
         "the image has no such command",
         "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
@@ -239,7 +249,8 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied",
+        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied"
+        r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed",
         "check its mode, and whether its file system is mounted noexec",
         "runc",

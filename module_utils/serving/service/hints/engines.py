@@ -131,12 +131,12 @@ HINTS = (
     ),
     Hint(
         "attention-backend",
-        r"Invalid attention backend|No valid attention backend|[Ss]elected backend .{0,80}is not valid"
+        r"Invalid attention backend|[Ss]elected backend .{0,80}is not valid"
         r"|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
         "the attention backend that was chosen does not serve this model on this accelerator",
         "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
         "vLLM, platforms/cuda.py",
-        "ValueError: No valid attention backend found for cuda with AttentionSelectorConfig(head_size=80)",
+        "ValueError: Selected backend AttentionBackendEnum.FLASHINFER is not valid for this configuration.",
     ),
     # Model and engine.
     Hint(
@@ -149,9 +149,7 @@ HINTS = (
     ),
     Hint(
         "transformers-too-old",
-        r"Transformers does not recognize this architecture|rope_scaling should have a 'rope_type' key"
-        r"|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
-        r"|rope_type) ?(?:field|key)",
+        r"Transformers does not recognize this architecture",
         "the engine's transformers is older than this model",
         "use a newer engine (image)",
         "huggingface/transformers, models/auto",
@@ -211,6 +209,7 @@ HINTS = (
         "hub-unreachable",
         r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
+        r"(?![^\n]{0,300}certificate verify failed)"
         r"|Cannot (?:send a request|reach https)",
         "the engine wants something from the hub, and can't reach it",
         "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
@@ -259,7 +258,8 @@ HINTS = (
     Hint(
         "weights-damaged",
         r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
-        r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed",
+        r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed"
+        r"|Unable to load weights from (?:pytorch|safetensors|\w{1,12}) checkpoint",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",
         "check it with weights_info (full: true) and run deploy.yml --tags fetch",
         "safetensors; torch.load",
@@ -298,7 +298,7 @@ HINTS = (
     # FlagGems, FlagScale, Triton.
     Hint(
         "flaggems-missing",
-        r"No module named '?flag_gems",
+        r"No module named '?flag_gems(?![\w.])",
         "FlagGems is asked for and not in the image",
         "build one with playbooks/build_image.yml, or set flaggems: false",
         "FlagScale, patch of vLLM",

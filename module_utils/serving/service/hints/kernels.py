@@ -55,6 +55,14 @@ HINTS = (
         "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
     ),
     Hint(
+        "attention-none",
+        r"No valid attention backend",
+        "no attention backend of this release serves this model with these options on this accelerator: the message says what each refuses",
+        "leave kv_cache_dtype, block_size and attention options out of engine_args; else a newer engine, or another accelerator",
+        "vLLM, platforms/cuda.py",
+        "ValueError: No valid attention backend found for cuda with AttentionSelectorConfig(head_size=80)",
+    ),
+    Hint(
         "dtype-not-on-device",
         r"\"\w{1,80}\" not implemented for '\w{1,20}'",
         "an operator has no form for that dtype on this device; most often it is float16 on a CPU",
@@ -75,7 +83,7 @@ HINTS = (
     ),
     Hint(
         "shapes-differ",
-        r"(?:mat1 and mat2 shapes cannot be multiplied|The size of tensor a \(\d{1,9}\) must match"
+        r"(?:mat1 and mat2 shapes cannot be multiplied|must have same reduction dim|The size of tensor a \(\d{1,9}\) must match"
         r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
         r"|Expected hidden_size to be"
         r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",

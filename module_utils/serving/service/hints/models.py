@@ -17,7 +17,7 @@ HINTS = (
         "quantisation-package",
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
         r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
-        r"|compressed_tensors|optimum|quark|modelopt)\b|requires bitsandbytes",
+        r"|compressed_tensors|optimum|quark|modelopt)(?![\w.])|requires bitsandbytes",
         "the environment lacks the package for this quantisation or format",
         "install the package that the message names in the environment, or use another format of the model",
         "vLLM, quantization",
@@ -102,13 +102,32 @@ HINTS = (
     Hint(
         "config-json",
         r"Unrecognized (?:model|configuration class)|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
-        r"|model) (?:config|type)|No architectures? (?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
+        r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
         r"|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
         " model's part (an adapter, original weights)",
         "serve the folder with the whole converted model; run deploy.yml --tags fetch",
         "huggingface/transformers, models/auto",
         "ValueError: Unrecognized model in /models/x. Should have a `model_type` key in its config.json.",
+    ),
+    Hint(
+        "rope-config",
+        r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
+        r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
+        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b",
+        "config.json writes the model's rope settings (rope_scaling, rope_parameters) in another way than this engine and its transformers read"
+        " them: they are of different times",
+        "use the newest engine (with the transformers that it brings); keep the transformers of an image as it is",
+        "vLLM, transformers_utils/config.py; huggingface/transformers 5",
+        "ValueError: rope_scaling should have a 'rope_type' key",
+    ),
+    Hint(
+        "tokenizer-file-missing",
+        r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string",
+        "the tokenizer that was asked for has no file in the model's folder (tokenizer.model), or config.json names another class than the model's",
+        "run deploy.yml --tags fetch, and compare the folder with the model's page; leave tokenizer_mode: slow out of engine_args",
+        "google/sentencepiece; huggingface/transformers#29137",
+        "TypeError: not a string",
     ),
     Hint(
         "model-type-unknown",
@@ -203,6 +222,14 @@ HINTS = (
         "KeyError: 'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight'",
     ),
     Hint(
+        "lora-assertion",
+        r"AssertionError: [^\n]{0,160}\(lora/",
+        "an adapter can't be used: its weights have names, modules or shapes that vLLM does not expect of one",
+        "serve without lora_modules to be sure; make the adapter with peft for this base model, without modules_to_save, or merge it into the model",
+        "vllm-project/vllm#4682",
+        'Traceback (most recent call last):\n  File "/usr/lib/vllm/lora/utils.py", line 90, in parse\n    assert parts[0] == "acme"\nAssertionError',
+    ),
+    Hint(
         "lora-unsupported",
         r"unsupported LoRA weight|expected target modules in|[Uu]nsupported LoRA|only supports modules_to_save",
         "the adapter has weights that vLLM can't apply to this model's class",
@@ -271,5 +298,29 @@ HINTS = (
         "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
         "huggingface/transformers; openai/harmony",
         "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download or load vocab file",
+    ),
+    Hint(
+        "chat-template-broken",
+        r"jinja2\.exceptions\.(?:TemplateSyntaxError|TemplateAssertionError|UndefinedError|TemplateError)",
+        "the chat template has a fault, or asks for what the request does not give (a role that the model does not know, tools)",
+        "take the template of the model's page or of engine_args.chat_template that belongs to this model; see which roles and fields it takes",
+        "pallets/jinja",
+        "jinja2.exceptions.TemplateSyntaxError: unexpected '}'",
+    ),
+    Hint(
+        "block-size",
+        r"ValueError: [Bb]lock[_ ]size must be",
+        "the KV cache's block size does not fit the attention backend",
+        "leave out block_size of engine_args, or set it to a multiple that the message names",
+        "vllm-project/vllm, attention backends",
+        "ValueError: Block size must be a multiple of 16.",
+    ),
+    Hint(
+        "flex-attention-blocks",
+        r"Q and KV block size must be divisible",
+        "FlexAttention's kernel does not take these block sizes on this GPU",
+        "choose another attention backend (engine_args.attention_backend), or leave out the option that chose FLEX_ATTENTION",
+        "pytorch, flex_attention.py",
+        "LoweringException: ValueError: Q and KV block size must be divisible by BLOCK_M and BLOCK_N.",
     ),
 )

@@ -72,11 +72,28 @@ HINTS = (
     Hint(
         "nccl-infiniband",
         r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed"
+        r"(?! with error Cannot allocate memory)"
         r"|misc/ibvwrap\.cc",
         "NCCL's traffic over InfiniBand or RoCE fails",
         "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
         "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
+    ),
+    Hint(
+        "nccl-memlock",
+        r"ibv_reg_mr\w{0,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
+        "NCCL may not lock the memory that InfiniBand or RoCE writes to: the limit of locked memory is too low for the service",
+        "set the unlimited memlock (LimitMEMLOCK=infinity of the unit, --ulimit memlock=-1 of the container)",
+        NCCL_DOCS,
+        "node1:71:88 [0] NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory",
+    ),
+    Hint(
+        "ucx-endpoint",
+        r"Failed to (?:receive UCX worker address|resolve UCX endpoint)",
+        "MPI's UCX reaches no address of another rank: the hosts name their network cards differently, or a firewall stands between",
+        "name the card between the hosts (env UCX_NET_DEVICES, or OMPI_MCA_btl_tcp_if_include with its subnet) and open its ports",
+        "mindspore-ai/docs, FAQ on distributed work",
+        "pml_ucx.c:452 Error: Failed to resolve UCX endpoint for rank 3",
     ),
     Hint(
         "no-peer-access",

@@ -50,11 +50,19 @@ HINTS = (
     ),
     Hint(
         "cann-kernels-missing",
-        r"binary_info_config\.json|opp_kernel package|Failed to verify the OPP|E30006",
+        r"binary_info_config\.json|opp_kernel package|Failed to verify the OPP|E30006|does not match the current device soc_?ver",
         "CANN's kernel package for this NPU is not installed, or it belongs to another NPU or release",
         "use the image for this NPU (310P, A2 and A3 have their own), or install the kernels package of the NPU and the toolkit's release",
         "vllm-project/vllm-ascend#237",
         "EZ1001: Get path and read binary_info_config.json failed, please check if the opp_kernel package is installed!",
+    ),
+    Hint(
+        "ascend-soc-unknown",
+        r"Can not support soc_version|[Uu]n(?:supported|known) soc[ _]?version",
+        "this build of vllm-ascend (or of its kernels) does not know this NPU",
+        "use the image for this NPU (tags with -310p or -a3 where there are such), of a release whose notes name it",
+        "vllm-project/vllm-ascend#6796",
+        "RuntimeError: Can not support soc_version: 999.",
     ),
     Hint(
         "cann-compiler-missing",
@@ -86,7 +94,8 @@ HINTS = (
     ),
     Hint(
         "cann-compile-operator",
-        r"Failed to compile Op \[|Compile op ?\[\w{1,60}\] ?failed|ACL error, the error code is ?: 50000[12]|E40021",
+        r"Failed to compile Op \[|Compile op ?\[\w{1,60}\] ?failed|ACL error, the error code is ?: 50000[12]|E40021"
+        r"|\[E[AB]0000\]|exceed bound of memory: local|'errCode': 'E[5-9AB]\w{4}'",
         "CANN could not compile an operator for this NPU: shape, type or format are not supported there, or its compiler is not whole",
         "the message names the operator; use float16 on NPUs without bf16, an image of this NPU and release, or leave out the feature that brings it",
         "PaddlePaddle/PaddleCustomDevice#690",
@@ -156,5 +165,21 @@ HINTS = (
         " vllm-ascend",
         "CANN, aclError",
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507014",
+    ),
+    Hint(
+        "npu-head-ratio",
+        r"numHeads / numKvHeads|MLA only supports? \{",
+        "the NPU's attention kernel takes only some numbers of heads per KV head on each NPU, and this model's after tensor parallelism is none of them",
+        "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
+        "vllm-project/vllm-ascend, FAQ",
+        "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
+    ),
+    Hint(
+        "mindspore-cluster",
+        r"Role name is invalid|cluster_context\.cc:\d{1,5}\][^\n]{0,120}(?:[Ii]nvalid|not set)",
+        "MindSpore was asked for several processes, and the variables that say which one this is are not set",
+        "start it by msrun (as the image's own entry does), or set MS_ROLE, MS_WORKER_NUM, MS_SCHED_HOST and MS_SCHED_PORT in the row's env",
+        "mindspore-ai/docs, FAQ on distributed work",
+        "[CRITICAL] DISTRIBUTED(71,7f,python):2025-01-01-10:00:00.000 [cluster_context.cc:130] InitNodeRole] Role name is invalid...",
     ),
 )

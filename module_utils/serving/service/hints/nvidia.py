@@ -137,7 +137,7 @@ HINTS = (
     Hint(
         "no-gpu-visible",
         r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
-        r"|no CUDA-capable device is detected"
+        r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
@@ -148,7 +148,7 @@ HINTS = (
     ),
     Hint(
         "cuda-unknown",
-        r"CUDA unknown error|CUDA error: unknown error|cudaErrorUnknown\b",
+        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
         "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
         "pytorch/pytorch#49081",

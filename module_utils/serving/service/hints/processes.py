@@ -24,7 +24,7 @@ HINTS = (
     ),
     Hint(
         "torchvision-missing",
-        r"No module named '?torchvision",
+        r"No module named '?torchvision(?![\w.])",
         "this model's class needs torchvision, which the environment for CPUs has not (PyPI has no CPU build)",
         "use a container image that has it, or a native_env of your own with torchvision from PyTorch's CPU index",
         "vLLM 0.32.0 for CPU and Qwen2.5-VL",
@@ -240,6 +240,16 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "module-part-missing",
+        r"No module named '?[A-Za-z_]\w{0,60}\.[\w.]{1,80}",
+        "the package is there, but not this part of it: it is of another version than what calls it needs, was built without that part, or a"
+        " folder of its name is found first",
+        "pip show it, and install the version that the caller's release names (or use an image as it was built); drop PYTHONPATH",
+        "Python: the import of a package that is missing as a whole names only the package",
+        "ModuleNotFoundError: No module named 'acme.parts'",
+        general=True,
+    ),
+    Hint(
         "module-missing",
         r"No module named '?([\w.]{1,80})",
         "the environment lacks a Python module",
@@ -277,6 +287,14 @@ HINTS = (
         "remove ~/.cache/vllm/torch_compile_cache, or set env VLLM_DISABLE_COMPILE_CACHE: 1; then enforce_eager: true",
         "vllm-project/vllm#20479",
         "AssertionError: expected size 7==9, stride 5==4 at dim=0",
+    ),
+    Hint(
+        "compile-cache-damaged",
+        r"corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
+        "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
+        "vllm-project/vllm#18956",
+        "AssertionError: failed to get the hash of the compiled graph",
     ),
     Hint(
         "build-input-missing",

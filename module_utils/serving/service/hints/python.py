@@ -97,7 +97,7 @@ HINTS = (
     ),
     Hint(
         "python-no-venv",
-        r"ensurepip is not available|No module named '?(?:pip|venv|ensurepip)\b",
+        r"ensurepip is not available|No module named '?(?:pip|venv|ensurepip)(?![\w.])",
         "the system's Python has no venv or pip",
         "install python3-venv (or python3-pip) of that Python's version",
         "Debian, python3-venv",
@@ -226,6 +226,15 @@ HINTS = (
         "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
         "sgl-project/sglang#14398",
         "ImportError: cannot import name 'X' from 'acme' (unknown location)",
+    ),
+    Hint(
+        "custom-code-module",
+        r"No module named '?transformers_modules",
+        "the model's own Python code is not where transformers keeps a copy for its processes: the model's folder has a dot in its name, or the"
+        " cache of modules is not writable or not shared by the workers",
+        "name the folder without dots; set HF_MODULES_CACHE in the row's env to a folder that all workers may write",
+        "vllm-project/vllm#871; huggingface/transformers, dynamic_module_utils.py",
+        "ModuleNotFoundError: No module named 'transformers_modules.acme'",
     ),
     Hint(
         "package-imports-itself",

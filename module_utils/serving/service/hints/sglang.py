@@ -23,7 +23,7 @@ HINTS = (
     ),
     Hint(
         "sgl-kernel",
-        r"No module named '?sgl_kernel|\[sgl_kernel\] CRITICAL|Could not load any common_ops",
+        r"No module named '?sgl_kernel(?![\w.])|\[sgl_kernel\] CRITICAL|Could not load any common_ops",
         "sgl_kernel, SGLang's compiled part, is missing or built for another CUDA or GPU",
         "install the sgl-kernel that SGLang's release names for this CUDA, or use its image as it was built",
         "sgl-project/sglang, installation",

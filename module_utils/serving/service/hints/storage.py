@@ -8,7 +8,8 @@ HINTS = (
     Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
-        r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use",
+        r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"
+        r"|task \w{6,80} already exists|containerd: container not started",
         "something of an earlier run of this container is still there: a mount, a folder or a process",
         "docker rm -f it; findmnt shows a mount that stayed (umount it); then restart the container engine, and reboot if it does not let go",
         "moby/moby#37970, #50040",

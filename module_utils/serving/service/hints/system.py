@@ -17,11 +17,52 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
+        r"|inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
         "Linux, ENOSPC",
         "OSError: [Errno 28] No space left on device: '/cache/x'",
+    ),
+    Hint(
+        "name-too-long",
+        r"\[Errno 36\]|File name too long|AF_UNIX path too long",
+        "a path is longer than the file system, or a socket, takes (255 characters a name; 107 for a socket's whole path)",
+        "give a shorter serving_root, name or TMPDIR (env of the row)",
+        "Linux, unix(7)",
+        "OSError: AF_UNIX path too long",
+    ),
+    Hint(
+        "systemd-environment",
+        r"Failed to load environment files",
+        "the unit names a file of variables that is not there or can't be read",
+        "run deploy.yml again, it writes the unit and its files; systemctl cat UNIT shows which file the unit means",
+        "systemd",
+        "vllm-x.service: Failed to load environment files: No such file or directory",
+    ),
+    Hint(
+        "apt-source-twice",
+        r"Conflicting values set for option Signed-By|Target [^\n]{0,120} is configured multiple times",
+        "the same package source stands in two files of apt",
+        "grep -r its address /etc/apt/sources.list /etc/apt/sources.list.d and remove the older entry, then apt-get update",
+        "NVIDIA/cloud-native-docs, container toolkit",
+        "E: Conflicting values set for option Signed-By regarding source https://a.b/x/ /: /usr/share/keyrings/x.gpg !=",
+    ),
+    Hint(
+        "version-odd",
+        r"InvalidVersion: Invalid version: |Invalid version: '[^'\n]{1,80}'",
+        "a package has a version that Python's rules do not know, as one built from a working copy has",
+        "install a released package; for vllm-ascend with such a vLLM set env VLLM_VERSION to the release that it was built from (X.Y.Z)",
+        "vllm-project/vllm-ascend, FAQ",
+        "packaging.version.InvalidVersion: Invalid version: '0.9.1.post1.dev0+g1.empty'",
+    ),
+    Hint(
+        "too-many-processes",
+        r"BlockingIOError: \[Errno 11\]|fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
+        "the system takes no further process or thread of this user or container (nproc, pids limit), or has no memory for one",
+        "raise pids_limit of the row or LimitNPROC/TasksMax of the unit, lower OMP_NUM_THREADS; free -m shows the memory",
+        "Linux, fork(2)",
+        "BlockingIOError: [Errno 11] Resource temporarily unavailable",
     ),
     Hint(
         "disk-error",
@@ -39,6 +80,22 @@ HINTS = (
         "point it to /cache or /tmp by a variable of the row's env (HF_HOME, TRITON_CACHE_DIR, XDG_CACHE_HOME)",
         "Linux, EROFS",
         "OSError: [Errno 30] Read-only file system: '/root/.triton'",
+    ),
+    Hint(
+        "image-adds-user",
+        r"cannot lock /etc/(?:passwd|group|shadow)|(?:useradd|groupadd|adduser): (?:cannot|failure|Only root)",
+        "the image's start script wants to add a user, and may not: the container's root is read-only, or it does not run as root",
+        "start the engine's own command in place of that script, or run the image as a user that it has",
+        "shadow-utils",
+        "useradd: cannot lock /etc/passwd; try again later.",
+    ),
+    Hint(
+        "systemd-protocol",
+        r"Failed with result 'protocol'",
+        "the unit's program ended before it told systemd that it is ready, or its Type= is not what the program does (notify, forking)",
+        "journalctl -u UNIT shows what it said last; run its start script by hand, then correct Type= or PIDFile=",
+        "systemd.service",
+        "systemd[1]: acme.service: Failed with result 'protocol'.",
     ),
     Hint(
         "port-taken",
@@ -117,7 +174,7 @@ HINTS = (
     ),
     Hint(
         "kernel-oom",
-        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|exit ?code:? ?-9\b"
+        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b"
         r"|died \(-9\)|died from"
         r" signal 9|signal SIGKILL"
         r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
@@ -129,9 +186,9 @@ HINTS = (
     ),
     Hint(
         "certificate",
-        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate",
         "a certificate of another server is not trusted here",
-        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one",
+        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
         "Python, ssl",
         "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
     ),

@@ -1,0 +1,102 @@
+"""Failure hints: NVIDIA's driver as the kernel and nvidia-smi speak of it, and virtual GPUs."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+DRIVER = "NVIDIA, driver's installation guide"
+
+HINTS = (
+    Hint(
+        "driver-module-mismatch",
+        r"NVRM: API mismatch",
+        "the driver's programs and its loaded kernel module are of two versions: an upgrade is half done, or a container brings its own driver files",
+        "reboot the host, so that the new module is loaded; if it stays: dkms status, and an image without driver libraries of its own",
+        DRIVER,
+        "kernel: NVRM: API mismatch: the client has the version 560.1, but this kernel module has the version 550.2.",
+    ),
+    Hint(
+        "driver-not-live",
+        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_]\w{1,20})? not found"
+        r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
+        "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), or does not take this card",
+        "dkms status and dmesg say which; install the running kernel's headers and the driver again (accelerator.driver_branch), then reboot",
+        DRIVER,
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    ),
+    Hint(
+        "module-not-signed",
+        r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected",
+        "Secure Boot refuses the kernel module: it is not signed by a key that the firmware knows",
+        "enroll the key (mokutil --import) and confirm it at the next boot, take the distribution's signed module, or switch Secure Boot off",
+        DRIVER,
+        "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
+    ),
+    Hint(
+        "module-not-loadable",
+        r"could not insert '?nvidia\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
+        r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",
+        "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or no root loads it",
+        "dmesg | grep -i nvrm says which; newest cards need the open kernel modules, old ones an older branch; nouveau must not hold the card",
+        DRIVER,
+        "modprobe: ERROR: could not insert 'nvidia': No such device",
+    ),
+    Hint(
+        "no-gpu-shown",
+        r"^No devices were found",
+        "the driver runs and shows no GPU: none starts (dmesg: RmInitAdapter failed), all are given to a virtual machine, or none is in the container",
+        "lspci -nn | grep -i nvidia and dmesg | grep -i nvrm on the host; in a container: correct `devices` of the row",
+        "nvidia-smi",
+        "No devices were found",
+    ),
+    Hint(
+        "nvml-closed",
+        r"(?:NVML|nvml|nvidia-smi)[^\n]{0,60}Insufficient Permissions|NVML_ERROR_NO_PERMISSION",
+        "who asked may not ask the driver: SELinux keeps a container from it, the device nodes (/dev/nvidia*) are closed for this user, or MIG is read"
+        " without root",
+        "ausearch -m avc shows what SELinux refused (then accelerator.device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",
+        "NVML",
+        "Failed to initialize NVML: Insufficient Permissions",
+    ),
+    Hint(
+        "gpu-no-memory-pools",
+        r"cuda(?:DeviceGetDefaultMemPool|MallocAsync|MemPool\w{1,20})\b[^\n]{0,60}(?:not supported|NotSupported)|does not support (?:CUDA )?memory pools",
+        "this (virtual) GPU has no memory pools: its vGPU profile or driver does not offer unified memory",
+        "switch on unified memory for the vGPU (pciPassthruX.cfg.enable_uvm = 1), give the virtual machine a whole GPU, or take an engine without pools",
+        "NVIDIA, virtual GPU software guide",
+        "RuntimeError: CUDA runtime error in cudaDeviceGetDefaultMemPool(&pool, device): operation not supported",
+    ),
+    Hint(
+        "nvidia-cli-signal",
+        r"ldcache error: process \S{1,80} terminated with signal",
+        "the host's ldconfig was ended by a signal when NVIDIA's container tools ran it (31: their seccomp filter does not know a system call that a"
+        " newer libc makes)",
+        "upgrade nvidia-container-toolkit and libnvidia-container, or set accelerator.device_access: cdi, which does not run it so",
+        "NVIDIA/libnvidia-container",
+        "nvidia-container-cli: ldcache error: process /sbin/ldconfig.real terminated with signal 31",
+    ),
+    Hint(
+        "nvidia-cli-closed",
+        r"nvidia-container-cli(?:\.real)?: (?:detection error: (?:path|open) error|initialization error: open)[^\n]{0,120}permission denied",
+        "NVIDIA's container tools may not read a file of the host: SELinux refuses it, or the container engine runs without root",
+        "set accelerator.device_access: cdi; ausearch -m avc shows what SELinux refused",
+        "NVIDIA/libnvidia-container",
+        "nvidia-container-cli: detection error: open error: /proc/driver/nvidia: permission denied",
+    ),
+    Hint(
+        "nvidia-docker-one",
+        r"volume plugin \"?nvidia-docker|create nvidia_driver_[\d.]{1,20}",
+        "something asks for the volumes of nvidia-docker 1, which is gone: an old container, compose file or wrapper",
+        "remove what asks for the volume nvidia_driver_...; nvidia-container-toolkit needs none (`devices` of the row gives the GPUs)",
+        "NVIDIA/nvidia-docker, version 1",
+        "docker: Error response from daemon: Error looking up volume plugin nvidia-docker: plugin not found.",
+    ),
+    Hint(
+        "triton-before-gpu",
+        r"computeCapability not supported|getMMAVersionSafe|AccelerateMatmul\.cpp:\d{1,5}",
+        "the Triton of this image does not know this GPU: the GPU is newer than Triton, or too old for it",
+        "use an image with a newer torch and Triton (for a GPU before compute capability 7.0 an older one); nvidia-smi --query-gpu=compute_cap shows it",
+        "triton-lang/triton, AccelerateMatmul.cpp",
+        'Assertion `false && "computeCapability not supported"\' failed.',
+    ),
+)

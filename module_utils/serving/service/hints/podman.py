@@ -1,0 +1,140 @@
+"""Failure hints: podman's own settings, sessions of users without root, and what SELinux and the kernel keep from its containers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+PODMAN = "containers/podman, troubleshooting.md"
+
+HINTS = (
+    Hint(
+        "inotify-full",
+        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)",
+        "the limit of watched files (inotify) of this user is used up; the disk is not full",
+        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances by sysctl",
+        "Linux, inotify(7)",
+        "failed to create fsnotify watcher: too many open files",
+    ),
+    Hint(
+        "user-namespaces-full",
+        r"(?:fork/exec|unshare|clone)\b[^\n]{0,80}: [Nn]o space left on device",
+        "the limit of user namespaces is used up, or is 0; the disk is not full",
+        "sysctl user.max_user_namespaces=28633 (and in /etc/sysctl.d, so that it stays)",
+        "docker/docs, rootless troubleshooting",
+        "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: no space left on device",
+    ),
+    Hint(
+        "user-namespaces-closed",
+        r"(?:fork/exec /proc/self/exe|unshare|bwrap)\b[^\n]{0,80}: (?i:operation not permitted|permission denied)",
+        "this kernel does not allow users without root to make user namespaces: kernel.unprivileged_userns_clone is 0, or AppArmor restricts them",
+        "sysctl kernel.unprivileged_userns_clone=1; on Ubuntu 24.04 and later an AppArmor profile for the program with `userns,` (its package brings it)",
+        "docker/docs, rootless troubleshooting",
+        "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: operation not permitted",
+    ),
+    Hint(
+        "cpuset-empty",
+        r"cgroup\.procs\b[^\n]{0,20}: (?i:no space left on device)",
+        "the container's cpuset has no CPU or no memory node, so that no process fits; the disk is not full",
+        "correct the row's CPUs and NUMA nodes against lscpu, and cpuset of the slice above it",
+        "Linux, cpuset(7)",
+        "runc create failed: write /sys/fs/cgroup/cpuset/docker/x/cgroup.procs: no space left on device",
+    ),
+    Hint(
+        "user-bus-missing",
+        r"read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
+        "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
+        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
+        "docker/docs, rootless troubleshooting",
+        "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
+    ),
+    Hint(
+        "storage-takes-no-owners",
+        r"lchown \S{1,200}: (?i:operation not permitted|operation not supported)|ApplyLayer[^\n]{0,200}: operation not permitted",
+        "the file system of the container engine's storage does not let the owners of files be set: NFS, CIFS or FUSE with restricted rights",
+        "move the storage to a local disk (data-root of daemon.json, graphroot of storage.conf)",
+        "docker/docs, rootless troubleshooting",
+        "docker: failed to register layer: ApplyLayer exit status 1 stdout:  stderr: lchown /x: operation not permitted",
+    ),
+    Hint(
+        "podman-registries",
+        r"getting default registries|Bare keys cannot contain|in registry: image not known|(?:loading|parsing)[^\n]{0,60}registries\.conf",
+        "podman's list of registries (/etc/containers/registries.conf) is missing or can't be read, or none of them has an image of that short name",
+        "give the image's full name with its registry; look at the line of registries.conf that the message names",
+        PODMAN,
+        "error getting default registries to try: Near line 7 (last key parsed ''): Bare keys cannot contain ':'.",
+    ),
+    Hint(
+        "registry-login-stale",
+        r"unable to retrieve auth token|(?:invalid|incorrect) username(?:/| or )password|error getting credentials",
+        "the login that this host keeps for the registry is not valid any more, and is used although the image may need none",
+        "docker (or podman) logout REGISTRY as the user that fetches, then log in anew if the image needs it",
+        PODMAN,
+        "Error: initializing source: unable to retrieve auth token: invalid username/password: unauthorized",
+    ),
+    Hint(
+        "podman-no-session",
+        r"could not get XDG_RUNTIME_DIR|XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)"
+        r"|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
+        "this user has no login session of its own (su and sudo make none), so an engine without root has no folder for its state",
+        "loginctl enable-linger USER, then become that user by ssh or machinectl shell, or set XDG_RUNTIME_DIR=/run/user/UID",
+        PODMAN,
+        'ERRO[0000] XDG_RUNTIME_DIR directory "/run/user/7" is not owned by the current user',
+    ),
+    Hint(
+        "podman-pod-ports",
+        r"cannot set port bindings on an existing container network namespace",
+        "a container of a pod can't open ports of its own: the pod has the network",
+        "open the port at the pod, and remove it from the container's options",
+        PODMAN,
+        "Error: cannot set port bindings on an existing container network namespace",
+    ),
+    Hint(
+        "container-init-missing",
+        r"exec /run/podman-init failed|(?:catatonit|podman-init|docker-init|/dev/init)\b[^\n]{0,60}(?:no such file|not found|No such file)",
+        "the small init program that the engine puts into containers is not there",
+        "install catatonit (podman) or tini (docker-init), or set init_path in containers.conf to where it is",
+        PODMAN,
+        "[FATAL tini (7)] exec /run/podman-init failed: No such file or directory",
+    ),
+    Hint(
+        "selinux-storage",
+        r"cannot apply additional memory protection after relocation|cannot enable executable stack as shared object requires",
+        "SELinux refuses the libraries of a container: the engine's storage lies in a folder without the label of container storage",
+        "semanage fcontext -a -e /var/lib/containers FOLDER (or /var/lib/docker), then restorecon -R FOLDER",
+        PODMAN,
+        "error while loading shared libraries: /lib64/libc.so.6: cannot apply additional memory protection after relocation: Permission denied",
+    ),
+    Hint(
+        "kernel-lockdown",
+        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)",
+        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, or an engine without rights",
+        "run the engine as root outside of containers; if Secure Boot's lockdown is at fault (dmesg says so), switch it off or upgrade kernel and crun",
+        PODMAN,
+        "Error: bpf create : Operation not permitted: OCI runtime permission denied error",
+    ),
+    Hint(
+        "oci-hook-failed",
+        r"error executing hook `(?![^`]{0,120}nvidia)[^`]{1,160}`",
+        "a program that the container engine calls for each container (an OCI hook) failed: it is of another version, or does not run here",
+        "the message names it: upgrade or remove it, and its file below /usr/share/containers/oci/hooks.d or /etc/containers/oci/hooks.d",
+        "containers/podman#11139",
+        "Error: OCI runtime error: error executing hook `/usr/libexec/oci/hooks.d/acme` (exit code: 1)",
+    ),
+    Hint(
+        "docker-firewall-closed",
+        r"(?:ip6?tables|nft(?:ables)?)\b[^\n]{0,200}(?:[Pp]ermission denied|[Oo]peration not permitted|must be root)",
+        "the container engine may not change the host's firewall: it runs without root, or in a container that was not given the right (NET_ADMIN)",
+        "run the daemon as root on the host; a daemon inside of a container needs --privileged; without root take rootless Docker or podman as they"
+        " are installed by their own packages",
+        "moby/libnetwork",
+        "failed to create NAT chain DOCKER: iptables failed: iptables -t nat -N DOCKER: Permission denied (you must be root)",
+    ),
+    Hint(
+        "docker-network-overlaps",
+        r"Pool overlaps with other one",
+        "the network range that was asked for is taken by another network of the container engine, or by a route of this host (VPN)",
+        "docker network ls and ip route show who has it: remove that network if nobody uses it, or ask for another range (ipam, subnet)",
+        "moby/libnetwork",
+        "(HTTP code 403) unexpected - Pool overlaps with other one on this address space",
+    ),
+)
