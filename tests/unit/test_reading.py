@@ -260,10 +260,6 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "gguf": ({"model.safetensors": None, "m.Q4_K_M.gguf": "GGUF" * 400}, "GGUF files alone: llama.cpp serves those.*made from org/base"),
     "pickled": ({"model.safetensors": None, "pytorch_model.bin": "x" * 2000}, r"pickled weights alone \(pytorch_model.bin\)"),
     "no weights": ({"model.safetensors": None}, "has no weights that we know by name"),
-    "an adapter": (
-        {"config.json": None, "adapter_config.json": '{"base_model_name_or_path": "Qwen/Qwen3-8B"}'},
-        r"is an adapter \(LoRA\) of Qwen/Qwen3-8B",
-    ),
     "diffusers": ({"config.json": None, "model_index.json": "{}"}, "a pipeline of diffusers"),
     "a draft": ({"config.json": '{"architectures": ["EAGLEModel"]}'}, "a draft for speculative decoding"),
     "a reward model": ({"config.json": '{"architectures": ["Qwen2ForRewardModel"]}'}, "a reward model"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import posixpath
-import re
 import struct
 from typing import Any, Callable, Mapping
 
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights.adapter_info import AdapterFacts, is_adapter, read_adapter
 from ansible.module_utils.serving.weights.card import front_matter, licence, word
 from ansible.module_utils.serving.weights.choice import PICKLED, QUANTISED, WEIGHTS
+from ansible.module_utils.serving.weights.code import AT_THE_TOP, digest
 from ansible.module_utils.serving.weights.headers import DTYPE_BITS, HEADER_LIMIT, parse_header
 from ansible.module_utils.serving.weights.kinds import Kind, group_of, kind_of
 from ansible.module_utils.serving.weights.listing import Entry, Listing
@@ -157,19 +158,6 @@ class Reader:
             raise Refusal(
                 "%s has GGUF files alone: llama.cpp serves those, the engines here take safetensors%s"
                 % (self.listing.repo, other)
-            )
-        if "adapter_config.json" in self.files and "config.json" not in self.files:
-            about = self.object("adapter_config.json")
-            rank = about.get("r")
-            raise Refusal(
-                "%s is an adapter (LoRA) of %s, no model of its own: add that model, give the adapter a row in models.yml with its sources, "
-                "`base` (the name of that model's row)%s and `bytes: %d`, and name it in `adapters` of a service of that model"
-                % (
-                    self.listing.repo,
-                    word(about.get("base_model_name_or_path")) or "a model that it doesn't name",
-                    ", `rank: %d`" % rank if isinstance(rank, int) and not isinstance(rank, bool) else "",
-                    sum(self.files[name].size for name in weights),
-                )
             )
         if "config.json" not in self.files:
             kind = (
@@ -327,12 +315,14 @@ class Reader:
                 )
             file = one.rpartition(".")[0].replace(".", "/") + ".py"
             if file in self.files:
-                code[file] = self.files[file].content
-        for name in [name for name in self.files if code and re.fullmatch(r"[\w-]+\.py", name)]:
-            code[name] = self.files[name].content
+                code[file] = ""
+        code.update({name: "" for name in self.files if code and AT_THE_TOP.fullmatch(name)})
+        for name in code:  # a folder states no digest
+            code[name] = self.files[name].content or digest(self.small(name))
         return dict(sorted(code.items()))
 
 
-def read(listing: Listing, small: Read, head: Head, known: Mapping[str, str]) -> Facts:
-    """What the model of a listing is. Refusal for what can't be served, with what could be done."""
-    return Reader(listing, small, head, known).facts()
+def read(listing: Listing, small: Read, head: Head, known: Mapping[str, str]) -> Facts | AdapterFacts:
+    """What the model or the adapter of a listing is. Refusal for what can't be served, with what could be done."""
+    reader = Reader(listing, small, head, known)
+    return read_adapter(reader) if is_adapter(reader.files) else reader.facts()
