@@ -82,6 +82,11 @@ OPTIONS: dict[str, Key] = {
         {},
         "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}. Empty: it has none.",
     ),
+    "aliases": Key(
+        "bool",
+        False,
+        "May a service have several names (`aliases` of its row)? Where `several` says that it takes lists.",
+    ),
     "files": Key("list", [], "Options that name a file which must be there."),
     "paths": Key("list", [], "Options that name a file or folder, or a repository of a hub."),
 }

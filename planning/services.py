@@ -7,7 +7,19 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import adapters, choices, devices, engine_models, engines, environment, groups, inputs, names, options
+from . import (
+    adapters,
+    choices,
+    devices,
+    engine_models,
+    engines,
+    environment,
+    groups,
+    inputs,
+    names,
+    options,
+    served_names,
+)
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -178,6 +190,9 @@ def resolve_service(
     args, unknown = found.run(
         options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
     ) or ({}, [])
+    found.run(
+        served_names.check_aliases, where, {**service, "served_name": service["served_name"] or name}, version, engine
+    )
     news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
     if engine_models.listed(engine["options"]["table"]):
