@@ -109,7 +109,7 @@ class Reader:
         group = group_of(architecture, self.known)
         kind = kind_of(config, architecture, group, self.files, template, purpose, self.listing.repo)
         shape = self.bounded(Shape.of_config(config))
-        if not shape.known and kind.name in ("chat", "completion"):
+        if not shape.known and kind.name in ("chat", "completion") and shape.state_layers < max(1, shape.layers):
             self.notes.append(
                 "its config.json doesn't say what its KV cache costs a token, so only its weights are counted"
             )
@@ -238,7 +238,8 @@ class Reader:
             for key in ("quantization_config", "compression_config"):
                 found = node.get(key)
                 if isinstance(found, Mapping) and found:
-                    method = str(found.get("quant_method") or "unnamed").lower()
+                    older = "bitsandbytes" if found.get("load_in_4bit") or found.get("load_in_8bit") else "unnamed"
+                    method = str(found.get("quant_method") or older).lower()
                     algorithm = str(found.get("quant_algo") or "")
                     return "modelopt_fp4" if method == "modelopt" and "FP4" in algorithm.upper() else method
         for name in QUANTISED:
