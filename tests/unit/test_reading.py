@@ -280,6 +280,19 @@ def test_what_no_service_can_load_is_refused_with_what_would_help(tmp_path: Path
         of_folder(str(folder), Wanted(), KNOWN)
 
 
+def test_templates_whose_names_are_none_stop_nothing(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "m", CASES["Qwen3-8B"])
+    rows = [
+        {"name": ["a"], "template": None},
+        {"name": {}},
+        "x",
+        {"name": "default", "template": "{% if tools %}<tool_call></tool_call>"},
+    ]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": rows}))
+    facts = of_folder(str(folder), Wanted(), KNOWN)
+    assert isinstance(facts, Facts) and facts.kind.tools == "hermes"
+
+
 def test_headers_are_believed_before_a_configuration(tmp_path: Path) -> None:
     facts = of_folder(str(publish(tmp_path / "m", CASES["Qwen3-8B"], dtype="F32")), Wanted(), KNOWN)
     assert facts.dtype == "float32" and "config.json says bfloat16, its weights are float32" in facts.notes

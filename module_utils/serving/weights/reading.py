@@ -192,7 +192,7 @@ class Reader:
         for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
             found = self.object(name).get("chat_template")
             if isinstance(found, list):  # several, by name
-                rows = {row.get("name"): row.get("template") for row in found if isinstance(row, dict)}
+                rows = {str(row.get("name")): row.get("template") for row in found if isinstance(row, dict)}
                 found = "\n".join(str(rows[key]) for key in sorted(rows, key=lambda key: key != "default"))
             if isinstance(found, str) and found:
                 return found
