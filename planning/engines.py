@@ -80,7 +80,8 @@ OPTIONS: dict[str, Key] = {
     "adapters": Key(
         "dict",
         {},
-        "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}. Empty: it has none.",
+        "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}; "
+        "{load, unload: paths with which it takes and gives up one while it runs, switch: the variable that opens them}. Empty: it has none.",
     ),
     "aliases": Key(
         "bool",

@@ -198,6 +198,8 @@ def resolve_service(
     if engine_models.listed(engine["options"]["table"]):
         found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
         found.run(engine_models.check_parsers, where, service, version)
+    if service["adapters_at_runtime"] and engine["options"]["adapters"].get("switch"):
+        env = {engine["options"]["adapters"]["switch"]: "1", **env}
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()
