@@ -156,8 +156,8 @@ class Reader:
             name.endswith(".safetensors") for name in weights
         ):
             raise Refusal(
-                "%s has GGUF files alone: llama.cpp serves those, the engines here take safetensors%s"
-                % (self.listing.repo, other)
+                "%s has GGUF files alone: llama.cpp serves those, and SGLang, vLLM before 0.24 and later ones with vllm-gguf-plugin read them "
+                "(a row by hand); rows made here take safetensors%s" % (self.listing.repo, other)
             )
         if "config.json" not in self.files:
             kind = (
@@ -170,8 +170,8 @@ class Reader:
         if pickled and not any(name.endswith(TRUE_FORMS) for name in weights):
             raise Refusal(
                 "%s has pickled weights alone (%s), which can run code when they are loaded: take a revision with safetensors (many "
-                "repositories have one as refs/pr/N), or another repository of the same model"
-                % (self.listing.repo, pickled[0])
+                "repositories have one as refs/pr/N) or another repository of the same model, or fetch it into a folder, convert it there with "
+                "scripts/to_safetensors.py, and add that folder" % (self.listing.repo, pickled[0])
             )
 
     def architecture(self, config: Mapping[str, Any]) -> str:
