@@ -56,9 +56,12 @@ def options_of(where: str, service: Row, rows: Mapping[str, Row], engine: Row) -
         fail(
             f"{where}: an adapter has rank {max(ranks)}, and the engine takes {max(about['ranks'])} at most; merge it into the model"
         )
+    # A running engine stays as long as its options do: what it takes anyway is not said.
+    needed = min(fitting) if ranks else 0
+    taken = service["adapters_at_runtime"] and needed <= int(about.get("rank_default") or 0)
     return {
         about["enable"]: True,
-        **({about["rank"]: min(fitting)} if ranks else {}),
+        **({about["rank"]: needed} if ranks and not taken else {}),
         **args,
         about["list"]: [f"{name}={SEEN}/{name}" for name in rows],
     }

@@ -81,7 +81,8 @@ OPTIONS: dict[str, Key] = {
         "dict",
         {},
         "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}; "
-        "{load, unload: paths with which it takes and gives up one while it runs, switch: the variable that opens them}. Empty: it has none.",
+        "{load, unload: paths with which it takes and gives up one while it runs, switch: the variable that opens them, "
+        "rank_default: rank without an option}. Empty: it has none.",
     ),
     "aliases": Key(
         "bool",

@@ -39,6 +39,15 @@ def test_an_engine_starts_ready_for_adapters_although_it_has_none() -> None:
     )
 
 
+def test_the_first_adapter_changes_no_option_that_needs_a_restart() -> None:
+    def options(rank: int) -> dict[str, Any]:
+        found = planned({"sql": {"base": "m", "rank": rank}}, adapters_at_runtime=True)["services"][0]["engine_args"]
+        return {name: value for name, value in found.items() if name != "lora_modules"}
+
+    assert options(8) == options(16) == {"enable_lora": True}  # as without adapters
+    assert options(17) == {"enable_lora": True, "max_lora_rank": 32}
+
+
 def test_a_container_sees_copies_that_may_come_after_its_start() -> None:
     record, release = made({"sql": {"base": "m"}})
     assert release["seen"]["adapters"] == {"sql": "/adapters/sql@7"} and release["adapter_paths"] == {}
