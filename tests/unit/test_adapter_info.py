@@ -33,16 +33,23 @@ MODELS: dict[str, Any] = {
 
 
 def publish(
-    folder: Path, config: dict[str, Any] | None = None, card: str = "license: mit", **files: str | None
+    folder: Path,
+    config: dict[str, Any] | None = None,
+    card: str = "license: mit",
+    width: int = 4096,
+    **files: str | None,
 ) -> Path:
-    """An adapter as peft saves it, of rank 8 for a hidden size of 4096."""
+    """An adapter as peft saves it, of rank 8 for a hidden size of `width`."""
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps({**CONFIG, **(config or {})}))
     (folder / "README.md").write_text(f"---\n{card}\n---\n")
     place = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
     shards.write(
         folder / "adapter_model.safetensors",
-        {f"{place}A.weight": ("F16", [8, 4096], bytes(65536)), f"{place}B.weight": ("F16", [4096, 8], bytes(65536))},
+        {
+            f"{place}A.weight": ("F16", [8, width], bytes(16 * width)),
+            f"{place}B.weight": ("F16", [width, 8], bytes(16 * width)),
+        },
     )
     for name, text in files.items():
         path = folder / name.replace("__", ".")
