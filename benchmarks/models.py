@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long it takes to read what a model is: 30 shards on a loopback hub that takes 50 ms for each answer.
+"""How long it takes to add a model: 30 shards on a loopback hub that takes 50 ms for each answer. The reading alone, and the whole command in a site.
 
 python benchmarks/models.py
 """
@@ -7,9 +7,13 @@ python benchmarks/models.py
 from __future__ import annotations
 
 import json
+import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +62,44 @@ def measure() -> list[dict[str, Any]]:
             figures.append(
                 measuring.figure(name, statistics.median(seconds), "s", "", "python benchmarks/models.py", includes)
             )
+        figures.append(command(folder / "fleet", hub))
         hub.close()
     return figures
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU time that ended children have taken so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def command(site: Path, hub: Hub) -> dict[str, Any]:
+    """The whole command as an operator types it, in a site of its own with one host, which is not contacted. Raises where it wrote nothing."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    subprocess.run([sys.executable, str(ROOT / "scripts/make_site.py"), str(site)], check=True, capture_output=True)
+    (site / "inventory/hosts.yml").write_text("accelerators: {hosts: {gpu-01: {board: h100-sxm}}}\n")
+    seconds, computing, requests = [], [], 0
+    for number in range(measuring.RUNS):
+        hub.requests.clear()
+        began, spent = time.monotonic(), cpu_of_children()
+        done = subprocess.run(
+            ["ansible-playbook", "playbooks/add_model.yml", "-l", "gpu-01", "-e", "model=org/m", "-e", "hub=huggingface",
+             "-e", f"huggingface_endpoint={hub.url}", "-e", f"name=m{number}"],
+            cwd=site, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        seconds.append(time.monotonic() - began)
+        computing.append(cpu_of_children() - spent)
+        if done.returncode or "written:" not in done.stdout:
+            raise SystemExit(done.stdout + done.stderr)
+        requests = len(hub.requests)
+    includes = (
+        f"the whole command with -l HOST: {requests} requests, rows planned and written, start-up of Ansible included; "
+        f"{statistics.median(computing):.1f} s of it CPU time"
+    )
+    return measuring.figure(
+        "add_model_command_s", statistics.median(seconds), "s", "", "python benchmarks/models.py", includes
+    )
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def container_arguments(
     devices: Record | None = None,
     secret_file: str = "",
     adapters: Mapping[str, str] | None = None,
+    live: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Options of `docker run` for one service, in a fixed order. `$here` is the release's folder, `$cache` the caches'."""
     found = [
@@ -135,6 +136,8 @@ def container_arguments(
     ]
     if service["api_key"]:
         found.append(bind(f"{key_file}:/run/api_key:ro"))
+    if live:
+        found += [bind(f"{live['key_seen']}:/run/owner_key:ro"), bind(f"{live['adapters']}:/adapters:ro")]
     if service["secret_env"]:
         found.append(bind(f"{secret_file}:/run/secret_env:ro"))
     found += [bind(mount) for mount in service["mounts"]]

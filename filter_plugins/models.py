@@ -1,4 +1,6 @@
-"""Filters for adding a model: `engine_knows`, `engine_parsers`, `boards_of`, `takes`, `add_faults`, `name_faults`, `add_words`."""
+"""Filters for adding a model or an adapter: `engine_knows`, `engine_parsers`, `boards_of`, `takes`, `serves`, `loading`, `with_adapter`, `add_faults`,
+`name_faults`, `add_words`.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +53,33 @@ def takes(hosts: Iterable[str], hostvars: Row) -> dict[str, dict[str, Any]]:
     return found
 
 
+def serves(hosts: Iterable[str], hostvars: Row) -> dict[str, dict[str, Any]]:
+    """{host: {service: {model, adapters}}} of what is planned for these hosts, replicas under the name of their row."""
+    return {
+        host: {
+            service.get("replica_of") or service["service"]: {
+                "model": service["model"]["name"],
+                "adapters": [adapter["name"] for adapter in service["adapters"]],
+            }
+            for service in hostvars[host]["planned"]["services"]
+        }
+        for host in hosts
+    }
+
+
+def loading(services: Iterable[Row], rows: Row) -> list[str]:
+    """The rows of a host's services that are among these."""
+    return sorted({service.get("replica_of") or service["service"] for service in services} & set(rows))
+
+
+def with_adapter(tables: Row, name: str, drafted: Row) -> dict[str, Any]:
+    """The tables as they will be: with an adapter's row, and in rows of services that load it."""
+    services = dict(tables["services"])
+    for service, adapters in drafted["services"].items():
+        services[service] = {**services[service], "adapters": list(adapters)}
+    return {**tables, "models": {**tables["models"], name: drafted["row"]}, "services": services}
+
+
 def add_faults(model: Any, hosts: Iterable[str], boards: Row, groups: Row) -> list[str]:
     """Why no model can be added as it is asked for: none named, hosts of several boards, hosts of none."""
     faults = []
@@ -84,13 +113,15 @@ def add_words(rows: Row, info: Row, hosts: Iterable[str], checked: bool) -> list
     names = list(hosts)
     lines = list(rows["outlook"])
     lines += [f"note: {text}" for text in info["notes"]]
-    lines += [f"not in runs: {text}" for text in rows["unplaced"]]
+    label = "not loaded" if "adapts" in info else "not in runs"
+    lines += [f"{label}: {text}" for text in rows["unplaced"]]
     verb = "would be written" if checked else "written"
     lines.append(
         f"{verb}: {', '.join(rows['files'])}" if rows["files"] else "nothing to write: its rows are there already"
     )
     if not names:
-        lines.append("next: run this again with -l HOST for a service's row")
+        what = "that serves its model, to load it there" if "adapts" in info else "for a service's row"
+        lines.append(f"next: run this again with -l HOST {what}")
     elif not rows["unplaced"] and not checked:
         lines.append(f"next: ansible-playbook deploy.yml -l {','.join(names)}")
     return lines
@@ -105,6 +136,9 @@ class FilterModule:
             "engine_parsers": engine_parsers,
             "boards_of": boards_of,
             "takes": takes,
+            "serves": serves,
+            "loading": loading,
+            "with_adapter": with_adapter,
             "add_faults": add_faults,
             "add_words": add_words,
             "name_faults": name_faults,

@@ -21,7 +21,7 @@ import jinja2
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from planning.adapters import SEEN, with_adapters
+from planning.adapters import COPIES, SEEN, live_of, with_adapters
 from planning.groups import OWN_OPTIONS, STEP_VARIABLE
 from planning.paths import callers_paths
 
@@ -38,6 +38,7 @@ RUNTIME_FILES: dict[str, dict[str, str]] = {
 }
 GROUP = {"start": "group/start.j2", "group.py": "group/group.py"}
 SILENCE = 20  # seconds without a sign of life after which a host of a group counts as gone; TCP gets over a cut of 8
+OWNER = {"guard/vllm_ansible_owner.py": "guard/vllm_ansible_owner.py"}  # for the host's own door, beside the guard
 GUARD = {"guard/vllm_ansible_guard.py": "guard/vllm_ansible_guard.py"}
 NO_IMAGE: dict[str, Any] = {"id": None, "digest": None, "uid": 0}  # check mode may find none
 
@@ -78,6 +79,7 @@ class Release(TypedDict):
     secrets: str
     secrets_copy: bool
     secrets_seen: str
+    live: dict[str, str]
     place: Record
     seen: Seen
 
@@ -85,6 +87,8 @@ class Release(TypedDict):
 def files_of(service: Record) -> dict[str, str]:
     """{file of the release: template}, the runtime's before the engine's."""
     files = {**RUNTIME_FILES[service["runtime"]], **service["engine_facts"]["files"], **GUARD}
+    if service["adapters_at_runtime"]:
+        files.update(OWNER)
     if not service["group"]:
         return files
     # What starts the engine is started by group.py, once all hosts are there.
@@ -143,6 +147,7 @@ def spec_of(service: Record, found: Record, place: Record, model_path: str, envi
         **({"probe": probe} if probe else {}),
         **({"inputs": found["inputs"]} if found.get("inputs") else {}),
         **({"adapters": adapters_of(service, found)} if service["adapters"] else {}),
+        **({"live": live_of(service)} if service["adapters_at_runtime"] else {}),
         **({"group": group_of(service, spec)} if service["group"] else {}),
     }
 
@@ -182,14 +187,16 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
     }  # fmt: skip
     # Key and secrets belong to root alone; an image that runs as another user gets copies of its own with each start.
     user = int(image.get("uid") or 0)
-    key, secrets = f"{folder}/api_key", f"{folder}/secret_env"
+    key, secrets, owner = f"{folder}/api_key", f"{folder}/secret_env", f"{folder}/owner_key"
+    live = live_of(service)
+    copied = bool(live and inside)
     key_copy, secrets_copy = bool(service["api_key"] and user), bool(service["secret_env"] and user)
     return {
         "files": files_of(service),
         "spec": spec_of(service, found, place, model_path, environment),
         "folder": folder,
         "model_path": model_path,
-        "adapter_paths": adapters,
+        "adapter_paths": {} if copied else adapters,
         "environment": environment,
         "python": f"{root}/tools/bin/python",
         "cache": cache_of(service, root, image, environment),
@@ -202,10 +209,22 @@ def release(service: Record, found: Record, place: Record, roots: Roots) -> Rele
         "secrets": secrets,
         "secrets_copy": secrets_copy,
         "secrets_seen": "$here/../../tmp/secret_env" if secrets_copy else secrets,
+        "live": {
+            "key": owner,
+            "key_seen": "$here/../../tmp/owner_key" if user else owner,
+            "copy": "yes" if user else "",
+            "adapters": f"{folder}/adapters",
+            "doors": f"{live['load']} {live['unload']}",
+        }
+        if live
+        else {},
         "place": place,
         "seen": {
             "model": f"/models/{name}" if inside else model_path,
-            "adapters": {one: f"{SEEN}/{one}" if inside else path for one, path in adapters.items()},
+            "adapters": {
+                one: f"{COPIES}/{posixpath.basename(path)}" if copied else f"{SEEN}/{one}" if inside else path
+                for one, path in adapters.items()
+            },
             # Inside a network of its own it listens on all, and the port is published where the row says.
             "host": "0.0.0.0" if inside and "host-network" not in service["rights"] else service["address"],  # noqa: S104
         },

@@ -62,6 +62,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
+stays: {description: "In check mode, would the process stay and its engine load and give up adapters alone?", returned: always, type: bool}
 release: {description: Digest of the release that is current., returned: always, type: str}
 before: {description: Digest of the release that was current., returned: always, type: str}
 ready_timeout: {description: Seconds that the current release gets to a first answer., returned: always, type: int}
@@ -82,9 +83,10 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.host.device_use import use_of
 from ansible.module_utils.serving.host.system import run_tool
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service import live, releases
 from ansible.module_utils.serving.service.claims import claims, port_of
-from ansible.module_utils.serving.service.secret_env import mark, write_secrets
+from ansible.module_utils.serving.service.differences import spec_reasons
+from ansible.module_utils.serving.service.secret_env import marked, write_secrets
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 RUNNER = "foreground.py"
@@ -97,25 +99,6 @@ class Lacking(Exception):
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
         self.names = names
-
-
-def spec_reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
-    """What differs between two specs, by key."""
-    if old is None:
-        return []
-    keys = sorted((set(old) | set(new)) - {"inputs"})
-    found = ["%s: %s -> %s" % (k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
-    return found + input_reasons(old.get("inputs") or {}, new.get("inputs") or {})
-
-
-def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """What differs between the inputs of two releases, by name."""
-    words = {(True, True): "has other content", (False, True): "is a new input", (True, False): "is no input any more"}
-    return [
-        "%s %s" % (name, words[name in old, name in new])
-        for name in sorted(set(old) | set(new))
-        if old.get(name) != new.get(name)
-    ]
 
 
 def lacking_inputs(folder: str, spec: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -153,7 +136,7 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     if secrets:
         if not module.check_mode:
             os.makedirs(folder, mode=0o755, exist_ok=True)
-        spec = dict(spec, secret_env=mark(folder, secrets, make=not module.check_mode))
+        spec = marked(folder, spec, secrets, make=not module.check_mode)
     old = releases.read_spec(os.path.join(folder, "current"))
     reasons = spec_reasons(old, spec)
     diff = text_diff(folder, files)
@@ -229,6 +212,10 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
     return ["a restart was asked for"] if state == "restarted" else []
 
 
+def own_key_changed(folder: str, run: dict[str, Any] | None) -> bool:
+    return run is None or releases.key_changed_after(folder, float(run["started"]))
+
+
 def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> tuple[list[str], dict[str, str]]:
     name, root = module.params["name"], module.params["serving_root"]
     number, reasons, diff = released(module, folder)
@@ -237,6 +224,19 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
         raise Refusal("service '%s' is not deployed on this host; run deploy.yml" % name)
     unit, replace = unit_reasons(module, owner, folder, spec)
     why = run_reasons(root, name, number, state)
+    run = releases.running_release(root, name)
+    stays = bool(why) and state == "started" and not replace and not own_key_changed(folder, run)
+    whole = marked(folder, spec, module.params["secret_env"], make=False)
+    stays = stays and live.stays(folder, run, whole, module.params["files"])
+    if not module.check_mode:
+        live.prepared(folder, spec)
+    if stays and run:
+        try:
+            return reasons + unit + (
+                [live.LOADS] if module.check_mode else live.applied(root, name, run, number, spec)
+            ), diff
+        except Refusal as refusal:
+            why.append("%s; it is started anew with them" % refusal)
     if not module.check_mode and (why or replace):
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)
@@ -360,6 +360,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     key = os.path.join(folder, "api_key")
     result = {
         "changed": bool(reasons),
+        "stays": live.LOADS in reasons,
         "reasons": reasons,
         "release": releases.link_digest(folder, "current"),
         "before": before,

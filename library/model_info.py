@@ -11,8 +11,9 @@ description:
     most. About a dozen requests, whatever the number of shards. Changes nothing.
   - Says what will be fetched, type and quantisation, sizes that decide what a KV cache costs, what the model is for, formats of tool calls and thoughts,
     licence and commit, and makes the model's row for the site's tables.
-  - Fails for what can't be served, with what could be done - an unknown, private, gated or empty repository, a data set, an adapter, GGUF or pickled
-    weights alone, a config.json without an architecture. Code in a model's repository is refused unless O(trust_remote_code).
+  - An adapter (LoRA) is told apart from a model by its files; what it adapts is said by name alone, since the tables know which row that is.
+  - Fails for what can't be served, with what could be done - an unknown, private, gated or empty repository, a data set, GGUF or pickled weights
+    alone, a config.json without an architecture. Code in a model's repository is refused unless O(trust_remote_code).
 options:
   model:
     description: A repository, such as C(Qwen/Qwen2.5-7B-Instruct), the address of its page, or the absolute path of a folder.
@@ -55,6 +56,7 @@ kind:
   returned: always
   type: dict
 facts: {description: "Source, repository, commit, files and bytes to fetch, architecture, licence, gated.", returned: always, type: dict}
+adapts: {description: "Of an adapter, the model it is made for - names, revision and width, as its files say.", returned: for an adapter, type: dict}
 notes: {description: What an operator should know, in sentences., returned: always, type: list, elements: str}
 """
 
@@ -65,6 +67,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.service.proposal import name_of
+from ansible.module_utils.serving.weights.adapter_info import AdapterFacts
 from ansible.module_utils.serving.weights.asking import of_folder, of_hub, repo_of
 from ansible.module_utils.serving.weights.choice import Wanted
 from ansible.module_utils.serving.weights.hubs import HUBS
@@ -72,7 +75,7 @@ from ansible.module_utils.serving.weights.listing import COMMIT, SourceFailed, g
 from ansible.module_utils.serving.weights.reading import Facts
 
 
-def ask(given: dict[str, Any], wanted: Wanted) -> Facts:
+def ask(given: dict[str, Any], wanted: Wanted) -> Facts | AdapterFacts:
     """What the first hub that has the model says. Refusal with what each of them said, where none has it."""
     known = {str(name): str(group) for name, group in given["known"].items()}
     if given["model"].startswith(("/", "~")):
@@ -93,12 +96,46 @@ def ask(given: dict[str, Any], wanted: Wanted) -> Facts:
     raise Refusal("\n".join(words))
 
 
+def sources_of(facts: Facts | AdapterFacts) -> dict[str, Any]:
+    source = {"path": facts.repo} if facts.source == "directory" else {"repo": facts.repo, "revision": facts.commit}
+    return {facts.source: source}
+
+
+def adapter(facts: AdapterFacts, given: dict[str, Any]) -> dict[str, Any]:
+    """What the module says of an adapter: its row lacks `base`, which depends on the tables."""
+    listed = dataclasses.asdict(facts)
+    row = {"sources": sources_of(facts), "rank": facts.rank, "bytes": facts.weight_bytes, "license": facts.license}
+    row.update({key: list(given[key]) for key in ("include", "exclude") if given[key]})
+    return {
+        "changed": False,
+        "name": given["name"] or name_of(given["model"]),
+        "row": row,
+        "kind": {"name": "adapter"},
+        "adapts": {"names": list(listed.pop("bases")), "revision": facts.base_revision, "width": facts.width},
+        "facts": {key: value for key, value in listed.items() if key != "notes"},
+        "notes": [*facts.notes, *found_notes(facts)],
+    }
+
+
+def found_notes(facts: Facts | AdapterFacts) -> list[str]:
+    """What is to be known of where it was found."""
+    notes = []
+    if facts.renamed:
+        notes.append("'%s' is called '%s' now; the row has the new name" % (facts.renamed, facts.repo))
+    if facts.gated:
+        notes.append(
+            "it is gated: each host needs a token of an account that accepted its licence (%s_token)" % facts.source
+        )
+    if facts.source != "directory" and not COMMIT.fullmatch(facts.commit):
+        notes.append("%s names no commit for it, so its listing's digest is pinned" % facts.source)
+    return notes
+
+
 def row_of(facts: Facts, given: dict[str, Any]) -> dict[str, Any]:
     """The model's row; what it does not have is left out."""
     kind = facts.kind
-    source = {"path": facts.repo} if facts.source == "directory" else {"repo": facts.repo, "revision": facts.commit}
     row: dict[str, Any] = {
-        "sources": {facts.source: source},
+        "sources": sources_of(facts),
         "bytes": facts.weight_bytes,
         "license": facts.license,
         "dtype": facts.dtype,
@@ -125,6 +162,8 @@ def row_of(facts: Facts, given: dict[str, Any]) -> dict[str, Any]:
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     facts = ask(given, Wanted(tuple(given["include"]), tuple(given["exclude"])))
+    if isinstance(facts, AdapterFacts):
+        return adapter(facts, given)
     notes = list(facts.notes)
     if facts.code and not given["trust_remote_code"]:
         if facts.architecture not in given["known"]:
@@ -136,14 +175,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         notes.append(
             "it brings code of its own (%s), which is not run: the engine has a class for it" % ", ".join(facts.code)
         )
-    if facts.renamed:
-        notes.append("'%s' is called '%s' now; the row has the new name" % (facts.renamed, facts.repo))
-    if facts.gated:
-        notes.append(
-            "it is gated: each host needs a token of an account that accepted its licence (%s_token)" % facts.source
-        )
-    if facts.source != "directory" and not COMMIT.fullmatch(facts.commit):
-        notes.append("%s names no commit for it, so its listing's digest is pinned" % facts.source)
+    notes += found_notes(facts)
     listed = dataclasses.asdict(facts)
     kind = listed.pop("kind")
     if given["trust_remote_code"] and facts.code:

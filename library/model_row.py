@@ -54,68 +54,15 @@ outlook: {description: "What it would take and give, a line each.", returned: al
 unplaced: {description: "Hosts whose `runs` were left alone, and why.", returned: always, type: list, elements: str}
 """
 
-import contextlib
-import os
-import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import human, locked, write_atomic
+from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.service import site
 from ansible.module_utils.serving.service.proposal import GENERATES, Outlook, Wish, propose
+from ansible.module_utils.serving.service.texts import Texts, changes, written
 from ansible.module_utils.serving.weights.shape import Shape
-
-
-class Texts:
-    """Texts of files as they are and as they will be."""
-
-    def __init__(self) -> None:
-        self.before: dict[str, str] = {}
-        self.after: dict[str, str] = {}
-
-    def of(self, path: str) -> str:
-        path = os.path.realpath(path)
-        if path not in self.before:
-            self.before[path] = self.after[path] = site.read_text(path)
-        return self.after[path]
-
-    def put(self, path: str, text: str) -> None:
-        self.after[os.path.realpath(path)] = text
-
-    @property
-    def changed(self) -> list[str]:
-        return sorted(path for path, text in self.after.items() if text != self.before[path])
-
-    def write(self) -> None:
-        for path in self.changed:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
-            write_atomic(path, self.after[path].encode(), mode)
-
-
-def with_figures(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as people write it: large numbers in groups of three, small mappings on one line."""
-    yaml = site.library()
-
-    def number(value: Any) -> Any:
-        large = isinstance(value, int) and not isinstance(value, bool) and value >= 1_000_000
-        return yaml.scalarint.ScalarInt(value, underscore=[3, False, False]) if large else value
-
-    def flow(value: dict[str, Any]) -> Any:
-        found = yaml.comments.CommentedMap({key: number(one) for key, one in value.items()})
-        found.fa.set_flow_style()
-        return found
-
-    out: dict[str, Any] = {}
-    for key, value in row.items():
-        if key == "sources":
-            out[key] = {name: flow(source) for name, source in value.items()}
-        else:
-            out[key] = (
-                {inner: number(one) for inner, one in value.items()} if isinstance(value, dict) else number(value)
-            )
-    return out
 
 
 def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
@@ -199,13 +146,14 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
     for table, called, wanted in (("models", name, given["row"]), ("services", service, row)):
         if called:
             path = site.table_file(given["inventory"], table)
-            texts.put(path, site.with_row(path, texts.of(path), table, called, with_figures(wanted), given["update"]))
+            texts.put(
+                path, site.with_row(path, texts.of(path), table, called, site.with_figures(wanted), given["update"])
+            )
     if service and outlook:
         left = place_runs(texts, given, service, outlook.devices)
     return texts, {
         "service": service,
         "service_row": row,
-        "files": texts.changed,
         "outlook": words(given, outlook),
         "unplaced": left,
     }
@@ -213,21 +161,8 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    texts, results = drafted(given)
-    if texts.changed and not module.check_mode:
-        if not os.path.isdir(given["inventory"]):
-            raise Refusal("the inventory's folder %s does not exist" % given["inventory"])
-        with contextlib.ExitStack() as locks:
-            locks.enter_context(
-                locked(os.path.join(given["inventory"], ".tables.lock"), "the site's tables", keep=False)
-            )
-            texts, results = drafted(given)  # another run may have written meanwhile
-            texts.write()
-    diff = [
-        {"before": texts.before[path], "after": texts.after[path], "before_header": path, "after_header": path}
-        for path in texts.changed
-    ]
-    return {"changed": bool(texts.changed), **({"diff": diff} if module._diff else {}), **results}
+    texts, results = written(given["inventory"], lambda: drafted(given), module.check_mode)
+    return {**changes(texts, module._diff), **results}
 
 
 def main() -> None:

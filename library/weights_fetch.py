@@ -34,6 +34,12 @@ options:
   require_pin: {description: Refuse a source whose revision is no commit., type: bool, default: false}
   include: {description: "Patterns of files to take although they would be left out; of GGUF files, the ones to take.", type: list, elements: str, default: []}
   exclude: {description: Patterns of files to leave out; they win over O(include)., type: list, elements: str, default: []}
+  code:
+    description:
+      - "Python files of the repository that the engine may run, with the digests that somebody has read: {file: digest}, sha256 or git's sha1."
+      - A source whose files are others, or that has more of them, is not published.
+    type: dict
+    default: {}
   convert: {description: Publish it as fp16 under C(<name>@<revision>+float16)., type: str, choices: [float16]}
   overflow:
     description: What happens to a finite value beyond 65504. V(fail) refuses, V(saturate) takes the largest fp16 value.
@@ -114,9 +120,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights import acquire, leftovers, manifests, model_state, publishing, records
+from ansible.module_utils.serving.weights import acquire, code, leftovers, manifests, model_state, publishing, records
 from ansible.module_utils.serving.weights.choice import Wanted, words
-from ansible.module_utils.serving.weights.folders import fingerprint, list_files
+from ansible.module_utils.serving.weights.folders import seen_at
 from ansible.module_utils.serving.weights.hubs import HUBS
 from ansible.module_utils.serving.weights.listing import Listing, SourceFailed, guarded
 from ansible.module_utils.serving.weights.model_state import lock_path
@@ -191,6 +197,7 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
                         peers.tell(OUTSIDE)
                     source = source_of(kind, row, given, limits)
                     listing = source.listing()
+                    refuse(code.of_listing(given["code"], listing.files))
                     staging = Staging(root, key, listing.short)
                     say(module, listing)
                     if peers:
@@ -207,6 +214,7 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
                 }
                 if kind == "peers" and convert:
                     tool["tensors"] = peers.tensors
+                refuse(code.of_folder(given["code"], staging.folder, (entry.name for entry in listing.files)))
                 folder, manifest, new = publishing.publish(staging, listing, given["name"], convert, tool)
                 for note in staging.notes:
                     module.warn("model '%s': %s" % (given["name"], note))
@@ -225,6 +233,12 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
         "model '%s' can't be fetched. No source serves it:\n  %s" % (given["name"], "\n  ".join(failures)),
         failed_sources=failures,
     )
+
+
+def refuse(fault: str) -> None:
+    """SourceFailed for a source that has other code than the row: another one may have the same."""
+    if fault:
+        raise SourceFailed(fault)
 
 
 def origin_of(listing: Listing, root: str, name: str, wanted: Wanted) -> dict[str, Any]:
@@ -260,6 +274,7 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
                     limits = limits_of(module.params)
                     source = source_of(kind, row, module.params, limits)
                     listing = source.listing()
+                    refuse(code.of_listing(module.params["code"], listing.files))
                     if module.params["convert"]:
                         acquire.check_conversion(listing)
         except SourceFailed as failure:
@@ -297,8 +312,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
     fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
     if folder:
+        manifest = manifests.read_manifest(folder) or {}
+        code.check_published(name, module.params["code"], folder, manifest.get("files", ()))
         leftovers.sweep(root, key, folder, module.check_mode)
-        done = result(manifests.read_manifest(folder) or {}, folder, False, [], [])
+        done = result(manifest, folder, False, [], [])
         return {**done, "ansible_facts": {fact: False}} if module.check_mode else done
     if module.params["look"]:
         return {
@@ -329,24 +346,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "commit": origin.get("commit", done["commit"]),
         }
         if record["kind"] == "directory":
-            record["fingerprint"] = origin.get("fingerprint", listing.fingerprint or seen_of(sources))
+            record["fingerprint"] = origin.get(
+                "fingerprint", listing.fingerprint or seen_at((sources.get("directory") or {}).get("path"))
+            )
         if done.get("dropped_peers"):
             record["dropped_peers"] = done["dropped_peers"]
             for words_of_one in done["dropped_peers"]:
                 module.warn("dropped as a source of '%s': %s; check it with weights_info, full" % (key, words_of_one))
         write_json(manifests.ref_path(root, key), record)
     return dict(done, reasons=again if done["changed"] else [])
-
-
-def seen_of(sources: dict[str, Any]) -> dict[str, list[int]] | None:
-    """The state of a folder whose content came from another host of the play."""
-    try:
-        found: dict[str, list[int]] = fingerprint(
-            list_files(os.path.expanduser((sources.get("directory") or {}).get("path") or ""))
-        )
-        return found
-    except (Refusal, OSError):
-        return None
 
 
 def main() -> None:
@@ -362,6 +370,7 @@ def main() -> None:
         "require_pin": {"type": "bool", "default": False},
         "include": {"type": "list", "elements": "str", "default": []},
         "exclude": {"type": "list", "elements": "str", "default": []},
+        "code": {"type": "dict", "default": {}},
         "convert": {"type": "str", "choices": ["float16"]},
         "overflow": {"type": "str", "choices": ["fail", "saturate"], "default": "fail"},
         "connections": {"type": "int", "default": 16},

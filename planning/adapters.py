@@ -9,6 +9,7 @@ from .rows import fail, nearest
 
 Row = dict[str, Any]
 
+COPIES = "/adapters"  # where it sees copies of those that come while it runs
 SEEN = "/models"  # where a container's engine sees models and adapters, each under its name
 
 
@@ -34,10 +35,12 @@ def adapter_rows(where: str, service: Row, models: Mapping[str, Any]) -> dict[st
 
 def options_of(where: str, service: Row, rows: Mapping[str, Row], engine: Row) -> Row:
     """engine_args with what makes the engine load them. What the row says itself stays."""
-    if not rows:
-        given: Row = service["engine_args"]
-        return given
+    given: Row = service["engine_args"]
     about = engine["options"]["adapters"]
+    if service["adapters_at_runtime"]:
+        check_live(where, service, engine, about)
+    if not rows:
+        return {about["enable"]: True, **given} if service["adapters_at_runtime"] else given
     if not about:
         fail(
             f"{where}: engine '{service['engine']}' takes no adapters; leave 'adapters' out, or merge them into the model"
@@ -53,11 +56,37 @@ def options_of(where: str, service: Row, rows: Mapping[str, Row], engine: Row) -
         fail(
             f"{where}: an adapter has rank {max(ranks)}, and the engine takes {max(about['ranks'])} at most; merge it into the model"
         )
+    # A running engine stays as long as its options do: what it takes anyway is not said.
+    needed = min(fitting) if ranks else 0
+    taken = service["adapters_at_runtime"] and needed <= int(about.get("rank_default") or 0)
     return {
         about["enable"]: True,
-        **({about["rank"]: min(fitting)} if ranks else {}),
+        **({about["rank"]: needed} if ranks and not taken else {}),
         **args,
         about["list"]: [f"{name}={SEEN}/{name}" for name in rows],
+    }
+
+
+def check_live(where: str, service: Row, engine: Row, about: Row) -> None:
+    """Refuse adapters that come and go while the engine runs, where they can't."""
+    if not about.get("load"):
+        fail(f"{where}: engine '{engine['name']}' takes adapters at its start alone; leave 'adapters_at_runtime' out")
+    if service["hosts"]:
+        fail(f"{where}: the hosts of one service start with the same adapters; leave 'adapters_at_runtime' out")
+    if service["engine_args"].get(about["list"]):
+        fail(f"{where}: engine_args.{about['list']} names adapters that nobody could give up; name them in 'adapters'")
+
+
+def live_of(service: Mapping[str, Any]) -> Row | None:
+    """What a release says of how its adapters come and go while the engine runs; None where they don't."""
+    if not service["adapters_at_runtime"]:
+        return None
+    about = service["engine_facts"]["options"]["adapters"]
+    return {
+        "load": about["load"],
+        "unload": about["unload"],
+        "line": about["list"].replace("_", "-"),
+        "seen": COPIES if service["runtime"] == "container" else None,
     }
 
 

@@ -93,7 +93,14 @@ OPTIONS: dict[str, Key] = {
     "adapters": Key(
         "dict",
         {},
-        "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}. Empty: it has none.",
+        "Options of adapters: {list: of name=path, enable: the switch, rank: the largest rank, ranks: which it takes}; "
+        "{load, unload: paths with which it takes and gives up one while it runs, switch: the variable that opens them, "
+        "rank_default: rank without an option}. Empty: it has none.",
+    ),
+    "aliases": Key(
+        "bool",
+        False,
+        "May a service have several names (`aliases` of its row)? Where `several` says that it takes lists.",
     ),
     "files": Key("list", [], "Options that name a file which must be there."),
     "paths": Key("list", [], "Options that name a file or folder, or a repository of a hub."),

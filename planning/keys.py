@@ -106,6 +106,11 @@ SERVICE: dict[str, Key] = {
     "adapters": Key(
         "list", [], "Adapters (LoRA) of the model, by their rows in models.yml; callers ask for each under that name."
     ),
+    "adapters_at_runtime": Key(
+        "bool",
+        False,
+        "Load and give up adapters in the running engine, without a restart, where its row in engines.yml says how. `max_lora_rank` is set at the start.",
+    ),
     "convert": Key(
         "convert", None, "`float16`: convert weights for an accelerator without bf16; false: the engine casts."
     ),

@@ -7,7 +7,19 @@ from typing import Any
 
 from judging.rows import row_problems
 
-from . import adapters, choices, devices, engine_models, engines, environment, groups, inputs, names, options
+from . import (
+    adapters,
+    choices,
+    devices,
+    engine_models,
+    engines,
+    environment,
+    groups,
+    inputs,
+    names,
+    options,
+    served_names,
+)
 from .boards import shared_keys
 from .catalogue import merge_rows, named, over_row, spelled
 from .gateway import route_of
@@ -178,11 +190,16 @@ def resolve_service(
     args, unknown = found.run(
         options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
     ) or ({}, [])
+    found.run(
+        served_names.check_aliases, where, {**service, "served_name": service["served_name"] or name}, version, engine
+    )
     news = options.unknown_version(service, engine, version)
     env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
     if engine_models.listed(engine["options"]["table"]):
         found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
         found.run(engine_models.check_parsers, where, service, version)
+    if service["adapters_at_runtime"] and engine["options"]["adapters"].get("switch"):
+        env = {engine["options"]["adapters"]["switch"]: "1", **env}
     secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
     address = found.run(names.check_places, where, service)
     found.end()

@@ -151,4 +151,49 @@ CASES: dict[str, Case] = {
          "decoder_attention_heads": 20, "encoder_layers": 32, "max_target_positions": 448, "vocab_size": 51866, "torch_dtype": "float16"},
         "transcription", 32 * 2 * 20 * 64 * 2, 448, task="automatic-speech-recognition",
     ),
+    "Llama-4-Scout-17B-16E-Instruct": Case(
+        {"architectures": ["Llama4ForConditionalGeneration"], "model_type": "llama4", "vision_config": {"hidden_size": 1408},
+         "text_config": {"model_type": "llama4_text", "num_hidden_layers": 48, "hidden_size": 5120, "num_attention_heads": 40,
+                         "num_key_value_heads": 8, "head_dim": 128, "attention_chunk_size": 8192, "no_rope_layers": [1, 1, 1, 0] * 12,
+                         "num_local_experts": 16, "num_experts_per_tok": 1, "max_position_embeddings": 10485760, "torch_dtype": "bfloat16"}},
+        "chat", 12 * 2 * 8 * 128 * 2, 10485760, PLAIN, vision=True,
+    ),
+    "dbrx-instruct": Case(
+        {"architectures": ["DbrxForCausalLM"], "model_type": "dbrx", "n_layers": 40, "d_model": 6144, "n_heads": 48, "max_seq_len": 32768,
+         "attn_config": {"kv_n_heads": 8, "clip_qkv": 8}, "ffn_config": {"moe_num_experts": 16, "moe_top_k": 4, "ffn_hidden_size": 10752},
+         "torch_dtype": "bfloat16"},
+        "chat", 40 * 2 * 8 * 128 * 2, 32768, PLAIN,
+    ),
+    "llava-1.5-7b-hf": Case(
+        {"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "vision_config": {"model_type": "clip_vision_model"},
+         "text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5", "model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064},
+         "torch_dtype": "float16"},
+        "chat", 32 * 2 * 32 * 128 * 2, 4096, PLAIN, vision=True,
+    ),
+    "Qwen2-Audio-7B-Instruct": Case(
+        {"architectures": ["Qwen2AudioForConditionalGeneration"], "model_type": "qwen2_audio", "audio_config": {"d_model": 1280},
+         "text_config": {"model_type": "qwen2", "max_position_embeddings": 8192, "vocab_size": 156032}, "torch_dtype": "bfloat16"},
+        "chat", 32 * 2 * 32 * 128 * 2, 8192, PLAIN,
+    ),
+    "paligemma2-3b": Case(
+        {"architectures": ["PaliGemmaForConditionalGeneration"], "model_type": "paligemma", "vision_config": {"model_type": "siglip_vision_model"},
+         "text_config": {"model_type": "gemma2", "num_hidden_layers": 26, "hidden_size": 2304, "num_attention_heads": 8, "num_key_value_heads": 4,
+                         "max_position_embeddings": 8192}, "torch_dtype": "bfloat16"},
+        "completion", 13 * 2 * 4 * 256 * 2, 8192, vision=True,
+    ),
+    "Molmo-7B-D": Case(config("MolmoForCausalLM", "molmo", 28, 3584, 28, 4, 4096), "chat", 57344, 4096, PLAIN, vision=True),
+    "falcon-7b": Case(
+        {"architectures": ["FalconForCausalLM"], "model_type": "falcon", "num_hidden_layers": 32, "hidden_size": 4544,
+         "num_attention_heads": 71, "multi_query": True, "torch_dtype": "bfloat16"},
+        "completion", 32 * 2 * 64 * 2, 2048,
+    ),
+    "Kimi-Linear-48B-A3B": Case(
+        {**config("KimiLinearForCausalLM", "kimi_linear", 27, 2304, 32, 32, 0, head_dim=72, **MLA), "model_max_length": 1048576,
+         "linear_attn_config": {"full_attn_layers": [4, 8, 12, 16, 20, 24, 27], "num_heads": 32, "head_dim": 128}},
+        "chat", 7 * 576 * 2, 1048576, PLAIN,
+    ),
+    "Mistral-7B-bnb-4bit": Case(
+        config("MistralForCausalLM", "mistral", 32, 4096, 32, 8, 32768, sliding_window=None, quantization_config={"load_in_4bit": True}),
+        "completion", 131072, 32768, quantization="bitsandbytes",
+    ),
 }  # fmt: skip

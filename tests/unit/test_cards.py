@@ -204,3 +204,25 @@ def test_the_module_shows_it_all(run_module: Any, tmp_path: Any) -> None:
     (tmp_path / "x.md").write_bytes(b"\0\1")
     assert "is no text" in run_module("release_card", {"path": str(tmp_path / "x.md")})["msg"]
     assert load("library/release_card.py").main
+
+
+def test_what_a_card_says_twice_is_asked_under_whichever_name() -> None:
+    """An option by its short name, twice on one line; two licences, of which YAML takes the last; fewer devices than ranks; placeholders."""
+    text = (
+        "---\nlicense: apache-2.0\nlicense: mit\n---\n# Qwen3-4B-FlagOS-Nvidia\n```bash\n"
+        "modelscope download --model Qwen/Qwen3-4B --local_dir /share\nexport IMAGE=<your-image>\nexport CUDA_VISIBLE_DEVICES=0,1\n"
+        "vllm serve /share --served-model-name q -pp 1 --port 9010 --tensor-parallel-size {} --tp {} "
+        "--gpu-memory-utilization=0.9 --gpu-memory-utilization=.95\n```\n"
+    )
+    draft = read_card(text.format(2, 4), "x")
+    args = draft.service["engine_args"]
+    assert args == {"pipeline_parallel_size": 1, "tensor_parallel_size": None, "gpu_memory_utilization": None}
+    assert draft.model["license"] is None and draft.service["env"]["IMAGE"] is None
+    for words in (
+        "tensor_parallel_size: the card says '2' and '4'", "gpu_memory_utilization: the card says '0.9' and '0.95'",
+        "license: the card says 'mit' and 'apache-2.0'", "env.IMAGE: the card has the placeholder '<your-image>'",
+    ):  # fmt: skip
+        assert any(words in one for one in draft.questions), draft.questions
+    more = read_card(text.format(4, 4), "x")
+    assert any("is 4, and env.CUDA_VISIBLE_DEVICES names 2 devices" in one for one in more.questions)
+    assert more.service["engine_args"]["tensor_parallel_size"] is None

@@ -257,13 +257,9 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "no architectures": ({"config.json": '{"model_type": "odd"}'}, r"names no architecture \(model_type: odd\)"),
     "config is no JSON": ({"config.json": "{"}, "config.json is no JSON"),
     "config is a list": ({"config.json": "[]"}, "config.json is no JSON object"),
-    "gguf": ({"model.safetensors": None, "m.Q4_K_M.gguf": "GGUF" * 400}, "GGUF files alone: llama.cpp serves those.*made from org/base"),
-    "pickled": ({"model.safetensors": None, "pytorch_model.bin": "x" * 2000}, r"pickled weights alone \(pytorch_model.bin\)"),
+    "gguf": ({"model.safetensors": None, "m.Q4_K_M.gguf": "GGUF" * 400}, "GGUF files alone: llama.cpp serves those, and SGLang.*made from org/base"),
+    "pickled": ({"model.safetensors": None, "pytorch_model.bin": "x" * 2000}, r"pickled weights alone \(pytorch_model.bin\).*scripts/to_safetensors.py"),
     "no weights": ({"model.safetensors": None}, "has no weights that we know by name"),
-    "an adapter": (
-        {"config.json": None, "adapter_config.json": '{"base_model_name_or_path": "Qwen/Qwen3-8B"}'},
-        r"is an adapter \(LoRA\) of Qwen/Qwen3-8B",
-    ),
     "diffusers": ({"config.json": None, "model_index.json": "{}"}, "a pipeline of diffusers"),
     "a draft": ({"config.json": '{"architectures": ["EAGLEModel"]}'}, "a draft for speculative decoding"),
     "a reward model": ({"config.json": '{"architectures": ["Qwen2ForRewardModel"]}'}, "a reward model"),
@@ -282,6 +278,19 @@ def test_what_no_service_can_load_is_refused_with_what_would_help(tmp_path: Path
             (folder / file).write_text(text)
     with pytest.raises(Refusal, match=words):
         of_folder(str(folder), Wanted(), KNOWN)
+
+
+def test_templates_whose_names_are_none_stop_nothing(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "m", CASES["Qwen3-8B"])
+    rows = [
+        {"name": ["a"], "template": None},
+        {"name": {}},
+        "x",
+        {"name": "default", "template": "{% if tools %}<tool_call></tool_call>"},
+    ]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": rows}))
+    facts = of_folder(str(folder), Wanted(), KNOWN)
+    assert isinstance(facts, Facts) and facts.kind.tools == "hermes"
 
 
 def test_headers_are_believed_before_a_configuration(tmp_path: Path) -> None:

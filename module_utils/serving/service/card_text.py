@@ -71,26 +71,39 @@ def yaml_of(block: str) -> tuple[Any, str | None]:
         return None, "line %d of a block (%s)" % (begin + mark.line + 1 if mark else 1, line[:80])
 
 
-def flags_of(words: list[str]) -> dict[str, Any]:
-    """Options of a command line as engine options; a switch is true."""
-    found: dict[str, Any] = {}
+# Short names of options, under which cards state the same thing again.
+LONG = {
+    "tp": "tensor_parallel_size", "tp_size": "tensor_parallel_size", "pp": "pipeline_parallel_size", "pp_size": "pipeline_parallel_size",
+    "dp": "data_parallel_size", "dp_size": "data_parallel_size",
+}  # fmt: skip
+
+
+def flags_of(words: list[str]) -> list[dict[str, Any]]:
+    """Options of a command line as engine options; a switch is true. An option that it has twice is in a second mapping, of the same model."""
+    found: list[dict[str, Any]] = [{}]
     rest = iter(range(len(words)))
     for at in rest:
-        match = re.fullmatch(r"--([a-z][\w-]*)(?:=(.*))?", words[at], re.S)
+        match = re.fullmatch(r"(?:--([a-z][\w-]*)|-(tp|pp|dp))(?:=(.*))?", words[at], re.S)
         if not match:
             continue
-        value: Any = match[2]
+        value: Any = match[3]
         if value is None and at + 1 < len(words) and not words[at + 1].startswith("--"):
             value = words[at + 1]
             next(rest, None)
-        found[match[1].replace("-", "_")] = number(value) if value is not None else True
+        name = (match[1] or match[2]).replace("-", "_")
+        name = LONG.get(name, name)
+        row = next((one for one in found if name not in one), None)
+        if row is None:
+            row = {key: found[0][key] for key in ("model", "served_model_name") if key in found[0] and key != name}
+            found.append(row)
+        row[name] = number(value) if value is not None else True
     return found
 
 
 def number(text: str) -> Any:
     if re.fullmatch(r"\d{1,15}", text):
         return int(text)
-    return float(text) if re.fullmatch(r"\d{1,9}\.\d{1,9}", text) else text
+    return float(text) if re.fullmatch(r"\d{0,9}\.\d{1,9}", text) else text
 
 
 def same(one: str, other: str) -> bool:

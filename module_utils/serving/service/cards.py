@@ -12,6 +12,7 @@ from typing import Any, Mapping
 
 from ansible.module_utils.serving.service.card_text import (
     FENCE,
+    LONG,
     blocks_of,
     commands_of,
     flags_of,
@@ -237,14 +238,10 @@ class Card:
         for line in self.lines:
             words = words_of(line)
             if " ".join(words[:2]) == "vllm serve":
-                tables.append(
-                    {
-                        **({"model": words[2]} if len(words) > 2 and not words[2].startswith("-") else {}),
-                        **flags_of(words[2:]),
-                    }
-                )
+                named = {"model": words[2]} if len(words) > 2 and not words[2].startswith("-") else {}
+                tables += [{**named, **row} for row in flags_of(words[2:])]
             elif any(word.endswith("api_server") for word in words):
-                tables.append(flags_of(words))
+                tables += flags_of(words)
         if len(tables) > 1 and self.repo:
             mine = [
                 t
@@ -256,9 +253,10 @@ class Card:
                     "other-model", "it has settings of another model as well; those of %s are taken" % self.repo
                 )
                 tables = mine
+        tables = [{LONG.get(str(key), str(key)): value for key, value in table.items()} for table in tables]
         args: dict[str, Any] = {}
         for key in dict.fromkeys(key for table in tables for key in table):
-            args[str(key)] = self.draft.one("engine_args.%s" % key, [table[key] for table in tables if key in table])
+            args[key] = self.draft.one("engine_args.%s" % key, [table[key] for table in tables if key in table])
         place = args.get("model")
         if (
             isinstance(place, str)
@@ -304,9 +302,26 @@ class Card:
         self.draft.service["env"] = {
             key: self.draft.one("env.%s" % key, several) for key, several in sorted(values.items())
         }
+        self.count_devices()
         for key, several in values.items():
+            if any(PLACEHOLDER.search(value) and "$" not in value for value in several):
+                self.draft.ask("env.%s: the card has the placeholder '%s'; what is it?" % (key, several[-1][:80]))
+                self.draft.service["env"][key] = None
             if any(re.search(r"\$\{?\w", value) for value in several):
                 self.draft.ask("env.%s: '%s' uses a variable that the card doesn't set" % (key, several[-1][:80]))
+
+    def count_devices(self) -> None:
+        """Fewer devices than ranks can't both be meant."""
+        args, env = self.draft.service["engine_args"], self.draft.service["env"]
+        ranks = args.get("tensor_parallel_size")
+        for name in [name for name in env if name.endswith("_VISIBLE_DEVICES") and env[name]]:
+            count = len([one for one in str(env[name]).split(",") if one.strip()])
+            if isinstance(ranks, int) and ranks > count:
+                self.draft.ask(
+                    "engine_args.tensor_parallel_size is %d, and env.%s names %d devices; how many does it take?"
+                    % (ranks, name, count)
+                )
+                args["tensor_parallel_size"] = None
 
     def evaluation(self) -> None:
         """Its benchmark table: the column of CUDA is the reference, that of the new stack the vendor document's."""
@@ -339,8 +354,11 @@ class Card:
             match[0] for match in re.finditer(r"(?im)^.*(licen[sc]|open[- ]sourc|协议|许可|开源).*$", self.body)
         )
         names = [name for name, pattern in LICENCES if re.search(pattern, tail, re.I if name != "mit" else 0)]
-        if isinstance(stated, str) and stated.strip():
-            names.append(SPELLINGS.get(stated.strip().lower(), stated.strip().lower()))
+        front = FRONT.match(self.text)
+        twice = re.findall(r"(?m)^license:[ \t]*([^\s#]+)[ \t]*$", front[1]) if front else []
+        for one in [stated, *(twice if len(twice) > 1 else [])]:  # of two such lines YAML takes the last without a word
+            if isinstance(one, str) and one.strip():
+                names.append(SPELLINGS.get(one.strip().lower(), one.strip().lower()))
         self.draft.model["license"] = self.draft.one("license", names)
         plain = re.sub(r"https?://\S+", "", tail)
         for match in re.finditer(r"(?<![A-Za-z0-9/._-])(%s)" % REPO, plain, re.A):

@@ -44,6 +44,11 @@ def mark(folder: str, secrets: dict[str, str], make: bool) -> str:
     return "%s (%s)" % (", ".join(sorted(secrets)), digest)
 
 
+def marked(folder: str, spec: dict[str, Any], secrets: dict[str, str] | None, make: bool) -> dict[str, Any]:
+    """A spec as its release has it, with the mark of its secrets."""
+    return dict(spec, secret_env=mark(folder, secrets, make)) if secrets else spec
+
+
 def wanted_by_a_release(folder: str) -> bool:
     there = os.path.join(folder, "releases")
     numbers = os.listdir(there) if os.path.isdir(there) else []

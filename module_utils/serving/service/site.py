@@ -268,6 +268,56 @@ def check(path: str, before: str, after: str, keys: tuple[str, ...], row: Mappin
         )
 
 
+def with_figures(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as people write it: large numbers in groups of three, small mappings on one line."""
+    yaml = library()
+
+    def number(value: Any) -> Any:
+        large = isinstance(value, int) and not isinstance(value, bool) and value >= 1_000_000
+        return yaml.scalarint.ScalarInt(value, underscore=[3, False, False]) if large else value
+
+    def flow(value: dict[str, Any]) -> Any:
+        found = yaml.comments.CommentedMap({key: number(one) for key, one in value.items()})
+        found.fa.set_flow_style()
+        return found
+
+    out: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "sources":
+            out[key] = {name: flow(source) for name, source in value.items()}
+        else:
+            out[key] = (
+                {inner: number(one) for inner, one in value.items()} if isinstance(value, dict) else number(value)
+            )
+    return out
+
+
+def with_listed(path: str, text: str, table: str, name: str, key: str, has: list[str], more: str) -> str:
+    """The text of a file of tables in which a row's list `key` has `more` too; `has`: what it holds by other files, where this one has none."""
+    document = Document(path, text)
+    rows = document.at((table,))
+    if rows is not None and not isinstance(rows, Mapping):
+        raise Refusal("%s: '%s' is no mapping of names to rows; nothing was written" % (path, table))
+    row = rows.get(name) if rows else None
+    there = row.get(key) if isinstance(row, Mapping) else None
+    wanted = [*(plain(there) if isinstance(there, list) else has)]
+    if more in wanted:
+        return text
+    wanted.append(more)
+    fresh = library().comments.CommentedSeq(wanted)
+    fresh.fa.set_flow_style()
+
+    def change(node: Any) -> None:
+        if isinstance(node.get(key), list):
+            node[key].append(more)
+        else:
+            node[key] = fresh
+
+    after = document.changed((table, name), change) if row is not None else document.added(table, name, {key: fresh})
+    check(path, text, after, (table, name), {key: wanted})
+    return after
+
+
 class Host(NamedTuple):
     """Where a host of an inventory is written: the file, and the keys that lead to its row."""
 

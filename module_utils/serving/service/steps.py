@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.serving.files import read_json
 from ansible.module_utils.serving.images import images
 from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service.live import LOADS
 from ansible.module_utils.serving.weights.manifests import MANIFEST
 from ansible.module_utils.serving.weights.model_state import look
 
@@ -77,7 +78,7 @@ def pull(service: dict[str, Any], images_root: str, archives: dict[str, Any]) ->
 
 def gap(root: str, name: str, doing: str) -> dict[str, Any]:
     """What callers of a service see: {seconds, how}. The last start's seconds to a first answer, where nothing better is known."""
-    if doing == "nothing":
+    if doing in ("nothing", "load"):
         return {"seconds": 0, "how": "none: it runs on"}
     folder = releases.service_dir(root, name)
     if doing == "start":
@@ -109,9 +110,11 @@ def settings_diff(root: str, name: str, files: dict[str, str]) -> list[str]:
 
 
 def action(run: dict[str, Any] | None, reasons: list[str]) -> str:
-    """nothing, start or restart."""
+    """nothing, start, restart, or load: its engine takes and gives up adapters while it runs."""
     if not reasons:
         return "nothing"
+    if LOADS in reasons:
+        return "load"
     return "restart" if run else "start"
 
 

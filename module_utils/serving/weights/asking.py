@@ -10,6 +10,7 @@ import urllib.parse
 from typing import Any, Iterator, Mapping
 
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights.adapter_info import AdapterFacts
 from ansible.module_utils.serving.weights.client import Client
 from ansible.module_utils.serving.weights.hubs.hub import Hub
 from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed
@@ -70,14 +71,14 @@ def gated(hub: Hub, repo: str) -> Refusal:
     )
 
 
-def of_hub(hub: Hub, known: Mapping[str, str]) -> Facts:
+def of_hub(hub: Hub, known: Mapping[str, str]) -> Facts | AdapterFacts:
     """What a model of a hub is."""
     with explained(hub):
         listing = hub.listing()
         return over_http(hub, listing, known)
 
 
-def over_http(hub: Hub, listing: Listing, known: Mapping[str, str]) -> Facts:
+def over_http(hub: Hub, listing: Listing, known: Mapping[str, str]) -> Facts | AdapterFacts:
     """Facts by small files and ranges of the listing's own addresses, over one client that keeps its connection."""
     client = Client(listing.headers, hub.endpoint, listing.expect, hub.limits)
     client.until = time.monotonic() + hub.limits.listing
@@ -105,7 +106,7 @@ def over_http(hub: Hub, listing: Listing, known: Mapping[str, str]) -> Facts:
     return read(listing, small, head, known)
 
 
-def of_folder(path: str, include: Any, known: Mapping[str, str]) -> Facts:
+def of_folder(path: str, include: Any, known: Mapping[str, str]) -> Facts | AdapterFacts:
     """What a model in a folder of this host is."""
     try:
         listing = Directory(path, include).listing()

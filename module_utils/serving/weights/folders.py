@@ -147,3 +147,11 @@ def state_of(path: str) -> list[int]:
 def fingerprint(files: dict[str, str]) -> dict[str, list[int]]:
     """The state of each file: equal means not worth reading again."""
     return {name: state_of(path) for name, path in files.items()}
+
+
+def seen_at(path: str | None) -> dict[str, list[int]] | None:
+    """The state of a folder whose content came from elsewhere; None where it can't be read here."""
+    try:
+        return fingerprint(list_files(os.path.expanduser(path or "")))
+    except (Refusal, OSError):
+        return None

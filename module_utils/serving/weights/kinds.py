@@ -174,8 +174,10 @@ def kind_of(
         words = {"architectures": [architecture.replace("ForCausalLM", "ForSequenceClassification")],
                  "classifier_from_token": ["no", "yes"], "is_original_qwen3_reranker": True}  # fmt: skip
         return Kind("rerank", labels=1, overrides={"runner": "pooling", "hf_overrides": words})
+    audio = any(name in config for name in AUDIO) or bool(HEARS.search(architecture))
+    # Some families' config.json names no tower, but the engine has them among those that see or hear.
     vision = any(name in config for name in SEES) or isinstance(part.get("vision_config"), Mapping)
-    audio = any(name in config for name in AUDIO)
+    vision = vision or (group == "multimodal" and not audio)
     pooled = any(name in names for name in POOLINGS)
     if group == "embedding" or pooled:
         more = {} if pooled or group == "embedding" else {"runner": "pooling"}

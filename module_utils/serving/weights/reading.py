@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import posixpath
-import re
 import struct
 from typing import Any, Callable, Mapping
 
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights.adapter_info import AdapterFacts, is_adapter, read_adapter
 from ansible.module_utils.serving.weights.card import front_matter, licence, word
 from ansible.module_utils.serving.weights.choice import PICKLED, QUANTISED, WEIGHTS
+from ansible.module_utils.serving.weights.code import AT_THE_TOP, digest
 from ansible.module_utils.serving.weights.headers import DTYPE_BITS, HEADER_LIMIT, parse_header
 from ansible.module_utils.serving.weights.kinds import Kind, group_of, kind_of
 from ansible.module_utils.serving.weights.listing import Entry, Listing
@@ -108,7 +109,7 @@ class Reader:
         group = group_of(architecture, self.known)
         kind = kind_of(config, architecture, group, self.files, template, purpose, self.listing.repo)
         shape = self.bounded(Shape.of_config(config))
-        if not shape.known and kind.name in ("chat", "completion"):
+        if not shape.known and kind.name in ("chat", "completion") and shape.state_layers < max(1, shape.layers):
             self.notes.append(
                 "its config.json doesn't say what its KV cache costs a token, so only its weights are counted"
             )
@@ -155,21 +156,8 @@ class Reader:
             name.endswith(".safetensors") for name in weights
         ):
             raise Refusal(
-                "%s has GGUF files alone: llama.cpp serves those, the engines here take safetensors%s"
-                % (self.listing.repo, other)
-            )
-        if "adapter_config.json" in self.files and "config.json" not in self.files:
-            about = self.object("adapter_config.json")
-            rank = about.get("r")
-            raise Refusal(
-                "%s is an adapter (LoRA) of %s, no model of its own: add that model, give the adapter a row in models.yml with its sources, "
-                "`base` (the name of that model's row)%s and `bytes: %d`, and name it in `adapters` of a service of that model"
-                % (
-                    self.listing.repo,
-                    word(about.get("base_model_name_or_path")) or "a model that it doesn't name",
-                    ", `rank: %d`" % rank if isinstance(rank, int) and not isinstance(rank, bool) else "",
-                    sum(self.files[name].size for name in weights),
-                )
+                "%s has GGUF files alone: llama.cpp serves those, and SGLang, vLLM before 0.24 and later ones with vllm-gguf-plugin read them "
+                "(a row by hand); rows made here take safetensors%s" % (self.listing.repo, other)
             )
         if "config.json" not in self.files:
             kind = (
@@ -182,8 +170,8 @@ class Reader:
         if pickled and not any(name.endswith(TRUE_FORMS) for name in weights):
             raise Refusal(
                 "%s has pickled weights alone (%s), which can run code when they are loaded: take a revision with safetensors (many "
-                "repositories have one as refs/pr/N), or another repository of the same model"
-                % (self.listing.repo, pickled[0])
+                "repositories have one as refs/pr/N) or another repository of the same model, or fetch it into a folder, convert it there with "
+                "scripts/to_safetensors.py, and add that folder" % (self.listing.repo, pickled[0])
             )
 
     def architecture(self, config: Mapping[str, Any]) -> str:
@@ -204,7 +192,7 @@ class Reader:
         for name in ("tokenizer_config.json", "chat_template.json", "processor_config.json"):
             found = self.object(name).get("chat_template")
             if isinstance(found, list):  # several, by name
-                rows = {row.get("name"): row.get("template") for row in found if isinstance(row, dict)}
+                rows = {str(row.get("name")): row.get("template") for row in found if isinstance(row, dict)}
                 found = "\n".join(str(rows[key]) for key in sorted(rows, key=lambda key: key != "default"))
             if isinstance(found, str) and found:
                 return found
@@ -250,7 +238,8 @@ class Reader:
             for key in ("quantization_config", "compression_config"):
                 found = node.get(key)
                 if isinstance(found, Mapping) and found:
-                    method = str(found.get("quant_method") or "unnamed").lower()
+                    older = "bitsandbytes" if found.get("load_in_4bit") or found.get("load_in_8bit") else "unnamed"
+                    method = str(found.get("quant_method") or older).lower()
                     algorithm = str(found.get("quant_algo") or "")
                     return "modelopt_fp4" if method == "modelopt" and "FP4" in algorithm.upper() else method
         for name in QUANTISED:
@@ -327,12 +316,14 @@ class Reader:
                 )
             file = one.rpartition(".")[0].replace(".", "/") + ".py"
             if file in self.files:
-                code[file] = self.files[file].content
-        for name in [name for name in self.files if code and re.fullmatch(r"[\w-]+\.py", name)]:
-            code[name] = self.files[name].content
+                code[file] = ""
+        code.update({name: "" for name in self.files if code and AT_THE_TOP.fullmatch(name)})
+        for name in code:  # a folder states no digest
+            code[name] = self.files[name].content or digest(self.small(name))
         return dict(sorted(code.items()))
 
 
-def read(listing: Listing, small: Read, head: Head, known: Mapping[str, str]) -> Facts:
-    """What the model of a listing is. Refusal for what can't be served, with what could be done."""
-    return Reader(listing, small, head, known).facts()
+def read(listing: Listing, small: Read, head: Head, known: Mapping[str, str]) -> Facts | AdapterFacts:
+    """What the model or the adapter of a listing is. Refusal for what can't be served, with what could be done."""
+    reader = Reader(listing, small, head, known)
+    return read_adapter(reader) if is_adapter(reader.files) else reader.facts()

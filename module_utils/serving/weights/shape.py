@@ -34,18 +34,31 @@ NAMES = {
     "vocab_size": ("vocab_size", "padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
         "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "max_target_positions",
+        "model_max_length",
     ),
     "experts": ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts"),
     "expert_intermediate_size": ("moe_intermediate_size", "expert_ffn_hidden_size"),
     "experts_used": ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_top_k", "moe_k"),
 }  # fmt: skip
-# What transformers assumes where a family's own files leave a size out (configuration_gemma3.py, configuration_gemma3n.py).
+# Parts of a config.json in which some families keep sizes, under names of their own there: DBRX, MPT.
+PARTS = {"attn_config": {"kv_n_heads": "num_key_value_heads"},
+         "ffn_config": {"ffn_hidden_size": "intermediate_size", "moe_num_experts": "num_experts", "moe_top_k": "num_experts_per_tok"}}  # fmt: skip
+# What transformers assumes where a family's own files leave a size out (configuration_gemma3.py and the like). Models with several towers
+# often say of their language model only what differs from that.
 ASSUMED: dict[str, dict[str, Any]] = {
+    "llama": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 11008, "vocab_size": 32000,
+              "max_position_embeddings": 2048},
+    "mistral": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+                "vocab_size": 32000, "max_position_embeddings": 131072, "sliding_window": 4096},
+    "qwen2": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 22016, "vocab_size": 151936,
+              "max_position_embeddings": 32768},
+    "falcon": {"max_position_embeddings": 2048},
+    "gemma": {"head_dim": 256},
     "gemma3_text": {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262208,
                     "max_position_embeddings": 131072, "sliding_window": 4096, "sliding_window_pattern": 6},
     "gemma3n_text": {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256, "vocab_size": 262400,
                      "max_position_embeddings": 32768, "sliding_window": 512},
-    "gemma2": {"sliding_window": 4096, "sliding_window_pattern": 2},
+    "gemma2": {"head_dim": 256, "sliding_window": 4096, "sliding_window_pattern": 2},
     "cohere2": {"sliding_window": 4096, "sliding_window_pattern": 4},
 }  # fmt: skip
 # Words of `layer_types` and the like.
@@ -161,7 +174,19 @@ class Reader:
     def __init__(self, config: Mapping[str, Any]) -> None:
         part = text_part(config)
         self.outer = config
-        self.config: dict[str, Any] = {**ASSUMED.get(str(part.get("model_type")), {}), **part}
+        assumed = ASSUMED.get(str(part.get("model_type")), {}) if part.get("model_type") else {}
+        self.config: dict[str, Any] = {**assumed, **self.inner(part), **part}
+
+    @staticmethod
+    def inner(part: Mapping[str, Any]) -> dict[str, Any]:
+        """Sizes that stand in parts of their own, under their usual names."""
+        return {
+            usual: part[name][own]
+            for name, sizes in PARTS.items()
+            if isinstance(part.get(name), Mapping)
+            for own, usual in sizes.items()
+            if whole(part[name].get(own))
+        }
 
     def first(self, name: str) -> int:
         """A size under the first of its names that has one."""
@@ -303,6 +328,11 @@ class Reader:
             return ["mamba"] * count
         if not self.window():
             return []
+        if whole(config.get("attention_chunk_size")) and isinstance(config.get("no_rope_layers"), list):
+            turned = config["no_rope_layers"] or [
+                int((layer + 1) % 4 != 0) for layer in range(count)
+            ]  # Llama 4: 0 keeps every token
+            return ["chunked_attention" for one in turned[:count] if one]
         every = whole(config.get("sliding_window_pattern") or config.get("_sliding_window_pattern"))
         if every > 1:
             return ["sliding"] * (count - count // every)

@@ -53,6 +53,16 @@ def write(path: str, value: dict) -> None:
     os.rename(path + ".part", path)
 
 
+def ran(folder: str) -> str:
+    """The release that this process was last: adapters that were loaded since have made it another one."""
+    try:
+        with open(os.path.join(folder, "run.json"), encoding="utf-8") as source:
+            found = json.load(source)
+            return str(found["release"]) if found["pid"] == os.getpid() else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def unasked_ends(folder: str, release: str) -> int:
     """How often this release has ended without being told to, up to now."""
     try:
@@ -202,7 +212,7 @@ def main() -> int:
         end_children()
         end_container(*(["now"] if overdue or again else []))
         again = again and not stopping  # it may have come meanwhile
-    name = os.path.basename(release)
+    name = ran(folder) or os.path.basename(release)
     unasked = unasked_ends(folder, name) + (not stopping)
     write(
         os.path.join(folder, "exit.json"),
