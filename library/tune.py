@@ -55,7 +55,7 @@ candidates: {description: "What is tried, what runs now first: {name, args, word
 candidate: {description: What to try now; null when it is over., returned: always, type: str}
 args: {description: Its engine_args., returned: always, type: dict}
 why: {description: "Why that one, or why it is over.", returned: always, type: str}
-over: {description: Is the search over?, returned: always, type: bool}
+over: {description: Whether the search is over., returned: always, type: bool}
 result: {description: "How it ended: settled, alike, visited, budget or nothing.", returned: always, type: str}
 winner: {description: "The candidate to take; null where nothing measured.", returned: always, type: str}
 winner_args: {description: Its engine_args., returned: always, type: dict}
@@ -63,7 +63,7 @@ ranking: {description: "Best first: {candidate, visits, mean, half, problem}, to
 trials: {description: "What was tried, in that order.", returned: always, type: list, elements: dict}
 left: {description: Seconds that the next trial may take., returned: always, type: int}
 lines: {description: "For the terminal: the candidates, and what trials have shown.", returned: always, type: list, elements: str}
-there: {description: Had an earlier search left its file?, returned: always, type: bool}
+there: {description: Whether an earlier search had left its file., returned: always, type: bool}
 """
 
 import os

@@ -17,7 +17,7 @@ options:
   search: {description: What M(tune) returned at the end., type: dict, required: true}
   load: {description: What the trials measured., type: dict, required: true}
   row: {description: "What M(service_row) returned, empty where nothing is to be changed.", type: dict, default: {}}
-  wrote: {description: Was the row written?, type: bool, default: true}
+  wrote: {description: Whether the row was written., type: bool, default: true}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
