@@ -25,7 +25,7 @@ def load_curve(site: Playbooks, reports: Path) -> None:
     one, eight = (level["figures"] for level in curve["levels"])
     for level in curve["levels"]:
         assert level["failed"] == 0 and {"ttft_ms_p50", "tpot_ms_p50", "e2el_ms_p99"} <= set(level["figures"])
-        assert all(figure["mean"] > 0 and figure["n"] == 2 for figure in level["figures"].values())
+        assert all(figure["mean"] > 0 and figure["n"] == 1 for figure in level["figures"].values())
     assert eight["output_tokens_per_second"]["mean"] > one["output_tokens_per_second"]["mean"]
     assert (reports / "localhost/benchmarks/demo-curve.html").read_text().count("<svg") == 3
 
@@ -33,7 +33,7 @@ def load_curve(site: Playbooks, reports: Path) -> None:
 def sweep(site: Playbooks, reports: Path) -> None:
     """What runs, against one sequence at a time: slower, so nothing is to be changed, and the service has its own settings again."""
     values = {
-        "service": "demo", "candidates": [{"max_num_seqs": 1}], "concurrency": 16, "prompt_length": 64, "output_length": 16, "requests": 32, "repeats": 3,
+        "service": "demo", "candidates": [{"max_num_seqs": 1}], "concurrency": 8, "prompt_length": 64, "output_length": 16, "requests": 16, "repeats": 3,
         "minutes": 6, "run": "sweep", "write_row": False,
     }  # fmt: skip
     told = flat(site.run("playbooks/tune.yml", "-e", json.dumps(values)))
