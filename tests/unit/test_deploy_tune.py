@@ -19,7 +19,7 @@ from ansible.module_utils.serving.service import releases
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
 from runner import wait_for
-from services import lent_tools
+from services import lent_tools, until
 
 # An engine that is as fast as its max_num_seqs says, up to 48, and dies with more than 100; and the client that measures it.
 VLLM = f"""#!/bin/bash
@@ -29,7 +29,7 @@ config=$base/srv/services/demo/current/serve.yaml
 seqs=$(sed -n 's/^max-num-seqs: //p' "$config")
 if [ "$1" = bench ]; then
   while [ $# -gt 0 ]; do case $1 in --result-dir) dir=$2;; --seed) seed=$2;; esac; shift; done
-  [ -e "$base/slow" ] && {{ sleep 20; exit 1; }}  # it outlives a run that is killed
+  [ -e "$base/slow" ] && {{ touch "$base/loading"; sleep 20; exit 1; }}  # it outlives a run that is killed
   echo "$seqs $seed" >> "$base/measured"
   speed=$((seqs > 48 ? 480 : seqs * 10))
   echo '{{"output_throughput": '$speed.$((seed % 3))', "median_ttft_ms": 30, "p50_ttft_ms": 30, "p50_tpot_ms": 5, "failed": 0}}' > "$dir/result.json"
@@ -85,11 +85,12 @@ class Site:
     def tune(self, *options: str, ok: bool = True, **values: Any) -> str:
         return self.play("playbooks/tune.yml", *options, ok=ok, **{"candidates": CANDIDATES, **values})
 
-    def killed(self, *words: str, wait: float = 0.0) -> None:
-        """Run it until lines with these words have come, one after another, and end it with all that it has started."""
+    def killed(self, *words: str, wait: float = 0.0, sees: str = "") -> None:
+        """Run it until lines with these words have come, one after another, and the file `sees` is there; then end it with all that it has started."""
         process = self.start("playbooks/tune.yml", candidates=CANDIDATES)
         for one in words:
             wait_for(process, one)
+        until(lambda: not sees or (self.base / sees).exists(), 240)
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
@@ -130,10 +131,10 @@ def test_a_search_killed_in_every_phase_goes_on_and_the_service_is_put_back(site
         and not (site.root / "services/demo/tune.json").exists()
     )
 
-    site.killed("trial 2,", wait=2.0)  # while the second one, which can't start, is being started
+    site.killed("trial 2,", wait=1.0)  # while the second one, which can't start, is being started
     assert [one["candidate"] for one in site.trials()] == ["as it runs"]
     (site.base / "slow").touch()
-    site.killed("trial 3, max_num_seqs 48", "TASK [benchmark : Measure a level", wait=1.0)  # under load
+    site.killed("trial 3, max_num_seqs 48", sees="loading")
     before = site.trials()
     assert site.serves() == 48 and len(before) == 2 and "out of memory" in before[1]["problem"].lower()
     (site.base / "slow").unlink()
