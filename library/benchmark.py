@@ -22,6 +22,7 @@ options:
   prompts: {description: "Prompts instead of random ones: a file of this host, JSON lines with C(prompt).", type: path}
   requests: {description: "Requests of one repeat; 0: three rounds of what runs at once.", type: int, default: 0}
   repeats: {description: Repeats. One gives no interval., type: int, default: 3}
+  seed: {description: "Of the random prompts. Another one gives prompts that no earlier load has left in a cache.", type: int, default: 0}
   despite_callers: {description: Measure though callers are there., type: bool, default: false}
   limit: {description: Seconds of one repeat., type: int, default: 600}
   program: {description: "The program that measures, as the engine's row names it in C(benchmark); the engine has none without it.", type: str, default: ""}
@@ -44,6 +45,7 @@ level:
   returned: always
   type: dict
   sample: {concurrency: 16, rate: 0, failed: 0, figures: {output_tokens_per_second: {mean: 723.0, half: 11.2, n: 3}}}
+repeats: {description: The figures of each repeat by themselves., returned: always, type: list, elements: dict}
 others: {description: Requests of others that were answered meanwhile., returned: always, type: int}
 release: {description: The release that was measured., returned: always, type: str}
 """
@@ -65,21 +67,47 @@ LOOK = 2.0  # seconds between two looks for callers
 GRACE = 10  # seconds of a client beyond its limit
 
 
-def metrics(spec: dict[str, Any], key: str | None) -> str:
+def page(spec: dict[str, Any], key: str | None, path: str) -> str:
+    """What the service answers to a GET; empty where it has no such page."""
     try:
-        with Exchange(str(spec["endpoint"]), "GET", "/metrics", key, None, 10.0) as exchange:
+        with Exchange(str(spec["endpoint"]), "GET", path, key, None, 10.0) as exchange:
             return bytes(exchange.body()).decode("utf-8", "replace") if exchange.status == 200 else ""
     except NotYet as problem:
         raise Refusal("service '%s' can't be measured: %s" % (spec["service"], problem)) from None
 
 
+def check_lengths(spec: dict[str, Any], key: str | None, given: dict[str, Any]) -> None:
+    """Refuse random prompts that the service's context has no room for: each request of them would fail, and only the figures would say so."""
+    try:
+        most = json.loads(page(spec, key, "/v1/models"))["data"][0]["max_model_len"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return
+    asked = given["prompt_length"] + given["output_length"]
+    if isinstance(most, int) and asked > most and not given["prompts"]:
+        text = (
+            "prompts of %d tokens with answers of %d don't fit into the %d tokens of service '%s'; -e prompt_length=%d"
+        )
+        raise Refusal(
+            text
+            % (
+                given["prompt_length"],
+                given["output_length"],
+                most,
+                spec["service"],
+                max(1, most - given["output_length"] - 8),
+            )
+        )
+
+
 def quiet(spec: dict[str, Any], key: str | None, callers: bool) -> float | None:
     """Requests answered so far. Refusal where callers are there, or where nobody can tell."""
-    _, before = bench.load_of(metrics(spec, key))
+    first, before = bench.load_of(page(spec, key, "/metrics"))
     time.sleep(LOOK)
     running: float | None
     answered: float | None
-    running, answered = bench.load_of(metrics(spec, key))
+    running, answered = bench.load_of(page(spec, key, "/metrics"))
+    if running is not None and first is not None:
+        running = min(running, first)  # what ran in one look alone is short, or it is counted when it is answered
     if callers:
         return answered
     if running is None:
@@ -170,28 +198,30 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "service '%s': its engine brings no client that measures a load; measure with one of your own, against %s"
         )
         raise Refusal(text % (name, spec["endpoint"]))
+    bench.kind_of(spec)
     key = releases.read_key(releases.service_dir(root, name))
+    check_lengths(spec, key, given)
     answered = quiet(spec, key, given["despite_callers"])
     level = {"concurrency": 0 if given["rate"] else given["concurrency"], "rate": given["rate"], "prompt_length": given["prompt_length"],
              "output_length": given["output_length"], "requests": bench.requests_of(given), "failed": 0, "figures": {}}  # fmt: skip
     if module.check_mode:
-        return {"changed": False, "level": level, "others": 0, "release": run["release"]}
+        return {"changed": False, "level": level, "repeats": [], "others": 0, "release": run["release"]}
     repeats = []
     folder = tempfile.mkdtemp(prefix="benchmark")
     place = Place(spec, given, key, folder)
     try:
         for number in range(max(1, given["repeats"])):
-            result = client(place, spec, given, 1000 * int(given["concurrency"]) + number)
+            result = client(place, spec, given, 100_000 * given["seed"] + 1000 * int(given["concurrency"]) + number)
             repeats.append(bench.figures(result))
             level["failed"] += int(result.get("failed") or 0)
     finally:
         place.clear()
         shutil.rmtree(folder, ignore_errors=True)
-    after = bench.load_of(metrics(spec, key))[1]
+    after = bench.load_of(page(spec, key, "/metrics"))[1]
     ours = len(repeats) * (bench.requests_of(given) + bench.WARMUPS)
     others = 0 if after is None or answered is None else max(0, int(after - answered) - ours)
     level["figures"] = bench.summed(repeats)
-    return {"changed": False, "level": level, "others": others, "release": run["release"]}
+    return {"changed": False, "level": level, "repeats": repeats, "others": others, "release": run["release"]}
 
 
 def main() -> None:
@@ -205,6 +235,7 @@ def main() -> None:
         "prompts": {"type": "path"},
         "requests": {"type": "int", "default": 0},
         "repeats": {"type": "int", "default": 3},
+        "seed": {"type": "int", "default": 0},
         "despite_callers": {"type": "bool", "default": False},
         "limit": {"type": "int", "default": 600},
         "program": {"type": "str", "default": ""},

@@ -40,15 +40,13 @@ changes: {description: "How much each figure moved against the earlier run: {lev
 
 import json
 import os
-import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import read_json, write_atomic
+from ansible.module_utils.serving.files import read_json
+from ansible.module_utils.serving.service.bench import check_names, written_files
 from ansible.module_utils.serving.service.bench_page import changes, page, text
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def earlier(folder: str, service: str, name: str) -> dict[str, Any] | None:
@@ -76,11 +74,7 @@ def earlier(folder: str, service: str, name: str) -> dict[str, Any] | None:
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    for key in ("run", "service"):
-        if not NAME.fullmatch(given[key]):
-            raise Refusal(
-                "%s %r may have letters, digits, dot, dash and underscore, and at most 63 of them" % (key, given[key])
-            )
+    check_names(given)
     before = earlier(given["folder"], given["service"], given["against"])
     run = {key: given[key] for key in ("run", "service", "host", "written", "prompts")}
     run["levels"] = [row["level"] for row in given["levels"] if row.get("level")]
@@ -88,13 +82,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     run["release"] = next((row["release"] for row in given["levels"] if row.get("release")), None)
     base = os.path.join(given["folder"], "%s-%s" % (given["service"], given["run"]))
     files = {base + ".json": json.dumps(run, indent=2) + "\n", base + ".html": page(run, before)}
-    if not module.check_mode:
-        try:
-            os.makedirs(given["folder"], mode=0o755, exist_ok=True)
-            for path, content in files.items():
-                write_atomic(path, content.encode())
-        except OSError as error:
-            raise Refusal("the curve can't be written: %s; set reports_dir" % error) from None
+    written_files(given, files, module.check_mode)
     return {
         "changed": False,
         "text": text(run, before) + "\npage: %s.html" % base,

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import measured
 import pytest
 from ansible.module_utils.serving.service import probe
 from conftest import DEMO, ROOT, ansible_environment
@@ -160,6 +161,11 @@ def test_a_release_with_sampling_of_its_own_is_incomparable_and_fails_where_a_ve
         and "was started again and answers" in flat
     )
     assert site.changed(site.run("deploy.yml")) == 0
+
+
+def test_it_is_measured_and_tuned_and_has_its_own_settings_again(site: Site) -> None:
+    measured.load_curve(site, site.reports)
+    measured.sweep(site, site.reports)
 
 
 def test_a_second_run_changes_nothing(site: Site) -> None:

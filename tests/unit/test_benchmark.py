@@ -53,7 +53,12 @@ class Site:
 
             def do_GET(self) -> None:
                 good = self.headers.get("Authorization") == "Bearer " + "k" * 32
-                text = site.metrics().encode() if good else b""
+                text = (
+                    site.metrics()
+                    if self.path == "/metrics"
+                    else json.dumps({"data": [{"id": "demo", "max_model_len": 1024}]})
+                )
+                text = text.encode() if good else b""
                 self.send_response(200 if good else 401)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -113,12 +118,39 @@ def test_a_level_is_measured_with_its_interval_and_the_key_is_in_no_argument(run
     }
 
 
+def test_prompts_that_the_context_has_no_room_for_are_refused(run_module: Run, site: Site) -> None:
+    said = measure(run_module, site, prompt_length=1000, output_length=64)
+    assert (
+        "prompts of 1000 tokens with answers of 64 don't fit into the 1024 tokens of service 'demo'; -e prompt_length=952"
+        in said["msg"]
+    )
+    assert not (site.seen / "words").exists()
+
+
 def test_prompts_of_a_file_and_a_rate(run_module: Run, site: Site, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n')
     measure(run_module, site, prompts=str(tmp_path / "p.jsonl"), rate=2.5, repeats=1)
     words = (site.seen / "words").read_text().splitlines()
     assert words[words.index("--dataset-name") + 1] == "custom" and words[words.index("--request-rate") + 1] == "2.5"
     assert "--max-concurrency" not in words and words[words.index("--num-prompts") + 1] == "75"
+
+
+def test_embeddings_are_measured_as_such_and_other_kinds_are_refused(run_module: Run, site: Site) -> None:
+    spec = site.root / "services/demo/releases/abc/spec.json"
+    given = json.loads(spec.read_text())
+    spec.write_text(json.dumps({**given, "check": {"kind": "embedding"}}))
+    measure(run_module, site, repeats=1)
+    words = (site.seen / "words").read_text().splitlines()
+    assert (
+        words[words.index("--backend") + 1] == "openai-embeddings"
+        and words[words.index("--endpoint") + 1] == "/v1/embeddings"
+    )
+    assert words[words.index("--percentile-metrics") + 1] == "e2el" and "--ignore-eos" not in words
+    # What vLLM 0.32's client says of embeddings: no tokens are written, and every figure of these is left out.
+    told = {"request_throughput": 9.5, "total_token_throughput": 800.0, "output_throughput": 0, "p99_e2el_ms": 12.0}
+    assert bench.figures(told) == {"requests_per_second": 9.5, "tokens_per_second": 800.0, "e2el_ms_p99": 12.0}
+    spec.write_text(json.dumps({**given, "check": {"kind": "rerank"}}))
+    assert "service 'demo' is for rerank; a load is there for" in measure(run_module, site)["msg"]
 
 
 def test_callers_are_not_disturbed_unless_it_is_said(run_module: Run, site: Site) -> None:
@@ -133,6 +165,19 @@ def test_callers_are_not_disturbed_unless_it_is_said(run_module: Run, site: Site
     assert measure(run_module, site, despite_callers=True, repeats=1)["others"] == 5  # who came meanwhile is counted
     site.counts = False
     assert "nobody can tell whether callers are there" in measure(run_module, site)["msg"]
+
+
+def test_the_single_tokens_that_gateways_ask_for_are_no_callers() -> None:
+    """Metrics of vLLM 0.32 behind a gateway, whose health checks are answered every few seconds."""
+    text = (
+        'vllm:num_requests_running{engine="0",model_name="demo"} 1.0\nvllm:num_requests_waiting{engine="0",model_name="demo"} 0.0\n'
+        'vllm:request_success_total{engine="0",finished_reason="stop",model_name="demo"} 3.0\n'
+        'vllm:request_success_total{engine="0",finished_reason="length",model_name="demo"} 41.0\n'
+        'vllm:request_params_max_tokens_bucket{engine="0",le="1.0",model_name="demo"} 40.0\n'
+        'vllm:request_params_max_tokens_bucket{engine="0",le="10.0",model_name="demo"} 44.0\n'
+    )
+    assert bench.load_of(text) == (1.0, 4.0)
+    assert bench.load_of(text.replace('le="1.0"', 'le="2.0"')) == (1.0, 44.0)
 
 
 def test_check_mode_only_says_whether_it_would_be_allowed(run_module: Run, site: Site) -> None:
@@ -207,7 +252,7 @@ def test_the_pages_plots_are_whole_and_what_it_names_is_escaped(run_module: Run,
     html = (tmp_path / "demo-two.html").read_text()
     assert "h&lt;1&gt;" in html and "h<1>" not in html
     drawings = ["<svg" + part.split("</svg>")[0] + "</svg>" for part in html.split("<svg")[1:]]
-    assert len(drawings) == 3
+    assert len(drawings) == len(bench_page.PLOTS)
     for drawing in drawings:
         tree = ElementTree.fromstring(drawing)
         assert len(tree.findall("polyline")) == 2 and len(tree.findall("circle")) == 6  # this run and the earlier one

@@ -7,9 +7,14 @@ packages of its own beside.)
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import write_atomic
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 METRICS = ("ttft", "tpot", "itl", "e2el")
 PERCENTILES = (50, 90, 99)
 WARMUPS = 1
@@ -23,20 +28,42 @@ def total(text: str, name: str) -> float | None:
 
 
 def load_of(metrics: str) -> tuple[float | None, float | None]:
-    """(requests that run or wait now, requests that were answered since the start), None for what the engine doesn't count."""
+    """(requests that run or wait now, requests that were answered since the start), None for what the engine doesn't count.
+
+    Requests for a single token are not counted where the engine tells them apart: gateways ask such all the time, to see whether it answers.
+    """
     running, waiting = total(metrics, "vllm:num_requests_running"), total(metrics, "vllm:num_requests_waiting")
     now = None if running is None else running + (waiting or 0)
-    return now, total(metrics, "vllm:request_success_total")
+    answered = total(metrics, "vllm:request_success_total")
+    single = re.findall(
+        r'(?m)^vllm:request_params_max_tokens_bucket\{[^}]*\ble="1(?:\.0)?"[^}]*\} ([0-9.eE+-]+)$', metrics
+    )
+    return now, None if answered is None else max(0.0, answered - sum(map(float, single)))
+
+
+def kind_of(spec: dict[str, Any]) -> str:
+    """What a service is for: chat, completion or embedding. Refusal for what no load of ours fits."""
+    kind = str((spec.get("check") or {}).get("kind") or "chat")
+    if kind == "vision":
+        return "chat"
+    if kind not in ("chat", "completion", "embedding"):
+        text = "service '%s' is for %s; a load is there for models that answer in words and for embeddings, so measure this one with its own client"
+        raise Refusal(text % (spec["service"], kind))
+    return kind
 
 
 def command(given: dict[str, Any], spec: dict[str, Any], model: str, seed: int) -> list[str]:
     """Words after the program's name, for one level. The key is in none of them. `model`: the folder, as the client sees it."""
     words = [
-        "bench", "serve", "--backend", "openai", "--base-url", str(spec["endpoint"]).replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        "bench", "serve", "--base-url", str(spec["endpoint"]).replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
         "--model", str(spec["served_name"]), "--tokenizer", model, "--num-prompts", str(requests_of(given)), "--num-warmups", str(WARMUPS),
-        "--seed", str(seed), "--ignore-eos", "--temperature", "0", "--disable-tqdm", "--save-result", "--result-filename", "result.json",
-        "--percentile-metrics", ",".join(METRICS), "--metric-percentiles", ",".join(map(str, PERCENTILES)), "--ready-check-timeout-sec", "0",
+        "--seed", str(seed), "--disable-tqdm", "--save-result", "--result-filename", "result.json",
+        "--metric-percentiles", ",".join(map(str, PERCENTILES)), "--ready-check-timeout-sec", "0",
     ]  # fmt: skip
+    if kind_of(spec) == "embedding":
+        words += ["--backend", "openai-embeddings", "--endpoint", "/v1/embeddings", "--percentile-metrics", "e2el"]
+    else:
+        words += ["--backend", "openai", "--ignore-eos", "--temperature", "0", "--percentile-metrics", ",".join(METRICS)]
     if given["rate"]:
         words += ["--request-rate", str(given["rate"])]
     else:
@@ -74,6 +101,8 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
         "output_tokens_per_second": result.get("output_throughput"),
         "requests_per_second": result.get("request_throughput"),
     }
+    if not found["output_tokens_per_second"]:  # embeddings have none
+        found.update(output_tokens_per_second=None, tokens_per_second=result.get("total_token_throughput"))
     for metric in METRICS:
         found["%s_ms_mean" % metric] = result.get("mean_%s_ms" % metric)
         for percentile in PERCENTILES:
@@ -110,3 +139,24 @@ def difference(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any] | 
         return {"percent": round(percent, 1), "half": None, "sure": False}
     half = 100 * (now["half"] ** 2 + before["half"] ** 2) ** 0.5 / abs(before["mean"])
     return {"percent": round(percent, 1), "half": round(half, 1), "sure": abs(percent) > half}
+
+
+def check_names(given: dict[str, Any]) -> None:
+    """Refuse names that make no file name."""
+    for key in ("run", "service"):
+        if not NAME.fullmatch(given[key]):
+            text = "%s %r may have letters, digits, dot, dash and underscore, and at most 63 of them"
+            raise Refusal(text % (key, given[key]))
+
+
+def written_files(given: dict[str, Any], files: dict[str, str], dry: bool) -> None:
+    """Write a report's files into its folder (`given`: folder, run, service). Refusal where that can't be."""
+    check_names(given)
+    if dry:
+        return
+    try:
+        os.makedirs(given["folder"], mode=0o755, exist_ok=True)
+        for path, content in files.items():
+            write_atomic(path, content.encode())
+    except OSError as error:
+        raise Refusal("the report can't be written: %s; set reports_dir" % error) from None

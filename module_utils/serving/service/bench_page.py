@@ -8,18 +8,33 @@ from typing import Any
 from ansible.module_utils.serving.service.bench import difference
 
 SHOWN = (
-    ("output_tokens_per_second", "tokens a second, all requests"), ("requests_per_second", "requests a second"), ("ttft_ms_p50", "first token, ms, median"),
+    ("output_tokens_per_second", "tokens a second, all requests"), ("requests_per_second", "requests a second"),
+    ("tokens_per_second", "tokens read a second"), ("ttft_ms_p50", "first token, ms, median"),
     ("ttft_ms_p99", "first token, ms, p99"), ("tpot_ms_p50", "each further token, ms, median"), ("tpot_ms_p99", "each further token, ms, p99"),
     ("e2el_ms_p99", "whole answer, ms, p99"),
 )  # fmt: skip
-PLOTS = SHOWN[0], SHOWN[2], SHOWN[4]
+PLOTS = tuple(
+    one for one in SHOWN if one[0] in ("output_tokens_per_second", "tokens_per_second", "ttft_ms_p50", "tpot_ms_p50")
+)
+RATES = ("output_tokens_per_second", "tokens_per_second")
+TOLD = (*RATES, "ttft_ms_p50", "ttft_ms_p99", "tpot_ms_p50")
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 220, 56, 28
 STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2.5rem auto;padding:0 1.25rem;color:#1b1f24;background:#fff}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid #d8dee4}td{white-space:nowrap}"
-    "th:first-child,td:first-child{text-align:left}small,.soft{color:#57606a}svg{margin:0 1rem 1rem 0}"
-    ".worse{color:#b42318}.wide{overflow-x:auto}"
+    ":root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--paper:#fff;--line:#d8dee4;--mark:#3a6ea5;--old:#9aa3ad;--worse:#b42318}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa4ae;--paper:#14171a;--line:#3a4149;--mark:#7fb2e5;--old:#6b747d;--worse:#ff8a7a}}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2.5rem auto;padding:0 1.25rem;color:var(--ink);background:var(--paper)}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line)}td{white-space:nowrap}"
+    "th:first-child,td:first-child{text-align:left}small,.soft{color:var(--soft)}svg{margin:0 1rem 1rem 0;max-width:100%;height:auto}"
+    "svg text{fill:var(--ink)}.worse{color:var(--worse)}.wide{overflow-x:auto}pre{overflow-x:auto;font-size:13px}"
 )
+
+
+def start(title: str) -> str:
+    """How a page begins. It loads nothing, follows the reader's light or dark, and fits a narrow screen."""
+    head = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    )
+    return head + "<title>%s</title><style>%s</style></head><body><h1>%s</h1>" % (escape(title), STYLE, escape(title))
 
 
 def label(level: dict[str, Any]) -> str:
@@ -70,7 +85,7 @@ def plot(levels: list[dict[str, Any]], name: str, title: str, against: list[dict
     )
     for part in (0, 0.5, 1):
         y = at(rows[0], top * part)[1]
-        ticks += '<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#d8dee4"/>' % (LEFT, WIDTH - 8, y, y)
+        ticks += '<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="var(--line)"/>' % (LEFT, WIDTH - 8, y, y)
         ticks += '<text x="%d" y="%.1f" font-size="11" text-anchor="end">%.*f</text>' % (
             LEFT - 6,
             y + 4,
@@ -80,8 +95,8 @@ def plot(levels: list[dict[str, Any]], name: str, title: str, against: list[dict
     body = '<text x="8" y="14" font-size="13">%s</text>%s%s%s' % (
         escape(title),
         ticks,
-        line(old, "#b0b7bf") if old else "",
-        line(rows, "#4477aa"),
+        line(old, "var(--old)") if old else "",
+        line(rows, "var(--mark)"),
     )
     return '<svg viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">%s</svg>' % (
         WIDTH,
@@ -119,16 +134,14 @@ def text(run: dict[str, Any], against: dict[str, Any] | None) -> str:
     lines = ["%s, release %s, run %s" % (run["service"], run["release"], run["run"])]
     for row in run["levels"]:
         figures = row["figures"]
-        parts = [
-            "%s %s" % (title, shown(figures.get(name))) for name, title in (SHOWN[0], SHOWN[2], SHOWN[3], SHOWN[4])
-        ]
+        parts = ["%s %s" % (title, shown(figures[name])) for name, title in SHOWN if name in TOLD and name in figures]
         lines.append(
             "  %-14s %s%s" % (label(row), "; ".join(parts), "; %d failed" % row["failed"] if row["failed"] else "")
         )
     lines += [
         "  %s against %s: %s" % (one["level"], (against or {})["run"], change_words(one))
         for one in changes(run, against)
-        if one["name"] == SHOWN[0][0]
+        if one["name"] in RATES
     ]
     if run["others"]:
         lines.append(
@@ -139,11 +152,7 @@ def text(run: dict[str, Any], against: dict[str, Any] | None) -> str:
 
 def page(run: dict[str, Any], against: dict[str, Any] | None) -> str:
     """The run as HTML."""
-    title = "%s: load curve %s" % (run["service"], run["run"])
-    head = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title><style>%s</style></head><body><h1>%s</h1>'
-        % (escape(title), STYLE, escape(title))
-    )
+    head = start("%s: load curve %s" % (run["service"], run["run"]))
     first = run["levels"][0] if run["levels"] else {"prompt_length": 0, "output_length": 0}
     prompts = (
         "prompts from %s" % run["prompts"]
@@ -156,18 +165,19 @@ def page(run: dict[str, Any], against: dict[str, Any] | None) -> str:
     if run["others"]:
         parts.append('<p class="worse">%d requests of others were answered meanwhile.</p>' % run["others"])
     parts += [plot(run["levels"], name, words, (against or {}).get("levels", [])) for name, words in PLOTS]
+    columns = [(name, words) for name, words in SHOWN if any(name in row["figures"] for row in run["levels"])]
     rows = "".join(
         "<tr><td>%s</td>%s<td>%d</td></tr>"
         % (
             escape(label(row)),
-            "".join("<td>%s</td>" % shown(row["figures"].get(name)) for name, _ in SHOWN),
+            "".join("<td>%s</td>" % shown(row["figures"].get(name)) for name, _ in columns),
             row["failed"],
         )
         for row in run["levels"]
     )
     parts.append(
         '<div class="wide"><table><tr><th>load</th>%s<th>failed</th></tr>%s</table></div>'
-        % ("".join("<th>%s</th>" % escape(words) for _, words in SHOWN), rows)
+        % ("".join("<th>%s</th>" % escape(words) for _, words in columns), rows)
     )
     moved = changes(run, against)
     if moved:

@@ -170,7 +170,8 @@ def make_current(folder: str, number: str) -> bool:
         return False
     back = None
     if old is not None and os.path.isdir(os.path.join(folder, "releases", old)):
-        back = old if old in verified(folder) else earlier(folder, number) or old
+        known = verified(folder)
+        back = old if old in known else earlier(folder, number) or (None if number in known else old)
     swap_link(os.path.join(folder, "current"), os.path.join("releases", number))
     if back is not None and back != number:
         swap_link(os.path.join(folder, "previous"), os.path.join("releases", back))

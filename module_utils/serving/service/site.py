@@ -247,6 +247,55 @@ def with_row(path: str, text: str, table: str, name: str, row: Any, update: bool
     return after
 
 
+def with_options(path: str, text: str, service: str, args: Mapping[str, Any]) -> str:
+    """The text of a file of tables with these engine_args in a service's row, each in its line; a value of None removes one.
+
+    A row that the file doesn't have lies over the product's from then on. Refusal where other rows would change with it, as with an anchor.
+    """
+    document = Document(path, text)
+    rows = document.at(("services",))
+    if rows is not None and not isinstance(rows, Mapping):
+        raise Refusal("%s: 'services' is no mapping of names to rows; nothing was written" % path)
+    there = plain(rows[service]) if rows and service in rows else None
+    if there is not None and not isinstance(there, dict):
+        raise Refusal("%s: '%s' in table 'services' is no mapping of keys; nothing was written" % (path, service))
+    before = (there or {}).get("engine_args")
+    wanted = {
+        key: value
+        for key, value in {**(before if isinstance(before, dict) else {}), **args}.items()
+        if value is not None or not before
+    }
+    if before == wanted:
+        return text
+    if there is None:
+        after = document.added("services", service, {"engine_args": dict(args)})
+        check(path, text, after, ("services", service), {"engine_args": dict(args)})
+        return after
+
+    place = document.place(("services", service))
+    mine = "".join(document.lines[place.first : place.last]) if place else ""
+    shared = [name for name in re.findall(r"&([\w.-]+)", mine) if re.search(r"\*%s(?![\w.-])" % re.escape(name), text)]
+    if shared:
+        text = "%s: other rows share '%s' of service '%s', and would change with it; give them rows of their own first, nothing was written"
+        raise Refusal(text % (path, ", ".join("&" + name for name in shared), service))
+
+    def change(node: Any) -> None:
+        there = node.get("engine_args")
+        if not isinstance(there, Mapping):  # none yet, or `auto`
+            node["engine_args"] = {}
+        elif "*" in mine:  # those of another row, as an alias: from now on its own
+            node["engine_args"] = plain(there)
+        for key, value in args.items():
+            if value is None and before:
+                node["engine_args"].pop(key, None)
+            else:
+                node["engine_args"][key] = value
+
+    after = document.changed(("services", service), change)
+    check(path, text, after, ("services", service), {"engine_args": wanted})
+    return after
+
+
 def check(path: str, before: str, after: str, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:
     """Refuse to write what would not read back as it was meant, or what would change another row."""
     old, new = plain(parsed(path, before) or {}), plain(parsed(path, after) or {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+from ansible.module_utils.serving.sizing.adapters import slots_of
 from ansible.module_utils.serving.sizing.candidates import GOALS, Found, Wishes, search
 from ansible.module_utils.serving.sizing.cpu import search_cpu
 from ansible.module_utils.serving.sizing.engines import RESERVED, UNMEASURED, Constants, constants, version_key
@@ -45,6 +47,27 @@ def whole(value: Any) -> int | None:
     return int(value) if re.fullmatch(r"\d{1,15}", str(value)) else None
 
 
+def captured(args: dict[str, Any]) -> dict[str, Any]:
+    """What a row says of graphs, in any of the forms that the engine takes: `capture` sizes, and `eager` where no graph is captured."""
+    config = args.get("compilation_config")
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except ValueError:  # `-O3` and the like
+            config = None
+    options = config if isinstance(config, dict) else {}
+    given = {
+        name: args.get("compilation_config." + name, args.get(name))
+        for name in ("cudagraph_capture_sizes", "cudagraph_mode")
+    }
+    options = {**options, **{name: value for name, value in given.items() if value is not None}}
+    sizes = options.get("cudagraph_capture_sizes", args.get("cuda_graph_sizes"))
+    listed = sizes if isinstance(sizes, list) else re.findall(r"\d+", str(sizes)) if isinstance(sizes, str) else []
+    whole_sizes = sorted({size for size in map(whole, listed) if size})
+    found: dict[str, Any] = {"capture": tuple(whole_sizes)} if whole_sizes else {}
+    return {**found, "eager": True} if str(options.get("cudagraph_mode", "")).upper() == "NONE" else found
+
+
 def fixed(args: dict[str, Any]) -> dict[str, Any]:
     """Fields of Settings that a row's engine_args give."""
     found: dict[str, Any] = {}
@@ -63,6 +86,10 @@ def fixed(args: dict[str, Any]) -> dict[str, Any]:
     offload = args.get("cpu_offload_gb")
     if isinstance(offload, (int, float)) and offload:
         found["offload_bytes"] = int(offload * (1 << 30))
+    found.update(captured(args))
+    slots = slots_of(args)
+    if slots.count:
+        found["lora"] = slots
     return found
 
 
@@ -92,13 +119,20 @@ def host_of(record: dict[str, Any], dtypes: list[str], count: int | None = None)
     )  # fmt: skip
 
 
+def board_of(service: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The host's record, as far as the service's engine uses it: the room for graphs is a limit where it captures them."""
+    return record if "captures-npu-graphs" in service["engine_facts"]["traits"] else {**record, "graphs": 0}
+
+
 def key_of(service: dict[str, Any], record: dict[str, Any], chosen: Settings) -> dict[str, Any]:
     """Under what a start is remembered."""
     devices = record.get("devices") or [{}]
     name = str(devices[0].get("name") or "")
+    lora = {"lora_slots": chosen.lora.count, "lora_rank": chosen.lora.rank} if chosen.lora.count else {}
     return {
         "model": service["model"]["name"], "board": name or record["kind"], "engine": service["options_version"], "tensor": chosen.tensor,
-        "pipeline": chosen.pipeline, "eager": chosen.eager, "max_num_seqs": chosen.max_num_seqs, "max_num_batched_tokens": chosen.max_num_batched_tokens,
+        "pipeline": chosen.pipeline, "eager": chosen.eager, "max_num_seqs": chosen.max_num_seqs,
+        "max_num_batched_tokens": chosen.max_num_batched_tokens, **lora,
     }  # fmt: skip
 
 
@@ -139,7 +173,7 @@ def choose(
     if "data-parallel" not in service["engine_facts"]["traits"] or (version and version < DATA_SINCE):
         stays.setdefault("data", 1)  # no choice of copies where the engine has none, or none that was tried
     given = Wishes(wishes.get("context"), wishes.get("concurrency"), goal, tuple(sorted(stays.items())))
-    host = host_of(record, dtypes, count)
+    host = host_of(board_of(service, record), dtypes, count)
     if record["kind"] == "cpu":
         return search_cpu(model, host, record, int(service.get("overhead_bytes") or 0), given)
     assert device is not None

@@ -54,6 +54,11 @@ class Candidate:
             found.pop("gpu_memory_utilization")
         if chosen.dtype != "auto":
             found["dtype"] = chosen.dtype
+        if host.graphs and not chosen.eager:
+            found["compilation_config"] = {
+                "cudagraph_mode": "FULL_DECODE_ONLY",
+                "cudagraph_capture_sizes": list(chosen.capture),
+            }
         defaults = {
             "pipeline_parallel_size": 1,
             "data_parallel_size": 1,
@@ -96,6 +101,17 @@ def powers(most: int) -> list[int]:
     return found if most in found or most < 1 else [*found, most]
 
 
+def few_sizes(graphs: int, most: int, goal: str) -> tuple[int, ...]:
+    """Batch sizes to capture on a board that holds so many graphs; () where it holds all. A batch runs in the graph of the next larger size, a larger
+    one than the largest without: a single graph serves one caller or all of them.
+    """
+    if not graphs:
+        return ()
+    if graphs == 1:
+        return (1,) if goal == "latency" else (most,)
+    return tuple(size for size in CAPTURE_FEW[:graphs] if size <= most)
+
+
 def starting_points(model: Model, host: Host, device: Device, known: Constants, wishes: Wishes) -> list[Settings]:
     """Settings worth a calculation, before any of it."""
     fixed = dict(wishes.fixed)
@@ -107,8 +123,8 @@ def starting_points(model: Model, host: Host, device: Device, known: Constants, 
         max_num_seqs=max(8, min(256, 1 << (concurrency - 1).bit_length())),
         max_num_batched_tokens=known.batched[large],
         dtype="auto" if model.dtype in host.dtypes else host.dtypes[0],
-        capture=CAPTURE_FEW[: host.graphs],
     )
+    base = replace(base, capture=few_sizes(host.graphs, base.max_num_seqs, wishes.goal))
     base = replace(base, max_num_batched_tokens=max(base.max_num_batched_tokens, base.max_num_seqs))
     found = []
     for tensor in [fixed["tensor"]] if "tensor" in fixed else powers(host.count):

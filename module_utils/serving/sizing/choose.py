@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.host.devices import Place
-from ansible.module_utils.serving.sizing.asked import choose, host_of, known_of
+from ansible.module_utils.serving.sizing.asked import board_of, choose, host_of, known_of
 from ansible.module_utils.serving.sizing.candidates import Found
 from ansible.module_utils.serving.sizing.cpu import cpu_budget, memory_of
 from ansible.module_utils.serving.sizing.fits import Sized
@@ -74,7 +74,7 @@ def choices_of(
                 "service '%s': nothing that could be chosen fits this host: %s"
                 % (service["service"], "; ".join(against))
             )
-        args = found.candidates[0].args(host_of(record, dtypes), known_of(service))
+        args = found.candidates[0].args(host_of(board_of(service, record), dtypes), known_of(service))
         keys = service["choice"]["chosen"]
         made[service["service"]] = {
             "asked": service["choice"]["asked"],
@@ -106,7 +106,7 @@ def explained(
     found = found_for(
         plan, service, record, {"dtypes": dtypes, "count": count, "choosing": [service["service"]]}, starts
     )
-    host = host_of(record, dtypes)
+    host = host_of(board_of(service, record), dtypes)
     rejected: dict[str, list[dict[str, str]]] = {}
     for what, rule, text in found.rejected if found else []:
         rejected.setdefault(rule, []).append({"what": what, "rule": rule, "text": text})

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ansible.module_utils.serving.sizing.adapters import host_bytes
 from ansible.module_utils.serving.sizing.caches import pool
 from ansible.module_utils.serving.sizing.candidates import CONCURRENCY, CONTEXT, Candidate, Found, Wishes, name_of
 from ansible.module_utils.serving.sizing.engines import GIB
-from ansible.module_utils.serving.sizing.memory import Budget, Settings, cache_value, computed_dtype, human, weights
-from ansible.module_utils.serving.sizing.models import Model
+from ansible.module_utils.serving.sizing.memory import (
+    Budget,
+    Settings,
+    cache_value,
+    computed_dtype,
+    human,
+    lora,
+    weights,
+)
+from ansible.module_utils.serving.sizing.models import VALUE_BYTES, Model
 from ansible.module_utils.serving.sizing.rules import Host, rejections
 
 BLOCK = 128  # tokens of a block on a CPU
@@ -31,6 +40,14 @@ def threads(record: dict[str, Any]) -> int:
     return max(1, min(usable, cores) - (1 if usable > 2 else 0))
 
 
+def adapters_of(model: Model, chosen: Settings) -> int:
+    """Bytes of adapters of all ranks: a device's memory is the host's here, so slots and what is kept beside them both count."""
+    value = VALUE_BYTES.get(computed_dtype(model, chosen.dtype), 2.0)
+    ranks = chosen.ranks * chosen.data
+    slots: int = lora(model, chosen) * ranks
+    return slots + int(host_bytes(model.shape, model.architecture, chosen.lora, value, ranks))
+
+
 def cpu_budget(model: Model, chosen: Settings, memory: int, overhead: int) -> Budget:
     """The table of a whole host: weights once, a cache and the processes for each rank."""
     value = cache_value(chosen.kv_dtype, computed_dtype(model, chosen.dtype))
@@ -40,10 +57,12 @@ def cpu_budget(model: Model, chosen: Settings, memory: int, overhead: int) -> Bu
     found = Budget(token_bytes=model.shape.token_bytes(value, chosen.tensor, chosen.pipeline) or 0.0, cache_bytes=size)
     found.tokens = blocks.tokens(size, chosen.max_model_len, chosen.max_num_batched_tokens, model.shape.window, False)
     held = weights(model, chosen) * ranks
-    taken = held + overhead + size * ranks
+    lora = adapters_of(model, chosen)
+    taken = held + overhead + size * ranks + lora
     found.rows = [
         ("usable", memory, "the host's memory, or its limit"), ("weights", -held, "%s over %d ranks" % (human(held), ranks)),
         ("processes", -overhead, "libraries, activations, the server"),
+        *([("adapters", -lora, "%d slots of rank %d, and %d kept beside" % (chosen.lora.count, chosen.lora.rank, chosen.lora.kept))] if lora else []),
         ("KV cache", -size * ranks, "%d tokens of %.0f KiB a rank" % (found.tokens, found.token_bytes / 1024)), ("left", memory - taken, "for others"),
     ]  # fmt: skip
     return found
@@ -73,7 +92,9 @@ def search_cpu(model: Model, host: Host, record: dict[str, Any], overhead: int, 
             * BLOCK
         )
         ranks = chosen.ranks * chosen.data
-        room = (int(memory * MEMORY_SHARE) - LEFT - overhead - weights(model, chosen) * ranks) // ranks
+        room = (
+            int(memory * MEMORY_SHARE) - LEFT - overhead - weights(model, chosen) * ranks - adapters_of(model, chosen)
+        ) // ranks
         if chosen.kv_bytes is None:
             chosen = replace(chosen, kv_bytes=max(0, int(min(room, one * concurrency)) // (1 << 20) * (1 << 20)))
         table = cpu_budget(model, chosen, memory, overhead)

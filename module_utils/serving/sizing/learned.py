@@ -14,7 +14,7 @@ from ansible.module_utils.serving.files import read_json, write_json
 KEPT = 100  # starts
 NAME = "starts.json"
 FAMILY = ("board", "engine", "tensor", "pipeline", "eager")
-SAME = ("model", "max_num_seqs", "max_num_batched_tokens", *FAMILY)
+SAME = ("model", "max_num_seqs", "max_num_batched_tokens", "lora_slots", "lora_rank", *FAMILY)
 
 
 def starts(root: str) -> list[dict[str, Any]]:

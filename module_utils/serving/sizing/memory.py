@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.serving.sizing import adapters
 from ansible.module_utils.serving.sizing.caches import BLOCK, pool
 from ansible.module_utils.serving.sizing.engines import AT_LOAD, GIB, RESERVED, Constants
 from ansible.module_utils.serving.sizing.models import VALUE_BYTES, Model
@@ -47,6 +48,7 @@ class Settings:
     quantization: str = ""
     expert_parallel: bool = False
     offload_bytes: int = 0
+    lora: adapters.Slots = field(default_factory=adapters.Slots)
     fused: bool = False  # is FlashInfer there, whose fused all-reduce takes a workspace?
 
     @property
@@ -123,11 +125,20 @@ def outside(chosen: Settings, known: Constants) -> tuple[int, str]:
     return size, "context, cuBLAS, NCCL" + (" and FlashInfer's all-reduce" if chosen.fused else "")
 
 
+def lora(model: Model, chosen: Settings) -> int:
+    """The slots of adapters on the fullest device."""
+    value = VALUE_BYTES.get(computed_dtype(model, chosen.dtype), 2.0)
+    return int(
+        adapters.device_bytes(model.shape, model.architecture, chosen.lora, value, chosen.tensor, chosen.pipeline)
+    )
+
+
 def graphs(model: Model, chosen: Settings, known: Constants) -> int:
-    """What CUDA graphs take once they are captured."""
+    """What CUDA graphs take once they are captured. With adapters there are those with and those without (cudagraph_specialize_lora)."""
     if chosen.eager:
         return 0
-    return int(known.graph[0] + known.graph[1] * -(-model.shape.layers // chosen.pipeline))
+    size = known.graph[0] + known.graph[1] * -(-model.shape.layers // chosen.pipeline)
+    return int(size * (2 if chosen.lora.count else 1))
 
 
 def human(size: float) -> str:
@@ -146,6 +157,9 @@ def budget(model: Model, chosen: Settings, device: Device, known: Constants, lea
     found.rows.append(("usable", usable, "%s of %s" % (chosen.utilization, human(device.usable))))
     count = "%d devices" % chosen.ranks if chosen.ranks > 1 else "one device"
     found.rows.append(("weights", -weights(model, chosen), "%.2f GB over %s" % (model.weight_bytes / 1e9, count)))
+    if chosen.lora.count:
+        how = "%d slots of rank %d, allocated at start" % (chosen.lora.count, chosen.lora.rank)
+        found.rows.append(("adapters", -lora(model, chosen), how))
     how = "%d tokens and %d sequences a step" % (chosen.max_num_batched_tokens, chosen.max_num_seqs)
     found.rows.append(("activations", -activations(model, chosen, known), how))
     size, how = outside(chosen, known)

@@ -17,6 +17,7 @@ class Model:
     shape: Shape
     weight_bytes: int
     dtype: str = "bfloat16"
+    architecture: str = ""
 
 
 def inferred_intermediate(size: float, shape: Shape) -> int:
@@ -30,9 +31,9 @@ def inferred_intermediate(size: float, shape: Shape) -> int:
 def sized(row: dict[str, Any]) -> Model:
     """The model of a row, whatever it says of its shape."""
     shape, size = Shape.of_row(row.get("shape") or {}), int(row["bytes"])
-    dtype = str(row.get("dtype") or "bfloat16")
+    dtype, architecture = str(row.get("dtype") or "bfloat16"), str(row.get("architecture") or "")
     if not shape.known:
-        return Model(shape, size, dtype)
+        return Model(shape, size, dtype, architecture)
     heads = shape.attention_heads or shape.kv_heads
     shape = dataclasses.replace(
         shape, attention_heads=heads, hidden_size=shape.hidden_size or heads * (shape.head_dim or 1)
@@ -42,7 +43,7 @@ def sized(row: dict[str, Any]) -> Model:
         shape = dataclasses.replace(shape, intermediate_size=wide)
     if shape.experts and not shape.expert_intermediate_size:
         shape = dataclasses.replace(shape, expert_intermediate_size=shape.intermediate_size)
-    return Model(shape, size, dtype)
+    return Model(shape, size, dtype, architecture)
 
 
 def model_of(row: dict[str, Any]) -> Model | None:

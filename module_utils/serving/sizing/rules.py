@@ -94,7 +94,7 @@ def rejections(model: Model, chosen: Settings, host: Host) -> list[tuple[str, st
                 % model.shape.head_dim,
             )
         )
-    if host.graphs and len(chosen.capture) > host.graphs:
+    if host.graphs and not chosen.eager and len(chosen.capture) > host.graphs:
         found.append(
             (
                 "graphs",

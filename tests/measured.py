@@ -1,0 +1,45 @@
+"""What benchmark.yml and tune.yml do with a real vLLM: parts of tests that have one running, since a start takes half a minute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from runner import Playbooks, flat
+
+
+def load_curve(site: Playbooks, reports: Path) -> None:
+    """Two levels of the service demo: every figure is there, nothing failed, nobody else was counted, and more at once gives more tokens."""
+    values = {
+        "service": "demo",
+        "concurrency": [1, 8],
+        "prompt_length": 64,
+        "output_length": 16,
+        "requests": 8,
+        "repeats": 2,
+        "run": "curve",
+    }
+    told = flat(site.run("playbooks/benchmark.yml", "-e", json.dumps(values)))
+    assert "demo, release" in told and "requests of others" not in told
+    curve = json.loads((reports / "localhost/benchmarks/demo-curve.json").read_text())
+    one, eight = (level["figures"] for level in curve["levels"])
+    for level in curve["levels"]:
+        assert level["failed"] == 0 and {"ttft_ms_p50", "tpot_ms_p50", "e2el_ms_p99"} <= set(level["figures"])
+        assert all(figure["mean"] > 0 and figure["n"] == 1 for figure in level["figures"].values())
+    assert eight["output_tokens_per_second"]["mean"] > one["output_tokens_per_second"]["mean"]
+    assert (reports / "localhost/benchmarks/demo-curve.html").read_text().count("<svg") == 3
+
+
+def sweep(site: Playbooks, reports: Path) -> None:
+    """What runs, against one sequence at a time: slower, so nothing is to be changed, and the service has its own settings again."""
+    values = {
+        "service": "demo", "candidates": [{"max_num_seqs": 1}], "concurrency": 8, "prompt_length": 64, "output_length": 16, "requests": 16, "repeats": 3,
+        "minutes": 6, "run": "sweep", "write_row": False,
+    }  # fmt: skip
+    told = flat(site.run("playbooks/tune.yml", "-e", json.dumps(values)))
+    assert "demo: it stays as it runs: none of 1 others is faster beyond chance" in told
+    found = json.loads((reports / "localhost/tunes/demo-sweep.json").read_text())
+    assert {trial["candidate"] for trial in found["trials"]} == {"as it runs", "max_num_seqs 1"}
+    assert all(len(trial["values"]) == 3 and not trial["problem"] for trial in found["trials"]), found["trials"]
+    now, other = found["ranking"]
+    assert (now["candidate"], found["winner"]) == ("as it runs", "as it runs") and now["mean"] > other["mean"]
