@@ -269,8 +269,8 @@ def main() -> None:
             right = sum(canary.right(item, item["runs"][0]) for item in pack.items)
             rows["reference"] = {**pack.about["own"], "right": right, "of": len(pack.items)}
             for name in given.variants:
-                variant, folder, began = VARIANTS[name], Path(place) / "model", time.monotonic()
-                shutil.rmtree(folder, ignore_errors=True)
+                variant, began = VARIANTS[name], time.monotonic()
+                folder = Path(place) / f"{model}-{len(rows)}"  # one of its own: vLLM keeps a tokenizer by its path
                 shutil.copytree(source, folder)
                 if variant.edit:
                     variant.edit(folder)

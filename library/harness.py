@@ -10,7 +10,7 @@ description:
   - Runs the harness of O(python) against the service on its own host, offline, with every sampling field sent.
   - Each answer is kept as it comes. A run that was killed, or that came to O(seconds), goes on where it was, and no item is asked twice.
   - Where other requests run or wait as it begins, such as those of a load test, it asks nothing and says so.
-  - Answers come back raw. They stay below the service's folder for their release, and go with it.
+  - Answers come back raw. They stay below the service's folder for their release; a later call removes those of releases that are gone.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   service: {description: Name of the service., type: str, required: true}
@@ -94,6 +94,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     with locked(
         os.path.join(folder, "harness", "lock"), "the data set of service '%s'" % name, given["seconds"]
     ) as lock:
+        harness.clear(folder)
         result["before"] = len(harness.read(path, given["items"]))
         if result["before"] < len(given["items"]):
             busy = others(spec, key)

@@ -149,6 +149,13 @@ def test_what_was_kept_before_a_kill_is_not_asked_again(service: Service, run_mo
     assert len(asked) == len(set(asked)) and not {f"What is {key.replace('+', ' + ')}?" for key in before} & set(asked)
 
 
+def test_answers_of_a_release_that_is_gone_go(service: Service, run_module: Run) -> None:
+    place = service.root / "services/demo/harness"
+    (place / "ffffffffffff/0123").mkdir(parents=True)
+    run_module("harness", service.args())
+    assert sorted(path.name for path in place.iterdir()) == ["0123456789ab", "lock"]
+
+
 def test_a_data_set_is_never_asked_beside_a_load(service: Service, run_module: Run) -> None:
     service.running = 3
     found = run_module("harness", service.args())
@@ -171,7 +178,7 @@ def test_an_endpoint_that_dies_half_way_leaves_what_it_said(service: Service, ru
 
 def test_answers_to_another_data_set_are_refused(service: Service, run_module: Run) -> None:
     work = run_module("harness", service.args()) and next(
-        (service.root / "services/demo/harness").glob("*/predictions")
+        (service.root / "services/demo/harness").glob("*/*/predictions")
     )
     path = next(work.rglob("*.jsonl"))
     path.write_text(path.read_text().replace("What is 3 + 4?", "What is 3 + 5?"))

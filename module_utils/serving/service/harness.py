@@ -12,7 +12,7 @@ import subprocess
 from typing import Any, Iterator
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.files import digest, write_json
+from ansible.module_utils.serving.files import digest, remove_tree, write_json
 
 VERSION = "evalscope 1.14.1"
 KIND = "general_qa"  # questions of one's own with their answer, a JSON line each
@@ -35,7 +35,15 @@ GRACE = 10  # seconds of a harness beyond its limit
 def place(folder: str, release: str, name: str, items: list[dict[str, Any]], tokens: int) -> str:
     """The folder of one set's answers. Another release, other items or other settings have one of their own."""
     asked = [[item["id"], item["messages"]] for item in items]
-    return os.path.join(folder, "harness", str(digest([release, name, asked, tokens, SAMPLING, VERSION]))[:16])
+    return os.path.join(folder, "harness", release, str(digest([name, asked, tokens, SAMPLING, VERSION]))[:16])
+
+
+def clear(folder: str) -> None:
+    """Remove the answers of releases that are gone."""
+    place = os.path.join(folder, "harness")
+    for name in os.listdir(place):
+        if os.path.isdir(os.path.join(place, name)) and not os.path.isdir(os.path.join(folder, "releases", name)):
+            remove_tree(os.path.join(place, name))
 
 
 def prepare(work: str, name: str, served: str, endpoint: str, items: list[dict[str, Any]], tokens: int, load: int, timeout: int) -> str:  # fmt: skip
