@@ -15,7 +15,7 @@ def whole_set(
     """The harness's result once nothing is left, or once a call has brought nothing more. `tell` gets a line a call."""
     rows = [{key: item[key] for key in ("id", "messages", "expect")} for item in items]
     while True:
-        found = module("harness", {"python": python, "set": name, "items": rows, "tokens": tokens, "seconds": TURN})
+        found = module("harness", {"python": python, "set": name, "items": rows, "longest": tokens, "seconds": TURN})
         have = len(found["answers"])
         tell(
             f"  data set {name}: {have} of {len(rows)} items are answered"

@@ -17,7 +17,7 @@ options:
   python: {description: Interpreter of the harness's environment., type: path, required: true}
   set: {description: Name of the data set., type: str, required: true}
   items: {description: "Its questions: {id, messages, expect}.", type: list, elements: dict, required: true}
-  tokens: {description: Tokens that an answer may have., type: int, default: 512}
+  longest: {description: Tokens that an answer may have., type: int, default: 512}
   load: {description: Requests at once., type: int, default: 32}
   timeout: {description: Seconds of one request., type: int, default: 600}
   seconds: {description: "When it ends, whatever is left; the next call goes on.", type: int, default: 600}
@@ -77,7 +77,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         )
     folder = releases.service_dir(root, name)
     release = releases.link_digest(folder, "current")
-    work = harness.place(folder, str(release), given["set"], given["items"], given["tokens"])
+    work = harness.place(folder, str(release), given["set"], given["items"], given["longest"])
     result: dict[str, Any] = {
         "changed": False, "answers": {}, "before": 0, "problem": "", "release": release, "version": harness.VERSION,
     }  # fmt: skip
@@ -103,7 +103,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                 result["problem"] = text % busy
                 return result
             settings = harness.prepare(
-                work, given["set"], spec["served_name"], str(spec["endpoint"]), given["items"], given["tokens"], given["load"],
+                work, given["set"], spec["served_name"], str(spec["endpoint"]), given["items"], given["longest"], given["load"],
                 given["timeout"],
             )  # fmt: skip
             result["problem"] = harness.run(given["python"], settings, work, key, given["seconds"], lock)
@@ -118,7 +118,7 @@ def main() -> None:
         "python": {"type": "path", "required": True},
         "set": {"type": "str", "required": True},
         "items": {"type": "list", "elements": "dict", "required": True},
-        "tokens": {"type": "int", "default": 512},
+        "longest": {"type": "int", "default": 512},
         "load": {"type": "int", "default": 32},
         "timeout": {"type": "int", "default": 600},
         "seconds": {"type": "int", "default": 600},

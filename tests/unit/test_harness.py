@@ -83,7 +83,7 @@ class Service:
 
     def args(self, **more: Any) -> Result:
         return {
-            "serving_root": str(self.root), "service": "demo", "python": str(self.python), "set": "sums", "items": ITEMS, "tokens": 16, **more,
+            "serving_root": str(self.root), "service": "demo", "python": str(self.python), "set": "sums", "items": ITEMS, "longest": 16, **more,
         }  # fmt: skip
 
     def questions(self) -> list[str]:

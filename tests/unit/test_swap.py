@@ -76,7 +76,7 @@ class Fleet:
 
     def play(self, name: str, *options: str, ok: bool = True, **values: Any) -> str:
         process = self.start(name, *options, **values)
-        output, _ = process.communicate(timeout=400)
+        output, _ = process.communicate(timeout=900)
         assert (process.returncode == 0) is ok and "Traceback" not in output, output
         assert BACKEND_KEY not in output and KEY not in output
         return " ".join(output.split())
