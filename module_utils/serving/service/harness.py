@@ -53,7 +53,7 @@ def prepare(work: str, name: str, served: str, endpoint: str, items: list[dict[s
     with open(os.path.join(data, name + ".jsonl"), "w", encoding="utf-8") as target:
         target.writelines(json.dumps({"messages": item["messages"], "answer": item["expect"]}) + "\n" for item in items)
     settings = {
-        "model": served, "api_url": endpoint.replace("0.0.0.0", "127.0.0.1") + "/v1", "eval_type": "openai_api", "datasets": [KIND],  # noqa: S104
+        "model": served, "api_key": "", "api_url": endpoint.replace("0.0.0.0", "127.0.0.1") + "/v1", "eval_type": "openai_api", "datasets": [KIND],  # noqa: S104
         "dataset_args": {KIND: {"local_path": data, "subset_list": [name], "metric_list": ["Rouge"], "prompt_template": "{question}"}},
         "generation_config": {**SAMPLING, "max_tokens": tokens, "timeout": timeout, "retries": 3}, "eval_batch_size": load,
         "work_dir": work, "use_cache": work, "no_timestamp": True, "rerun_review": True, "seed": 0,
