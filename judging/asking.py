@@ -14,8 +14,10 @@ def whole_set(
 ) -> dict[str, Any]:
     """The harness's result once nothing is left, or once a call has brought nothing more. `tell` gets a line a call."""
     rows = [{key: item[key] for key in ("id", "messages", "expect")} for item in items]
+    fresh = True  # answers of an earlier verdict are none of this one's; those of one that was killed are
     while True:
-        found = module("harness", {"python": python, "set": name, "items": rows, "longest": tokens, "seconds": TURN})
+        given = {"python": python, "set": name, "items": rows, "longest": tokens, "seconds": TURN, "fresh": fresh}
+        found, fresh = module("harness", given), False
         have = len(found["answers"])
         tell(
             f"  data set {name}: {have} of {len(rows)} items are answered"

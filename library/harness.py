@@ -20,6 +20,7 @@ options:
   longest: {description: Tokens that an answer may have., type: int, default: 512}
   load: {description: Requests at once., type: int, default: 32}
   timeout: {description: Seconds of one request., type: int, default: 600}
+  fresh: {description: Ask all of it again where an earlier run came to its end; one that did not goes on., type: bool, default: false}
   seconds: {description: "When it ends, whatever is left; the next call goes on.", type: int, default: 600}
 attributes:
   check_mode: {support: full, details: Asks nothing.}
@@ -96,6 +97,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     ) as lock:
         harness.clear(folder)
         result["before"] = len(harness.read(path, given["items"]))
+        if given["fresh"] and result["before"] == len(given["items"]):
+            harness.set_aside(work)
+            result["before"] = 0
         if result["before"] < len(given["items"]):
             busy = others(spec, key)
             if busy:
@@ -121,6 +125,7 @@ def main() -> None:
         "longest": {"type": "int", "default": 512},
         "load": {"type": "int", "default": 32},
         "timeout": {"type": "int", "default": 600},
+        "fresh": {"type": "bool", "default": False},
         "seconds": {"type": "int", "default": 600},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

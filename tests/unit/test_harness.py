@@ -149,6 +149,13 @@ def test_what_was_kept_before_a_kill_is_not_asked_again(service: Service, run_mo
     assert len(asked) == len(set(asked)) and not {f"What is {key.replace('+', ' + ')}?" for key in before} & set(asked)
 
 
+def test_a_run_that_came_to_its_end_is_asked_again_where_that_is_wanted(service: Service, run_module: Run) -> None:
+    run_module("harness", service.args(fresh=True))
+    found = run_module("harness", service.args(fresh=True))
+    assert found["before"] == 0 and len(found["answers"]) == len(ITEMS) and len(service.asked) == 2 * len(ITEMS)
+    assert len(list((service.root / "services/demo/harness").glob("*/*.before/predictions/demo/*.jsonl"))) == 1
+
+
 def test_answers_of_a_release_that_is_gone_go(service: Service, run_module: Run) -> None:
     place = service.root / "services/demo/harness"
     (place / "ffffffffffff/0123").mkdir(parents=True)

@@ -38,6 +38,13 @@ def place(folder: str, release: str, name: str, items: list[dict[str, Any]], tok
     return os.path.join(folder, "harness", release, str(digest([name, asked, tokens, SAMPLING, VERSION]))[:16])
 
 
+def set_aside(work: str) -> None:
+    """Keep the answers of a run that came to its end, in the place of those of the one before it."""
+    remove_tree(work + ".before")
+    os.rename(work, work + ".before")
+    os.makedirs(work, mode=0o700)
+
+
 def clear(folder: str) -> None:
     """Remove the answers of releases that are gone."""
     place = os.path.join(folder, "harness")
