@@ -198,7 +198,7 @@ def test_a_full_verdict_asks_data_sets_through_the_real_harness(own: Own) -> Non
         "adder: EQUIVALENT against adder-full" in output
         and f"data set sums: {len(rows)} of {len(rows)} items are answered" in output
     )
-    assert re.search(rf"sums +EQUIVALENT.*0 of {len(rows)} items differ", output), output
+    assert re.search(r"adder sums EQUIVALENT 0 points", output), output
 
 
 def test_faults_are_told_from_the_same_model(own: Own, tmp_path: Path) -> None:
