@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a plugin by its path alone
 
-from judging import canary, garbage, packs, rows, verdict
+from judging import asking, canary, garbage, packs, rows, sets, verdict
 
 DOCUMENTATION = """
 module: judge
@@ -34,6 +34,10 @@ options:
   signers: {description: File of signers of whom the pack must be; empty asks for no signature., type: str, default: ""}
   trial: {description: "A release of a search: its verdict is not kept, and it never counts as one that may serve.", type: bool, default: false}
   seconds: {description: Bound of asking at one load., type: int, default: 300}
+  harness:
+    description: Interpreter on the host of the environment that asks the pack's data sets at level full; empty where there is none.
+    type: str
+    default: ""
 """
 
 LOAD = 32  # requests at once, after canary.SINGLE items were asked one by one
@@ -114,6 +118,7 @@ class ActionModule(ActionBase):
         served["broken"] = garbage.broken([(items[key], answer) for key, answer in single.items()])
         served["problem"] = first["problem"]
         loads: dict[str, Any] = {"1": single}
+        found: tuple[list[verdict.Finding], list[dict[str, Any]]] = ([], [])
         if single and not served["broken"] and not list(canary.incomparable(pack, served)):
             rest = self.module("canary", {**common, "items": rows[EARLY : canary.SINGLE]})
             single.update(rest["answers"])
@@ -121,8 +126,21 @@ class ActionModule(ActionBase):
             loads[str(LOAD)] = many["answers"]
             served["problem"] = many["problem"] or rest["problem"] or first["problem"]
             served["broken"] = garbage.broken([(items[key], answer) for key, answer in loads[str(LOAD)].items()])
-        record = canary.judge(pack, args.get("margins") or {}, served, loads)
+            found = self.of_sets(pack, args) if args.get("level") == "full" and not served["broken"] else ([], [])
+        record = canary.judge(pack, args.get("margins") or {}, served, loads, found)
         return {**record, "release": served["release"], "seconds": round(time.monotonic() - began, 1)}
+
+    def of_sets(self, pack: packs.Pack, args: dict[str, Any]) -> tuple[list[verdict.Finding], list[dict[str, Any]]]:
+        """Findings of the pack's data sets, and the items that are right on one side alone."""
+        findings: list[verdict.Finding] = []
+        apart: list[dict[str, Any]] = []
+        python = str(args.get("harness") or "")
+        margin = canary.margins_of(pack, args.get("margins") or {})["score"] / 100
+        for one in pack.sets:
+            asked = asking.whole_set(self.module, one["name"], one["items"], one["tokens"], python, Display().display)
+            findings += sets.of_set(one, asked, margin)
+            apart += sets.side_by_side(one, asked["answers"])
+        return findings, apart
 
     def ended(self, name: str, record: dict[str, Any], args: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         """Keep the verdict on the host."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a plugin by its path alone
 
-from judging import recorded, texts
+from judging import asking, recorded, sets, texts
 
 DOCUMENTATION = """
 module: record_reference
@@ -32,6 +34,8 @@ options:
   seed: {description: Which built-in texts; 0 are the fixed ones of packs., type: int, default: 0}
   about: {description: "What the pack says about itself beyond what the service tells: on, data, license, note.", type: dict, default: {}}
   seconds: {description: Bound of asking in one run., type: int, default: 600}
+  sets: {description: "Data sets for a full verdict, {name: file of questions, each with its answer}.", type: dict, default: {}}
+  harness: {description: Interpreter on the host of the environment that asks the data sets., type: str, default: ""}
 """
 TOP, LOADS = 20, (1, 32)
 TEMPLATE = recorded.template_messages()
@@ -54,6 +58,7 @@ class ActionModule(ActionBase):
                 if int(args.get("texts", 1))
                 else []
             )
+            questions = {name: sets.questions(Path(path)) for name, path in (args.get("sets") or {}).items()}
         except ValueError as problem:
             raise AnsibleActionFail(str(problem)) from None
         if not items:
@@ -66,6 +71,13 @@ class ActionModule(ActionBase):
         first = self.asked({**common, "items": items, "load": LOADS[0], "template": TEMPLATE}, task_vars)
         again = recorded.second_run(items, first["answers"])
         second = self.asked({**common, "items": again, "load": LOADS[1]}, task_vars)
+        place = {"serving_root": args["serving_root"], "service": args["service"]}
+        python, found = str(args.get("harness") or ""), []
+        for name, rows in questions.items():
+            tokens = max(row["tokens"] for row in rows)
+            ask = partial(self.of_host, place, task_vars)
+            result = asking.whole_set(ask, name, rows, tokens, python, Display().display)
+            found.append((name, rows, result["answers"], tokens, result["version"]))
         about = {
             **json.loads(json.dumps(args.get("about") or {})),
             "recorded": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -73,17 +85,24 @@ class ActionModule(ActionBase):
             "loads": LOADS,
         }
         try:
-            made = recorded.write(Path(args["folder"]), about, items, first, second)
+            kept = [sets.recorded(*one) for one in found]
+            made = recorded.write(Path(args["folder"]), about, items, first, second, kept)
         except (OSError, ValueError) as problem:
             raise AnsibleActionFail(f"the pack {args['folder']} can't be written: {problem}") from None
         return {"changed": True, **made}
 
-    def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    def of_host(
+        self, place: dict[str, Any], task_vars: dict[str, Any] | None, called: str, args: dict[str, Any]
+    ) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(
-            "canary", module_args=args, task_vars={**(task_vars or {}), **QUIET}
+            called, module_args={**place, **args}, task_vars={**(task_vars or {}), **QUIET}
         )
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
+        return result
+
+    def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        result = self.of_host({}, task_vars, "canary", args)
         if len(result["answers"]) < len(args["items"]):
             lost = len(args["items"]) - len(result["answers"])
             raise AnsibleActionFail(

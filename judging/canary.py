@@ -16,6 +16,7 @@ from judging import divergence as kl
 from judging import several, verdict
 from judging.packs import Pack
 from judging.paired import mcnemar_midp
+from judging.recorded import SCORER
 from judging.verdict import DIFFERENT, EQUIVALENT, INCOMPARABLE, NOT_JUDGED, UNDERPOWERED, Finding
 
 # Nats of mean divergence that pass, points of the score, and nats of lead below which the reference was near a tie.
@@ -25,6 +26,7 @@ WORSE = 0.5  # nats a token by which a text is less probable here: garbage that 
 # What an engine without prompt_logprobs leaves, weakest last. The verdict's name says it.
 FORCED, DECODED, TEXT = "", "decoding alone", "text alone"
 
+SAMPLING = {"temperature": 0}  # what a service is asked with
 SINGLE = 32  # items that are asked one by one; all of them are asked many at once
 
 Item = Mapping[str, Any]
@@ -98,15 +100,31 @@ def incomparable(pack: Pack, service: Item) -> Iterator[Finding]:
             "template",
             f"the same messages become {len(template['tokens'])} tokens in the pack and {seen['count']} here: chat template or tokenizer differ",
         )
+    if pack.about["sampling"] != SAMPLING:
+        yield finding(
+            "sampling", f"the pack was recorded with {pack.about['sampling']}, and a service is asked with {SAMPLING}"
+        )
+    if pack.about["scorer"] != SCORER and any(item.get("expect") is not None for item in pack.items):
+        yield finding(
+            "scorer",
+            f"the pack was scored by {pack.about['scorer']!r}, and this version has {SCORER!r}; record it anew",
+        )
     if service.get("own_sampling"):
         yield finding("sampling", service["own_sampling"])
 
 
-def judge(pack: Pack, row: Mapping[str, Any], service: Item, loads: Mapping[str, Item]) -> dict[str, Any]:
+def judge(
+    pack: Pack,
+    row: Mapping[str, Any],
+    service: Item,
+    loads: Mapping[str, Item],
+    sets: tuple[Sequence[Finding], Sequence[dict[str, Any]]] = ((), ()),
+) -> dict[str, Any]:
     """The verdict on a service.
 
     `service`: {identity, source_identity, max_model_len, template, own_sampling, broken}. `loads`: {number of requests at once: {item:
     {tokens, text, finish, decoded, forced}}}, where `decoded` and `forced` are positions or null. `row`: the margins of the service's row.
+    `sets`: findings of data sets, and their items that disagree.
     """
     margins = margins_of(pack, row)
     findings = list(incomparable(pack, service))
@@ -120,7 +138,8 @@ def judge(pack: Pack, row: Mapping[str, Any], service: Item, loads: Mapping[str,
             lost = lost_at(pack, service, answers, int(load))
             findings += [lost] if lost else of_load(pack, answers, margins, int(load), strength)
             disagree += side_by_side(pack, answers, int(load))
-        findings = corrected(findings)
+        findings = corrected([*findings, *sets[0]])
+        disagree = [*sets[1], *disagree]
     word = verdict.overall(findings)
     return {
         "verdict": word, "strength": strength if word in (EQUIVALENT, UNDERPOWERED) else "", "level": "canary",

@@ -15,12 +15,13 @@ import json
 import os
 import subprocess
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 FORMAT = 1
 ABOUT, ITEMS, MANIFEST, SIGNATURE = "about.json", "items.jsonl.gz", "manifest.json", "manifest.json.sig"
+SETS = "sets.json.gz"
 NAMESPACE = "vllm-ansible-pack"
 LARGEST = 512 * 2**20  # bytes of the items when unpacked
 # The widest margins that a pack or a row may allow, in nats, points and nats: beyond them the word EQUIVALENT would say nothing.
@@ -38,13 +39,19 @@ class Pack(NamedTuple):
     about: dict[str, Any]
     items: list[dict[str, Any]]
     signed: str | None  # who signed it; None where nobody asked
+    sets: tuple[dict[str, Any], ...] = ()  # judging/sets.py has their form
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write(folder: Path, about: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> str:
+def write(
+    folder: Path,
+    about: Mapping[str, Any],
+    items: Iterable[Mapping[str, Any]],
+    sets: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Write a pack into a folder that it makes, and return its digest. The manifest comes last: without it nothing counts."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SIGNATURE).unlink(missing_ok=True)
@@ -54,6 +61,9 @@ def write(folder: Path, about: Mapping[str, Any], items: Iterable[Mapping[str, A
         ABOUT: (json.dumps({"format": FORMAT, **about}, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(),
         ITEMS: gzip.compress(lines.encode(), 9, mtime=0),
     }
+    (folder / SETS).unlink(missing_ok=True)
+    if sets:
+        data[SETS] = gzip.compress(json.dumps({"sets": list(sets)}, ensure_ascii=False).encode(), 9, mtime=0)
     for name, content in data.items():
         (folder / name).write_bytes(content)
     manifest = (
@@ -79,7 +89,7 @@ def read(folder: Path, signers: str = "") -> Pack:
     manifest = read_file(folder / MANIFEST)
     wanted = parsed(manifest, folder / MANIFEST)
     files = wanted.get("files")
-    if wanted.get("format") != FORMAT or not isinstance(files, dict) or set(files) != {ABOUT, ITEMS}:
+    if wanted.get("format") != FORMAT or not isinstance(files, dict) or set(files) - {SETS} != {ABOUT, ITEMS}:
         raise BadPack(f"{folder / MANIFEST} is no manifest of format {FORMAT}; make the pack anew with this version")
     signer = check_signature(folder, manifest, signers) if signers else None
     data = {}
@@ -98,21 +108,25 @@ def read(folder: Path, signers: str = "") -> Pack:
         if problem := margin_problem(name, value):
             raise BadPack(f"{folder / ABOUT}: margins: {problem}; make the pack anew")
     items = [
-        check_item(parsed(line, folder / ITEMS), folder / ITEMS) for line in unpacked(data[ITEMS], folder).splitlines()
+        check_item(parsed(line, folder / ITEMS), folder / ITEMS)
+        for line in unpacked(data[ITEMS], folder / ITEMS).splitlines()
     ]
     if not items:
         raise BadPack(f"{folder / ITEMS} has no items; make the pack anew")
-    return Pack(folder.name, sha256(manifest), about, items, signer)
+    sets = parsed(unpacked(data[SETS], folder / SETS), folder / SETS).get("sets", []) if SETS in data else []
+    return Pack(
+        folder.name, sha256(manifest), about, items, signer, tuple(check_set(one, folder / SETS) for one in sets)
+    )
 
 
-def unpacked(data: bytes, folder: Path) -> bytes:
+def unpacked(data: bytes, path: Path) -> bytes:
     try:
         inflate = zlib.decompressobj(31)
         text = inflate.decompress(data, LARGEST)
     except zlib.error as error:
-        raise BadPack(f"{folder / ITEMS} is no gzip file: {error}") from None
+        raise BadPack(f"{path} is no gzip file: {error}") from None
     if not inflate.eof:
-        raise BadPack(f"{folder / ITEMS} is cut, or has more than {LARGEST >> 20} MiB of items")
+        raise BadPack(f"{path} is cut, or has more than {LARGEST >> 20} MiB of items")
     return text
 
 
@@ -152,6 +166,29 @@ def check_item(item: dict[str, Any], path: Path) -> dict[str, Any]:
     if not good:
         raise BadPack(f"{path} has an item without id, prompt or runs ({str(item)[:80]}); make the pack anew")
     return item
+
+
+def check_set(one: Any, path: Path) -> dict[str, Any]:
+    items = one.get("items") if isinstance(one, dict) else None
+    good = (
+        isinstance(items, list)
+        and items
+        and all(isinstance(one.get(key), str) for key in ("name", "harness", "scorer", "data"))
+        and isinstance(one.get("tokens"), int)
+        and all(
+            isinstance(item, dict)
+            and isinstance(item.get("id"), str)
+            and isinstance(item.get("messages"), list)
+            and isinstance(item.get("expect"), str)
+            and isinstance(item.get("answer"), dict)
+            for item in items
+        )
+    )
+    if not good:
+        raise BadPack(
+            f"{path} has a data set without name, data, harness, scorer, tokens or answers; make the pack anew"
+        )
+    return dict(one)
 
 
 def check_signature(folder: Path, manifest: bytes, signers: str) -> str:

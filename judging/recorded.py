@@ -67,6 +67,7 @@ def write(
     items: Sequence[Mapping[str, Any]],
     first: Mapping[str, Any],
     second: Mapping[str, Any],
+    sets: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Write the pack: {digest, items, apart, divergence}. ValueError where its prefill isn't there to compare."""
     served = first["served"]
@@ -95,7 +96,7 @@ def write(
         "own": {"divergence": own, "apart": apart, "items": len(rows)}, **about,
     }  # fmt: skip
     return {
-        "digest": packs.write(folder, text, rows),
+        "digest": packs.write(folder, text, rows, sets),
         "items": len(rows),
         "apart": apart,
         "divergence": own,

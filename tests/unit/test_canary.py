@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -188,6 +189,61 @@ def test_time_that_runs_out_leaves_items_without_answer(engine: Callable[..., En
     assert 0 < len(answers) < len(pack.items)
     record = canary.judge(pack, {}, {"identity": "aa", "problem": "no time is left"}, {"32": answers})
     assert record["verdict"] == "INCOMPARABLE" and "no time is left" in record["findings"][0]["why"]
+
+
+def replayed(pack: packs.Pack, **changes: Any) -> dict[str, Result]:
+    """What a service that has the pack would say: its recorded answers, each with `changes`."""
+    return {item["id"]: {**item["runs"][0], **changes} for item in pack.items}
+
+
+def test_answers_that_are_missing_or_cut_are_no_choice(pack: packs.Pack) -> None:
+    served = {"identity": "aa", "problem": "HTTP 400"}
+    whole = replayed(pack)
+    assert canary.judge(pack, {}, served, {"32": whole})["verdict"] == "EQUIVALENT"
+    lost = {key: answer for key, answer in whole.items() if key != pack.items[3]["id"]}
+    record = canary.judge(pack, {}, served, {"32": lost})
+    assert (
+        verdicts(record)["answers at 32"] == "INCOMPARABLE"
+        and "1 of 40 items have no answer (HTTP 400)" in record["findings"][0]["why"]
+    )
+    ended = {item["id"]: {**item, "runs": [{**item["runs"][0], "finish": "stop"}]} for item in pack.items}
+    cut = replayed(pack, finish="length")
+    assert "no end" in garbage.broken([(ended[key]["runs"][0], answer) for key, answer in cut.items()])
+
+
+@pytest.mark.parametrize(
+    ("about", "metric", "words"),
+    [
+        ({"sampling": {"temperature": 0.6}}, "sampling", "recorded with {'temperature': 0.6}"),
+        ({"scorer": "exact 0"}, "scorer", "scored by 'exact 0', and this version has 'exact 1'"),
+    ],
+)
+def test_a_pack_of_another_sampling_or_scorer_is_incomparable(
+    pack: packs.Pack, about: Result, metric: str, words: str
+) -> None:
+    items = [{**item, "expect": "1"} for item in pack.items]
+    other = pack._replace(about={**pack.about, **about}, items=items)
+    record = canary.judge(other, {}, {"identity": "aa"}, {"32": replayed(pack)})
+    assert record["verdict"] == "INCOMPARABLE" and verdicts(record)[metric] == "INCOMPARABLE"
+    assert words in record["findings"][0]["why"]
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    engine: Callable[..., Engine], pack: packs.Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day back and forth at each look: what asking may take is counted by a clock that nobody sets."""
+    real, days = time.time, itertools.cycle((0, -86_400, 86_400))
+    monkeypatch.setattr(time, "time", lambda: real() + next(days))
+    assert engine().judge(pack)["verdict"] == "EQUIVALENT"
+
+
+def test_a_liar_that_replays_the_pack_is_found_out_by_fresh_texts(
+    engine: Callable[..., Engine], pack: packs.Pack, tmp_path: Path
+) -> None:
+    """By the pack alone it is the reference itself. Texts of a seed that nobody knew before are in no pack, and it must compute."""
+    assert canary.judge(pack, {}, {"identity": "aa"}, {"32": replayed(pack)})["verdict"] == "EQUIVALENT"
+    truth, lie = engine().record(tmp_path / "truth", seed=8), engine(apart=0.4).record(tmp_path / "lie", seed=8)
+    assert pairs.compare(truth, lie, {})["verdict"] == "DIFFERENT"
 
 
 def test_one_that_replays_a_pack_does_not_know_fresh_texts(

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from conftest import FIXTURES, ROOT, ansible_environment
+from gate import until
 from ports import free_port
 from services import lent_tools
 from test_deploy import deploy
+from test_swap import UP, Fleet, Load
 
 OPERATORS = ("add_", "cat", "cos", "embedding", "gather", "rsqrt", "sin", "topk")
 CULPRIT = "rsqrt"  # used, and never writes its name
@@ -36,6 +38,11 @@ fi
 exec {sys.executable} {FIXTURES}/stub_engine.py good "$(sed -n 's/^port: //p' "$3")"
 """
 BOARD = {"flaggems_backend": True}
+# A row that the gate judges as soon as a run gives it a pack.
+GATED = {
+    "reference": "{{ stub_pack | default(none) }}", "judge_level": "{{ 'canary' if stub_pack is defined else 'none' }}",
+    "flaggems": "{{ stub_gems | default(false) }}",
+}  # fmt: skip
 
 
 class Site:
@@ -118,3 +125,27 @@ def test_an_operator_that_writes_no_name_is_found_and_the_service_is_put_back(si
     assert "EQUIVALENT" in site.run(
         "deploy.yml", **{**gems, "flaggems": {"deny": [CULPRIT, "topk"]}, "judge_level": "canary"}
     )
+
+
+@pytest.fixture
+def fleet(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Fleet]:
+    found = Fleet(tmp_path_factory.mktemp("g"), tools, VLLM, **GATED)
+    yield found
+    found.end()
+
+
+@pytest.mark.slow
+def test_behind_a_gateway_no_trial_is_put_back_and_the_service_is(fleet: Fleet) -> None:
+    """The row's gate would end the search at its first DIFFERENT, and a trial in the gateway would answer callers."""
+    boards = {"boards": {"local": BOARD}}
+    fleet.play("deploy.yml", **boards)
+    until(lambda: fleet.states() == UP, 60)
+    pack = str(fleet.base / "plain")
+    fleet.play("playbooks/record_reference.yml", "-l", "one", service="demo", pack=pack, texts=12, **boards)
+    gems = {**boards, "stub_pack": pack, "stub_gems": {"deny": list(OPERATORS[:5])}}
+    own = fleet.release("one")
+    with Load(fleet) as load:
+        told = fleet.play("playbooks/localise.yml", "-l", "one", service="demo", **gems)
+    assert f"{CULPRIT}: unlike the reference by itself" in told
+    assert len(load.outcomes) > 20 and set(load.outcomes) == {"ok"}
+    assert fleet.release("one") != own and fleet.states() == UP and fleet.out() == set()

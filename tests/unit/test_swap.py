@@ -32,10 +32,10 @@ HOSTS = ("one", "two")
 class Fleet:
     """Hosts `one` and `two` with the service demo, and the gateway `door`, all on this machine, each with its own folder."""
 
-    def __init__(self, base: Path, tools: Path) -> None:
-        self.base, self.ca = base, base / "ca/ca.crt"
+    def __init__(self, base: Path, tools: Path, engine: str = VLLM, **row: Any) -> None:
+        self.base, self.ca, self.more = base, base / "ca/ca.crt", row
         (base / "env/bin").mkdir(parents=True)
-        (base / "env/bin/vllm").write_text(VLLM)
+        (base / "env/bin/vllm").write_text(engine)
         (base / "env/bin/vllm").chmod(0o755)
         shutil.copytree(ROOT / "inventory/group_vars", base / "group_vars")
         self.port, self.agent_port = free_port(), free_port()
@@ -58,7 +58,7 @@ class Fleet:
         row = {
             "port": port, "native_env": str(self.base / "env"), "restart_limit": 1, "drain_timeout": 1, "ready_timeout": 60,
             "reference": None, "env": {"STUB_MODE": "{{ stub_mode | default('good') }}", "STUB_PAUSE": "0.2", "STUB_ROW": "{{ stub_row | default('a') }}"},
-            "gateway": {"via": f"127.0.0.1:{port}"},
+            "gateway": {"via": f"127.0.0.1:{port}"}, **self.more,
         }  # fmt: skip
         return {"overrides": {"demo": row}}
 
@@ -76,7 +76,7 @@ class Fleet:
 
     def play(self, name: str, *options: str, ok: bool = True, **values: Any) -> str:
         process = self.start(name, *options, **values)
-        output, _ = process.communicate(timeout=400)
+        output, _ = process.communicate(timeout=900)
         assert (process.returncode == 0) is ok and "Traceback" not in output, output
         assert BACKEND_KEY not in output and KEY not in output
         return " ".join(output.split())
@@ -89,6 +89,16 @@ class Fleet:
 
     def states(self) -> dict[str, str]:
         return {row["name"]: row["status"] for row in runtime.servers(str(self.root("door") / "gateway/admin.sock"))}
+
+    def end(self) -> None:
+        for name, units in (("door", ("gateway-haproxy", "gateway-agent")), ("one", ("demo",)), ("two", ("demo",))):
+            owner = Supervisord(str(self.root(name)))
+            if owner.alive():
+                for unit in units:
+                    owner.stop(unit)
+                owner.shutdown()
+            for pid in members(self.root(name) / "services/demo"):
+                os.kill(pid, signal.SIGKILL)
 
     def out(self) -> set[str]:
         return set(drains.read(str(self.root("door") / "gateway"))[0])
@@ -136,14 +146,7 @@ class Load:
 def fleet(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Fleet]:
     found = Fleet(tmp_path_factory.mktemp("f"), tools)
     yield found
-    for name, units in (("door", ("gateway-haproxy", "gateway-agent")), ("one", ("demo",)), ("two", ("demo",))):
-        owner = Supervisord(str(found.root(name)))
-        if owner.alive():
-            for unit in units:
-                owner.stop(unit)
-            owner.shutdown()
-        for pid in members(found.root(name) / "services/demo"):
-            os.kill(pid, signal.SIGKILL)
+    found.end()
 
 
 UP = {"one.demo": "UP", "two.demo": "UP"}

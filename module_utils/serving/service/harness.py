@@ -1,0 +1,141 @@
+"""Ask a running service a data set through evalscope, and read the raw answers that it keeps. What was asked once is not asked again.
+
+The harness runs in an environment of its own beside the endpoint. It writes every answer to a file as it comes and reads that file when it starts,
+so a harness, a playbook or an endpoint may be killed at any moment. Its own scores are left where they are: both sides are scored by ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any, Iterator
+
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import digest, remove_tree, write_json
+
+VERSION = "evalscope 1.14.1"
+KIND = "general_qa"  # questions of one's own with their answer, a JSON line each
+KEY = "EVALSCOPE_API_KEY"  # the harness reads it, so the key is in no file and no command line
+# Every field is sent: what is left out comes from the engine's defaults or the model's generation_config.json.
+SAMPLING = {
+    "temperature": 0.0, "top_p": 1.0, "n": 1, "seed": 0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stream": False,
+    "extra_body": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+}  # fmt: skip
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1",
+}  # fmt: skip
+PROGRAM = (
+    "import json, sys; from evalscope import TaskConfig, run_task; run_task(TaskConfig(**json.load(open(sys.argv[1]))))"
+)
+ENDS = {"max_tokens": "length"}  # the harness's words for ours
+GRACE = 10  # seconds of a harness beyond its limit
+
+
+def place(folder: str, release: str, name: str, items: list[dict[str, Any]], tokens: int) -> str:
+    """The folder of one set's answers. Another release, other items or other settings have one of their own."""
+    asked = [[item["id"], item["messages"]] for item in items]
+    return os.path.join(folder, "harness", release, str(digest([name, asked, tokens, SAMPLING, VERSION]))[:16])
+
+
+def set_aside(work: str) -> None:
+    """Keep the answers of a run that came to its end, in the place of those of the one before it."""
+    remove_tree(work + ".before")
+    os.rename(work, work + ".before")
+    os.makedirs(work, mode=0o700)
+
+
+def clear(folder: str) -> None:
+    """Remove the answers of releases that are gone."""
+    place = os.path.join(folder, "harness")
+    for name in os.listdir(place):
+        if os.path.isdir(os.path.join(place, name)) and not os.path.isdir(os.path.join(folder, "releases", name)):
+            remove_tree(os.path.join(place, name))
+
+
+def prepare(work: str, name: str, served: str, endpoint: str, items: list[dict[str, Any]], tokens: int, load: int, timeout: int) -> str:  # fmt: skip
+    """Write the data set and the harness's settings; the path of the latter."""
+    data = os.path.join(work, "data")
+    os.makedirs(data, mode=0o700, exist_ok=True)
+    with open(os.path.join(data, name + ".jsonl"), "w", encoding="utf-8") as target:
+        target.writelines(json.dumps({"messages": item["messages"], "answer": item["expect"]}) + "\n" for item in items)
+    settings = {
+        "model": served, "api_key": "", "api_url": endpoint.replace("0.0.0.0", "127.0.0.1") + "/v1", "eval_type": "openai_api", "datasets": [KIND],  # noqa: S104
+        "dataset_args": {KIND: {"local_path": data, "subset_list": [name], "metric_list": ["Rouge"], "prompt_template": "{question}"}},
+        "generation_config": {**SAMPLING, "max_tokens": tokens, "timeout": timeout, "retries": 3}, "eval_batch_size": load,
+        "work_dir": work, "use_cache": work, "no_timestamp": True, "rerun_review": True, "seed": 0,
+    }  # fmt: skip
+    path = os.path.join(work, "settings.json")
+    write_json(path, settings)
+    return path
+
+
+def answers_file(work: str, served: str, name: str) -> str:
+    return os.path.join(work, "predictions", served, "%s_%s.jsonl" % (KIND, name))
+
+
+def rows_of(path: str) -> Iterator[dict[str, Any]]:
+    """The lines that are whole: a kill cuts the last one."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as source:
+            for line in source:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(row, dict):
+                    yield row
+    except FileNotFoundError:
+        return
+
+
+def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """{item: {text, finish, tokens}}. The harness names a line by its number; the question in it must be that item's."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows_of(path):
+        try:
+            item, choice = items[int(row["index"])], row["model_output"]["choices"][0]
+            asked = [[one["role"], one["content"]] for one in row["messages"][: len(item["messages"])]]
+            usage = row["model_output"].get("usage") or {}
+            text = choice["message"]["content"]
+        except (KeyError, IndexError, TypeError, ValueError):
+            continue
+        if asked != [[one["role"], one["content"]] for one in item["messages"]]:
+            raise Refusal(
+                "%s has an answer to another question than item '%s'; remove its folder and ask again"
+                % (path, item["id"])
+            )
+        if row["model_output"].get("error") or not isinstance(text, str):
+            continue
+        stop = choice.get("stop_reason")
+        found[item["id"]] = {"text": text, "finish": ENDS.get(stop, stop), "tokens": usage.get("output_tokens")}
+    return found
+
+
+def run(python: str, settings: str, work: str, key: str | None, seconds: int, lock: int) -> str:
+    """Run the harness for at most `seconds`; its last words where it failed, nothing where it came to its end or to its limit.
+
+    `lock`: a descriptor that it inherits: while it lives, no other one asks the same.
+    """
+    environment = {
+        **os.environ,
+        **OFFLINE,
+        KEY: key or "none",
+        "HOME": work,
+        "XDG_CACHE_HOME": os.path.join(work, "cache"),
+    }
+    log = os.path.join(work, "harness.log")
+    with open(log, "wb") as out:
+        try:
+            done = subprocess.run(
+                ["timeout", "-k", "5", str(seconds), python, "-c", PROGRAM, settings],
+                cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, pass_fds=(lock,),
+                timeout=seconds + GRACE, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return "the harness did not run: %s" % error
+    if done.returncode in (0, 124):
+        return ""
+    with open(log, encoding="utf-8", errors="replace") as source:
+        lines = [line.strip() for line in source if line.strip()]
+    return "the harness ended with code %d: %s" % (done.returncode, " ".join(lines[-1:])[-300:])
