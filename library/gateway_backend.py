@@ -24,7 +24,9 @@ options:
     type: int
     default: 600
   alone_wait:
-    description: The same where no other backend takes requests. Then it goes on, since callers are refused meanwhile.
+    description:
+      - The same where no other backend takes requests. Then it goes on, since callers are refused meanwhile.
+      - Also where the backend was down for all these seconds, by its health checks; what it still has would not end well.
     type: int
     default: 30
   gap: {description: Take out the last one even while another one is noted., type: bool, default: false}
@@ -112,11 +114,13 @@ def drained(given: dict[str, Any], check: bool) -> dict[str, Any]:
     folder, name = given["folder"], given["backend"]
     changed, alone = take_out(folder, name, given["gap"], check)
     result = {"changed": changed, "alone": alone, "waited": 0.0, "left": 0, "out_seconds": 0.0}
-    began = time.monotonic()
+    began = lived = time.monotonic()
     while not check:
-        left = busy(folder, name)
-        result.update(left=left, waited=round(time.monotonic() - began, 1))
-        if not left or (alone and result["waited"] > given["alone_wait"]):
+        left, now = busy(folder, name), time.monotonic()
+        if not alone and not str((look(folder, name) or {}).get("status")).startswith("DOWN"):
+            lived = now
+        result.update(left=left, waited=round(now - began, 1))
+        if not left or now - lived > given["alone_wait"]:
             break
         if not alone and result["waited"] > given["wait"]:
             put_back(folder, name, "state ready")

@@ -100,12 +100,14 @@ class Engine:
                         "bytes": len(data),
                     }
                 )
+                seconds = float(asked.get("stub_seconds", 0))
                 if asked.get("stream"):
-                    return self.stream(int(asked.get("pieces", 3)))
+                    return self.stream(int(asked.get("pieces", 3)), seconds)
                 engine.hold.wait(60)
+                time.sleep(seconds)
                 return self.reply(engine.status, json.dumps({"choices": [{"message": {"content": engine.name}}]}))
 
-            def stream(self, pieces: int) -> None:
+            def stream(self, pieces: int, seconds: float) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.send_header("Transfer-Encoding", "chunked")
@@ -113,10 +115,15 @@ class Engine:
                 for number in range(pieces):
                     if number:
                         engine.hold.wait(60)
-                    text = f"data: {engine.name} {number}\n\n"
-                    self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
-                    self.wfile.flush()
+                        time.sleep(seconds / pieces)
+                    self.piece(f"{engine.name} {number}")
+                self.piece("[DONE]")
                 self.wfile.write(b"0\r\n\r\n")
+
+            def piece(self, words: str) -> None:
+                text = f"data: {words}\n\n"
+                self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+                self.wfile.flush()
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -167,6 +174,10 @@ class Gate:
     @property
     def api(self) -> str:
         return str(self.folder / "admin.sock")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/chat/completions"
 
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with open(self.folder / "log", "ab") as log:
