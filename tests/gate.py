@@ -157,6 +157,7 @@ class Gate:
         self, folder: Path, rows: list[dict[str, Any]], callers: dict[str, Any], pem: str = "", **settings: Any
     ) -> None:
         self.folder, self.rows, self.callers, self.pem = folder, rows, callers, pem
+        self.log = folder / "log"
         self.port, self.agent_port = free_port(), free_port()
         self.settings = {
             "folder": str(folder), "address": "127.0.0.1", "port": self.port, "http_port": 0, "body_bytes": BODY, "connections": 500,
@@ -167,7 +168,6 @@ class Gate:
         (folder / "servers.state").write_text(runtime.NO_STATES)
         self.write()
         runtime.check("haproxy", str(folder / "haproxy.cfg"))
-        self.log = folder / "log"
         self.processes.append(self.haproxy())
         until(lambda: runtime.worker(self.api))
 
@@ -180,7 +180,7 @@ class Gate:
         return f"http://127.0.0.1:{self.port}/v1/chat/completions"
 
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        with open(self.folder / "log", "ab") as log:
+        with open(self.log, "ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def haproxy(self) -> subprocess.Popen[bytes]:
