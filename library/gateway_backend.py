@@ -152,7 +152,8 @@ def ready(given: dict[str, Any]) -> dict[str, Any]:
     while row is not None and not row["status"].startswith("UP"):
         if time.monotonic() - began > given["wait"]:
             raise Refusal(
-                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent"
+                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent; if its port, "
+                "address or key is another one now, run playbooks/gateway.yml, then this again"
                 % (name, given["wait"], row["status"])
             )
         time.sleep(0.2)

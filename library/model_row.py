@@ -53,44 +53,15 @@ outlook: {description: "What it would take and give, a line each.", returned: al
 unplaced: {description: "Hosts whose `runs` were left alone, and why.", returned: always, type: list, elements: str}
 """
 
-import contextlib
 import os
-import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import human, locked, write_atomic
+from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.service import site
 from ansible.module_utils.serving.service.proposal import GENERATES, Outlook, Wish, propose
 from ansible.module_utils.serving.weights.shape import Shape
-
-
-class Texts:
-    """Texts of files as they are and as they will be."""
-
-    def __init__(self) -> None:
-        self.before: dict[str, str] = {}
-        self.after: dict[str, str] = {}
-
-    def of(self, path: str) -> str:
-        path = os.path.realpath(path)
-        if path not in self.before:
-            self.before[path] = self.after[path] = site.read_text(path)
-        return self.after[path]
-
-    def put(self, path: str, text: str) -> None:
-        self.after[os.path.realpath(path)] = text
-
-    @property
-    def changed(self) -> list[str]:
-        return sorted(path for path, text in self.after.items() if text != self.before[path])
-
-    def write(self) -> None:
-        for path in self.changed:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
-            write_atomic(path, self.after[path].encode(), mode)
 
 
 def with_figures(row: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +126,7 @@ def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
     return lines
 
 
-def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) -> list[str]:
+def place_runs(texts: site.Texts, given: dict[str, Any], service: str, devices: int) -> list[str]:
     """Put the service into its hosts' `runs`. Returns why it isn't in those of some hosts."""
     left = []
     for host, has in sorted(given["hosts"].items()):
@@ -176,9 +147,9 @@ def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) 
     return left
 
 
-def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
+def drafted(given: dict[str, Any]) -> tuple[site.Texts, dict[str, Any]]:
     """(texts of files, results): everything that would be written, nothing written."""
-    texts, name = Texts(), given["name"]
+    texts, name = site.Texts(), given["name"]
     service, row, outlook, left = "", {}, None, []
     if given["board"]:
         ports = [port for has in given["hosts"].values() for port in has.get("ports") or []]
@@ -215,17 +186,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if texts.changed and not module.check_mode:
         if not os.path.isdir(given["inventory"]):
             raise Refusal("the inventory's folder %s does not exist" % given["inventory"])
-        with contextlib.ExitStack() as locks:
-            locks.enter_context(
-                locked(os.path.join(given["inventory"], ".tables.lock"), "the site's tables", keep=False)
-            )
+        with site.writing(given["inventory"]):
             texts, results = drafted(given)  # another run may have written meanwhile
             texts.write()
-    diff = [
-        {"before": texts.before[path], "after": texts.after[path], "before_header": path, "after_header": path}
-        for path in texts.changed
-    ]
-    return {"changed": bool(texts.changed), **({"diff": diff} if module._diff else {}), **results}
+    return {"changed": bool(texts.changed), **({"diff": texts.diff()} if module._diff else {}), **results}
 
 
 def main() -> None:

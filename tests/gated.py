@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.module_utils.serving.gateway import drains, runtime
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
@@ -48,7 +49,7 @@ class Fleet:
         }
         door = {**local, "serving_root": str(self.root("door")), "ansible_python_interpreter": sys.executable}
         groups = {"accelerators": {"children": {"local": {"hosts": rows}}}, "gateways": {"hosts": {"door": door}}}
-        self.inventory.write_text(json.dumps(groups, indent=1))
+        self.inventory.write_text("# Written by hand.\n" + yaml.safe_dump(groups, sort_keys=False))
 
     def root(self, host: str) -> Path:
         return self.base / host

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import write_atomic
-from ansible.module_utils.serving.host.system import run_tool
+from ansible.module_utils.serving.host.system import PLACES, run_tool
 
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
@@ -26,6 +27,16 @@ def installed(program: str) -> tuple[int, ...] | None:
     code, out, _ = run_tool([program, "-v"])
     match = re.search(r"[Vv]ersion (\d+(?:\.\d+)+)", out)
     return tuple(int(part) for part in match.group(1).split(".")) if code == 0 and match else None
+
+
+def started_as(program: str) -> list[str]:
+    """The words with which a supervisor starts it."""
+    if os.path.isabs(program):
+        return [program]
+    if shutil.which(program):
+        return ["/usr/bin/env", program]
+    places = os.pathsep.join(PLACES.get(program, ()))
+    return [shutil.which(program, path=places) or program]
 
 
 def version(program: str) -> str:

@@ -10,9 +10,11 @@ import glob
 import io
 import os
 import re
-from typing import Any, Callable, Mapping, NamedTuple
+import stat
+from typing import Any, Callable, ContextManager, Mapping, NamedTuple
 
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import locked, write_atomic
 
 ENDINGS = (".yml", ".yaml")
 VAULT = "$ANSIBLE_VAULT"
@@ -92,6 +94,46 @@ def plain(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     return int(value) if isinstance(value, int) else float(value) if isinstance(value, float) else str(value)
+
+
+class Texts:
+    """Texts of files as they are and as they will be."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, str] = {}
+        self.after: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        path = os.path.realpath(path)
+        if path not in self.before:
+            self.before[path] = self.after[path] = read_text(path)
+        return self.after[path]
+
+    def put(self, path: str, text: str) -> None:
+        self.after[os.path.realpath(path)] = text
+
+    @property
+    def changed(self) -> list[str]:
+        return sorted(path for path, text in self.after.items() if text != self.before[path])
+
+    def write(self) -> None:
+        for path in self.changed:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+            write_atomic(path, self.after[path].encode(), mode)
+
+    def diff(self) -> list[dict[str, str]]:
+        """As Ansible shows it with --diff."""
+        return [
+            {"before": self.before[path], "after": self.after[path], "before_header": path, "after_header": path}
+            for path in self.changed
+        ]
+
+
+def writing(inventory: str) -> ContextManager[int]:
+    """Held by whoever writes files of a site."""
+    found: ContextManager[int] = locked(os.path.join(inventory, ".tables.lock"), "the site's tables", keep=False)
+    return found
 
 
 class Place(NamedTuple):
@@ -306,17 +348,31 @@ def runs_place(inventory: str, files: list[str], host: str) -> Host | None:
 
 def with_run(place: Host, text: str, service: str) -> str:
     """The text of an inventory with a service in a host's `runs`; the same text where it is there."""
+    row = _row(Document(place.path, text), place)
+    runs = list(row.get("runs") or []) if isinstance(row, Mapping) else []
+    return with_runs(place, text, runs if service in runs else [*runs, service])
+
+
+def _row(document: Document, place: Host) -> Any:
+    return document.at(place.keys) if place.keys else document.data
+
+
+def with_runs(place: Host, text: str, wanted: list[str]) -> str:
+    """The text of an inventory in which a host's `runs` has these services; the same text where it has them, in whatever order."""
     document = Document(place.path, text)
-    row = document.at(place.keys) if place.keys else document.data
-    if isinstance(row, Mapping) and service in (row.get("runs") or []):
+    row = _row(document, place)
+    has = row.get("runs") if isinstance(row, Mapping) else None
+    if isinstance(has, list) and sorted(map(str, has)) == sorted(wanted):
         return text
 
     def change(node: Any) -> None:
         runs = node.get("runs")
         if isinstance(runs, list):
-            runs.append(service)
+            for name in [one for one in runs if one not in wanted]:
+                runs.remove(name)
+            runs.extend(name for name in wanted if name not in runs)
         else:
-            runs = library().comments.CommentedSeq([service])
+            runs = library().comments.CommentedSeq(wanted)
             runs.fa.set_flow_style()
             node["runs"] = runs
 
