@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import haproxy
 from planning.callers import resolve_callers
-from planning.gateway import admitted, backend_name, common_keys, gateway_pools
+from planning.gateway import admitted, backend_name, backend_of, common_keys, gateway_pools, route_of
 from planning.rows import Faults
 
 
@@ -55,6 +55,15 @@ def gateway_plan(
     }
 
 
+def backend_at(record: Mapping[str, Any], gateway: str, address: str) -> str:
+    """host:port at which a gateway reaches a service; empty where it is no backend. `address`: its host's, as others reach it. Raises Faults."""
+    route = route_of(f"service '{record['service']}'", record.get("gateway"))
+    if not route["expose"]:
+        return ""
+    found = backend_of(record, route, gateway, {record["host"]: address})
+    return haproxy.socket_address(found["address"], found["port"])
+
+
 def gateway_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) -> dict[str, str]:
     """{pool: key}; `held` is {backend's name: text of its key file}. Raises Faults, which show no key."""
     found = common_keys(pools, held)
@@ -92,4 +101,5 @@ class FilterModule:
             "gateway_keys": gateway_keys,
             "outages": outages,
             "backend_name": backend_name,
+            "backend_at": backend_at,
         }

@@ -38,11 +38,11 @@ def until(check: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class Engine:
-    """Speaks the part of vLLM's API that callers and the health agent use. Set `hangs`, `status` or `hold` to change what it does."""
+    """Speaks the part of vLLM's API that callers and the health agent use. Set `hangs`, `status`, `fails` or `hold` to change what it does."""
 
     def __init__(self, name: str, model: str = "demo") -> None:
         self.name, self.model, self.port = name, model, free_port()
-        self.hangs, self.status = False, 200
+        self.hangs, self.status, self.fails = False, 200, False
         self.tokens = 0
         self.seen: list[dict[str, Any]] = []
         self.hold = threading.Event()  # answers and later pieces of a stream wait for it
@@ -101,6 +101,8 @@ class Engine:
                     }
                 )
                 seconds = float(asked.get("stub_seconds", 0))
+                if engine.fails:
+                    return self.reply(500, "{}")
                 if asked.get("stream"):
                     return self.stream(int(asked.get("pieces", 3)), seconds)
                 engine.hold.wait(60)

@@ -65,6 +65,14 @@ class Fleet:
             "gateway": {"via": f"127.0.0.1:{port}", "concurrent": 500},
         }  # fmt: skip
 
+    def change_ports(self) -> None:
+        """Another port for demo on each host, in the inventory."""
+        groups = yaml.safe_load(self.inventory.read_text())
+        for host in groups["accelerators"]["children"]["local"]["hosts"].values():
+            row, port = host["overrides"]["demo"], free_port()
+            row["port"], row["gateway"]["via"] = port, f"127.0.0.1:{port}"
+        self.inventory.write_text(yaml.safe_dump(groups, sort_keys=False))
+
     def start(self, name: str, *options: str, **values: Any) -> subprocess.Popen[str]:
         extra = {
             "reports_dir": str(self.base / "reports"), "pins_file": str(self.base / "pins"), "supervisor": "supervisord", "probe_timeout": 30,

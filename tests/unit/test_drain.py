@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils.serving.gateway import drains, runtime
 from gate import KEY, Engine, Gate, record, until
 from load import Load
+from ports import free_port
 
 CALLERS = {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000, "concurrency": 500}}
 Order = Callable[..., dict[str, Any]]
@@ -80,6 +81,40 @@ def test_swapping_backends_one_after_the_other_fails_and_cuts_nothing(pair: Pair
             )
             assert not pair.order("ready", name)["changed"] and pair.noted() == set()
     load.whole()
+
+
+def test_a_service_that_comes_back_at_another_port_is_asked_there(pair: Pair) -> None:
+    """As the deploy of a changed row does it, host by host, while the gateway's configuration still has the old port."""
+    pair.order("drained")
+    pair.one.stop()
+    pair.one.port = free_port()
+    pair.one.start()
+    back = pair.order("ready", at=f"127.0.0.1:{pair.one.port}", wait=60)
+    assert back["changed"] and pair.gate.status("here.demo").startswith("UP")
+    pair.order("drained", "here.two")
+    assert "one" in pair.gate.chat()[2]
+    url = f"http://127.0.0.1:{pair.one.port}"
+    assert url in (pair.gate.folder / "agent.json").read_text()
+    refused = pair.order("ready", "here.two", at="nowhere at all:1")
+    assert refused["failed"] and "did not take" in refused["msg"]
+
+
+def test_a_canary_takes_a_share_and_is_taken_out_if_its_requests_fail(pair: Pair) -> None:
+    """It gives real answers to the health agent, and none to callers."""
+
+    def weight() -> int:
+        text = runtime.command(pair.gate.api, "get weight model-demo/here.demo")
+        return int(text.split()[0])
+
+    pair.order("drained")
+    pair.one.fails = True
+    with Load(pair.gate.url, KEY, rate=40, longest=0.2):
+        refused = pair.order("ready", share=50, watched=60)
+        assert refused["failed"] and "takes no more" in refused["msg"] and not refused["canary"]["passed"]
+        assert pair.noted() == {"here.demo"} and runtime.servers(pair.gate.api)[0]["out"] and weight() == 50
+        pair.one.fails = False
+        good = pair.order("ready", share=50, watched=2)
+        assert good["canary"]["passed"] and not good["canary"]["failed"] and weight() == 100 and pair.noted() == set()
 
 
 def test_a_drain_waits_for_streams_and_gives_up_with_the_backend_back(pair: Pair) -> None:

@@ -106,10 +106,41 @@ def stat_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.lstrip("# ").splitlines()))
 
 
+def answered(path: str, pool: str, name: str) -> tuple[int, int]:
+    """(requests that the backend has ended, those of them that failed or were cut) since HAProxy's worker began."""
+    for row in stat_rows(command(path, STATS)):
+        if (row["pxname"], row["svname"]) == (pool, name):
+            failed = int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0) + int(row["srv_abrt"] or 0)
+            ended = sum(int(row["hrsp_%dxx" % first] or 0) for first in (1, 2, 3, 4, 5))
+            return max(ended, failed), failed
+    return 0, 0
+
+
 def admin_states(text: str) -> dict[tuple[str, str], int]:
     """{(pool, backend): srv_admin_state} of `show servers state`."""
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {(row[1], row[3]): int(row[6]) for row in rows if len(row) > 6 and row[6].isdigit()}
+
+
+def addresses(text: str) -> dict[tuple[str, str], str]:
+    """{(pool, backend): host:port} of `show servers state`."""
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {(row[1], row[3]): joined(row[4], row[18]) for row in rows if len(row) > 18}
+
+
+def joined(host: str, port: str) -> str:
+    return "[%s]:%s" % (host, port) if ":" in host else "%s:%s" % (host, port)
+
+
+def readdress(path: str, pool: str, name: str, at: str) -> bool:
+    """Have a backend reached at this host:port, until the next configuration says so too. Whether that changed. Raises Refusal where HAProxy won't."""
+    if addresses(command(path, "show servers state")).get((pool, name)) == at:
+        return False
+    host, _, port = at.rpartition(":")
+    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, host.strip("[]"), port)).strip()
+    if "changed from" not in said:
+        raise Refusal("HAProxy did not take %s as the address of backend '%s': %s" % (at, name, said[:200]))
+    return True
 
 
 def of_old_workers(master: str, text: str) -> list[str]:
