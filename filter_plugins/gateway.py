@@ -56,11 +56,17 @@ def gateway_plan(
 
 
 def backend_at(record: Mapping[str, Any], gateway: str, address: str) -> str:
-    """host:port at which a gateway reaches a service; empty where it is no backend. `address`: its host's, as others reach it. Raises Faults."""
-    route = route_of(f"service '{record['service']}'", record.get("gateway"))
+    """host:port at which a gateway reaches a service; empty where it is no backend, or can't be one, which role gateway says.
+
+    `address`: its host's, as others reach it.
+    """
+    try:
+        route = route_of(f"service '{record['service']}'", record.get("gateway"))
+        found = backend_of(record, route, gateway, {record["host"]: address})
+    except Faults:
+        return ""
     if not route["expose"]:
         return ""
-    found = backend_of(record, route, gateway, {record["host"]: address})
     return haproxy.socket_address(found["address"], found["port"])
 
 

@@ -59,6 +59,19 @@ def test_a_release_that_does_not_answer_goes_back_before_the_next_host(served: F
 
 
 @pytest.mark.slow
+def test_a_canary_whose_requests_fail_goes_back(served: Fleet) -> None:
+    """The release answers the probe and the health agent, and fails callers: few of them, as it has a share alone."""
+    first, other = {host: served.release(host) for host in HOSTS}, served.pid("two")
+    with served.load(longest=1) as load:
+        told = served.play(
+            "playbooks/upgrade.yml", stub_mode="sour", ok=False, gateway_canary_share=20, gateway_canary_seconds=120
+        )
+    assert "demo was not upgraded" in told and "so it takes no more" in told and served.pid("two") == other
+    assert {host: served.release(host) for host in HOSTS} == first and served.out() == set() and served.states() == UP
+    assert 0 < sum(outcome.words != "ok" for outcome in load.outcomes) < len(load.outcomes) / 5
+
+
+@pytest.mark.slow
 def test_a_return_after_verify_is_as_careful(served: Fleet, load: Load) -> None:
     """A run was killed when it had started a bad release; the next one does not serve, but finds it in verify."""
     first = {host: served.release(host) for host in HOSTS}
