@@ -12,11 +12,11 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 from planning import moves
 
 
-def move_of(hostvars: Mapping[str, Any], hosts: list[str], tables: Mapping[str, Any], **given: Any) -> dict[str, Any]:
-    """`moves.move_of` of what these hosts run. `given`: service, to, said. Raises Faults."""
+def move_of(hostvars: Mapping[str, Any], hosts: list[str], service: str, to: str, said: str) -> dict[str, Any]:
+    """`moves.move_of` of what the inventory says that these hosts run. Raises Faults."""
     runs = {host: list(hostvars[host]["runs"]) for host in hosts}
     overrides = {host: dict(hostvars[host]["overrides"] or {}) for host in hosts}
-    return moves.move_of(runs=runs, services=tables["services"], overrides=overrides, **given)
+    return moves.move_of(service, to, said, runs, hostvars[hosts[0]]["tables"]["services"], overrides)
 
 
 class FilterModule:

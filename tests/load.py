@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+MOST = 150  # requests at a time: on a machine that is too slow for the rate, callers ask less and are not starved themselves
 PATIENCE = 120  # seconds after the last request in which all must have ended
 Body = Callable[[float], dict[str, Any]]
 
@@ -71,10 +72,10 @@ class Load:
         limit = aiohttp.ClientTimeout(total=self.longest + PATIENCE)
         connections = aiohttp.TCPConnector(limit=0, ssl=self.ssl)
         async with aiohttp.ClientSession(connector=connections, headers=headers, timeout=limit) as session:
-            began = time.monotonic()
             for number, seconds in enumerate(durations(self.longest)):
-                while not self.done.is_set() and time.monotonic() < began + number / self.rate:
-                    await asyncio.sleep(0.01)
+                await asyncio.sleep(1 / self.rate)
+                while len(asked) >= MOST and not self.done.is_set():
+                    asked = (await asyncio.wait(asked, timeout=1, return_when=asyncio.FIRST_COMPLETED))[1]
                 if self.done.is_set():
                     break
                 asked.add(asyncio.create_task(self.one(session, number % 2 == 0, seconds)))
