@@ -213,7 +213,7 @@ def ready(given: dict[str, Any]) -> dict[str, Any]:
             )
         time.sleep(0.2)
         row = look(folder, name)
-    more = {"waited": round(time.monotonic() - began, 1)}
+    more: dict[str, Any] = {"waited": round(time.monotonic() - began, 1)}
     if row is not None and given["share"]:
         more["canary"] = watch(folder, row, given)
     return dict(more, out_seconds=put_back(folder, name, "weight 100%", "state ready"))
