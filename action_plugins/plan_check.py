@@ -17,6 +17,7 @@ description:
 options:
   faults: {description: Sentences that say what is wrong., type: list, elements: str}
   fleet: {description: "What hosts say of themselves, {host: {runs, address, interface}}: becomes the fact C(group_fleet).", type: dict}
+  runs: {description: "Services that the host is planned to run for the rest of this run: becomes the fact C(runs).", type: list, elements: str}
   write: {description: A file of the controller that gets what was found as JSON., type: path}
   version: {description: The product's version., type: str}
   tables: {description: What is wrong with the tables., type: list, elements: str}
@@ -47,8 +48,10 @@ class ActionModule(ActionBase):
                 "msg": f"the plan has {what}, said above; no host was contacted",
                 "faults": faults,
             }
-        known = {"ansible_facts": {"group_fleet": dict(given["fleet"])}} if given.get("fleet") else {}
-        return {**result, **known, "changed": False}
+        known: dict[str, Any] = {"group_fleet": dict(given["fleet"])} if given.get("fleet") else {}
+        if given.get("runs") is not None:
+            known["runs"] = list(given["runs"])
+        return {**result, **({"ansible_facts": known} if known else {}), "changed": False}
 
 
 def write(given: dict[str, Any]) -> str:

@@ -192,6 +192,15 @@ def container_figures(_site: Site) -> list[Figure]:
     return containers.measure() + hosts.measure()
 
 
+def gateway_figures(_site: Site) -> list[Figure]:
+    """What the gateway adds, and what callers notice of planned operations (benchmarks/gateway.py); nothing without HAProxy."""
+    if not shutil.which("haproxy"):
+        return []
+    import gateway
+
+    return gateway.figures()
+
+
 def sizing_figures(_site: Site) -> list[Figure]:
     """Predictions of the KV cache against recorded logs: benchmarks/sizing.py."""
     import sizing
@@ -211,6 +220,7 @@ def main() -> None:
         fanout_figures,
         container_figures,
         sizing_figures,
+        gateway_figures,
     ]
     try:
         for part in parts:

@@ -16,7 +16,7 @@ from planning import haproxy
 from planning.acme import acme_plan
 from planning.callers import resolve_callers
 from planning.floating import keepalived_config
-from planning.gateway import admitted, backend_name, common_keys, gateway_pools
+from planning.gateway import admitted, backend_name, backend_of, common_keys, gateway_pools, route_of
 from planning.rows import Faults
 
 
@@ -59,6 +59,21 @@ def gateway_plan(
     }
 
 
+def backend_at(record: Mapping[str, Any], gateway: str, address: str) -> str:
+    """host:port at which a gateway reaches a service; empty where it is no backend, or can't be one, which role gateway says.
+
+    `address`: its host's, as others reach it.
+    """
+    try:
+        route = route_of(f"service '{record['service']}'", record.get("gateway"))
+        found = backend_of(record, route, gateway, {record["host"]: address})
+    except Faults:
+        return ""
+    if not route["expose"]:
+        return ""
+    return haproxy.socket_address(found["address"], found["port"])
+
+
 def gateway_keys(pools: Iterable[Mapping[str, Any]], held: Mapping[str, str]) -> dict[str, str]:
     """{pool: key}; `held` is {backend's name: text of its key file}. Raises Faults, which show no key."""
     found = common_keys(pools, held)
@@ -98,4 +113,5 @@ class FilterModule:
             "backend_name": backend_name,
             "acme_plan": acme_plan,
             "keepalived_config": keepalived_config,
+            "backend_at": backend_at,
         }

@@ -171,7 +171,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         states = os.path.join(folder, "servers.state")
         runtime.save_states(api, states)
         own = [
-            program,
+            *runtime.started_as(program),
             "-W",
             "-S",
             os.path.join(folder, "master.sock"),
@@ -180,8 +180,6 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             "-p",
             os.path.join(folder, "haproxy.pid"),
         ]
-        if not os.path.isabs(program):
-            own = ["/usr/bin/env", *own]
         started = run_unit(owner, PROXY, own, folder, fresh=False)
         answers(api, owner)
         if not started and loaded != number:

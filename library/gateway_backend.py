@@ -24,9 +24,24 @@ options:
     type: int
     default: 600
   alone_wait:
-    description: The same where no other backend takes requests. Then it goes on, since callers are refused meanwhile.
+    description:
+      - The same where no other backend takes requests. Then it goes on, since callers are refused meanwhile.
+      - Also where the backend was down for all these seconds, by its health checks; what it still has would not end well.
     type: int
     default: 30
+  at:
+    description:
+      - "For V(ready): host:port at which the gateway reaches the service from now on. HAProxy and the agent are told at once, so that a port may change
+        in the midst of a deploy; the gateway's next configuration says it too."
+    type: str
+  share:
+    description:
+      - For V(ready): percent of its usual share with which it takes requests for O(watched) seconds at first, where others take the rest; 0 is none.
+      - If more than O(most_failed) percent of its requests fail meanwhile, or it goes down, it is drained again and this fails, with RV(canary).
+    type: int
+    default: 0
+  watched: {description: Seconds., type: int, default: 300}
+  most_failed: {description: "Percent of at least 20 requests; failed are those answered 5xx or cut by the backend.", type: int, default: 1}
   gap: {description: Take out the last one even while another one is noted., type: bool, default: false}
 attributes:
   check_mode: {support: full}
@@ -43,19 +58,23 @@ RETURN = r"""
 alone: {description: Whether no other backend of its model takes requests., returned: always, type: bool}
 waited: {description: Seconds until its requests were done or it was up., returned: always, type: float}
 left: {description: Requests that it still had when V(drained) went on., returned: always, type: int}
+canary: {description: "What became of its first requests: {requests, failed, passed}.", returned: where it took a share, type: dict}
 out_seconds: {description: Seconds for which it was out; 0 where it was not or still is., returned: always, type: float}
 """
 
 import contextlib
+import json
 import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.files import read_json, write_atomic
 from ansible.module_utils.serving.gateway import drains, runtime
 
 Backend = dict[str, Any]
+LEAST = 20  # requests that say something
 
 
 def order(folder: str, row: Backend, *words: str) -> None:
@@ -112,11 +131,13 @@ def drained(given: dict[str, Any], check: bool) -> dict[str, Any]:
     folder, name = given["folder"], given["backend"]
     changed, alone = take_out(folder, name, given["gap"], check)
     result = {"changed": changed, "alone": alone, "waited": 0.0, "left": 0, "out_seconds": 0.0}
-    began = time.monotonic()
+    began = lived = time.monotonic()
     while not check:
-        left = busy(folder, name)
-        result.update(left=left, waited=round(time.monotonic() - began, 1))
-        if not left or (alone and result["waited"] > given["alone_wait"]):
+        left, now = busy(folder, name), time.monotonic()
+        if not alone and not str((look(folder, name) or {}).get("status")).startswith("DOWN"):
+            lived = now
+        result.update(left=left, waited=round(now - began, 1))
+        if not left or now - lived > given["alone_wait"]:
             break
         if not alone and result["waited"] > given["wait"]:
             put_back(folder, name, "state ready")
@@ -138,22 +159,64 @@ def put_back(folder: str, name: str, *words: str) -> float:
         return round(float(times["until"] - times["since"]), 1)
 
 
+def tell_agent(folder: str, row: Backend, at: str) -> None:
+    """Have the health agent ask there."""
+    path = os.path.join(folder, "agent.json")
+    settings = read_json(path) or {}
+    for one in settings.get("backends", []):
+        if one["id"] == "%s/%s" % (row["pool"], row["name"]):
+            one["url"] = "http://" + at
+    write_atomic(path, (json.dumps(settings, indent=1) + "\n").encode(), 0o600)
+
+
+def watch(folder: str, row: Backend, given: dict[str, Any]) -> dict[str, Any]:
+    """The backend's first requests, at a small share: {requests, failed, passed}. Raises Refusal where too many fail."""
+    api, place = os.path.join(folder, "admin.sock"), (row["pool"], row["name"])
+    began, before = time.monotonic(), runtime.answered(api, *place)
+    found = {"requests": 0, "failed": 0, "passed": True}
+    while found["passed"] and time.monotonic() - began < given["watched"]:
+        time.sleep(0.5)
+        now = look(folder, row["name"])
+        late = runtime.answered(api, *place)
+        ended, failed = late[0] - before[0], late[1] - before[1]
+        many = ended >= LEAST and 100 * failed > given["most_failed"] * ended
+        found = {
+            "requests": ended,
+            "failed": failed,
+            "passed": now is not None and now["status"].startswith("UP") and not many,
+        }
+    if not found["passed"]:
+        order(folder, row, "state drain")
+        raise Refusal(
+            "of the first %d requests to backend '%s' %d failed in %d s, or it went down, so it takes no more (gateway_canary_failed allows %d %%)"
+            % (found["requests"], row["name"], found["failed"], time.monotonic() - began, given["most_failed"]),
+            canary=found,
+        )
+    return found
+
+
 def ready(given: dict[str, Any]) -> dict[str, Any]:
     """Orders first and forgets last, so that a run that is killed in between leaves the note."""
     folder, name = given["folder"], given["backend"]
     row = look(folder, name)
     if row is not None:
-        order(folder, row, "state ready")
+        if given["at"] and runtime.readdress(os.path.join(folder, "admin.sock"), row["pool"], name, given["at"]):
+            tell_agent(folder, row, given["at"])
+        order(folder, row, "weight %d%%" % (given["share"] or 100), "state ready")
     began = time.monotonic()
     while row is not None and not row["status"].startswith("UP"):
         if time.monotonic() - began > given["wait"]:
             raise Refusal(
-                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent"
+                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent; if its "
+                "name or key is another one now, run playbooks/gateway.yml, then this again"
                 % (name, given["wait"], row["status"])
             )
         time.sleep(0.2)
         row = look(folder, name)
-    return {"waited": round(time.monotonic() - began, 1), "out_seconds": put_back(folder, name, "state ready")}
+    more: dict[str, Any] = {"waited": round(time.monotonic() - began, 1)}
+    if row is not None and given["share"]:
+        more["canary"] = watch(folder, row, given)
+    return dict(more, out_seconds=put_back(folder, name, "weight 100%", "state ready"))
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -182,6 +245,10 @@ def main() -> None:
         "state": {"type": "str", "choices": ["drained", "ready", "released"], "required": True},
         "wait": {"type": "int", "default": 600},
         "alone_wait": {"type": "int", "default": 30},
+        "at": {"type": "str"},
+        "share": {"type": "int", "default": 0},
+        "watched": {"type": "int", "default": 300},
+        "most_failed": {"type": "int", "default": 1},
         "gap": {"type": "bool", "default": False},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

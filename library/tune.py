@@ -22,7 +22,7 @@ options:
     choices: [looked, begun, tried, ended]
     required: true
   plan: {description: "The host's services (filter C(plan)), for C(looked) and C(begun).", type: list, elements: dict, default: []}
-  kind: {description: Which chips to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
+  kind: {description: Which accelerators to look for., type: str, choices: [cpu, gpu, npu], default: cpu}
   record: {description: What M(accelerator_info) returned., type: dict}
   count: {description: Devices that the host should have., type: int, default: 0}
   dtypes: {description: Types that the accelerators compute in., type: list, elements: str, default: [bfloat16, float16, float32]}
@@ -73,7 +73,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, read_json, write_json
-from ansible.module_utils.serving.host.accelerators import chips
+from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.trials import Trial, left, spent, step
 from ansible.module_utils.serving.sizing.learned import starts
@@ -93,7 +93,7 @@ def candidates_of(given: dict[str, Any]) -> list[dict[str, Any]]:
         raise Refusal("service '%s' is not in runs of this host, which are: %s" % (given["name"], names))
     if given["candidates"]:
         return [one.row() for one in own(given["candidates"], service)]
-    record = given["record"] or chips(given["kind"])
+    record = given["record"] or accelerator_record(given["kind"])
     board = {
         **record,
         "rates": known_rates(given["serving_root"], record),

@@ -133,15 +133,19 @@ def tools_lock() -> str:
     return "".join(re.findall(r"^(?:uv|supervisor)==[^\n]*\n(?: +--hash=[^\n]*\n)*", text, flags=re.M))
 
 
-@pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tools environment, made once by our own module."""
-    path = tmp_path_factory.mktemp("t") / "tools"
-    lock = tools_lock()
-    process = start_module("python_env", {"path": str(path), "lock": lock})
+def make_tools(folder: Path) -> Path:
+    """A tools environment below this folder, made by our own module."""
+    path = folder / "tools"
+    process = start_module("python_env", {"path": str(path), "lock": tools_lock()})
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    yield path
+    return path
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tools environment, made once."""
+    yield make_tools(tmp_path_factory.mktemp("t"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,11 +38,11 @@ def until(check: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class Engine:
-    """Speaks the part of vLLM's API that callers and the health agent use. Set `hangs`, `status` or `hold` to change what it does."""
+    """Speaks the part of vLLM's API that callers and the health agent use. Set `hangs`, `status`, `fails` or `hold` to change what it does."""
 
     def __init__(self, name: str, model: str = "demo") -> None:
         self.name, self.model, self.port = name, model, free_port()
-        self.hangs, self.status = False, 200
+        self.hangs, self.status, self.fails = False, 200, False
         self.tokens = 0
         self.seen: list[dict[str, Any]] = []
         self.hold = threading.Event()  # answers and later pieces of a stream wait for it
@@ -100,12 +100,16 @@ class Engine:
                         "bytes": len(data),
                     }
                 )
+                seconds = float(asked.get("stub_seconds", 0))
+                if engine.fails:
+                    return self.reply(500, "{}")
                 if asked.get("stream"):
-                    return self.stream(int(asked.get("pieces", 3)))
+                    return self.stream(int(asked.get("pieces", 3)), seconds)
                 engine.hold.wait(60)
+                time.sleep(seconds)
                 return self.reply(engine.status, json.dumps({"choices": [{"message": {"content": engine.name}}]}))
 
-            def stream(self, pieces: int) -> None:
+            def stream(self, pieces: int, seconds: float) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.send_header("Transfer-Encoding", "chunked")
@@ -113,10 +117,15 @@ class Engine:
                 for number in range(pieces):
                     if number:
                         engine.hold.wait(60)
-                    text = f"data: {engine.name} {number}\n\n"
-                    self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
-                    self.wfile.flush()
+                        time.sleep(seconds / pieces)
+                    self.piece(f"{engine.name} {number}")
+                self.piece("[DONE]")
                 self.wfile.write(b"0\r\n\r\n")
+
+            def piece(self, words: str) -> None:
+                text = f"data: {words}\n\n"
+                self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+                self.wfile.flush()
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -150,6 +159,7 @@ class Gate:
         self, folder: Path, rows: list[dict[str, Any]], callers: dict[str, Any], pem: str = "", **settings: Any
     ) -> None:
         self.folder, self.rows, self.callers, self.pem = folder, rows, callers, pem
+        self.log = folder / "log"
         self.port, self.agent_port = free_port(), free_port()
         self.settings = {
             "folder": str(folder), "address": "127.0.0.1", "port": self.port, "http_port": 0, "body_bytes": BODY, "connections": 500,
@@ -160,7 +170,6 @@ class Gate:
         (folder / "servers.state").write_text(runtime.NO_STATES)
         self.write()
         runtime.check("haproxy", str(folder / "haproxy.cfg"))
-        self.log = folder / "log"
         self.processes.append(self.haproxy())
         until(lambda: runtime.worker(self.api))
 
@@ -168,8 +177,12 @@ class Gate:
     def api(self) -> str:
         return str(self.folder / "admin.sock")
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1/chat/completions"
+
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        with open(self.folder / "log", "ab") as log:
+        with open(self.log, "ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def haproxy(self) -> subprocess.Popen[bytes]:

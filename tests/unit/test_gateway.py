@@ -72,6 +72,14 @@ def test_where_the_gateway_reaches_a_service(changes: dict[str, Any], gateway: s
     assert (found["address"], found["way"]) == (address, way)
 
 
+def test_where_a_gateway_is_told_that_a_service_is_now() -> None:
+    at = load("filter_plugins/gateway.py").backend_at
+    assert at(record(), "gw", "gpu-01.example") == "10.0.0.5:8000"
+    assert at(record(address="0.0.0.0"), "gw", "gpu-01.example") == "gpu-01.example:8000"
+    assert at(record(gateway={"via": "[::1]:19010"}), "gw", "x") == "[::1]:19010"
+    assert at(record(gateway={"expose": False}), "gw", "x") == "" == at(record(address="127.0.0.1"), "gw", "x")
+
+
 def test_what_is_unencrypted_is_said() -> None:
     assert "plain HTTP" in pools(record())["notes"][0]
     assert pools(record(gateway={"encrypted": True}))["notes"] == []
@@ -351,6 +359,19 @@ def test_a_gateway_without_callers_is_refused(site: dict[str, Any], playbook: Ca
         json.dumps({**site["extra"], "gateway_callers": {}}),
     )
     assert done.returncode != 0 and "gateway_callers names nobody" in done.stdout + done.stderr
+
+
+def test_a_gateway_to_try_has_a_caller_of_its_own(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    """`-e gateway=true` on a machine that no inventory calls a gateway, and nobody is named who may ask."""
+    rows = json.loads(site["inventory"].read_text())
+    site["inventory"].write_text(json.dumps({"accelerators": rows["accelerators"]}))
+    given = {key: value for key, value in site["extra"].items() if key not in ("gateway_callers", "gateway_address")}
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps({**given, "gateway": True}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    key = (site["ca"].parent / "demo-caller.key").read_text().strip()
+    assert f"cat {site['ca'].parent}/demo-caller.key" in done.stdout and key not in done.stdout
+    assert until(lambda: ask(site, key=key) == 200)
+    assert "bind 127.0.0.1:" in (site["root"] / "gateway/haproxy.cfg").read_text()
 
 
 def test_an_old_haproxy_is_refused(run_module: Any, tmp_path: Path) -> None:

@@ -298,3 +298,14 @@ def test_a_reload_cuts_no_stream_and_keeps_who_is_drained(pair: tuple[Gate, Engi
     assert failed == []
     assert gate.status("here.two").startswith("DRAIN")
     assert gate.chat(key=OTHER)[0] == 401  # the callers of now
+
+
+def test_haproxy_is_found_where_an_ordinary_users_path_does_not_lead(tmp_path: Path, monkeypatch: Any) -> None:
+    program = tmp_path / "sbin/haproxy"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'HAProxy version 2.8.1'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(runtime.PLACES, "haproxy", (str(program.parent),))
+    assert runtime.installed("haproxy") == (2, 8, 1) and runtime.started_as("haproxy") == [str(program)]
+    assert runtime.started_as("/opt/haproxy") == ["/opt/haproxy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import write_atomic
-from ansible.module_utils.serving.host.system import run_tool
+from ansible.module_utils.serving.host.system import PLACES, run_tool
 
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
@@ -27,6 +28,16 @@ def installed(program: str) -> tuple[int, ...] | None:
     code, out, _ = run_tool([program, "-v"])
     match = re.search(r"[Vv]ersion (\d+(?:\.\d+)+)", out)
     return tuple(int(part) for part in match.group(1).split(".")) if code == 0 and match else None
+
+
+def started_as(program: str) -> list[str]:
+    """The words with which a supervisor starts it."""
+    if os.path.isabs(program):
+        return [program]
+    if shutil.which(program):
+        return ["/usr/bin/env", program]
+    places = os.pathsep.join(PLACES.get(program, ()))
+    return [shutil.which(program, path=places) or program]
 
 
 def version(program: str) -> str:
@@ -97,10 +108,41 @@ def stat_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.lstrip("# ").splitlines()))
 
 
+def answered(path: str, pool: str, name: str) -> tuple[int, int]:
+    """(requests that the backend has ended, those of them that failed or were cut) since HAProxy's worker began."""
+    for row in stat_rows(command(path, STATS)):
+        if (row["pxname"], row["svname"]) == (pool, name):
+            failed = int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0) + int(row["srv_abrt"] or 0)
+            ended = sum(int(row["hrsp_%dxx" % first] or 0) for first in (1, 2, 3, 4, 5))
+            return max(ended, failed), failed
+    return 0, 0
+
+
 def admin_states(text: str) -> dict[tuple[str, str], int]:
     """{(pool, backend): srv_admin_state} of `show servers state`."""
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {(row[1], row[3]): int(row[6]) for row in rows if len(row) > 6 and row[6].isdigit()}
+
+
+def addresses(text: str) -> dict[tuple[str, str], str]:
+    """{(pool, backend): host:port} of `show servers state`."""
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {(row[1], row[3]): joined(row[4], row[18]) for row in rows if len(row) > 18}
+
+
+def joined(host: str, port: str) -> str:
+    return "[%s]:%s" % (host, port) if ":" in host else "%s:%s" % (host, port)
+
+
+def readdress(path: str, pool: str, name: str, at: str) -> bool:
+    """Have a backend reached at this host:port, until the next configuration says so too. Whether that changed. Raises Refusal where HAProxy won't."""
+    if addresses(command(path, "show servers state")).get((pool, name)) == at:
+        return False
+    host, _, port = at.rpartition(":")
+    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, host.strip("[]"), port)).strip()
+    if "changed from" not in said:
+        raise Refusal("HAProxy did not take %s as the address of backend '%s': %s" % (at, name, said[:200]))
+    return True
 
 
 def of_old_workers(master: str, text: str) -> list[str]:

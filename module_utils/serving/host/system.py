@@ -15,7 +15,11 @@ TIMEOUT = 60  # seconds
 VENDOR_TIMEOUT = 180
 GRACE = 5  # seconds that a killed tool gets to end
 # Where vendors' tools lie beside PATH, which sudo shortens.
-PLACES = {"npu-smi": ("/usr/local/bin", "/usr/local/sbin"), "nvidia-smi": ("/usr/lib/wsl/lib",)}
+PLACES = {
+    "npu-smi": ("/usr/local/bin", "/usr/local/sbin"),
+    "nvidia-smi": ("/usr/lib/wsl/lib",),
+    "haproxy": ("/usr/local/sbin", "/usr/sbin"),  # an ordinary user's PATH has neither
+}
 
 
 def os_release(root: str = "/") -> dict:

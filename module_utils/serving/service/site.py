@@ -405,17 +405,31 @@ def runs_place(inventory: str, files: list[str], host: str) -> Host | None:
 
 def with_run(place: Host, text: str, service: str) -> str:
     """The text of an inventory with a service in a host's `runs`; the same text where it is there."""
+    row = _row(Document(place.path, text), place)
+    runs = list(row.get("runs") or []) if isinstance(row, Mapping) else []
+    return with_runs(place, text, runs if service in runs else [*runs, service])
+
+
+def _row(document: Document, place: Host) -> Any:
+    return document.at(place.keys) if place.keys else document.data
+
+
+def with_runs(place: Host, text: str, wanted: list[str]) -> str:
+    """The text of an inventory in which a host's `runs` has these services; the same text where it has them, in whatever order."""
     document = Document(place.path, text)
-    row = document.at(place.keys) if place.keys else document.data
-    if isinstance(row, Mapping) and service in (row.get("runs") or []):
+    row = _row(document, place)
+    has = row.get("runs") if isinstance(row, Mapping) else None
+    if isinstance(has, list) and sorted(map(str, has)) == sorted(wanted):
         return text
 
     def change(node: Any) -> None:
         runs = node.get("runs")
         if isinstance(runs, list):
-            runs.append(service)
+            for name in [one for one in runs if one not in wanted]:
+                runs.remove(name)
+            runs.extend(name for name in wanted if name not in runs)
         else:
-            runs = library().comments.CommentedSeq([service])
+            runs = library().comments.CommentedSeq(wanted)
             runs.fa.set_flow_style()
             node["runs"] = runs
 

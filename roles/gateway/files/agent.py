@@ -8,6 +8,7 @@ answers late and is not hung. HAProxy's agent check sends a backend's id and get
 asks itself. Where this process is gone, HAProxy keeps what it heard last.
 """
 
+import contextlib
 import http.client
 import json
 import re
@@ -84,8 +85,15 @@ def judge(backend, key):
         return False, f"no answer: {type(problem).__name__}"
 
 
-def watch(backend, keys):
+def read_settings(path):
+    with open(path, encoding="utf-8") as source:
+        return json.load(source)
+
+
+def watch(backend, settings, keys):
     while True:
+        with contextlib.suppress(OSError, ValueError, StopIteration):  # where it listens may have changed
+            backend = next(row for row in read_settings(settings)["backends"] if row["id"] == backend["id"])
         now = judge(backend, read_key(keys, backend["pool"]))
         if STATES.get(backend["id"]) != now:
             print(f"{backend['id']} {'up' if now[0] else 'down'}: {now[1]}", flush=True)
@@ -111,10 +119,9 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as source:
-        settings = json.load(source)
+    settings = read_settings(sys.argv[1])
     for backend in settings["backends"]:
-        threading.Thread(target=watch, args=(backend, sys.argv[2]), daemon=True).start()
+        threading.Thread(target=watch, args=(backend, *sys.argv[1:3]), daemon=True).start()
     with Server(("127.0.0.1", settings["port"]), Handler) as server:
         server.serve_forever()
 
