@@ -126,6 +126,7 @@ class Part:
         self.beaten = 0.0
         self.trouble = ""  # what the question found
         self.state: dict = {}
+        self.interface_name = self.group["interface"] or ""
 
     def name(self, rank: int) -> str:
         return f"{self.group['members'][rank]} ({self.group['addresses'][rank]})"
@@ -137,6 +138,7 @@ class Part:
             "rank": self.rank,
             "leader": self.group["leader"],
             "pid": os.getppid(),
+            "interface": self.interface_name,
         }
         if found == self.state:
             return
@@ -319,7 +321,8 @@ class Part:
                 f"no network interface of this host has the address {self.group['address']}; correct group_address and deploy"
             )
             sys.exit(1)
-        return str(found)
+        self.interface_name = str(found)
+        return self.interface_name
 
     # The first host asks for real answers.
 

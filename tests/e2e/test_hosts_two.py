@@ -19,7 +19,7 @@ IMAGE = "registry.test:5000/flagrelease/flagrelease:test"
 BOARD = {"name": "graviton4", "arch": None, "supported_os": ["debian-12"]}
 ROW: dict[str, Any] = {
     "model": "demo", "hosts": 2, "across": "tensor", "port": 8200, "engine": "vllm", "engine_version": "0.32.0", "runtime": "container", "image": IMAGE,
-    "image_arch": "x86_64", "activate": "source /root/miniconda3/bin/activate flagscale-inference", "ready_timeout": 300, "overhead_bytes": 2_500_000_000,
+    "image_arch": "x86_64", "activate": "source /root/miniconda3/bin/activate flagscale-inference", "ready_timeout": 600, "overhead_bytes": 2_500_000_000,
     "engine_args": {
         "dtype": "bfloat16", "tensor_parallel_size": 2, "max_model_len": 512, "max_num_seqs": 32, "kv_cache_memory_bytes": 268_435_456, "enforce_eager": True,
     },
