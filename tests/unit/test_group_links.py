@@ -96,6 +96,11 @@ def test_the_module_tells_what_carries_the_traffic_and_what_the_links_cost_a_tok
     assert row["bytes_per_second"] > 0 and "ms with a pipeline; with the reading of the weights" in row["advice"]
 
 
+def test_the_interface_of_an_address_is_found() -> None:
+    assert links.interface_of("127.0.0.1") == "lo" and links.interface_of("192.0.2.77") == ""
+    assert links.mtu_of("lo") > 0 and links.mtu_of("none9") == 0
+
+
 def test_rdma_is_told_where_a_port_of_an_adapter_is_up(tmp_path: Path) -> None:
     for name, state, layer in (
         ("mlx5_0", "4: ACTIVE", "InfiniBand"),

@@ -119,7 +119,7 @@ def slowest(met: Meeting) -> tuple[float, float] | None:
 
 def interface_of(address: str) -> str:
     """The interface that has an address; empty if none has, or the host can't tell."""
-    code, text = run_tool(["ip", "-o", "address", "show", "to", address])
+    code, text, _ = run_tool(["ip", "-o", "address", "show", "to", address])
     words = text.split()
     return words[1].partition("@")[0] if code == 0 and words[1:] else ""
 
