@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,7 @@ def test_a_host_that_is_not_there_and_one_that_is_reached_one_way() -> None:
     port = free_port()
     met = links.meet(group(0, port), {}, 1)
     (text,) = links.problems("x", met)
-    assert f"does not reach b (127.0.0.2) on port {port}" in text and "Connection refused" in text
+    assert f"does not reach b (127.0.0.2): the port `check`, {port}, is not reached (Connection refused)" in text
     met.reached[1] = {"time": 1.0, "seen": 1.0}
     (text,) = links.problems("x", met)
     assert "b (127.0.0.2) does not reach this host at 127.0.0.1" in text
@@ -94,6 +96,28 @@ def test_the_module_tells_what_carries_the_traffic_and_what_the_links_cost_a_tok
     row = found["links"]["x"]
     assert row["text"] == "reaches b (127.0.0.2)" and "TCP over lo" in row["transport"]
     assert row["bytes_per_second"] > 0 and "ms with a pipeline; with the reading of the weights" in row["advice"]
+
+
+def test_a_call_that_came_further_counts() -> None:
+    """A host that has met all others is gone, and refuses connections."""
+    port = free_port()
+    with socket.create_server(("127.0.0.2", port)) as check, socket.create_server(("127.0.0.2", 0)) as large:
+        said = json.dumps({"rank": 1, "port": large.getsockname()[1], "time": 1.0}).encode() + b"\n"
+
+        def answer() -> None:
+            for _ in range(links.TRIPS + 1):
+                caller = check.accept()[0]
+                caller.sendall(said)
+                caller.close()
+            check.close()
+            large.accept()[0].close()  # takes nothing of what is sent
+
+        other = threading.Thread(target=answer)
+        other.start()
+        met = links.meet(group(0, port), {}, 3)
+        other.join()
+    (text,) = links.problems("x", met)
+    assert "does not reach b (127.0.0.2): large packets don't arrive" in text
 
 
 def test_the_interface_of_an_address_is_found() -> None:

@@ -20,6 +20,12 @@ from ansible.module_utils.serving.host.system import run_tool
 BLOCK = 256 << 10  # bytes
 SENDING = 0.25  # seconds: an engine that serves meanwhile waits no longer than for a long prompt
 ONE = 5.0  # seconds for one connection
+TRIPS = 5  # connections of which the fastest one is the round trip: a busy host answers some late
+STAGES = (
+    "the port `check`, %d, is not reached",
+    "a port that the kernel chose there is not reached",
+    "large packets don't arrive: the MTU differs on the way, and nobody tells",
+)
 CLOCKS = 5.0  # seconds that two clocks may be apart
 LEAST = ("driver", "engine")  # of `about`, what must be the same; others are not compared
 
@@ -38,7 +44,7 @@ class Meeting:
         self.family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self.called: dict[int, dict[str, Any]] = {}  # by rank: who has called here, and what it said
         self.reached: dict[int, dict[str, Any]] = {}
-        self.faults: dict[int, str] = {}
+        self.faults: dict[int, tuple[int, str]] = {}  # how far a call came (STAGES), and what it met there
         self.rates: dict[int, float] = {}  # bytes a second
         self.trips: dict[int, float] = {}  # seconds there and back
         self.mtu = mtu_of(group["interface"] or interface_of(self.address))
@@ -84,32 +90,48 @@ class Meeting:
                     pass
             else:
                 words = dict(line(stream), seen=time.time())
-                self.called[int(words.get("rank", -1))] = words
+                if "rank" in words:
+                    self.called[int(words["rank"])] = words
             caller.sendall(self.said())
 
     def call(self, rank: int) -> None:
-        """Reach one other host on both ports. OSError, or ValueError where somebody else answers."""
-        place, own = self.group["addresses"][rank], (self.address, 0)
-        called = time.monotonic()
-        with socket.create_connection((place, self.port), ONE, source_address=own) as link:
-            trip = time.monotonic() - called
-            link.sendall(self.said())
-            with link.makefile("rb") as stream:
-                began = time.time()
-                words = dict(line(stream), seen=began)
-        if words.get("rank") != rank:
-            raise ValueError("another program answers there")
-        with socket.create_connection((place, int(words["port"])), ONE, source_address=own) as link:
-            sent, block, called = 0, bytes(BLOCK), time.monotonic()
-            while not sent or time.monotonic() - called < SENDING:
-                link.sendall(block)
-                sent += BLOCK
-            link.shutdown(socket.SHUT_WR)
-            with link.makefile("rb") as stream:
-                line(stream)
-            self.rates[rank] = sent / (time.monotonic() - called)
-        self.trips[rank] = trip
+        """Reach one other host on both ports; `faults` says how far it came where it doesn't."""
+        place, own, stage = self.group["addresses"][rank], (self.address, 0), 0
+        try:
+            trips = [self.trip(place, own) for _ in range(TRIPS)]
+            with socket.create_connection((place, self.port), ONE, source_address=own) as link:
+                link.sendall(self.said())
+                with link.makefile("rb") as stream:
+                    began = time.time()
+                    words = dict(line(stream), seen=began)
+            if words.get("rank") != rank:
+                raise ValueError("another program answers there")
+            stage = 1
+            with socket.create_connection((place, int(words["port"])), ONE, source_address=own) as link:
+                stage = 2
+                sent, block, called = 0, bytes(BLOCK), time.monotonic()
+                while not sent or time.monotonic() - called < SENDING:
+                    link.sendall(block)
+                    sent += BLOCK
+                link.shutdown(socket.SHUT_WR)
+                with link.makefile("rb") as stream:
+                    line(stream)
+                self.rates[rank] = sent / (time.monotonic() - called)
+        except (OSError, ValueError, KeyError) as error:
+            if stage >= self.faults.get(rank, (0, ""))[0]:  # once the other host has met all, it is gone
+                self.faults[rank] = (
+                    stage,
+                    str(error.strerror if isinstance(error, OSError) and error.strerror else error),
+                )
+            return
+        self.trips[rank] = min(trips)
         self.reached[rank] = words
+
+    def trip(self, place: str, own: tuple[str, int]) -> float:
+        """Seconds that a connection takes, which the kernels make among themselves."""
+        began = time.monotonic()
+        with socket.create_connection((place, self.port), ONE, source_address=own):
+            return time.monotonic() - began
 
 
 def slowest(met: Meeting) -> tuple[float, float] | None:
@@ -177,10 +199,7 @@ def meet(group: dict[str, Any], about: dict[str, Any], seconds: float) -> Meetin
     until = time.monotonic() + seconds
     while time.monotonic() < until and (len(found.reached) < len(others) or not set(others) <= set(found.called)):
         for rank in [one for one in others if one not in found.reached]:
-            try:
-                found.call(rank)
-            except (OSError, ValueError, KeyError) as error:
-                found.faults[rank] = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+            found.call(rank)
         time.sleep(0.2)
     time.sleep(1.0)  # whoever is late has still somebody to call
     found.done = True
@@ -198,16 +217,11 @@ def problems(service: str, met: Meeting) -> list[str]:
         other = name_of(group, rank)
         words = met.reached.get(rank)
         if words is None:
+            stage, why = met.faults.get(rank, (0, "no answer"))
             found.append(
-                "service '%s': this host does not reach %s on port %d or on the one that it chose there (%s); open both between the hosts (%s), "
-                "or correct group_address; if only large packets are lost, the MTU differs on the way"
-                % (
-                    service,
-                    other,
-                    met.port,
-                    met.faults.get(rank, "no answer"),
-                    "net.ipv4.ip_local_port_range and hosts_port",
-                )
+                "service '%s': this host does not reach %s: %s (%s); open hosts_port and net.ipv4.ip_local_port_range between the hosts, or correct "
+                "group_address or the MTU"
+                % (service, other, STAGES[stage] % met.port if not stage else STAGES[stage], why)
             )
             continue
         if rank not in met.called:
