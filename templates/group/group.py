@@ -36,6 +36,7 @@ LEADER_ENDS_TOO = (
     4.0  # a follower that is stopped waits so long for word that the first host is stopping as well, and drains
 )
 EACH = 30.0  # seconds between two questions
+FIRST, SOON = 2.0, 5.0  # the same until the first answer, and after an error
 MARGIN = 30.0  # seconds that an answer may take beyond the longest step of the engine
 ERRORS = 3  # answers in a row that are errors of the server
 SIOCGIFADDR = 0x8915
@@ -361,9 +362,9 @@ class Part:
                 if not self.answers and time.monotonic() > until:
                     self.trouble = f"no answer within the {self.spec['ready_timeout']} s of ready_timeout"
                     return
-                time.sleep(2)
+                time.sleep(FIRST)
                 continue
-            time.sleep(5 if errors else EACH)
+            time.sleep(SOON if errors else EACH)
             before = self.tokens()
             began = time.monotonic()
             status = self.ask("/v1/completions", body, limit)[0]
