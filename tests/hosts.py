@@ -19,7 +19,7 @@ NEEDS = ("dockerd", "docker", "mmdebstrap")
 
 # Real processes, servers, installations and kills: seconds a test. `make e2e` runs them, `make unit` doesn't.
 SLOW = tuple(
-    f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "group_playbooks",
+    f"test_{name}" for name in ("bundle", "convert", "deploy", "exposure", "fanout", "fetch", "group_deploy", "group_playbooks",
       "group_runner", "group_services", "hostile", "inputs", "keys", "modes", "peers",
       "python_env", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")
 )  # fmt: skip
