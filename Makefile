@@ -52,10 +52,11 @@ e2e: $(VENV)/.ready-dev  ## slow tests: real vLLM, test hosts, container engine,
 molecule: $(VENV)/.ready-dev  ## the production playbooks as molecule scenarios (default: this machine)
 	molecule test --all
 
-soak: $(VENV)/.ready-dev  ## 200 rounds of kill -9 in each test of fetch and conversion, and planned operations behind a gateway (two hours)
+soak: $(VENV)/.ready-dev  ## 200 rounds of kill -9 in each test of fetch and conversion, and planned operations behind a gateway, faults of a service over two hosts (three hours)
 	pytest --rounds 800 -k killed tests/unit/test_part.py
 	pytest --rounds 200 -k killed tests/unit/test_convert.py tests/unit/test_converted.py tests/unit/test_weights.py
 	python benchmarks/gateway.py soak
+	pytest -n 0 --soak tests/e2e/test_hosts_two.py
 
 fuzz: $(VENV)/.ready-dev  ## readers of foreign bytes against 20,000 files each
 	FUZZ=1 pytest -k "header_reader or no_bytes or any_order" tests/unit

@@ -23,6 +23,15 @@ from planning.names import RIGHTS, check_address
 Record = Mapping[str, Any]
 
 LOG_SIZE, LOG_FILES = "20m", "3"
+QUEUE_BYTES = 256 << 20  # a queue of vLLM's to or from its workers takes 160 MiB
+
+
+def shared_memory(service: Record) -> int | None:
+    """Bytes of /dev/shm: the row's or the board's; else, where ranks talk through it, room for their queues. None: Docker's 64 MiB."""
+    if service["shm_bytes"]:
+        return int(service["shm_bytes"])
+    widths = service["widths"]
+    return QUEUE_BYTES * (int(widths["devices"]) + 1) if widths["ranks"] > 1 else None
 
 
 def fail(message: str) -> None:
@@ -123,8 +132,8 @@ def container_arguments(
             found.append("--env=GROUP_INTERFACE")  # group.py's own
     else:
         found.append(f"--publish={published(service)}")
-    if service["shm_bytes"]:
-        found.append(f"--shm-size={service['shm_bytes']}b")
+    if size := shared_memory(service):
+        found.append(f"--shm-size={size}b")
     if (limit := memory_limit(service)) is not None:
         found += [f"--memory={limit}b", f"--memory-swap={limit}b"]
     found += device_arguments(service, devices) + right_arguments(service)

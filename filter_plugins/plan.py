@@ -249,6 +249,7 @@ class FilterModule:
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,
+            "one_unit": groups.one_unit,
             "group_peers": groups.peers,
             "fleet_of": groups.fleet_of,
             "over_hosts": groups.over_hosts,

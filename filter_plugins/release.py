@@ -165,7 +165,8 @@ def group_of(service: Record, spec: Record) -> dict[str, Any]:
         image.get("digest") or image.get("name"), posixpath.basename(str(spec["env_path"])), service["options_version"],
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(alike, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return {**group, "silence": SILENCE, "step_seconds": int(service["env"][STEP_VARIABLE]), "digest": digest}
+    known = {key: value for key, value in group.items() if key != "judged"}  # no release is new for its verdict
+    return {**known, "silence": SILENCE, "step_seconds": int(service["env"][STEP_VARIABLE]), "digest": digest}
 
 
 def adapters_of(service: Record, found: Record) -> dict[str, Any]:

@@ -23,8 +23,29 @@ def reference_problems(plan: Iterable[Mapping[str, Any]], references: str, signe
 
 
 def judged_names(plan: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the services that a deploy judges before their release counts; of several hosts it counts as soon as it answers, as on all of them."""
-    return [str(row["service"]) for row in plan if rows.judged(row) and not row.get("group")]
+    """Names of the services that a deploy judges before their release counts; over several hosts the first one's verdict is that of all."""
+    return [str(row["service"]) for row in plan if (row["group"]["judged"] if row.get("group") else rows.judged(row))]
+
+
+def judged_here(plan: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows whose API this host has: all but those in which it follows another host."""
+    return [row for row in plan if not (row.get("group") or {}).get("rank")]
+
+
+def judged_by_others(
+    plan: Iterable[Mapping[str, Any]], hostvars: Mapping[str, Any], register: str = "judge_found"
+) -> list[dict[str, Any]]:
+    """What action `judge` found on the first hosts of services in which this host follows: its results, as they stand in their `register`."""
+    found = []
+    for row in plan:
+        group = row.get("group")
+        if not group or not group["rank"]:
+            continue
+        said = hostvars[group["leader"]].get(register) or {}
+        for result in said.get("results") or [said]:
+            if result.get("service") == row["service"] and "passes" in result:
+                found.append({key: result[key] for key in ("service", "passes", "sentence", "judged")})
+    return found
 
 
 def operators_on(flaggems: Mapping[str, Any] | None) -> list[str]:
@@ -39,6 +60,8 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "audit_table": audit.audit_table,
+            "judged_by_others": judged_by_others,
+            "judged_here": judged_here,
             "judged_names": judged_names,
             "localise_words": tables.localise_words,
             "operators_on": operators_on,

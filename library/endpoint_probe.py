@@ -82,7 +82,8 @@ services:
       type: dict
     group:
       description:
-        - "Of a service that several hosts run together: {rank, leader, members, state, missing}; null for one that this host runs alone."
+        - "Of a service that several hosts run together: {rank, leader, members, state, missing, interface, addresses, ports}."
+        - Null for one that this host runs alone.
         - A follower, whose rank is not 0, has no API. It is ready while the first host gets answers from all of them.
       type: dict
     judged: {description: The verdict that the host keeps on its release; null if there is none., type: dict}
@@ -180,6 +181,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
         pid=run["pid"] if run else None,
         changed_at=releases.changed_at(folder),
     )
+    gated = None if given["gated"] is None else name in given["gated"]
     ended = releases.last_exit(root, name)
     row["restarts"] = int(ended.get("unasked", 0)) if ended and ended.get("release") == row["release"] else 0
     if ended and given["since"] and ended["ended"] > given["since"] and ended.get("release") == row["release"]:
@@ -198,7 +200,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
             return dict(row, problem=problem)
         if row["group"]["rank"]:
             if record and run["release"] == row["release"]:
-                verdicts.answered(folder, run["release"], False)
+                verdicts.answered(folder, run["release"], gated)
             timings = {"ready_seconds": ready_seconds(folder, run, record)}
             return dict(row, ready=True, verdict="ready", answer=members.words(row["group"]), timings=timings)
     try:
@@ -225,7 +227,7 @@ def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record:
     timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
     timings["ready_seconds"] = ready_seconds(folder, run, record)
     if record and run["release"] == row["release"]:
-        verdicts.answered(folder, run["release"], None if given["gated"] is None else name in given["gated"])
+        verdicts.answered(folder, run["release"], gated)
     return dict(
         row,
         ready=True,
@@ -271,6 +273,8 @@ def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
     row["meaning"] = (said and said.meaning) or found.meaning
     if not row["meaning"] and not row.get("pid"):
         row["meaning"] = "that is not known here; the whole log may say more"
+    if row["group"]:
+        row["between"] = members.between(row["group"], found.hint, found.root or "")
     # Not a second time what the lines above show.
     shown = any(found.root in line for line in row["log_tail"]) if found.root else True
     row["root_cause"] = None if shown else found.root
@@ -293,6 +297,8 @@ def sentence(row: dict[str, Any], waited: float) -> str:
         text += "\nWhat failed first: %s" % row["root_cause"]
     if row.get("meaning"):
         text += "\nWhat that means: %s" % row["meaning"]
+    if row.get("between"):
+        text += "\nBetween the hosts: %s" % row["between"]
     return text
 
 

@@ -96,7 +96,7 @@ from ansible.module_utils.serving.host.ports import port_problem
 from ansible.module_utils.serving.host.pythons import find_python
 from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.images import images
-from ansible.module_utils.serving.service.claims import assign, claims, left_over, taken
+from ansible.module_utils.serving.service.claims import assign, claims, left_over, own_port, taken
 from ansible.module_utils.serving.service.releases import beside, deployed
 from ansible.module_utils.serving.sizing.choose import choices_of, explained
 from ansible.module_utils.serving.sizing.fits import cpu_problems, device_problems
@@ -119,7 +119,7 @@ def leftover_problems(plan: list, running: dict, places: dict) -> list:
                 "device %s" % ", ".join(given)
                 if given
                 else "port %d" % service["port"]
-                if claim.port == service["port"]
+                if claim.port and claim.port == own_port(service)
                 else ""
             )
             if what:

@@ -298,7 +298,8 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
         )
     for other, claim in claims(module.params["serving_root"]).items():
         held = sorted({str(one) for one in claim.devices or []} & {str(one) for one in spec.get("devices") or []})
-        what = "device %s" % ", ".join(held) if held else "port %s" % claim.port if claim.port == port_of(spec) else ""
+        port = claim.port if claim.port and claim.port == port_of(spec) else None
+        what = "device %s" % ", ".join(held) if held else "port %s" % port if port else ""
         if other != name and what:
             raise Refusal(
                 "service '%s' can't return to release %s: service '%s' has its %s now; stop that one first (playbooks/stop.yml -e service=%s)"

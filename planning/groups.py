@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .devices import DATA_LOCAL, DATA_RANK, WIDTHS, option, size
@@ -269,6 +269,7 @@ def joined(service: Row, model: Row, board: Row) -> None:
     service["env"] = {STEP_VARIABLE: str(STEP_SECONDS[service["kind"]]), **service["env"]}
     if service["runtime"] == "container" and "host-network" not in service["rights"]:
         service["rights"] = [*service["rights"], "host-network"]
+    group["judged"] = bool(service["reference"]) and service["judge_level"] != "none"  # by its first host, for all
     if group["rank"]:
         service.update(
             api_key=False, reference=None, judge_level="none", judge_required=False, address="127.0.0.1", asks=[], gateway={"expose": False},
@@ -337,6 +338,19 @@ def absent(services: Iterable[Mapping[str, Any]], hosts: Iterable[str], only: st
                 f"take all of them: -l {','.join(group['members'])}"
             )
     return found
+
+
+def one_unit(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> bool:
+    """Is it one host, or all those that services over several hosts make one?"""
+    found, ahead = set[str](), [hosts[0]] if hosts else []
+    while ahead:
+        host = ahead.pop()
+        found.add(host)
+        services = hostvars[host]["planned"]["services"]
+        ahead += [
+            one for record in services for one in (record.get("group") or {}).get("members", []) if one not in found
+        ]
+    return found == set(hosts)
 
 
 def over_hosts(services: Mapping[str, Any], name: str) -> bool:

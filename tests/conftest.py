@@ -150,6 +150,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write tests/fixtures/rendered anew")
+    parser.addoption("--soak", action="store_true", help="also run what takes longer than CI has")
     parser.addoption("--rounds", type=int, default=20, help="rounds of kill -9 in each test that kills")
 
 

@@ -31,7 +31,9 @@ class Fleet:
     `hosts`: {host: what it has of its own in the inventory, `runs` among it}. `row`: changes of the service demo on all of them.
     """
 
-    def __init__(self, base: Path, tools: Path, hosts: Mapping[str, Mapping[str, Any]], *, engine: str = VLLM, **row: Any) -> None:
+    def __init__(
+        self, base: Path, tools: Path, hosts: Mapping[str, Mapping[str, Any]], *, engine: str = VLLM, **row: Any
+    ) -> None:
         self.base, self.ca, self.hosts = base, base / "ca/ca.crt", list(hosts)
         self.inventory = base / "hosts.yml"
         (base / "env/bin").mkdir(parents=True)

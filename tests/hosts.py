@@ -20,7 +20,7 @@ NEEDS = ("dockerd", "docker", "mmdebstrap")
 # Real processes, servers, installations and kills: seconds a test. `make e2e` runs them, `make unit` doesn't.
 SLOW = tuple(
     f"test_{name}" for name in ("add_model", "bundle", "canary", "convert", "deploy", "exposure", "fanout", "fetch", "gateway",
-      "group_playbooks", "group_runner", "group_services", "haproxy", "hostile", "inputs", "keys", "modes", "part", "peers", "policies",
+      "group_deploy", "group_playbooks", "group_runner", "group_services", "haproxy", "hostile", "inputs", "keys", "modes", "part", "peers", "policies",
       "python_env", "rollback", "secret_env", "services", "setup_venv", "ssh_bootstrap", "support", "verify", "weights")
 )  # fmt: skip
 
@@ -32,7 +32,11 @@ def shares_the_engine(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--soak"):
+        long = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
     lacking = not os.environ.get("CI") and (os.getuid() != 0 or not all(shutil.which(tool) for tool in NEEDS))
     for item in items:
         name = item.path.stem

@@ -178,5 +178,5 @@ def test_prepare_is_a_table_of_contents() -> None:
         "container_engine",
         "python_runtime",
         "firewall",
-        "group_links",
+        "firewall",  # do the hosts of a service reach each other?
     ]

@@ -36,6 +36,7 @@ LEADER_ENDS_TOO = (
     4.0  # a follower that is stopped waits so long for word that the first host is stopping as well, and drains
 )
 EACH = 30.0  # seconds between two questions
+FIRST, SOON = 2.0, 5.0  # the same until the first answer, and after an error
 MARGIN = 30.0  # seconds that an answer may take beyond the longest step of the engine
 ERRORS = 3  # answers in a row that are errors of the server
 SIOCGIFADDR = 0x8915
@@ -126,6 +127,7 @@ class Part:
         self.beaten = 0.0
         self.trouble = ""  # what the question found
         self.state: dict = {}
+        self.interface_name = self.group["interface"] or ""
 
     def name(self, rank: int) -> str:
         return f"{self.group['members'][rank]} ({self.group['addresses'][rank]})"
@@ -137,6 +139,7 @@ class Part:
             "rank": self.rank,
             "leader": self.group["leader"],
             "pid": os.getppid(),
+            "interface": self.interface_name,
         }
         if found == self.state:
             return
@@ -319,7 +322,8 @@ class Part:
                 f"no network interface of this host has the address {self.group['address']}; correct group_address and deploy"
             )
             sys.exit(1)
-        return str(found)
+        self.interface_name = str(found)
+        return self.interface_name
 
     # The first host asks for real answers.
 
@@ -358,9 +362,9 @@ class Part:
                 if not self.answers and time.monotonic() > until:
                     self.trouble = f"no answer within the {self.spec['ready_timeout']} s of ready_timeout"
                     return
-                time.sleep(2)
+                time.sleep(FIRST)
                 continue
-            time.sleep(5 if errors else EACH)
+            time.sleep(SOON if errors else EACH)
             before = self.tokens()
             began = time.monotonic()
             status = self.ask("/v1/completions", body, limit)[0]

@@ -97,6 +97,13 @@ def test_in_containers_the_interface_is_passed_in_and_the_api_stays_where_the_ro
     assert {"start", "stop", "group.py", "engine"} <= set(first)
 
 
+def test_ranks_that_talk_through_shared_memory_get_more_than_docker_gives() -> None:
+    service = made("a", board=GPU)["service"]
+    assert container.shared_memory({**service, "shm_bytes": None}) == (service["widths"]["devices"] + 1) * (256 << 20)
+    assert container.shared_memory({**service, "shm_bytes": 5 << 30}) == 5 << 30
+    assert container.shared_memory({**service, "shm_bytes": None, "widths": {"ranks": 1, "devices": 1}}) is None
+
+
 def test_an_npu_gets_hccls_variables() -> None:
     board = {
         "name": "atlas",

@@ -49,15 +49,15 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_
 class Part:
     """One host: a service's folder, and its runner."""
 
-    def __init__(self, base: Path, rank: int, ports: dict[str, int], digest: str = "d") -> None:
+    def __init__(self, base: Path, rank: int, ports: dict[str, int], digest: str = "d", size: int = 2) -> None:
         self.folder, self.rank = base / f"host-{rank}", rank
         release = self.folder / "releases/r"
         release.mkdir(parents=True)
         (self.folder / "current").symlink_to("releases/r")
-        addresses = ["127.0.0.1", "127.0.0.2"]
+        addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"][:size]
         group = {
-            "size": 2, "rank": rank, "leader": "a", "members": ["a", "b"], "addresses": addresses, "address": addresses[rank],
-            "interface": "lo" if rank else None, "ports": ports, "silence": 2, "step_seconds": 1, "digest": digest,
+            "size": size, "rank": rank, "leader": "a", "members": ["a", "b", "c"][:size], "addresses": addresses, "address": addresses[rank],
+            "interface": "lo" if rank else None, "ports": ports, "silence": 5, "step_seconds": 4, "digest": digest,
         }  # fmt: skip
         spec = {
             "group": group, "drain_timeout": 5, "ready_timeout": 30, "endpoint": f"http://127.0.0.1:{ports['api']}", "served_name": "m",
@@ -66,7 +66,11 @@ class Part:
         text = (ROOT / "templates/group/group.py").read_text()
         for old, new in (
             ("EACH = 30.0", "EACH = 0.2"),
-            ("MARGIN = 30.0", "MARGIN = 0.5"),
+            ("FIRST, SOON = 2.0, 5.0", "FIRST, SOON = 0.2, 0.2"),
+            ("END = 10.0", "END = 3.0"),
+            ("BEFORE_HELLO = 10.0", "BEFORE_HELLO = 2.0"),
+            ("CONSEQUENCE = 3.0", "CONSEQUENCE = 1.0"),
+            ("MARGIN = 30.0", "MARGIN = 1.0"),
             ("BEAT = 2.0", "BEAT = 0.2"),
         ):
             assert old in text
@@ -127,7 +131,7 @@ def until(check: Callable[[], Any], what: str = "") -> None:
         time.sleep(0.05)
 
 
-Pair = tuple[Part, Part]
+Pair = tuple[Part, ...]
 
 
 @pytest.fixture
@@ -169,6 +173,24 @@ def test_an_engine_that_dies_is_the_failure_of_its_host_alone(pair: Pair) -> Non
     assert first.starts() == second.starts() == 2
 
 
+def test_of_three_hosts_two_wait_for_the_third(tmp_path: Path) -> None:
+    ports = {name: free_port() for name in ("api", "watch", "master")}
+    parts = tuple(Part(tmp_path, rank, ports, size=3) for rank in range(3))
+    try:
+        together(parts)
+        os.kill(parts[2].pid(), signal.SIGKILL)
+        parts[2].wait()
+        until(lambda: parts[0].log().rpartition("waiting for ")[2] == "c (127.0.0.3)\n", "the first went on without it")
+        until(lambda: parts[1].state() == "waiting", "the second went on without it")
+        parts[2].start()
+        until(
+            lambda: all(part.state() == "answering" and part.starts() == 2 for part in parts), "they did not come back"
+        )
+    finally:
+        for part in parts:
+            part.kill()
+
+
 def test_another_run_of_the_first_host_meets_no_old_follower(pair: Pair) -> None:
     first, second = pair
     together(pair)
@@ -190,14 +212,14 @@ def test_a_host_that_is_silent_is_gone_until_it_speaks(pair: Pair) -> None:
     [runner] = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     os.kill(runner, signal.SIGSTOP)
     until(lambda: first.state() == "waiting")
-    assert "b (127.0.0.2) has been silent for 2 s" in first.log()
+    assert "b (127.0.0.2) has been silent for 5 s" in first.log()
     os.kill(runner, signal.SIGCONT)
     until(lambda: first.state() == second.state() == "answering" and first.starts() == 2)
     assert second.starts() == 2
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"), [("hang", "no answer to a real question within 2 s"), ("fail", "3 errors (HTTP 500) in a row")]
+    ("mode", "words"), [("hang", "no answer to a real question within 5 s"), ("fail", "3 errors (HTTP 500) in a row")]
 )
 def test_an_engine_that_does_not_answer_is_replaced_on_all_hosts(pair: Pair, mode: str, words: str) -> None:
     first, second = pair

@@ -65,6 +65,7 @@ def test_records_differ_in_rank_and_address_alone_and_only_the_first_host_has_th
         "addresses": ["10.0.0.1", "10.0.0.2"],
         "address": "10.0.0.1",
         "interface": None,
+        "judged": False,
         "ports": first["group"]["ports"],
     }
     assert second["group"] == {**first["group"], "rank": 1, "address": "10.0.0.2"}

@@ -71,21 +71,42 @@ def can_bind(address: str, port: int) -> int:
     return 0
 
 
+def ports_of(service: dict) -> list:
+    """(address, port, remedy) of what a service listens on here. Of several hosts only the first has the API, and meets the others."""
+    group, remedy = service.get("group"), "give the service another port"
+    own = [(service["address"], service["port"], remedy)]
+    if not group:
+        return own
+    if group["rank"]:
+        return []
+    return own + [
+        (group["address"], group["ports"][name], "set hosts_port in the service's row") for name in ("master", "watch")
+    ]
+
+
 def port_problem(service: dict, running: dict) -> str | None:
-    """Who sits on the service's port. What it holds itself, and what another service of the plan holds and gives up, is free.
+    """Who sits on a port of the service. What it holds itself, and what another service of the plan holds and gives up, is free.
 
     `running`: the services of the plan whose processes live, by name (claims.Claim).
     """
-    name, address, port = service["service"], service["address"], service["port"]
+    for address, port, remedy in ports_of(service):
+        problem = problem_of(service["service"], address, port, remedy, running)
+        if problem:
+            return problem
+    return None
+
+
+def problem_of(name: str, address: str, port: int, remedy: str, running: dict) -> str | None:
     code = can_bind(address, port)
     if code == 0:
         return None
     if code == errno.EADDRNOTAVAIL or code < 0:  # negative: the name has no address
-        return "service '%s': this host has no address %s; set address to one of its own" % (name, address)
+        what = "group_address" if "hosts_port" in remedy else "address"
+        return "service '%s': this host has no address %s; set %s to one of its own" % (name, address, what)
     if code == errno.EACCES:
         return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
     who = owners(listener_inodes(port))
-    holder = next((claim for claim in running.values() if claim.port == port), None)
+    holder = next((claim for claim in running.values() if port in claim.ports), None)
     if holder is not None:
         ours = holder.pids()
         # A container's port is held by Docker's proxy, and a port that this user may not see is the holder's as far as known.
@@ -99,4 +120,4 @@ def port_problem(service: dict, running: dict) -> str | None:
     )
     if who and "docker-proxy" in who[0][2]:
         by += " (docker ps shows its container; if there is none, `systemctl restart docker` frees it)"
-    return "service '%s': port %d is taken by %s; end it, or give the service another port" % (name, port, by)
+    return "service '%s': port %d is taken by %s; end it, or %s" % (name, port, by, remedy)

@@ -63,7 +63,15 @@ def command(given: dict[str, Any], spec: dict[str, Any], model: str, seed: int) 
     if kind_of(spec) == "embedding":
         words += ["--backend", "openai-embeddings", "--endpoint", "/v1/embeddings", "--percentile-metrics", "e2el"]
     else:
-        words += ["--backend", "openai", "--ignore-eos", "--temperature", "0", "--percentile-metrics", ",".join(METRICS)]
+        words += [
+            "--backend",
+            "openai",
+            "--ignore-eos",
+            "--temperature",
+            "0",
+            "--percentile-metrics",
+            ",".join(METRICS),
+        ]
     if given["rate"]:
         words += ["--request-rate", str(given["rate"])]
     else:

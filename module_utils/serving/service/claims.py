@@ -16,11 +16,18 @@ from ansible.module_utils.serving.service import releases
 
 
 def port_of(spec: dict[str, Any]) -> int | None:
-    """The port of a release's endpoint."""
+    """The port of a release's endpoint; None where another host has it."""
+    if (spec.get("group") or {}).get("rank"):
+        return None
     try:
         return urllib.parse.urlsplit(str(spec.get("endpoint"))).port
     except ValueError:
         return None
+
+
+def own_port(service: dict[str, Any]) -> int | None:
+    """The port on which a record's service listens on this host."""
+    return None if (service.get("group") or {}).get("rank") else service["port"]
 
 
 class Claim:
@@ -32,6 +39,9 @@ class Claim:
         self.spec = releases.read_spec(folder) or releases.current_spec(root, name) or {}
         self.devices: list[Any] | None = self.spec.get("devices")
         self.port = port_of(self.spec)
+        group = self.spec.get("group") or {}
+        among = [] if group.get("rank") else (group.get("ports") or {}).values()
+        self.ports = {self.port, *among}
         self.container = bool(self.spec.get("container"))
 
     def pids(self) -> set[int]:
@@ -127,7 +137,7 @@ def first_to_stop(plan: list[dict[str, Any]], running: dict[str, Claim], places:
             given = sorted(held & {str(one) for one in there.names}) if there else []
             if given:
                 found[name] = "it gives device %s to service '%s'" % (", ".join(given), other["service"])
-            elif claim.port == other["port"] and service["port"] != other["port"]:
+            elif claim.port and claim.port == own_port(other) != own_port(service):
                 found[name] = "it gives port %d to service '%s'" % (other["port"], other["service"])
     return found
 

@@ -1,8 +1,9 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, podman, daemons
-(runc, systemd), storage. Accelerators: nvidia, nvidia_driver, nccl, intel, ascend, cann (families of codes), npu_kernels. Engines: engines, plugins, models, kernels,
-sglang, processes, python. The host: system. Asked last: faults (errors by which a program says no more than that it failed).
+(runc, systemd), storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), npu_kernels.
+Engines: engines, plugins, models, kernels, sglang, processes, python. The host: system. Asked last: faults (errors by which a
+program says no more than that it failed).
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows. A row for a family of errors is `general`.
 Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own

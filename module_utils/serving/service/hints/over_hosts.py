@@ -1,0 +1,32 @@
+"""Failure hints: ranks on several hosts that lose or miss each other. members.py adds the interface and the ports."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "nccl-peer-closed",
+        r"socketProgress[^\n]{0,40}: Connection closed by remote peer|remote process exited or there was a network error",
+        "a rank on another host, or the link to it, was gone while NCCL used it",
+        "look for what the other host said before; if nothing, at the link and the firewall between them",
+        "NVIDIA/nccl, misc/socket.cc; pytorch, NCCLUtils.cpp",
+        "node1:71:88 [0] misc/socket.cc:49 NCCL WARN socketProgress: Connection closed by remote peer gpu-02<47040>",
+    ),
+    Hint(
+        "nccl-poll-connect",
+        r"socketPollConnect[^\n]{0,40} Connect to [^\n]{0,80} returned",
+        "NCCL got no connection to a rank of another host: a firewall stands between, or that address is of another network",
+        "let the hosts of the service reach each other on all ports of net.ipv4.ip_local_port_range, over the interface that has group_address",
+        "NVIDIA/nccl, misc/socket.cc",
+        "node1:71:88 [0] misc/socket.cc:538 NCCL WARN socketPollConnect: Connect to 10.0.0.2<43211> returned 113(No route to host) errno 115",
+    ),
+    Hint(
+        "address-not-here",
+        r"Cannot assign requested address",
+        "an address that the engine is to listen on or call from is not this host's",
+        "correct address, or group_address where several hosts run the service: ip address shows what the host has",
+        "Linux, EADDRNOTAVAIL",
+        "zmq.error.ZMQError: Cannot assign requested address (addr='tcp://10.0.0.9:29501')",
+    ),
+)
