@@ -53,8 +53,8 @@ def test_tasks_and_hints_have_no_private_words() -> None:
         assert not words.search(hint.cause + hint.remedy), hint.name
 
 
-# Whose word it is: an address's, npu-smi's for the second number of an NPU, an engine's or a driver's in the lines that they print.
-CHIP = r"https?://\S+|NPU %?\w+ chip %?\w+|\bchipId\b|not supported on this chip"
+# Whose word it is: an address's, a metric's, npu-smi's for the second number of an NPU, an engine's or a driver's in the lines that they print.
+CHIP = r"https?://\S+|\bnpu_chip_\w+|NPU %?\w+ chip %?\w+|\bchipId\b|not supported on this chip"
 READERS = (
     "module_utils/serving/host/npus.py",
     "tests/unit/test_npus.py",
