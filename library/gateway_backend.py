@@ -36,7 +36,7 @@ options:
     type: str
   share:
     description:
-      - For V(ready): percent of its usual share with which it takes requests for O(watched) seconds at first, where others take the rest; 0 is none.
+      - "For V(ready): percent of its usual share with which it takes requests for O(watched) seconds at first, where others take the rest; 0 is none."
       - If more than O(most_failed) percent of its requests fail meanwhile, or it goes down, it is drained again and this fails, with RV(canary).
     type: int
     default: 0

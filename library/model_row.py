@@ -59,7 +59,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import human
-from ansible.module_utils.serving.service import site
+from ansible.module_utils.serving.service import host_runs, site
 from ansible.module_utils.serving.service.proposal import GENERATES, Outlook, Wish, propose
 from ansible.module_utils.serving.service.texts import Texts, changes, written
 from ansible.module_utils.serving.weights.shape import Shape
@@ -116,11 +116,11 @@ def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) 
                 % (host, int(count), names, others, devices, service)
             )
             continue
-        place = site.runs_place(given["inventory"], given["inventory_files"], host)
+        place = host_runs.runs_place(given["inventory"], given["inventory_files"], host)
         if place is None:
             left.append("%s is in no YAML file of this inventory: put '%s' into its `runs`" % (host, service))
             continue
-        texts.put(place.path, site.with_run(place, texts.of(place.path), service))
+        texts.put(place.path, host_runs.with_run(place, texts.of(place.path), service))
     return left
 
 

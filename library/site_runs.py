@@ -37,7 +37,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.service import site
+from ansible.module_utils.serving.service import host_runs
 from ansible.module_utils.serving.service.texts import Texts, changes, written
 
 
@@ -55,11 +55,11 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, list[str]]:
     texts, left = Texts(), []
     files = inventory_files(given["inventory_files"])
     for host, runs in sorted(given["runs"].items()):
-        place = site.runs_place(given["inventory"], files, host)
+        place = host_runs.runs_place(given["inventory"], files, host)
         if place is None:
             left.append("%s is in no YAML file of this inventory: make its runs [%s]" % (host, ", ".join(runs)))
             continue
-        texts.put(place.path, site.with_runs(place, texts.of(place.path), list(runs)))
+        texts.put(place.path, host_runs.with_runs(place, texts.of(place.path), list(runs)))
     return texts, left
 
 

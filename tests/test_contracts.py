@@ -281,7 +281,7 @@ ROOTS = {
     "bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
     "models", "cache", "config", "inputs", "outside",  # inside of containers and test hosts
     "v1", "v2", "api", "metrics", "health", "ping", "docs", "inference", "rw",  # paths of HTTP
-    "inventory", "playbooks", "roles", "templates", "molecule", "library", "planning",  # {{ playbook_dir }}/../roles/...
+    "inventory", "playbooks", "roles", "scripts", "templates", "molecule", "library", "planning",  # {{ playbook_dir }}/../roles/...
     "build", "report", "vllm", "flagscale",  # what templates append to a folder
     "nfs", "share", "data", "workspace",  # the vendor documents' and failure logs' own
 }  # fmt: skip

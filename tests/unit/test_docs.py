@@ -54,7 +54,7 @@ def test_tasks_and_hints_have_no_private_words() -> None:
 
 
 # Whose word it is: an address's, a metric's, npu-smi's for the second number of an NPU, an engine's or a driver's in the lines that they print.
-CHIP = r"https?://\S+|\bnpu_chip_\w+|NPU %?\w+ chip %?\w+|\bchipId\b|not supported on this chip"
+CHIP = r"https?://\S+|npu_chip_\w+|NPU %?\w+ chip %?\w+|\bchipId\b|not supported on this chip"
 READERS = (
     "module_utils/serving/host/npus.py",
     "tests/unit/test_npus.py",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.service import site
+from ansible.module_utils.serving.service import host_runs, site
 from conftest import ROOT
 
 ROW = {"sources": {"huggingface": {"repo": "org/new", "revision": "c0ffee"}}, "bytes": 12, "license": "mit"}
@@ -161,11 +161,11 @@ accelerators:
 def test_a_host_gets_a_service_to_run(tmp_path: Path, host: str, runs: list[str]) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text(HOSTS)
-    place = site.runs_place(str(tmp_path), [str(path)], host)
+    place = host_runs.runs_place(str(tmp_path), [str(path)], host)
     assert place and place.path == str(path)
-    after = site.with_run(place, HOSTS, "new")
+    after = host_runs.with_run(place, HOSTS, "new")
     assert yaml.safe_load(after)["accelerators"]["children"]["h100"]["hosts"][host]["runs"] == runs
-    assert "# rack 4" in after and site.with_run(place, after, "new") == after
+    assert "# rack 4" in after and host_runs.with_run(place, after, "new") == after
     assert len(after.splitlines()) <= len(HOSTS.splitlines()) + 1
 
 
@@ -175,8 +175,8 @@ def test_where_a_hosts_runs_are_written(tmp_path: Path) -> None:
     (tmp_path / "host_vars").mkdir()
     (tmp_path / "host_vars/gpu-01.yml").write_text("# mine\nruns:\n  - a  # first\n")
     files = [str(tmp_path / "hosts.yml"), str(tmp_path / "hosts.ini")]
-    place = site.runs_place(str(tmp_path), files, "gpu-01")
+    place = host_runs.runs_place(str(tmp_path), files, "gpu-01")
     assert place and place.path.endswith("gpu-01.yml")
-    after = site.with_run(place, (tmp_path / "host_vars/gpu-01.yml").read_text(), "new")
+    after = host_runs.with_run(place, (tmp_path / "host_vars/gpu-01.yml").read_text(), "new")
     assert yaml.safe_load(after) == {"runs": ["a", "new"]} and "# mine" in after and "# first" in after
-    assert site.runs_place(str(tmp_path), files, "gpu-09") is None
+    assert host_runs.runs_place(str(tmp_path), files, "gpu-09") is None
