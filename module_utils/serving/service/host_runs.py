@@ -77,10 +77,9 @@ def with_runs(place: Host, text: str, wanted: list[str]) -> str:
             node["runs"] = runs
 
     if place.keys:
-        return document.changed(place.keys, change)
+        return str(document.changed(place.keys, change))
     copy = parsed(place.path, text)
     change(copy)
     stream = io.StringIO()
     writer().dump(copy, stream)
-    text = stream.getvalue()
-    return str(text.replace("\n", document.newline))
+    return stream.getvalue().replace("\n", document.newline)
