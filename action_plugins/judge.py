@@ -137,14 +137,21 @@ class ActionModule(ActionBase):
         python = str(args.get("harness") or "")
         margin = canary.margins_of(pack, args.get("margins") or {})["score"] / 100
         for one in pack.sets:
-            asked = asking.whole_set(self.module, one["name"], one["items"], one["tokens"], python, Display().display)
+            try:
+                asked = asking.whole_set(
+                    self.module, one["name"], one["items"], one["tokens"], python, Display().display
+                )
+            except AnsibleActionFail as problem:  # of the harness; whether the service lives, the canary has told
+                findings.append(verdict.Finding(one["name"], verdict.INCOMPARABLE, problem.message))
+                continue
             findings += sets.of_set(one, asked, margin)
             apart += sets.side_by_side(one, asked["answers"])
         return findings, apart
 
     def ended(self, name: str, record: dict[str, Any], args: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-        """Keep the verdict on the host."""
-        keep = {"keep": record} if record.get("terms") else {}
+        """Keep the verdict on the host. A data set that could not be asked can be another time."""
+        lasts = record["level"] != "full" or record["verdict"] != verdict.INCOMPARABLE
+        keep = {"keep": record} if record.get("terms") and lasts else {}
         if not truth(args.get("trial")):
             self.module("verdict", {"release": state["release"], "passes": passes(record, args), **keep})
         return self.told(name, record, args)

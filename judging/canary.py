@@ -141,6 +141,9 @@ def judge(
         findings = corrected([*findings, *sets[0]])
         disagree = [*sets[1], *disagree]
     word = verdict.overall(findings)
+    names = {one.metric for one in sets[0]}
+    if verdict.overall(one for one in findings if one.metric not in names) == DIFFERENT:
+        word = DIFFERENT  # a data set that could not be asked does not hide it
     return {
         "verdict": word, "strength": strength if word in (EQUIVALENT, UNDERPOWERED) else "", "level": "canary",
         "pack": {"name": pack.name, "digest": pack.digest, "about": told(pack), "signed": pack.signed},

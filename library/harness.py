@@ -86,7 +86,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return result
     if not os.access(given["python"], os.X_OK):
         result["problem"] = (
-            "the harness's environment is not there (%s); judge_harness says where it is" % given["python"]
+            "the harness's environment is not there (%s); playbooks/judge.yml makes it" % given["python"]
         )
         return result
     key = releases.read_key(folder)

@@ -36,13 +36,12 @@ left: {description: "Why nothing was written, and what to write by hand; empty o
 
 import difflib
 import os
-import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
-from ansible.module_utils.serving.files import locked, write_atomic
 from ansible.module_utils.serving.service import site
+from ansible.module_utils.serving.service.texts import Texts, changes, written
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -56,26 +55,21 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if hidden:
         text = "overrides of this host give %s of '%s', and would win over its row; write there: engine_args: {%s}"
         return dict(result, left=text % (", ".join(hidden), given["name"], words))
+
+    def draft() -> tuple[Texts, None]:
+        texts = Texts()
+        texts.put(path, site.with_options(path, texts.of(path), given["name"], given["engine_args"]))
+        return texts, None
+
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with locked(path + ".lock", "the table of services", keep=False):
-            before = site.read_text(path)
-            after = site.with_options(path, before, given["name"], given["engine_args"])
-            if after != before and not module.check_mode:
-                write_atomic(
-                    path, after.encode(), stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
-                )
+        texts, _ = written(given["inventory"], draft, module.check_mode)
     except Refusal as refusal:
         return dict(result, left="%s. By hand: engine_args: {%s}" % (refusal, words))
     except OSError as error:
         return dict(result, left="%s can't be written (%s); by hand: engine_args: {%s}" % (path, error.strerror, words))
+    before, after = texts.before[path], texts.after[path]
     lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, n=2, lineterm=""))
-    return dict(
-        result,
-        changed=after != before,
-        lines=lines,
-        diff={"before": before, "after": after, "before_header": path, "after_header": path},
-    )
+    return {**result, **changes(texts, module._diff), "lines": lines}
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ def main() -> int:
         shutil.rmtree(part, ignore_errors=True)
         print(f"to_safetensors: {problem}", file=sys.stderr)
         return 1
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:  # torch and safetensors have errors of their own for a full disk or an odd type
         shutil.rmtree(part, ignore_errors=True)
         print(f"to_safetensors: {source} can't be converted ({error}); nothing was written", file=sys.stderr)
         return 1

@@ -136,10 +136,16 @@ def joined(host: str, port: str) -> str:
 
 def readdress(path: str, pool: str, name: str, at: str) -> bool:
     """Have a backend reached at this host:port, until the next configuration says so too. Whether that changed. Raises Refusal where HAProxy won't."""
-    if addresses(command(path, "show servers state")).get((pool, name)) == at:
-        return False
     host, _, port = at.rpartition(":")
-    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, host.strip("[]"), port)).strip()
+    try:  # HAProxy takes a name in its configuration alone
+        number = str(socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as problem:
+        raise Refusal("the gateway can't look up %s, the address of backend '%s': %s" % (host, name, problem)) from None
+    if addresses(command(path, "show servers state")).get((pool, name)) == joined(number, port):
+        return False
+    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, number, port)).strip()
+    if "no need to change" in said and "changed from" not in said:
+        return False
     if "changed from" not in said:
         raise Refusal("HAProxy did not take %s as the address of backend '%s': %s" % (at, name, said[:200]))
     return True

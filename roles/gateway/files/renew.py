@@ -2,7 +2,7 @@
 """Keeps the gateway's certificate from an ACME server fresh. Standard library only, Python 3.8.
 
     renew.py acme.json            looks twice a day, for ever
-    renew.py acme.json --once     looks once, and prints {changed, expires, problem} as JSON; --anew asks for a new one even if the old is good
+    renew.py acme.json --once     looks once, and prints {changed, problem} as JSON; --anew asks for a new one even if the old is good
 
 certbot speaks ACME and decides when a certificate is due; what it brings is handed to HAProxy through the runtime API, so nothing is reloaded
 and no stream is cut.
@@ -91,7 +91,7 @@ def hand_over(settings, text):
             settings["api"], f"commit ssl cert {pem}"
         )
     except OSError as problem:
-        return f"the new certificate is in {pem}, but HAProxy could not be asked to use it: {problem}"
+        return f"there is a new certificate for {pem}, but HAProxy could not be asked to use it: {problem}"
     return "" if "Success" in said else f"HAProxy does not take the new certificate: {' '.join(said.split())[-300:]}"
 
 
@@ -104,23 +104,29 @@ def look(settings, anew=False):
     if text == written(settings["pem"]):
         return {"changed": False, "problem": ""}
     problem = hand_over(settings, text)  # first, so that a kill in between is mended by the next look
-    write(settings["pem"], text)
-    return {"changed": True, "problem": problem}
+    if not problem:
+        write(settings["pem"], text)  # one that HAProxy refused is tried again
+    return {"changed": not problem, "problem": problem}
+
+
+def tried(settings, anew=False):
+    """A look that ends in words, whatever happens."""
+    try:
+        return look(settings, anew)
+    except (OSError, ValueError) as problem:
+        return {"changed": False, "problem": str(problem)}
 
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as source:
         settings = json.load(source)
     if "--once" in sys.argv:
-        print(json.dumps(look(settings, "--anew" in sys.argv)))
+        print(json.dumps(tried(settings, "--anew" in sys.argv)))
         return
     pause = random.uniform(60, AGAIN)  # noqa: S311 - many gateways need not ask at once
     while True:
         time.sleep(pause)
-        try:
-            found = look(settings)
-        except (OSError, ValueError) as problem:
-            found = {"changed": False, "problem": str(problem)}
+        found = tried(settings)
         print(found["problem"] or ("renewed" if found["changed"] else "not due"), flush=True)
         pause = AGAIN if found["problem"] else random.uniform(PAUSE / 2, PAUSE)  # noqa: S311
 
