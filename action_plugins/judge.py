@@ -138,6 +138,8 @@ class ActionModule(ActionBase):
         margin = canary.margins_of(pack, args.get("margins") or {})["score"] / 100
         for one in pack.sets:
             asked = asking.whole_set(self.module, one["name"], one["items"], one["tokens"], python, Display().display)
+            if one.get("known"):
+                asked["answers"] = asking.scored(self.module, one["known"], one["items"], asked["answers"], python)
             findings += sets.of_set(one, asked, margin)
             apart += sets.side_by_side(one, asked["answers"])
         return findings, apart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 TURN = 300  # seconds of one call
@@ -25,3 +25,20 @@ def whole_set(
         )
         if have == len(rows) or have <= found["before"]:
             return found
+
+
+def scored(
+    module: Module,
+    known: str,
+    items: Sequence[Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    python: str,
+) -> dict[str, dict[str, Any]]:
+    """The answers to a set that evalscope knows, each with what evalscope reads out of it: {read, right}."""
+    rows = [
+        {key: item[key] for key in ("id", "expect", "choices") if key in item} | {"text": answers[item["id"]]["text"]}
+        for item in items
+        if item["id"] in answers
+    ]
+    found = module("data_set", {"python": python, "known": known, "rows": rows})["scores"] if rows else {}
+    return {key: {**answer, **found[key]} for key, answer in answers.items() if key in found}
