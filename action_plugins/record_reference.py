@@ -78,6 +78,12 @@ class ActionModule(ActionBase):
                 copy = f"{args['copies']}/{name}"
                 questions[name] = self.known(partial(self.of_host, {}, task_vars), one, copy, python)
         first = self.asked({**common, "items": items, "load": LOADS[0], "template": TEMPLATE}, task_vars)
+        for one in named.values():
+            if one.get("tokens", 0) >= (first["served"]["max_model_len"] or 2**31):
+                raise AnsibleActionFail(
+                    f"answers to {one['title']} may have {one['tokens']} tokens, and the service takes {first['served']['max_model_len']} with the "
+                    f"question; set datasets: {{{one['known']}: {{tokens: ...}}}} to less"
+                )
         again = recorded.second_run(items, first["answers"])
         second = self.asked({**common, "items": again, "load": LOADS[1]}, task_vars)
         found = []
@@ -105,7 +111,10 @@ class ActionModule(ActionBase):
         """The questions of a set that evalscope knows, from the copy on the host."""
         given = {"python": python, "known": one["known"], "folder": copy, "shots": int(one["shots"])}
         items = [{**item, "tokens": int(one["tokens"])} for item in module("data_set", given)["items"]]
-        Display().display(f"  {one['title']}: {len(items)} questions, of {one['items']} that are published")
+        if len(items) != one["items"]:
+            Display().warning(
+                f"{one['title']} has {len(items)} questions in {one['folder']}, and {one['items']} are published: another revision, or a part of it"
+            )
         return items
 
     def of_host(

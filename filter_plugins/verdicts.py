@@ -24,7 +24,7 @@ def reference_problems(plan: Iterable[Mapping[str, Any]], references: str, signe
     return [problem for row in plan for problem in rows.reference_problems(row, references, signers)]
 
 
-def wanted_sets(sets: Mapping[str, Any], table: Mapping[str, Any], root: str) -> dict[str, dict[str, Any]]:
+def wanted_sets(sets: Mapping[str, Any] | list[str], table: Mapping[str, Any], root: str) -> dict[str, dict[str, Any]]:
     """Which data sets are meant, and where each is; a sentence where one can't be asked."""
     try:
         return known.wanted(sets, table, root)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")  # as module harness takes them
+KEYS = {
+    "title",
+    "harness",
+    "images",
+    "items",
+    "metric",
+    "shots",
+    "tokens",
+    "modelscope",
+    "huggingface",
+    "revision",
+    "files",
+    "licence",
+}
 ENDINGS = ("*.parquet", "*.jsonl", "*.csv")
 Row = Mapping[str, Any]
 
@@ -25,13 +39,29 @@ def meant(name: str, table: Mapping[str, Row]) -> str | None:
     return None
 
 
-def wanted(sets: Mapping[str, Any], table: Mapping[str, Row], root: str) -> dict[str, dict[str, Any]]:
+def check_table(table: Mapping[str, Any]) -> None:
+    """ValueError where a site's change to the table is none that can be."""
+    for key, row in table.items():
+        if not isinstance(row, Mapping) or not row.get("title"):
+            raise ValueError(
+                f"datasets has {key!r}, which is no set of catalogue/datasets.yml; own questions need no row there"
+            )
+        if unknown := sorted(set(row) - KEYS):
+            raise ValueError(f"datasets: {key} has {unknown[0]!r}; use one of {', '.join(sorted(KEYS))}")
+        for name, least in (("tokens", 1), ("shots", 0)):
+            value = row[name]
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"datasets: {key}: {name} is {value!r}, but must be a whole number from {least} on")
+
+
+def wanted(sets: Mapping[str, Any] | Sequence[str], table: Mapping[str, Row], root: str) -> dict[str, dict[str, Any]]:
     """{name: {file}} of a site's own questions, {key: {known, title, folder, shots, tokens, items}} of the table's. ValueError: one can't be asked.
 
-    A value is a file of questions, a folder (absolute, or below `root`), or nothing: the folder of the set's own name below `root`.
+    A value is a file of questions, a folder (absolute, or below `root`), or nothing: the folder of the set's own name below `root`. A list has names alone.
     """
+    check_table(table)
     found: dict[str, dict[str, Any]] = {}
-    for name, value in sets.items():
+    for name, value in (sets if isinstance(sets, Mapping) else dict.fromkeys(sets, "")).items():
         text = "" if value in (None, True) else str(value)
         key = meant(name, table) or meant(text, table)
         if text.endswith(".jsonl") or Path(text).is_file():
@@ -50,7 +80,7 @@ def wanted(sets: Mapping[str, Any], table: Mapping[str, Row], root: str) -> dict
             folder = Path(root) / (key if not text or meant(text, table) == key else text)
             check(row, folder)
             found[key] = {
-                "known": row["harness"], "title": row["title"], "folder": str(folder), "shots": int(row["shots"]), "tokens": int(row["tokens"]),
+                "known": row["harness"], "title": row["title"], "folder": str(folder), "shots": row["shots"], "tokens": row["tokens"],
                 "items": row["items"],
             }  # fmt: skip
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,44 @@ def test_a_set_is_found_by_its_names(tmp_path: Path, name: str, value: Any, fold
         }
     }  # fmt: skip
     assert known.wanted({"gsm8k": str(tmp_path / folder)}, TABLE, "/none") == wanted
+
+
+def test_a_list_names_sets_too(tmp_path: Path) -> None:
+    copy_of(tmp_path, "gsm8k")
+    copy_of(tmp_path, "mmlu")
+    assert list(known.wanted(["MMLU", "gsm8k"], TABLE, str(tmp_path))) == ["mmlu", "gsm8k"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"gsm8k": {"tokens": "many"}}, "datasets: gsm8k: tokens is 'many', but must be a whole number from 1 on"),
+        ({"gsm8k": {"shots": -1}}, "datasets: gsm8k: shots is -1"),
+        ({"gsm8k": {"token": 5}}, "datasets: gsm8k has 'token'; use one of files"),
+        ({"mine": {"tokens": 5}}, "datasets has 'mine', which is no set of catalogue/datasets.yml"),
+        ({"gsm8k": None}, "datasets has 'gsm8k', which is no set"),
+    ],
+)
+def test_a_site_s_change_to_the_table_is_checked(change: Result, says: str) -> None:
+    table = {**TABLE, **{key: row and {**TABLE.get(key, {}), **row} for key, row in change.items()}}
+    with pytest.raises(ValueError, match=re.escape(says)):
+        known.wanted({}, table, "/none")
+
+
+def test_another_number_of_questions_than_is_published_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_of(tmp_path, "gsm8k")
+    one = known.wanted(["gsm8k"], TABLE, str(tmp_path))["gsm8k"]
+    plugin, said, calls = load("action_plugins/record_reference.py"), list[str](), list[Any]()
+    monkeypatch.setattr(plugin.Display, "warning", lambda self, text: said.append(text))
+
+    def module(name: str, args: Result) -> Result:
+        calls.append((name, args))
+        return {"items": [{"id": "main-0", "messages": [], "expect": "2"}]}
+
+    items = plugin.ActionModule.known(None, module, one, "/srv/copy", "python")
+    assert items == [{"id": "main-0", "messages": [], "expect": "2", "tokens": 2048}]
+    assert calls == [("data_set", {"python": "python", "known": "gsm8k", "folder": "/srv/copy", "shots": 0})]
+    assert "GSM8K has 1 questions in" in said[0] and "and 1319 are published" in said[0]
 
 
 def test_questions_of_ones_own_stay_what_they_were(tmp_path: Path) -> None:

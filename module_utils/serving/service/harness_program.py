@@ -121,6 +121,8 @@ def questions(known: str, shots: int, folder: str) -> list[dict[str, Any]]:
     """The items: {id, messages, expect, choices}; choices are missing where an answer is no letter."""
     one = adapter(known, shots)
     loader = partial(Loader, folder, known)
+    if shots and one.few_shot_mode == "auto" and not one.train_split:
+        raise Unreadable("data set %s has no worked examples; set its shots to 0" % known)
 
     def load() -> Any:
         examples = None
