@@ -139,7 +139,13 @@ class ActionModule(ActionBase):
         for one in pack.sets:
             asked = asking.whole_set(self.module, one["name"], one["items"], one["tokens"], python, Display().display)
             if one.get("known"):
-                asked["answers"] = asking.scored(self.module, one["known"], one["items"], asked["answers"], python)
+                try:
+                    given = (one["known"], one["items"], asked["answers"], python)
+                    asked["answers"] = asking.scored(self.module, *given)
+                except (
+                    AnsibleActionFail
+                ) as problem:  # the service lives: it is the harness that can't tell what is right
+                    asked.update(answers={}, problem=problem.message)
             findings += sets.of_set(one, asked, margin)
             apart += sets.side_by_side(one, asked["answers"])
         return findings, apart

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,6 +143,7 @@ def test_a_set_that_cannot_be_asked_is_refused_before_anything_is(tmp_path: Path
         ("ceval", "logic", "val", "logic/val-00000-of-00001.jsonl"),
         ("ceval", "logic", "val", "val/logic_val.csv"),  # as its authors publish it
         ("ceval", "logic", "val", "logic/ceval-exam-val.jsonl"),
+        ("ceval", "logic", "val", "data/val/logic_val.csv"),
         ("gpqa_diamond", "default", "train", "gpqa_diamond.csv"),
     ],
 )
@@ -254,6 +258,52 @@ def test_a_pack_that_says_not_what_was_right_is_refused(tmp_path: Path) -> None:
     packs.write(tmp_path, about, [{"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}], [record])
     with pytest.raises(packs.BadPack, match="a data set without name"):
         packs.read(tmp_path)
+
+
+def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = load("action_plugins/judge.py")
+    record = sets.recorded("mmlu", ITEMS, scored(0), 8, harness.VERSION, "mmlu")
+    answers = {item["id"]: {"text": "B", "finish": "stop", "tokens": 1} for item in ITEMS}
+
+    class Judge:
+        def module(self, name: str, args: Result) -> Result:
+            if name == "data_set":
+                raise plugin.AnsibleActionFail("the harness took longer than 600 s over data set 'mmlu'")
+            return {"answers": answers, "before": 0, "problem": "", "version": harness.VERSION}
+
+    pack = packs.Pack("p", "0", {}, [], None, (record,))
+    (finding,), apart = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
+    assert finding.verdict == "INCOMPARABLE" and "(the harness took longer than 600 s" in finding.why and apart == []
+
+
+def test_a_formula_that_never_ends_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Adapter:
+        def filter_prediction(self, text: str, _: Any) -> str:
+            while text == "endless":
+                try:
+                    time.sleep(60)
+                except TimeoutError:  # parsers catch much; the next one is let through
+                    text = "caught"
+            while text == "caught":
+                time.sleep(60)
+            return text
+
+        def match_score(self, *words: str) -> Any:
+            return SimpleNamespace(main_value=1.0)
+
+    parts = SimpleNamespace(
+        TaskState=lambda **_: None, Sample=lambda **_: None, ModelOutput=SimpleNamespace(from_content=lambda *_: None)
+    )
+    monkeypatch.setattr(harness_program, "adapter", lambda *_: Adapter())
+    monkeypatch.setattr(harness_program.importlib, "import_module", lambda _: parts)
+    monkeypatch.setattr(harness_program, "LONG", 0.05)
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        rows = [{"id": text, "expect": "2", "text": text} for text in ("endless", "2")]
+        found = harness_program.scores("gsm8k", rows)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert found == {"endless": {"read": "", "right": False}, "2": {"read": "2", "right": True}}
 
 
 def test_nobody_is_called_where_nothing_was_answered() -> None:

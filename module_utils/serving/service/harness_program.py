@@ -51,12 +51,13 @@ def names(known: str, subset: str, split: str) -> list[str]:
         "%s/%s-*" % (subset, split),
         "%s/%s" % (subset, split),
         "%s/%s_%s" % (split, subset, split),
+        "%s/%s" % (split, subset),
         "%s_%s" % (subset, split),
         "%s/*-%s" % (subset, split),
     ]
     if subset in WHOLE:
-        found += ["data/%s-*" % split, "%s-*" % split, "data/%s" % split, split, known]
-    return found
+        found += ["%s-*" % split, split, known]
+    return found + ["data/" + name for name in found]
 
 
 def files(folder: Path, known: str, subset: str, split: str) -> list[Path]:
@@ -161,14 +162,14 @@ def scores(known: str, rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         asked = sample(input="", target=row["expect"], choices=row.get("choices"))
         answer = state(model="none", sample=asked, output=output.from_content("none", row["text"]), completed=True)
         read, right = "", False
-        signal.alarm(LONG)
+        signal.setitimer(signal.ITIMER_REAL, LONG, 1)  # again and again, since parsers catch much
         try:
             read = str(one.filter_prediction(row["text"], answer))
             right = float(one.match_score(row["text"], read, row["expect"], answer).main_value or 0) == 1.0
         except Exception as error:  # a formula on which a parser stumbles is no answer, on either side
             sys.stderr.write("%s: %s\n" % (row["id"], error))
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
         found[row["id"]] = {"read": read[:200], "right": right}
     return found
 
