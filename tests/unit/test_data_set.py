@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,34 +273,18 @@ def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest
     assert finding.verdict == "INCOMPARABLE" and "(the harness took longer than 600 s" in finding.why and apart == []
 
 
-def test_a_formula_that_never_ends_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Adapter:
-        def filter_prediction(self, text: str, _: Any) -> str:
-            while text == "endless":
-                try:
-                    time.sleep(60)
-                except TimeoutError:  # parsers catch much; the next one is let through
-                    text = "caught"
-            while text == "caught":
-                time.sleep(60)
-            return text
+def test_scores_come_in_turns_and_what_a_limit_cut_is_wrong_unread() -> None:
+    items = [{"id": str(n), "expect": "2"} for n in range(2500)]
+    answers = {item["id"]: {"text": "2", "finish": "length" if item["id"] == "7" else "stop"} for item in items}
+    turns = list[int]()
 
-        def match_score(self, *words: str) -> Any:
-            return SimpleNamespace(main_value=1.0)
+    def module(name: str, args: Result) -> Result:
+        turns.append(len(args["rows"]))
+        return {"scores": {row["id"]: {"read": "2", "right": True} for row in args["rows"]}}
 
-    parts = SimpleNamespace(
-        TaskState=lambda **_: None, Sample=lambda **_: None, ModelOutput=SimpleNamespace(from_content=lambda *_: None)
-    )
-    monkeypatch.setattr(harness_program, "adapter", lambda *_: Adapter())
-    monkeypatch.setattr(harness_program.importlib, "import_module", lambda _: parts)
-    monkeypatch.setattr(harness_program, "LONG", 0.05)
-    before = signal.getsignal(signal.SIGALRM)
-    try:
-        rows = [{"id": text, "expect": "2", "text": text} for text in ("endless", "2")]
-        found = harness_program.scores("gsm8k", rows)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert found == {"endless": {"read": "", "right": False}, "2": {"read": "2", "right": True}}
+    found = asking.scored(module, "gsm8k", items, answers, "python")
+    assert turns == [1000, 1000, 499] and [key for key, one in found.items() if not one["right"]] == ["7"]
+    assert set(found) == set(answers)
 
 
 def test_nobody_is_called_where_nothing_was_answered() -> None:
