@@ -141,6 +141,8 @@ class ActionModule(ActionBase):
                 asked = asking.whole_set(
                     self.module, one["name"], one["items"], one["tokens"], python, Display().display
                 )
+                if one.get("known"):
+                    asked["answers"] = asking.scored(self.module, one["known"], one["items"], asked["answers"], python)
             except AnsibleActionFail as problem:  # of the harness; whether the service lives, the canary has told
                 findings.append(verdict.Finding(one["name"], verdict.INCOMPARABLE, problem.message))
                 continue

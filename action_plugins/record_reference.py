@@ -34,7 +34,8 @@ options:
   seed: {description: Which built-in texts; 0 are the fixed ones of packs., type: int, default: 0}
   about: {description: "What the pack says about itself beyond what the service tells: on, data, license, note.", type: dict, default: {}}
   seconds: {description: Bound of asking in one run., type: int, default: 600}
-  sets: {description: "Data sets for a full verdict, {name: file of questions, each with its answer}.", type: dict, default: {}}
+  sets: {description: "Data sets for a full verdict, as filter C(wanted_sets) gives them.", type: dict, default: {}}
+  copies: {description: Folder on the host that has the copies of sets that are known by name., type: path, default: ""}
   harness: {description: Interpreter on the host of the environment that asks the data sets., type: str, default: ""}
 """
 TOP, LOADS = 20, (1, 32)
@@ -58,7 +59,8 @@ class ActionModule(ActionBase):
                 if int(args.get("texts", 1))
                 else []
             )
-            questions = {name: sets.questions(Path(path)) for name, path in (args.get("sets") or {}).items()}
+            named = args.get("sets") or {}
+            questions = {name: sets.questions(Path(one["file"])) for name, one in named.items() if "file" in one}
         except ValueError as problem:
             raise AnsibleActionFail(str(problem)) from None
         if not items:
@@ -68,16 +70,30 @@ class ActionModule(ActionBase):
         common = {
             "serving_root": args["serving_root"], "service": args["service"], "top": TOP, "seconds": int(args.get("seconds", 600)),
         }  # fmt: skip
+        python = str(args.get("harness") or "")
+        place = {"serving_root": args["serving_root"], "service": args["service"]}
+        ask = partial(self.of_host, place, task_vars)
+        for name, one in named.items():
+            if "known" in one:
+                copy = f"{args['copies']}/{name}"
+                questions[name] = self.known(partial(self.of_host, {}, task_vars), one, copy, python)
         first = self.asked({**common, "items": items, "load": LOADS[0], "template": TEMPLATE}, task_vars)
+        for one in named.values():
+            if one.get("tokens", 0) >= (first["served"]["max_model_len"] or 2**31):
+                raise AnsibleActionFail(
+                    f"answers to {one['title']} may have {one['tokens']} tokens, and the service takes {first['served']['max_model_len']} with the "
+                    f"question; set datasets: {{{one['known']}: {{tokens: ...}}}} to less"
+                )
         again = recorded.second_run(items, first["answers"])
         second = self.asked({**common, "items": again, "load": LOADS[1]}, task_vars)
-        place = {"serving_root": args["serving_root"], "service": args["service"]}
-        python, found = str(args.get("harness") or ""), []
+        found = []
         for name, rows in questions.items():
-            tokens = max(row["tokens"] for row in rows)
-            ask = partial(self.of_host, place, task_vars)
+            tokens, known = max(row["tokens"] for row in rows), named[name].get("known")
             result = asking.whole_set(ask, name, rows, tokens, python, Display().display)
-            found.append((name, rows, result["answers"], tokens, result["version"]))
+            answers = result["answers"]
+            if known:
+                answers = asking.scored(partial(self.of_host, {}, task_vars), known, rows, answers, python)
+            found.append((name, rows, answers, tokens, result["version"], known))
         about = {
             **json.loads(json.dumps(args.get("about") or {})),
             "recorded": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -90,6 +106,16 @@ class ActionModule(ActionBase):
         except (OSError, ValueError) as problem:
             raise AnsibleActionFail(f"the pack {args['folder']} can't be written: {problem}") from None
         return {"changed": True, **made}
+
+    def known(self, module: asking.Module, one: dict[str, Any], copy: str, python: str) -> list[dict[str, Any]]:
+        """The questions of a set that evalscope knows, from the copy on the host."""
+        given = {"python": python, "known": one["known"], "folder": copy, "shots": int(one["shots"])}
+        items = [{**item, "tokens": int(one["tokens"])} for item in module("data_set", given)["items"]]
+        if len(items) != one["items"]:
+            Display().warning(
+                f"{one['title']} has {len(items)} questions in {one['folder']}, and {one['items']} are published: another revision, or a part of it"
+            )
+        return items
 
     def of_host(
         self, place: dict[str, Any], task_vars: dict[str, Any] | None, called: str, args: dict[str, Any]

@@ -9,7 +9,9 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
-from judging import audit, rows, tables
+from ansible.errors import AnsibleFilterError
+
+from judging import audit, known, rows, tables
 
 
 def reference_folder(row: Mapping[str, Any], references: str) -> str:
@@ -20,6 +22,14 @@ def reference_folder(row: Mapping[str, Any], references: str) -> str:
 def reference_problems(plan: Iterable[Mapping[str, Any]], references: str, signers: str = "") -> list[str]:
     """A sentence for each service whose pack can't be used."""
     return [problem for row in plan for problem in rows.reference_problems(row, references, signers)]
+
+
+def wanted_sets(sets: Mapping[str, Any] | list[str], table: Mapping[str, Any], root: str) -> dict[str, dict[str, Any]]:
+    """Which data sets are meant, and where each is; a sentence where one can't be asked."""
+    try:
+        return known.wanted(sets, table, root)
+    except ValueError as problem:
+        raise AnsibleFilterError(str(problem)) from None
 
 
 def judged_names(plan: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -70,4 +80,5 @@ class FilterModule:
             "verdict_table": tables.verdict_table,
             "verdict_words": tables.words,
             "verdict_bar": tables.bar,
+            "wanted_sets": wanted_sets,
         }

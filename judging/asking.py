@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 TURN = 300  # seconds of one call
+AT_ONCE = 1000  # answers that are scored in one call
 Module = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
@@ -25,3 +26,23 @@ def whole_set(
         )
         if have == len(rows) or have <= found["before"]:
             return found
+
+
+def scored(
+    module: Module,
+    known: str,
+    items: Sequence[Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    python: str,
+) -> dict[str, dict[str, Any]]:
+    """The answers to a set that evalscope knows, each with what evalscope reads out of it: {read, right}. One that its limit cut is wrong unread."""
+    rows = [
+        {key: item[key] for key in ("id", "expect", "choices") if key in item} | {"text": answers[item["id"]]["text"]}
+        for item in items
+        if item["id"] in answers and answers[item["id"]].get("finish") != "length"
+    ]
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(rows), AT_ONCE):
+        given = {"python": python, "known": known, "rows": rows[start : start + AT_ONCE]}
+        found.update(module("data_set", given)["scores"])
+    return {key: {**answer, **found.get(key, {"read": "", "right": False})} for key, answer in answers.items()}

@@ -181,6 +181,7 @@ def check_set(one: Any, path: Path) -> dict[str, Any]:
             and isinstance(item.get("messages"), list)
             and isinstance(item.get("expect"), str)
             and isinstance(item.get("answer"), dict)
+            and isinstance(item["answer"].get("right"), bool) == ("known" in one)
             for item in items
         )
     )

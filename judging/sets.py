@@ -1,7 +1,8 @@
 """Data sets of a full verdict: items with a known answer that a harness asked both sides, scored here, by one scorer.
 
 A set in a pack is {name, data, harness, sampling, tokens, scorer, items}; an item {id, messages, expect, answer: {text, finish, tokens}}. `data` is
-the digest of the questions and their answers: another revision of a data set has another one.
+the digest of the questions and their answers: another revision of a data set has another one. A set that evalscope knows by name also has `known`,
+its name there, and each answer what evalscope read out of it: {read, right}.
 """
 
 from __future__ import annotations
@@ -41,17 +42,36 @@ def revision(items: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
+def scorer(known: str | None, harness: str) -> str:
+    """Who says what is right: our rule, or the harness's for a set that it knows."""
+    return f"{harness} {known}" if known else SCORER
+
+
+def right(item: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Is an answer right? One that its limit cut is wrong, whatever could be read out of it."""
+    if "right" in answer:
+        return bool(answer["right"]) and answer.get("finish") != "length"
+    return canary.right(item, answer)
+
+
 def recorded(
-    name: str, items: Sequence[Mapping[str, Any]], answers: Answers, tokens: int, harness: str
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    answers: Answers,
+    tokens: int,
+    harness: str,
+    known: str | None = None,
 ) -> dict[str, Any]:
     """A set as a pack keeps it. ValueError where an item has no answer: a reference must have all of them."""
     lost = [item["id"] for item in items if item["id"] not in answers]
     if lost:
         raise ValueError(f"{len(lost)} of {len(items)} items of {name} have no answer, {lost[0]} the first")
     return {
-        "name": name, "data": revision(items), "harness": harness, "tokens": tokens, "scorer": SCORER,
+        "name": name, "data": revision(items), "harness": harness, "tokens": tokens, "scorer": scorer(known, harness),
+        **({"known": known} if known else {}),
         "items": [
-            {key: item[key] for key in ("id", "messages", "expect")} | {"answer": dict(answers[item["id"]])} for item in items
+            {key: item[key] for key in ("id", "messages", "expect", "choices") if key in item} | {"answer": dict(answers[item["id"]])}
+            for item in items
         ],
     }  # fmt: skip
 
@@ -63,7 +83,7 @@ def incomparable(one: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[F
         yield Finding(
             name, INCOMPARABLE, "its questions are of another revision than the pack says; make the pack anew"
         )
-    for key, now in (("harness", asked["version"]), ("scorer", SCORER)):
+    for key, now in (("harness", asked["version"]), ("scorer", scorer(one.get("known"), asked["version"]))):
         if one[key] != now:
             yield Finding(
                 name, INCOMPARABLE, f"the pack has it by {key} {one[key]}, and {now} asked here; record it anew"
@@ -96,8 +116,8 @@ def of_set(one: Mapping[str, Any], asked: Mapping[str, Any], margin: float) -> l
         return found
     both = []
     for item in one["items"]:
-        there = canary.right(item, item["answer"])
-        both.append((canary.right(item, answers[item["id"]]) if item["id"] in answers else not there, there))
+        there = right(item, item["answer"])
+        both.append((right(item, answers[item["id"]]) if item["id"] in answers else not there, there))
     b, c = sum(here and not there for here, there in both), sum(there and not here for here, there in both)
     return [verdict.of_score(one["name"], b, c, len(both), margin, mcnemar_midp(b, c))]
 
@@ -106,7 +126,7 @@ def side_by_side(one: Mapping[str, Any], answers: Answers) -> Iterator[dict[str,
     """Items that are right on one side alone."""
     for item in one["items"]:
         answer = answers.get(item["id"])
-        if answer and canary.right(item, answer) != canary.right(item, item["answer"]):
+        if answer and right(item, answer) != right(item, item["answer"]):
             yield {
                 "id": item["id"], "load": 0, "asked": str(item["messages"][-1].get("content"))[:200], "expected": item["expect"],
                 "reference": item["answer"].get("text", ""), "here": answer.get("text", ""),

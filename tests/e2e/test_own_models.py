@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import data_sets
 import numpy
 import pytest
 import yaml
@@ -246,6 +247,9 @@ def test_a_full_verdict_asks_data_sets_through_the_real_harness(own: Own) -> Non
         and f"data set sums: {len(rows)} of {len(rows)} items are answered" in output
     )
     assert re.search(r"adder sums EQUIVALENT 0 points", output), output
+    copies = own.root.parent / "copies"
+    copies.mkdir()
+    data_sets.check(next((own.root / "envs").glob("harness-*/bin/python")), copies)
 
 
 def test_faults_are_told_from_the_same_model(own: Own, tmp_path: Path) -> None:
