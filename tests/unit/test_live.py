@@ -98,6 +98,21 @@ def test_when_a_process_stays(changes: dict[str, Any], files: dict[str, str], sa
     assert live.same_but_adapters(old, {**old, **changes}, before, {**before, **files}) is same
 
 
+def test_what_python_compiled_is_no_part_of_a_release(tmp_path: Path) -> None:
+    for name in (
+        "start",
+        "spec.json",
+        "plugin/guard.py",
+        "plugin/__pycache__/guard.cpython-311.pyc",
+        "inputs/chat.jinja",
+        "plugin/inputs/x",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\xff" if path.suffix == ".pyc" else name.encode())
+    assert live.texts_of(str(tmp_path)) == {name: name for name in ("start", "plugin/guard.py", "plugin/inputs/x")}
+
+
 def test_the_second_door_is_for_the_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "owner").write_text("owner-key-0123456789\n")
     (tmp_path / "keys").write_text("right\n")

@@ -24,11 +24,10 @@ ITS_OWN = ("adapters", "check")  # keys of a spec that say which adapters there 
 
 
 def texts_of(release: str) -> dict[str, str]:
-    """{file: text} of what a release runs. Inputs are in its spec by their digests."""
+    """{file: text} of what a release runs. Inputs are in its spec by their digests; what Python compiled of its modules is none of it."""
     found = {}
     for base, below, names in os.walk(release):
-        if base == release:
-            below[:] = [one for one in below if one != "inputs"]
+        below[:] = [one for one in below if one != "__pycache__" and (one != "inputs" or base != release)]
         for name in names:
             path = os.path.join(base, name)
             if os.path.relpath(path, release) != "spec.json":
