@@ -70,7 +70,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (home / "bin/sudo").chmod(0o755)
     made = Server(home)
     yield made
-    made.listener.shutdown(socket.SHUT_RDWR)  # or the thread in accept() would one day take another listener's callers, at the same number
+    made.listener.shutdown(
+        socket.SHUT_RDWR
+    )  # or the thread in accept() would one day take another listener's callers, at the same number
     made.listener.close()
 
 
