@@ -56,7 +56,7 @@ soak: $(VENV)/.ready-dev  ## 200 rounds of kill -9 in each test of fetch and con
 	pytest --rounds 800 -k killed tests/unit/test_part.py
 	pytest --rounds 200 -k killed tests/unit/test_convert.py tests/unit/test_converted.py tests/unit/test_weights.py
 	python benchmarks/gateway.py soak
-	pytest -n 0 --soak tests/e2e/test_hosts_two.py
+	pytest -n 0 --soak -m soak tests
 
 fuzz: $(VENV)/.ready-dev  ## readers of foreign bytes against 20,000 files each
 	FUZZ=1 pytest -k "header_reader or no_bytes or any_order" tests/unit

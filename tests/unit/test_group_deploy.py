@@ -94,6 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, tools: Path, addresses: None)
         yield found
 
 
+@pytest.mark.soak
 def test_three_hosts_are_one_for_verdicts_and_maintenance(site: Site) -> None:
     site.run("deploy.yml")
     good = site.running()
