@@ -227,6 +227,7 @@ def test_pickled_weights_become_safetensors_or_are_refused(own: Own, tmp_path: P
         assert says in found[name], found[name]
 
 
+@pytest.mark.soak  # installs the harness: four minutes
 def test_a_full_verdict_asks_data_sets_through_the_real_harness(own: Own) -> None:
     """Recorded from the service itself, so the word must be EQUIVALENT; of the second time nothing is asked again."""
     questions_file, pack = own.root.parent / "sums.jsonl", own.root.parent / "adder-full"
@@ -237,7 +238,7 @@ def test_a_full_verdict_asks_data_sets_through_the_real_harness(own: Own) -> Non
         {"pack": str(pack), "items": str(questions_file), "texts": 0, "sets": {"sums": str(questions_file)}}
     )
     own.run("playbooks/record_reference.yml", "-e", "service=adder", "-e", asked)
-    services = own.inventory / "group_vars/all/services.yml"
+    services = own.all / "services.yml"
     tables = yaml.safe_load(services.read_text())
     tables["services"]["adder"]["reference"] = str(pack)
     services.write_text(yaml.safe_dump(tables))

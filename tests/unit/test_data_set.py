@@ -270,7 +270,7 @@ def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest
 
     pack = packs.Pack("p", "0", {}, [], None, (record,))
     (finding,), apart = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
-    assert finding.verdict == "INCOMPARABLE" and "(the harness took longer than 600 s" in finding.why and apart == []
+    assert finding.verdict == "INCOMPARABLE" and "the harness took longer than 600 s" in finding.why and apart == []
 
 
 def test_scores_come_in_turns_and_what_a_limit_cut_is_wrong_unread() -> None:
