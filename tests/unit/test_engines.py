@@ -246,7 +246,13 @@ def test_a_template_that_cannot_be_rendered_is_a_sentence(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
-    service = {"engine": "e", "runtime": "container", "group": None, "engine_facts": {"files": {"run": "mine/run.j2"}}}
+    service = {
+        "engine": "e",
+        "runtime": "container",
+        "group": None,
+        "adapters_at_runtime": False,
+        "engine_facts": {"files": {"run": "mine/run.j2"}},
+    }
     found = release.template_faults([service, service], str(ROOT / "templates"), str(tmp_path))
     assert len(found) == bool(words) and (not words or (found[0].startswith("engine 'e': ") and words in found[0]))
     if not words:  # the example site's templates are the product's
