@@ -134,113 +134,111 @@ def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None
     return seconds
 
 
+UNSEEN: dict[str, Any] = {
+    "ready": False, "verdict": "waiting", "problem": None, "listens": False, "fault": None, "stage": None, "answer": None,
+    "reasoning": False, "image": None, "counted": None, "flaggems": None, "exposure": None, "group": None, "timings": {},
+}  # fmt: skip
+
+
 def look(root: str, name: str, owner: Supervisor, given: dict[str, Any], record: bool) -> dict[str, Any]:
-    """One row, asked once."""
+    """One row, asked once. `record`: a right answer is kept for the release that gave it."""
     folder = releases.service_dir(root, name)
     spec = releases.current_spec(root, name)
-    row: dict[str, Any] = {
-        "service": name,
-        "ready": False,
-        "verdict": "waiting",
-        "problem": None,
-        "listens": False,
-        "fault": None,
-        "stage": None,
-        "answer": None,
-        "reasoning": False,
-        "image": None,
-        "counted": None,
-        "flaggems": None,
-        "exposure": None,
-        "group": None,
-        "timings": {},
-    }
     if spec is None:
-        return dict(row, state="absent", verdict="failed", problem="it is not deployed on this host; run deploy.yml")
+        words = "it is not deployed on this host; run deploy.yml"
+        return dict(UNSEEN, service=name, state="absent", verdict="failed", problem=words)
     run = releases.running_release(root, name)
-    state = owner.state(name)
-    if run and state in ("starting", "running"):
-        state = "running"
-    row.update(
-        state=state,
-        endpoint=spec["endpoint"],
-        served_name=spec.get("served_name"),
-        model=spec.get("model"),
-        engine=spec.get("engine"),
-        stages=(spec.get("probe") or {}).get("stages"),
-        runtime=spec.get("runtime"),
-        release=releases.link_digest(folder, "current"),
-        rights=spec.get("rights", []),
-        judged=verdicts.kept(folder, releases.link_digest(folder, "current") or ""),
-        verdict_stale=verdicts.stale(folder, releases.link_digest(folder, "current") or ""),
-        dropped_peers=dropped_peers((spec.get("model") or {}).get("path") or ""),
-        supervisor=owner.kind,
-        log=owner.log_place(name),
-        key_file=os.path.join(folder, "api_key") if spec.get("api_key") else None,
-        uptime_seconds=round(time.time() - run["started"], 1) if run else None,
-        pid=run["pid"] if run else None,
-        changed_at=releases.changed_at(folder),
-    )
-    gated = None if given["gated"] is None else name in given["gated"]
+    row = {**UNSEEN, "service": name, **described(folder, spec, run, name, owner)}
     ended = releases.last_exit(root, name)
-    row["restarts"] = int(ended.get("unasked", 0)) if ended and ended.get("release") == row["release"] else 0
-    if ended and given["since"] and ended["ended"] > given["since"] and ended.get("release") == row["release"]:
+    ended = ended if ended and ended.get("release") == row["release"] else None
+    row["restarts"] = int(ended.get("unasked", 0)) if ended else 0
+    if ended and given["since"] and ended["ended"] > given["since"]:
         text = "its process ended with code %s after %d s" % (ended["code"], ended["seconds"])
         return dict(row, verdict="failed", problem=text, exit_code=ended["code"])
     if run is None:
-        words = {"failed": "its supervisor gave up after repeated failed starts", "stopped": "it is stopped"}
-        verdict = "failed" if state in words else "waiting"
-        return dict(row, verdict=verdict, problem=words.get(state, "its process is not running"))
-    if run["release"] != row["release"]:
+        words_of = {"failed": "its supervisor gave up after repeated failed starts", "stopped": "it is stopped"}
+        verdict = "failed" if row["state"] in words_of else "waiting"
+        return dict(row, verdict=verdict, problem=words_of.get(row["state"], "its process is not running"))
+    current = run["release"] == row["release"]
+    if not current:
         row["problem"] = "it still runs release %s; restart it" % run["release"]
     if spec.get("group"):
-        row.update(group=members.part(folder, spec["group"], run))
+        row["group"] = members.part(folder, spec["group"], run)
         problem = members.problem(row["group"])
         if problem:
             return dict(row, problem=problem)
-        if row["group"]["rank"]:
-            if record and run["release"] == row["release"]:
-                verdicts.answered(folder, run["release"], gated)
-            timings = {"ready_seconds": ready_seconds(folder, run, record)}
-            return dict(row, ready=True, verdict="ready", answer=members.words(row["group"]), timings=timings)
+    follows = row["group"] and row["group"]["rank"]
+    row.update({"ready": True, "answer": members.words(row["group"])} if follows else asked(folder, spec, run, given))
+    if not row["ready"]:
+        return row
+    if record and current:
+        verdicts.answered(folder, run["release"], None if given["gated"] is None else name in given["gated"])
+    timings = {**row["timings"], "ready_seconds": ready_seconds(folder, run, record)}
+    return dict(row, verdict="ready", timings=timings)
+
+
+def described(
+    folder: str, spec: dict[str, Any], run: dict[str, Any] | None, name: str, owner: Supervisor
+) -> dict[str, Any]:
+    """What a row says of a deployed service before anybody asks it."""
+    state = owner.state(name)
+    release = releases.link_digest(folder, "current")
+    return {
+        "state": "running" if run and state == "starting" else state,
+        "endpoint": spec["endpoint"],
+        "served_name": spec.get("served_name"),
+        "model": spec.get("model"),
+        "engine": spec.get("engine"),
+        "stages": (spec.get("probe") or {}).get("stages"),
+        "runtime": spec.get("runtime"),
+        "release": release,
+        "rights": spec.get("rights", []),
+        "judged": verdicts.kept(folder, release or ""),
+        "verdict_stale": verdicts.stale(folder, release or ""),
+        "dropped_peers": dropped_peers((spec.get("model") or {}).get("path") or ""),
+        "supervisor": owner.kind,
+        "log": owner.log_place(name),
+        "key_file": os.path.join(folder, "api_key") if spec.get("api_key") else None,
+        "uptime_seconds": round(time.time() - run["started"], 1) if run else None,
+        "pid": run["pid"] if run else None,
+        "changed_at": releases.changed_at(folder),
+    }
+
+
+def asked(folder: str, spec: dict[str, Any], run: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Keys of a row that a question to the service gives; `ready` is among them only where all is right."""
+    check, about = spec.get("check") or {}, spec.get("probe") or {}
     try:
         found = probe(
             spec["endpoint"], spec["served_name"], releases.read_key(folder), spec.get("check"), given["timeout"],
-            reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")),
-            tokens=(spec.get("probe") or {}).get("tokens") or TOKENS,
+            reasoning=bool(spec.get("reasoning")), vision=bool(spec.get("vision")), tokens=about.get("tokens") or TOKENS,
         )  # fmt: skip
     except NotYet as problem:
         fault = "%s %s" % (run["pid"], problem.steady[:200]) if problem.steady else None
-        if problem.steady:  # operators are the first suspects where the answer is wrong
-            row.update(flaggems=proof(spec, folder))
-        return dict(row, problem=str(problem), listens=problem.listens, fault=fault)
-    flaggems = proof(spec, folder)
-    row.update(flaggems=flaggems)
-    if flaggems and flaggems["problem"]:
-        return dict(row, verdict="failed", problem=flaggems["problem"])
+        # Operators are the first suspects where the answer is wrong.
+        suspects = {"flaggems": proof(spec, folder)} if problem.steady else {}
+        return {"problem": str(problem), "listens": problem.listens, "fault": fault, **suspects}
+    row: dict[str, Any] = {"flaggems": proof(spec, folder)}
+    if row["flaggems"] and row["flaggems"]["problem"]:
+        return {**row, "verdict": "failed", "problem": row["flaggems"]["problem"]}
     try:
-        row.update(exposure=exposure(spec, releases.read_key(folder)))
+        row["exposure"] = exposure(spec, releases.read_key(folder))
     except NotYet as problem:
-        return dict(row, problem=str(problem))
+        return {**row, "problem": str(problem)}
     if row["exposure"]["problem"]:
-        return dict(row, verdict="failed", problem=row["exposure"]["problem"])
-    timings = {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")}
-    timings["ready_seconds"] = ready_seconds(folder, run, record)
-    if record and run["release"] == row["release"]:
-        verdicts.answered(folder, run["release"], gated)
-    return dict(
-        row,
-        ready=True,
-        verdict="ready",
-        answer=found["answer"] or found["reasoning"],
-        reasoning=bool(found["reasoning"]),
-        image=found["image"],
-        counted=found["counted"],
-        kind=(spec.get("check") or {}).get("kind") or "chat",
-        more=found["more"],
-        question=(spec.get("check") or {}).get("prompt"),
-        timings=timings,
-    )
+        return {**row, "verdict": "failed", "problem": row["exposure"]["problem"]}
+    return {
+        **row,
+        "ready": True,
+        "answer": found["answer"] or found["reasoning"],
+        "reasoning": bool(found["reasoning"]),
+        "image": found["image"],
+        "counted": found["counted"],
+        "kind": check.get("kind") or "chat",
+        "more": found["more"],
+        "question": check.get("prompt"),
+        "timings": {key: found[key] for key in ("first_token_seconds", "seconds", "tokens")},
+    }
 
 
 def settle(row: dict[str, Any], wrong: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from judging.rows import row_problems
@@ -74,43 +75,33 @@ def of_engine(row: Row, its: Any, engine: Any) -> Row:
     return row if its == engine else {key: value for key, value in row.items() if key not in ENGINE_BOUND}
 
 
-def grouped(
-    where: str,
-    name: str,
-    service: Row,
-    over: Row,
-    board: Row,
-    model: Row,
-    engine: Row,
-    version: str | None,
-    tables: Mapping[str, Any],
-) -> Row | None:
-    """The service's group (groups.group_of) and its engine_args over all hosts; None where one host runs it."""
-    for key in groups.KEYS:
-        if key in over:
-            fail(f"{where}: overrides: '{key}' is of all hosts of the service; set it in its row")
-    if not groups.asked(service):
-        return None
-    if service["choice"] is None:
-        return None  # refused already
-    groups.check_engine(where, service, engine, version)
-    groups.check_widths(where, service, board, model)
-    args = groups.spread(where, service, board)
-    return {**groups.group_of(where, name, service, tables), "engine_args": args}
+@dataclass
+class Draft:
+    """A service's record on its way: its levels merged, engine and model found; `found` collects what the rows say wrongly."""
+
+    name: str
+    where: str
+    tables: Mapping[str, Any]
+    board: Row
+    row: Row
+    over: Row
+    service: Row
+    engine: Row
+    model: Row
+    choice: Any = None
+    version: str | None = None
+    group: Row | None = None
+    secrets: Row = field(default_factory=dict)
+    address: str = ""
+    notes: list[dict[str, str]] = field(default_factory=list)
+    found: Collected = field(default_factory=Collected)
+
+    def note(self, rule: str, remedy: str, texts: Iterable[str]) -> None:
+        self.notes += [{"rule": rule, "text": text, "remedy": remedy} for text in texts]
 
 
-def resolve_service(
-    name: str,
-    where: str,
-    tables: Mapping[str, Any],
-    board: Row,
-    override: Any,
-    taken: dict[Any, str] | None,
-) -> tuple[Row, Row]:
-    """(record, secrets) of one service: every key of SERVICE, and what follows from them. `tables`: of `checked_tables`.
-
-    `taken` is None for a row that no host of this run serves: its devices depend on the host.
-    """
+def drafted(name: str, where: str, tables: Mapping[str, Any], board: Row, override: Any) -> Draft:
+    """The levels of a row merged. What is wrong here ends at once: everything else depends on it."""
     lookup(where, "service", name, tables["services"], "services.yml")
     row = tables["services"].row(name)
     over = spelled(f"{where}: overrides", check_row(f"{where}: overrides", override, SERVICE, partial=True))
@@ -129,83 +120,126 @@ def resolve_service(
     route_of(where, service["gateway"])
     for problem in row_problems(where, service):
         fail(problem)
-    said = next((level for level in (over, row) if level.get("image") or level.get("engine_version")), {})
+    service["image"] = image_of(where, service, engine, (over, row))
+    service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
+    lookup(where, "model", service["model"], tables["models"], "models.yml")
+    model = {"name": service["model"], **tables["models"].row(service["model"])}
+    if model["base"]:
+        fail(
+            f"{where}: model '{model['name']}' is an adapter of '{model['base']}'; serve that model, and name this one in 'adapters'"
+        )
+    return Draft(name, where, tables, board, row, over, service, engine, model)
+
+
+def image_of(where: str, service: Row, engine: Row, levels: tuple[Row, Row]) -> str | None:
+    """The image of a service; `levels`: what its overrides and its row say, in this order."""
+    said = next((level for level in levels if level.get("image") or level.get("engine_version")), {})
     if engine["image"] and not said.get("image") and said.get("engine_version"):
-        service["image"] = None  # a lower level's is of another version
-    service["image"] = engines.image_of(service, engine)
-    if service["runtime"] == "container" and not service["image"]:
+        service = {**service, "image": None}  # a lower level's is of another version
+    image = engines.image_of(service, engine)
+    if service["runtime"] == "container" and not image:
         by = f", or 'engine_version', of which the image is {engine['image']}" if engine["image"] else ""
         fail(
             f"{where}: runtime 'container' needs 'image'; set it in the service's row, or for the engine in its board's{by}"
         )
+    return image
 
-    found = Collected()
-    service["engine_args"] = options.common(where, service["engine_args"], engine["options"])
-    model_name = service["model"]
-    lookup(where, "model", model_name, tables["models"], "models.yml")
-    model = tables["models"].row(model_name)
-    if model["base"]:
-        fail(
-            f"{where}: model '{model_name}' is an adapter of '{model['base']}'; serve that model, and name this one in 'adapters'"
-        )
-    added = found.run(adapters.adapter_rows, where, service, tables["models"]) or {}
-    service["engine_args"] = found.run(adapters.options_of, where, service, added, engine) or service["engine_args"]
-    service["adapters"] = [{"name": one, **tables["models"].row(one)} for one in added]
-    choice = found.run(choices.closed, where, name, service, model, tables["pins"], tables["host"], board["board"])
-    dtypes = board["dtypes"]
-    if model["dtype"] not in dtypes and service["convert"] is None:
-        found.run(
+
+def settle_model(draft: Draft) -> None:
+    """What follows from the model: adapters, the settings that `auto` chose, data type, how it is asked."""
+    service, model, where, run = draft.service, draft.model, draft.where, draft.found.run
+    models, board = draft.tables["models"], draft.board
+    added = run(adapters.adapter_rows, where, service, models) or {}
+    service["engine_args"] = run(adapters.options_of, where, service, added, draft.engine) or service["engine_args"]
+    service["adapters"] = [{"name": one, **models.row(one)} for one in added]
+    draft.choice = run(
+        choices.closed, where, draft.name, service, model, draft.tables["pins"], draft.tables["host"], board["board"]
+    )
+    if model["dtype"] not in board["dtypes"] and service["convert"] is None:
+        run(
             fail,
-            f"{where}: model '{model_name}' is {model['dtype']}, but '{board['board']}' computes in "
-            f"{', '.join(dtypes)} only; set convert: float16, or convert: false if the engine casts at load",
+            f"{where}: model '{model['name']}' is {model['dtype']}, but '{board['board']}' computes in "
+            f"{', '.join(board['dtypes'])} only; set convert: float16, or convert: false if the engine casts at load",
         )
-    mine = {**(row.get("engine_args") or {}), **(over.get("engine_args") or {})}
-    if service["convert"] and "dtype" in service["engine_args"] and mine.get("dtype") is None:
+    said = {**(draft.row.get("engine_args") or {}), **(draft.over.get("engine_args") or {})}
+    if service["convert"] and "dtype" in service["engine_args"] and said.get("dtype") is None:
         # The board's dtype is that of weights as they are published.
         service["engine_args"] = {**service["engine_args"], "dtype": service["convert"]}
-    found.run(check_texts, where, "check", service["check"] or {}, CHECK)
+    run(check_texts, where, "check", service["check"] or {}, CHECK)
     for question in service["asks"]:
-        found.run(one_of, where, "asks", question, engine_models.MORE)
-    found.run(engine_models.check_kind, where, service, {"name": model_name, **model})
+        run(one_of, where, "asks", question, engine_models.MORE)
+    run(engine_models.check_kind, where, service, model)
+
+
+def settle_options(draft: Draft) -> None:
+    """What follows from the engine and its version: files, the group of several hosts, options, environment, secrets."""
+    service, engine, where, run = draft.service, draft.engine, draft.where, draft.found.run
     if service["files"]:
         # Inside a container the release lies at /config; natively it is the folder that the engine works in.
         place = "/config/inputs/" if service["runtime"] == "container" else "inputs/"
         for table in ("engine_args", "env"):
             service[table] = inputs.with_files(service[table], tuple(service["files"]), place)
-    version = options.version_of(service, engine, tables["locks"])
-    group = found.run(
-        grouped,
-        where,
-        name,
-        {**service, "choice": choice, "kind": board["kind"]},
-        over,
-        board,
-        model,
-        engine,
-        version,
-        tables,
-    )
-    if group:
-        service["engine_args"] = group.pop("engine_args")
-    args, unknown = found.run(
+    draft.version = version = options.version_of(service, engine, draft.tables["locks"])
+    draft.group = run(grouped, draft)
+    if draft.group:
+        service["engine_args"] = draft.group.pop("engine_args")
+    args, unknown = run(
         options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
     ) or ({}, [])
-    found.run(
-        served_names.check_aliases, where, {**service, "served_name": service["served_name"] or name}, version, engine
-    )
-    news = options.unknown_version(service, engine, version)
-    env, odd = found.run(environment.check_env, where, service["env"]) or ({}, [])
+    called = {**service, "served_name": service["served_name"] or draft.name}
+    run(served_names.check_aliases, where, called, version, engine)
+    env, odd = run(environment.check_env, where, service["env"]) or ({}, [])
     if engine_models.listed(engine["options"]["table"]):
-        found.run(engine_models.check_architecture, where, {"name": model_name, **model}, version)
-        found.run(engine_models.check_parsers, where, service, version)
+        run(engine_models.check_architecture, where, draft.model, version)
+        run(engine_models.check_parsers, where, service, version)
     if service["adapters_at_runtime"] and engine["options"]["adapters"].get("switch"):
         env = {engine["options"]["adapters"]["switch"]: "1", **env}
-    secrets = found.run(environment.check_secrets, where, service["secret_env"], service["env"])
-    address = found.run(names.check_places, where, service)
-    found.end()
+    draft.secrets = run(environment.check_secrets, where, service["secret_env"], service["env"]) or {}
+    draft.address = run(names.check_places, where, service) or ""
+    news = options.unknown_version(service, engine, version)
+    draft.note("unknown-version", VERSION_REMEDY, [news] if news else [])
+    draft.note("unknown-option", "correct the name, if it is wrong", unknown)
+    draft.note("env-boolean", "quote what the process is to read", odd)
+    service.update(engine_args=args, env=env)
 
+
+def grouped(draft: Draft) -> Row | None:
+    """The service's group (groups.group_of) and its engine_args over all hosts; None where one host runs it."""
+    where, board = draft.where, draft.board
+    service = {**draft.service, "choice": draft.choice, "kind": board["kind"]}
+    for key in groups.KEYS:
+        if key in draft.over:
+            fail(f"{where}: overrides: '{key}' is of all hosts of the service; set it in its row")
+    if not groups.asked(service):
+        return None
+    if service["choice"] is None:
+        return None  # refused already
+    groups.check_engine(where, service, draft.engine, draft.version)
+    groups.check_widths(where, service, board, draft.model)
+    args = groups.spread(where, service, board)
+    return {**groups.group_of(where, draft.name, service, draft.tables), "engine_args": args}
+
+
+def resolve_service(
+    name: str,
+    where: str,
+    tables: Mapping[str, Any],
+    board: Row,
+    override: Any,
+    taken: dict[Any, str] | None,
+) -> tuple[Row, Row]:
+    """(record, secrets) of one service: every key of SERVICE, and what follows from them. `tables`: of `checked_tables`.
+
+    `taken` is None for a row that no host of this run serves: its devices depend on the host.
+    """
+    draft = drafted(name, where, tables, board, override)
+    settle_model(draft)
+    settle_options(draft)
+    draft.found.end()
+
+    service, engine, model, group = draft.service, draft.engine, draft.model, draft.group
     service["image_arch"] = devices.machine(service["image_arch"])
-    wide = devices.widths(where, args, engine["options"]["within_tensor"])
+    wide = devices.widths(where, service["engine_args"], engine["options"]["within_tensor"])
     if group:
         wide = groups.shared(wide, group["size"])
     devices.check_cpus(where, service, board["kind"], wide)
@@ -214,37 +248,31 @@ def resolve_service(
         service=name,
         host=tables["host"],
         board=board["board"],
-        address=str(address).strip("[]"),
+        address=str(draft.address).strip("[]"),
         served_name=service["served_name"] or name,
         kind=board["kind"],
-        engine_args=args,
-        choice=choice,
+        choice=draft.choice,
         group=group,
-        env=env,
-        secret_env=sorted(secrets),  # names alone: values go to the host by themselves
+        secret_env=sorted(draft.secrets),  # names alone: values go to the host by themselves
         engine_facts=engines.facts(name, service, engine),
-        options_version=version,
-        notes=[
-            *({"rule": "unknown-version", "text": t, "remedy": VERSION_REMEDY} for t in [news] if t),
-            *({"rule": "unknown-option", "text": t, "remedy": "correct the name, if it is wrong"} for t in unknown),
-            *({"rule": "env-boolean", "text": t, "remedy": "quote what the process is to read"} for t in odd),
-        ],
+        options_version=draft.version,
+        notes=draft.notes,
     )
     service.update(
         devices=None if taken is None else devices.devices_of(where, service, board, taken, wide),
         devices_given=service["devices"] is not None,
         widths=wide,
-        utilization=devices.utilization(args, engine["options"]["share"]),
-        endpoint=f"http://{address}:{service['port']}",
+        utilization=devices.utilization(service["engine_args"], engine["options"]["share"]),
+        endpoint=f"http://{draft.address}:{service['port']}",
         check=engine_models.question(service, model),
-        model={"name": model_name, **model},
+        model=model,
     )
     service["memory_bytes"] = devices.cpu_memory(service, wide)
     if group:
-        groups.joined(service, {"name": model_name, **model}, board)
+        groups.joined(service, model, board)
     if board["kind"] == "npu" and service["runtime"] == "container" and service["devices"]:
         # Inside a container NPUs are numbered from 0, whatever the host's davinci numbers are; left to itself
         # vllm_mindspore counts them by npu-smi's power column, which some cards don't show, and finds none.
         ids = ",".join(map(str, range(len(service["devices"]))))
         service["env"] = {"ASCEND_RT_VISIBLE_DEVICES": ids, **service["env"]}
-    return service, secrets
+    return service, draft.secrets

@@ -137,7 +137,6 @@ def runs(fleet: Fleet) -> dict[str, Any]:
     return {host: row["runs"] for host, row in hosts.items()}
 
 
-@pytest.mark.soak
 @pytest.mark.slow
 def test_replicas_of_one_host_are_upgraded_one_after_the_other(served: Fleet) -> None:
     assert "demo-2" in served.play("playbooks/status.yml", **OWN_KEYS)
@@ -151,7 +150,6 @@ def test_replicas_of_one_host_are_upgraded_one_after_the_other(served: Fleet) ->
     assert not set(now) & set(first) and served.states() == up("one")
 
 
-@pytest.mark.soak
 @pytest.mark.slow
 def test_a_service_moves_and_nobody_notices(served: Fleet) -> None:
     before = served.inventory.read_text()
