@@ -115,7 +115,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site
         yield found
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_search_killed_in_every_phase_goes_on_and_the_service_is_put_back(site: Site) -> None:
     site.play("deploy.yml")
     first = releases.running_release(str(site.root), "demo")
