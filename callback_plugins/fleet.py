@@ -47,6 +47,7 @@ class CallbackModule(Default):
         self._check = False
         self._unsaid = False
         self._hosts: dict[str, Any] = {}
+        self._changed: set[str] = set()  # hosts of which something was not only looked for
 
     # What the run is.
 
@@ -171,6 +172,8 @@ class CallbackModule(Default):
         else:
             reasons = reasons_of(found)
         RECORD.changed(host, task.get_name(), reasons)
+        if task.check_mode is not True:
+            self._changed.add(host)
 
     def _say_reasons(self, found: Mapping[str, Any]) -> None:
         if found.get("changed"):
@@ -190,7 +193,7 @@ class CallbackModule(Default):
             if failure and not folder and self._reports and not self._check:
                 folder = self._report_failure(host, failure)
             changes = len(RECORD.changes.get(host, []))
-            outcomes.append(Outcome(host, failed, away, changes, failure, folder))
+            outcomes.append(Outcome(host, failed, away, changes, failure, folder, host not in self._changed))
         text = summary(outcomes, self._check)
         if text:
             self._display.banner("FLEET")

@@ -60,6 +60,7 @@ class Outcome:
     changes: int
     failure: Mapping[str, Any] | None = None
     report: str | None = None
+    would: bool = False  # changes that were only looked for, as by plan.yml
 
     @property
     def state(self) -> str:
@@ -84,7 +85,7 @@ def summary(outcomes: Iterable[Outcome], checking: bool = False) -> str:
     state = max(len(one.state) for one in rows)
     lines = []
     for one in rows:
-        text = counted(one.changes, checking)
+        text = counted(one.changes, checking or one.would)
         if one.failure:
             first = (str(one.failure.get("message") or "").splitlines() or [""])[0]
             phase = one.failure.get("phase")

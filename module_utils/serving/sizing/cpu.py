@@ -60,7 +60,7 @@ def cpu_budget(model: Model, chosen: Settings, memory: int, overhead: int) -> Bu
     lora = adapters_of(model, chosen)
     taken = held + overhead + size * ranks + lora
     found.rows = [
-        ("usable", memory, "the host's memory, or its limit"), ("weights", -held, "%s over %d ranks" % (human(held), ranks)),
+        ("usable", memory, "the host's memory, or its limit"), ("weights", -held, "%s over %d rank%s" % (human(held), ranks, "s"[: ranks > 1])),
         ("processes", -overhead, "libraries, activations, the server"),
         *([("adapters", -lora, "%d slots of rank %d, and %d kept beside" % (chosen.lora.count, chosen.lora.rank, chosen.lora.kept))] if lora else []),
         ("KV cache", -size * ranks, "%d tokens of %.0f KiB a rank" % (found.tokens, found.token_bytes / 1024)), ("left", memory - taken, "for others"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.serving import files
 from ansible.module_utils.serving.sizing import adapters
 from ansible.module_utils.serving.sizing.caches import BLOCK, pool
 from ansible.module_utils.serving.sizing.engines import AT_LOAD, GIB, RESERVED, Constants
@@ -142,7 +143,8 @@ def graphs(model: Model, chosen: Settings, known: Constants) -> int:
 
 
 def human(size: float) -> str:
-    return "%.2f GiB" % (size / GIB)
+    """Bytes for arithmetic: two decimals of GiB, so that rows add up; small ones as everywhere."""
+    return "%.2f GiB" % (size / GIB) if size >= GIB else files.human(size)
 
 
 def budget(model: Model, chosen: Settings, device: Device, known: Constants, learned: int = 0) -> Budget:
