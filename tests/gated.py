@@ -18,7 +18,7 @@ from ansible.module_utils.serving.gateway import drains, runtime
 from ansible.module_utils.serving.service import releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import ROOT, ansible_environment
-from gate import BACKEND_KEY, KEY
+from gate import BACKEND_KEY, KEY, until
 from load import Load
 from ports import free_port
 from services import members
@@ -131,3 +131,34 @@ def fleet_of(base: Path, tools: Path, hosts: Mapping[str, Mapping[str, Any]], **
         yield found
     finally:
         found.close()
+
+
+def sum_of(_: float) -> dict[str, Any]:
+    """A question that a real engine answers in a moment."""
+    return {"messages": [{"role": "user", "content": "What is 127 + 45?"}], "max_tokens": 8, "temperature": 0}
+
+
+def for_real(base: Path, root: Path, env: Path) -> None:
+    """Two replicas by a real vLLM behind a gateway, two requests a second: an upgrade and a rollback of which no caller notices anything.
+
+    `root` has the tools, `env` is the engine's environment.
+    """
+    own = {
+        "native_env": str(env),
+        "env": {"TRIED": "{{ stub_row | default('a') }}"},
+        "replicas": 2,
+        "ready_timeout": 300,
+        "drain_timeout": 30,
+    }
+    with fleet_of(base, root / "tools", {"one": {"runs": ["demo"]}}, **own) as fleet:
+        fleet.play("deploy.yml")
+        up = {"one.demo-1": "UP", "one.demo-2": "UP"}
+        until(lambda: fleet.states() == up, 120)
+        first = [fleet.release("one", f"demo-{number}") for number in (1, 2)]
+        with fleet.load(rate=2, longest=1, body=sum_of) as load:
+            told = fleet.play("playbooks/upgrade.yml", stub_row="b")
+            assert told.count("was out of the gateways for") == 2 and "other backends answered its callers" in told
+            assert not {fleet.release("one", f"demo-{number}") for number in (1, 2)} & set(first)
+            fleet.play("playbooks/rollback.yml", service="demo")
+        load.whole()
+        assert [fleet.release("one", f"demo-{number}") for number in (1, 2)] == first and fleet.states() == up

@@ -66,7 +66,7 @@ class Fleet:
         environment |= {"HOME": str(self.home), "TMPDIR": str(self.home), **variables}
         done = subprocess.run(
             words, cwd=self.folder if self.folder.exists() else self.home, env=environment, capture_output=True, text=True,
-            timeout=300, check=False, preexec_fn=bound,
+            timeout=900, check=False, preexec_fn=bound,
         )  # fmt: skip
         output = done.stdout + done.stderr
         assert "Skipping plugin" not in output and "Traceback" not in output, output

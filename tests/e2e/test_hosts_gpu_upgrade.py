@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import testhosts
+from conftest import ROOT
 from runner import Host, flat, wait_for
+from site_of_tests import Fleet, tree
 
 
 def release(host: Host) -> str:
@@ -119,13 +123,24 @@ apt-mark hold nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced nvi
 """
 
 
-def test_maintenance_renews_kernel_and_driver_reboots_and_brings_the_service_back(served: Host) -> None:
+def test_maintenance_from_a_site_renews_kernel_and_driver_reboots_and_brings_the_service_back(
+    served: Host, tmp_path: Path
+) -> None:
     served.sh(OLD)
     testhosts.reboot("host")
     served.until_ready("qwq-32b")
     booted = served.sh("cat /proc/sys/kernel/random/boot_id")
     assert served.sh("cat /sys/module/nvidia/version") == "580.95.05"
-    output = served.run("playbooks/maintenance.yml", driver=True, kernel=True, reboot=True)
+    # By an operator who has a site of their own, beside a product that can't be written.
+    fleet = Fleet(tmp_path)
+    fleet.make()
+    shutil.rmtree(fleet.folder / "inventory")
+    shutil.copytree(served.inventory, fleet.folder / "inventory")
+    settings = fleet.folder / "inventory/group_vars/testhosts.yml"
+    settings.write_text(settings.read_text().replace("project_root", "checkout") + f"checkout: {ROOT}\n")
+    work = {"driver": True, "kernel": True, "reboot": True}
+    output = fleet.play("playbooks/maintenance.yml", "-l", served.group, extra=work)
+    assert tree(fleet.product) == fleet.before
     assert "qwq-32b is ready at" in output and re.search(r"gpu +qwq-32b +ready ", served.status())
     assert served.sh("cat /proc/sys/kernel/random/boot_id") != booted
     assert served.sh("cat /sys/module/nvidia/version") == "580.159.04"

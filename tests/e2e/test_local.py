@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gated
 import measured
 import pytest
 from ansible.module_utils.serving.service import probe
@@ -322,6 +323,10 @@ def test_stop_drains_and_leaves_no_process(site: Site) -> None:
     assert site.processes() == []
     assert re.match(r"localhost +demo +stopped", site.status())
     assert site.changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 0
+
+
+def test_behind_a_gateway_an_upgrade_is_not_noticed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    gated.for_real(tmp_path_factory.mktemp("g"), site.root, site.env())
 
 
 def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> None:
