@@ -118,7 +118,8 @@ def test_whatever_a_hub_lists_the_next_source_serves(
 
 
 NAMES = ["a.bin.part/x", "weights.bin.head/x", "../x", "/etc/x", "a/../x", "a\0b", "a" * 300, "a//b", "./a", "a/",
-         ".done", ".listing.json", ".manifest.json", ".m@1.partial/x", "\ud800", "a\\b", "/".join("abcdefgh" * 200)]  # fmt: skip
+         ".done", ".listing.json", ".manifest.json", ".m@1.partial/x", "\ud800", "model.gnp\u202e.safetensors", "\u2067x\u2069", "a\\b",
+         "/".join("abcdefgh" * 200)]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

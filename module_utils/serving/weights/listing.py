@@ -91,6 +91,17 @@ class Source(Protocol):
 
 FILES = 100_000  # files that a model may have
 LARGEST = 1 << 50  # bytes that one file may have
+TURNS = (
+    "LRE",
+    "RLE",
+    "LRO",
+    "RLO",
+    "PDF",
+    "LRI",
+    "RLI",
+    "FSI",
+    "PDI",
+)  # characters that show a name in another order than it has
 OURS = re.compile(r".*\.(part|journal|head)(\.[0-9]+)?|\..*\.(part|partial)")  # names of files and folders we work in
 
 
@@ -109,6 +120,7 @@ def safe_name(name: Any) -> str:
         not isinstance(name, str)
         or not text
         or any(ord(char) < 32 or char in "\\\x7f\x85\u2028\u2029" or "\ud800" <= char <= "\udfff" for char in text)
+        or any(unicodedata.bidirectional(char) in TURNS for char in text)
         or len(text.encode("utf-8", "replace")) > 1000
         or any(
             part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 240 or OURS.fullmatch(part)
