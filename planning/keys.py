@@ -221,6 +221,7 @@ BOARD: dict[str, Key] = {
         "CPU: share of the host's memory for its services, from which a KV cache gets its size where no row gives one.",
     ),
     "large_pages": Key("bool", False, "CPU: give programs pages of 2 MiB that ask for them."),
+    "eager_env": Key("dict", {}, "Environment of an engine that runs eagerly (`enforce_eager`)."),
     "native_locks": Key("dict", {}, "Lock files of native environments, by engine: {vllm: {file, provides}}."),
     "engines": Key("dict", {}, "Defaults for a service that runs this engine here, by engine: the shared keys."),
     "sources": Key("list", [], "Where these figures come from."),

@@ -183,12 +183,14 @@ def settle_options(draft: Draft) -> None:
     draft.group = run(grouped, draft)
     if draft.group:
         service["engine_args"] = draft.group.pop("engine_args")
-    args, unknown = run(
+    checked: tuple[Row, list[str]] = run(
         options.check_options, where, service["engine_args"], version, engine["options"], engine["title"]
     ) or ({}, [])
+    args, unknown = checked
     called = {**service, "served_name": service["served_name"] or draft.name}
     run(served_names.check_aliases, where, called, version, engine)
-    env, odd = run(environment.check_env, where, service["env"]) or ({}, [])
+    asked = {**(draft.board["eager_env"] if args.get("enforce_eager") else {}), **service["env"]}
+    env, odd = run(environment.check_env, where, asked) or ({}, [])
     if engine_models.listed(engine["options"]["table"]):
         run(engine_models.check_architecture, where, draft.model, version)
         run(engine_models.check_parsers, where, service, version)

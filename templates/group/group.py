@@ -46,6 +46,10 @@ class Broken(Exception):
     """The group is not whole any more; why."""
 
 
+class Ended(Broken):
+    """Another host's part has ended; its host and the link to it are there."""
+
+
 def say(text: str) -> None:
     print("group: " + text, flush=True)
 
@@ -238,7 +242,7 @@ class Part:
         """Raise Broken where another host is gone."""
         for link in self.links.values():
             if not link.open:
-                raise Broken(f"{link.host} has ended its part")
+                raise Ended(f"{link.host} has ended its part")
             if time.monotonic() - link.heard > self.silence:
                 raise Broken(
                     f"{link.host} has been silent for {self.silence:.0f} s: its host or the link to it is down"
@@ -299,10 +303,14 @@ class Part:
             say(str(why))
             self.note("ending", [])
             self.end()
-            if self.trouble and not self.answers:
-                return 1  # a start that fails counts
-            return 0 if self.stopping else AGAIN
-        return int(self.child.returncode)
+            if self.stopping:
+                return 0
+            # A start that fails counts, on whichever host it did.
+            failed = self.trouble or (isinstance(why, Ended) and not self.leader_stops)
+            return 1 if failed and not self.answers else AGAIN
+        if self.stopping:
+            return int(self.child.returncode)
+        return int(self.child.returncode) or 1  # vLLM's server ends with 0 when its engine has died
 
     def pass_stop(self) -> bool:
         """Pass a stop on to the engine. A follower's waits while the first host's drains, which needs it."""

@@ -173,6 +173,17 @@ def test_an_engine_that_dies_is_the_failure_of_its_host_alone(pair: Pair) -> Non
     assert first.starts() == second.starts() == 2
 
 
+@pytest.mark.parametrize(("rank", "code"), [(0, 0), (1, 3)])
+def test_a_start_that_fails_on_one_host_counts_on_all(pair: Pair, rank: int, code: int) -> None:
+    """vLLM's server ends with 0 when a worker on another host has died: a deploy must hear of it at once, on each host."""
+    (pair[0].folder / "mode").write_text("fail")
+    (pair[rank].folder / "releases/r/engine").write_text(f"#!/bin/sh\nsleep 1\nexit {code}\n")
+    for part in pair:
+        part.start()
+    codes = [part.wait() for part in pair]
+    assert codes == [1, code or 1] and [part.exit()["unasked"] for part in pair] == [1, 1]
+
+
 def test_of_three_hosts_two_wait_for_the_third(tmp_path: Path) -> None:
     ports = {name: free_port() for name in ("api", "watch", "master")}
     parts = tuple(Part(tmp_path, rank, ports, size=3) for rank in range(3))
