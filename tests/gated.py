@@ -21,8 +21,7 @@ from conftest import ROOT, ansible_environment
 from gate import BACKEND_KEY, KEY, until
 from load import Load
 from ports import free_port
-from services import members
-from test_deploy import VLLM
+from services import VLLM, members
 
 
 class Fleet:

@@ -19,6 +19,12 @@ from ports import free_port
 
 RUNNER = (ROOT / "roles/serve/files/foreground.py").read_text()
 Result = dict[str, Any]
+# `vllm serve --config FILE`, as far as a stub needs it: the port from the file, the mode from the row's environment.
+VLLM = f"""#!/bin/sh
+port=$(sed -n 's/^port: //p' "$3")
+{{ cat /proc/self/status; env; }} > "$TMPDIR/seen"
+exec {sys.executable} {FIXTURES}/stub_engine.py "$STUB_MODE" "$port"
+"""
 
 
 def members(folder: Path) -> list[int]:

@@ -7,23 +7,15 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import probe, releases
-from conftest import FIXTURES, ROOT, ansible_environment
+from conftest import ROOT, ansible_environment
 from ports import free_port
-from services import lent_tools
-
-# `vllm serve --config FILE`, as far as a stub needs it: the port from the file, the mode from the row's environment.
-VLLM = f"""#!/bin/sh
-port=$(sed -n 's/^port: //p' "$3")
-{{ cat /proc/self/status; env; }} > "$TMPDIR/seen"
-exec {sys.executable} {FIXTURES}/stub_engine.py "$STUB_MODE" "$port"
-"""
+from services import VLLM, lent_tools
 
 
 def deploy(
