@@ -86,6 +86,7 @@ def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
         return lines
     token = shape.token_bytes() if kind["name"] in GENERATES else None
     cache = ", a token of its KV cache takes %s" % human(token) if token else ""
+    cache += ", the states of a text %s" % human(shape.state_layers * shape.state_bytes) if shape.state_bytes else ""
     if outlook.memory is not None:
         lines.append(
             "devices: %d, with %s of weights on each of %s%s"

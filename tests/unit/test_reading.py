@@ -75,6 +75,7 @@ def test_sizes_of_published_models(name: str) -> None:
     shape = Shape.of_config(case.config)
     assert shape.token_bytes() == case.token
     assert shape.max_position_embeddings == case.positions
+    assert (shape.state_layers, shape.state_bytes, shape.mixed_layers) == case.states
     assert Shape.of_row(shape.row()) == shape and set(shape.row()) <= set(load("filter_plugins/plan.py").SHAPE)
 
 
@@ -83,7 +84,8 @@ def test_the_tables_take_every_field_of_a_shape() -> None:
 
 
 KEYS = sorted({key for case in CASES.values() for key in case.config} | {"num_kv_shared_layers", "global_head_dim", "hybrid_override_pattern", "attn_type_list",
-               "attn_layer_indices", "linear_attn_config", "sliding_window_pattern", "layers_block_type", "thinker_config"})  # fmt: skip
+               "attn_layer_indices", "linear_attn_config", "full_attn_idxs", "layer_group_size", "short_conv_kernel_size",
+               "mamba_step", "layer_types", "sliding_window_pattern", "layers_block_type", "thinker_config"})  # fmt: skip
 JUNK = st.recursive(
     st.none()
     | st.booleans()
