@@ -114,12 +114,21 @@ def test_from_a_hubs_name_to_a_planned_service(add: Run, inventory: Path, hub: H
 
 
 def test_a_service_for_a_host_with_room_runs_there(add: Run, inventory: Path) -> None:
+    """What its group runs there stays: a list of the host's own would hide it."""
     hosts = inventory / "hosts.yml"
-    hosts.write_text(hosts.read_text().replace("runs: [qwq-32b]", "runs: []  # free since May"))
+    hosts.write_text(hosts.read_text().replace("runs: [qwq-32b]", "# free since May"))
+    with (inventory / "group_vars/h100.yml").open("a") as group:
+        group.write(
+            "runs: [qwen2.5-vl-32b-instruct]\noverrides: {qwen2.5-vl-32b-instruct: {engine_args: {tensor_parallel_size: 4}}}\n"
+        )
     done = add("-e", "name=mine", "-e", "service_port=9500", "-e", "max_model_len=4096")
     assert done.returncode == 0, done.stdout + done.stderr
     host = yaml.safe_load(hosts.read_text())["accelerators"]["children"]["h100"]["hosts"]["gpu-01"]
-    assert host["runs"] == ["mine"] and "# free since May" in hosts.read_text()
+    assert host["runs"] == ["qwen2.5-vl-32b-instruct", "mine"] and "# free since May" in hosts.read_text()
+    assert (
+        "gpu-01 had its `runs` from its group: it has a list of its own now, with qwen2.5-vl-32b-instruct in it"
+        in " ".join(done.stdout.split())
+    )
     assert (
         table(inventory, "services")["mine"]["port"] == 9500
         and table(inventory, "services")["mine"]["engine_args"]["max_model_len"] == 4096
