@@ -200,9 +200,10 @@ def test_a_long_header_is_read_in_two_ranges(tmp_path: Path) -> None:
         made.close()
 
 
-def test_a_model_under_a_new_name(hub: Hub) -> None:
+@pytest.mark.parametrize("kind", HUBS)
+def test_a_model_under_a_new_name(hub: Hub, kind: str) -> None:
     hub.trouble.renamed, hub.trouble.about = "org/new", {"id": "org/new"}
-    facts = ask(hub, repo="org/old")
+    facts = ask(hub, kind, repo="org/old")
     assert (facts.repo, facts.renamed) == ("org/new", "org/old")
 
 
