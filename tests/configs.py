@@ -191,7 +191,7 @@ CASES: dict[str, Case] = {
     "Molmo-7B-D": Case(config("MolmoForCausalLM", "molmo", 28, 3584, 28, 4, 4096), "chat", 57344, 4096, PLAIN, vision=True),
     "falcon-7b": Case(
         {"architectures": ["FalconForCausalLM"], "model_type": "falcon", "num_hidden_layers": 32, "hidden_size": 4544,
-         "num_attention_heads": 71, "multi_query": True, "torch_dtype": "bfloat16"},
+         "num_attention_heads": 71, "num_kv_heads": 71, "multi_query": True, "new_decoder_architecture": False, "torch_dtype": "bfloat16"},
         "completion", 32 * 2 * 64 * 2, 2048,
     ),
     "Kimi-Linear-48B-A3B": Case(
@@ -274,5 +274,18 @@ CASES: dict[str, Case] = {
         config("DeepseekV4ForCausalLM", "deepseek_v4", 43, 4096, 64, 1, 1048576, head_dim=512, compress_ratios=[0, 0, *[4, 128] * 20, 4],
                n_routed_experts=256, sliding_window=128),
         "chat", None, 1048576, PLAIN,
+    ),
+    "DeepSeek-V3.2": Case(  # keeps the key of an indexer beside the latent
+        config("DeepseekV32ForCausalLM", "deepseek_v32", 61, 7168, 128, 128, 163840, rope_scaling=YARN, n_routed_experts=256, index_head_dim=128,
+               index_n_heads=64, index_topk=2048, quantization_config={"quant_method": "fp8"}, **MLA),
+        "chat", 61 * (576 * 2 + 132), 163840, PLAIN, quantization="fp8",
+    ),
+    "MiniCPM3-4B": Case(  # a latent that the engine unfolds into heads
+        config("MiniCPM3ForCausalLM", "minicpm3", 62, 2560, 40, 40, 32768, kv_lora_rank=256, qk_rope_head_dim=32, qk_nope_head_dim=64, v_head_dim=64),
+        "chat", 62 * 2 * 40 * 96 * 2, 32768, PLAIN,
+    ),
+    "LongCat-Flash-Chat": Case(  # two attentions in each layer
+        {**config("LongcatFlashForCausalLM", "longcat_flash", 0, 6144, 64, 64, 131072, **MLA), "num_layers": 28},
+        "chat", 56 * 576 * 2, 131072, PLAIN,
     ),
 }  # fmt: skip

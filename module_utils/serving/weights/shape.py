@@ -70,6 +70,7 @@ ASSUMED: dict[str, dict[str, Any]] = {
 ENCODERS = re.compile(
     r"(xlm-?roberta|camembert|(nomic_)?bert|distilbert|roberta|modernbert|electra|deberta.*|mpnet|new|gte|nomic_bert|t5encoder).*"
 )
+UNFOLDED = ("minicpm3",)  # have a latent that vLLM keeps as whole keys and values of each head
 MOST_LAYERS = 10_000  # what says more is no model
 STRETCHED = ("linear", "dynamic", "ntk")  # scalings of positions that multiply the limit; YaRN's is in it already
 
@@ -215,12 +216,19 @@ class Reader:
         heads = given["attention_heads"]
         if not given["head_dim"] and heads:
             given["head_dim"] = (self.size("attention_hidden_size") or given["hidden_size"]) // heads
-        if not given["kv_heads"]:
+        if not given["kv_heads"] or self.one_head:
             given["kv_heads"] = self.shared_heads(heads)
+        if str(config.get("model_type")).startswith("longcat_flash"):  # its layers have two attentions each
+            given["layers"] = 2 * self.size("num_layers") or given["layers"]
         given["max_position_embeddings"] = self.positions(given["max_position_embeddings"])
         latent = whole(config.get("kv_lora_rank"))
-        if latent:
-            given["latent_dim"] = latent + whole(config.get("qk_rope_head_dim"))
+        if latent and config.get("model_type") in UNFOLDED:
+            given["kv_heads"], given["head_dim"] = heads, self.size("qk_nope_head_dim") + self.size("qk_rope_head_dim")
+        elif latent:
+            index = self.size(
+                "index_head_dim"
+            )  # sparse ones keep the key of their indexer, too, in 8 bits with a scale of 32
+            given["latent_dim"] = latent + self.size("qk_rope_head_dim") + (index + 4 if index else 0) // 2
         elif self.size("v_head_dim") != given["head_dim"]:  # MiMo
             given["value_dim"] = self.size("v_head_dim")
         if self.encoder():
@@ -242,6 +250,11 @@ class Reader:
             given["kv_heads"] = whole(config.get("num_global_key_value_heads")) or given["kv_heads"]
         return Shape(**given, **found)
 
+    @property
+    def one_head(self) -> bool:
+        """Do all heads share one of keys and values, whatever else the file says? Falcon's first ones, StarCoder."""
+        return bool(self.config.get("multi_query")) and not self.config.get("new_decoder_architecture")
+
     def compressed(self) -> bool:
         """Does it keep a part of the tokens alone, which no size tells?"""
         ratios = self.config.get("compress_ratios")
@@ -256,13 +269,14 @@ class Reader:
 
     def shared_heads(self, heads: int) -> int:
         """Key-value heads where no key gives them: one for all (ChatGLM says how many), or one for each or for a group."""
-        if self.config.get("multi_query_attention") or self.config.get("multi_query"):
-            return whole(self.config.get("multi_query_group_num")) or 1
+        if self.config.get("multi_query_attention") or self.one_head:
+            groups: int = whole(self.config.get("multi_query_group_num")) or 1
+            return groups
         per_layer = self.config.get("num_key_value_heads")
         if isinstance(per_layer, list):  # a number for each layer
             return max((whole(one) for one in per_layer), default=0) or heads
-        groups = [whole(one.get("n_heads_in_group")) for one in layers.attentions(self.config)]
-        return heads // max(1, min((one for one in groups if one), default=1))
+        sizes = [whole(one.get("n_heads_in_group")) for one in layers.attentions(self.config)]
+        return heads // max(1, min((one for one in sizes if one), default=1))
 
     def positions(self, limit: int) -> int:
         """Tokens that the model takes, with its own stretching as vLLM 0.32 counts it (config/model.py, _get_and_verify_max_len)."""
