@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
     "granite-4.0-h-small": Case(
         config("GraniteMoeHybridForCausalLM", "granitemoehybrid", 40, 4096, 32, 8, 131072, layer_types=(["mamba"] * 5 + ["attention"] + ["mamba"] * 4) * 4,
                mamba_n_heads=128, mamba_d_head=64, mamba_d_state=128, mamba_n_groups=1, mamba_d_conv=4, mamba_expand=2, num_local_experts=72),
-        "chat", 4 * 2 * 8 * 128 * 2, 131072, PLAIN, states=(36, (8192 + 256) * 3 * 2 + 8192 * 128 * 2, 0),
+        "chat", 4 * 2 * 8 * 128 * 2, 131072, HERMES, tools="granite4", states=(36, (8192 + 256) * 3 * 2 + 8192 * 128 * 2, 0),
     ),
     "NVIDIA-Nemotron-Nano-9B-v2": Case(  # its states in 32 bits
         config("NemotronHForCausalLM", "nemotron_h", 56, 4480, 40, 8, 131072, head_dim=128, ssm_state_size=128, conv_kernel=4, n_groups=8,
@@ -231,7 +231,7 @@ CASES: dict[str, Case] = {
     ),
     "LFM2-1.2B": Case(
         config("Lfm2ForCausalLM", "lfm2", 16, 2048, 32, 8, 128000, full_attn_idxs=[2, 5, 8, 10, 12, 14], conv_L_cache=3, conv_dim=2048),
-        "chat", 6 * 2 * 8 * 64 * 2, 128000, PLAIN, states=(10, 2048 * 2 * 2, 0),
+        "chat", 6 * 2 * 8 * 64 * 2, 128000, "{{ tools }}<|tool_call_start|>", tools="lfm2", states=(10, 2048 * 2 * 2, 0),
     ),
     "MiniMax-Text-01": Case(
         config("MiniMaxText01ForCausalLM", "minimax_text_01", 80, 6144, 64, 8, 10240000, head_dim=128, attn_type_list=([0] * 7 + [1]) * 10,
@@ -286,6 +286,6 @@ CASES: dict[str, Case] = {
     ),
     "LongCat-Flash-Chat": Case(  # two attentions in each layer
         {**config("LongcatFlashForCausalLM", "longcat_flash", 0, 6144, 64, 64, 131072, **MLA), "num_layers": 28},
-        "chat", 56 * 576 * 2, 131072, PLAIN,
+        "chat", 56 * 576 * 2, 131072, "{{ tools }}<longcat_tool_call>", tools="longcat",
     ),
 }  # fmt: skip

@@ -181,6 +181,16 @@ def test_thirty_shards_take_a_dozen_requests_at_most(hub: Hub, kind: str) -> Non
     )
 
 
+@pytest.mark.parametrize("kind", HUBS)
+def test_three_hundred_shards_take_no_more(tmp_path: Path, kind: str) -> None:
+    made = Hub(publish(tmp_path / "repo", CASES["DeepSeek-V3"], 300))
+    try:
+        facts = ask(made, kind)
+        assert len(made.requests) <= 12 and facts.files == len(made.names()) > 300
+    finally:
+        made.close()
+
+
 def test_a_clients_own_statistics_are_not_asked_for() -> None:
     """Where huggingface.co can't be reached, each process waited 25 seconds for them."""
     line = Line("http://127.0.0.1:9", Limits())
