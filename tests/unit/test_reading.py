@@ -111,6 +111,14 @@ def test_no_configuration_makes_it_fail(junk: dict[str, Any], name: str) -> None
     assert label_count(junk) > 0
 
 
+def test_states_of_a_stranger_are_said_and_not_guessed(tmp_path: Path) -> None:
+    config = {**CASES["Qwen3-8B"].config, "layer_types": ["linear_attention", "full_attention"] * 18}
+    (publish(tmp_path / "m", CASES["Qwen3-8B"]) / "config.json").write_text(json.dumps(config))
+    facts = of_folder(str(tmp_path / "m"), Wanted(), KNOWN)
+    assert isinstance(facts, Facts) and (facts.shape.state_layers, facts.shape.state_bytes) == (18, 0)
+    assert "the states that 18 of its layers keep are of unknown size and not counted" in facts.notes
+
+
 def test_a_window_ends_what_a_layer_keeps() -> None:
     shape = Shape.of_config(CASES["gpt-oss-20b"].config)
     per_layer = 2 * 8 * 64 * 2

@@ -91,8 +91,11 @@ def mamba(config: Mapping[str, Any], size: Size, width: int) -> State | None:
 
 
 def linear(config: Mapping[str, Any], size: Size, width: int) -> State | None:
-    """Linear attention with the heads of the others and no convolution: MiniMax, Ling's earlier ones."""
-    return State(0, 0, size("num_attention_heads") * head_dim(size) ** 2)
+    """Linear attention with the heads of the others and no convolution: MiniMax, Ling's earlier ones. Of a stranger nothing is known."""
+    known = (
+        "attn_type_list" in config or size("layer_group_size") or str(config.get("model_type")).startswith("minimax")
+    )
+    return State(0, 0, size("num_attention_heads") * head_dim(size) ** 2) if known else None
 
 
 FAMILIES = (delta_net, kimi_delta, short_convolution, mamba, linear)
