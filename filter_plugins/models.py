@@ -40,11 +40,12 @@ def boards_of(hosts: Iterable[str], hostvars: Row) -> dict[str, Row]:
 
 
 def takes(hosts: Iterable[str], hostvars: Row) -> dict[str, dict[str, Any]]:
-    """{host: {ports, devices: {service: number}}} that the services planned for these hosts take."""
+    """{host: {runs, ports, devices: {service: number}}}: what these hosts run, and what the services planned for them take."""
     found = {}
     for host in hosts:
         services = hostvars[host]["planned"]["services"]
         found[host] = {
+            "runs": list(hostvars[host]["runs"]),
             "ports": [service["port"] for service in services],
             "devices": {
                 service["service"]: service["widths"]["devices"] for service in services if service["kind"] != "cpu"

@@ -121,7 +121,7 @@ def found_notes(facts: Facts | AdapterFacts) -> list[str]:
     """What is to be known of where it was found."""
     notes = []
     if facts.renamed:
-        notes.append("'%s' is called '%s' now; the row has the new name" % (facts.renamed, facts.repo))
+        notes.append("'%s' is called '%s' now; its row fetches it by the new name" % (facts.renamed, facts.repo))
     if facts.gated:
         notes.append(
             "it is gated: each host needs a token of an account that accepted its licence (%s_token)" % facts.source

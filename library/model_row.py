@@ -14,7 +14,7 @@ description:
   - Nothing is written where anything is refused; a file is replaced by one rename.
 options:
   inventory: {description: "Folder of the inventory, beside whose hosts the tables lie in group_vars/all.", type: path, required: true}
-  inventory_files: {description: Files of the inventory in which hosts are listed., type: list, elements: path, default: []}
+  inventory_files: {description: Files or folders of the inventory in which hosts are listed., type: list, elements: path, default: []}
   name: {description: Name of the model's row., type: str, required: true}
   row: {description: "The model's row, as M(model_info) makes it.", type: dict, required: true}
   kind: {description: "What the model is for, as M(model_info) says it.", type: dict, required: true}
@@ -23,7 +23,12 @@ options:
   boards: {description: "Boards of the whole inventory by name, to say where the model would fit.", type: dict, default: {}}
   engines: {description: "Rows of engines by name, for what rules must know of the one that serves on a board.", type: dict, default: {}}
   services: {description: "Services there are: their rows, as the plan reads them.", type: dict, default: {}}
-  hosts: {description: "Hosts that are to run it, and the ports and devices that their services take: {host: {ports, devices}}.", type: dict, default: {}}
+  hosts:
+    description: >-
+      Hosts that are to run it: what they run now, whichever file says so, and the ports and devices that it takes -
+      {host: {runs, ports, devices}}. A host that has its C(runs) from a group gets a list of its own, with these in it.
+    type: dict
+    default: {}
   service: {description: "Name of the service's row, empty: made from the model's.", type: str, default: ''}
   port: {description: "Port of the service, 0: a free one.", type: int, default: 0}
   max_model_len: {description: "Tokens of its context, 0: as many as make sense.", type: int, default: 0}
@@ -57,7 +62,7 @@ unplaced: {description: "Hosts whose `runs` were left alone, and why.", returned
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.service import host_runs, site
 from ansible.module_utils.serving.service.proposal import GENERATES, Outlook, Wish, propose
@@ -86,6 +91,7 @@ def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
         return lines
     token = shape.token_bytes() if kind["name"] in GENERATES else None
     cache = ", a token of its KV cache takes %s" % human(token) if token else ""
+    cache += ", the states of a text %s" % human(shape.state_layers * shape.state_bytes) if shape.state_bytes else ""
     if outlook.memory is not None:
         lines.append(
             "devices: %d, with %s of weights on each of %s%s"
@@ -103,9 +109,10 @@ def words(given: dict[str, Any], outlook: Outlook | None) -> list[str]:
     return lines
 
 
-def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) -> list[str]:
-    """Put the service into its hosts' `runs`. Returns why it isn't in those of some hosts."""
-    left = []
+def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) -> tuple[list[str], list[str]]:
+    """Put the service into its hosts' `runs`. Returns (what to know of it, why it isn't in those of some hosts)."""
+    said, left = [], []
+    files = host_runs.inventory_files(given["inventory_files"])
     for host, has in sorted(given["hosts"].items()):
         board, held = given["board"] or {}, has.get("devices") or {}
         count, others = board.get("count"), sum(int(n) for name, n in held.items() if name != service)
@@ -116,18 +123,32 @@ def place_runs(texts: Texts, given: dict[str, Any], service: str, devices: int) 
                 % (host, int(count), names, others, devices, service)
             )
             continue
-        place = host_runs.runs_place(given["inventory"], given["inventory_files"], host)
+        place = host_runs.runs_place(given["inventory"], files, host)
         if place is None:
             left.append("%s is in no YAML file of this inventory: put '%s' into its `runs`" % (host, service))
             continue
-        texts.put(place.path, host_runs.with_run(place, texts.of(place.path), service))
-    return left
+        text, effective = texts.of(place.path), [str(name) for name in has.get("runs") or []]
+        try:
+            after = host_runs.with_run(place, text, service, effective)
+            inherits = host_runs.own_runs(place, text) is None
+        except Refusal as refusal:
+            left.append("%s: %s: put '%s' into it" % (host, refusal, service))
+            continue
+        texts.put(place.path, after)
+        if after != text and inherits and effective:
+            said.append(
+                "%s had its `runs` from its group: it has a list of its own now, with %s in it, and what the group runs later is not added to it"
+                % (host, ", ".join(effective))
+            )
+    return said, left
 
 
 def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
     """(texts of files, results): everything that would be written, nothing written."""
     texts, name = Texts(), given["name"]
-    service, row, outlook, left = "", {}, None, []
+    service, row, outlook = "", {}, None
+    said: list[str] = []
+    left: list[str] = []
     if given["board"]:
         ports = [port for has in given["hosts"].values() for port in has.get("ports") or []]
         wish = Wish(given["max_model_len"], given["port"], given["service"])
@@ -150,11 +171,11 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
                 path, site.with_row(path, texts.of(path), table, called, site.with_figures(wanted), given["update"])
             )
     if service and outlook:
-        left = place_runs(texts, given, service, outlook.devices)
+        said, left = place_runs(texts, given, service, outlook.devices)
     return texts, {
         "service": service,
         "service_row": row,
-        "outlook": words(given, outlook),
+        "outlook": [*words(given, outlook), *said],
         "unplaced": left,
     }
 

@@ -31,8 +31,6 @@ files: {description: Files that are changed., returned: always, type: list, elem
 by_hand: {description: "A sentence for each host that no YAML file has.", returned: always, type: list, elements: str}
 """
 
-import glob
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -41,19 +39,10 @@ from ansible.module_utils.serving.service import host_runs
 from ansible.module_utils.serving.service.texts import Texts, changes, written
 
 
-def inventory_files(sources: list[str]) -> list[str]:
-    """Files, and those of folders, as Ansible reads them."""
-    found: list[str] = []
-    for source in sources:
-        below = glob.glob(os.path.join(glob.escape(source), "*")) if os.path.isdir(source) else [source]
-        found += sorted(path for path in below if os.path.isfile(path))
-    return found
-
-
 def drafted(given: dict[str, Any]) -> tuple[Texts, list[str]]:
     """(texts of files, what is left to a person); nothing is written."""
     texts, left = Texts(), []
-    files = inventory_files(given["inventory_files"])
+    files = host_runs.inventory_files(given["inventory_files"])
     for host, runs in sorted(given["runs"].items()):
         place = host_runs.runs_place(given["inventory"], files, host)
         if place is None:

@@ -229,9 +229,9 @@ BOARD: dict[str, Key] = {
 }
 # As fields of the class `Shape` (weights/shape.py), which sizing reads.
 SHAPE = (
-    "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
-    "window_kv_heads", "window_head_dim", "state_layers", "state_bytes", "plain_layers", "latent_dim", "intermediate_size", "experts", "experts_used",
-    "expert_intermediate_size",
+    "layers", "hidden_size", "attention_heads", "kv_heads", "head_dim", "value_dim", "vocab_size", "max_position_embeddings", "window_layers", "window",
+    "window_kv_heads", "window_head_dim", "state_layers", "state_bytes", "mixed_layers", "plain_layers", "latent_dim", "intermediate_size",
+    "experts", "experts_used", "expert_intermediate_size",
 )  # fmt: skip
 CHECK = ("kind", "prompt", "expect")
 SOURCES = tuple(names.SOURCES)

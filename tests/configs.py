@@ -22,6 +22,11 @@ class Case(NamedTuple):
     thoughts: str | None = None
     quantization: str | None = None
     vision: bool = False
+    states: tuple[int, int, int] = (
+        0,
+        0,
+        0,
+    )  # layers that keep a state, its bytes in one of them, layers that keep tokens beside it
 
 
 def config(
@@ -107,12 +112,14 @@ CASES: dict[str, Case] = {
     ),
     "Qwen3-Next-80B-A3B-Instruct": Case(
         config("Qwen3NextForCausalLM", "qwen3_next", 48, 2048, 16, 2, 262144, head_dim=256, full_attention_interval=4, num_experts=512,
-               num_experts_per_tok=10),
-        "chat", 12 * 2 * 2 * 256 * 2, 262144, HERMES, tools="hermes",
+               num_experts_per_tok=10, linear_num_value_heads=32, linear_num_key_heads=16, linear_key_head_dim=128, linear_value_head_dim=128,
+               linear_conv_kernel_dim=4),
+        "chat", 12 * 2 * 2 * 256 * 2, 262144, HERMES, tools="hermes", states=(36, (2 * 16 + 32) * 128 * 3 * 2 + 32 * 128 * 128 * 2, 0),
     ),
     "Jamba-1.5-Mini": Case(
-        config("JambaForCausalLM", "jamba", 32, 4096, 32, 8, 262144, attn_layer_period=8, attn_layer_offset=4, num_experts=16),
-        "chat", 4 * 2 * 8 * 128 * 2, 262144, "{{ tools }}<tool_calls>", tools="jamba",
+        config("JambaForCausalLM", "jamba", 32, 4096, 32, 8, 262144, attn_layer_period=8, attn_layer_offset=4, num_experts=16,
+               mamba_d_state=16, mamba_d_conv=4, mamba_expand=2, mamba_dt_rank=256),
+        "chat", 4 * 2 * 8 * 128 * 2, 262144, "{{ tools }}<tool_calls>", tools="jamba", states=(28, 8192 * 3 * 2 + 8192 * 16 * 2, 0),
     ),
     "Qwen2.5-7B-Instruct-AWQ": Case(
         config("Qwen2ForCausalLM", "qwen2", 28, 3584, 28, 4, 32768, torch_dtype="float16", quantization_config={"quant_method": "awq", "bits": 4}),
@@ -184,16 +191,101 @@ CASES: dict[str, Case] = {
     "Molmo-7B-D": Case(config("MolmoForCausalLM", "molmo", 28, 3584, 28, 4, 4096), "chat", 57344, 4096, PLAIN, vision=True),
     "falcon-7b": Case(
         {"architectures": ["FalconForCausalLM"], "model_type": "falcon", "num_hidden_layers": 32, "hidden_size": 4544,
-         "num_attention_heads": 71, "multi_query": True, "torch_dtype": "bfloat16"},
+         "num_attention_heads": 71, "num_kv_heads": 71, "multi_query": True, "new_decoder_architecture": False, "torch_dtype": "bfloat16"},
         "completion", 32 * 2 * 64 * 2, 2048,
     ),
     "Kimi-Linear-48B-A3B": Case(
         {**config("KimiLinearForCausalLM", "kimi_linear", 27, 2304, 32, 32, 0, head_dim=72, **MLA), "model_max_length": 1048576,
-         "linear_attn_config": {"full_attn_layers": [4, 8, 12, 16, 20, 24, 27], "num_heads": 32, "head_dim": 128}},
-        "chat", 7 * 576 * 2, 1048576, PLAIN,
+         "linear_attn_config": {"full_attn_layers": [4, 8, 12, 16, 20, 24, 27], "num_heads": 32, "head_dim": 128,
+                                 "short_conv_kernel_size": 4}},
+        "chat", 7 * 576 * 2, 1048576, PLAIN, states=(20, 3 * 4096 * 3 * 2 + 32 * 128 * 128 * 4, 0),
     ),
     "Mistral-7B-bnb-4bit": Case(
         config("MistralForCausalLM", "mistral", 32, 4096, 32, 8, 32768, sliding_window=None, quantization_config={"load_in_4bit": True}),
         "completion", 131072, 32768, quantization="bitsandbytes",
+    ),
+    "Falcon-H1-7B-Instruct": Case(  # attention and Mamba side by side in each layer
+        config("FalconH1ForCausalLM", "falcon_h1", 44, 3072, 12, 2, 262144, head_dim=128, mamba_d_ssm=3072, mamba_n_heads=24, mamba_d_head=128,
+               mamba_d_state=256, mamba_n_groups=1, mamba_d_conv=4, mamba_expand=2),
+        "chat", 44 * 2 * 2 * 128 * 2, 262144, PLAIN, states=(44, (3072 + 512) * 3 * 2 + 24 * 128 * 256 * 2, 44),
+    ),
+    "Bamba-9B": Case(
+        config("BambaForCausalLM", "bamba", 32, 4096, 32, 8, 262144, attn_layer_indices=[9, 18, 27], mamba_n_heads=128, mamba_d_head="auto",
+               mamba_d_state=128, mamba_n_groups=1, mamba_d_conv=4, mamba_expand=2),
+        "completion", 3 * 2 * 8 * 128 * 2, 262144, states=(29, (8192 + 256) * 3 * 2 + 8192 * 128 * 2, 0),
+    ),
+    "granite-4.0-h-small": Case(
+        config("GraniteMoeHybridForCausalLM", "granitemoehybrid", 40, 4096, 32, 8, 131072, layer_types=(["mamba"] * 5 + ["attention"] + ["mamba"] * 4) * 4,
+               mamba_n_heads=128, mamba_d_head=64, mamba_d_state=128, mamba_n_groups=1, mamba_d_conv=4, mamba_expand=2, num_local_experts=72),
+        "chat", 4 * 2 * 8 * 128 * 2, 131072, HERMES, tools="granite4", states=(36, (8192 + 256) * 3 * 2 + 8192 * 128 * 2, 0),
+    ),
+    "NVIDIA-Nemotron-Nano-9B-v2": Case(  # its states in 32 bits
+        config("NemotronHForCausalLM", "nemotron_h", 56, 4480, 40, 8, 131072, head_dim=128, ssm_state_size=128, conv_kernel=4, n_groups=8,
+               hybrid_override_pattern="M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-", mamba_num_heads=128, mamba_head_dim=80, expand=2),
+        "chat", 4 * 2 * 8 * 128 * 2, 131072, PLAIN, states=(27, (10240 + 2 * 8 * 128) * 3 * 2 + 10240 * 128 * 4, 0),
+    ),
+    "Zamba2-1.2B": Case(  # Mamba in each layer, and attention with heads of its own in six of them
+        config("Zamba2ForCausalLM", "zamba2", 38, 2048, 32, 32, 4096, layers_block_type=(["mamba"] * 5 + ["hybrid"]) * 6 + ["mamba"] * 2,
+               attention_head_dim=128, kv_channels=64, n_mamba_heads=64, mamba_headdim=64, mamba_d_state=128, mamba_ngroups=1, mamba_d_conv=4, mamba_expand=2),
+        "completion", 6 * 2 * 32 * 128 * 2, 4096, states=(38, (4096 + 256) * 3 * 2 + 4096 * 128 * 2, 6),
+    ),
+    "LFM2-1.2B": Case(
+        config("Lfm2ForCausalLM", "lfm2", 16, 2048, 32, 8, 128000, full_attn_idxs=[2, 5, 8, 10, 12, 14], conv_L_cache=3, conv_dim=2048),
+        "chat", 6 * 2 * 8 * 64 * 2, 128000, "{{ tools }}<|tool_call_start|>", tools="lfm2", states=(10, 2048 * 2 * 2, 0),
+    ),
+    "MiniMax-Text-01": Case(
+        config("MiniMaxText01ForCausalLM", "minimax_text_01", 80, 6144, 64, 8, 10240000, head_dim=128, attn_type_list=([0] * 7 + [1]) * 10,
+               num_local_experts=32, num_experts_per_tok=2),
+        "chat", 10 * 2 * 8 * 128 * 2, 10240000, PLAIN, states=(70, 64 * 128 * 128 * 2, 0),
+    ),
+    "Ring-mini-linear-2.0": Case(
+        config("BailingMoeV2_5ForCausalLM", "bailing_moe_linear", 20, 2048, 16, 4, 131072, head_dim=128, layer_group_size=5, num_experts=256),
+        "chat", 4 * 2 * 4 * 128 * 2, 131072, PLAIN, states=(16, 16 * 128 * 128 * 2, 0),
+    ),
+    "plamo-2-8b": Case(
+        config("Plamo2ForCausalLM", "plamo2", 32, 4096, 32, 4, 10485760, hidden_size_per_head=128, mamba_num_heads=64, mamba_d_state=64, mamba_d_conv=4,
+               mamba_step=2),
+        "completion", 16 * 2 * 4 * 128 * 2, 10485760, states=(16, 8192 * 3 * 2 + 8192 * 64 * 2, 0),
+    ),
+    "falcon-mamba-7b": Case(  # states alone: a token costs nothing
+        {"architectures": ["FalconMambaForCausalLM"], "model_type": "falcon_mamba", "num_hidden_layers": 64, "hidden_size": 4096,
+         "intermediate_size": 8192, "state_size": 16, "conv_kernel": 4, "expand": 16, "vocab_size": 65024, "torch_dtype": "bfloat16"},
+        "completion", 0, 0, states=(64, 8192 * 3 * 2 + 8192 * 16 * 2, 0),
+    ),
+    "Mamba-Codestral-7B": Case(
+        {"architectures": ["Mamba2ForCausalLM"], "model_type": "mamba2", "num_hidden_layers": 64, "hidden_size": 4096, "num_heads": 128, "head_dim": 64,
+         "state_size": 128, "n_groups": 8, "conv_kernel": 4, "expand": 2, "vocab_size": 32768, "torch_dtype": "bfloat16"},
+        "completion", 0, 0, states=(64, (8192 + 2 * 8 * 128) * 3 * 2 + 8192 * 128 * 2, 0),
+    ),
+    "Llama-3_3-Nemotron-Super-49B-v1": Case(  # each layer has an attention of its own, or none
+        {"architectures": ["DeciLMForCausalLM"], "model_type": "nemotron-nas", "num_hidden_layers": 80, "hidden_size": 8192, "num_attention_heads": 64,
+         "num_key_value_heads": None, "max_position_embeddings": 131072, "vocab_size": 128256, "torch_dtype": "bfloat16",
+         "block_configs": [{"attention": {"n_heads_in_group": 8, "no_op": False}, "ffn": {"no_op": False}}] * 49
+         + [{"attention": {"n_heads_in_group": None, "no_op": True}, "ffn": {"no_op": False}}] * 31},
+        "chat", 49 * 2 * 8 * 128 * 2, 131072, PLAIN,
+    ),
+    "MiMo-V2-Flash": Case(
+        config("MiMoV2FlashForCausalLM", "mimo_v2_flash", 48, 4096, 64, 4, 262144, head_dim=192, v_head_dim=128, swa_head_dim=192, swa_v_head_dim=128,
+               swa_num_key_value_heads=8,
+               sliding_window_size=128, hybrid_layer_pattern=[0, 1, 1, 1, 1, 0, *[1, 1, 1, 1, 1, 0] * 7], n_routed_experts=256),
+        "chat", 9 * 4 * (192 + 128) * 2, 262144, PLAIN,
+    ),
+    "DeepSeek-V4-Flash": Case(  # keeps a part of the tokens: what one costs is not known
+        config("DeepseekV4ForCausalLM", "deepseek_v4", 43, 4096, 64, 1, 1048576, head_dim=512, compress_ratios=[0, 0, *[4, 128] * 20, 4],
+               n_routed_experts=256, sliding_window=128),
+        "chat", None, 1048576, PLAIN,
+    ),
+    "DeepSeek-V3.2": Case(  # keeps the key of an indexer beside the latent
+        config("DeepseekV32ForCausalLM", "deepseek_v32", 61, 7168, 128, 128, 163840, rope_scaling=YARN, n_routed_experts=256, index_head_dim=128,
+               index_n_heads=64, index_topk=2048, quantization_config={"quant_method": "fp8"}, **MLA),
+        "chat", 61 * (576 * 2 + 132), 163840, PLAIN, quantization="fp8",
+    ),
+    "MiniCPM3-4B": Case(  # a latent that the engine unfolds into heads
+        config("MiniCPM3ForCausalLM", "minicpm3", 62, 2560, 40, 40, 32768, kv_lora_rank=256, qk_rope_head_dim=32, qk_nope_head_dim=64, v_head_dim=64),
+        "chat", 62 * 2 * 40 * 96 * 2, 32768, PLAIN,
+    ),
+    "LongCat-Flash-Chat": Case(  # two attentions in each layer
+        {**config("LongcatFlashForCausalLM", "longcat_flash", 0, 6144, 64, 64, 131072, **MLA), "num_layers": 28},
+        "chat", 56 * 576 * 2, 131072, "{{ tools }}<longcat_tool_call>", tools="longcat",
     ),
 }  # fmt: skip

@@ -77,8 +77,8 @@ def started(folder: Path) -> Iterator[Any]:
             process.wait(30)
 
 
-def python_root() -> bytes:
-    """A tar with /usr/bin/python3, sh, what they are linked with, and the standard library without its tests."""
+def python_root(*ours: Path) -> bytes:
+    """A tar with /usr/bin/python3, sh, what they are linked with, the standard library without its tests, and programs of ours in /opt."""
     data = io.BytesIO()
     seen: set[str] = set()
     with tarfile.open(fileobj=data, mode="w") as out:
@@ -111,7 +111,19 @@ def python_root() -> bytes:
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
             out.addfile(entry)
+        for path in ours:
+            out.add(str(path), arcname=f"opt/{path.name}")
     return data.getvalue()
+
+
+@contextmanager
+def program_image(folder: Path, *ours: Path) -> Iterator[tuple[Any, str]]:
+    """(a client, an image of this machine's Python with these programs in /opt), removed at the end."""
+    with engine(folder) as client:
+        name = f"vllm-ansible-{ours[0].stem.replace('_', '-')}:{os.getpid()}"
+        import_image(client, python_root(*ours), name)
+        yield client, name
+        client.images.remove(name, force=True)
 
 
 def tiny(text: str) -> bytes:

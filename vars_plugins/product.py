@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import constants
+from ansible.errors import AnsibleParserError
 from ansible.inventory.group import Group
+from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.vars import BaseVarsPlugin
 
 DOCUMENTATION = """
@@ -47,16 +49,37 @@ def site_of(folder: str) -> Path:
     return here.parent if here.name == "inventory" else here
 
 
+def check_yaml(loader: Any, folder: Path, name: str) -> None:
+    """Refuse a file of variables that is no valid YAML by its name and line: Ansible, which reads it next, from the loader, says neither."""
+    for file in loader.find_vars_files(str(folder), name) if folder.is_dir() else []:
+        try:
+            loader.load_from_file(str(file), cache="all", unsafe=True, trusted_as_template=True)
+        except AnsibleParserError as error:
+            cause = error.__cause__ or error.__context__
+            mark = getattr(cause, "problem_mark", None)
+            if mark is not None:
+                reason = " ".join(str(getattr(cause, "problem", None) or cause).split())[:160]
+                place = f"{to_text(file)} line {mark.line + 1}"
+                raise AnsibleParserError(f"{place} is no valid YAML ({reason}); correct it, nothing was done") from None
+
+
 class VarsModule(BaseVarsPlugin):  # type: ignore[misc]
     """The group `all` of the first inventory: of a second one they would lie above the first one's group_vars."""
 
     first: str | None = None
+    read: ClassVar[set[tuple[str, str]]] = set()
 
     def get_vars(self, loader: Any, path: str, entities: Any, cache: bool = True) -> dict[str, Any]:
         super().get_vars(loader, path, entities)
         if VarsModule.first is None:
             VarsModule.first = path
-        every = [one for one in (entities if isinstance(entities, list) else [entities]) if isinstance(one, Group)]
+        listed = entities if isinstance(entities, list) else [entities]
+        for one in listed:
+            kind = "group_vars" if isinstance(one, Group) else "host_vars"
+            if (path, f"{kind}/{one.name}") not in VarsModule.read and not str(one.name).startswith("/"):
+                VarsModule.read.add((path, f"{kind}/{one.name}"))
+                check_yaml(loader, Path(path) / kind, str(one.name))
+        every = [one for one in listed if isinstance(one, Group)]
         if path != VarsModule.first or not any(one.name == "all" for one in every):
             return {}
         found: dict[str, Any] = {

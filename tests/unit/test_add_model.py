@@ -114,12 +114,21 @@ def test_from_a_hubs_name_to_a_planned_service(add: Run, inventory: Path, hub: H
 
 
 def test_a_service_for_a_host_with_room_runs_there(add: Run, inventory: Path) -> None:
+    """What its group runs there stays: a list of the host's own would hide it."""
     hosts = inventory / "hosts.yml"
-    hosts.write_text(hosts.read_text().replace("runs: [qwq-32b]", "runs: []  # free since May"))
+    hosts.write_text(hosts.read_text().replace("runs: [qwq-32b]", "# free since May"))
+    with (inventory / "group_vars/h100.yml").open("a") as group:
+        group.write(
+            "runs: [qwen2.5-vl-32b-instruct]\noverrides: {qwen2.5-vl-32b-instruct: {engine_args: {tensor_parallel_size: 4}}}\n"
+        )
     done = add("-e", "name=mine", "-e", "service_port=9500", "-e", "max_model_len=4096")
     assert done.returncode == 0, done.stdout + done.stderr
     host = yaml.safe_load(hosts.read_text())["accelerators"]["children"]["h100"]["hosts"]["gpu-01"]
-    assert host["runs"] == ["mine"] and "# free since May" in hosts.read_text()
+    assert host["runs"] == ["qwen2.5-vl-32b-instruct", "mine"] and "# free since May" in hosts.read_text()
+    assert (
+        "gpu-01 had its `runs` from its group: it has a list of its own now, with qwen2.5-vl-32b-instruct in it"
+        in " ".join(done.stdout.split())
+    )
     assert (
         table(inventory, "services")["mine"]["port"] == 9500
         and table(inventory, "services")["mine"]["engine_args"]["max_model_len"] == 4096
@@ -172,13 +181,20 @@ def test_nothing_is_written_where_anything_is_refused(add: Run, inventory: Path,
     refused("-e", "service_port=9010", says="port 9010 is that of service")
     hub.trouble.unknown, hub.trouble.found = True, ("org/My-Models",)
     refused(says="huggingface has no model 'org/My-Model'")
-    hub.trouble.unknown = False
+    hub.trouble.unknown, hub.trouble.file_named = False, "safetensors"  # its small files come, then it goes down
+    hub.trouble.file_answer = lambda http: http.connection.close()
+    refused(
+        says="Connection aborted, Remote end closed connection without response, 7 times in a row without progress; nothing was written"
+    )
+    hub.trouble.file_answer = None
     (inventory / "group_vars/all/services.yml").write_text(
         before[str(inventory / "group_vars/all/services.yml")] + "  broken: {a: 1\n"
     )
     before = content(inventory)
-    done = add(limit="")
-    assert done.returncode != 0 and content(inventory) == before  # Ansible itself reads the tables first
+    refused(
+        says="group_vars/all/services.yml line 4 is no valid YAML (did not find expected ',' or '}'); correct it",
+        limit="",
+    )
 
 
 def test_an_architecture_that_the_engine_does_not_know(add: Run, inventory: Path, hub: Hub) -> None:

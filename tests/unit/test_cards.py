@@ -35,7 +35,7 @@ def test_the_documents_give_the_rows_of_the_catalogue(name: str) -> None:
             assert card.service["engine_args"][key] == changed.get(key, value), key
     assert not set(card.service["engine_args"]) - set(row["engine_args"])
     for key in ("port", "served_name"):
-        assert card.service[key] == (None if key in ours or name.endswith("MindSpore") else row[key]), key
+        assert card.service[key] == (None if key in ours else row[key]), key
     assert card.service["flaggems"] is row.get("flaggems", False)
     board = BOARDS[row["boards"][0]]
     assert card.service["image"] == row.get("image", board["engines"][row["engine"]]["image"])
@@ -226,3 +226,73 @@ def test_what_a_card_says_twice_is_asked_under_whichever_name() -> None:
     more = read_card(text.format(4, 4), "x")
     assert any("is 4, and env.CUDA_VISIBLE_DEVICES names 2 devices" in one for one in more.questions)
     assert more.service["engine_args"]["tensor_parallel_size"] is None
+
+
+REQUEST = """import openai
+openai.base_url = "http://<server_ip>:{port}/v1/"
+model = "{name}"
+response = openai.chat.completions.create(model=model, messages=[])"""
+TWO_FILES = """# config_foo.yaml configuration:
+vim config_foo.yaml
+defaults:
+  - _self_
+experiment:
+  envs: {{A: 1}}
+
+vim serve/foo.yaml
+{settings}"""
+
+
+def test_a_request_that_it_shows_tells_port_and_name() -> None:
+    """Most cards have their settings in an image, and an example of a request; where both speak, they must agree."""
+    shown = read_card(written(settings=REQUEST.format(port=8100, name="foo-nvidia-flagos")), "x")
+    assert (shown.service["port"], shown.service["served_name"]) == (8100, "foo-nvidia-flagos")
+    curl = 'curl http://ip:8000/v1/chat/completions -d \'{"model": "foo", "messages": []}\''
+    assert read_card(written(settings=curl), "x").service["port"] == 8000
+    path = read_card(written(settings=REQUEST.format(port=8100, name="/nfs/Foo-7B/")), "x")
+    assert path.service["served_name"] is None and any(
+        "asks for the path '/nfs/Foo-7B/'" in one for one in path.questions
+    )
+    both = read_card(written(settings=SETTINGS + "\n```\n```python\n" + REQUEST.format(port=9001, name="foo")), "x")
+    assert both.service["port"] is None and both.service["served_name"] == "foo"
+    assert both.questions == ["port: the card says '9000' and '9001'; which is it?"]
+
+
+def test_two_files_in_one_block_are_read_one_by_one() -> None:
+    card = read_card(written(settings=TWO_FILES.format(settings=SETTINGS)), "x")
+    assert (
+        card.questions == []
+        and card.service["engine_args"] == {"max_model_len": 4096}
+        and card.service["env"] == {"A": "1"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "vendor", "asks"),
+    [
+        ("# Foo-7B-FlagOS\n\nBased on this, the **Foo-7B-FlagOS** model is adapted for the Metax GPU using it, on Nvidia's terms.", "metax", False),
+        ("# Foo-7B-hygon-FlagOS\n\nBased on this, the model is adapted for the Nvidia GPU using the FlagOS software stack.", None, True),
+        ("# Foo-7B-FlagOS\n\n本模型已适配昇腾 910B 芯片。", "ascend", False),
+        ("# Foo-7B-FlagOS\n\nIt runs on many boards.", None, True),
+    ],
+)  # fmt: skip
+def test_whose_board_it_is_for(title: str, vendor: str | None, asks: bool) -> None:
+    card = read_card(written(title=title), "x")
+    assert card.service["vendor"] == vendor and any(one.startswith("boards:") for one in card.questions) is asks
+
+
+def test_flagscales_own_fetch_and_options_in_a_variable() -> None:
+    pull = "flagscale pull --image docker pull reg.example.com/a/foo:1 --ckpt https://www.modelscope.cn/models/org/Foo-7B.git --ckpt-path /nfs/Foo-7B"
+    card = read_card(
+        written(fetch=pull, run="docker run -itd ${DEVICES} -v /nfs:/nfs reg.example.com/a/foo:1 bash"), "x"
+    )
+    assert card.model["sources"] == {"modelscope": {"repo": "org/Foo-7B", "revision": None}}
+    assert card.service["image"] == "reg.example.com/a/foo:1"
+    assert card.questions == ["options of docker run: '${DEVICES}' is a variable that the card doesn't set"]
+    bare = read_card(
+        written(fetch="flagscale pull --image <IMAGE> --ckpt org/Foo-7B --ckpt-path /nfs/Foo-7B", run="true"), "x"
+    )
+    assert bare.model["sources"] is None and bare.questions == [
+        "model: the card doesn't say from which hub 'org/Foo-7B' comes",
+        "image: the card has the placeholder '<IMAGE>'; which image is it?",
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -249,17 +247,10 @@ class Box:
 
 @pytest.fixture(scope="module")
 def stub_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]:
-    """An image of this machine's Python with the stub engine in it."""
-    folder = tmp_path_factory.mktemp("c")
-    data = io.BytesIO(engine.python_root())
-    with tarfile.open(fileobj=data, mode="a") as out:
-        for name in ("stub_engine.py", "stub_model.py"):
-            out.add(str(FIXTURES / name), arcname=f"opt/{name}")
-    with engine.engine(folder) as client:
-        name = f"vllm-ansible-stub:{os.getpid()}"
-        engine.import_image(client, data.getvalue(), name)
-        yield client, name
-        client.images.remove(name, force=True)
+    with engine.program_image(
+        tmp_path_factory.mktemp("c"), FIXTURES / "stub_engine.py", FIXTURES / "stub_model.py"
+    ) as made:
+        yield made
 
 
 @pytest.fixture

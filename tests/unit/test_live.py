@@ -21,14 +21,16 @@ ROOTS = {"serving": "/srv", "models": "/m", "environment": None}
 PLACE = {"names": [0], "cdi": [], "cores": []}
 
 
-def made(rows: dict[str, Any], runtime: str = "container", uid: int = 0) -> tuple[dict[str, Any], Any]:
-    record = planned(rows, adapters_at_runtime=True)["services"][0]
-    weights = {"path": "/m/m@1", "revision": "1", "identity": "aa", "problems": []}
+def made(
+    rows: dict[str, Any], runtime: str = "container", uid: int = 0, roots: dict[str, Any] = ROOTS, **service: Any
+) -> tuple[dict[str, Any], Any]:
+    record = planned(rows, adapters_at_runtime=True, **service)["services"][0]
+    weights = {"path": f"{roots['models']}/m@1", "revision": "1", "identity": "aa", "problems": []}
     found = {
         "weights": weights, "image": {"id": "sha256:ab", "digest": "d", "uid": uid}, "inputs": {},
-        "adapters": {name: {**weights, "path": f"/m/{name}@7"} for name in rows},
+        "adapters": {name: {**weights, "path": f"{roots['models']}/{name}@7"} for name in rows},
     }  # fmt: skip
-    return record, RELEASE.release({**record, "runtime": runtime, "native_env": "/env"}, found, PLACE, ROOTS)
+    return record, RELEASE.release({**record, "runtime": runtime, "native_env": "/env"}, found, PLACE, roots)
 
 
 def test_an_engine_starts_ready_for_adapters_although_it_has_none() -> None:
@@ -162,11 +164,7 @@ class Loading(Host):
             Path(path).mkdir(parents=True, exist_ok=True)
         words = json.dumps([f"{name}={path}" for name, path in adapters.items()])
         lines = f"lora-modules: {words}\n" if names else ""
-        start = (
-            "#!/bin/sh\n"
-            f"exec {sys.executable} {FIXTURES}/lora_engine.py {self.port} {self.folder} "
-            "$(sed -n 's/lora-modules: //p' serve.yaml | tr -d '[]\",')\n"
-        )
+        start = f"#!/bin/sh\nexec {sys.executable} {FIXTURES}/lora_engine.py {self.port} {self.folder} serve.yaml\n"
         given = {
             "name": "demo", "serving_root": str(self.root), "supervisor": "supervisord", "python": sys.executable,
             "runner": (ROOT / "roles/serve/files/foreground.py").read_text(), "files": {"start": start, "serve.yaml": f"port: 1\n{lines}"},
@@ -232,6 +230,7 @@ def test_what_was_loaded_half_way_is_mended_and_what_is_refused_is_one_restart(l
     assert before and loading.has()
     owner = (loading.folder / "owner_key").read_text().strip()
     for name in ("chat", "old"):  # of a run that was killed before it wrote what runs
+        (loading.root / f"models/{name}@1").mkdir()
         body = {"lora_name": name, "lora_path": str(loading.root / f"models/{name}@1")}
         assert probe.ask(f"http://127.0.0.1:{loading.port}", "POST", LIVE["load"], owner, body)[0] == 200
     done = loading.deploy("sql", "chat")

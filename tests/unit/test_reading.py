@@ -75,6 +75,7 @@ def test_sizes_of_published_models(name: str) -> None:
     shape = Shape.of_config(case.config)
     assert shape.token_bytes() == case.token
     assert shape.max_position_embeddings == case.positions
+    assert (shape.state_layers, shape.state_bytes, shape.mixed_layers) == case.states
     assert Shape.of_row(shape.row()) == shape and set(shape.row()) <= set(load("filter_plugins/plan.py").SHAPE)
 
 
@@ -83,7 +84,8 @@ def test_the_tables_take_every_field_of_a_shape() -> None:
 
 
 KEYS = sorted({key for case in CASES.values() for key in case.config} | {"num_kv_shared_layers", "global_head_dim", "hybrid_override_pattern", "attn_type_list",
-               "attn_layer_indices", "linear_attn_config", "sliding_window_pattern", "layers_block_type", "thinker_config"})  # fmt: skip
+               "attn_layer_indices", "linear_attn_config", "full_attn_idxs", "layer_group_size", "short_conv_kernel_size",
+               "mamba_step", "layer_types", "sliding_window_pattern", "layers_block_type", "thinker_config"})  # fmt: skip
 JUNK = st.recursive(
     st.none()
     | st.booleans()
@@ -107,6 +109,14 @@ def test_no_configuration_makes_it_fail(junk: dict[str, Any], name: str) -> None
     assert tokens is None or tokens >= 0
     assert (shape.sequence_bytes(1000) or 0) >= 0
     assert label_count(junk) > 0
+
+
+def test_states_of_a_stranger_are_said_and_not_guessed(tmp_path: Path) -> None:
+    config = {**CASES["Qwen3-8B"].config, "layer_types": ["linear_attention", "full_attention"] * 18}
+    (publish(tmp_path / "m", CASES["Qwen3-8B"]) / "config.json").write_text(json.dumps(config))
+    facts = of_folder(str(tmp_path / "m"), Wanted(), KNOWN)
+    assert isinstance(facts, Facts) and (facts.shape.state_layers, facts.shape.state_bytes) == (18, 0)
+    assert "the states that 18 of its layers keep are of unknown size and not counted" in facts.notes
 
 
 def test_a_window_ends_what_a_layer_keeps() -> None:
@@ -179,6 +189,16 @@ def test_thirty_shards_take_a_dozen_requests_at_most(hub: Hub, kind: str) -> Non
     )
 
 
+@pytest.mark.parametrize("kind", HUBS)
+def test_three_hundred_shards_take_no_more(tmp_path: Path, kind: str) -> None:
+    made = Hub(publish(tmp_path / "repo", CASES["DeepSeek-V3"], 300))
+    try:
+        facts = ask(made, kind)
+        assert len(made.requests) <= 12 and facts.files == len(made.names()) > 300
+    finally:
+        made.close()
+
+
 def test_a_clients_own_statistics_are_not_asked_for() -> None:
     """Where huggingface.co can't be reached, each process waited 25 seconds for them."""
     line = Line("http://127.0.0.1:9", Limits())
@@ -198,9 +218,10 @@ def test_a_long_header_is_read_in_two_ranges(tmp_path: Path) -> None:
         made.close()
 
 
-def test_a_model_under_a_new_name(hub: Hub) -> None:
+@pytest.mark.parametrize("kind", HUBS)
+def test_a_model_under_a_new_name(hub: Hub, kind: str) -> None:
     hub.trouble.renamed, hub.trouble.about = "org/new", {"id": "org/new"}
-    facts = ask(hub, repo="org/old")
+    facts = ask(hub, kind, repo="org/old")
     assert (facts.repo, facts.renamed) == ("org/new", "org/old")
 
 

@@ -180,3 +180,26 @@ def test_where_a_hosts_runs_are_written(tmp_path: Path) -> None:
     after = host_runs.with_run(place, (tmp_path / "host_vars/gpu-01.yml").read_text(), "new")
     assert yaml.safe_load(after) == {"runs": ["a", "new"]} and "# mine" in after and "# first" in after
     assert host_runs.runs_place(str(tmp_path), files, "gpu-09") is None
+
+
+def test_a_host_keeps_what_its_group_runs(tmp_path: Path) -> None:
+    """A list of its own hides the group's, so it begins with what the host runs; an expression is left to its writer."""
+    path = tmp_path / "hosts.yml"
+    path.write_text(HOSTS.replace("      hosts:\n", "      vars: {runs: [shared]}\n      hosts:\n"))
+    runs = {}
+    for host in ("gpu-01", "gpu-02"):
+        place = host_runs.runs_place(str(tmp_path), [str(path)], host)
+        assert place is not None
+        after = host_runs.with_run(place, path.read_text(), "new", ["shared"])
+        runs[host] = yaml.safe_load(after)["accelerators"]["children"]["h100"]["hosts"][host]["runs"]
+    assert (
+        host_runs.with_run(place, path.read_text(), "shared", ["shared"]) == path.read_text()
+    )  # the group's is enough
+    assert runs == {"gpu-01": ["qwq-32b", "new"], "gpu-02": ["shared", "new"]}
+    (tmp_path / "host_vars").mkdir()
+    mine = tmp_path / "host_vars/gpu-02.yml"
+    mine.write_text("runs: \"{{ common + ['a'] }}\"\n")
+    place = host_runs.runs_place(str(tmp_path), [str(path)], "gpu-02")
+    assert place is not None
+    with pytest.raises(Refusal, match="is no list"):
+        host_runs.with_run(place, mine.read_text(), "new", ["shared"])

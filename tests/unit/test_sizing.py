@@ -12,6 +12,7 @@ from ansible.module_utils.serving.sizing import caches, engines, memory, models
 from ansible.module_utils.serving.sizing.engines import GIB
 from ansible.module_utils.serving.sizing.fits import Sized, device_problems
 from ansible.module_utils.serving.weights.shape import Shape
+from configs import CASES
 from test_catalogue import record as row
 
 from planning import devices as placing
@@ -179,6 +180,28 @@ def test_a_hybrids_block_grows_until_it_holds_a_state() -> None:
     pool = caches.pool(model.shape, 1, 1, 2.0)
     assert (pool.full, pool.state) == (1, 3) and pool.block_bytes / 12 >= model.shape.state_bytes
     assert pool.tokens(20 * GIB, 262_144, 8192, 0, True) > 3 * pool.tokens(20 * GIB, 262_144, 8192, 0, False)
+
+
+def test_layers_with_attention_and_a_state_are_counted_as_both() -> None:
+    """Falcon-H1 7B: 44 layers, each with keys and values of every token and a state of 1.6 MB beside them."""
+    shape = Shape.of_config(CASES["Falcon-H1-7B-Instruct"].config)
+    assert (shape.full_layers, shape.state_layers, shape.mixed_layers) == (44, 44, 44)
+    assert shape.sequence_bytes(1000) == 44 * (1000 * 2 * 2 * 128 * 2 + shape.state_bytes)
+    assert shape.sequence_bytes(1000, tensor=2) == 22 * (1000 * 2 * 2 * 128 * 2 + shape.state_bytes)
+    pool = caches.pool(shape, 1, 1, 2.0)
+    assert (pool.full, pool.sliding, pool.state) == (1, 0, 1) and pool.block_bytes >= 44 * shape.state_bytes
+    blocks = int(10 * GIB // pool.block_bytes)
+    assert pool.tokens(10 * GIB, 4096, 8192, 0, True) == int(blocks / (-(-4096 // pool.block) + 1) * 4096)
+
+
+@pytest.mark.parametrize("name", ["falcon-mamba-7b", "Mamba-Codestral-7B"])
+def test_a_model_of_states_alone_holds_texts_of_any_length(name: str) -> None:
+    shape = Shape.of_config(CASES[name].config)
+    assert shape.known and shape.token_bytes() == 0 and shape.sequence_bytes(10**6) == 64 * shape.state_bytes
+    pool = caches.pool(shape, 1, 1, 2.0)
+    texts = int(GIB // (64 * shape.state_bytes))
+    for by_requests in (True, False):
+        assert pool.tokens(GIB, 8192, 2048, 0, by_requests) == texts * 8192
 
 
 @pytest.mark.parametrize(("tensor", "fits"), [(1, False), (2, True), (8, True)])

@@ -19,6 +19,11 @@ def blocks_of(text: str) -> list[str]:
     return [block for _, block in sorted(found)]
 
 
+def files_in(block: str) -> list[str]:
+    """The files that a block shows, one after another, each begun by the command that opens it; else the block."""
+    return re.split(r"(?m)^(?=(?:sudo[ \t]+)?(?:vim?|nano|cat|cd)[ \t]+\S)", block)
+
+
 def commands_of(blocks: list[str], text: str) -> list[str]:
     """Lines of shell, continued ones joined; commands in running text, too."""
     lines = [line.strip() for block in blocks for line in re.sub(r"\\[ \t]*\r?\n", " ", block).splitlines()]
@@ -30,6 +35,16 @@ def words_of(line: str) -> list[str]:
         return shlex.split(line, comments=True)
     except ValueError:
         return line.split()
+
+
+def asked_in(blocks: list[str]) -> tuple[list[int], list[str]]:
+    """(ports, names of models) of its examples of requests, as OpenAI's client and curl have them."""
+    text = "\n".join(block for block in blocks if re.search(r"/v1\b", block))
+    ports = [int(port) for port in re.findall(r"https?://[^\s/\"']+:(\d{2,5})/v1\b", text)]
+    names = re.findall(
+        r"(?m)^[ \t]*model[ \t]*=[ \t]*[\"']([^\"'\n]+)[\"']|[\"']model[\"']\s*:\s*[\"']([^\"'\n]+)[\"']", text
+    )
+    return list(dict.fromkeys(ports)), list(dict.fromkeys(one or other for one, other in names))
 
 
 def settings_in(node: Any, depth: int = 0) -> Iterator[dict[str, Any]]:

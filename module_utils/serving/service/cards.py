@@ -13,8 +13,10 @@ from typing import Any, Mapping
 from ansible.module_utils.serving.service.card_text import (
     FENCE,
     LONG,
+    asked_in,
     blocks_of,
     commands_of,
+    files_in,
     flags_of,
     same,
     settings_in,
@@ -22,57 +24,21 @@ from ansible.module_utils.serving.service.card_text import (
     words_of,
     yaml_of,
 )
+from ansible.module_utils.serving.service.card_words import (
+    ADAPTED,
+    FETCHES,
+    IMAGE,
+    LICENCES,
+    PAGES,
+    PLACEHOLDER,
+    REPO,
+    RIGHTS,
+    TAKES,
+    VENDORS,
+)
 from ansible.module_utils.serving.weights.card import FRONT, SPELLINGS, front_matter
 
 LIMIT = 4 << 20  # characters of a card
-REPO = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-IMAGE = re.compile(
-    r"[a-z0-9][\w.-]*(?::\d+)?(?:/[\w.-]+)+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?|[a-z0-9][\w.-]*:[\w.-]+"
-)
-PLACEHOLDER = re.compile(r"<[^>]*>|\bxxx+\b|\$\{?\w|\bTODO\b|\bTBD\b|your[-_ ]|\.\.\.|【|待", re.I)
-# Commands that fetch a model, with the hub that they ask.
-FETCHES = (
-    ("modelscope", re.compile(r"modelscope\s+download\s+(?:--model\s+|-m\s+)?[\"']?(%s)" % REPO)),
-    ("huggingface", re.compile(r"(?:huggingface-cli|hf)\s+download\s+[\"']?(%s)" % REPO)),
-    (
-        "modelscope",
-        re.compile(
-            r"git\s+(?:lfs\s+)?clone\s+https?://(?:www\.)?modelscope\.cn/(?:models/)?(%s?)(?:\.git)?[\"'\s]" % REPO
-        ),
-    ),
-    (
-        "huggingface",
-        re.compile(
-            r"git\s+(?:lfs\s+)?clone\s+https?://(?:huggingface\.co|hf-mirror\.com)/(%s?)(?:\.git)?[\"'\s]" % REPO
-        ),
-    ),
-    ("modelscope", re.compile(r"snapshot_download\(\s*(?:model_id\s*=\s*)?[\"'](%s)[\"']" % REPO)),
-)
-PAGES = (
-    (
-        "huggingface",
-        re.compile(r"https?://(?:huggingface\.co|hf-mirror\.com)/(?!datasets/|spaces/)(%s)(?=[/)\s\]]|$)" % REPO),
-    ),
-    ("modelscope", re.compile(r"https?://(?:www\.)?modelscope\.cn/models/(%s)(?=[/)\s\]]|$)" % REPO)),
-)
-# Options of `docker run` that take a word.
-TAKES = (
-    "-v", "--volume", "--mount", "-e", "--env", "--name", "--net", "--network", "--ipc", "--uts", "--shm-size", "--gpus", "--device", "--ulimit",
-    "--security-opt", "-p", "--publish", "-w", "--workdir", "-u", "--user", "--entrypoint", "--hostname", "-h", "--runtime", "--cap-add", "--env-file",
-    "--cpuset-cpus", "--memory", "-m", "--restart", "--pid", "--group-add", "--label", "-l", "--platform", "--log-opt", "--log-driver",
-)  # fmt: skip
-RIGHTS = {"--privileged": "every disk and device of the host", "--net=host": "the host's network", "--ipc=host": "the host's shared memory",
-          "--uts=host": "the host's name", "--security-opt=seccomp=unconfined": "every system call", "--pid=host": "the host's processes"}  # fmt: skip
-VENDORS = {
-    "nvidia": r"nvidia|h100|h200|a100|cuda", "arm": r"\barm\b|graviton|aarch64", "ascend": r"ascend|atlas|昇腾", "metax": r"metax|沐曦",
-    "mthreads": r"moore ?threads|mthreads|摩尔线程", "iluvatar": r"iluvatar|天数", "cambricon": r"cambricon|寒武纪", "hygon": r"hygon|海光",
-    "kunlunxin": r"kunlun|昆仑",
-}  # fmt: skip
-LICENCES = (
-    ("apache-2.0", r"apache[ -]?(?:license)?,?[ -]*(?:version )?2(?:\.0)?"),
-    ("mit", r"\bMIT\b(?: License)?"),
-    ("bsd-3-clause", r"\bBSD\b"),
-)
 KEPT = ("model", "served_model_name", "port", "host")  # of engine_args: keys of the row, not options
 
 
@@ -123,6 +89,7 @@ class Card:
         if said and not heading:
             self.draft.title = said[1]
         self.blocks = blocks_of(body)
+        self.files = [file for block in self.blocks for file in files_in(block)]
         self.lines = commands_of(self.blocks, body)
         self.body = body
         self.repo = ""
@@ -156,7 +123,9 @@ class Card:
             )
         self.repo = self.draft.one("model", named) or ""
         hubs = list(dict.fromkeys(hub for hub, repo in found if repo == self.repo))
-        self.draft.model["sources"] = {hub: {"repo": self.repo, "revision": None} for hub in hubs} or None
+        self.draft.model["sources"] = {hub: {"repo": self.repo, "revision": None} for hub in hubs if hub} or None
+        if self.repo and not self.draft.model["sources"]:
+            self.draft.ask("model: the card doesn't say from which hub '%s' comes" % self.repo)
         if self.repo:
             self.draft.find(
                 "revision-not-pinned", "it names no revision of %s; add_model.yml pins the commit" % self.repo
@@ -173,7 +142,11 @@ class Card:
                 self.image(words[-1])
             if words[:2] == ["docker", "run"]:
                 self.run(words[2:])
-        self.draft.service["image"] = self.draft.one("image", self.images)
+            if words[:2] == ["flagscale", "pull"] and "--image" in words:
+                after = [word for word in words[words.index("--image") + 1 :] if word not in ("docker", "pull")]
+                self.image(after[0] if after else "")
+        asked = any(text.startswith("image: ") for text in self.draft.questions)
+        self.draft.service["image"] = self.draft.one("image", self.images) if self.images or not asked else None
         image = self.draft.service["image"]
         if image and "@sha256:" not in image:
             self.draft.find("tag-without-digest", "image %s has no digest" % image)
@@ -201,6 +174,10 @@ class Card:
         while at < len(words):
             word = words[at]
             key, equal, value = word.partition("=")
+            if re.fullmatch(r"\$\{?\w+\}?", word) and any(one.startswith("-") for one in words[at + 1 :]):
+                self.draft.ask("options of docker run: '%s' is a variable that the card doesn't set" % word)
+                at += 1
+                continue
             if not word.startswith("-"):
                 self.image(word)
                 return
@@ -225,7 +202,7 @@ class Card:
     def settings(self) -> None:
         """Engine options of YAML and of command lines."""
         tables: list[dict[str, Any]] = []
-        for block in self.blocks:
+        for block in self.files:
             if not re.search(r"(?m)^\s*(- )?(engine_args|serve_id|experiment|serve|defaults)\s*:", block):
                 continue
             found, wrong = yaml_of(block)
@@ -270,11 +247,19 @@ class Card:
             )
         if args.get("trust_remote_code"):
             self.draft.find("trust-remote-code", "trust_remote_code is on; the row leaves it out")
-        for key in ("port", "served_model_name"):
-            row = {"served_model_name": "served_name"}.get(key, key)
-            self.draft.service[row] = args.get(key)
-            if key not in args:
-                self.draft.ask("%s: the card doesn't say" % row)
+        ports, names = asked_in(self.blocks)
+        for key, row, asked in (("port", "port", ports), ("served_model_name", "served_name", names)):
+            told = [args[key]] if args.get(key) is not None else []
+            paths = [one for one in asked if str(one).startswith("/")]
+            self.draft.service[row] = None
+            if key in args and not told:
+                continue  # asked already
+            if paths and not told:
+                self.draft.ask(
+                    "%s: its example of a request asks for the path '%s'; what do callers ask for?" % (row, paths[0])
+                )
+            else:
+                self.draft.service[row] = self.draft.one(row, [*told, *(one for one in asked if one not in paths)])
         self.draft.service["engine_args"] = {
             k: v for k, v in args.items() if k not in KEPT and k != "trust_remote_code"
         }
@@ -291,7 +276,7 @@ class Card:
             for match in re.finditer(r"(?:^|[;&]\s*|\s)export\s+([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&]*)", line):
                 if not line.startswith("#"):
                     values.setdefault(match[1], []).append(match[2].strip("\"'"))
-        for block in self.blocks:
+        for block in self.files:
             found, _ = yaml_of(block) if re.search(r"(?m)^\s*envs\s*:", block) else (None, None)
             experiment = found.get("experiment") if isinstance(found, Mapping) else None
             envs = experiment.get("envs") if isinstance(experiment, Mapping) else None
@@ -372,18 +357,20 @@ class Card:
     def vendor(self) -> None:
         """Whose board it is for, by its title and by its text."""
         title = [vendor for vendor, pattern in VENDORS.items() if re.search(pattern, self.draft.title, re.I)]
-        opening = re.search(
-            r"(?im)^.*(?:execution of|release for|适配|on)\b.*$", re.sub(r"(?m)^#.*$", "", self.body)[:3000]
-        )
+        text = re.sub(r"(?m)^#.*$", "", self.body)[:3000]
+        opening = ADAPTED.search(text) or re.search(r"(?im)^.*(?:execution of|release for|on)\b.*$", text)
         said = [vendor for vendor, pattern in VENDORS.items() if opening and re.search(pattern, opening[0], re.I)]
+        adapted = bool(opening and ADAPTED.match(opening[0]))
+        named = title or (said if adapted else [])
         if title and said and not set(title) & set(said):
+            named = []
             self.draft.ask(
                 "boards: the card is called '%s', and its text speaks of %s; for which board is it?"
                 % (self.draft.title, ", ".join(said))
             )
-        self.draft.service["vendor"] = title[0] if len(title) == 1 else None
-        if not title:
+        elif not named:
             self.draft.ask("boards: '%s' names none" % self.draft.title)
+        self.draft.service["vendor"] = named[0] if len(named) == 1 else None
 
 
 def read_card(text: str, name: str) -> Draft:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
+from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.service.site import ENDINGS, Document, files_of, library, parsed, read_text, writer
 
 
@@ -15,6 +17,15 @@ class Host(NamedTuple):
 
     path: str
     keys: tuple[str, ...]
+
+
+def inventory_files(sources: Sequence[str]) -> list[str]:
+    """Files of an inventory, and those of its folders, as Ansible reads them."""
+    found: list[str] = []
+    for source in sources:
+        below = glob.glob(os.path.join(glob.escape(source), "*")) if os.path.isdir(source) else [source]
+        found += sorted(path for path in below if os.path.isfile(path))
+    return found
 
 
 def host_places(path: str, host: str) -> list[Host]:
@@ -46,11 +57,24 @@ def runs_place(inventory: str, files: list[str], host: str) -> Host | None:
     return best[0] if best else None
 
 
-def with_run(place: Host, text: str, service: str) -> str:
-    """The text of an inventory with a service in a host's `runs`; the same text where it is there."""
+def with_run(place: Host, text: str, service: str, effective: Sequence[str] = ()) -> str:
+    """The text of an inventory with a service in a host's `runs`; the same text where it is there.
+
+    `effective`: what the host runs by whatever file says so. A host's own list hides its group's, so one that is new has these in it.
+    """
+    runs = own_runs(place, text)
+    if runs is None:
+        runs = list(effective)
+    return text if service in runs else with_runs(place, text, [*runs, service])
+
+
+def own_runs(place: Host, text: str) -> list[str] | None:
+    """What the host's own `runs` lists, None where it has none. Refusal where it is an expression, which no list may replace."""
     row = _row(Document(place.path, text), place)
-    runs = list(row.get("runs") or []) if isinstance(row, Mapping) else []
-    return with_runs(place, text, runs if service in runs else [*runs, service])
+    runs = row.get("runs") if isinstance(row, Mapping) else None
+    if runs is not None and not isinstance(runs, list):
+        raise Refusal("`runs` in %s is no list ('%s')" % (place.path, str(runs)[:60]))
+    return None if runs is None else [str(name) for name in runs]
 
 
 def _row(document: Document, place: Host) -> Any:

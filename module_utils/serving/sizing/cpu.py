@@ -55,7 +55,7 @@ def cpu_budget(model: Model, chosen: Settings, memory: int, overhead: int) -> Bu
     ranks = chosen.ranks * chosen.data
     size = chosen.kv_bytes or 0
     found = Budget(token_bytes=model.shape.token_bytes(value, chosen.tensor, chosen.pipeline) or 0.0, cache_bytes=size)
-    found.tokens = blocks.tokens(size, chosen.max_model_len, chosen.max_num_batched_tokens, model.shape.window, False)
+    found.tokens = blocks.tokens(size, chosen.max_model_len, chosen.max_num_batched_tokens, model.shape.window, True)
     held = weights(model, chosen) * ranks
     lora = adapters_of(model, chosen)
     taken = held + overhead + size * ranks + lora
@@ -85,12 +85,9 @@ def search_cpu(model: Model, host: Host, record: dict[str, Any], overhead: int, 
             found.rejected += [(name_of(chosen), rule, text) for rule, text in against]
             continue
         value = cache_value(chosen.kv_dtype, computed_dtype(model, chosen.dtype))
-        one = (
-            pool(model.shape, tensor, chosen.pipeline, value, BLOCK).block_bytes
-            / BLOCK
-            * -(-chosen.max_model_len // BLOCK)
-            * BLOCK
-        )
+        blocks = pool(model.shape, tensor, chosen.pipeline, value, BLOCK)
+        texts = (chosen.max_model_len, chosen.max_num_batched_tokens, model.shape.window)
+        one = blocks.block_bytes * blocks.of_text(*texts)
         ranks = chosen.ranks * chosen.data
         room = (
             int(memory * MEMORY_SHARE) - LEFT - overhead - weights(model, chosen) * ranks - adapters_of(model, chosen)

@@ -146,8 +146,10 @@ def check_plain(answer: Answer) -> None:
 
 
 def plain(error: BaseException) -> str:
-    """An error of the network in words, without object addresses."""
-    text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>|\w+(?:Pool|Connection)\([^)]*\)", "", str(error)).strip(" :,()'\"")
+    """An error of the network in words, without object addresses; of one that holds others, those in their words."""
+    inner = [plain(one) if isinstance(one, BaseException) else str(one).rstrip(".") for one in error.args]
+    words = ", ".join(inner) if any(isinstance(one, BaseException) for one in error.args) else str(error)
+    text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>|\w+(?:Pool|Connection)\([^)]*\)", "", words).strip(" :,()'\"")
     return text[:300] or type(error).__name__
 
 

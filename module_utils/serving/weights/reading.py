@@ -109,12 +109,14 @@ class Reader:
         group = group_of(architecture, self.known)
         kind = kind_of(config, architecture, group, self.files, template, purpose, self.listing.repo)
         shape = self.bounded(Shape.of_config(config))
-        if not shape.known and kind.name in ("chat", "completion") and shape.state_layers < max(1, shape.layers):
+        if not shape.known and kind.name in ("chat", "completion"):
             self.notes.append(
                 "its config.json doesn't say what its KV cache costs a token, so only its weights are counted"
             )
-        if shape.state_layers:
-            self.notes.append("the states of its %d layers without a KV cache are not counted" % shape.state_layers)
+        if shape.state_layers and not shape.state_bytes:
+            self.notes.append(
+                "the states that %d of its layers keep are of unknown size and not counted" % shape.state_layers
+            )
         dimensions, normalized = self.embedding(shape) if kind.name == "embedding" else (0, False)
         quantization = self.quantization(config)
         canonical = str(about.get("id") or self.listing.repo)

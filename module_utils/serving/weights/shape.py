@@ -3,7 +3,8 @@
 One form for everybody who sizes: `Shape`. A model's row in the tables has it as `shape`, a mapping of whole numbers above 0, in which what a
 model does not have is left out; `Shape.of_row` and `row` go there and back, `Shape.of_config` reads a config.json of any publisher.
 A layer is one of four kinds. Most keep keys and values of every token; `window_layers` keep the last `window` tokens; `state_layers` keep a
-state of fixed size instead (Mamba, linear attention); `plain_layers` keep nothing (they share another layer's cache, or are no attention).
+state of fixed size instead (Mamba, linear attention), but for `mixed_layers` of them, which keep both side by side; `plain_layers` keep nothing
+(they share another layer's cache, or are no attention).
 With `latent_dim` (multi-head latent attention) a token costs that many values in a layer for all heads together, whole on each device.
 Standard library, Python 3.8; reads no file and no network.
 """
@@ -13,6 +14,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from typing import Any, Mapping
+
+from ansible.module_utils.serving.weights import layers
+from ansible.module_utils.serving.weights.states import state_bytes, whole
 
 # Where publishers of models with several towers keep the sizes of the language model, outermost first.
 NESTED = (
@@ -29,7 +33,7 @@ NAMES = {
     "hidden_size": ("hidden_size", "n_embd", "d_model", "dim", "model_dim"),
     "attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "num_attention_groups"),
-    "head_dim": ("head_dim", "kv_channels", "attention_head_dim"),
+    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "hidden_size_per_head"),
     "intermediate_size": ("intermediate_size", "n_inner", "ffn_hidden_size", "d_ff"),
     "vocab_size": ("vocab_size", "padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
@@ -60,22 +64,15 @@ ASSUMED: dict[str, dict[str, Any]] = {
                      "max_position_embeddings": 32768, "sliding_window": 512},
     "gemma2": {"head_dim": 256, "sliding_window": 4096, "sliding_window_pattern": 2},
     "cohere2": {"sliding_window": 4096, "sliding_window_pattern": 4},
+    "nemotron_h": {"mamba_ssm_cache_dtype": "float32"},
 }  # fmt: skip
-# Words of `layer_types` and the like.
-WINDOWED = ("sliding_attention", "chunked_attention", "local", "local_attention", "sliding_window", "sliding")
-STATEFUL = ("linear_attention", "mamba", "mamba2", "conv", "recurrent", "rwkv", "kda", "gated_deltanet", "M", "linear")
-PLAIN = ("moe", "mlp", "-", "E", "none")
 # Models that read a text at once and keep nothing of it: their layers have no KV cache.
 ENCODERS = re.compile(
     r"(xlm-?roberta|camembert|(nomic_)?bert|distilbert|roberta|modernbert|electra|deberta.*|mpnet|new|gte|nomic_bert|t5encoder).*"
 )
+UNFOLDED = ("minicpm3",)  # have a latent that vLLM keeps as whole keys and values of each head
 MOST_LAYERS = 10_000  # what says more is no model
 STRETCHED = ("linear", "dynamic", "ntk")  # scalings of positions that multiply the limit; YaRN's is in it already
-
-
-def whole(value: Any) -> int:
-    """A size as a number; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**40 else 0
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -97,6 +94,7 @@ class Shape:
     attention_heads: int = 0
     kv_heads: int = 0
     head_dim: int = 0
+    value_dim: int = 0  # of the values, where that isn't head_dim
     vocab_size: int = 0
     max_position_embeddings: int = 0  # tokens, with the stretching that its config.json asks for
     window_layers: int = 0
@@ -105,6 +103,7 @@ class Shape:
     window_head_dim: int = 0
     state_layers: int = 0
     state_bytes: int = 0  # of one text in one layer, for all heads together
+    mixed_layers: int = 0  # of the state_layers, those that keep tokens, too
     plain_layers: int = 0
     latent_dim: int = 0
     intermediate_size: int = 0  # of a dense layer's MLP
@@ -129,12 +128,19 @@ class Shape:
     @property
     def full_layers(self) -> int:
         """Layers that keep every token."""
-        return max(0, self.layers - self.window_layers - self.state_layers - self.plain_layers)
+        return max(0, self.layers - self.window_layers - self.state_layers - self.plain_layers + self.mixed_layers)
 
     @property
     def known(self) -> bool:
-        """Is it known what a token costs?"""
+        """Is it known what a text costs?"""
+        if self.states_alone:
+            return bool(self.state_bytes)
         return bool(self.layers and (self.latent_dim or (self.kv_heads and self.head_dim)))
+
+    @property
+    def states_alone(self) -> bool:
+        """Has it no layer that keeps tokens?"""
+        return bool(self.state_layers and not self.full_layers and not self.window_layers)
 
     def layer_values(self, tensor: int = 1, windowed: bool = False) -> int:
         """Values that one token takes in one layer of one device, of `tensor` devices that share it."""
@@ -143,7 +149,7 @@ class Shape:
         heads, dim = self.kv_heads, self.head_dim
         if windowed:
             heads, dim = self.window_kv_heads or heads, self.window_head_dim or dim
-        return 2 * max(1, heads // max(1, tensor)) * dim
+        return max(1, heads // max(1, tensor)) * (dim + (self.value_dim or dim))
 
     def token_bytes(self, value_bytes: float = 2, tensor: int = 1, pipeline: int = 1) -> float | None:
         """Bytes that one more token of a long text takes on one device; None where that isn't known.
@@ -156,13 +162,14 @@ class Shape:
         return -(-layers // max(1, pipeline)) * self.layer_values(tensor, windowed) * value_bytes
 
     def sequence_bytes(self, tokens: int, value_bytes: float = 2, tensor: int = 1, pipeline: int = 1) -> float | None:
-        """Bytes that a text of so many tokens takes on one device, windows included, states of fixed size left out; None: not known."""
+        """Bytes that a text of so many tokens takes on one device, windows and states included; None: not known."""
         if not self.known:
             return None
         stages = max(1, pipeline)
         full = -(-self.full_layers // stages) * self.layer_values(tensor) * tokens
         near = min(tokens, self.window) if self.window else tokens
-        return value_bytes * (full + -(-self.window_layers // stages) * self.layer_values(tensor, True) * near)
+        states = -(-self.state_layers // stages) * self.state_bytes / max(1, tensor)
+        return states + value_bytes * (full + -(-self.window_layers // stages) * self.layer_values(tensor, True) * near)
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Shape))
@@ -190,9 +197,9 @@ class Reader:
 
     def first(self, name: str) -> int:
         """A size under the first of its names that has one."""
-        found = next((size for size in map(self.size, NAMES[name]) if size), 0)
+        found: int = next((size for size in map(self.size, NAMES[name]) if size), 0)
         if not found and name == "vocab_size":
-            return whole(self.outer.get("vocab_size"))
+            found = whole(self.outer.get("vocab_size"))
         return found
 
     def size(self, key: str) -> int:
@@ -203,17 +210,27 @@ class Reader:
     def shape(self) -> Shape:
         config = self.config
         given = {name: self.first(name) for name in NAMES}
+        given["layers"] = given["layers"] or len(layers.listed(config))
         if given["layers"] > MOST_LAYERS:
             return Shape()
         heads = given["attention_heads"]
         if not given["head_dim"] and heads:
-            given["head_dim"] = given["hidden_size"] // heads
-        if not given["kv_heads"]:
+            given["head_dim"] = (self.size("attention_hidden_size") or given["hidden_size"]) // heads
+        if not given["kv_heads"] or self.one_head:
             given["kv_heads"] = self.shared_heads(heads)
+        if str(config.get("model_type")).startswith("longcat_flash"):  # its layers have two attentions each
+            given["layers"] = 2 * self.size("num_layers") or given["layers"]
         given["max_position_embeddings"] = self.positions(given["max_position_embeddings"])
         latent = whole(config.get("kv_lora_rank"))
-        if latent:
-            given["latent_dim"] = latent + whole(config.get("qk_rope_head_dim"))
+        if latent and config.get("model_type") in UNFOLDED:
+            given["kv_heads"], given["head_dim"] = heads, self.size("qk_nope_head_dim") + self.size("qk_rope_head_dim")
+        elif latent:
+            index = self.size(
+                "index_head_dim"
+            )  # sparse ones keep the key of their indexer, too, in 8 bits with a scale of 32
+            given["latent_dim"] = latent + self.size("qk_rope_head_dim") + (index + 4 if index else 0) // 2
+        elif self.size("v_head_dim") != given["head_dim"]:  # MiMo
+            given["value_dim"] = self.size("v_head_dim")
         if self.encoder():
             given["kv_heads"] = given["head_dim"] = 0
             if (
@@ -224,11 +241,26 @@ class Reader:
         if given["experts"] and not given["expert_intermediate_size"]:
             given["expert_intermediate_size"] = given["intermediate_size"]
         found = self.layers(given["layers"])
+        alone = 0 < given["layers"] <= found["state_layers"] and not found["mixed_layers"]
+        if alone or self.compressed():
+            given["kv_heads"] = given["head_dim"] = 0
         if whole(config.get("global_head_dim")):  # head_dim is that of the windows
             found["window_head_dim"], found["window_kv_heads"] = given["head_dim"], given["kv_heads"]
             given["head_dim"] = whole(config["global_head_dim"])
             given["kv_heads"] = whole(config.get("num_global_key_value_heads")) or given["kv_heads"]
         return Shape(**given, **found)
+
+    @property
+    def one_head(self) -> bool:
+        """Do all heads share one of keys and values, whatever else the file says? Falcon's first ones, StarCoder."""
+        return bool(self.config.get("multi_query")) and not self.config.get("new_decoder_architecture")
+
+    def compressed(self) -> bool:
+        """Does it keep a part of the tokens alone, which no size tells?"""
+        ratios = self.config.get("compress_ratios")
+        return any(one in layers.COMPRESSED for one in layers.listed(self.config)) or (
+            isinstance(ratios, list) and any(whole(one) > 1 for one in ratios)
+        )
 
     def encoder(self) -> bool:
         """Does it keep nothing of a text?"""
@@ -236,13 +268,15 @@ class Reader:
         return bool(ENCODERS.fullmatch(kind)) and not self.config.get("is_decoder")
 
     def shared_heads(self, heads: int) -> int:
-        """Key-value heads where no key gives them: one for all (ChatGLM says how many), or one for each."""
-        if self.config.get("multi_query_attention") or self.config.get("multi_query"):
-            return whole(self.config.get("multi_query_group_num")) or 1
+        """Key-value heads where no key gives them: one for all (ChatGLM says how many), or one for each or for a group."""
+        if self.config.get("multi_query_attention") or self.one_head:
+            groups: int = whole(self.config.get("multi_query_group_num")) or 1
+            return groups
         per_layer = self.config.get("num_key_value_heads")
         if isinstance(per_layer, list):  # a number for each layer
             return max((whole(one) for one in per_layer), default=0) or heads
-        return heads
+        sizes = [whole(one.get("n_heads_in_group")) for one in layers.attentions(self.config)]
+        return heads // max(1, min((one for one in sizes if one), default=1))
 
     def positions(self, limit: int) -> int:
         """Tokens that the model takes, with its own stretching as vLLM 0.32 counts it (config/model.py, _get_and_verify_max_len)."""
@@ -258,39 +292,21 @@ class Reader:
     def layers(self, count: int) -> dict[str, int]:
         """{window_layers, window, ..., state_layers, plain_layers} of its layers."""
         shared = whole(self.config.get("num_kv_shared_layers"))  # the last ones read what others keep
-        kinds, window = self.kinds(count)[: count - shared], self.window()
+        window = self.window()
+        kinds = layers.words(self.config, count, window)[: count - shared]
         found = {
-            "window_layers": sum(one in WINDOWED for one in kinds) if window else 0,
-            "state_layers": sum(one in STATEFUL for one in kinds),
-            "plain_layers": sum(one in PLAIN for one in kinds) + shared,
+            "window_layers": sum(one in layers.WINDOWED for one in kinds) if window else 0,
+            "state_layers": sum(one in layers.STATEFUL for one in kinds),
+            "mixed_layers": sum(one in layers.MIXED for one in kinds),
+            "plain_layers": sum(one in layers.PLAIN for one in kinds) + shared,
         }
         if found["state_layers"]:
-            found["state_bytes"] = self.state()
+            found["state_bytes"] = state_bytes(self.config, self.size)
         if found["window_layers"]:
             found["window"] = window
             found["window_kv_heads"] = whole(self.config.get("swa_num_key_value_heads"))
             found["window_head_dim"] = whole(self.config.get("swa_head_dim"))
         return found
-
-    def state(self) -> int:
-        """Bytes of one text's state in one layer; 0 where it isn't known. As vLLM counts it (mamba_utils.py): a convolution in 16 bits, and the state."""
-        size = self.size
-        value = 4 if str(self.config.get("mamba_ssm_dtype")) == "float32" else 2
-        heads, width = size("linear_num_value_heads"), size("linear_value_head_dim")
-        if heads and width:  # gated delta nets
-            depth, taps = size("linear_key_head_dim"), size("linear_conv_kernel_dim") or 4
-            channels = 2 * size("linear_num_key_heads") * depth + heads * width
-        else:  # Mamba 2
-            heads, width = (
-                size("mamba_num_heads") or size("mamba_n_heads"),
-                size("mamba_head_dim") or size("mamba_d_head"),
-            )
-            depth, taps = (
-                size("ssm_state_size") or size("mamba_d_state"),
-                size("conv_kernel") or size("mamba_d_conv") or 4,
-            )
-            channels = heads * width + 2 * (size("n_groups") or size("mamba_n_groups") or 1) * depth
-        return channels * (taps - 1) * 2 + heads * width * depth * value if heads and width and depth else 0
 
     def window(self) -> int:
         """Tokens of a sliding window that is in use; 0 without one."""
@@ -299,42 +315,5 @@ class Reader:
         size = self.config.get("sliding_window") or self.config.get("sliding_window_size")
         if isinstance(size, list):
             size = max((whole(one) for one in size), default=0)
-        return whole(size) or whole(self.config.get("attention_chunk_size"))
-
-    def kinds(self, count: int) -> list[str]:
-        """A word for each layer that isn't of the usual kind, as far as its publisher says."""
-        config = self.config
-        for key in ("layer_types", "layers_block_type", "attention_types", "block_types"):
-            if isinstance(config.get(key), list):
-                return [str(one) for one in config[key]][:count]
-        pattern = config.get("hybrid_override_pattern")
-        if isinstance(pattern, str):
-            return list(pattern)[:count]
-        linear = config.get("linear_attn_config")
-        if isinstance(linear, Mapping) and isinstance(linear.get("full_attn_layers"), list):
-            return ["linear"] * (count - len(linear["full_attn_layers"]))
-        if isinstance(config.get("attn_type_list"), list):  # 0: linear, 1: full
-            return ["linear" for one in config["attn_type_list"] if one == 0]
-        every = whole(config.get("full_attention_interval"))
-        if every:
-            return ["linear"] * (count - count // every)
-        period = whole(config.get("attn_layer_period"))
-        if period:
-            offset = config.get("attn_layer_offset") or 0
-            return ["mamba" for layer in range(count) if layer % period != offset]
-        if isinstance(config.get("attn_layer_indices"), list):
-            return ["mamba"] * max(0, count - len(config["attn_layer_indices"]))
-        if re.fullmatch(r"(falcon_)?mamba2?|rwkv\d*", str(config.get("model_type"))):
-            return ["mamba"] * count
-        if not self.window():
-            return []
-        if whole(config.get("attention_chunk_size")) and isinstance(config.get("no_rope_layers"), list):
-            turned = config["no_rope_layers"] or [
-                int((layer + 1) % 4 != 0) for layer in range(count)
-            ]  # Llama 4: 0 keeps every token
-            return ["chunked_attention" for one in turned[:count] if one]
-        every = whole(config.get("sliding_window_pattern") or config.get("_sliding_window_pattern"))
-        if every > 1:
-            return ["sliding"] * (count - count // every)
-        begins = config.get("max_window_layers") if config.get("use_sliding_window") else 0
-        return ["sliding"] * max(0, count - (begins if isinstance(begins, int) else 0))
+        found: int = whole(size) or whole(self.config.get("attention_chunk_size"))
+        return found

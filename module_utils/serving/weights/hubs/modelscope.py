@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import urllib.parse
 from typing import Any
 
@@ -33,7 +34,7 @@ class ModelScope(Hub):
         from modelscope_hub.api import HubApi
 
         api = HubApi(endpoint=self.endpoint, token=self.token or None)
-        line = over_http.Line(self.endpoint, self.limits)
+        self.line = line = over_http.Line(self.endpoint, self.limits)
         over_http.over_requests(line, api.legacy)
         over_http.over_requests(line, api.openapi)
         return api
@@ -75,7 +76,12 @@ class ModelScope(Hub):
             or "listing-"
             + hashlib.sha256(json.dumps([[e.name, e.size, e.sha256] for e in files]).encode()).hexdigest()[:32]
         )
-        return Listing(self.kind, self.repo, self.requested, revision, headers=headers, **rows_taken)
+        asked = map(re.compile(r"/api/v1/models/([^/?]+/[^/?]+)/repo/files").search, self.line.client.moved.values())
+        names = [
+            urllib.parse.unquote(found[1]) for found in asked if found
+        ]  # a redirect leads to the name that counts now
+        about = {"id": names[-1]} if names else {}
+        return Listing(self.kind, self.repo, self.requested, revision, headers=headers, about=about, **rows_taken)
 
     def resolve(self, api: Any, rows: list[dict[str, Any]]) -> str | None:
         """The commit behind a branch: the newest that touched a file, if listing it gives the same files."""
