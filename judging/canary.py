@@ -37,6 +37,11 @@ def margins_of(pack: Pack, row: Mapping[str, Any]) -> dict[str, float]:
     return {**MARGINS, **(pack.about.get("margins") or {}), **{k: float(v) for k, v in (row or {}).items()}}
 
 
+def set_margin(pack: Pack, row: Mapping[str, Any], one: Mapping[str, Any]) -> float:
+    """Points that a data set may differ by: the row's `score`, the set's own, the pack's."""
+    return float((row or {}).get("score") or one.get("margin") or margins_of(pack, row)["score"])
+
+
 def requests(pack: Pack) -> list[dict[str, Any]]:
     """What the host asks: token ids to decode from, and token ids whose probabilities are wanted from `forced_from` on."""
     return [
