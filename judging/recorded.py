@@ -15,6 +15,12 @@ LONGEST = 512  # tokens that are decoded for a question of one's own
 SCORER = "exact 1"
 
 
+def clipped(text: Any) -> str:
+    """An answer for people: the middle of a long one is left out, since what counts stands at its end. The whole one stays with the raw answers."""
+    text = str(text)
+    return text if len(text) <= 600 else f"{text[:200]} ... ({len(text)} characters) ... {text[-300:]}"
+
+
 def shown(messages: Sequence[Mapping[str, Any]]) -> str:
     """A question's text for people, its images as such."""
     content = messages[-1].get("content")

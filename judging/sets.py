@@ -16,7 +16,7 @@ from typing import Any
 
 from judging import canary, verdict
 from judging.paired import mcnemar_midp
-from judging.recorded import SCORER, shown
+from judging.recorded import SCORER, clipped, shown
 from judging.recorded import questions as own_questions
 from judging.verdict import INCOMPARABLE, Finding
 
@@ -193,7 +193,7 @@ def side_by_side(one: Mapping[str, Any], answers: Answers) -> Iterator[dict[str,
         if mine and most(item, mine) != most(item, other):
             yield {
                 "id": item["id"], "load": 0, "asked": shown(item["messages"])[:200], "expected": item["expect"],
-                "reference": other[0].get("text", ""), "here": mine[0].get("text", ""),
+                "reference": clipped(other[0].get("text", "")), "here": clipped(mine[0].get("text", "")),
             }  # fmt: skip
 
 
