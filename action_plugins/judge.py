@@ -34,6 +34,10 @@ options:
   signers: {description: File of signers of whom the pack must be; empty asks for no signature., type: str, default: ""}
   trial: {description: "A release of a search: its verdict is not kept, and it never counts as one that may serve.", type: bool, default: false}
   seconds: {description: Bound of asking at one load., type: int, default: 300}
+  sets_seconds:
+    description: Bound of asking all of the pack's data sets. What is not answered by then makes it INCOMPARABLE, and the next run goes on.
+    type: int
+    default: 14400
   harness:
     description: Interpreter on the host of the environment that asks the pack's data sets at level full; empty where there is none.
     type: str
@@ -42,6 +46,7 @@ options:
 
 LOAD = 32  # requests at once, after canary.SINGLE items were asked one by one
 SAMPLING = 4  # items that are asked with sampling left to the service
+SETS_SECONDS = 14400
 EARLY = 8  # answers after which garbage is looked for
 
 QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
@@ -93,9 +98,11 @@ class ActionModule(ActionBase):
         return self.ended(name, record, args, state)
 
     def module(self, module: str, args: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module, module_args={**self.place, **args}, task_vars={**self.values, **QUIET}
-        )
+        """A module about this service."""
+        return self.of_host(module, {**self.place, **args})
+
+    def of_host(self, module: str, args: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(module, module_args=args, task_vars={**self.values, **QUIET})
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
         return result
@@ -134,20 +141,25 @@ class ActionModule(ActionBase):
         """Findings of the pack's data sets, and the items that are right on one side alone."""
         findings: list[verdict.Finding] = []
         apart: list[dict[str, Any]] = []
-        python = str(args.get("harness") or "")
-        margin = canary.margins_of(pack, args.get("margins") or {})["score"] / 100
+        ask = asking.Asking(
+            self.of_host, Display().display, self.place, str(args.get("harness") or ""), f"{self.place['serving_root']}/cache/datasets",
+            int(args.get("sets_seconds") or SETS_SECONDS),
+        )  # fmt: skip
+        whole = []
         for one in pack.sets:
             try:
-                asked = asking.whole_set(
-                    self.module, one["name"], one["items"], one["tokens"], python, Display().display
-                )
-                if one.get("known"):
-                    asked["answers"] = asking.scored(self.module, one["known"], one["items"], asked["answers"], python)
+                asked = ask.whole_set(one)
+                asked["answers"] = ask.scored(one, asked["answers"])
+                whole.append(sets.came_to_its_end(one, asked))
             except AnsibleActionFail as problem:  # of the harness; whether the service lives, the canary has told
                 findings.append(verdict.Finding(one["name"], verdict.INCOMPARABLE, problem.message))
+                whole.append(False)
                 continue
-            findings += sets.of_set(one, asked, margin)
+            findings += sets.of_set(one, asked, canary.set_margin(pack, args.get("margins") or {}, one) / 100)
             apart += sets.side_by_side(one, asked["answers"])
+        if all(whole):
+            for one in pack.sets:
+                ask.ended(one)
         return findings, apart
 
     def ended(self, name: str, record: dict[str, Any], args: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ options:
   about: {description: "What the pack says about itself beyond what the service tells: on, data, license, note.", type: dict, default: {}}
   seconds: {description: Bound of asking in one run., type: int, default: 600}
   sets: {description: "Data sets for a full verdict, as filter C(wanted_sets) gives them.", type: dict, default: {}}
-  copies: {description: Folder on the host that has the copies of sets that are known by name., type: path, default: ""}
+  sets_seconds: {description: "Bound of asking all data sets; the next run goes on.", type: int, default: 14400}
+  copies: {description: Folder on the host that has the copies of sets that are known by name, each by evalscope's name., type: path, default: ""}
   harness: {description: Interpreter on the host of the environment that asks the data sets., type: str, default: ""}
 """
 TOP, LOADS = 20, (1, 32)
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
                 else []
             )
             named = args.get("sets") or {}
-            questions = {name: sets.questions(Path(one["file"])) for name, one in named.items() if "file" in one}
+            wanted = {name: self.own(name, Path(one["file"])) for name, one in named.items() if "file" in one}
         except ValueError as problem:
             raise AnsibleActionFail(str(problem)) from None
         if not items:
@@ -72,11 +73,19 @@ class ActionModule(ActionBase):
         }  # fmt: skip
         python = str(args.get("harness") or "")
         place = {"serving_root": args["serving_root"], "service": args["service"]}
-        ask = partial(self.of_host, place, task_vars)
+        module = partial(self.of_host, task_vars)
+        ask = asking.Asking(
+            module,
+            Display().display,
+            place,
+            python,
+            str(args.get("copies") or ""),
+            int(args.get("sets_seconds", 14400)),
+        )
         for name, one in named.items():
             if "known" in one:
-                copy = f"{args['copies']}/{name}"
-                questions[name] = self.known(partial(self.of_host, {}, task_vars), one, copy, python)
+                found = self.known(module, one, f"{args['copies']}/{one['known']}", python)
+                wanted[name] = {**one, "name": name, "items": found}
         first = self.asked({**common, "items": items, "load": LOADS[0], "template": TEMPLATE}, task_vars)
         for one in named.values():
             if one.get("tokens", 0) >= (first["served"]["max_model_len"] or 2**31):
@@ -86,14 +95,11 @@ class ActionModule(ActionBase):
                 )
         again = recorded.second_run(items, first["answers"])
         second = self.asked({**common, "items": again, "load": LOADS[1]}, task_vars)
-        found = []
-        for name, rows in questions.items():
-            tokens, known = max(row["tokens"] for row in rows), named[name].get("known")
-            result = asking.whole_set(ask, name, rows, tokens, python, Display().display)
-            answers = result["answers"]
-            if known:
-                answers = asking.scored(partial(self.of_host, {}, task_vars), known, rows, answers, python)
-            found.append((name, rows, answers, tokens, result["version"], known))
+        ask.begin()
+        said = []
+        for one in wanted.values():
+            result = ask.whole_set(one)
+            said.append((one, {**result, "answers": ask.scored(one, result["answers"])}))
         about = {
             **json.loads(json.dumps(args.get("about") or {})),
             "recorded": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -101,34 +107,39 @@ class ActionModule(ActionBase):
             "loads": LOADS,
         }
         try:
-            kept = [sets.recorded(*one) for one in found]
+            kept = [sets.recorded(*one) for one in said]
             made = recorded.write(Path(args["folder"]), about, items, first, second, kept)
+            for one in wanted.values():
+                ask.ended(one)
         except (OSError, ValueError) as problem:
             raise AnsibleActionFail(f"the pack {args['folder']} can't be written: {problem}") from None
         return {"changed": True, **made}
 
+    def own(self, name: str, path: Path) -> dict[str, Any]:
+        """A set of the site's own questions."""
+        items = sets.questions(path)
+        return {"name": name, "items": items, "tokens": max(item["tokens"] for item in items)}
+
     def known(self, module: asking.Module, one: dict[str, Any], copy: str, python: str) -> list[dict[str, Any]]:
         """The questions of a set that evalscope knows, from the copy on the host."""
         given = {"python": python, "known": one["known"], "folder": copy, "shots": int(one["shots"])}
-        items = [{**item, "tokens": int(one["tokens"])} for item in module("data_set", given)["items"]]
-        if len(items) != one["items"]:
+        items: list[dict[str, Any]] = module("data_set", given)["items"]
+        if len(items) != one["count"]:
             Display().warning(
-                f"{one['title']} has {len(items)} questions in {one['folder']}, and {one['items']} are published: another revision, or a part of it"
+                f"{one['title']} has {len(items)} questions in {one['folder']}, and {one['count']} are published: another revision, or a part of it"
             )
         return items
 
-    def of_host(
-        self, place: dict[str, Any], task_vars: dict[str, Any] | None, called: str, args: dict[str, Any]
-    ) -> dict[str, Any]:
+    def of_host(self, task_vars: dict[str, Any] | None, called: str, args: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(
-            called, module_args={**place, **args}, task_vars={**(task_vars or {}), **QUIET}
+            called, module_args=args, task_vars={**(task_vars or {}), **QUIET}
         )
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
         return result
 
     def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        result = self.of_host({}, task_vars, "canary", args)
+        result = self.of_host(task_vars, "canary", args)
         if len(result["answers"]) < len(args["items"]):
             lost = len(args["items"]) - len(result["answers"])
             raise AnsibleActionFail(

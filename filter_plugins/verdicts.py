@@ -32,6 +32,12 @@ def wanted_sets(sets: Mapping[str, Any] | list[str], table: Mapping[str, Any], r
         raise AnsibleFilterError(str(problem)) from None
 
 
+def image_sets(plan: Iterable[Mapping[str, Any]], level: str, references: str, root: str) -> list[dict[str, str]]:
+    """{name, folder} of the data sets with images that these services are asked at level full, as far as there is a copy below `root`."""
+    names = {name for row in judged_here(plan) for name in rows.image_sets(row, level, references)}
+    return [{"name": name, "folder": str(Path(root) / name)} for name in sorted(names) if (Path(root) / name).is_dir()]
+
+
 def judged_names(plan: Iterable[Mapping[str, Any]]) -> list[str]:
     """Names of the services that a deploy judges before their release counts; over several hosts the first one's verdict is that of all."""
     return [str(row["service"]) for row in plan if (row["group"]["judged"] if row.get("group") else rows.judged(row))]
@@ -70,6 +76,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "audit_table": audit.audit_table,
+            "image_sets": image_sets,
             "judged_by_others": judged_by_others,
             "judged_here": judged_here,
             "judged_names": judged_names,

@@ -16,7 +16,7 @@ from judging import divergence as kl
 from judging import several, verdict
 from judging.packs import Pack
 from judging.paired import mcnemar_midp
-from judging.recorded import SCORER
+from judging.recorded import SCORER, clipped
 from judging.verdict import DIFFERENT, EQUIVALENT, INCOMPARABLE, NOT_JUDGED, UNDERPOWERED, Finding
 
 # Nats of mean divergence that pass, points of the score, and nats of lead below which the reference was near a tie.
@@ -35,6 +35,11 @@ Item = Mapping[str, Any]
 def margins_of(pack: Pack, row: Mapping[str, Any]) -> dict[str, float]:
     """MARGINS, the pack's, then the row's."""
     return {**MARGINS, **(pack.about.get("margins") or {}), **{k: float(v) for k, v in (row or {}).items()}}
+
+
+def set_margin(pack: Pack, row: Mapping[str, Any], one: Mapping[str, Any]) -> float:
+    """Points that a data set may differ by: the row's `score`, the set's own, the pack's."""
+    return float((row or {}).get("score") or one.get("margin") or margins_of(pack, row)["score"])
 
 
 def requests(pack: Pack) -> list[dict[str, Any]]:
@@ -292,7 +297,7 @@ def side_by_side(pack: Pack, answers: Item, load: int) -> Iterator[dict[str, Any
         if answer and apart_at(run, answer) is not None:
             yield {
                 "id": item["id"], "load": load, "asked": item.get("shown") or item["id"], "expected": item.get("expect"),
-                "reference": run.get("text", ""), "here": answer.get("text", ""),
+                "reference": clipped(run.get("text", "")), "here": clipped(answer.get("text", "")),
             }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from judging.packs import WIDEST
+
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")  # as module harness takes them
 KEYS = {
     "title",
@@ -16,12 +18,16 @@ KEYS = {
     "metric",
     "shots",
     "tokens",
+    "margin",
+    "repeats",
+    "temperature",
     "modelscope",
     "huggingface",
     "revision",
     "files",
     "licence",
 }
+TEMPERATURE = 0.6  # of drawn answers, as QwQ and DeepSeek-R1 recommend
 ENDINGS = ("*.parquet", "*.jsonl", "*.csv")
 Row = Mapping[str, Any]
 
@@ -48,10 +54,14 @@ def check_table(table: Mapping[str, Any]) -> None:
             )
         if unknown := sorted(set(row) - KEYS):
             raise ValueError(f"datasets: {key} has {unknown[0]!r}; use one of {', '.join(sorted(KEYS))}")
-        for name, least in (("tokens", 1), ("shots", 0)):
+        for name, least in (("tokens", 1), ("shots", 0), ("repeats", 1)):
             value = row[name]
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"datasets: {key}: {name} is {value!r}, but must be a whole number from {least} on")
+        for name, most in (("margin", WIDEST["score"]), ("temperature", 2.0)):
+            value = row.get(name, TEMPERATURE)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+                raise ValueError(f"datasets: {key}: {name} is {value!r}, but must be above 0 and at most {most:g}")
 
 
 def wanted(sets: Mapping[str, Any] | Sequence[str], table: Mapping[str, Row], root: str) -> dict[str, dict[str, Any]]:
@@ -80,21 +90,18 @@ def wanted(sets: Mapping[str, Any] | Sequence[str], table: Mapping[str, Row], ro
             folder = Path(root) / (key if not text or meant(text, table) == key else text)
             check(row, folder)
             found[key] = {
-                "known": row["harness"], "title": row["title"], "folder": str(folder), "shots": row["shots"], "tokens": row["tokens"],
-                "items": row["items"],
+                "known": row["harness"], "title": row["title"], "folder": str(folder), "images": row["images"], "count": row["items"],
+                "source": f"{row['files']} of {source(row)} into the folder {key} below datasets_root",
+                **{key: row[key] for key in ("shots", "tokens", "margin", "repeats")}, "temperature": row.get("temperature", TEMPERATURE),
             }  # fmt: skip
     return found
 
 
 def check(row: Row, folder: Path) -> None:
-    """ValueError where this set can't be asked: the harness lacks it, it has images, or no copy is there."""
+    """ValueError where this set can't be asked: the harness lacks it, or no copy is there."""
     if not row["harness"]:
         raise ValueError(
-            f"{row['title']} is lacking in evalscope, which asks the data sets; leave it out, or bring its questions as a file of your own"
-        )
-    if row["images"]:
-        raise ValueError(
-            f"{row['title']} asks about images, and a full verdict asks texts alone so far; leave it out, or ask it with evalscope by hand"
+            f"{row['title']} is lacking in evalscope 1.14.1, which asks the data sets; leave it out, or bring its questions as a file of your own"
         )
     if not any(True for ending in ENDINGS for _ in folder.rglob(ending)):
         raise ValueError(f"{row['title']} is not in {folder}; put {row['files']} of {source(row)} there")

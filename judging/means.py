@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 from typing import NamedTuple
 
-from judging.distributions import t_quantile
+from judging.distributions import NORMAL, t_below, t_quantile
 
 
 class Interval(NamedTuple):
@@ -67,6 +67,28 @@ def clustered(
     if len(candidate) != len(reference):
         raise ValueError(f"{len(candidate)} items against {len(reference)}")
     return t_interval([fmean(a) - fmean(b) for a, b in zip(candidate, reference, strict=True)], confidence)
+
+
+def clustered_p(found: Interval) -> float:
+    """Two-sided p that a clustered difference is 0."""
+    if found.n < 2 or found.spread == 0.0:
+        return float(found.mean == 0.0 or found.n < 2)
+    t = found.mean / (found.spread / math.sqrt(found.n))
+    return 2 * t_below(-abs(t), found.n - 1)
+
+
+def repeats_needed(
+    candidate: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], found: Interval, margin: float, bound: float
+) -> int | None:  # fmt: skip
+    """How many repeats show with a power of .9 that there is no difference, if there is none; None where more of them can't.
+
+    More repeats lessen the variance of one item's answers, and not that between items.
+    """
+    repeats = len(candidate[0])
+    within = fmean(variance(a) + variance(b) for a, b in zip(candidate, reference, strict=True))
+    between = max(0.0, found.spread**2 - within / repeats)
+    room = found.n * (margin / (t_quantile(bound, found.n - 1) + NORMAL.inv_cdf(0.95))) ** 2
+    return math.ceil(within / (room - between)) if within > 0.0 and room > between else None
 
 
 def values_needed(spread: float, room: float, bound: float) -> int | None:

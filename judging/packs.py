@@ -168,6 +168,13 @@ def check_item(item: dict[str, Any], path: Path) -> dict[str, Any]:
     return item
 
 
+def answers_of(item: Mapping[str, Any], one: Mapping[str, Any]) -> list[Any]:
+    """The answers of an item, as many as the set says; else something that is none."""
+    repeats = one.get("repeats", 1)
+    found = item.get("answers") if repeats != 1 else [item.get("answer")]
+    return found if isinstance(found, list) and len(found) == repeats else [None]
+
+
 def check_set(one: Any, path: Path) -> dict[str, Any]:
     items = one.get("items") if isinstance(one, dict) else None
     good = (
@@ -180,8 +187,10 @@ def check_set(one: Any, path: Path) -> dict[str, Any]:
             and isinstance(item.get("id"), str)
             and isinstance(item.get("messages"), list)
             and isinstance(item.get("expect"), str)
-            and isinstance(item.get("answer"), dict)
-            and isinstance(item["answer"].get("right"), bool) == ("known" in one)
+            and all(
+                isinstance(answer, dict) and isinstance(answer.get("right"), bool) == ("known" in one)
+                for answer in answers_of(item, one)
+            )
             for item in items
         )
     )

@@ -15,6 +15,20 @@ LONGEST = 512  # tokens that are decoded for a question of one's own
 SCORER = "exact 1"
 
 
+def clipped(text: Any) -> str:
+    """An answer for people: the middle of a long one is left out, since what counts stands at its end. The whole one stays with the raw answers."""
+    text = str(text)
+    return text if len(text) <= 600 else f"{text[:200]} ... ({len(text)} characters) ... {text[-300:]}"
+
+
+def shown(messages: Sequence[Mapping[str, Any]]) -> str:
+    """A question's text for people, its images as such."""
+    content = messages[-1].get("content")
+    if not isinstance(content, list):
+        return str(content)
+    return "".join(part["text"] if part.get("type") == "text" else " [image] " for part in content)
+
+
 def questions(path: Path) -> list[dict[str, Any]]:
     """Items of a file with a JSON line each: {text or messages, expect, id, tokens}. ValueError says which line is none."""
     found = []
@@ -36,10 +50,10 @@ def questions(path: Path) -> list[dict[str, Any]]:
         expect = row.get("expect")
         if expect is not None and not isinstance(expect, str):
             raise ValueError(f"{path}, line {number}: expect is {expect!r}, but must be text; quote it")
-        shown = row.get("text") or str((row["messages"] or [{}])[-1].get("content", ""))
+        text = row.get("text") or (shown(row["messages"]) if row["messages"] else "")
         found.append(
             {
-                "id": str(row.get("id") or f"line-{number}"), "shown": shown[:200], "expect": expect, "tokens": int(row.get("tokens") or LONGEST),
+                "id": str(row.get("id") or f"line-{number}"), "shown": text[:200], "expect": expect, "tokens": int(row.get("tokens") or LONGEST),
                 **({"text": row["text"]} if row.get("text") else {"messages": row["messages"]}),
             }
         )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from judging.packs import BadPack, Pack, margin_problem, read
+from judging.sets import images_of
 
 LEVELS = ("none", "canary", "full")
 SHIPPED = Path(__file__).resolve().parent.parent / "references"  # packs that come with the product
@@ -43,6 +44,20 @@ def reference_problems(row: Mapping[str, Any], references: str, signers: str) ->
             read(Path(folder_of(row, references)), signers)
         except BadPack as problem:
             yield f"service '{row['service']}': reference '{row['reference']}': {problem}"
+
+
+def image_sets(row: Mapping[str, Any], level: str, references: str) -> Iterator[str]:
+    """Names of the pack's data sets whose questions name images, where the row or `level` asks for a full verdict."""
+    if row.get("reference") and (level or row.get("judge_level")) == "full":
+        try:
+            pack = read(Path(folder_of(row, references)))
+        except BadPack:  # the verdict will say it
+            return
+        for one in pack.sets:
+            if one.get("known") and any(
+                url.startswith("sha256:") for item in one["items"] for url in images_of(item["messages"])
+            ):
+                yield str(one["known"])
 
 
 def items_of(pack: Pack, level: str) -> Pack:

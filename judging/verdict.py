@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,6 +76,11 @@ def of_divergence(metric: str, values: list[float], margin: float) -> Finding:
     return Finding(metric, UNDERPOWERED, f"the interval crosses the margin; {words}", **row, needed=count)
 
 
+def by_chance(p: float) -> str:
+    """How often chance alone does so, in words."""
+    return f"chance does so once in {1 / p:.0f} times" if p > 1e-4 else "chance does so less than once in 10,000 times"
+
+
 def of_score(metric: str, b: int, c: int, n: int, margin: float, p: float | None = None) -> Finding:
     """Items right on one side alone, against a margin given as a share. `p`: McNemar's, already corrected for the other metrics."""
     low, high = paired.tango(b, c, n)
@@ -87,9 +92,36 @@ def of_score(metric: str, b: int, c: int, n: int, margin: float, p: float | None
     if paired.equivalent(b, c, n, margin):
         return Finding(metric, EQUIVALENT, apart, **row)
     if p < paired.ALPHA:
-        return Finding(metric, DIFFERENT, f"{apart}; chance does so once in {1 / max(p, 1e-12):.0f} times", **row)
+        return Finding(metric, DIFFERENT, f"{apart}; {by_chance(p)}", **row)
     count = paired.needed(max(b + c, 1) / n, margin)
     return Finding(metric, UNDERPOWERED, f"{apart}; it takes about {count} items", **row, needed=count)
+
+
+def of_repeats(metric: str, here: Sequence[Sequence[bool]], there: Sequence[Sequence[bool]], margin: float) -> Finding:
+    """Each item asked more than once on both sides, with drawn answers: the difference of the shares that are right, clustered by item."""
+    n, repeats = len(here), len(here[0])
+    found = means.clustered(here, there, 1 - 2 * paired.ALPHA)
+    p = means.clustered_p(found)
+    row: dict[str, Any] = {
+        "n": n, "value": 100 * found.mean, "low": 100 * found.low, "high": 100 * found.high, "margin": 100 * margin, "unit": "points", "p": p,
+    }  # fmt: skip
+    rights = [sum(map(sum, side)) for side in (here, there)]
+    apart = (
+        f"{rights[0]} of {n * repeats} answers are right here and {rights[1]} there ({n} items, {repeats} times each)"
+    )
+    floor = paired.floor_of(margin)
+    if found.spread == found.mean == 0.0 and n < floor:
+        # Items that never vary show as little as items that were asked once.
+        return Finding(
+            metric, UNDERPOWERED, f"{apart}; no item varies, and so it takes {floor} items", **row, needed=floor
+        )
+    if -margin < found.low and found.high < margin:
+        return Finding(metric, EQUIVALENT, apart, **row)
+    if p < paired.ALPHA:
+        return Finding(metric, DIFFERENT, f"{apart}; {by_chance(p)}", **row)
+    count = means.repeats_needed(here, there, found, margin, 1 - paired.ALPHA)
+    words = f"it takes about {count} repeats" if count else "no number of repeats decides it, but more items"
+    return Finding(metric, UNDERPOWERED, f"{apart}; {words}", **row, needed=count)
 
 
 def sentence(service: str, record: dict[str, Any]) -> str:

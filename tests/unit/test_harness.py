@@ -71,15 +71,17 @@ class Service:
                     self.connection.close()
                     return
                 service.asked.append(body)
-                numbers = map(int, re.findall(r"\d+", body["messages"][-1]["content"]))
                 choice = {
-                    "message": {"role": "assistant", "content": f" {sum(numbers)}\n"},
+                    "message": {"role": "assistant", "content": service.answer(body["messages"])},
                     "finish_reason": "length" if service.cut else "stop",
                 }
                 self.send(json.dumps({"choices": [choice]}).encode())
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, messages: list[Result]) -> str:
+        return f" {sum(map(int, re.findall(r'[0-9]+', messages[-1]['content'])))}\n"
 
     def args(self, **more: Any) -> Result:
         return {
@@ -125,9 +127,10 @@ def test_every_item_is_asked_once_with_every_sampling_field(service: Service, ru
 def test_what_was_kept_before_a_kill_is_not_asked_again(service: Service, run_module: Run) -> None:
     """The harness is killed in the middle of its work, with half a line written."""
     release = str((service.root / "services/demo/current").readlink()).rpartition("/")[2]
-    work = Path(harness.place(str(service.root / "services/demo"), release, "sums", ITEMS, 16))
+    work = Path(harness.place(str(service.root / "services/demo"), release, "sums", ITEMS, 16, harness.GREEDY))
     work.mkdir(parents=True)
-    settings = harness.prepare(str(work), "sums", "demo", f"http://127.0.0.1:{service.port}", ITEMS, 16, 4, 30)
+    generation = {**harness.sampling_of(harness.GREEDY), "max_tokens": 16, "timeout": 30}
+    settings = harness.prepare(str(work), "sums", "demo", f"http://127.0.0.1:{service.port}", ITEMS, generation, 4)
     process = subprocess.Popen(
         [str(service.python), "-c", harness.PROGRAM, settings],
         env={**os.environ, harness.KEY: "secret-key-of-tests", "STAND_IN_PAUSE": "0.02"},
@@ -149,9 +152,10 @@ def test_what_was_kept_before_a_kill_is_not_asked_again(service: Service, run_mo
     assert len(asked) == len(set(asked)) and not {f"What is {key.replace('+', ' + ')}?" for key in before} & set(asked)
 
 
-def test_a_run_that_came_to_its_end_is_asked_again_where_that_is_wanted(service: Service, run_module: Run) -> None:
-    run_module("harness", service.args(fresh=True))
-    found = run_module("harness", service.args(fresh=True))
+def test_a_run_that_has_become_a_verdict_is_asked_again(service: Service, run_module: Run) -> None:
+    run_module("harness", service.args())
+    assert run_module("harness", service.args(ended=True))["answers"] == {}
+    found = run_module("harness", service.args())
     assert found["before"] == 0 and len(found["answers"]) == len(ITEMS) and len(service.asked) == 2 * len(ITEMS)
     assert len(list((service.root / "services/demo/harness").glob("*/*.before/predictions/demo/*.jsonl"))) == 1
 
@@ -176,7 +180,7 @@ def test_an_endpoint_that_dies_half_way_leaves_what_it_said(service: Service, ru
     found = run_module("harness", service.args())
     assert len(found["answers"]) == 40 and found["problem"].startswith("the harness ended with code 1")
     assert "secret-key" not in found["problem"]
-    record = sets.recorded("sums", ITEMS, {item["id"]: answer(item["expect"]) for item in ITEMS}, 16, harness.VERSION)
+    record = sets.recorded(ONE, asked_of(RIGHT))
     (finding,) = sets.of_set(record, found, 0.02)
     assert finding.verdict == "INCOMPARABLE" and "260 of 300 items have no answer (the harness ended" in finding.why
     service.dies_after = 10**9
@@ -201,6 +205,10 @@ def test_without_an_environment_it_says_so(service: Service, run_module: Run) ->
     )
 
 
+def asking_of(module: Callable[[str, Result], Result], said: list[str], seconds: int = 1000) -> asking.Asking:
+    return asking.Asking(module, said.append, {"serving_root": "/srv", "service": "demo"}, "python", "/copies", seconds)
+
+
 def test_a_set_is_asked_call_after_call_until_nothing_more_comes() -> None:
     calls: list[Result] = []
     said: list[str] = []
@@ -215,9 +223,44 @@ def test_a_set_is_asked_call_after_call_until_nothing_more_comes() -> None:
             "problem": "it is stuck" if have == before else "",
         }
 
-    found = asking.whole_set(module, "sums", ITEMS, 16, "python", said.append)
+    found = asking_of(module, said).whole_set(ONE)
     assert len(found["answers"]) == 250 and len(calls) == 4 and "250 of 300 items are answered; it is stuck" in said[-1]
     assert all(set(item) == {"id", "messages", "expect"} for item in calls[0]["items"])
+    assert calls[0]["seconds"] == asking.TURN and calls[0]["sampling"] == {"temperature": 0.0, "top_p": 1.0}
+
+
+def test_all_sets_together_have_a_bound_and_the_next_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls, said = [0.0], list[Result](), list[str]()
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now[0])
+
+    def module(name: str, args: Result) -> Result:
+        calls.append(args)
+        now[0] += args["seconds"]
+        return {**asked_of({}), "answers": {str(n): {} for n in range(10 * len(calls))}, "before": 10 * len(calls) - 10}
+
+    asker = asking_of(module, said, 700)
+    found = asker.whole_set(ONE)
+    assert [args["seconds"] for args in calls] == [300, 300, 100]
+    assert found["problem"] == (
+        "30 of 300 were answered when the 700 s of judge_sets_seconds were over; the same command goes on with the other 270"
+    )
+    (finding,) = sets.of_set(sets.recorded(ONE, asked_of(RIGHT)), {**found, "answers": {}}, 0.02)
+    assert (
+        finding.verdict == "INCOMPARABLE" and "300 of 300 items have no answer (30 of 300 were answered" in finding.why
+    )
+    asker.whole_set({**ONE, "name": "another"})  # what it has is told, and nothing more is waited for
+    assert len(calls) == 4 and calls[-1]["seconds"] == 1
+
+
+def test_a_call_is_long_enough_for_a_model_that_thinks_aloud() -> None:
+    calls: list[Result] = []
+
+    def module(name: str, args: Result) -> Result:
+        calls.append(args)
+        return asked_of({})
+
+    asking_of(module, [], 100_000).whole_set({**ONE, "tokens": 16384})
+    assert calls[0]["seconds"] == 2048 and calls[0]["timeout"] == 4096
 
 
 def answer(text: str, finish: str = "stop") -> Result:
@@ -225,6 +268,13 @@ def answer(text: str, finish: str = "stop") -> Result:
 
 
 RIGHT = {item["id"]: answer(item["expect"]) for item in ITEMS}
+ONE: Result = {"name": "sums", "items": ITEMS, "tokens": 16}
+
+
+def asked_of(answers: Result, **sampling: float) -> Result:
+    """What module harness says."""
+    drawn = harness.sampling_of(sampling or harness.GREEDY)
+    return {"answers": answers, "before": 0, "version": harness.VERSION, "sampling": drawn, "problem": ""}
 
 
 def some(count: int, other: Result | None) -> Result:
@@ -254,10 +304,8 @@ def some(count: int, other: Result | None) -> Result:
     ],
 )
 def test_what_a_data_set_shows(answers: Result, word: str, why: str) -> None:
-    record = sets.recorded("sums", ITEMS, RIGHT, 16, harness.VERSION)
-    (finding,) = sets.of_set(
-        record, {"answers": answers, "version": harness.VERSION, "problem": "the last words"}, 0.02
-    )
+    record = sets.recorded(ONE, asked_of(RIGHT))
+    (finding,) = sets.of_set(record, {**asked_of(answers), "problem": "the last words"}, 0.02)
     assert finding.verdict == word and why in finding.why, finding
 
 
@@ -267,22 +315,23 @@ def test_what_a_data_set_shows(answers: Result, word: str, why: str) -> None:
         ({"harness": "evalscope 1.0"}, "by harness evalscope 1.0, and evalscope 1.14.1 asked here"),
         ({"scorer": "exact 0"}, "by scorer exact 0"),
         ({"data": "0" * 64}, "another revision than the pack says"),
+        ({"sampling": {"temperature": 0.6}}, "with sampling {'temperature': 0.6}, and a service is asked with {'n': 1"),
     ],
 )
 def test_what_no_statistics_can_bridge_is_named(changes: Result, why: str) -> None:
-    record = {**sets.recorded("sums", ITEMS, RIGHT, 16, harness.VERSION), **changes}
-    (finding,) = sets.of_set(record, {"answers": RIGHT, "version": harness.VERSION, "problem": ""}, 0.02)
+    record = {**sets.recorded(ONE, asked_of(RIGHT)), **changes}
+    (finding,) = sets.of_set(record, asked_of(RIGHT), 0.02)
     assert finding.verdict == "INCOMPARABLE" and why in finding.why
 
 
 def test_a_pack_keeps_its_data_sets_and_says_where_they_were_changed(tmp_path: Path) -> None:
     about = {"model": {"name": "demo"}, "sampling": {"temperature": 0}, "scorer": "exact 1", "runs": 2}
     item = {"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}
-    record = sets.recorded("sums", ITEMS, RIGHT, 16, harness.VERSION)
+    record = sets.recorded(ONE, asked_of(RIGHT))
     packs.write(tmp_path / "p", about, [item], [record])
     assert packs.read(tmp_path / "p").sets == (record,)
-    with pytest.raises(ValueError, match=r"2 of 300 items of sums have no answer, 0\+0 the first"):
-        sets.recorded("sums", ITEMS, some(2, None), 16, harness.VERSION)
+    with pytest.raises(ValueError, match=r"2 of 300 items of sums have no answer, 0\+0 the first: the words"):
+        sets.recorded(ONE, {**asked_of(some(2, None)), "problem": "the words"})
     path = tmp_path / "p" / packs.SETS
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(packs.BadPack, match="was changed or cut"):

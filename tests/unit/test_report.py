@@ -206,3 +206,34 @@ def test_a_section_is_a_file(tmp_path: Path) -> None:
         for words in ("172", "verdict on demo of gpu-01", "Endpoint", "What it computes", "<svg>", "1 min 15 s")
     ]
     assert places == sorted(places)
+
+
+def judged(**more: Any) -> dict[str, Any]:
+    finding = {
+        "metric": "aime24", "verdict": "DIFFERENT", "why": "unlike", "n": 30, "value": 4.0, "low": 1.0, "high": 7.0, "margin": 5, "unit": "points",
+    }  # fmt: skip
+    return {
+        "verdict": "DIFFERENT", "strength": "", "findings": [finding], "disagree": [], "disagreeing": 0, "release": "aa",
+        "pack": {"name": "p", "digest": "0" * 64, "about": "", "signed": None}, **more,
+    }  # fmt: skip
+
+
+def test_a_service_that_is_unlike_its_reference_is_in_the_first_line() -> None:
+    one = {**report(), "verdicts": {"demo": judged()}}
+    text = " ".join(page.report_page(one).split())
+    assert (
+        "1 of 1 services answer, demo unlike the reference." in text and 'aria-label="1 to 7; margin 5 points"' in text
+    )
+    # A release that made way is told as such: the one before serves.
+    one["verdicts"]["demo"]["release"] = "bb"
+    text = " ".join(page.report_page(one).split())
+    assert "1 of 1 services answer as they should." in text
+    assert "It is on release bb, which was tried; release aa serves." in text
+
+
+def test_answers_that_are_not_the_same_are_named_where_columns_are_not_seen() -> None:
+    """A narrow page has no head row: each answer says whose it is. An answer of nothing is told as such."""
+    apart = {"id": "1", "load": 0, "asked": "How many?", "expected": "204", "reference": "204", "here": ""}
+    text = page.report_page({**report(), "verdicts": {"demo": judged(disagree=[apart], disagreeing=3)}})
+    assert '<td data-head="Reference">204</td><td data-head="Here">(nothing)</td>' in text
+    assert "3 answers are not the same; the first 1" in text and "How many? <span" in text

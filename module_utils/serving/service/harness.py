@@ -13,17 +13,17 @@ from typing import Any, Iterator
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import digest, remove_tree, write_json
+from ansible.module_utils.serving.service import harness_images
+from ansible.module_utils.serving.service.harness_sets import OFFLINE
 
 VERSION = "evalscope 1.14.1"
 KIND = "general_qa"  # questions of one's own with their answer, a JSON line each
 KEY = "EVALSCOPE_API_KEY"  # the harness reads it, so the key is in no file and no command line
+GREEDY = {"temperature": 0.0, "top_p": 1.0}
 # Every field is sent: what is left out comes from the engine's defaults or the model's generation_config.json.
 SAMPLING = {
-    "temperature": 0.0, "top_p": 1.0, "n": 1, "seed": 0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stream": False,
+    "n": 1, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stream": False,
     "extra_body": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
-}  # fmt: skip
-OFFLINE = {
-    "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1",
 }  # fmt: skip
 PROGRAM = (
     "import json, sys; from evalscope import TaskConfig, run_task; run_task(TaskConfig(**json.load(open(sys.argv[1]))))"
@@ -32,17 +32,25 @@ ENDS = {"max_tokens": "length"}  # the harness's words for ours
 GRACE = 10  # seconds of a harness beyond its limit
 
 
-def place(folder: str, release: str, name: str, items: list[dict[str, Any]], tokens: int) -> str:
+def sampling_of(given: dict[str, float]) -> dict[str, Any]:
+    """All sampling fields. Drawn answers get no seed: with one the repeats of a question would be one answer, over and over."""
+    return {**SAMPLING, **given, **({} if given["temperature"] else {"seed": 0})}
+
+
+def place(folder: str, release: str, name: str, items: list[dict[str, Any]], tokens: int, sampling: dict[str, float]) -> str:  # fmt: skip
     """The folder of one set's answers. Another release, other items or other settings have one of their own."""
     asked = [[item["id"], item["messages"]] for item in items]
-    return os.path.join(folder, "harness", release, str(digest([name, asked, tokens, SAMPLING, VERSION]))[:16])
+    terms = [name, asked, tokens, sampling_of(sampling), VERSION]
+    return os.path.join(folder, "harness", release, str(digest(terms))[:16])
 
 
 def set_aside(work: str) -> None:
-    """Keep the answers of a run that came to its end, in the place of those of the one before it."""
-    remove_tree(work + ".before")
-    os.rename(work, work + ".before")
-    os.makedirs(work, mode=0o700)
+    """Keep the answers of a run that came to its end, in the place of those of the one before it; the next one asks anew."""
+    if os.path.isdir(work):
+        for name in ("cache", "data", "images"):  # what can be had again
+            remove_tree(os.path.join(work, name))
+        remove_tree(work + ".before")
+        os.rename(work, work + ".before")
 
 
 def clear(folder: str) -> None:
@@ -53,16 +61,21 @@ def clear(folder: str) -> None:
             remove_tree(os.path.join(place, name))
 
 
-def prepare(work: str, name: str, served: str, endpoint: str, items: list[dict[str, Any]], tokens: int, load: int, timeout: int) -> str:  # fmt: skip
-    """Write the data set and the harness's settings; the path of the latter."""
+def prepare(
+    work: str, name: str, served: str, endpoint: str, items: list[dict[str, Any]], generation: dict[str, Any], load: int
+) -> str:
+    """Write the data set and the harness's settings; the path of the latter. `generation`: sampling, max_tokens, timeout."""
     data = os.path.join(work, "data")
     os.makedirs(data, mode=0o700, exist_ok=True)
+    images = harness_images.files(work)
     with open(os.path.join(data, name + ".jsonl"), "w", encoding="utf-8") as target:
-        target.writelines(json.dumps({"messages": item["messages"], "answer": item["expect"]}) + "\n" for item in items)
+        for item in items:
+            messages = [harness_images.for_harness(message, images) for message in item["messages"]]
+            target.write(json.dumps({"messages": messages, "answer": item["expect"]}) + "\n")
     settings = {
         "model": served, "api_key": "", "api_url": endpoint.replace("0.0.0.0", "127.0.0.1") + "/v1", "eval_type": "openai_api", "datasets": [KIND],  # noqa: S104
         "dataset_args": {KIND: {"local_path": data, "subset_list": [name], "metric_list": ["Rouge"], "prompt_template": "{question}"}},
-        "generation_config": {**SAMPLING, "max_tokens": tokens, "timeout": timeout, "retries": 3}, "eval_batch_size": load,
+        "generation_config": {**generation, "retries": 3}, "eval_batch_size": load,
         "work_dir": work, "use_cache": work, "no_timestamp": True, "rerun_review": True, "seed": 0,
     }  # fmt: skip
     path = os.path.join(work, "settings.json")
@@ -95,12 +108,12 @@ def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     for row in rows_of(path):
         try:
             item, choice = items[int(row["index"])], row["model_output"]["choices"][0]
-            asked = [[one["role"], one["content"]] for one in row["messages"][: len(item["messages"])]]
+            asked = [harness_images.as_asked(one) for one in row["messages"][: len(item["messages"])]]
             usage = row["model_output"].get("usage") or {}
             text = choice["message"]["content"]
         except (KeyError, IndexError, TypeError, ValueError):
             continue
-        if asked != [[one["role"], one["content"]] for one in item["messages"]]:
+        if asked != [harness_images.as_asked(one) for one in item["messages"]]:
             raise Refusal(
                 "%s has an answer to another question than item '%s'; remove its folder and ask again"
                 % (path, item["id"])

@@ -11,7 +11,10 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.service import harness_program
-from ansible.module_utils.serving.service.harness import OFFLINE
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1",
+}  # fmt: skip
 
 
 def told(python: str, request: dict[str, Any], seconds: int) -> dict[str, Any]:
