@@ -48,7 +48,9 @@ def explained(text: str, code: int | None = None) -> failures.Explanation:
 @pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
 def test_an_example_is_explained_by_its_own_row_and_by_no_other(row: Hint) -> None:
     found = explained(row.example)
-    assert found.hint == row.name and found.meaning == f"{row.cause}: {row.remedy}"
+    told = f"{row.cause}: {row.remedy}"
+    assert (found.hint, found.sure) == (row.name, row.proves)
+    assert found.meaning == (told if row.proves else f"{failures.POSSIBLE}: {told}")
     # The longest a pattern may look over is a statement; nothing in it may run over a whole log.
     re.compile(row.pattern)
     assert not re.search(r"(?<!\\)\.[*+]", row.pattern), "write .{0,80}: a pattern must be linear"
@@ -202,11 +204,8 @@ def test_what_another_traceback_said_later_is_told_as_a_guess_beside_the_first_e
     later = frame.format(1, "OSError: [Errno 28] No space left on device: '/x'")
     found = explained(first + "\n" + later)
     assert (found.hint, found.root) == ("disk-full", "acme.Odd: nobody knows")
-    assert (
-        found.meaning
-        and found.meaning.startswith("perhaps, by what another traceback said")
-        and "100%" not in found.meaning
-    )
+    assert not found.sure and found.meaning
+    assert found.meaning.startswith(failures.POSSIBLE + ", by what was said apart") and "100%" not in found.meaning
     assert "OSError: [Errno 28]" in found.meaning and ROWS["disk-full"].remedy in found.meaning
     alone = explained(later)
     assert alone.meaning == f"{ROWS['disk-full'].cause}: {ROWS['disk-full'].remedy}"
@@ -362,3 +361,36 @@ def test_what_cuda_warned_of_counts_where_then_no_gpu_is_seen() -> None:
     assert failures.explain([old, none], 1).hint == "driver-too-old"
     assert failures.explain([none], 1).hint == "no-gpu-visible"
     assert failures.explain([old, "OSError: [Errno 28] No space left on device"], 1).hint == "disk-full"
+
+
+ODD = 'Traceback (most recent call last):\n  File "/v/a.py", line 1, in f\nacme.Odd: nobody knows\n'
+FULL = "OSError: [Errno 28] No space left on device: '/x'"
+
+
+@pytest.mark.parametrize(
+    ("log", "sure"),
+    [
+        (FULL, True),  # the first error
+        (f"acme.Odd: nobody knows\n\nThe above exception was the direct cause of the following exception:\n\n{FULL}", True),  # its chain
+        ("ValueError: --acme-size must be even", True),  # it names what is to be corrected
+        (f"{ODD}{FULL}", False),  # another error
+        (f"ERROR 11-20 10:00:00 [a.py:1] cannot write: No space left on device\n{ODD}", False),  # an error beside one that nobody knows
+        (f"{ODD}/start: line 9:  4242 Killed                  vllm serve", False),  # a line of a shell beside it
+        ("ModuleNotFoundError: No module named 'acme'", False),  # a row for a family of errors
+        ("KeyError: 'layers.0.mlp.up_proj.weight'", False),  # words that come of several causes
+        ("ValueError: Acme pooling is not supported with this model yet", False),  # it names nothing that a person sets
+        (ODD, False),
+    ],
+)  # fmt: skip
+def test_only_what_the_first_error_proves_is_told_as_the_cause(log: str, sure: bool) -> None:
+    found = explained(log, 1)
+    assert found.sure is sure
+    assert found.meaning is None or found.meaning.startswith(failures.POSSIBLE) is not sure
+
+
+def test_a_row_that_knows_the_first_error_too_is_told_as_the_cause() -> None:
+    again = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) ran for 600000 ms"
+    found = explained(
+        f"[rank1]:[E1121 10:00:00.1 x.cpp:574] {again}\nterminate called after throwing an instance of 'std::runtime_error'\n  what():  {again}"
+    )
+    assert (found.hint, found.sure) == ("nccl-timeout", True)

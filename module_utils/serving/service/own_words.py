@@ -26,7 +26,7 @@ REASON = re.compile(
     r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
     r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
     r"|[Cc]onsider)"
-    r" \w{1,20}ing\b|\b(?:[Uu]se|[Ss]et|[Pp]ass|[Aa]dd|[Rr]emove|[Dd]isable|[Ee]nable) [`'\"]?-?-?\w",
+    r" \w{1,20}ing\b|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
     re.I,
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
@@ -80,8 +80,11 @@ def names(sentence: str) -> list[str]:
     return list(dict.fromkeys(found))[:NAMED]
 
 
-def told(said: list[Statement]) -> tuple[str, Statement] | None:
-    """(cause and remedy, the error that gives its own reason), the first of a chain that does."""
+def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
+    """(cause and remedy, the error that gives its own reason, whether it surely does), the first of a chain that does.
+
+    It surely does where it names what an operator sets; a sentence without such a name may as well speak of the code's inside.
+    """
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
         begins = REFUSALS.match(text)
@@ -109,5 +112,5 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
             )
         else:
             remedy = "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"
-        return "%s: %s" % (CAUSE, remedy), one
+        return "%s: %s" % (CAUSE, remedy), one, bool(keys or settings or of_settings)
     return None

@@ -109,6 +109,7 @@ HINTS = (
         " enforce_eager: true",
         "CANN, aclnn return codes",
         "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",
+        sure=False,
     ),
     Hint(
         "aclnn-inner",
@@ -158,6 +159,7 @@ HINTS = (
         "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
         "vllm-project/vllm-ascend#6002, #13792",
         "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+        sure=False,
     ),
     Hint(
         "ascend-quantiser",
@@ -177,6 +179,7 @@ HINTS = (
         " ~/atb/log says why",
         "vllm-project/vllm-ascend#2720",
         "[rank0]:[E1121 10:00:00.000 compiler_depend.ts:429] RopeOperation setup failed!",
+        sure=False,
     ),
     Hint(
         "npu-310p-feature",
@@ -207,6 +210,7 @@ HINTS = (
         "compare driver and firmware (npu-smi info) with what the CANN release names, and upgrade the older; use the image for this NPU",
         "CANN, aclError 207000",
         "RuntimeError: NPU function error: aclrtCreateStreamWithConfig, error code is 207000",
+        sure=False,
     ),
     Hint(
         "mindspore-missing",
@@ -225,6 +229,7 @@ HINTS = (
         "use one image with all of them; its release notes name the four versions",
         "MindSpore, installation guide",
         "ImportError: cannot import name 'mint' from 'mindspore' (/usr/local/lib/mindspore/__init__.py)",
+        sure=False,
     ),
     Hint(
         "mindspore-primitive",
@@ -237,6 +242,7 @@ HINTS = (
         " MindSpore's release",
         "MindSpore, FAQ",
         "TypeError: For primitive[MatMul], the input type must be same, but got Float16 and BFloat16.",
+        sure=False,
     ),
     Hint(
         "mindspore-start",

@@ -136,6 +136,7 @@ HINTS = (
         "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
         "NVIDIA/libnvidia-container#204",
         "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-other",
@@ -178,6 +179,7 @@ HINTS = (
         "nvidia-smi on the host must work: reboot after a driver update, and upgrade nvidia-container-toolkit",
         "NVIDIA/nvidia-container-toolkit#520",
         "error during container init: error running prestart hook #0: exit status 2, stdout: , stderr: SIGSEGV: segmentation violation",
+        sure=False,
     ),
     Hint(
         "nvidia-hook-direct",
@@ -272,6 +274,7 @@ HINTS = (
         "nvidia-ctk cdi generate (or systemctl restart nvidia-cdi-refresh), then start it again; the hook run by hand says more",
         "NVIDIA/nvidia-container-toolkit, CDI",
         "Error: OCI runtime error: crun: error executing hook `/usr/bin/nvidia-cdi-hook` (exit code: 1)",
+        sure=False,
     ),
     Hint(
         "ascend-docker-runtime",

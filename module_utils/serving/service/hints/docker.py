@@ -288,6 +288,7 @@ HINTS = (
         "remove left-over containers, then reboot; upgrade a kernel older than 5",
         "docker/for-linux#841",
         "applying cgroup configuration for process: mkdir /sys/fs/cgroup/memory/docker/b27: cannot allocate memory",
+        sure=False,
     ),
     Hint(
         "cgroup-driver",
@@ -324,6 +325,7 @@ HINTS = (
         "moby/libnetwork",
         "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by"
         " that name.",
+        sure=False,
     ),
     Hint(
         "docker-unknown-option",

@@ -166,6 +166,7 @@ HINTS = (
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
+        sure=False,
     ),
     Hint(
         "class-failed-inspection",
@@ -199,7 +200,7 @@ HINTS = (
         "hub-denied",
         r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
         r"|Invalid user token"
-        r"|RepositoryNotFoundError",
+        r"|RepositoryNotFoundError|token does not exist, failed to access model",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
@@ -242,6 +243,7 @@ HINTS = (
         "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
         "Python, json; vllm-project/vllm#26161",
         "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+        sure=False,
     ),
     Hint(
         "tokenizer-unreadable",
@@ -254,6 +256,7 @@ HINTS = (
         "run deploy.yml --tags fetch; if the files are whole use a newer engine",
         "huggingface/transformers, tokenization_auto.py",
         "OSError: Can't load tokenizer for '/models/x'. If you were trying to load it from the hub, check the name.",
+        sure=False,
     ),
     Hint(
         "weights-damaged",
@@ -267,7 +270,7 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
@@ -278,6 +281,7 @@ HINTS = (
         "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own, then try a newer engine",
         "vLLM, model_executor/models/utils.py",
         "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
+        sure=False,
     ),
     Hint(
         "chat-unsupported",
@@ -315,6 +319,7 @@ HINTS = (
         "use the flag_gems that the image was built with, or set flaggems: false",
         "FlagOpen/FlagGems#1687, #729; FlagOpen/FlagScale#1265; flagos-ai/vllm-plugin-FL#276",
         "AttributeError: module 'triton.language.math' has no attribute 'acos'",
+        sure=False,
     ),
     Hint(
         "flaggems-no-device",

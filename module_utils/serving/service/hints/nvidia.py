@@ -79,6 +79,7 @@ HINTS = (
         "set accelerator.device_access: cdi and restart the service; on a host see dmesg and reboot",
         "NVIDIA/nvidia-container-toolkit#48",
         "Failed to initialize NVML: Unknown Error",
+        sure=False,
     ),
     Hint(
         "fabric-down",
@@ -153,6 +154,7 @@ HINTS = (
         "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",
+        sure=False,
     ),
     Hint(
         "visible-devices-uuid",
@@ -351,5 +353,6 @@ HINTS = (
         "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",
+        sure=False,
     ),
 )

@@ -65,6 +65,7 @@ HINTS = (
         "switch on unified memory for the vGPU (pciPassthruX.cfg.enable_uvm = 1), give the virtual machine a whole GPU, or take an engine without pools",
         "NVIDIA, virtual GPU software guide",
         "RuntimeError: CUDA runtime error in cudaDeviceGetDefaultMemPool(&pool, device): operation not supported",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-signal",

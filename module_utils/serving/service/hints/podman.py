@@ -70,6 +70,7 @@ HINTS = (
         "docker (or podman) logout REGISTRY as the user that fetches, then log in anew if the image needs it",
         PODMAN,
         "Error: initializing source: unable to retrieve auth token: invalid username/password: unauthorized",
+        sure=False,
     ),
     Hint(
         "podman-no-session",
