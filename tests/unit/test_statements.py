@@ -240,3 +240,24 @@ def test_a_place_before_a_line_is_no_part_of_it() -> None:
         explained("(RayWorkerWrapper pid=7) worker_base.py:572] KeyError: 'layers.0.mlp.up_proj.weight'").hint
         == "weights-dont-fit"
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Downloading: a.safetensors failed, reason: HTTPSConnectionPool(host='hf-mirror.com', port=443): Read timed out. will retry",
+        "ERROR 11-20 10:00:00 [a.py:7] Cannot connect to proxy, retrying in 5 s",
+    ],
+)
+def test_what_is_tried_again_is_no_cause(line: str) -> None:
+    assert explained(line) == failures.Explanation(None, None, None)
+    assert explained(line + "\n" + UNKNOWN).root == "acme.Odd: no words that anybody knows"
+    assert explained(line + "\ntorch.OutOfMemoryError: CUDA out of memory.").hint == "gpu-memory-out"
+
+
+def test_an_error_that_carries_a_traceback_is_read_on() -> None:
+    log = """RuntimeError: Traceback (most recent call last):
+  File "/v/replica.py", line 9, in start
+    engine()
+ImportError: libGL.so.1: cannot open shared object file: No such file or directory"""
+    assert explained(log).hint == "library-missing"

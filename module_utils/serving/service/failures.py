@@ -16,6 +16,7 @@ from typing import Iterable, NamedTuple
 from ansible.module_utils.serving.service.hints import (
     ascend,
     cann,
+    codes,
     containers,
     daemons,
     docker,
@@ -65,6 +66,7 @@ HINTS: tuple[Hint, ...] = (
     *engines.HINTS,
     *processes.HINTS,
     *system.HINTS,
+    *codes.HINTS,
     *faults.HINTS,
     *faults.LAST,
 )

@@ -79,7 +79,7 @@ TUPLE = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
 )  # a message in several parts
 CANN_CODE = re.compile(
-    r"E[A-Z]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
+    r"E[A-Z1-9]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
 )
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
@@ -105,6 +105,8 @@ HANDLED = re.compile(
     r"Error saving model info cache|--- Logging error ---|^Exception ignored in|_report_usage|usage stats|Error (?:retrieving|getting|reading)"
     r" [^\n]{0,40}(?:safetensors|file list|repo)|[Ff]alling back to|[Ww]ill (?:fall back|be ignored)|, ignoring\b|, skipping\b"
 )
+# What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words.
+RETRIED = re.compile(r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again)\b(?!\W{0,3}(?:failed|gave up))")
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -231,11 +233,19 @@ def statements(lines: list[str]) -> list[Statement]:
         ):  # it came up: what was said before was no reason to fail
             found, speakers = [], {}
             continue
+        if RETRIED.search(words) and level not in IN_PASSING and not EXCEPTION.match(words):
+            one.close()
+            found.append(Statement(words, "passing"))
+            continue
         if level in IN_PASSING or not words:
             continue
         if HANDLED.search(words) and not EXCEPTION.match(words):
             one.handled = True
-        if (words.startswith(TRACEBACK[:9]) and "recent call last" in words) or FRAME.match(text):
+        if (
+            (words.startswith(TRACEBACK[:9]) and "recent call last" in words)
+            or words.endswith(TRACEBACK)
+            or FRAME.match(text)
+        ):
             one.handled = one.handled and (one.chained or one.open_at < 0)
             if not one.frames:
                 one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)

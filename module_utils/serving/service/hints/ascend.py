@@ -365,7 +365,7 @@ HINTS = (
         "cann",
         r"NPU function error|call aclnn\w{1,60} failed|(?:PTA|OPS|DIST) call acl api failed|runtime result = \d{6}|drvRetCode="
         r"|rt[A-Z]\w{1,60} (?:failed|execution failed)"
-        r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
+        r"|\bEZ\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
         "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that"
         " release",

@@ -69,8 +69,16 @@ HINTS = (
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
     ),
     Hint(
+        "gpu-share-refused",
+        r"device error: no-gpu-has-\w{1,20}-to-run",
+        "a scheduler that shares GPUs between containers found none with enough free memory, and says so in NVIDIA_VISIBLE_DEVICES",
+        "free memory of a GPU or ask for less; without such a scheduler remove NVIDIA_VISIBLE_DEVICES from the row's env",
+        "NVIDIA/nvidia-container-toolkit#223",
+        "nvidia-container-cli: device error: no-gpu-has-128MiB-to-run: unknown device: unknown",
+    ),
+    Hint(
         "nvidia-cli-unknown-device",
-        r"nvidia-container-cli(?:\.real)?: device error: ([\w:,./-]{1,80}): (?:unknown|invalid) device",
+        r"nvidia-container-cli(?:\.real)?: device error: (?!no-gpu-has)([\w:,./-]{1,80}): (?:unknown|invalid) device",
         "the container asks for a GPU that this host does not have",
         "nvidia-smi -L shows what there is; correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
@@ -166,11 +174,20 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-missing",
-        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file",
+        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file"
+        r"|inject NVIDIA hook: stat \S{1,160}: no such file",
         "NVIDIA's container tools are configured and not installed",
         "install nvidia-container-toolkit (deploy.yml --tags prepare), or remove it from /etc/docker/daemon.json",
         "NVIDIA/nvidia-container-toolkit, installation guide",
         'error running prestart hook #0: exec: "nvidia-container-runtime-hook": executable file not found in $PATH',
+    ),
+    Hint(
+        "nvidia-hook-other",
+        r"No help topic for 'prestart'",
+        "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed",
+        "install nvidia-container-toolkit, libnvidia-container and nvidia-container-runtime of one release, or set accelerator.device_access: cdi",
+        "NVIDIA/nvidia-container-toolkit#14",
+        "OCI runtime create failed: error running hook: exit status 3, stderr: level=error msg=No help topic for 'prestart'",
     ),
     Hint(
         "nvidia-hook-crashed",

@@ -73,7 +73,7 @@ HINTS = (
         r"|number of required"
         r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
-        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill|world_size \(\d{1,5}\) is less than than max local gpu count",
+        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill(?![^\n]{0,60}'node:)|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",
         "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
         "vLLM, config/parallel.py",

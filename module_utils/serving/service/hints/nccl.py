@@ -281,6 +281,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "nixl-blocks-differ",
+        r"nixl_agent_meta\.num_blocks",
+        "this instance has fewer blocks of KV cache than the one that it takes them from, and this release of the connector wants as many",
+        "give both instances the same kv_cache_memory_bytes and tensor_parallel_size, or use a newer engine",
+        "vllm-project/vllm#19338",
+        "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
+    ),
+    Hint(
         "kv-transfer",
         r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
         "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
