@@ -177,7 +177,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
     last = [one for one in firm if one.consequence]
-    found = known(errors + words + last) or known(said, passing=True)
+    found = known(errors + words) or known(said, passing=True) or (None if generally or itself else known(last))
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
     signal_row, code_row = by_code(code, True), by_code(code, False)
@@ -210,7 +210,12 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
 
 def stands_apart(one: Statement, chain: list[Statement], generally: bool) -> bool:
     """Whether a statement is no part of the first error: another traceback's, or a line beside an error that nobody knows even in general."""
-    return one not in chain and not (generally and one.kind != "exception") and not CANN_CODE.match(one.text)
+    return (
+        one.consequence
+        or one not in chain
+        and not (generally and one.kind != "exception")
+        and not CANN_CODE.match(one.text)
+    )
 
 
 def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:

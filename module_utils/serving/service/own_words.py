@@ -66,6 +66,7 @@ SETTING = re.compile(
     r"|[Pp]ass|option|argument|value of"
     r"|than|by) %s" % (NAME, NAME)
 )
+LISTED = re.compile(r"\b[a-z]\w{0,40}=")
 NAMED = 3  # names that are told of a sentence
 
 CAUSE = "the engine refuses what it was asked for or given, and this line is its own reason"
@@ -94,7 +95,8 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
         if not REASON.search(sentence) or INSIDE.search(sentence):
             continue
         keys = names(sentence)
-        found = SETTING.findall(sentence)
+        # Where a sentence lists what it was given (`a=1 b=2 c=3`), the names are of that, not of what is to be set.
+        found = [] if len(LISTED.findall(sentence)) > 2 else SETTING.findall(sentence)
         # A parser's error, or one whose class says that it is of settings, speaks of them without naming them.
         of_settings = re.search(
             r"(?:Config\w{0,10}|Argument|Option|Validation)\w{0,20}Error: ?$|: error: $|^Value error, ", begins.group()

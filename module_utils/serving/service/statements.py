@@ -99,6 +99,7 @@ CONSEQUENCE = re.compile(
     r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
+    r"|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.

@@ -301,7 +301,8 @@ HINTS = (
     Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
-        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call",
+        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
+        r"|mkdir /sys/fs/docker: ",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",

@@ -229,7 +229,7 @@ HINTS = (
     Hint(
         "model-file-missing",
         r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
-        r" weights with|no (?:safetensors|weight files?) found|no"
+        r" weights with|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
         "a file of the model is missing in its folder (or, for a hub's name, could not be had)",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model",

@@ -107,8 +107,9 @@ HINTS = (
     ),
     Hint(
         "kernel-lockdown",
-        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)",
-        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, or an engine without rights",
+        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)"
+        r"|: load program: (?:permission denied|operation not permitted)",
+        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, SELinux, or an engine without rights",
         "run the engine as root outside of containers; if Secure Boot's lockdown is at fault (dmesg says so), switch it off or upgrade kernel and crun",
         PODMAN,
         "Error: bpf create : Operation not permitted: OCI runtime permission denied error",

@@ -30,6 +30,15 @@ HINTS = (
         "ModuleNotFoundError: No module named 'sgl_kernel'",
     ),
     Hint(
+        "sglang-warmup",
+        r"AssertionError: res=<Response \[50[234]\]>",
+        "SGLang's first request to itself was answered by something else, most often a proxy of the environment that is asked for this host too",
+        "name the host's own addresses in no_proxy (127.0.0.1,localhost), or leave http_proxy out of the row's env",
+        "sgl-project/sglang#16855",
+        "AssertionError: res=<Response [502]>, res.text=''",
+        sure=False,
+    ),
+    Hint(
         "sglang-capture",
         r"Capture (?:cuda|CUDA|npu)? ?graph failed",
         "CUDA graphs could not be captured: the words behind it say why, most often too little memory",
