@@ -264,7 +264,7 @@ ImportError: libGL.so.1: cannot open shared object file: No such file or directo
 
 
 def test_a_process_that_ends_the_others_after_its_error_was_not_killed_for_memory() -> None:
-    assert explained("acme.Odd: nobody knows\nKilled").sure is False
+    assert explained(UNKNOWN + "\nKilled").sure is False
     assert explained("IndexError: list index out of range\nKilled").hint == "engine-fault"
     assert explained("ValueError: --acme must be even\nKilled").hint == failures.OWN_WORDS
     assert explained("loading\nKilled") == explained("Killed") and explained("Killed").sure
@@ -272,6 +272,6 @@ def test_a_process_that_ends_the_others_after_its_error_was_not_killed_for_memor
 
 def test_a_list_of_what_was_given_names_nothing_to_set() -> None:
     found = explained(
-        "RuntimeError: Unsupported acme scheme: num_bits=4 group_size=7 block_structure=None, must be another"
+        "RuntimeError: Unsupported quantization: num_bits=4 group_size=7 block_structure=None, must be another"
     )
     assert found.hint == failures.OWN_WORDS and not found.sure and "`num_bits`" not in (found.meaning or "")

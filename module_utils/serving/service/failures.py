@@ -210,12 +210,9 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
 
 def stands_apart(one: Statement, chain: list[Statement], generally: bool) -> bool:
     """Whether a statement is no part of the first error: another traceback's, or a line beside an error that nobody knows even in general."""
-    return (
-        one.consequence
-        or one not in chain
-        and not (generally and one.kind != "exception")
-        and not CANN_CODE.match(one.text)
-    )
+    if one.consequence:
+        return True
+    return one not in chain and not CANN_CODE.match(one.text) and not (generally and one.kind != "exception")
 
 
 def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
