@@ -48,7 +48,7 @@ def explained(text: str, code: int | None = None) -> failures.Explanation:
 @pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
 def test_an_example_is_explained_by_its_own_row_and_by_no_other(row: Hint) -> None:
     found = explained(row.example)
-    told = f"{row.cause}: {row.remedy}"
+    told = row.told
     assert (found.hint, found.sure) == (row.name, row.proves)
     assert found.meaning == (told if row.proves else f"{failures.POSSIBLE}: {told}")
     # The longest a pattern may look over is a statement; nothing in it may run over a whole log.
@@ -394,3 +394,8 @@ def test_a_row_that_knows_the_first_error_too_is_told_as_the_cause() -> None:
         f"[rank1]:[E1121 10:00:00.1 x.cpp:574] {again}\nterminate called after throwing an instance of 'std::runtime_error'\n  what():  {again}"
     )
     assert (found.hint, found.sure) == ("nccl-timeout", True)
+
+
+def test_the_first_exception_counts_before_error_lines_that_came_before_it() -> None:
+    log = f"ERROR 11-20 10:00:00 [fa.py:57] FlashAttention only supports Ampere GPUs or newer.\n{FULL}"
+    assert (explained(log, 1).hint, explained(log, 1).sure) == ("disk-full", True)

@@ -159,8 +159,8 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 def explain(lines: list[str], code: int | None = None) -> Explanation:
     """What the last lines of a log (and the exit code, negative for a signal) mean.
 
-    The first statement that a specific row knows decides; then words that are decisive in passing; then a signal; then general rows about the
-    first error and its chain, and other codes.
+    The first error and its chain decide where a specific row knows one of them; else the first other statement that one knows; then words that are
+    decisive in passing; then a signal; then general rows about the first error and its chain, and other codes.
     """
     said = statements(lines)
     for warning, missing in WARNED:
@@ -177,7 +177,12 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
     last = [one for one in firm if one.consequence]
-    found = known(errors + words) or known(said, passing=True) or (None if generally or itself else known(last))
+    found = (
+        known(chain)
+        or known(errors + words)
+        or known(said, passing=True)
+        or (None if generally or itself else known(last))
+    )
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
     signal_row, code_row = by_code(code, True), by_code(code, False)
@@ -185,7 +190,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        meaning, first = "%s: %s" % (row.cause, row.remedy), one
+        meaning, first = row.told, one
         apart = (
             root is not None
             and stands_apart(one, chain, bool(generally))

@@ -89,7 +89,8 @@ HINTS = (
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed"
+        r"|Get ACL JitCompile default value failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",

@@ -127,6 +127,14 @@ HINTS = (
         "nvidia-container-cli: initialization error: nvml error: insufficient permissions: unknown",
     ),
     Hint(
+        "nvidia-cli-driver-changed",
+        r"mount operation failed: \S{0,300}/proc/driver/nvidia\S{0,80}: no such file",
+        "the driver was changed while the container engine ran, which still has what the one before showed below /proc/driver/nvidia",
+        "systemctl restart docker (or containerd), then start the service again; a reboot does it too",
+        "NVIDIA/nvidia-container-toolkit#169",
+        "nvidia-container-cli: mount error: mount operation failed: /merged/proc/driver/nvidia/params/version: no such file or directory: unknown",
+    ),
+    Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
         "NVIDIA's container tools look for the driver below a folder that is not there",

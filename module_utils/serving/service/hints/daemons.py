@@ -55,7 +55,7 @@ HINTS = (
     ),
     Hint(
         "oci-init-died",
-        r"can't get final child's PID from pipe|can't copy bootstrap data to pipe|waiting for init preliminary setup"
+        r"can't get final child's PID from pipe|copy(?:ing)? bootstrap data to pipe|write init-p: broken pipe|waiting for init preliminary setup"
         r"|read init-p: connection reset|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",
         "the container's first process died before it could start: a limit (memory, processes, user namespaces), a security module, or a"
         " kernel too old for this runc",

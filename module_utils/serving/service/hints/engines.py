@@ -201,7 +201,7 @@ HINTS = (
         r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
         r"|Invalid user token"
         r"|RepositoryNotFoundError|token does not exist, failed to access model",
-        "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
+        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
         "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",

@@ -185,6 +185,15 @@ HINTS = (
         "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
     ),
     Hint(
+        "hub-range",
+        r"416 Client Error|Requested Range Not Satisfiable",
+        "half of a file is here from an earlier download, and the hub has no more bytes of it: that half is whole, or of another file",
+        "remove *.incomplete (or .part) of that file, and run deploy.yml --tags fetch",
+        "huggingface_hub#2197",
+        "requests.exceptions.HTTPError: 416 Client Error: Range Not Satisfiable for url: https://files.example/x.safetensors",
+        sure=False,
+    ),
+    Hint(
         "hub-limit",
         r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
         "the hub takes no more requests from this address for now",

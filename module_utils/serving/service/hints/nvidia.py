@@ -27,7 +27,7 @@ HINTS = (
     Hint(
         "gpu-lost",
         r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU",
-        "the driver can't reach a GPU any more: hardware, its power or its seat in most cases",
+        "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
@@ -268,7 +268,7 @@ HINTS = (
         "cuda-library-missing",
         r"(lib(?:cudart|cublas\w{0,4}|cudnn\w{0,20}|nvrtc|cusparse\w{0,4}|cufft|curand|cusolver|nccl|cufile|nvJitLink)\.so[\w.]{0,20}): cannot open"
         r" shared object",
-        "a CUDA library is not in the environment: this build is for another CUDA version",
+        "a CUDA library is not in the environment: this build is for another CUDA version, or for CUDA where the accelerator is another maker's",
         "use the build of the engine that belongs to the environment's CUDA, or an image",
         "pytorch, vLLM installation guide",
         "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
