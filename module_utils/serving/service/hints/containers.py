@@ -190,6 +190,16 @@ HINTS = (
         'error running prestart hook #0: exec: "nvidia-container-runtime-hook": executable file not found in $PATH',
     ),
     Hint(
+        "containerd-hook-template",
+        r"containerd: template: oci-hook",
+        "containerd's own hook program (nerdctl --gpus) takes what it hands to NVIDIA's tools for a template, and can't read it: their versions don't"
+        " fit, or an argument is odd",
+        "upgrade containerd and nerdctl, or give the GPU by CDI (accelerator.device_access: cdi; nerdctl --device nvidia.com/gpu=0)",
+        "containerd/nerdctl#4614",
+        'error running createRuntime hook #0: exit status 1, stderr: containerd: template: oci-hook:1: unexpected "|" in command',
+        sure=False,
+    ),
+    Hint(
         "nvidia-hook-other",
         r"No help topic for 'prestart'",
         "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed",

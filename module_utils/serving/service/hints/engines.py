@@ -219,7 +219,7 @@ HINTS = (
     ),
     Hint(
         "model-folder-missing",
-        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|is not a local folder and is not a valid model identifier"
+        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|: /\S{1,200} is not a local folder and is not a valid model identifier"
         r"|Invalid repository ID or local directory specified",
         "the model's folder is not where the engine looks, so it takes the path for a hub's name",
         "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
@@ -228,7 +228,8 @@ HINTS = (
     ),
     Hint(
         "model-file-missing",
-        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
+        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Could not locate the \S{1,80} inside"
+        r"|Cannot find any model"
         r" weights with|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
         "a file of the model is missing in its folder (or, for a hub's name, could not be had)",

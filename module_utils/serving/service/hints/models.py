@@ -176,6 +176,24 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "model-name-unknown",
+        r": (?!/)\S{1,200} is not a local folder and is not a valid model identifier",
+        "neither is there a folder of that name here, nor does the hub show a model of it: the name is wrong, the repository is private, or a folder"
+        " was meant that the engine does not see",
+        "check the row's model; run deploy.yml --tags fetch,serve where a folder was meant, set a token where the repository is private",
+        "huggingface/transformers, utils/hub.py",
+        "OSError: acme/no-such-model is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
+    ),
+    Hint(
+        "architecture-not-imported",
+        r"Model architectures \['(\w{1,80})'\] are not supported for now\. Supported architectures: [^\n]{0,3000}'\1'",
+        "the engine knows this model's class and could not import it: its compiled part (vllm._C) or a package of the environment is missing or of"
+        " another version",
+        "look for the import error above it; use an image as it was built, or install vLLM from a wheel in place of its sources",
+        "vllm-project/vllm#9624",
+        "ValueError: Model architectures ['AcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X', 'AcmeForCausalLM'])",
+    ),
+    Hint(
         "hub-not-found",
         r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
         r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",

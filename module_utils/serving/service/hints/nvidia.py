@@ -286,7 +286,7 @@ HINTS = (
     Hint(
         "no-cuda-headers",
         r"fatal error: (?:cu[a-z]\w{0,40}|nv\w{1,20}|cublas\w{0,10}|crt/\w{1,30})\.h(?:pp)?: No such file",
-        "kernels are compiled at run time, and the image has no CUDA headers",
+        "kernels are compiled at run time, and the CUDA headers here lack what they include: there are none, or they are older",
         "use an image with CUDA's development files, or switch off what compiles (env VLLM_USE_FLASHINFER_SAMPLER: 0)",
         "flashinfer, JIT",
         "/tmp/x/kernel.cu:3:10: fatal error: curand.h: No such file or directory",
