@@ -89,7 +89,7 @@ CONSEQUENCE = re.compile(
     r"|[Ss]ee (?:stack trace for )?(?:the )?root cause|Failed core proc|[Ee]xecutor failed|Failed to infer device type|Device string must not be empty"
     r"|Engine loop (?:is not|has)"
     r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError"
-    r"|ChildFailedError"
+    r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
     r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
     r"|closed) by peer"
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"

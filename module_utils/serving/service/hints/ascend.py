@@ -45,7 +45,7 @@ HINTS = (
     Hint(
         "npu-hal-missing",
         r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object",
-        "the NPU driver's libraries are not visible in the container",
+        "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
         "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
         "vllm-project/vllm-ascend, installation guide",
         "ImportError: libascend_hal.so: cannot open shared object file: No such file or directory",
@@ -53,7 +53,7 @@ HINTS = (
     Hint(
         "atb-missing",
         r"(lib(?:atb|mki|lcal)\w{0,20}\.so): cannot open shared object",
-        "NNAL/ATB of CANN is not on the loader's path",
+        "NNAL/ATB of CANN is not on the loader's path, or not installed",
         "source nnal/atb/set_env.sh in `activate`, or use an image that has it",
         "vllm-project/vllm-ascend#152",
         "ImportError: libatb.so: cannot open shared object file: No such file or directory",
@@ -63,7 +63,7 @@ HINTS = (
         r"(lib(?:ascendcl|hccl|runtime|acl_\w{1,30}|ge_\w{1,30}|graph\w{0,10}|opapi|nnopbase|msprofiler|ascendalog|ascend_protobuf|register"
         r"|error_manager|platform)"
         r"\.so): cannot open shared object",
-        "CANN is not on the loader's path",
+        "CANN is not on the loader's path, or not installed",
         "source ascend-toolkit/set_env.sh in `activate`, or use an image that has CANN",
         "Ascend/pytorch, installation guide",
         "ImportError: libhccl.so: cannot open shared object file: No such file or directory",

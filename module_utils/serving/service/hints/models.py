@@ -226,6 +226,7 @@ HINTS = (
         "wait, or fetch from another hub or mirror",
         "huggingface_hub",
         "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
+        sure=False,
     ),
     Hint(
         "download-cut",
