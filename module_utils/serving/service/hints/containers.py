@@ -244,7 +244,7 @@ HINTS = (
     Hint(
         "docker-unknown-runtime",
         r"[Uu]nknown (?:or invalid )?runtime (?:name|specified):? \"?([\w.-]{1,60})|no runtime for \"[^\"]{1,60}\" is configured"
-        r"|default OCI runtime \"[^\"]{1,60}\" not found",
+        r"|default OCI runtime \"nvidia[^\"]{0,60}\" not found",
         "the container engine knows no such runtime",
         "nvidia-ctk runtime configure (--runtime=docker or containerd) and a restart of it add nvidia's; podman's stand in containers.conf; or"
         " set accelerator.device_access: cdi",

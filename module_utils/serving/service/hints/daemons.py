@@ -159,6 +159,7 @@ HINTS = (
         "look at the modes of all parents of the path in the message and at ausearch -m avc; an engine in a container needs its rights",
         "containers/podman#25080, #9377",
         "Error: crun: open `/home/u/.local/share/containers/storage/overlay/c/merged`: Permission denied: OCI permission denied",
+        sure=False,
     ),
     Hint(
         "docker-config-wrong",

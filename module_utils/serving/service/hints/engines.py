@@ -209,6 +209,7 @@ HINTS = (
     Hint(
         "hub-unreachable",
         r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
+        r"|find the requested files in the (?:cached path|disk cache|local cache)"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
         r"(?![^\n]{0,300}certificate verify failed)"
         r"|Cannot (?:send a request|reach https)",

@@ -231,7 +231,7 @@ HINTS = (
     Hint(
         "download-cut",
         r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
-        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
+        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
         r"|Data processing error: CAS",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",

@@ -41,7 +41,8 @@ HINTS = (
     ),
     Hint(
         "user-bus-missing",
-        r"read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
+        r"sd-bus (?:add match|open|call)\b[^\n]{0,80}(?i:not permitted|denied|no such file)"
+        r"|read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
         "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
         "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
         "docker/docs, rootless troubleshooting",
@@ -73,9 +74,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "podman-runtime-missing",
+        r"default OCI runtime \"(?!nvidia)[\w./-]{1,80}\" not found",
+        "podman finds no runtime of that name that this user may run: it is not installed, not where containers.conf says, or closed for this user",
+        "install crun (or runc); ls -l of it and podman --log-level debug info show where it is looked for; correct `runtime` in containers.conf",
+        "containers/podman#18483",
+        'Error: default OCI runtime "crun" not found: invalid argument',
+    ),
+    Hint(
         "podman-no-session",
         r"could not get XDG_RUNTIME_DIR|XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)"
-        r"|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
+        r"|/run/user/\d{1,8}\b[^\n]{0,160}: (?i:permission denied|no such file)",
         "this user has no login session of its own (su and sudo make none), so an engine without root has no folder for its state",
         "loginctl enable-linger USER, then become that user by ssh or machinectl shell, or set XDG_RUNTIME_DIR=/run/user/UID",
         PODMAN,
