@@ -47,6 +47,7 @@ HINTS = (
         "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
         "docker/docs, rootless troubleshooting",
         "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
+        sure=False,
     ),
     Hint(
         "storage-takes-no-owners",
