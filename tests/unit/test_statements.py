@@ -278,3 +278,8 @@ def test_a_list_of_what_was_given_names_nothing_to_set() -> None:
         "RuntimeError: Unsupported quantization: num_bits=4 group_size=7 block_structure=None, must be another"
     )
     assert found.hint == failures.OWN_WORDS and not found.sure and "`num_bits`" not in (found.meaning or "")
+
+
+def test_a_workers_error_that_begins_with_a_quote_is_that_errors() -> None:
+    line = "RuntimeError: Worker failed with error ''Acme' object has no attribute 'x'', please check the stack trace above"
+    assert explained(line).root == "RuntimeError: 'Acme' object has no attribute 'x'"

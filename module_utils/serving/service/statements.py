@@ -133,7 +133,7 @@ SYSTEM = re.compile(
 HOOK_SAID = re.compile(r"stderr: [^\n]{0,80}$")
 OF_A_HOOK = re.compile(r"nvidia-container-cli(?:\.real)?: |SIGSEGV|failed to mount ")
 # The front process repeats what a worker said: its words are the worker's.
-REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?='?[^'\s,])")
 REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError

@@ -135,6 +135,24 @@ HINTS = (
         "nvidia-container-cli: mount error: mount operation failed: /merged/proc/driver/nvidia/params/version: no such file or directory: unknown",
     ),
     Hint(
+        "nvidia-cli-wsl",
+        r"WSL environment detected but no adapters were found",
+        "Windows shows this WSL no GPU; most often its driver for Windows is missing or too old, or WSL 1 is used",
+        "nvidia-smi must work in WSL itself: install NVIDIA's driver for Windows (none in WSL), wsl --update, wsl --shutdown",
+        "NVIDIA/nvidia-container-toolkit#157",
+        "nvidia-container-cli: initialization error: WSL environment detected but no adapters were found: unknown.",
+    ),
+    Hint(
+        "nvidia-cli-pci-address",
+        r"mount error: stat failed: /proc/driver/nvidia/gpus/[\w:.]{4,40}: no such file",
+        "NVIDIA's container tools look for the GPU below another PCI address than the driver shows; most often they are older than the driver or"
+        " cut a long PCI domain (some clouds)",
+        "upgrade nvidia-container-toolkit and libnvidia-container, or set accelerator.device_access: cdi; ls /proc/driver/nvidia/gpus shows the address",
+        "NVIDIA/nvidia-docker#1316",
+        "nvidia-container-cli: mount error: stat failed: /proc/driver/nvidia/gpus/c0de:00:00.0: no such file or directory: unknown",
+        sure=False,
+    ),
+    Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
         "NVIDIA's container tools look for the driver below a folder that is not there",
