@@ -105,7 +105,7 @@ from ansible.module_utils.serving.files import read_json, write_json
 from ansible.module_utils.serving.service import members, releases, verdicts
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
-from ansible.module_utils.serving.service.failures import explain
+from ansible.module_utils.serving.service.failures import POSSIBLE, explain
 from ansible.module_utils.serving.service.flaggems import proof
 from ansible.module_utils.serving.service.probe import TOKENS, probe, stage
 from ansible.module_utils.serving.service.supervisors import Supervisor, supervisor
@@ -268,13 +268,14 @@ def tell(row: dict[str, Any], owner: Supervisor, count: int) -> None:
     row["log_tail"] = lines[-count:]
     found = explain(lines, row.get("exit_code"))
     said = explain([row["problem"]]) if row["listens"] else None
-    row["meaning"] = (said and said.meaning) or found.meaning
+    told = said if said and said.meaning else found
+    row["meaning"] = told.meaning
     if not row["meaning"] and not row.get("pid"):
         row["meaning"] = "that is not known here; the whole log may say more"
     if row["group"]:
         row["between"] = members.between(row["group"], found.hint, found.root or "")
-    # Not a second time what the lines above show.
-    shown = any(found.root in line for line in row["log_tail"]) if found.root else True
+    # Not a second time what the lines above show, unless the meaning is only a possible one: then a person must judge by that line.
+    shown = told.sure and any(found.root in line for line in row["log_tail"]) if found.root else True
     row["root_cause"] = None if shown else found.root
 
 
@@ -294,7 +295,7 @@ def sentence(row: dict[str, Any], waited: float) -> str:
     if row.get("root_cause"):
         text += "\nWhat failed first: %s" % row["root_cause"]
     if row.get("meaning"):
-        text += "\nWhat that means: %s" % row["meaning"]
+        text += "\nWhat that %s: %s" % ("may mean" if row["meaning"].startswith(POSSIBLE) else "means", row["meaning"])
     if row.get("between"):
         text += "\nBetween the hosts: %s" % row["between"]
     return text

@@ -90,6 +90,9 @@ def test_errors_that_their_own_words_call_handled_are_no_cause() -> None:
         ("error: subprocess-exited-with-error", "ImportError: libcusparse.so.12: undefined symbol: __nvJitLinkComplete_99", "mixed-cuda-libraries"),
         ("RuntimeError: Failed to load the backend extension: torch_npu.", "ImportError: libhccl.so: cannot open shared object file", "cann-missing"),
         ("Exception: WorkerProc initialization failed. See stack trace for root cause.", "KeyError: 'layers.0.mlp.up_proj.weight'", "weights-dont-fit"),
+        ("ray.exceptions.RayTaskError(KeyError): ray::RayWorkerWrapper.execute_method() (pid=3, ip=10.0.0.2)", "RuntimeError: Cannot find ptxas",
+         "ptxas-missing"),
+        ("torch.multiprocessing.spawn.ProcessRaisedException:", "OSError: [Errno 98] Address already in use", "port-taken"),
         ("RuntimeError: Worker failed with error '', please check the stack trace above for the root cause", "RuntimeError: Cannot find ptxas",
          "ptxas-missing"),
         ("ERROR 11-20 10:00:00 [x.py:1] Worker VllmWorkerProcess pid 9 died, exit code: -15", "OSError: [Errno 98] Address already in use", "port-taken"),
@@ -240,3 +243,43 @@ def test_a_place_before_a_line_is_no_part_of_it() -> None:
         explained("(RayWorkerWrapper pid=7) worker_base.py:572] KeyError: 'layers.0.mlp.up_proj.weight'").hint
         == "weights-dont-fit"
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Downloading: a.safetensors failed, reason: HTTPSConnectionPool(host='hf-mirror.com', port=443): Read timed out. will retry",
+        "ERROR 11-20 10:00:00 [a.py:7] Cannot connect to proxy, retrying in 5 s",
+    ],
+)
+def test_what_is_tried_again_is_no_cause(line: str) -> None:
+    assert explained(line) == failures.Explanation(None, None, None)
+    assert explained(line + "\n" + UNKNOWN).root == "acme.Odd: no words that anybody knows"
+    assert explained(line + "\ntorch.OutOfMemoryError: CUDA out of memory.").hint == "gpu-memory-out"
+
+
+def test_an_error_that_carries_a_traceback_is_read_on() -> None:
+    log = """RuntimeError: Traceback (most recent call last):
+  File "/v/replica.py", line 9, in start
+    engine()
+ImportError: libGL.so.1: cannot open shared object file: No such file or directory"""
+    assert explained(log).hint == "library-missing"
+
+
+def test_a_process_that_ends_the_others_after_its_error_was_not_killed_for_memory() -> None:
+    assert explained(UNKNOWN + "\nKilled").sure is False
+    assert explained("IndexError: list index out of range\nKilled").hint == "engine-fault"
+    assert explained("ValueError: --acme must be even\nKilled").hint == failures.OWN_WORDS
+    assert explained("loading\nKilled") == explained("Killed") and explained("Killed").sure
+
+
+def test_a_list_of_what_was_given_names_nothing_to_set() -> None:
+    found = explained(
+        "RuntimeError: Unsupported quantization: num_bits=4 group_size=7 block_structure=None, must be another"
+    )
+    assert found.hint == failures.OWN_WORDS and not found.sure and "`num_bits`" not in (found.meaning or "")
+
+
+def test_a_workers_error_that_begins_with_a_quote_is_that_errors() -> None:
+    line = "RuntimeError: Worker failed with error ''Acme' object has no attribute 'x'', please check the stack trace above"
+    assert explained(line).root == "RuntimeError: 'Acme' object has no attribute 'x'"

@@ -3,7 +3,8 @@
 The rows are data (hints/hint.py says how to add one); statements.py reads the log. This asks the rows about what it found: about the errors in
 the order in which they were said, then about lines of no level where these may count, the consequences ("See root cause above") last. A general
 row may speak of the first error and its chain only. An error that no row knows may give its own reason (own_words.py); any other gets no meaning:
-a wrong one sends a person the wrong way.
+a wrong one sends a person the wrong way. A cause is told as the cause only where a row that proves it (`Hint.proves`) knows the first error, its chain,
+or what is all that was said; any other is told as one that is possible, beside the first error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Iterable, NamedTuple
 from ansible.module_utils.serving.service.hints import (
     ascend,
     cann,
+    codes,
     containers,
     daemons,
     docker,
@@ -38,7 +40,7 @@ from ansible.module_utils.serving.service.hints import (
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
-from ansible.module_utils.serving.service.statements import Statement, first_words, statements
+from ansible.module_utils.serving.service.statements import CANN_CODE, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
@@ -64,12 +66,14 @@ HINTS: tuple[Hint, ...] = (
     *engines.HINTS,
     *processes.HINTS,
     *system.HINTS,
+    *codes.HINTS,
     *faults.HINTS,
     *faults.LAST,
 )
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 
-LATER = "perhaps, by what another traceback said after the first one (%s): %s"
+POSSIBLE = "one possible cause"
+APART = POSSIBLE + ", by what was said apart from the first error (%s): %s"
 
 ASKED = 150  # statements from each end of a log about which the rows are asked: the first error counts, and the last words may be all there is
 # Lines of no level that count beside an error that nobody knows: shells and libraries say much in passing.
@@ -138,6 +142,7 @@ class Explanation(NamedTuple):
     meaning: str | None  # cause and remedy in one line; None if nobody knows
     root: str | None  # the error that came first, in the engine's own words
     hint: str | None  # name of the row (or of the exit code) that knew it
+    sure: bool = False  # the meaning is the cause; else it says itself that it is a possible one
 
 
 def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
@@ -154,8 +159,8 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 def explain(lines: list[str], code: int | None = None) -> Explanation:
     """What the last lines of a log (and the exit code, negative for a signal) mean.
 
-    The first statement that a specific row knows decides; then words that are decisive in passing; then a signal; then general rows about the
-    first error and its chain, and other codes.
+    The first error and its chain decide where a specific row knows one of them; else the first other statement that one knows; then words that are
+    decisive in passing; then a signal; then general rows about the first error and its chain, and other codes.
     """
     said = statements(lines)
     for warning, missing in WARNED:
@@ -172,7 +177,12 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
     last = [one for one in firm if one.consequence]
-    found = known(errors + words + last) or known(said, passing=True)
+    found = (
+        known(chain)
+        or known(errors + words)
+        or known(said, passing=True)
+        or (None if generally or itself else known(last))
+    )
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
     signal_row, code_row = by_code(code, True), by_code(code, False)
@@ -180,20 +190,34 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        # Another traceback than the first one's may be a consequence of what nobody knows: its meaning is told as one that may be.
-        meaning, first = "%s: %s" % (row.cause, row.remedy), one
-        if root and one.consequence:
+        meaning, first = row.told, one
+        apart = (
+            root is not None
+            and stands_apart(one, chain, bool(generally))
+            and not any(knows(row, said) for said in chain)
+        )
+        if root and (apart or one.consequence):
             first = root
-        elif root and one.kind == "exception" and one.chain != root.chain:
-            meaning, first = LATER % (first_words(one.text)[:120], meaning), root
-        return Explanation(meaning, first_words(first.text), row.name)
+        if apart:
+            meaning = APART % (first_words(one.text)[:120], meaning)
+        elif not row.proves:
+            meaning = "%s: %s" % (POSSIBLE, meaning)
+        return Explanation(meaning, first_words(first.text), row.name, row.proves and not apart)
     if itself and not signal_row:
-        return Explanation(itself[0], first_words(itself[1].text), OWN_WORDS)
+        meaning, one, sure = itself
+        return Explanation(meaning if sure else "%s: %s" % (POSSIBLE, meaning), first_words(one.text), OWN_WORDS, sure)
     one_of_all = root or next((one for one in firm if one.kind != "words"), None)
     one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), firm[-1] if firm else None)
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
-    return Explanation("%s: %s" % by[1:], shown, by[0]) if by else Explanation(None, shown, None)
+    return Explanation("%s: %s" % by[1:], shown, by[0], True) if by else Explanation(None, shown, None)
+
+
+def stands_apart(one: Statement, chain: list[Statement], generally: bool) -> bool:
+    """Whether a statement is no part of the first error: another traceback's, or a line beside an error that nobody knows even in general."""
+    if one.consequence:
+        return True
+    return one not in chain and not CANN_CODE.match(one.text) and not (generally and one.kind != "exception")
 
 
 def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
@@ -204,12 +228,13 @@ def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
 
 
 def known(said: Iterable[Statement], general: bool = False, passing: bool = False) -> tuple[Hint, Statement] | None:
-    """The first statement that a row of this kind knows, and the first row that knows it; a specific row also speaks of the system's reason."""
+    """The first statement that a row of this kind knows, and the first row that knows it."""
     rows = [row for row in HINTS if row.general is general and row.passing is passing]
-    for one in said:
-        text = one.text.replace("\n", " ").replace('\\"', '"')
-        for row in rows:
-            match = re.search(row.pattern, text)
-            if match and (general or speaks_of(row.cause + " " + row.remedy, match[0], text)):
-                return row, one
-    return None
+    return next(((row, one) for one in said for row in rows if knows(row, one)), None)
+
+
+def knows(row: Hint, one: Statement) -> bool:
+    """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
+    text = one.text.replace("\n", " ").replace('\\"', '"')
+    match = re.search(row.pattern, text)
+    return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))

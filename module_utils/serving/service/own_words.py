@@ -26,7 +26,7 @@ REASON = re.compile(
     r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
     r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
     r"|[Cc]onsider)"
-    r" \w{1,20}ing\b|\b(?:[Uu]se|[Ss]et|[Pp]ass|[Aa]dd|[Rr]emove|[Dd]isable|[Ee]nable) [`'\"]?-?-?\w",
+    r" \w{1,20}ing\b|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
     re.I,
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
@@ -66,6 +66,7 @@ SETTING = re.compile(
     r"|[Pp]ass|option|argument|value of"
     r"|than|by) %s" % (NAME, NAME)
 )
+LISTED = re.compile(r"\b[a-z]\w{0,40}=")
 NAMED = 3  # names that are told of a sentence
 
 CAUSE = "the engine refuses what it was asked for or given, and this line is its own reason"
@@ -80,8 +81,11 @@ def names(sentence: str) -> list[str]:
     return list(dict.fromkeys(found))[:NAMED]
 
 
-def told(said: list[Statement]) -> tuple[str, Statement] | None:
-    """(cause and remedy, the error that gives its own reason), the first of a chain that does."""
+def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
+    """(cause and remedy, the error that gives its own reason, whether it surely does), the first of a chain that does.
+
+    It surely does where it names what an operator sets; a sentence without such a name may as well speak of the code's inside.
+    """
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
         begins = REFUSALS.match(text)
@@ -91,7 +95,8 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
         if not REASON.search(sentence) or INSIDE.search(sentence):
             continue
         keys = names(sentence)
-        found = SETTING.findall(sentence)
+        # Where a sentence lists what it was given (`a=1 b=2 c=3`), the names are of that, not of what is to be set.
+        found = [] if len(LISTED.findall(sentence)) > 2 else SETTING.findall(sentence)
         # A parser's error, or one whose class says that it is of settings, speaks of them without naming them.
         of_settings = re.search(
             r"(?:Config\w{0,10}|Argument|Option|Validation)\w{0,20}Error: ?$|: error: $|^Value error, ", begins.group()
@@ -109,5 +114,5 @@ def told(said: list[Statement]) -> tuple[str, Statement] | None:
             )
         else:
             remedy = "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"
-        return "%s: %s" % (CAUSE, remedy), one
+        return "%s: %s" % (CAUSE, remedy), one, bool(keys or settings or of_settings)
     return None

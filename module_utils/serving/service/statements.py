@@ -20,6 +20,7 @@ PREFIXES = tuple(
     re.compile(pattern)
     for pattern in (
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
+        r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
         r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog
         r"[\w.-]{1,64} +\| ",  # docker compose
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
@@ -79,7 +80,7 @@ TUPLE = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
 )  # a message in several parts
 CANN_CODE = re.compile(
-    r"E[A-Z]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
+    r"E[A-Z1-9]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
 )
 CONSEQUENCE = re.compile(
     r"Engine core initialization failed|EngineDeadError|MQEngineDeadError|EngineCore encountered|EngineCore failed to start|EngineCore hit an exception"
@@ -87,8 +88,8 @@ CONSEQUENCE = re.compile(
     r"|WorkerProc hit an exception"
     r"|[Ss]ee (?:stack trace for )?(?:the )?root cause|Failed core proc|[Ee]xecutor failed|Failed to infer device type|Device string must not be empty"
     r"|Engine loop (?:is not|has)"
-    r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError"
-    r"|ChildFailedError"
+    r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError|^ChildProcessError"
+    r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
     r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
     r"|closed) by peer"
     r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
@@ -98,6 +99,7 @@ CONSEQUENCE = re.compile(
     r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
+    r"|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
@@ -105,6 +107,8 @@ HANDLED = re.compile(
     r"Error saving model info cache|--- Logging error ---|^Exception ignored in|_report_usage|usage stats|Error (?:retrieving|getting|reading)"
     r" [^\n]{0,40}(?:safetensors|file list|repo)|[Ff]alling back to|[Ww]ill (?:fall back|be ignored)|, ignoring\b|, skipping\b"
 )
+# What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words.
+RETRIED = re.compile(r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again)\b(?!\W{0,3}(?:failed|gave up))")
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -129,7 +133,7 @@ SYSTEM = re.compile(
 HOOK_SAID = re.compile(r"stderr: [^\n]{0,80}$")
 OF_A_HOOK = re.compile(r"nvidia-container-cli(?:\.real)?: |SIGSEGV|failed to mount ")
 # The front process repeats what a worker said: its words are the worker's.
-REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?=[^'\s])")
+REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?='?[^'\s,])")
 REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError
@@ -231,11 +235,19 @@ def statements(lines: list[str]) -> list[Statement]:
         ):  # it came up: what was said before was no reason to fail
             found, speakers = [], {}
             continue
+        if RETRIED.search(words) and level not in IN_PASSING and not EXCEPTION.match(words):
+            one.close()
+            found.append(Statement(words, "passing"))
+            continue
         if level in IN_PASSING or not words:
             continue
         if HANDLED.search(words) and not EXCEPTION.match(words):
             one.handled = True
-        if (words.startswith(TRACEBACK[:9]) and "recent call last" in words) or FRAME.match(text):
+        if (
+            (words.startswith(TRACEBACK[:9]) and "recent call last" in words)
+            or words.endswith(TRACEBACK)
+            or FRAME.match(text)
+        ):
             one.handled = one.handled and (one.chained or one.open_at < 0)
             if not one.frames:
                 one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)

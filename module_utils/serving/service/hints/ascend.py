@@ -23,6 +23,7 @@ HINTS = (
         "npu-smi info on the host must show the NPUs (else reboot it); compare with `devices` and `device_nodes` of the row",
         "Ascend/cann-container-image#46",
         "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
+        sure=False,
     ),
     Hint(
         "npu-process-left",
@@ -31,6 +32,7 @@ HINTS = (
         "end it (npu-smi info shows it), wait 10 s after the last one has gone, then start the service again",
         CANN_CODES,
         "EJ0001: [PID: 41] Failed to initialize the HCCP process. Reason: Maybe the last training process is running.",
+        sure=False,
     ),
     Hint(
         "npu-port-taken",
@@ -43,7 +45,7 @@ HINTS = (
     Hint(
         "npu-hal-missing",
         r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object",
-        "the NPU driver's libraries are not visible in the container",
+        "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
         "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
         "vllm-project/vllm-ascend, installation guide",
         "ImportError: libascend_hal.so: cannot open shared object file: No such file or directory",
@@ -51,7 +53,7 @@ HINTS = (
     Hint(
         "atb-missing",
         r"(lib(?:atb|mki|lcal)\w{0,20}\.so): cannot open shared object",
-        "NNAL/ATB of CANN is not on the loader's path",
+        "NNAL/ATB of CANN is not on the loader's path, or not installed",
         "source nnal/atb/set_env.sh in `activate`, or use an image that has it",
         "vllm-project/vllm-ascend#152",
         "ImportError: libatb.so: cannot open shared object file: No such file or directory",
@@ -61,7 +63,7 @@ HINTS = (
         r"(lib(?:ascendcl|hccl|runtime|acl_\w{1,30}|ge_\w{1,30}|graph\w{0,10}|opapi|nnopbase|msprofiler|ascendalog|ascend_protobuf|register"
         r"|error_manager|platform)"
         r"\.so): cannot open shared object",
-        "CANN is not on the loader's path",
+        "CANN is not on the loader's path, or not installed",
         "source ascend-toolkit/set_env.sh in `activate`, or use an image that has CANN",
         "Ascend/pytorch, installation guide",
         "ImportError: libhccl.so: cannot open shared object file: No such file or directory",
@@ -83,14 +85,17 @@ HINTS = (
         "use an image for this NPU (310p, 910b, a3); on a host install the ops package of this NPU",
         CANN_CODES,
         "EZ9999: [PID: 41] Cannot find bin of op Cast, integral key 0/1/|float16/ND/.",
+        sure=False,
     ),
     Hint(
         "cann-compiler",
-        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed",
+        r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed"
+        r"|Get ACL JitCompile default value failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
         "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
+        sure=False,
     ),
     Hint(
         "torch-npu-missing",
@@ -107,6 +112,7 @@ HINTS = (
         "use an image for this NPU, or build vllm-ascend with COMPILE_CUSTOM_KERNELS=1 and the right SOC_VERSION",
         "vllm-project/vllm-ascend, installation guide",
         "ModuleNotFoundError: No module named 'vllm_ascend.vllm_ascend_C'",
+        sure=False,
     ),
     Hint(
         "310p-no-bf16",
@@ -124,6 +130,7 @@ HINTS = (
         "npu-smi info shows the NPU's health and memory; lower gpu_memory_utilization; on a 310P use v0.23.0-310p",
         "vllm-project/vllm-ascend#2795, #3316; CANN, aclError",
         "RuntimeError: copy to device failed, error code is 507013",
+        sure=False,
     ),
     Hint(
         "310p-unsupported-release",
@@ -157,6 +164,7 @@ HINTS = (
         "remove ASCEND_RT_VISIBLE_DEVICES from the row, it follows from the number of NPUs; tensor_parallel_size must not exceed that number",
         "gpustack/gpustack#3564",
         "RuntimeError: Set device failed: tensor parallel size 4, ASCEND_RT_VISIBLE_DEVICES=''",
+        sure=False,
     ),
     Hint(
         "npu-ecc",
@@ -173,6 +181,7 @@ HINTS = (
         "npu-smi info on the host; reset the NPU or reboot, and compare driver and firmware",
         CANN_CODES,
         "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507010",
+        sure=False,
     ),
     Hint(
         "npu-does-not-start",
@@ -184,6 +193,7 @@ HINTS = (
         " says more",
         "vllm-project/vllm-ascend#4284",
         "RuntimeError: Initialize NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
+        sure=False,
     ),
     Hint(
         "hccl-ranks-missing",
@@ -234,6 +244,7 @@ HINTS = (
         "use the same image, weights and options on all ranks",
         CANN_CODES,
         "EI0005: [PID: 41] The arguments for collective communication are inconsistent between ranks.",
+        sure=False,
     ),
     Hint(
         "hccl-notify-timeout",
@@ -250,6 +261,7 @@ HINTS = (
         "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
         CANN_CODES,
         "EI0004: [PID: 41] The ranktable is invalid. Reason: The ranktable config devCount is inconsistent.",
+        sure=False,
     ),
     Hint(
         "hccl-environment",
@@ -354,7 +366,7 @@ HINTS = (
         "cann",
         r"NPU function error|call aclnn\w{1,60} failed|(?:PTA|OPS|DIST) call acl api failed|runtime result = \d{6}|drvRetCode="
         r"|rt[A-Z]\w{1,60} (?:failed|execution failed)"
-        r"|\bE[EZKJ]\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
+        r"|\bEZ\d{4}\b|AclNN_\w{1,40}Error|\bACL_ERROR_\w{1,60}",
         "a call of CANN failed",
         "its error code and plog below ~/ascend/log say more; check that driver, CANN and torch-npu are of one release, best an image of that"
         " release",

@@ -109,6 +109,7 @@ HINTS = (
         " enforce_eager: true",
         "CANN, aclnn return codes",
         "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",
+        sure=False,
     ),
     Hint(
         "aclnn-inner",
@@ -130,7 +131,7 @@ HINTS = (
     ),
     Hint(
         "npu-codes-memory",
-        r"(?:error code is|runtime result = ?|retCode[=:] ?|ret[:=] ?)(?:207001|207002|207007|0x7020016|507901)\b"
+        r"(?:error code is|runtime result = ?|retCode[=:] ?|ret[:=] ?)(?:207001|207018|0x7020016)\b"
         r"|[Dd]evice\(id:\d{1,3}\) memory isn't enough|Memory not enough:|Out of Memory!!! Request memory size"
         r"|[Mm]alloc device memory failed|rtMalloc[^\n]{0,80}fail|halMemAlloc[^\n]{0,80}(?:fail|out of memory)"
         r"|Allocate (?:device )?memory failed",
@@ -142,13 +143,21 @@ HINTS = (
     ),
     Hint(
         "npu-stream-resources",
-        r"(?:error code is|runtime result =) (?:207003|207004|207005|207008)\b|driver error: ?(?:resource alloc fail"
+        r"(?:error code is|runtime result =) (?:207005|20700[789]|207010)\b|driver error: ?(?:resource alloc fail"
         r"|no stream resource)|EL0009|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough|insufficient|exhaust|shortage)"
         r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
         "the NPU has no more streams, notifies or events: too many graphs were captured, or too many processes share it",
         "lower the number of capture sizes (compilation_config.cudagraph_capture_sizes), or set enforce_eager: true",
         "vllm-project/vllm-ascend, graph mode guide",
         "RuntimeError: NPU function error: aclrtCreateStream, error code is 207005",
+    ),
+    Hint(
+        "npu-no-device",
+        r"(?:error code is|runtime result =|ErrCode=) ?207004\b|driver error: ?no valid device",
+        "the driver shows this process no NPU, or not the one that ASCEND_RT_VISIBLE_DEVICES names (in a container or virtual machine they count from 0)",
+        "npu-smi info here must show the NPU; remove ASCEND_RT_VISIBLE_DEVICES from the row's env, and compare `devices` and `device_nodes`",
+        "CANN, aclError 207004; gpustack/gpustack#3352",
+        "RuntimeError: NPU function error: aclrtGetDeviceCount(&device_count), error code is 207004",
     ),
     Hint(
         "npu-graph-capture",
@@ -158,6 +167,7 @@ HINTS = (
         "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
         "vllm-project/vllm-ascend#6002, #13792",
         "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+        sure=False,
     ),
     Hint(
         "ascend-quantiser",
@@ -177,6 +187,7 @@ HINTS = (
         " ~/atb/log says why",
         "vllm-project/vllm-ascend#2720",
         "[rank0]:[E1121 10:00:00.000 compiler_depend.ts:429] RopeOperation setup failed!",
+        sure=False,
     ),
     Hint(
         "npu-310p-feature",
@@ -207,6 +218,7 @@ HINTS = (
         "compare driver and firmware (npu-smi info) with what the CANN release names, and upgrade the older; use the image for this NPU",
         "CANN, aclError 207000",
         "RuntimeError: NPU function error: aclrtCreateStreamWithConfig, error code is 207000",
+        sure=False,
     ),
     Hint(
         "mindspore-missing",
@@ -225,6 +237,7 @@ HINTS = (
         "use one image with all of them; its release notes name the four versions",
         "MindSpore, installation guide",
         "ImportError: cannot import name 'mint' from 'mindspore' (/usr/local/lib/mindspore/__init__.py)",
+        sure=False,
     ),
     Hint(
         "mindspore-primitive",
@@ -237,6 +250,7 @@ HINTS = (
         " MindSpore's release",
         "MindSpore, FAQ",
         "TypeError: For primitive[MatMul], the input type must be same, but got Float16 and BFloat16.",
+        sure=False,
     ),
     Hint(
         "mindspore-start",

@@ -69,8 +69,16 @@ HINTS = (
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
     ),
     Hint(
+        "gpu-share-refused",
+        r"device error: no-gpu-has-\w{1,20}-to-run",
+        "a scheduler that shares GPUs between containers found none with enough free memory, and says so in NVIDIA_VISIBLE_DEVICES",
+        "free memory of a GPU or ask for less; without such a scheduler remove NVIDIA_VISIBLE_DEVICES from the row's env",
+        "NVIDIA/nvidia-container-toolkit#223",
+        "nvidia-container-cli: device error: no-gpu-has-128MiB-to-run: unknown device: unknown",
+    ),
+    Hint(
         "nvidia-cli-unknown-device",
-        r"nvidia-container-cli(?:\.real)?: device error: ([\w:,./-]{1,80}): (?:unknown|invalid) device",
+        r"nvidia-container-cli(?:\.real)?: device error: (?!no-gpu-has)([\w:,./-]{1,80}): (?:unknown|invalid) device",
         "the container asks for a GPU that this host does not have",
         "nvidia-smi -L shows what there is; correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
@@ -119,6 +127,32 @@ HINTS = (
         "nvidia-container-cli: initialization error: nvml error: insufficient permissions: unknown",
     ),
     Hint(
+        "nvidia-cli-driver-changed",
+        r"mount operation failed: \S{0,300}/proc/driver/nvidia\S{0,80}: no such file",
+        "the driver was changed while the container engine ran, which still has what the one before showed below /proc/driver/nvidia",
+        "systemctl restart docker (or containerd), then start the service again; a reboot does it too",
+        "NVIDIA/nvidia-container-toolkit#169",
+        "nvidia-container-cli: mount error: mount operation failed: /merged/proc/driver/nvidia/params/version: no such file or directory: unknown",
+    ),
+    Hint(
+        "nvidia-cli-wsl",
+        r"WSL environment detected but no adapters were found",
+        "Windows shows this WSL no GPU; most often its driver for Windows is missing or too old, or WSL 1 is used",
+        "nvidia-smi must work in WSL itself: install NVIDIA's driver for Windows (none in WSL), wsl --update, wsl --shutdown",
+        "NVIDIA/nvidia-container-toolkit#157",
+        "nvidia-container-cli: initialization error: WSL environment detected but no adapters were found: unknown.",
+    ),
+    Hint(
+        "nvidia-cli-pci-address",
+        r"mount error: stat failed: /proc/driver/nvidia/gpus/[\w:.]{4,40}: no such file",
+        "NVIDIA's container tools look for the GPU below another PCI address than the driver shows; most often they are older than the driver or"
+        " cut a long PCI domain (some clouds)",
+        "upgrade nvidia-container-toolkit and libnvidia-container, or set accelerator.device_access: cdi; ls /proc/driver/nvidia/gpus shows the address",
+        "NVIDIA/nvidia-docker#1316",
+        "nvidia-container-cli: mount error: stat failed: /proc/driver/nvidia/gpus/c0de:00:00.0: no such file or directory: unknown",
+        sure=False,
+    ),
+    Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
         "NVIDIA's container tools look for the driver below a folder that is not there",
@@ -136,6 +170,7 @@ HINTS = (
         "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
         "NVIDIA/libnvidia-container#204",
         "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-other",
@@ -165,11 +200,30 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-missing",
-        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file",
+        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file"
+        r"|inject NVIDIA hook: stat \S{1,160}: no such file",
         "NVIDIA's container tools are configured and not installed",
         "install nvidia-container-toolkit (deploy.yml --tags prepare), or remove it from /etc/docker/daemon.json",
         "NVIDIA/nvidia-container-toolkit, installation guide",
         'error running prestart hook #0: exec: "nvidia-container-runtime-hook": executable file not found in $PATH',
+    ),
+    Hint(
+        "containerd-hook-template",
+        r"containerd: template: oci-hook",
+        "containerd's own hook program (nerdctl --gpus) takes what it hands to NVIDIA's tools for a template, and can't read it: their versions don't"
+        " fit, or an argument is odd",
+        "upgrade containerd and nerdctl, or give the GPU by CDI (accelerator.device_access: cdi; nerdctl --device nvidia.com/gpu=0)",
+        "containerd/nerdctl#4614",
+        'error running createRuntime hook #0: exit status 1, stderr: containerd: template: oci-hook:1: unexpected "|" in command',
+        sure=False,
+    ),
+    Hint(
+        "nvidia-hook-other",
+        r"No help topic for 'prestart'",
+        "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed",
+        "install nvidia-container-toolkit, libnvidia-container and nvidia-container-runtime of one release, or set accelerator.device_access: cdi",
+        "NVIDIA/nvidia-container-toolkit#14",
+        "OCI runtime create failed: error running hook: exit status 3, stderr: level=error msg=No help topic for 'prestart'",
     ),
     Hint(
         "nvidia-hook-crashed",
@@ -178,6 +232,7 @@ HINTS = (
         "nvidia-smi on the host must work: reboot after a driver update, and upgrade nvidia-container-toolkit",
         "NVIDIA/nvidia-container-toolkit#520",
         "error during container init: error running prestart hook #0: exit status 2, stdout: , stderr: SIGSEGV: segmentation violation",
+        sure=False,
     ),
     Hint(
         "nvidia-hook-direct",
@@ -207,7 +262,7 @@ HINTS = (
     Hint(
         "docker-unknown-runtime",
         r"[Uu]nknown (?:or invalid )?runtime (?:name|specified):? \"?([\w.-]{1,60})|no runtime for \"[^\"]{1,60}\" is configured"
-        r"|default OCI runtime \"[^\"]{1,60}\" not found",
+        r"|default OCI runtime \"nvidia[^\"]{0,60}\" not found",
         "the container engine knows no such runtime",
         "nvidia-ctk runtime configure (--runtime=docker or containerd) and a restart of it add nvidia's; podman's stand in containers.conf; or"
         " set accelerator.device_access: cdi",
@@ -272,6 +327,7 @@ HINTS = (
         "nvidia-ctk cdi generate (or systemctl restart nvidia-cdi-refresh), then start it again; the hook run by hand says more",
         "NVIDIA/nvidia-container-toolkit, CDI",
         "Error: OCI runtime error: crun: error executing hook `/usr/bin/nvidia-cdi-hook` (exit code: 1)",
+        sure=False,
     ),
     Hint(
         "ascend-docker-runtime",

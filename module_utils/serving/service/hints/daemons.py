@@ -14,6 +14,7 @@ HINTS = (
         "upgrade the kernel, or use the other of crun and runc in an older version",
         "containers/crun, mount API",
         "Error: preparing container 3e for attach: crun: fsopen_mount `tmpfs`: Function not implemented: OCI runtime error",
+        sure=False,
     ),
     Hint(
         "oci-runtime-missing",
@@ -41,6 +42,7 @@ HINTS = (
         "containerd, runc shim",
         "failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open log.json: no such file): runc"
         " did not terminate successfully: exit status 127: unknown",
+        sure=False,
     ),
     Hint(
         "oci-runtime-old",
@@ -53,13 +55,14 @@ HINTS = (
     ),
     Hint(
         "oci-init-died",
-        r"can't get final child's PID from pipe|can't copy bootstrap data to pipe|waiting for init preliminary setup"
+        r"can't get final child's PID from pipe|copy(?:ing)? bootstrap data to pipe|write init-p: broken pipe|waiting for init preliminary setup"
         r"|read init-p: connection reset|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",
         "the container's first process died before it could start: a limit (memory, processes, user namespaces), a security module, or a"
         " kernel too old for this runc",
         "sysctl user.max_user_namespaces must not be 0; look at dmesg, at pids and memory limits, and at runc's version against the kernel",
         "moby/moby#44155; runc, nsexec.c",
         "OCI runtime create failed: runc create failed: unable to start container process: can't get final child's PID from pipe: EOF: unknown.",
+        sure=False,
     ),
     Hint(
         "oci-rlimit",
@@ -136,6 +139,7 @@ HINTS = (
         "containerd/containerd#3369",
         'failed to pull and unpack image "x": failed to prepare extraction snapshot "extract-81": failed to stat parent: stat'
         " snapshots/112/fs: no such file or directory",
+        sure=False,
     ),
     Hint(
         "cdi-generate",
@@ -155,6 +159,7 @@ HINTS = (
         "look at the modes of all parents of the path in the message and at ausearch -m avc; an engine in a container needs its rights",
         "containers/podman#25080, #9377",
         "Error: crun: open `/home/u/.local/share/containers/storage/overlay/c/merged`: Permission denied: OCI permission denied",
+        sure=False,
     ),
     Hint(
         "docker-config-wrong",
@@ -213,6 +218,7 @@ HINTS = (
         "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
         "moby/libnetwork; netavark",
         "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
+        sure=False,
     ),
     Hint(
         "docker-bridge",
@@ -224,6 +230,7 @@ HINTS = (
         "modprobe bridge veth br_netfilter; after a kernel update reboot; then start it again",
         "moby/libnetwork",
         'failed to start daemon: Error initializing network controller: error creating default "bridge" network: operation not supported',
+        sure=False,
     ),
     Hint(
         "podman-network",
@@ -284,6 +291,7 @@ HINTS = (
         "df -h of the engine's data folder, dmesg for disk errors; then run deploy.yml --tags fetch",
         "moby, layer store",
         "failed to register layer: Error processing tar file(exit status 1): unexpected EOF",
+        sure=False,
     ),
     Hint(
         "systemd-exec",

@@ -288,6 +288,7 @@ HINTS = (
         "remove left-over containers, then reboot; upgrade a kernel older than 5",
         "docker/for-linux#841",
         "applying cgroup configuration for process: mkdir /sys/fs/cgroup/memory/docker/b27: cannot allocate memory",
+        sure=False,
     ),
     Hint(
         "cgroup-driver",
@@ -300,7 +301,8 @@ HINTS = (
     Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
-        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call",
+        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
+        r"|mkdir /sys/fs/docker: ",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
         "runc, libcontainer/cgroups",
@@ -324,6 +326,7 @@ HINTS = (
         "moby/libnetwork",
         "driver failed programming external connectivity: (iptables failed: iptables -t nat -A DOCKER -p tcp: iptables: No chain/target/match by"
         " that name.",
+        sure=False,
     ),
     Hint(
         "docker-unknown-option",

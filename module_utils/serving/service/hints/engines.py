@@ -73,7 +73,7 @@ HINTS = (
         r"|number of required"
         r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
-        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill|world_size \(\d{1,5}\) is less than than max local gpu count",
+        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill(?![^\n]{0,60}'node:)|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",
         "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
         "vLLM, config/parallel.py",
@@ -166,6 +166,7 @@ HINTS = (
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
+        sure=False,
     ),
     Hint(
         "class-failed-inspection",
@@ -199,8 +200,8 @@ HINTS = (
         "hub-denied",
         r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
         r"|Invalid user token"
-        r"|RepositoryNotFoundError",
-        "the hub does not give this repository: its name is wrong, its licence was not accepted, or there is no token",
+        r"|RepositoryNotFoundError|token does not exist, failed to access model",
+        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
         "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
@@ -208,6 +209,7 @@ HINTS = (
     Hint(
         "hub-unreachable",
         r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
+        r"|find the requested files in the (?:cached path|disk cache|local cache)"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
         r"(?![^\n]{0,300}certificate verify failed)"
         r"|Cannot (?:send a request|reach https)",
@@ -218,7 +220,7 @@ HINTS = (
     ),
     Hint(
         "model-folder-missing",
-        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|is not a local folder and is not a valid model identifier"
+        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|: /\S{1,200} is not a local folder and is not a valid model identifier"
         r"|Invalid repository ID or local directory specified",
         "the model's folder is not where the engine looks, so it takes the path for a hub's name",
         "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
@@ -227,8 +229,9 @@ HINTS = (
     ),
     Hint(
         "model-file-missing",
-        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Cannot find any model"
-        r" weights with|no (?:safetensors|weight files?) found|no"
+        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Could not locate the \S{1,80} inside"
+        r"|Cannot find any model"
+        r" weights with|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
         "a file of the model is missing in its folder (or, for a hub's name, could not be had)",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
@@ -242,6 +245,7 @@ HINTS = (
         "check the model with weights_info (full: true) and run deploy.yml --tags fetch; check options of the row that hold JSON",
         "Python, json; vllm-project/vllm#26161",
         "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+        sure=False,
     ),
     Hint(
         "tokenizer-unreadable",
@@ -254,6 +258,7 @@ HINTS = (
         "run deploy.yml --tags fetch; if the files are whole use a newer engine",
         "huggingface/transformers, tokenization_auto.py",
         "OSError: Can't load tokenizer for '/models/x'. If you were trying to load it from the hub, check the name.",
+        sure=False,
     ),
     Hint(
         "weights-damaged",
@@ -267,7 +272,7 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"Following weights were not initialized from checkpoint|There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
@@ -278,6 +283,7 @@ HINTS = (
         "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own, then try a newer engine",
         "vLLM, model_executor/models/utils.py",
         "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
+        sure=False,
     ),
     Hint(
         "chat-unsupported",
@@ -315,6 +321,7 @@ HINTS = (
         "use the flag_gems that the image was built with, or set flaggems: false",
         "FlagOpen/FlagGems#1687, #729; FlagOpen/FlagScale#1265; flagos-ai/vllm-plugin-FL#276",
         "AttributeError: module 'triton.language.math' has no attribute 'acos'",
+        sure=False,
     ),
     Hint(
         "flaggems-no-device",

@@ -10,7 +10,8 @@ LOOK = "look for this line in the engine's issues; try another release, an image
 HINTS = (
     Hint(
         "package-asked-for",
-        r"[Pp]lease (?:pip )?install (?:the )?[`'\"]?[\w\[\].-]{2,40}|(?:is|are) not installed\b|pip3? install [\w\[\].=<>'\"-]{2,60}",
+        r"^ImportError: [\w .-]{2,60} not (?:available|found)\b"
+        r"|[Pp]lease (?:pip )?install (?:the )?[`'\"]?[\w\[\].-]{2,40}|(?:is|are) not installed\b|pip3? install [\w\[\].=<>'\"-]{2,60}",
         "the environment lacks a package that this model or option needs",
         "install the one that the message names into the environment, use an image that has it, or leave out the option",
         "Python packages' own words",
@@ -58,7 +59,7 @@ HINTS = (
     Hint(
         "engine-fault",
         r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
-        r"|^TypeError: (?:'NoneType'|unsupported operand|\w{1,40} indices must be|argument of type|'\w{1,40}' object is not|cannot unpack)"
+        r"|^TypeError: |^OverflowError: |^RuntimeError: (?:dictionary changed size|generator raised|There is no current event loop)"
         r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
         r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"
         r"|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",

@@ -1,11 +1,14 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, podman, daemons
-(runc, systemd), storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), npu_kernels.
+(runc, systemd), storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), codes (by class),
+npu_kernels.
 Engines: engines, plugins, models, kernels, sglang, processes, python. The host: system. Asked last: faults (errors by which a
 program says no more than that it failed).
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
-A cause must hold for each way in which the pattern can match: where it does not, make two rows. A row for a family of errors is `general`.
+A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other
+causes too, and this one is told as possible, beside the error. A row for a family of errors is `general`, and never sure.
+A cause is a fact. Behind a colon may stand its usual reasons ("x is not there: it was removed, or y"): they are told as no more than that.
 Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own
 as `example`; each further alternative of the pattern has a line in tests/fixtures/hint_lines.tsv. tests/unit/test_failures.py and
 test_hint_lines.py hold every row to that: an example or line is explained by its own row and by no other.
@@ -25,3 +28,16 @@ class Hint(NamedTuple):
     example: str  # one or more lines of a log
     general: bool = False  # asked only when no other row knows any statement of the log
     passing: bool = False  # the words are decisive although they stand in an INFO or WARNING line
+    sure: bool = True  # the words prove the cause; else it is told as one that is possible
+
+    @property
+    def proves(self) -> bool:
+        """Whether its cause may be told as the cause."""
+        return self.sure and not self.general
+
+    @property
+    def told(self) -> str:
+        """Cause and remedy in one line."""
+        fact, _, reasons = self.cause.partition(": ")
+        usual = " or " in reasons and not reasons.startswith("most often ")
+        return "%s: %s" % ("%s; most often %s" % (fact, reasons) if usual else self.cause, self.remedy)

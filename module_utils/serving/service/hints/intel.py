@@ -13,6 +13,7 @@ HINTS = (
         " it stays",
         "intel/llm-scaler#424",
         "RuntimeError: level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)",
+        sure=False,
     ),
     Hint(
         "xpu-memory-out",

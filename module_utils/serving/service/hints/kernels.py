@@ -30,6 +30,7 @@ HINTS = (
         " or GPU",
         "vLLM, FlashInfer, DeepGEMM",
         "RuntimeError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
+        sure=False,
     ),
     Hint(
         "fused-kernel-failed",
@@ -69,6 +70,7 @@ HINTS = (
         "set engine_args.dtype: bfloat16 (float32 where that is missing too), or use a newer engine",
         "pytorch, dispatch macros; vllm-project/vllm#17225",
         "RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'",
+        sure=False,
     ),
     Hint(
         "dtypes-differ",
@@ -92,6 +94,7 @@ HINTS = (
         "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
         "pytorch",
         "RuntimeError: start (0) + length (1536) exceeds dimension size (1024).",
+        sure=False,
     ),
     Hint(
         "kv-cache-dtype",
@@ -120,6 +123,7 @@ HINTS = (
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#28603",
         "TypeError: cannot assign 'triton_kernels.tensor.Tensor' object to parameter 'w13_weight' (torch.nn.Parameter or None required)",
+        sure=False,
     ),
     Hint(
         "flaggems-source",
@@ -128,6 +132,7 @@ HINTS = (
         "remove the caches (~/.flaggems, ~/.triton) and start again, with flaggems: false if it comes back",
         "FlagOpen/FlagGems#4822",
         "OSError: could not get source code",
+        sure=False,
     ),
     Hint(
         "kernel-trap",
@@ -148,10 +153,12 @@ HINTS = (
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#11537",
         "AttributeError: 'QKVParallelLinear' object has no attribute 'input_scale'",
+        sure=False,
     ),
     Hint(
         "triton-compile",
         r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
+        r"|'\w{4,60}' pass failed|reached lowering without"
         r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
         r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
         "a Triton kernel does not compile for this accelerator",

@@ -50,6 +50,7 @@ HINTS = (
         "remove quantization and load_format from engine_args, or use another format of the model",
         "vLLM, bitsandbytes",
         "AttributeError: Model MllamaForX does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
+        sure=False,
     ),
     Hint(
         "speculative",
@@ -60,6 +61,7 @@ HINTS = (
         "remove speculative_config from engine_args, or correct it as the message says",
         "vLLM, config/speculative.py",
         "ValueError: num_speculative_tokens was provided but without speculative model.",
+        sure=False,
     ),
     Hint(
         "feature-combination",
@@ -72,6 +74,7 @@ HINTS = (
         "remove the option that the message names from engine_args or the row's env",
         "vLLM, feature compatibility",
         "NotImplementedError: Chunked prefill is not supported with this model in V1",
+        sure=False,
     ),
     Hint(
         "options-belong-together",
@@ -120,6 +123,7 @@ HINTS = (
         "use the newest engine (with the transformers that it brings); keep the transformers of an image as it is",
         "vLLM, transformers_utils/config.py; huggingface/transformers 5",
         "ValueError: rope_scaling should have a 'rope_type' key",
+        sure=False,
     ),
     Hint(
         "tokenizer-file-missing",
@@ -128,6 +132,7 @@ HINTS = (
         "run deploy.yml --tags fetch, and compare the folder with the model's page; leave tokenizer_mode: slow out of engine_args",
         "google/sentencepiece; huggingface/transformers#29137",
         "TypeError: not a string",
+        sure=False,
     ),
     Hint(
         "model-type-unknown",
@@ -138,6 +143,7 @@ HINTS = (
         "use a newer engine (image)",
         "huggingface/transformers, CONFIG_MAPPING",
         "KeyError: 'qwen9_moe'",
+        sure=False,
     ),
     Hint(
         "processor",
@@ -149,6 +155,7 @@ HINTS = (
         " 0 for text only",
         "vLLM, multimodal",
         "ValueError: Failed to apply Qwen9VLProcessor on data={'text': '', 'images': []}",
+        sure=False,
     ),
     Hint(
         "prompt-too-long",
@@ -160,13 +167,49 @@ HINTS = (
         "ValueError: The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
     ),
     Hint(
+        "weights-missing",
+        r"Following weights were not initialized from checkpoint",
+        "the files hold no weights for parts of the model that the engine builds: shards are missing, or this release builds the model in another way",
+        "run deploy.yml --tags fetch, and compare the number of shards with the model's page; if they are whole, try a newer engine",
+        "vllm-project/vllm#12860, #44788",
+        "ValueError: Following weights were not initialized from checkpoint: {'model.layers.47.mlp.up_proj.weight'}",
+        sure=False,
+    ),
+    Hint(
+        "model-name-unknown",
+        r": (?!/)\S{1,200} is not a local folder and is not a valid model identifier",
+        "neither is there a folder of that name here, nor does the hub show a model of it: the name is wrong, the repository is private, or a folder"
+        " was meant that the engine does not see",
+        "check the row's model; run deploy.yml --tags fetch,serve where a folder was meant, set a token where the repository is private",
+        "huggingface/transformers, utils/hub.py",
+        "OSError: acme/no-such-model is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
+    ),
+    Hint(
+        "architecture-not-imported",
+        r"Model architectures \['(\w{1,80})'\] are not supported for now\. Supported architectures: [^\n]{0,3000}'\1'",
+        "the engine knows this model's class and could not import it: its compiled part (vllm._C) or a package of the environment is missing or of"
+        " another version",
+        "look for the import error above it; use an image as it was built, or install vLLM from a wheel in place of its sources",
+        "vllm-project/vllm#9624",
+        "ValueError: Model architectures ['AcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X', 'AcmeForCausalLM'])",
+    ),
+    Hint(
         "hub-not-found",
         r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
         r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
-        "the hub has no such file, branch or repository",
-        "check name and revision of the model on the hub's page",
+        "the hub has no such file, branch or repository, or does not show it without a token",
+        "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
         "huggingface_hub, errors",
         "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
+    ),
+    Hint(
+        "hub-range",
+        r"416 Client Error|Requested Range Not Satisfiable",
+        "half of a file is here from an earlier download, and the hub has no more bytes of it: that half is whole, or of another file",
+        "remove *.incomplete (or .part) of that file, and run deploy.yml --tags fetch",
+        "huggingface_hub#2197",
+        "requests.exceptions.HTTPError: 416 Client Error: Range Not Satisfiable for url: https://files.example/x.safetensors",
+        sure=False,
     ),
     Hint(
         "hub-limit",
@@ -183,16 +226,18 @@ HINTS = (
         "wait, or fetch from another hub or mirror",
         "huggingface_hub",
         "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
+        sure=False,
     ),
     Hint(
         "download-cut",
         r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
-        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
+        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
         r"|Data processing error: CAS",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
         "huggingface_hub, environment variables",
         "OSError: Consistency check failed: file should be of size 4976698672 but has size 10485760 (model-00001.safetensors).",
+        sure=False,
     ),
     Hint(
         "proxy",
@@ -228,6 +273,7 @@ HINTS = (
         "serve without lora_modules to be sure; make the adapter with peft for this base model, without modules_to_save, or merge it into the model",
         "vllm-project/vllm#4682",
         'Traceback (most recent call last):\n  File "/usr/lib/vllm/lora/utils.py", line 90, in parse\n    assert parts[0] == "acme"\nAssertionError',
+        sure=False,
     ),
     Hint(
         "lora-unsupported",
@@ -236,6 +282,7 @@ HINTS = (
         "make the adapter for the modules that the message names (no lm_head, embeddings or modules_to_save), or merge it into the model",
         "vllm-project/vllm#9280",
         "ValueError: base_model.model.lm_head.weight is unsupported LoRA weight",
+        sure=False,
     ),
     Hint(
         "lora-load",
@@ -262,6 +309,7 @@ HINTS = (
         "put the weights on a local disk, or mount that file system with mmap (direct_io off)",
         "safetensors/safetensors#195, #545",
         "OSError: No such device (os error 19)",
+        sure=False,
     ),
     Hint(
         "direct-storage",

@@ -110,6 +110,7 @@ HINTS = (
         "set engine_args.disable_custom_all_reduce: true; remove expandable_segments from PYTORCH_CUDA_ALLOC_CONF",
         "vllm-project/vllm#5854",
         "Failed: Cuda error /workspace/csrc/custom_all_reduce.cuh:364 'invalid argument'",
+        sure=False,
     ),
     Hint(
         "nccl-cuda",
@@ -166,6 +167,7 @@ HINTS = (
         "lower gpu_memory_utilization or max_num_seqs; nvidia-smi shows whether something else holds memory",
         "docs.nvidia.com, cuBLAS, cublasStatus_t",
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        sure=False,
     ),
     Hint(
         "cuda-graph-capture",
@@ -191,6 +193,7 @@ HINTS = (
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn; nvidia-smi must work, and see dmesg for Xid lines",
         "docs.nvidia.com, CUDA Runtime API, cudaError_t",
         "RuntimeError: CUDA error: initialization error",
+        sure=False,
     ),
     Hint(
         "cublas-failed",
@@ -227,6 +230,7 @@ HINTS = (
         "use another attention backend or dtype, or an engine that still serves this GPU",
         "triton-lang/triton; ray-project/ray#52377",
         "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",
+        sure=False,
     ),
     Hint(
         "cuda",
@@ -264,6 +268,7 @@ HINTS = (
         " before",
         "docs.nvidia.com, CUDA, interprocess communication",
         "Failed to open CUDA IPC handle",
+        sure=False,
     ),
     Hint(
         "kv-memory-registration",
@@ -273,6 +278,15 @@ HINTS = (
         "for RDMA give `rdma: true` (ulimit memlock) and modprobe nvidia-peermem; else let the connector use tcp, or upgrade it (mooncake, nixl)",
         "sgl-project/sglang#6193, #28873",
         "RuntimeError: Acme memory registration failed.",
+        sure=False,
+    ),
+    Hint(
+        "nixl-blocks-differ",
+        r"nixl_agent_meta\.num_blocks",
+        "this instance has fewer blocks of KV cache than the one that it takes them from, and this release of the connector wants as many",
+        "give both instances the same kv_cache_memory_bytes and tensor_parallel_size, or use a newer engine",
+        "vllm-project/vllm#19338",
+        "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
     ),
     Hint(
         "kv-transfer",
@@ -282,6 +296,7 @@ HINTS = (
         "look for what the other instance said; check the address and ports given to the connector, and UCX_NET_DEVICES and UCX_TLS of the row's env",
         "ai-dynamo/nixl; openucx/ucx",
         "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
+        sure=False,
     ),
     Hint(
         "tensor-on-host",
@@ -291,5 +306,6 @@ HINTS = (
         "remove cpu_offload_gb and other offload options from engine_args, leave the operator out (flaggems: false), or use another release",
         "triton-lang/triton",
         "ValueError: Pointer argument (at 0) cannot be accessed from Triton (cpu tensor?)",
+        sure=False,
     ),
 )

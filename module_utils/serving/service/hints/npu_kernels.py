@@ -15,6 +15,7 @@ HINTS = (
         " brings the kernel switched off",
         "mindspore-lab/mindone#269; vllm-project/vllm-ascend#8818, #12461",
         "The extend info: errcode:(0x800000, 0, 0) errorStr: The DDR address of the MTE instruction is out of range. fsmId:1, tslot:6",
+        sure=False,
     ),
     Hint(
         "npu-aicpu-failed",
@@ -23,6 +24,7 @@ HINTS = (
         "funcName and kernelName behind it name the operator; use the driver and CANN of one release, and try enforce_eager: true",
         "vllm-project/vllm-ascend#5824; MindSpore, error analysis",
         "Aicpu kernel execute failed, device_id=0, stream_id=1404, task_id=25, soName=libtf_kernels.so, kernelName=FloorDiv, errorCode=0x91.",
+        sure=False,
     ),
     Hint(
         "npu-tiling",
@@ -31,6 +33,7 @@ HINTS = (
         "the operator is named there; try another max_num_batched_tokens, no speculative decoding, enforce_eager: true, or another release",
         "CANN, aclnn return codes; vllm-project/vllm-ascend#11092, #12956",
         "EZ9999: CausalConv1d do tiling failed, ret is -1.",
+        sure=False,
     ),
     Hint(
         "npu-copy-failed",
@@ -39,6 +42,7 @@ HINTS = (
         "use a release that supports this NPU; if it stays, look at dmesg and npu-smi info -t health, and at the host's memory limits",
         "vllm-project/vllm-ascend#3316",
         "rtDeviceSynchronizeWithTimeout execute failed, reason=[sdma copy error]",
+        sure=False,
     ),
     Hint(
         "npu-scheduler-error",
@@ -47,6 +51,7 @@ HINTS = (
         "set env PYTORCH_NPU_ALLOC_CONF: expandable_segments:False, or upgrade driver and firmware",
         "vllm-project/vllm-ascend#116",
         "RuntimeError: NPU function error: AclrtSynchronizeStreamWithTimeout(copy_stream), error code is 507001",
+        sure=False,
     ),
     Hint(
         "cann-kernels-missing",
@@ -55,6 +60,7 @@ HINTS = (
         "use the image for this NPU (310P, A2 and A3 have their own), or install the kernels package of the NPU and the toolkit's release",
         "vllm-project/vllm-ascend#237",
         "EZ1001: Get path and read binary_info_config.json failed, please check if the opp_kernel package is installed!",
+        sure=False,
     ),
     Hint(
         "ascend-soc-unknown",
@@ -71,6 +77,7 @@ HINTS = (
         "source set_env.sh of one CANN only, install its Python needs (decorator, sympy, scipy, attrs...), or use the image as it was built",
         "vllm-project/vllm-ascend#564; XPU-Forces/xpu_graph#304",
         "/tmp/kernel.cce:1:10: fatal error: '__clang_cce_runtime_wrapper.h' file not found",
+        sure=False,
     ),
     Hint(
         "cann-graph-engine",
@@ -91,6 +98,7 @@ HINTS = (
         " it was built",
         "CANN, error codes",
         "E40024: Failed call Python Func/Meathod [x], Reason[SystemError: nobody has seen this one]",
+        sure=False,
     ),
     Hint(
         "cann-compile-operator",
@@ -100,6 +108,7 @@ HINTS = (
         "the message names the operator; use float16 on NPUs without bf16, an image of this NPU and release, or leave out the feature that brings it",
         "PaddlePaddle/PaddleCustomDevice#690",
         "E40021: Failed to compile Op [QuantBatchMatmulV3]. (oppath: [Compile /opt/opp/quant_batch_matmul_v3.py failed)",
+        sure=False,
     ),
     Hint(
         "npu-remote-failed",

@@ -27,7 +27,7 @@ HINTS = (
     Hint(
         "gpu-lost",
         r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU",
-        "the driver can't reach a GPU any more: hardware, its power or its seat in most cases",
+        "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
@@ -79,6 +79,7 @@ HINTS = (
         "set accelerator.device_access: cdi and restart the service; on a host see dmesg and reboot",
         "NVIDIA/nvidia-container-toolkit#48",
         "Failed to initialize NVML: Unknown Error",
+        sure=False,
     ),
     Hint(
         "fabric-down",
@@ -153,6 +154,7 @@ HINTS = (
         "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",
+        sure=False,
     ),
     Hint(
         "visible-devices-uuid",
@@ -266,7 +268,7 @@ HINTS = (
         "cuda-library-missing",
         r"(lib(?:cudart|cublas\w{0,4}|cudnn\w{0,20}|nvrtc|cusparse\w{0,4}|cufft|curand|cusolver|nccl|cufile|nvJitLink)\.so[\w.]{0,20}): cannot open"
         r" shared object",
-        "a CUDA library is not in the environment: this build is for another CUDA version",
+        "a CUDA library is not in the environment: this build is for another CUDA version, or for CUDA where the accelerator is another maker's",
         "use the build of the engine that belongs to the environment's CUDA, or an image",
         "pytorch, vLLM installation guide",
         "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
@@ -284,7 +286,7 @@ HINTS = (
     Hint(
         "no-cuda-headers",
         r"fatal error: (?:cu[a-z]\w{0,40}|nv\w{1,20}|cublas\w{0,10}|crt/\w{1,30})\.h(?:pp)?: No such file",
-        "kernels are compiled at run time, and the image has no CUDA headers",
+        "kernels are compiled at run time, and the CUDA headers here lack what they include: there are none, or they are older",
         "use an image with CUDA's development files, or switch off what compiles (env VLLM_USE_FLASHINFER_SAMPLER: 0)",
         "flashinfer, JIT",
         "/tmp/x/kernel.cu:3:10: fatal error: curand.h: No such file or directory",
@@ -351,5 +353,6 @@ HINTS = (
         "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",
+        sure=False,
     ),
 )

@@ -9,7 +9,7 @@ DRIVER = "NVIDIA, driver's installation guide"
 HINTS = (
     Hint(
         "driver-module-mismatch",
-        r"NVRM: API mismatch",
+        r"NVRM: API mismatch|Mismatching nvidia kernel module loaded",
         "the driver's programs and its loaded kernel module are of two versions: an upgrade is half done, or a container brings its own driver files",
         "reboot the host, so that the new module is loaded; if it stays: dkms status, and an image without driver libraries of its own",
         DRIVER,
@@ -65,6 +65,7 @@ HINTS = (
         "switch on unified memory for the vGPU (pciPassthruX.cfg.enable_uvm = 1), give the virtual machine a whole GPU, or take an engine without pools",
         "NVIDIA, virtual GPU software guide",
         "RuntimeError: CUDA runtime error in cudaDeviceGetDefaultMemPool(&pool, device): operation not supported",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-signal",
@@ -85,7 +86,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-docker-one",
-        r"volume plugin \"?nvidia-docker|create nvidia_driver_[\d.]{1,20}",
+        r"volume plugin \"?nvidia-docker|no such volume: nvidia_driver|create nvidia_driver_[\d.]{1,20}",
         "something asks for the volumes of nvidia-docker 1, which is gone: an old container, compose file or wrapper",
         "remove what asks for the volume nvidia_driver_...; nvidia-container-toolkit needs none (`devices` of the row gives the GPUs)",
         "NVIDIA/nvidia-docker, version 1",

@@ -49,6 +49,7 @@ HINTS = (
         PAIR,
         "vllm-project/vllm-ascend#394, #1058, #9056",
         "TypeError: InputBatch.__init__() got an unexpected keyword argument 'block_size'",
+        sure=False,
     ),
     Hint(
         "engine-args-version",
@@ -68,6 +69,7 @@ HINTS = (
         PAIR,
         "vllm-project/vllm-ascend#5514, #5571; flagos-ai/vllm-plugin-FL#519",
         "AttributeError: 'NPUModelRunner' object has no attribute 'mm_budget'",
+        sure=False,
     ),
     Hint(
         "plugin-version-said-wrong",
@@ -76,6 +78,7 @@ HINTS = (
         "leave VLLM_VERSION out of env, or set it to what pip show vllm says; then " + PAIR,
         "vllm-project/vllm-ascend#14289",
         "AttributeError: 'str' object has no attribute '__module__'. Did you mean: '__mod__'?",
+        sure=False,
     ),
     Hint(
         "torch-npu-older",
@@ -122,5 +125,6 @@ HINTS = (
         "weights_info (full: true) checks the files; if they are whole, look for what the other ranks said before, and try tensor_parallel_size: 1",
         "vllm-project/vllm-ascend#1565; torch.load",
         "_pickle.UnpicklingError: invalid load key, '\\x00'.",
+        sure=False,
     ),
 )

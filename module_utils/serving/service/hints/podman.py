@@ -41,11 +41,13 @@ HINTS = (
     ),
     Hint(
         "user-bus-missing",
-        r"read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
+        r"sd-bus (?:add match|open|call)\b[^\n]{0,80}(?i:not permitted|denied|no such file)"
+        r"|read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
         "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
         "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
         "docker/docs, rootless troubleshooting",
         "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
+        sure=False,
     ),
     Hint(
         "storage-takes-no-owners",
@@ -70,11 +72,20 @@ HINTS = (
         "docker (or podman) logout REGISTRY as the user that fetches, then log in anew if the image needs it",
         PODMAN,
         "Error: initializing source: unable to retrieve auth token: invalid username/password: unauthorized",
+        sure=False,
+    ),
+    Hint(
+        "podman-runtime-missing",
+        r"default OCI runtime \"(?!nvidia)[\w./-]{1,80}\" not found",
+        "podman finds no runtime of that name that this user may run: it is not installed, not where containers.conf says, or closed for this user",
+        "install crun (or runc); ls -l of it and podman --log-level debug info show where it is looked for; correct `runtime` in containers.conf",
+        "containers/podman#18483",
+        'Error: default OCI runtime "crun" not found: invalid argument',
     ),
     Hint(
         "podman-no-session",
         r"could not get XDG_RUNTIME_DIR|XDG_RUNTIME_DIR[^\n]{0,80}(?:not owned|not writable|not set|no such file)"
-        r"|/run/user/\d{1,8}\b[^\n]{0,40}: (?i:permission denied|no such file)",
+        r"|/run/user/\d{1,8}\b[^\n]{0,160}: (?i:permission denied|no such file)",
         "this user has no login session of its own (su and sudo make none), so an engine without root has no folder for its state",
         "loginctl enable-linger USER, then become that user by ssh or machinectl shell, or set XDG_RUNTIME_DIR=/run/user/UID",
         PODMAN,
@@ -106,8 +117,9 @@ HINTS = (
     ),
     Hint(
         "kernel-lockdown",
-        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)",
-        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, or an engine without rights",
+        r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)"
+        r"|: load program: (?:permission denied|operation not permitted)",
+        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, SELinux, or an engine without rights",
         "run the engine as root outside of containers; if Secure Boot's lockdown is at fault (dmesg says so), switch it off or upgrade kernel and crun",
         PODMAN,
         "Error: bpf create : Operation not permitted: OCI runtime permission denied error",

@@ -47,6 +47,7 @@ HINTS = (
         " vllm-ascend names",
         "vllm-project/vllm#5501",
         "AttributeError: '_OpNamespace' '_C' object has no attribute 'rms_norm'",
+        sure=False,
     ),
     Hint(
         "package-version",
@@ -133,6 +134,7 @@ HINTS = (
         " of it",
         "vllm-project/vllm#2406, #12983",
         "ValueError: Ray does not allocate any GPUs on the driver node.",
+        sure=False,
     ),
     Hint(
         "ray-not-there",
@@ -192,6 +194,7 @@ HINTS = (
         "remove the cache (~/.flaggems) and start again; with several devices give each service a cache of its own (HOME or XDG_CACHE_HOME)",
         "flagos-ai/FlagGems#55",
         "AttributeError: module '_gen_module_0a1b' has no attribute '_wrapper'",
+        sure=False,
     ),
     Hint(
         "deep-gemm-jit",
@@ -200,6 +203,7 @@ HINTS = (
         "set env VLLM_USE_DEEP_GEMM: 0, or use an image with CUDA's development tools",
         "llm-d/llm-d#1269",
         "RuntimeError: Assertion error (csrc/jit/compiler.hpp:90): return_code == 0",
+        sure=False,
     ),
     Hint(
         "worker-silent",
@@ -287,6 +291,7 @@ HINTS = (
         "remove ~/.cache/vllm/torch_compile_cache, or set env VLLM_DISABLE_COMPILE_CACHE: 1; then enforce_eager: true",
         "vllm-project/vllm#20479",
         "AssertionError: expected size 7==9, stride 5==4 at dim=0",
+        sure=False,
     ),
     Hint(
         "compile-cache-damaged",
@@ -295,6 +300,7 @@ HINTS = (
         "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
         "vllm-project/vllm#18956",
         "AssertionError: failed to get the hash of the compiled graph",
+        sure=False,
     ),
     Hint(
         "build-input-missing",
@@ -303,6 +309,7 @@ HINTS = (
         "set ROCM_PATH or CUDA_HOME to the folder that there is and build from a clean folder, or use an image",
         "vllm-project/vllm#8042",
         "ninja: error: '/opt/x/lib/libx.so', needed by '/build/_C.so', missing and no known rule to make it",
+        sure=False,
     ),
     Hint(
         "memory-region-refused",

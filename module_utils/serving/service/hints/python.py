@@ -120,6 +120,7 @@ HINTS = (
         "make the environment with a Python that the engine names",
         "Python, what's new",
         "TypeError: unsupported operand type(s) for |: 'type' and 'NoneType'",
+        sure=False,
     ),
     Hint(
         "numpy-2",
@@ -146,6 +147,7 @@ HINTS = (
         "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",
         "vllm-project/vllm#50705",
         "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
+        sure=False,
     ),
     Hint(
         "nvcc-too-old",
@@ -209,6 +211,7 @@ HINTS = (
         "remove the older copy (pip list, PYTHONPATH of the row's env), or use an image as it was built",
         "pytorch, dispatcher",
         "RuntimeError: Only a single TORCH_LIBRARY can be used to register the namespace _C",
+        sure=False,
     ),
     Hint(
         "symbol-lookup",
@@ -218,6 +221,7 @@ HINTS = (
         "remove LD_LIBRARY_PATH, LD_PRELOAD and PYTHONPATH from the row's env, or use an image as it was built",
         "ld.so",
         "python: symbol lookup error: /opt/x/libucs.so: undefined symbol: nobody_knows",
+        sure=False,
     ),
     Hint(
         "package-hidden",
@@ -226,6 +230,7 @@ HINTS = (
         "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
         "sgl-project/sglang#14398",
         "ImportError: cannot import name 'X' from 'acme' (unknown location)",
+        sure=False,
     ),
     Hint(
         "custom-code-module",
@@ -235,6 +240,7 @@ HINTS = (
         "name the folder without dots; set HF_MODULES_CACHE in the row's env to a folder that all workers may write",
         "vllm-project/vllm#871; huggingface/transformers, dynamic_module_utils.py",
         "ModuleNotFoundError: No module named 'transformers_modules.acme'",
+        sure=False,
     ),
     Hint(
         "package-imports-itself",
@@ -244,6 +250,7 @@ HINTS = (
         "rename that file (the traceback names it), or install the package anew; an image as it was built has neither",
         "Python, circular imports",
         "ImportError: cannot import name 'x' from partially initialized module 'acme' (most likely due to a circular import)",
+        sure=False,
     ),
     Hint(
         "torch-attribute",
@@ -253,6 +260,7 @@ HINTS = (
         "install the torch that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: module 'torch' has no attribute 'float8_e8m0fnu'",
+        sure=False,
     ),
     Hint(
         "python-library",
@@ -261,6 +269,7 @@ HINTS = (
         "run the image as the user that it was built for, or make the environment anew (deploy.yml --tags prepare)",
         "huggingface/text-generation-inference#3082",
         "/opt/x/bin/vllm: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file: No such file or directory",
+        sure=False,
     ),
     Hint(
         "cache-not-writable",
@@ -291,5 +300,6 @@ HINTS = (
         "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or use an image; in an environment: deploy.yml --tags prepare",
         "vllm-project/vllm-ascend, versioning policy",
         "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
+        sure=False,
     ),
 )

@@ -30,6 +30,24 @@ HINTS = (
         "ModuleNotFoundError: No module named 'sgl_kernel'",
     ),
     Hint(
+        "flashinfer-workspace",
+        r"Failed to allocate memory for \w{1,60} with size \d{1,15} and alignment",
+        "FlashInfer's workspace is too small for this batch",
+        "set env SGLANG_FLASHINFER_WORKSPACE_SIZE (vLLM: VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE) higher, or lower chunked_prefill_size"
+        " (max_num_batched_tokens)",
+        "sgl-project/sglang#1405; flashinfer, allocator.h",
+        "RuntimeError: Failed to allocate memory for batch_prefill_tmp_v with size 1048576 and alignment 16 in AlignedAllocator",
+    ),
+    Hint(
+        "sglang-warmup",
+        r"AssertionError: res=<Response \[50[234]\]>",
+        "SGLang's first request to itself was answered by something else, most often a proxy of the environment that is asked for this host too",
+        "name the host's own addresses in no_proxy (127.0.0.1,localhost), or leave http_proxy out of the row's env",
+        "sgl-project/sglang#16855",
+        "AssertionError: res=<Response [502]>, res.text=''",
+        sure=False,
+    ),
+    Hint(
         "sglang-capture",
         r"Capture (?:cuda|CUDA|npu)? ?graph failed",
         "CUDA graphs could not be captured: the words behind it say why, most often too little memory",

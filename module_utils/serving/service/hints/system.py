@@ -260,7 +260,7 @@ HINTS = (
     ),
     Hint(
         "file-missing",
-        r"FileNotFoundError: .{0,40}['\"]([^'\"]{1,200})|: No such file or directory",
+        r"^FileNotFoundError: (?!\[Errno)|FileNotFoundError: .{0,40}['\"]([^'\"]{1,200})|: No such file or directory",
         "a file that the engine or the start script names is not there",
         "the message names it; run deploy.yml again, and check `mounts` and paths of the row",
         "Linux, ENOENT",

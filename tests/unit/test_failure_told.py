@@ -1,0 +1,92 @@
+"""What an operator reads of a failure: its cause where the first error proves it, else one possible cause beside that error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving.service import failures
+from conftest import load
+
+module = load("library/endpoint_probe.py")
+
+ODD = 'Traceback (most recent call last):\n  File "/v/a.py", line 1, in f\nacme.Odd: nobody knows\n'
+FULL = "OSError: [Errno 28] No space left on device: '/x'"
+
+
+def explained(text: str, code: int | None = None) -> failures.Explanation:
+    return failures.explain(text.splitlines(), code)
+
+
+class Log:
+    """A supervisor of which only the log is asked."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+    def log_tail(self, name: str, count: int) -> list[str]:
+        return self.lines[-count:]
+
+
+def said(lines: list[str], count: int = 20) -> str:
+    row: dict[str, Any] = {
+        "service": "demo", "verdict": "failed", "state": "failed", "problem": "its process ended with code 1 after 3 s", "listens": False,
+        "group": None, "exit_code": 1, "log": "demo.log",
+    }  # fmt: skip
+    module.tell(row, Log(lines), count)
+    text: str = module.sentence(row, 0.0)
+    return text
+
+
+DONT_FIT = "KeyError: 'layers.0.mlp.up_proj.weight'"
+
+
+def test_a_sure_meaning_stands_alone_below_the_lines_that_show_the_error() -> None:
+    text = said([FULL])
+    assert "\nWhat that means: a disk (or a tmpfs) is full" in text and "What failed first" not in text
+
+
+@pytest.mark.parametrize("lines", [[DONT_FIT], [DONT_FIT, *["bye"] * 30]])
+def test_a_possible_cause_stands_beside_the_error_that_it_may_explain(lines: list[str]) -> None:
+    text = said(lines)
+    assert f"\nWhat failed first: {DONT_FIT}\nWhat that may mean: one possible cause: the weights" in text
+
+
+def test_an_error_that_nobody_knows_is_shown_and_said_to_be_unknown() -> None:
+    odd = "acme.OddError: nobody knows"
+    text = said([odd])
+    assert odd in text and "What that means: that is not known here; the whole log may say more" in text
+
+
+@pytest.mark.parametrize(
+    ("log", "sure"),
+    [
+        (FULL, True),  # the first error
+        (f"acme.Odd: nobody knows\n\nThe above exception was the direct cause of the following exception:\n\n{FULL}", True),  # its chain
+        ("ValueError: --acme-size must be even", True),  # it names what is to be corrected
+        (f"{ODD}{FULL}", False),  # another error
+        (f"ERROR 11-20 10:00:00 [a.py:1] cannot write: No space left on device\n{ODD}", False),  # an error beside one that nobody knows
+        (f"{ODD}/start: line 9:  4242 Killed                  vllm serve", False),  # a line of a shell beside it
+        ("ModuleNotFoundError: No module named 'acme'", False),  # a row for a family of errors
+        ("KeyError: 'layers.0.mlp.up_proj.weight'", False),  # words that come of several causes
+        ("ValueError: Acme pooling is not supported with this model yet", False),  # it names nothing that a person sets
+        (ODD, False),
+    ],
+)  # fmt: skip
+def test_only_what_the_first_error_proves_is_told_as_the_cause(log: str, sure: bool) -> None:
+    found = explained(log, 1)
+    assert found.sure is sure
+    assert found.meaning is None or found.meaning.startswith(failures.POSSIBLE) is not sure
+
+
+def test_a_row_that_knows_the_first_error_too_is_told_as_the_cause() -> None:
+    again = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) ran for 600000 ms"
+    found = explained(
+        f"[rank1]:[E1121 10:00:00.1 x.cpp:574] {again}\nterminate called after throwing an instance of 'std::runtime_error'\n  what():  {again}"
+    )
+    assert (found.hint, found.sure) == ("nccl-timeout", True)
+
+
+def test_the_first_exception_counts_before_error_lines_that_came_before_it() -> None:
+    log = f"ERROR 11-20 10:00:00 [fa.py:57] FlashAttention only supports Ampere GPUs or newer.\n{FULL}"
+    assert (explained(log, 1).hint, explained(log, 1).sure) == ("disk-full", True)
