@@ -156,7 +156,7 @@ def test_the_second_door_is_for_the_owner_alone(tmp_path: Path, monkeypatch: pyt
 class Loading(Host):
     """The service `demo` of a stand-in that loads adapters, with the options of a start in a file of its own."""
 
-    def deploy(self, *names: str, dry: bool = False, **spec: Any) -> Result:
+    def deploy(self, *names: str, dry: bool = False, restarts: bool = True, **spec: Any) -> Result:
         adapters = {name: str(self.root / f"models/{name}@1") for name in names}
         for path in adapters.values():
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ class Loading(Host):
             "$(sed -n 's/lora-modules: //p' serve.yaml | tr -d '[]\",')\n"
         )
         given = {
-            "name": "demo", "serving_root": str(self.root), "supervisor": "supervisord", "python": sys.executable,
+            "name": "demo", "serving_root": str(self.root), "supervisor": "supervisord", "python": sys.executable, "restarts": restarts,
             "runner": (ROOT / "roles/serve/files/foreground.py").read_text(), "files": {"start": start, "serve.yaml": f"port: 1\n{lines}"},
             "spec": {
                 "endpoint": f"http://127.0.0.1:{self.port}", "drain_timeout": 2, "ready_timeout": 30, "restart_limit": 2, "api_key": True,
@@ -251,7 +251,10 @@ def test_an_adapter_that_the_engine_refuses_costs_the_swap_that_it_always_did(lo
     (loading.root / "models").rename(loading.root / "models-broken")
     (loading.root / "models").symlink_to("models-broken")
     adapters = {"sql": {"path": str(loading.root / "models/sql@1")}, "bad": {"path": "/x/broken"}}
+    stays = loading.deploy("sql", restarts=False, adapters=adapters, check={"adapters": ["sql", "bad"]})
+    assert stays["changed"] and "for adapter 'bad' with 400" in stays["refused"] and loading.process() == before
     done = loading.deploy("sql", adapters=adapters, check={"adapters": ["sql", "bad"]})
+    assert done["refused"] is None and done["endpoint"] == f"http://127.0.0.1:{loading.port}"
     assert any("for adapter 'bad' with 400" in one and "it is started anew" in one for one in done["reasons"])
     assert (loading.process() or {})["pid"] != before["pid"] and set(loading.has()) == {"sql"}
 
