@@ -374,6 +374,17 @@ def test_the_role_runs_changes_and_heals(site: dict[str, Any], playbook: Callabl
     assert (folder / "haproxy.cfg").read_text() == before and ask(site, key=other) == 200
 
 
+def test_a_gateway_that_is_gone_does_not_keep_the_other_one_from_its_news(
+    site: dict[str, Any], playbook: Callable[..., Any]
+) -> None:
+    rows = json.loads(site["inventory"].read_text())
+    rows["gateways"]["hosts"] = {"gone": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "localhost": {}}
+    site["inventory"].write_text(json.dumps(rows))
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(site["extra"]))
+    assert done.returncode != 0 and "gone can't be reached and knows what an earlier run told it" in done.stdout
+    assert until(lambda: ask(site) == 200)
+
+
 def test_a_gateway_without_callers_is_refused(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
     done = playbook(
         "playbooks/gateway.yml",
