@@ -2,6 +2,8 @@
 """What the gateway adds, and what it lets callers notice of planned operations. By itself it adds its figures to build/bench.json.
 
     python benchmarks/gateway.py             what it adds, and one round of planned operations with answers of up to 8 s
+    python benchmarks/gateway.py adds        what it adds alone
+    python benchmarks/gateway.py faults      for how long nobody is answered when a backend, its host or the gateway dies; needs root
     python benchmarks/gateway.py soak        three rounds of planned operations with answers of up to 60 s; ends with 1 if a request failed
 
 Gateway, engines and callers share one machine. The engine of the first figures is a stand-in that only sends tokens.
@@ -186,6 +188,30 @@ def planned(rounds: int, longest: float) -> list[Figure]:
     ]  # fmt: skip
 
 
+def faults() -> list[Figure]:
+    """gateway_fault_seconds: the longest time without an answer that ended well, of 25 requests a second, in the worst fault of a backend."""
+    import conftest  # noqa: F401  puts module_utils on the path
+    from faulty import FAULTS, bad, faulty_site
+
+    gaps, told = {}, []
+    for name, act in FAULTS.items():
+        with tempfile.TemporaryDirectory(prefix="bench") as folder, faulty_site(Path(folder) / "g") as site:
+            with site.load() as load:
+                time.sleep(1)
+                moment = act(site)
+                time.sleep(2)
+            gaps[name] = load.gap()
+            slowest = max(one.ended - one.began for one in load.outcomes if one.began > moment and one.words == "ok")
+            told.append(
+                f"{name}: {gaps[name]:.1f} s, {len(bad(load))} of {len(load.outcomes)} failed, the slowest new one took {slowest:.1f} s"
+            )
+            print(told[-1], flush=True)
+    return [
+        {"name": "gateway_fault_seconds", "value": round(max(gap for name, gap in gaps.items() if "backend" in name), 1), "unit": "s", "peer": None,
+         "ratio": None, "runs": 1, "command": "benchmarks/gateway.py faults", "includes": f"the longest time without a good answer: {'; '.join(told)}"},
+    ]  # fmt: skip
+
+
 def figures(_site: Any = None) -> list[Figure]:
     """All figures of the gateway."""
     return what_it_adds() + planned(1, 8)
@@ -196,7 +222,8 @@ def main() -> None:
         engine(int(sys.argv[2]))
         return
     soak = sys.argv[1:] == ["soak"]
-    found = planned(3, 60) if soak else what_it_adds() if sys.argv[1:] == ["adds"] else figures()
+    parts = {"soak": lambda: planned(3, 60), "adds": what_it_adds, "faults": faults}
+    found = parts.get(" ".join(sys.argv[1:]), figures)()
     place = ROOT / "build/bench.json"
     place.parent.mkdir(exist_ok=True)
     names = {figure["name"] for figure in found}

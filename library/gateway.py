@@ -10,6 +10,7 @@ description:
   - Runs an HAProxy of its own beside the distribution's service, which it leaves alone, and the agent that asks backends for real answers.
   - Files are checked by C(haproxy -c) before anything reads them; if it refuses, the files before come back and the old worker goes on.
   - A change is read by a reload, in which streams that run end by themselves and who is up, drained or in maintenance stays so.
+  - Backends are reached where O(agent_settings) say from then on, though HAProxy remembers addresses over a reload.
   - A run that was killed after it wrote files reloads in the next run, because only a finished reload is recorded.
 options:
   folder: {description: Where its files lie on the host., type: path, required: true}
@@ -117,6 +118,17 @@ def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
         time.sleep(0.2)
 
 
+def readdress(api: str, settings: str) -> int:
+    """Have HAProxy reach its backends where the agent does: how many are reached elsewhere now. Nothing where it does not run."""
+    moved = 0
+    for one in json.loads(settings)["backends"]:
+        pool, _, name = one["id"].partition("/")
+        with contextlib.suppress(OSError):
+            known = runtime.address_of(api, pool, name)
+            moved += bool(known) and runtime.readdress(api, pool, name, one["url"].partition("//")[2])
+    return moved
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     folder, program = given["folder"], given["haproxy"]
@@ -169,6 +181,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             return result
         put(folder, wanted, program)
         states = os.path.join(folder, "servers.state")
+        # HAProxy takes addresses from the states that it was left with, and not from its configuration.
+        moved = readdress(api, given["agent_settings"])
         runtime.save_states(api, states)
         own = [
             *runtime.started_as(program),
@@ -185,6 +199,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if not started and loaded != number:
             runtime.reload(api, os.path.join(folder, "haproxy.pid"))
             result["reloaded"] = True
+        moved += readdress(api, given["agent_settings"])
+        result["changed"] = result["changed"] or moved > 0
         stale = bool({"agent.py", "agent.json"} & set(files))
         agent = [
             sys.executable,

@@ -34,6 +34,15 @@ options:
       - "For V(ready): host:port at which the gateway reaches the service from now on. HAProxy and the agent are told at once, so that a port may change
         in the midst of a deploy; the gateway's next configuration says it too."
     type: str
+  endpoint:
+    description:
+      - URL that the service's release says on its host. For V(drained) of the one that runs, with which the gateway notes where it reaches it; for
+        V(ready) of the one that answers, which is reached where it was, or at this one's port, unless O(at) says it.
+    type: str
+  returns:
+    description: "For V(ready): the release was here before, so that O(at), which is of a later row, counts only where the gateway knows no place for it."
+    type: bool
+    default: false
   share:
     description:
       - "For V(ready): percent of its usual share with which it takes requests for O(watched) seconds at first, where others take the rest; 0 is none."
@@ -71,7 +80,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_atomic
-from ansible.module_utils.serving.gateway import drains, runtime
+from ansible.module_utils.serving.gateway import drains, places, runtime
 
 Backend = dict[str, Any]
 LEAST = 20  # requests that say something
@@ -104,7 +113,7 @@ def busy(folder: str, name: str) -> int:
     return here + int(runtime.old_sessions(master, row["pool"], name))
 
 
-def take_out(folder: str, name: str, gap: bool, check: bool) -> tuple[bool, bool]:
+def take_out(folder: str, name: str, gap: bool, endpoint: str | None, check: bool) -> tuple[bool, bool]:
     """Note it, then give it no new requests: (changed, alone). Raises Refusal where a run that takes part is not at its end."""
     with contextlib.nullcontext(drains.read(folder)) if check else drains.changing(folder) as (out, last):
         rows = runtime.servers(os.path.join(folder, "admin.sock"))
@@ -122,6 +131,9 @@ def take_out(folder: str, name: str, gap: bool, check: bool) -> tuple[bool, bool
             drains.begin(out, name, alone)
             # Before the order: a run that is killed here has noted too much, which is mended, and never too little.
             drains.write(folder, out, last)
+            if endpoint and mine["status"].startswith("UP"):
+                here = runtime.address_of(os.path.join(folder, "admin.sock"), mine["pool"], name)
+                places.remember(folder, name, endpoint, here)
             if not mine["out"]:
                 order(folder, mine, "state drain")
         return changed, alone
@@ -129,7 +141,7 @@ def take_out(folder: str, name: str, gap: bool, check: bool) -> tuple[bool, bool
 
 def drained(given: dict[str, Any], check: bool) -> dict[str, Any]:
     folder, name = given["folder"], given["backend"]
-    changed, alone = take_out(folder, name, given["gap"], check)
+    changed, alone = take_out(folder, name, given["gap"], given["endpoint"], check)
     result = {"changed": changed, "alone": alone, "waited": 0.0, "left": 0, "out_seconds": 0.0}
     began = lived = time.monotonic()
     while not check:
@@ -149,12 +161,15 @@ def drained(given: dict[str, Any], check: bool) -> dict[str, Any]:
     return result
 
 
-def put_back(folder: str, name: str, *words: str) -> float:
+def put_back(folder: str, name: str, *words: str, endpoint: str | None = None) -> float:
     """Give the order and forget the note: seconds for which it was out."""
     with drains.changing(folder) as (out, last):
         row = look(folder, name)
         if row is not None:
             order(folder, row, *words)
+            if endpoint:
+                here = runtime.address_of(os.path.join(folder, "admin.sock"), row["pool"], name)
+                places.remember(folder, name, endpoint, here)
         times = drains.finish(out, last, name)
         return round(float(times["until"] - times["since"]), 1)
 
@@ -195,13 +210,23 @@ def watch(folder: str, row: Backend, given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def place(folder: str, row: Backend, given: dict[str, Any]) -> str:
+    """Where it is reached from now on; empty for where it was."""
+    if not given["endpoint"] or (given["at"] and not given["returns"]):
+        return given["at"] or ""
+    now = runtime.address_of(os.path.join(folder, "admin.sock"), row["pool"], row["name"])
+    known = places.place(places.read(folder).get(row["name"], {}), given["endpoint"], now)
+    return known or given["at"] or ""
+
+
 def ready(given: dict[str, Any]) -> dict[str, Any]:
     """Orders first and forgets last, so that a run that is killed in between leaves the note."""
     folder, name = given["folder"], given["backend"]
     row = look(folder, name)
     if row is not None:
-        if given["at"] and runtime.readdress(os.path.join(folder, "admin.sock"), row["pool"], name, given["at"]):
-            tell_agent(folder, row, given["at"])
+        at = place(folder, row, given)
+        if at and runtime.readdress(os.path.join(folder, "admin.sock"), row["pool"], name, at):
+            tell_agent(folder, row, at)
         order(folder, row, "weight %d%%" % (given["share"] or 100), "state ready")
     began = time.monotonic()
     while row is not None and not row["status"].startswith("UP"):
@@ -216,7 +241,8 @@ def ready(given: dict[str, Any]) -> dict[str, Any]:
     more: dict[str, Any] = {"waited": round(time.monotonic() - began, 1)}
     if row is not None and given["share"]:
         more["canary"] = watch(folder, row, given)
-    return dict(more, out_seconds=put_back(folder, name, "weight 100%", "state ready"))
+    seconds = put_back(folder, name, "weight 100%", "state ready", endpoint=given["endpoint"])
+    return dict(more, out_seconds=seconds)
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
@@ -246,6 +272,8 @@ def main() -> None:
         "wait": {"type": "int", "default": 600},
         "alone_wait": {"type": "int", "default": 30},
         "at": {"type": "str"},
+        "endpoint": {"type": "str"},
+        "returns": {"type": "bool", "default": False},
         "share": {"type": "int", "default": 0},
         "watched": {"type": "int", "default": 300},
         "most_failed": {"type": "int", "default": 1},

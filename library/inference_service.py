@@ -49,6 +49,10 @@ options:
   runner: {description: Text of the program that holds the process in the foreground., type: str}
   python: {description: Interpreter for it., type: path}
   supervisor: {description: Who runs it., type: str, choices: [auto, systemd, supervisord], default: auto}
+  restarts:
+    description: "For V(started): where the process was to stay and its engine refuses an adapter, start it anew. Else it goes on, and RV(refused) says why."
+    type: bool
+    default: true
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -63,6 +67,8 @@ EXAMPLES = r"""
 RETURN = r"""
 reasons: {description: Why something was done., returned: always, type: list, elements: str}
 stays: {description: "In check mode, would the process stay and its engine load and give up adapters alone?", returned: always, type: bool}
+refused: {description: Why the process can't stay; nothing was done to it then., returned: when O(restarts=false), type: str}
+endpoint: {description: "URL of the release that runs, before anything is done; null where none does.", returned: always, type: str}
 release: {description: Digest of the release that is current., returned: always, type: str}
 before: {description: Digest of the release that was current., returned: always, type: str}
 ready_timeout: {description: Seconds that the current release gets to a first answer., returned: always, type: int}
@@ -72,7 +78,6 @@ lacking: {description: Inputs whose content is not on the host yet; nothing was 
 key_file: {description: Where its API key lies; null without one., returned: always, type: str}
 """
 
-import difflib
 import os
 import re
 import time
@@ -85,12 +90,16 @@ from ansible.module_utils.serving.host.device_use import use_of
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.service import live, releases
 from ansible.module_utils.serving.service.claims import claims, port_of
-from ansible.module_utils.serving.service.differences import spec_reasons
+from ansible.module_utils.serving.service.differences import spec_reasons, text_diff
 from ansible.module_utils.serving.service.secret_env import marked, write_secrets
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 RUNNER = "foreground.py"
 NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_limit": int, "api_key": bool}
+
+
+class Stays(Exception):
+    """The engine refuses what it was to do while it runs, and must not be started anew."""
 
 
 class Lacking(Exception):
@@ -99,26 +108,6 @@ class Lacking(Exception):
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
         self.names = names
-
-
-def lacking_inputs(folder: str, spec: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
-    """({input: a file of this host with its content}, inputs that have none here)."""
-    found = {}
-    for name, content in releases.carried(spec).items():
-        path = given.get(name) or releases.source_of(folder, name, content)
-        if path:
-            found[name] = path
-    return found, sorted(set(releases.carried(spec)) - set(found))
-
-
-def text_diff(folder: str, files: dict[str, str]) -> dict[str, str]:
-    """--diff of the rendered files against the current release."""
-    before = {n: read_text(os.path.join(folder, "current", n)) for n in files}
-    lines: list[str] = []
-    for name in sorted(files):
-        old, new = before[name].splitlines(True), files[name].splitlines(True)
-        lines += difflib.unified_diff(old, new, "current/" + name, "new/" + name)
-    return {"prepared": "".join(lines)} if lines else {}
 
 
 def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str], dict[str, str]]:
@@ -153,7 +142,7 @@ def released(module: AnsibleModule, folder: str) -> tuple[str | None, list[str],
     if module.check_mode:
         done = releases.ensure_key(folder, own_key, dry=True) if spec["api_key"] and own_key else None
         return digest({"spec": spec, "files": files})[:12], reasons + ([done] if done else []), diff
-    sources, lacking = lacking_inputs(folder, spec, given["inputs"])
+    sources, lacking = releases.lacking_inputs(folder, spec, given["inputs"])
     if lacking:
         raise Lacking(lacking)
     own_folder(folder)
@@ -236,6 +225,8 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
                 [live.LOADS] if module.check_mode else live.applied(root, name, run, number, spec)
             ), diff
         except Refusal as refusal:
+            if not module.params["restarts"]:
+                raise Stays(str(refusal)) from None
             why.append("%s; it is started anew with them" % refusal)
     if not module.check_mode and (why or replace):
         # A supervisor that brings it back meanwhile is no reason to do it twice.
@@ -328,6 +319,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     folder = releases.service_dir(root, name)
     owner = supervisor(root, module.params["supervisor"])
     before = releases.link_digest(folder, "current")
+    endpoint = releases.running_endpoint(root, name)
+    refused = None
     diff: dict[str, str] = {}
 
     def act() -> list[str]:
@@ -358,11 +351,15 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                 reasons = act()
             except Lacking as error:
                 return {"changed": False, "lacking": error.names}
+            except Stays as error:
+                reasons, refused = ["the process has to be replaced"], str(error)
     key = os.path.join(folder, "api_key")
     result = {
         "changed": bool(reasons),
         "stays": live.LOADS in reasons,
         "reasons": reasons,
+        "refused": refused,
+        "endpoint": endpoint,
         "release": releases.link_digest(folder, "current"),
         "before": before,
         "ready_timeout": (releases.current_spec(root, name) or {}).get("ready_timeout"),
@@ -391,6 +388,7 @@ def main() -> None:
         "runner": {"type": "str"},
         "python": {"type": "path"},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+        "restarts": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -75,6 +76,23 @@ def pool_name(served_name: str) -> str:
 def backend_name(host: str, service: str) -> str:
     """Its name in HAProxy."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", f"{host}.{service}")
+
+
+def as_deployed(
+    plans: Mapping[str, Iterable[Mapping[str, Any]]], endpoints: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[Row]]:
+    """The plans with addresses and ports at which services listen now: a row may be ahead of what is deployed, or a release have returned.
+
+    `endpoints`: {host: {service: URL of its release}}, of hosts that answered.
+    """
+
+    def placed(host: str, record: Mapping[str, Any]) -> Row:
+        parts = urllib.parse.urlsplit(endpoints.get(host, {}).get(record["service"]) or "")
+        # Loopback is said for a service that listens on all addresses, too.
+        own = {} if loopback(parts.hostname or "") else {"address": parts.hostname}
+        return {**record, **own, "port": parts.port} if parts.port and not record.get("group") else dict(record)
+
+    return {host: [placed(host, record) for record in records] for host, records in plans.items()}
 
 
 def backend_of(record: Mapping[str, Any], route: Row, gateway: str, addresses: Mapping[str, str]) -> Row:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.gateway import drains, runtime
+from ansible.module_utils.serving.gateway import drains, places, runtime
 from gate import KEY, Engine, Gate, record, until
 from load import Load
 from ports import free_port
@@ -97,6 +97,49 @@ def test_a_service_that_comes_back_at_another_port_is_asked_there(pair: Pair) ->
     assert url in (pair.gate.folder / "agent.json").read_text()
     refused = pair.order("ready", "here.two", at="nowhere at all:1")
     assert refused["failed"] and "can't look up" in refused["msg"]
+
+
+def test_a_release_that_returns_is_asked_where_it_was(pair: Pair) -> None:
+    """Its row of that time is gone; the row of now says another place, or none."""
+    ports = [pair.one.port, free_port()]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+
+    def swap(before: str, port: int, **more: Any) -> None:
+        pair.order("drained", endpoint=before)
+        pair.one.stop()
+        pair.one.port = port
+        pair.one.start()
+        assert pair.order("ready", wait=60, endpoint=f"http://127.0.0.1:{port}", **more)["changed"]
+        assert pair.gate.status("here.demo").startswith("UP")
+
+    swap(urls[0], ports[1], at=f"127.0.0.1:{ports[1]}")
+    swap(urls[1], ports[0], at="127.0.0.1:1", returns=True)
+    third = free_port()  # one that this gateway has never seen
+    swap(urls[0], third)
+    assert f"http://127.0.0.1:{third}" in (pair.gate.folder / "agent.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "endpoint", "now", "place"),
+    [
+        ({"http://h:1": "10.0.0.1:1", "http://h:2": "10.0.0.1:2"}, "http://h:1", "10.0.0.1:2", "10.0.0.1:1"),
+        ({"http://h:2": "10.0.0.1:2"}, "http://h:1", "10.0.0.1:2", "10.0.0.1:1"),
+        ({"http://[fd00::1]:2": "[fd00::1]:2"}, "http://[fd00::1]:1", "[fd00::1]:2", "[fd00::1]:1"),
+        ({"http://h:2": "127.0.0.1:19010"}, "http://h:1", "127.0.0.1:19010", ""),  # a tunnel, whose other end is the site's
+        ({"http://h:2": "127.0.0.1:19010", "http://h:1": "127.0.0.1:19009"}, "http://h:1", "127.0.0.1:19010", "127.0.0.1:19009"),
+        ({}, "http://h:1", "10.0.0.1:2", ""),
+    ],
+)  # fmt: skip
+def test_where_an_earlier_release_is_reached(rows: dict[str, str], endpoint: str, now: str, place: str) -> None:
+    assert places.place(rows, endpoint, now) == place
+
+
+def test_of_a_backend_s_places_the_newest_are_kept(tmp_path: Path) -> None:
+    for number in range(30):
+        places.remember(str(tmp_path), "here.demo", f"http://h:{100 + number % 12}", f"h:{number}")
+    assert list(places.read(str(tmp_path))["here.demo"].values()) == [f"h:{number}" for number in range(22, 30)]
+    (tmp_path / places.FILE).write_text("[1]")
+    assert places.read(str(tmp_path)) == {}
 
 
 def test_a_canary_takes_a_share_and_is_taken_out_if_its_requests_fail(pair: Pair) -> None:

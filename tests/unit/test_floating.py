@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, load
 from gate import KEY, Engine, Gate, record, until
 from ports import free_port
+from spaces import Spaces, spaces_of
 from test_gateway import certificate
 
 from planning.floating import interface_of, keepalived_config
@@ -119,47 +120,16 @@ class Member(Gate):
         self.processes.insert(0, self.haproxy())
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, timeout=20, capture_output=True)
-
-
 @pytest.fixture
-def spaces() -> Iterator[dict[str, str]]:
+def spaces() -> Iterator[Spaces]:
     """Namespaces of the gateways a and b and of a caller c, on one bridge."""
-    found = {name: f"vllmtest-{os.getpid()}-{name}" for name in ("a", "b", "c")}
-    try:
-        for space in found.values():
-            ip("netns", "add", space)
-            ip("-n", space, "link", "set", "lo", "up")
-        ip("-n", found["c"], "link", "add", "bridge", "type", "bridge")
-        for name, address in (*OWN.items(), ("c", "10.99.0.3")):
-            ip(
-                "-n",
-                found["c"],
-                "link",
-                "add",
-                f"port-{name}",
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                found[name],
-            )
-            ip("-n", found["c"], "link", "set", f"port-{name}", "master", "bridge", "up")
-            ip("-n", found[name], "address", "add", f"{address}/24", "dev", "eth0")
-            ip("-n", found[name], "link", "set", "eth0", "up")
-        ip("-n", found["c"], "link", "set", "bridge", "up")
+    with spaces_of({**OWN, "c": "10.99.0.3"}) as found:
         yield found
-    finally:
-        for space in found.values():
-            subprocess.run(["ip", "netns", "delete", space], check=False, timeout=20, capture_output=True)
 
 
 @pytest.mark.slow
 def test_the_address_moves_when_haproxy_dies_and_stays_until_the_other_one_does(
-    spaces: dict[str, str], run_module: Any, tmp_path: Path
+    spaces: Spaces, run_module: Any, tmp_path: Path
 ) -> None:
     pem = Path(certificate(run_module, tmp_path / "ca")["certificate_file"]).read_text()
     engine = Engine("one")
@@ -181,6 +151,10 @@ def test_the_address_moves_when_haproxy_dies_and_stays_until_the_other_one_does(
             members[victim].start_again()
             until(lambda victim=victim: "succeeded" in last_check(members[victim]), 90)  # type: ignore[misc]
             assert held_by(other) and answers()  # it doesn't go back by itself
+        spaces.cable("a", "down")  # as when its host is gone, or the network is split
+        until(lambda: members["b"].has_address() and answers(), 90)
+        spaces.cable("a", "up")
+        until(lambda: (held_by("a") or held_by("b")) and answers(), 90)
         members["a"].keepalived.terminate()  # as on a host that is shut down
         until(lambda: held_by("b") and answers(), 90)
     finally:

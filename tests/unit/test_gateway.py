@@ -21,7 +21,7 @@ from gate import BACKEND_KEY, KEY, Engine, until
 from ports import free_port
 
 from planning.callers import resolve_callers
-from planning.gateway import admitted, common_keys, gateway_pools, pool_name
+from planning.gateway import admitted, as_deployed, common_keys, gateway_pools, pool_name
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -78,6 +78,21 @@ def test_where_a_gateway_is_told_that_a_service_is_now() -> None:
     assert at(record(address="0.0.0.0"), "gw", "gpu-01.example") == "gpu-01.example:8000"
     assert at(record(gateway={"via": "[::1]:19010"}), "gw", "x") == "[::1]:19010"
     assert at(record(gateway={"expose": False}), "gw", "x") == "" == at(record(address="127.0.0.1"), "gw", "x")
+
+
+def test_a_service_is_balanced_where_it_listens_though_its_row_is_ahead() -> None:
+    def listens(endpoint: str, by: str = "gw", **changes: Any) -> tuple[str, int]:
+        plans = as_deployed({"gpu-01": [record(**changes)]}, {"gpu-01": {"demo": endpoint}})
+        found = only_backend(plans["gpu-01"][0], by)
+        return found["address"], found["port"]
+
+    assert listens("http://10.0.0.9:8001") == ("10.0.0.9", 8001)
+    assert listens("http://[fd00::9]:8001") == ("fd00::9", 8001)
+    assert listens("http://127.0.0.1:8001", address="0.0.0.0") == ("gpu-01.example", 8001)
+    assert listens("http://127.0.0.1:8001", "gpu-01", address="127.0.0.1") == ("127.0.0.1", 8001)
+    assert listens("http://127.0.0.1:8001", gateway={"via": "127.0.0.1:19010"}) == ("127.0.0.1", 19010)
+    assert listens("") == ("10.0.0.5", 8000)
+    assert as_deployed({"gpu-01": [record()]}, {}) == {"gpu-01": [record()]}
 
 
 def test_what_is_unencrypted_is_said() -> None:
@@ -339,15 +354,35 @@ def test_the_role_runs_changes_and_heals(site: dict[str, Any], playbook: Callabl
     (folder / "loaded.json").unlink()  # as after a run that was killed before its reload
     assert "changed=1" in run("--check")
     (site["root"] / "services/demo/api_key").unlink()  # a host that can't be read keeps the key that the gateway has
-    other = "another-key-0123456789-abcdefgh"
+    # Its release of before has returned, at another port than its row says.
+    other, engine = "another-key-0123456789-abcdefgh", site["engine"]
+    engine.stop()
+    engine.port = free_port()
+    engine.start()
+    release = site["root"] / "services/demo/releases/a"
+    release.mkdir(parents=True)
+    (release / "spec.json").write_text(json.dumps({"endpoint": f"http://127.0.0.1:{engine.port}"}))
+    (release.parent.parent / "current").symlink_to("releases/a")
     run(gateway_callers={"team": {"keys": [other]}})
-    assert ask(site) == 401 and ask(site, key=other) == 200
+    assert until(lambda: ask(site, key=other) == 200) and ask(site) == 401
+    assert f":{engine.port} " in (folder / "haproxy.cfg").read_text()
 
     before = (folder / "haproxy.cfg").read_text()
     bad = {**site["extra"], "gateway_address": "no address"}
     done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(bad))
     assert done.returncode != 0 and "HAProxy refuses the configuration" in done.stdout + done.stderr
     assert (folder / "haproxy.cfg").read_text() == before and ask(site, key=other) == 200
+
+
+def test_a_gateway_that_is_gone_does_not_keep_the_other_one_from_its_news(
+    site: dict[str, Any], playbook: Callable[..., Any]
+) -> None:
+    rows = json.loads(site["inventory"].read_text())
+    rows["gateways"]["hosts"] = {"gone": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "localhost": {}}
+    site["inventory"].write_text(json.dumps(rows))
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(site["extra"]))
+    assert done.returncode != 0 and "gone can't be reached and knows what an earlier run told it" in done.stdout
+    assert until(lambda: ask(site) == 200)
 
 
 def test_a_gateway_without_callers_is_refused(site: dict[str, Any], playbook: Callable[..., Any]) -> None:

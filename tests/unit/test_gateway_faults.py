@@ -1,13 +1,9 @@
-"""Faults behind and at the gateway under load: real HAProxy, stand-in engines as processes. Only requests in flight on what died may fail."""
+"""Faults behind and at the gateway under load: real HAProxy, stand-in engines on hosts of their own. Only requests in flight on what died may fail."""
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,110 +12,27 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.gateway import runtime
-from conftest import FIXTURES
-from gate import BACKEND_KEY, KEY, Gate, record, until
-from load import Load, Outcome
-from ports import free_port
-
-CALLERS = {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000, "concurrency": 500}}
-
-
-class Process:
-    """An engine of its own, which can be killed and stopped."""
-
-    def __init__(self) -> None:
-        self.model, self.port = "demo", free_port()
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, str(FIXTURES / "stub_engine.py"), "good", str(self.port)]
-        environment = {**os.environ, "VLLM_API_KEY": BACKEND_KEY}
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-
-    def send(self, number: signal.Signals) -> float:
-        """Send it a signal; when that was done."""
-        self.process.send_signal(number)
-        if number == signal.SIGKILL:
-            self.process.wait(60)
-        return time.monotonic()
-
-
-class Site:
-    def __init__(self, folder: Path) -> None:
-        self.engines = [Process(), Process()]
-        rows = [record(one, "here", service=name) for one, name in zip(self.engines, ("one", "two"), strict=True)]  # type: ignore[arg-type]
-        for row in rows:
-            row["gateway"] = {"answer_seconds": 1, "idle_seconds": 6, "concurrent": 200}
-        self.gate = Gate(folder, rows, CALLERS)
-        self.gate.agent()
-        until(lambda: {self.gate.status("here.one"), self.gate.status("here.two")} == {"UP"}, 60)
-
-    def load(self) -> Load:
-        return Load(self.gate.url, KEY, rate=25, longest=2)
-
-    def elsewhere(self, name: str) -> list[str]:
-        """Requests in the gateway's log that failed or were cut, and not at this backend."""
-        lines = [line for line in self.gate.log.read_text().splitlines() if line.startswith("{")]
-        bad = [row for row in map(json.loads, lines) if row["caller"] and (row["status"] != 200 or row["end"] != "--")]
-        return [json.dumps(row) for row in bad if not row["backend"].endswith(f"/{name}")]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path / "g")
-    yield found
-    for engine in found.engines:
-        engine.send(signal.SIGCONT)
-        engine.send(signal.SIGKILL)
-    found.gate.close()
-
-
-def bad(load: Load) -> list[Outcome]:
-    return [outcome for outcome in load.outcomes if outcome.words != "ok"]
-
+from faulty import FAULTS, Site, bad, faulty_site
+from gate import until
 
 pytestmark = pytest.mark.slow
 
 
-def test_of_a_killed_backend_only_requests_in_flight_fail(site: Site) -> None:
-    with site.load() as load:
-        time.sleep(2)
-        killed = site.engines[0].send(signal.SIGKILL)
-        until(lambda: site.gate.status("here.one").startswith("DOWN"), 60)
-        site.engines[0].start()
-        until(lambda: site.gate.status("here.one") == "UP", 60)
-    assert all(outcome.began < killed for outcome in bad(load)), load.told()
-    assert len(load.outcomes) > 50 and site.elsewhere("here.one") == []
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with faulty_site(tmp_path / "g") as found:
+        yield found
 
 
-def test_of_a_hung_backend_only_what_it_was_given_fails(site: Site) -> None:
-    """It accepts and never answers. What it was given before the checks saw it ends with idle_seconds."""
+@pytest.mark.parametrize("fault", FAULTS)
+def test_only_requests_in_flight_on_what_died_fail(site: Site, fault: str) -> None:
     with site.load() as load:
         time.sleep(1)
-        site.engines[0].send(signal.SIGSTOP)
-        until(lambda: site.gate.status("here.one").startswith("DOWN"), 60)
-        seen = time.monotonic()
+        moment = FAULTS[fault](site)
         time.sleep(2)
-        site.engines[0].send(signal.SIGCONT)
-        until(lambda: site.gate.status("here.one") == "UP", 60)
-    assert all(outcome.began < seen for outcome in bad(load)), load.told()
-    assert any(outcome.began > seen for outcome in load.outcomes) and site.elsewhere("here.one") == []
-
-
-def test_a_gateway_that_is_killed_and_started_goes_on(site: Site) -> None:
-    with site.load() as load:
-        time.sleep(1)
-        haproxy, worker = site.gate.processes[0], runtime.worker(site.gate.api)
-        haproxy.kill()
-        haproxy.wait(60)
-        until(lambda: not Path(f"/proc/{worker}").exists(), 60)
-        site.gate.processes[0] = site.gate.haproxy()
-        until(lambda: runtime.worker(site.gate.api), 60)
-        until(lambda: site.gate.status("here.one") == "UP", 60)
-        again = time.monotonic()
-        time.sleep(2)
-    assert any(outcome.began > again for outcome in load.outcomes)
-    assert all(outcome.began < again for outcome in bad(load)), load.told()
+    assert all(outcome.began < moment for outcome in bad(load)), load.told()
+    assert len(load.outcomes) > 50 and any(outcome.began > moment for outcome in load.outcomes)
+    assert fault == "the gateway is killed" or site.elsewhere() == []
 
 
 @contextmanager

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from ansible.module_utils.serving.gateway import drains
 from ansible.module_utils.serving.service import live, probe, releases
-from conftest import FIXTURES, ROOT, load
+from conftest import FIXTURES, ROOT, ansible_environment, load
+from gate import BACKEND_KEY, KEY, Engine, Gate, record
+from load import Load
 from services import Host, Result, host_fixture, until
 from test_adapters import RELEASE, planned
 
@@ -158,22 +165,26 @@ def test_the_second_door_is_for_the_owner_alone(tmp_path: Path, monkeypatch: pyt
 class Loading(Host):
     """The service `demo` of a stand-in that loads adapters, with the options of a start in a file of its own."""
 
-    def deploy(self, *names: str, dry: bool = False, **spec: Any) -> Result:
+    def given(self, *names: str, **spec: Any) -> Result:
+        """What a deploy gives to module inference_service."""
         adapters = {name: str(self.root / f"models/{name}@1") for name in names}
         for path in adapters.values():
             Path(path).mkdir(parents=True, exist_ok=True)
         words = json.dumps([f"{name}={path}" for name, path in adapters.items()])
         lines = f"lora-modules: {words}\n" if names else ""
         start = f"#!/bin/sh\nexec {sys.executable} {FIXTURES}/lora_engine.py {self.port} {self.folder} serve.yaml\n"
-        given = {
-            "name": "demo", "serving_root": str(self.root), "supervisor": "supervisord", "python": sys.executable,
+        return {
+            "python": sys.executable, "api_key": BACKEND_KEY,
             "runner": (ROOT / "roles/serve/files/foreground.py").read_text(), "files": {"start": start, "serve.yaml": f"port: 1\n{lines}"},
             "spec": {
                 "endpoint": f"http://127.0.0.1:{self.port}", "drain_timeout": 2, "ready_timeout": 30, "restart_limit": 2, "api_key": True,
                 "adapters": {name: {"path": path} for name, path in adapters.items()}, "check": {"adapters": list(names)}, "live": LIVE, **spec,
             },
         }  # fmt: skip
-        return self.run("inference_service", given, check=dry)
+
+    def deploy(self, *names: str, dry: bool = False, restarts: bool = True, **spec: Any) -> Result:
+        place = {"name": "demo", "serving_root": str(self.root), "supervisor": "supervisord", "restarts": restarts}
+        return self.run("inference_service", {**place, **self.given(*names, **spec)}, check=dry)
 
     def has(self) -> dict[str, str]:
         """What the engine says, as soon as it answers."""
@@ -250,9 +261,53 @@ def test_an_adapter_that_the_engine_refuses_costs_the_swap_that_it_always_did(lo
     (loading.root / "models").rename(loading.root / "models-broken")
     (loading.root / "models").symlink_to("models-broken")
     adapters = {"sql": {"path": str(loading.root / "models/sql@1")}, "bad": {"path": "/x/broken"}}
+    stays = loading.deploy("sql", restarts=False, adapters=adapters, check={"adapters": ["sql", "bad"]})
+    assert stays["changed"] and "for adapter 'bad' with 400" in stays["refused"] and loading.process() == before
     done = loading.deploy("sql", adapters=adapters, check={"adapters": ["sql", "bad"]})
+    assert done["refused"] is None and done["endpoint"] == f"http://127.0.0.1:{loading.port}"
     assert any("for adapter 'bad' with 400" in one and "it is started anew" in one for one in done["reasons"])
     assert (loading.process() or {})["pid"] != before["pid"] and set(loading.has()) == {"sql"}
+
+
+@pytest.mark.slow
+def test_behind_a_gateway_it_leaves_its_pool_before_that(loading: Loading, tmp_path: Path) -> None:
+    """Whether it has to is known only when the engine has refused: role swap."""
+    loading.deploy("sql")
+    before, other = loading.process(), Engine("two")
+    assert before and loading.has()
+    row: Any = SimpleNamespace(port=loading.port, model="demo")
+    rows = [{**record(row, "here"), "gateway": {"concurrent": 200}}, record(other, "here", service="two")]
+    gate = Gate(tmp_path / "g", rows, {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000}})
+    adapters = {"bad": {"path": "/x/broken"}}
+    play = {
+        "hosts": "here", "gather_facts": False, "tasks": [{"name": "Swap", "ansible.builtin.include_role": {"name": "swap"}}],
+        "vars": {
+            "swap_service": "demo", "swap_state": "started", "swap_stays_out": True,
+            "swap_release": loading.given(adapters=adapters, check={"adapters": ["bad"]}),
+        },
+    }  # fmt: skip
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    door = {**local, "gateway_folder": str(gate.folder)}
+    here = {**local, "serving_root": str(loading.root), "supervisor": "supervisord"}
+    shutil.copytree(ROOT / "inventory/group_vars", tmp_path / "group_vars")
+    groups = {"accelerators": {"hosts": {"here": here}}, "gateways": {"hosts": {"door": door}}}
+    for name, text in {"hosts.yml": groups, "swap.yml": [play]}.items():
+        (tmp_path / name).write_text(yaml.safe_dump(text))
+    try:
+        until(lambda: {gate.status("here.demo"), gate.status("here.two")} == {"UP"})
+        with Load(gate.url, KEY, rate=25, longest=2) as load:
+            command = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "swap.yml")]
+            done = subprocess.run(
+                command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=300
+            )
+        assert done.returncode == 0 and "demo has to be started anew" in done.stdout, done.stdout + done.stderr
+        assert (loading.process() or {})["pid"] != before["pid"] and set(drains.read(str(gate.folder))[0]) == {
+            "here.demo"
+        }
+        load.whole()
+    finally:
+        gate.close()
+        other.stop()
 
 
 def test_copies_for_a_container_are_whole_and_go_when_no_release_names_them(tmp_path: Path) -> None:

@@ -45,9 +45,17 @@ def test_upgrade_and_rollback_take_one_host_after_the_other(served: Fleet, load:
 
 @pytest.mark.slow
 def test_a_row_may_change_its_port(served: Fleet, load: Load) -> None:
+    """Forth, back to the release of before, and back by itself from one that does not answer."""
+    first, rows = {host: served.release(host) for host in HOSTS}, served.inventory.read_text()
     served.change_ports()
     told = served.play("playbooks/upgrade.yml")
     assert "other backends answered its callers" in told and served.states() == UP and served.out() == set()
+    served.play("playbooks/rollback.yml", service="demo")
+    assert {host: served.release(host) for host in HOSTS} == first and served.states() == UP and served.out() == set()
+    told = served.play("playbooks/upgrade.yml", stub_mode="crash", ok=False)
+    assert "demo was not upgraded" in told and f"Release {first['one']} serves again" in told
+    assert {host: served.release(host) for host in HOSTS} == first and served.states() == UP and served.out() == set()
+    served.inventory.write_text(rows)
 
 
 @pytest.mark.slow

@@ -130,6 +130,11 @@ def addresses(text: str) -> dict[tuple[str, str], str]:
     return {(row[1], row[3]): joined(row[4], row[18]) for row in rows if len(row) > 18}
 
 
+def address_of(path: str, pool: str, name: str) -> str:
+    """host:port at which HAProxy reaches a backend now; empty where it has none of that name."""
+    return addresses(command(path, "show servers state")).get((pool, name), "")
+
+
 def joined(host: str, port: str) -> str:
     return "[%s]:%s" % (host, port) if ":" in host else "%s:%s" % (host, port)
 
@@ -138,12 +143,13 @@ def readdress(path: str, pool: str, name: str, at: str) -> bool:
     """Have a backend reached at this host:port, until the next configuration says so too. Whether that changed. Raises Refusal where HAProxy won't."""
     host, _, port = at.rpartition(":")
     try:  # HAProxy takes a name in its configuration alone
-        number = str(socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0][4][0])
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as problem:
         raise Refusal("the gateway can't look up %s, the address of backend '%s': %s" % (host, name, problem)) from None
-    if addresses(command(path, "show servers state")).get((pool, name)) == joined(number, port):
+    numbers = [str(row[4][0]) for row in found]
+    if address_of(path, pool, name) in [joined(number, port) for number in numbers]:
         return False
-    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, number, port)).strip()
+    said = command(path, "set server %s/%s addr %s port %s" % (pool, name, numbers[0], port)).strip()
     if "no need to change" in said and "changed from" not in said:
         return False
     if "changed from" not in said:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from typing import Any
+
+from ansible.module_utils.serving.service.supervisors import read_text
 
 
 def spec_reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
@@ -22,3 +26,13 @@ def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
         for name in sorted(set(old) | set(new))
         if old.get(name) != new.get(name)
     ]
+
+
+def text_diff(folder: str, files: dict[str, str]) -> dict[str, str]:
+    """--diff of the rendered files against the current release."""
+    before = {n: read_text(os.path.join(folder, "current", n)) for n in files}
+    lines: list[str] = []
+    for name in sorted(files):
+        old, new = before[name].splitlines(True), files[name].splitlines(True)
+        lines += difflib.unified_diff(old, new, "current/" + name, "new/" + name)
+    return {"prepared": "".join(lines)} if lines else {}

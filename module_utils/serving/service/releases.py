@@ -94,6 +94,16 @@ def source_of(folder: str, name: str, content: str) -> str | None:
     return next((path for path in paths if has_content(path, content)), None)
 
 
+def lacking_inputs(folder: str, spec: dict[str, Any], given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """({input: a file of this host with its content}, inputs that have none here)."""
+    found = {}
+    for name, content in carried(spec).items():
+        path = given.get(name) or source_of(folder, name, content)
+        if path:
+            found[name] = path
+    return found, sorted(set(carried(spec)) - set(found))
+
+
 def _text(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as source:
@@ -334,6 +344,13 @@ def running_release(root: str, name: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return run if alive else None
+
+
+def running_endpoint(root: str, name: str) -> str | None:
+    """URL of the API that the running process has; None where none runs."""
+    run = running_release(root, name) or {}
+    spec = read_spec(os.path.join(service_dir(root, name), "releases", str(run.get("release")))) or {}
+    return spec.get("endpoint")
 
 
 def last_exit(root: str, name: str) -> dict[str, Any] | None:
