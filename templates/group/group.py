@@ -32,9 +32,7 @@ LONGEST = 4096  # bytes of a line
 END = 10.0  # seconds that an engine gets to end once its group is broken
 BEFORE_HELLO = 10.0
 CONSEQUENCE = 3.0  # seconds within which the end of another host's part explains the end of this engine
-LEADER_ENDS_TOO = (
-    4.0  # a follower that is stopped waits so long for word that the first host is stopping as well, and drains
-)
+LEADER_ENDS_TOO = 4.0  # a follower that is stopped waits so long for word that the first host stops as well, and drains
 EACH = 30.0  # seconds between two questions
 FIRST, SOON = 2.0, 5.0  # the same until the first answer, and after an error
 MARGIN = 30.0  # seconds that an answer may take beyond the longest step of the engine
@@ -305,12 +303,10 @@ class Part:
             self.end()
             if self.stopping:
                 return 0
-            # A start that fails counts, on whichever host it did.
             failed = self.trouble or (isinstance(why, Ended) and not self.leader_stops)
-            return 1 if failed and not self.answers else AGAIN
-        if self.stopping:
-            return int(self.child.returncode)
-        return int(self.child.returncode) or 1  # vLLM's server ends with 0 when its engine has died
+            return 1 if failed and not self.answers else AGAIN  # a start that fails counts, on whichever host it did
+        # vLLM's server ends with 0 when its engine has died.
+        return int(self.child.returncode) or int(not self.stopping)
 
     def pass_stop(self) -> bool:
         """Pass a stop on to the engine. A follower's waits while the first host's drains, which needs it."""
