@@ -132,7 +132,7 @@ HINTS = (
         "the driver was changed while the container engine ran, which still has what the one before showed below /proc/driver/nvidia",
         "systemctl restart docker (or containerd), then start the service again; a reboot does it too",
         "NVIDIA/nvidia-container-toolkit#169",
-        "nvidia-container-cli: mount error: mount operation failed: /merged/proc/driver/nvidia/params/version: no such file or directory: unknown",
+        "mount operation failed: /var/lib/docker/x/merged/proc/driver/nvidia/params: no such file or directory: unknown",
     ),
     Hint(
         "nvidia-cli-wsl",

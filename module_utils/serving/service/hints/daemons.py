@@ -18,7 +18,7 @@ HINTS = (
     ),
     Hint(
         "oci-runtime-missing",
-        r"fork/exec (\S{1,160}): no such file or directory",
+        r"fork/exec (?!/proc/self/exe)(\S{1,160}): no such file or directory",
         "a program that the container engine runs, most often its configured runtime, is not there",
         "correct its path in /etc/docker/daemon.json or /etc/containerd/config.toml, or install it (nvidia-container-toolkit, runc), then restart"
         " the engine",
@@ -176,7 +176,7 @@ HINTS = (
         "docker-storage-driver",
         r"[Ee]rror initializing graphdriver|(?:storage|graph) driver[^\n]{0,80}(?:failed|not supported|unknown|no longer)"
         r"|prior storage driver|overlay[^\n]{0,60}(?:not supported (?:over|by)|is not supported on|invalid argument)"
-        r"|'overlay2?' (?:not found|is not supported)"
+        r"|'overlay2?' (?:not found|is not supported)|pulling image[^\n]{0,160}, operation not supported"
         r"|/overlay2?/[^\n]{0,160}/merged/\S{1,40}: invalid argument",
         "the container engine's storage can't be used: the driver does not work on this file system or kernel, or another one was used before",
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",

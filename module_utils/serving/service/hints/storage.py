@@ -17,12 +17,30 @@ HINTS = (
     ),
     Hint(
         "container-layer-gone",
-        r"creating overlay mount[^\n]{0,400}no such file or directory|failed to mount rootfs component",
+        r"creating overlay mount[^\n]{0,400}no such file or directory|failed to mount rootfs component"
+        r"|: layer does not exist|(?:l?stat|open) /\S{0,80}/(?:overlay2?|aufs)/\S{1,200}: no such file",
         "the container's file system can't be put together: a layer of its image is gone from the engine's store, or the mount itself is refused",
         "restart the container engine; if it stays remove the container and the image, and run deploy.yml --tags fetch; dmesg names a refused mount",
         "moby/moby#30057",
         "error creating overlay mount to /var/lib/docker/overlay2/3f-init/merged: mountfrom re-exec error: exit status 1: output: no such file or"
         " directory",
+    ),
+    Hint(
+        "container-mount-vanished",
+        r"setns process: fork/exec /proc/self/exe: no such file",
+        "a container that runs has lost its file system: its merged mount is gone, after a clean-up of mounts or a restart of the engine",
+        "restart the container (the service); findmnt shows what is mounted below the engine's data folder",
+        "moby/moby#47408",
+        "OCI runtime exec failed: error starting setns process: fork/exec /proc/self/exe: no such file or directory: unknown",
+        sure=False,
+    ),
+    Hint(
+        "docker-bridge-twice",
+        r"networks have same bridge name",
+        "the container engine's own record of its networks holds docker0 of an earlier run, so it can't make it again",
+        "stop the engine, move its network folder (network/files below its data folder) away, ip link delete docker0, and start it again",
+        "moby/moby#24155",
+        "Error creating default bridge network: cannot create network 1 (docker0): conflicts with network 2 (docker0): networks have same bridge name",
     ),
     Hint(
         "podman-locks",
