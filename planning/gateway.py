@@ -26,6 +26,7 @@ ROUTE: dict[str, Key] = {
     "via": Key("str", None, "host:port at which the gateway reaches the service instead: the near end of an ssh tunnel or a TLS proxy."),
     "encrypted": Key("bool", False, "The way from the gateway to this address is encrypted by the network, such as WireGuard."),
     "pool_requires": Key("str", "answer", "What a backend needs to be in its pool: answer, or verdict: EQUIVALENT against the others' reference."),
+    "beside": Key("seconds", None, "Port at which a new release is started beside the old one while no other backend answers, if it fits; null: a gap."),
     "answer_seconds": Key("seconds", 60, "Seconds that the health check's answer may take before an engine that makes no progress counts as hung."),
 }  # fmt: skip
 SHARED = ("idle_seconds", "queue", "queue_seconds", "answer_seconds")  # of a pool, as its first row says
@@ -52,6 +53,32 @@ def split_address(where: str, text: str) -> tuple[str, int]:
     if not match or not 0 < int(match.group(2)) < 65536:
         fail(f"{where} is '{text}', but must be host:port, such as 127.0.0.1:19010")
     return match.group(1).strip("[]"), int(match.group(2))
+
+
+def beside(record: Mapping[str, Any], plan: Iterable[Mapping[str, Any]]) -> Row:
+    """The record of what serves in a service's place while that is swapped: its new release at the row's `gateway.beside`; empty without one.
+
+    Raises Faults where the port or the name is that of a service of its host's `plan`. Behind a tunnel it is reached at the tunnel's host, at that port.
+    """
+    route = route_of(f"service '{record['service']}'", record.get("gateway"))
+    port = route["beside"]
+    if not port or not route["expose"] or record.get("group"):
+        return {}
+    name = f"{record['service']}-beside"
+    if port > 65535 or any(port == one["port"] or name == one["service"] for one in plan):
+        fail(
+            f"service '{record['service']}': gateway.beside is {port}, but must be a port that no service of this host has, and none may be called {name}"
+        )
+    via = {"via": f"{route['via'].rpartition(':')[0]}:{port}"} if route["via"] else {}
+    return {
+        **record,
+        "service": name,
+        "port": port,
+        "endpoint": f"{record['endpoint'].rpartition(':')[0]}:{port}",
+        "gateway": {**(record.get("gateway") or {}), **via},
+        "shares_with": record["service"],
+        "devices_given": False,  # those are the old one's
+    }
 
 
 def loopback(address: str) -> bool:

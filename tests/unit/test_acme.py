@@ -19,7 +19,8 @@ import pytest
 from ansible.module_utils.serving.gateway import runtime
 from gate import KEY, until
 from ports import free_port
-from test_gateway import certificate, site  # noqa: F401 - a fixture
+from test_gateway import certificate
+from test_gateway_role import site  # noqa: F401 - a fixture
 
 from planning.acme import acme_plan, dns_names
 from planning.rows import Faults
