@@ -162,7 +162,7 @@ def gateway_pools(
     """{pools, notes, faults} for one gateway.
 
     `plans`: {host: its records}. `addresses`: {host: address as others reach it}. /metrics is for the site's monitoring.
-    A pool is {name, model, weights, api_key, paths, requires, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
+    A pool is {name, model, also, weights, api_key, paths, requires, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
     """
     found, pools, notes = Collected(), dict[str, Row](), list[str]()
     for host in sorted(plans):
@@ -189,7 +189,7 @@ def gateway_pools(
             pool = pools.setdefault(
                 model,
                 {
-                    "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [],
+                    "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [], "also": [],
                     "requires": "answer",
                     **{key: route[key] for key in SHARED},
                 },
@@ -202,13 +202,44 @@ def gateway_pools(
                 )
                 continue
             pool["backends"].append(backend)
+            pool["also"].append(asked_names(record))
             if route["pool_requires"] == "verdict":  # one row that asks for it is enough
                 pool["requires"] = "verdict"
             pool["idle_seconds"] = max(pool["idle_seconds"], route["idle_seconds"])
             pool["paths"] = list(
                 dict.fromkeys([*pool["paths"], *(path for path in callers_paths(record) if path != "/metrics")])
             )
-    return {"pools": [pools[model] for model in sorted(pools)], "notes": notes, "faults": found.faults}
+    ordered = [pools[model] for model in sorted(pools)]
+    return {"pools": ordered, "notes": [*notes, *shared_names(ordered)], "faults": found.faults}
+
+
+def asked_names(record: Mapping[str, Any]) -> list[str]:
+    """Names by which callers may ask for more than the served name: aliases of it, and adapters that its engine has beside it."""
+    return [*(record.get("aliases") or []), *(row["name"] for row in record.get("adapters") or [])]
+
+
+def shared_names(pools: Iterable[Row]) -> list[str]:
+    """Leaves each pool the names that all its backends have, and no other pool: what was left out, in words."""
+    notes, owners = list[str](), {pool["model"]: pool["model"] for pool in pools}
+    for pool in pools:
+        kept = list[str]()
+        for name in dict.fromkeys(name for names in pool["also"] for name in names):
+            if not all(name in names for names in pool["also"]):
+                notes.append(
+                    f"'{name}' is not asked for by its name: only some of the hosts that serve '{pool['model']}' have it"
+                )
+            elif not NAME.fullmatch(name):
+                notes.append(
+                    f"'{name}' is not asked for by its name: the gateway routes letters, digits and ._:@+/- only"
+                )
+            elif owners.setdefault(name, pool["model"]) != pool["model"]:
+                notes.append(
+                    f"who asks for '{name}' gets that of '{owners[name]}', though '{pool['model']}' has it, too"
+                )
+            else:
+                kept.append(name)
+        pool["also"] = kept
+    return notes
 
 
 def refusal(backend: Row, verdicts: Mapping[str, Any], known: Iterable[str]) -> str:

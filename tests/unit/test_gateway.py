@@ -109,6 +109,20 @@ def test_what_serves_in_a_service_s_place() -> None:
             beside({**row, "gateway": {"beside": port}}, plan)
 
 
+def test_a_name_beside_the_model_s_is_routed_where_all_of_its_backends_have_it() -> None:
+    def row(host: str, *names: str, model: str = "demo") -> dict[str, Any]:
+        adapters = [{"name": name} for name in names[1:]]
+        return record(host=host, served_name=model, aliases=[*names[:1]], adapters=adapters)
+
+    found = pools(
+        row("a", "gpt", "sql", "new"), row("b", "gpt", "sql", "b a d"), row("c", "gpt", "demo", model="other")
+    )
+    assert [pool["also"] for pool in found["pools"]] == [["gpt", "sql"], []] and found["faults"] == []
+    told = [note for note in found["notes"] if "HTTP" not in note]
+    assert [note.split("'")[1] for note in told] == ["new", "b a d", "gpt", "demo"]
+    assert "only some of the hosts that serve 'demo' have it" in told[0] and "gets that of 'demo'" in told[2]
+
+
 def test_what_is_unencrypted_is_said() -> None:
     assert "plain HTTP" in pools(record())["notes"][0]
     assert pools(record(gateway={"encrypted": True}))["notes"] == []
