@@ -146,7 +146,12 @@ def test_keys(gate: Gate, engines: dict[str, Engine]) -> None:
 def test_a_key_asks_its_own_models_and_sees_no_others(gate: Gate) -> None:
     status, _, text = gate.ask("/v1/models", key=SMALL)
     assert status == 200 and [row["id"] for row in json.loads(text)["data"]] == ["org/small"]
-    assert {row["id"] for row in json.loads(gate.ask("/v1/models")[2])["data"]} == {"demo", "gpt", "team/sql", "org/small"}
+    assert {row["id"] for row in json.loads(gate.ask("/v1/models")[2])["data"]} == {
+        "demo",
+        "gpt",
+        "team/sql",
+        "org/small",
+    }
 
 
 def test_a_stream_arrives_piece_by_piece(gate: Gate, engines: dict[str, Engine]) -> None:
