@@ -138,6 +138,8 @@ def test_of_a_backend_s_places_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(30):
         places.remember(str(tmp_path), "here.demo", f"http://h:{100 + number % 12}", f"h:{number}")
     assert list(places.read(str(tmp_path))["here.demo"].values()) == [f"h:{number}" for number in range(22, 30)]
+    places.forget(str(tmp_path), "here.demo", "h:25")
+    assert "h:25" not in places.read(str(tmp_path))["here.demo"].values()
     (tmp_path / places.FILE).write_text("[1]")
     assert places.read(str(tmp_path)) == {}
 
