@@ -1,6 +1,6 @@
 """Filters of the gateway: `gateway_plan` makes what one gateway runs from the plans of all hosts, `gateway_keys` chooses keys, `acme_plan`
 says how its certificate is asked for, `keepalived_config` moves an address between two of them, `outages` tells times out,
-`as_deployed` says where services listen now.
+`as_deployed` says where services listen now, `beside` what serves in a service's place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from planning import haproxy
 from planning.acme import acme_plan
 from planning.callers import resolve_callers
 from planning.floating import keepalived_config
-from planning.gateway import admitted, as_deployed, backend_name, backend_of, common_keys, gateway_pools, route_of
+from planning.gateway import (
+    admitted,
+    as_deployed,
+    backend_name,
+    backend_of,
+    beside,
+    common_keys,
+    gateway_pools,
+    route_of,
+)
 from planning.rows import Faults
 
 
@@ -116,4 +125,5 @@ class FilterModule:
             "keepalived_config": keepalived_config,
             "as_deployed": as_deployed,
             "backend_at": backend_at,
+            "beside": beside,
         }

@@ -68,7 +68,7 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.gateway import places, runtime
 from ansible.module_utils.serving.gateway.units import AGENT, PROXY, run_unit
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
@@ -118,14 +118,16 @@ def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
         time.sleep(0.2)
 
 
-def readdress(api: str, settings: str) -> int:
+def readdress(folder: str, settings: str) -> int:
     """Have HAProxy reach its backends where the agent does: how many are reached elsewhere now. Nothing where it does not run."""
-    moved = 0
+    moved, api = 0, os.path.join(folder, "admin.sock")
     for one in json.loads(settings)["backends"]:
         pool, _, name = one["id"].partition("/")
         with contextlib.suppress(OSError):
             known = runtime.address_of(api, pool, name)
-            moved += bool(known) and runtime.readdress(api, pool, name, one["url"].partition("//")[2])
+            if known and runtime.readdress(api, pool, name, one["url"].partition("//")[2]):
+                moved += 1
+                places.forget(folder, name, known)
     return moved
 
 
@@ -182,7 +184,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         put(folder, wanted, program)
         states = os.path.join(folder, "servers.state")
         # HAProxy takes addresses from the states that it was left with, and not from its configuration.
-        moved = readdress(api, given["agent_settings"])
+        moved = readdress(folder, given["agent_settings"])
         runtime.save_states(api, states)
         own = [
             *runtime.started_as(program),
@@ -199,7 +201,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         if not started and loaded != number:
             runtime.reload(api, os.path.join(folder, "haproxy.pid"))
             result["reloaded"] = True
-        moved += readdress(api, given["agent_settings"])
+        moved += readdress(folder, given["agent_settings"])
         result["changed"] = result["changed"] or moved > 0
         stale = bool({"agent.py", "agent.json"} & set(files))
         agent = [

@@ -16,22 +16,45 @@ ACME: dict[str, Key] = {
     "server": Key("str", "https://acme-v02.api.letsencrypt.org/directory", "Directory of the ACME server."),
     "email": Key("str", None, "Whom the server may write to."),
     "ca_file": Key("path", None, "File on the gateway with the CA of the server itself, where it isn't a public one."),
+    "dns_auth": Key(
+        "path",
+        None,
+        "Program on the gateway that puts a TXT record into your DNS: the server asks that instead of port 80. See certbot's manual-auth-hook.",
+    ),
+    "dns_cleanup": Key("path", None, "Program that removes it again."),
     "eab_kid": Key("str", None, "Key identifier of external account binding, where the server wants it."),
     "eab_hmac_key": Key("str", None, "Its key; keep it in a vault."),
 }
 CERTBOT = "certbot"
 
 
-def dns_names(names: Iterable[str]) -> list[str]:
-    """Names for which a server gives certificates: neither addresses nor names without a dot."""
+def dns_names(names: Iterable[str], wildcards: bool = False) -> list[str]:
+    """Names for which a server gives certificates: neither addresses nor names without a dot. `wildcards`: *.example.org, too, which DNS proves alone."""
     found = []
     for name in dict.fromkeys(names):
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            if re.fullmatch(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*", name):
+            plain_name = name.removeprefix("*.") if wildcards else name
+            if re.fullmatch(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]*", plain_name):
                 found.append(name)
     return found
+
+
+def by_http(port: int) -> Row:
+    """certbot's lines where the server asks port 80, which HAProxy leads to certbot's own."""
+    return {
+        "authenticator": "standalone",
+        "preferred-challenges": "http",
+        "http-01-address": "127.0.0.1",
+        "http-01-port": port,
+    }
+
+
+def by_dns(row: Row) -> Row:
+    """certbot's lines where it asks the DNS, which the site's own programs change."""
+    cleanup = {"manual-cleanup-hook": row["dns_cleanup"]} if row["dns_cleanup"] else {}
+    return {"authenticator": "manual", "preferred-challenges": "dns", "manual-auth-hook": row["dns_auth"], **cleanup}
 
 
 def acme_plan(given: Any, names: Iterable[str], folder: str, http_port: int, port: int) -> Row:
@@ -40,19 +63,22 @@ def acme_plan(given: Any, names: Iterable[str], folder: str, http_port: int, por
     `names`: gateway_names. `folder`: the gateway's. `http_port`: where HAProxy takes plain HTTP. `port`: certbot's own, on loopback.
     """
     row = {**{name: key.default for name, key in ACME.items()}, **check_row("gateway_acme", plain(given), ACME)}
-    wanted = dns_names(names)
+    wanted = dns_names(names, wildcards=bool(row["dns_auth"]))
     if not row["agree_tos"]:
         fail("gateway_acme needs agree_tos: true, with which you agree to the terms of its server")
-    if not http_port:
+    if not http_port and not row["dns_auth"]:
         fail(
-            "gateway_acme needs gateway_http_port, because the ACME server asks the gateway over plain HTTP; set it to 80, or to what port 80 leads to"
+            "gateway_acme needs gateway_http_port, because the ACME server asks the gateway over plain HTTP; set it to 80, or to what port 80 leads to; "
+            "or name a program that changes your DNS in gateway_acme.dns_auth"
         )
+    if row["dns_cleanup"] and not row["dns_auth"]:
+        fail("gateway_acme has dns_cleanup without dns_auth, which puts the record there; give both")
     if not wanted:
         fail(
             f"gateway_names has no name for which an ACME server gives a certificate ({', '.join(names) or 'it is empty'}); "
             "put the DNS name there by which callers reach the gateway, such as llm.example.org"
         )
-    for name in ("server", "email", "eab_kid", "eab_hmac_key"):
+    for name in ("server", "email", "eab_kid", "eab_hmac_key", "dns_auth", "dns_cleanup"):
         if row[name] and re.search(r"[\s#]", row[name]):
             fail(f"gateway_acme.{name} has a space, a line break or a # in it, which certbot's file can't take")
     if bool(row["eab_kid"]) != bool(row["eab_hmac_key"]):
@@ -67,10 +93,7 @@ def acme_plan(given: Any, names: Iterable[str], folder: str, http_port: int, por
         **({"eab-kid": row["eab_kid"], "eab-hmac-key": row["eab_hmac_key"]} if row["eab_kid"] else {}),
         "agree-tos": "true",
         "non-interactive": "true",
-        "authenticator": "standalone",
-        "preferred-challenges": "http",
-        "http-01-address": "127.0.0.1",
-        "http-01-port": port,
+        **(by_dns(row) if row["dns_auth"] else by_http(port)),
         "keep-until-expiring": "true",
         "renew-with-new-domains": "true",
         "cert-name": name,

@@ -26,6 +26,7 @@ ROUTE: dict[str, Key] = {
     "via": Key("str", None, "host:port at which the gateway reaches the service instead: the near end of an ssh tunnel or a TLS proxy."),
     "encrypted": Key("bool", False, "The way from the gateway to this address is encrypted by the network, such as WireGuard."),
     "pool_requires": Key("str", "answer", "What a backend needs to be in its pool: answer, or verdict: EQUIVALENT against the others' reference."),
+    "beside": Key("seconds", None, "Port at which a new release is started beside the old one while no other backend answers, if it fits; null: a gap."),
     "answer_seconds": Key("seconds", 60, "Seconds that the health check's answer may take before an engine that makes no progress counts as hung."),
 }  # fmt: skip
 SHARED = ("idle_seconds", "queue", "queue_seconds", "answer_seconds")  # of a pool, as its first row says
@@ -52,6 +53,32 @@ def split_address(where: str, text: str) -> tuple[str, int]:
     if not match or not 0 < int(match.group(2)) < 65536:
         fail(f"{where} is '{text}', but must be host:port, such as 127.0.0.1:19010")
     return match.group(1).strip("[]"), int(match.group(2))
+
+
+def beside(record: Mapping[str, Any], plan: Iterable[Mapping[str, Any]]) -> Row:
+    """The record of what serves in a service's place while that is swapped: its new release at the row's `gateway.beside`; empty without one.
+
+    Raises Faults where the port or the name is that of a service of its host's `plan`. Behind a tunnel it is reached at the tunnel's host, at that port.
+    """
+    route = route_of(f"service '{record['service']}'", record.get("gateway"))
+    port = route["beside"]
+    if not port or not route["expose"] or record.get("group"):
+        return {}
+    name = f"{record['service']}-beside"
+    if port > 65535 or any(port == one["port"] or name == one["service"] for one in plan):
+        fail(
+            f"service '{record['service']}': gateway.beside is {port}, but must be a port that no service of this host has, and none may be called {name}"
+        )
+    via = {"via": f"{route['via'].rpartition(':')[0]}:{port}"} if route["via"] else {}
+    return {
+        **record,
+        "service": name,
+        "port": port,
+        "endpoint": f"{record['endpoint'].rpartition(':')[0]}:{port}",
+        "gateway": {**(record.get("gateway") or {}), **via},
+        "shares_with": record["service"],
+        "devices_given": False,  # those are the old one's
+    }
 
 
 def loopback(address: str) -> bool:
@@ -135,7 +162,7 @@ def gateway_pools(
     """{pools, notes, faults} for one gateway.
 
     `plans`: {host: its records}. `addresses`: {host: address as others reach it}. /metrics is for the site's monitoring.
-    A pool is {name, model, weights, api_key, paths, requires, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
+    A pool is {name, model, also, weights, api_key, paths, requires, idle_seconds, queue, queue_seconds, answer_seconds, backends}.
     """
     found, pools, notes = Collected(), dict[str, Row](), list[str]()
     for host in sorted(plans):
@@ -162,7 +189,7 @@ def gateway_pools(
             pool = pools.setdefault(
                 model,
                 {
-                    "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [],
+                    "name": pool_name(model), "model": model, "weights": weights, "api_key": record["api_key"], "paths": [], "backends": [], "also": [],
                     "requires": "answer",
                     **{key: route[key] for key in SHARED},
                 },
@@ -175,13 +202,44 @@ def gateway_pools(
                 )
                 continue
             pool["backends"].append(backend)
+            pool["also"].append(asked_names(record))
             if route["pool_requires"] == "verdict":  # one row that asks for it is enough
                 pool["requires"] = "verdict"
             pool["idle_seconds"] = max(pool["idle_seconds"], route["idle_seconds"])
             pool["paths"] = list(
                 dict.fromkeys([*pool["paths"], *(path for path in callers_paths(record) if path != "/metrics")])
             )
-    return {"pools": [pools[model] for model in sorted(pools)], "notes": notes, "faults": found.faults}
+    ordered = [pools[model] for model in sorted(pools)]
+    return {"pools": ordered, "notes": [*notes, *shared_names(ordered)], "faults": found.faults}
+
+
+def asked_names(record: Mapping[str, Any]) -> list[str]:
+    """Names by which callers may ask for more than the served name: aliases of it, and adapters that its engine has beside it."""
+    return [*(record.get("aliases") or []), *(row["name"] for row in record.get("adapters") or [])]
+
+
+def shared_names(pools: Iterable[Row]) -> list[str]:
+    """Leaves each pool the names that all its backends have, and no other pool: what was left out, in words."""
+    notes, owners = list[str](), {pool["model"]: pool["model"] for pool in pools}
+    for pool in pools:
+        kept = list[str]()
+        for name in dict.fromkeys(name for names in pool["also"] for name in names):
+            if not all(name in names for names in pool["also"]):
+                notes.append(
+                    f"'{name}' is not asked for by its name: only some of the hosts that serve '{pool['model']}' have it"
+                )
+            elif not NAME.fullmatch(name):
+                notes.append(
+                    f"'{name}' is not asked for by its name: the gateway routes letters, digits and ._:@+/- only"
+                )
+            elif owners.setdefault(name, pool["model"]) != pool["model"]:
+                notes.append(
+                    f"who asks for '{name}' gets that of '{owners[name]}', though '{pool['model']}' has it, too"
+                )
+            else:
+                kept.append(name)
+        pool["also"] = kept
+    return notes
 
 
 def refusal(backend: Row, verdicts: Mapping[str, Any], known: Iterable[str]) -> str:

@@ -46,19 +46,21 @@ def maps(pools: Iterable[Pool], callers: Iterable[Mapping[str, Any]]) -> dict[st
     lines: dict[str, list[str]] = {
         name: [] for name in ("callers.map", "ends.map", "rates.map", "concurrency.map", "allowed.map", "lists.map", "pools.map", "paths.lst")
     }  # fmt: skip
+    pools = list(pools)
+    names = {pool["model"]: [pool["model"], *pool["also"]] for pool in pools}
     for caller in callers:
         name = caller["name"]
+        # Who may ask a model may ask what its engine has beside it: there the body's name decides, and not what was read here.
+        models = [one for model in caller["models"] for one in names.get(model, [model])]
         lines["callers.map"] += [f"{sha} {name}" for sha in caller["keys"]]
         lines["ends.map"] += [f"{sha} {end}" for sha, end in caller["keys"].items()]
         lines["rates.map"].append(f"{name} {caller['requests_per_minute']}")
         lines["concurrency.map"].append(f"{name} {caller['concurrency']}")
-        lines["allowed.map"] += [f"{name}|{model} 1" for model in caller["models"]]
-        rows = [
-            {"id": model, "object": "model", "created": 0, "owned_by": "vllm-ansible"} for model in caller["models"]
-        ]
+        lines["allowed.map"] += [f"{name}|{model} 1" for model in models]
+        rows = [{"id": model, "object": "model", "created": 0, "owned_by": "vllm-ansible"} for model in models]
         lines["lists.map"].append(f"{name} " + json.dumps({"object": "list", "data": rows}))
     for pool in pools:
-        lines["pools.map"].append(f"{pool['model']} {pool['name']}")
+        lines["pools.map"] += [f"{model} {pool['name']}" for model in names[pool["model"]]]
         lines["paths.lst"] += [path_pattern(path) for path in pool["paths"]]
     return {name: "".join(f"{line}\n" for line in dict.fromkeys(found)) for name, found in lines.items()}
 
@@ -96,6 +98,7 @@ def head(settings: Mapping[str, Any]) -> list[str]:
         *(
             f"  http-error status {status} content-type application/json string {error(words, kind)}{more}"
             for status, kind, words, more in (
+                (400, "invalid_request_error", "this is no HTTP request, or its headers are too long", ""),
                 (503, "unavailable", "no backend of this model is ready, or its queue took too long; try again later", f" hdr Retry-After {RETRY_AFTER}"),
                 (504, "timeout", "the engine gave no answer in time", ""),
                 (502, "bad_gateway", "the engine ended the connection", ""),

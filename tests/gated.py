@@ -28,10 +28,18 @@ class Fleet:
     """Hosts that run services of the stand-in engine, and the gateway `door`, all on this machine, each with its own folder.
 
     `hosts`: {host: what it has of its own in the inventory, `runs` among it}. `row`: changes of the service demo on all of them.
+    `beside`: new releases may be started beside old ones.
     """
 
     def __init__(
-        self, base: Path, tools: Path, hosts: Mapping[str, Mapping[str, Any]], *, engine: str = VLLM, **row: Any
+        self,
+        base: Path,
+        tools: Path,
+        hosts: Mapping[str, Mapping[str, Any]],
+        *,
+        engine: str = VLLM,
+        beside: bool = False,
+        **row: Any,
     ) -> None:
         self.base, self.ca, self.hosts = base, base / "ca/ca.crt", list(hosts)
         self.inventory = base / "hosts.yml"
@@ -45,7 +53,12 @@ class Fleet:
             (self.root(name) / "tools").symlink_to(tools)
         local = {"ansible_connection": "local"}
         rows = {
-            name: {**local, "serving_root": str(self.root(name)), "overrides": {"demo": {**self.row(), **row}}, **own}
+            name: {
+                **local,
+                "serving_root": str(self.root(name)),
+                "overrides": {"demo": {**self.row(beside), **row}},
+                **own,
+            }
             for name, own in hosts.items()
         }
         door = {**local, "serving_root": str(self.root("door")), "ansible_python_interpreter": sys.executable}
@@ -55,15 +68,15 @@ class Fleet:
     def root(self, host: str) -> Path:
         return self.base / host
 
-    def row(self) -> dict[str, Any]:
-        """What a host changes of demo. Two ports are free: replicas count up from the first."""
+    def row(self, beside: bool) -> dict[str, Any]:
+        """What a host changes of demo. Two ports are free: replicas count up from the first, or a new release has the second one."""
         port = free_port()
         while (second := free_port()) != port + 1:
             port = second
         return {
             "port": port, "native_env": str(self.base / "env"), "restart_limit": 1, "drain_timeout": 1, "ready_timeout": 60, "reference": None,
             "env": {"STUB_MODE": "{{ stub_mode | default('good') }}", "STUB_ROW": "{{ stub_row | default('a') }}"},
-            "gateway": {"via": f"127.0.0.1:{port}", "concurrent": 500},
+            "gateway": {"via": f"127.0.0.1:{port}", "concurrent": 500, **({"beside": port + 1} if beside else {})},
         }  # fmt: skip
 
     def change_ports(self) -> None:

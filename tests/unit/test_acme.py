@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.gateway import runtime
+from conftest import load
 from gate import KEY, until
 from ports import free_port
-from test_gateway import certificate, site  # noqa: F401 - a fixture
+from test_gateway import certificate
+from test_gateway_role import site  # noqa: F401 - a fixture
 
 from planning.acme import acme_plan, dns_names
 from planning.rows import Faults
@@ -52,6 +54,9 @@ def test_certbot_s_file_says_what_was_asked() -> None:
         (AGREED, ["gw-01", "10.0.0.4"], 80, ["gateway_names", "gw-01, 10.0.0.4"]),
         ({**AGREED, "mail": "x"}, [NAME], 80, ["'mail'", "email"]),
         ({**AGREED, "email": "a\nserver = b"}, [NAME], 80, ["gateway_acme.email", "line break"]),
+        (AGREED, ["*.example.org"], 80, ["gateway_names", "*.example.org"]),
+        ({**AGREED, "dns_auth": "/opt/set dns"}, [NAME], 0, ["gateway_acme.dns_auth", "space"]),
+        ({**AGREED, "dns_cleanup": "/opt/x"}, [NAME], 80, ["dns_cleanup without dns_auth"]),
         ({**AGREED, "eab_kid": "k"}, [NAME], 80, ["both eab_kid and eab_hmac_key"]),
     ],
 )
@@ -63,8 +68,8 @@ def test_what_can_not_work_is_a_sentence(given: dict[str, Any], names: list[str]
 
 @pytest.fixture
 def pebble(tmp_path: Path, run_module: Any) -> Iterator[dict[str, Any]]:
-    """An ACME server that asks a port of this machine: {directory, ca, root, http_port}. `root`: what its certificates come from, as text."""
-    ports = {name: free_port() for name in ("acme", "management", "http", "tls", "dns")}
+    """An ACME server that asks a port of this machine: {directory, ca, root, http_port, records}. `root`: what its certificates come from, as text."""
+    ports = {name: free_port() for name in ("acme", "management", "http", "tls", "dns", "records")}
     own = certificate(run_module, tmp_path / "pebble-ca")
     text = Path(own["certificate_file"]).read_text()
     config = {
@@ -77,7 +82,7 @@ def pebble(tmp_path: Path, run_module: Any) -> Iterator[dict[str, Any]]:
     (tmp_path / "pebble.key").write_text(text[key:])
     (tmp_path / "pebble.json").write_text(json.dumps({"pebble": config}))
     off = [word for name in ("http01", "https01", "tlsalpn01", "defaultIPv6") for word in (f"-{name}", "")]
-    names = ["pebble-challtestsrv", *off, "-dns01", f":{ports['dns']}", "-management", f"127.0.0.1:{free_port()}"]
+    names = ["pebble-challtestsrv", *off, "-dns01", f":{ports['dns']}", "-management", f"127.0.0.1:{ports['records']}"]
     server = ["pebble", "-config", str(tmp_path / "pebble.json"), "-dnsserver", f"127.0.0.1:{ports['dns']}"]
     environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
     with (tmp_path / "pebble.log").open("w") as log:
@@ -102,8 +107,45 @@ def pebble(tmp_path: Path, run_module: Any) -> Iterator[dict[str, Any]]:
             process.wait(20)
 
     address = f"https://localhost:{ports['acme']}/dir"
-    yield {"directory": address, "ca": own["ca_file"], "root": text, "http_port": ports["http"], "stop": stop}
+    yield {
+        "directory": address,
+        "ca": own["ca_file"],
+        "root": text,
+        "http_port": ports["http"],
+        "records": ports["records"],
+        "stop": stop,
+    }
     stop()
+
+
+@pytest.mark.slow
+def test_a_site_s_program_proves_names_by_dns_and_no_port_is_asked(pebble: dict[str, Any], tmp_path: Path) -> None:
+    """A wildcard, too, which HTTP can't prove. `records` are where the stand-in of the site's DNS takes orders."""
+    hooks = {}
+    for name, order, value in (("dns_auth", "set-txt", ', "value": "%s"'), ("dns_cleanup", "clear-txt", "")):
+        said = '{"host": "_acme-challenge.%s."' + value + "}"
+        words = ["$CERTBOT_DOMAIN", *(["$CERTBOT_VALIDATION"] if value else [])]
+        hooks[name] = tmp_path / name
+        hooks[name].write_text(
+            f"#!/bin/sh\nprintf '{said}' {' '.join(words)} | curl -fsS --data @- http://127.0.0.1:{pebble['records']}/{order}\n"
+        )
+        hooks[name].chmod(0o755)
+    given = {
+        **AGREED,
+        "server": pebble["directory"],
+        "ca_file": pebble["ca"],
+        **{name: str(path) for name, path in hooks.items()},
+    }
+    found = acme_plan(given, [NAME, f"*.{NAME}"], str(tmp_path / "g"), 0, free_port())
+    ini = Path(found["settings"]["ini"])
+    ini.parent.mkdir(parents=True)
+    ini.write_text(found["ini"])
+    assert load("roles/gateway/files/renew.py").ask(found["settings"], False) == ""
+    end = subprocess.run(
+        ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", f"{found['settings']['live']}/fullchain.pem"],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert f"DNS:*.{NAME}" in end.stdout and f"DNS:{NAME}" in end.stdout
 
 
 def shown(port: int, root: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,4 +46,19 @@ def test_a_release_that_does_not_answer_leaves_the_old_one_as_it_was(served: Fle
         told = served.play("playbooks/upgrade.yml", stub_mode="crash", ok=False)
     assert "demo was not upgraded" in told and served.pid("one") == before
     assert served.states() == UP and served.out() == set() and left(served) == ["demo"]
+    load.whole()
+
+
+@pytest.mark.soak
+def test_what_a_killed_run_has_left_beside_it_ends_with_the_next_one(served: Fleet) -> None:
+    first = served.release("one")
+    with served.load() as load:
+        process = served.start("playbooks/upgrade.yml", stub_row="c")
+        until(lambda: served.states().get("one.demo-beside") == "UP", 300)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        served.play("playbooks/upgrade.yml", stub_row="c")
+    assert (
+        served.release("one") != first and served.states() == UP and served.out() == set() and left(served) == ["demo"]
+    )
     load.whole()

@@ -138,8 +138,36 @@ def test_of_a_backend_s_places_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(30):
         places.remember(str(tmp_path), "here.demo", f"http://h:{100 + number % 12}", f"h:{number}")
     assert list(places.read(str(tmp_path))["here.demo"].values()) == [f"h:{number}" for number in range(22, 30)]
+    places.forget(str(tmp_path), "here.demo", "h:25")
+    assert "h:25" not in places.read(str(tmp_path))["here.demo"].values()
     (tmp_path / places.FILE).write_text("[1]")
     assert places.read(str(tmp_path)) == {}
+
+
+def test_one_more_backend_answers_while_the_only_one_is_swapped(pair: Pair) -> None:
+    """Added and removed in the running gateway; what a killed run has left is replaced."""
+    spare = Engine("spare")
+    place = {"folder": str(pair.gate.folder), "backend": "here.demo-beside", "beside": "here.demo"}
+
+    def order(**more: Any) -> dict[str, Any]:
+        return dict(pair.run("gateway_spare", {**place, **more}))
+
+    runtime.command(pair.gate.api, "set server model-demo/here.two state maint")
+    with Load(pair.gate.url, KEY, rate=20, longest=1) as load:
+        for _ in range(2):
+            assert order(at=f"127.0.0.1:{spare.port}")["up"] and pair.gate.status("here.demo-beside") == "UP"
+        assert runtime.limit_of(pair.gate.api, "model-demo", "here.demo-beside") == 200
+        assert not pair.order("drained")["alone"]
+        assert "spare" in pair.gate.chat()[2]
+        refused = pair.order("drained", "here.demo-beside")  # the other one is out
+        assert refused["failed"] and "last one of its model" in refused["msg"]
+        pair.order("ready", wait=60)
+        assert not pair.order("drained", "here.demo-beside")["alone"]
+        assert order(state="absent")["changed"] and not order(state="absent")["changed"] and pair.noted() == set()
+    load.whole()
+    spare.stop()
+    refused = order(at=f"127.0.0.1:{spare.port}", wait=1)
+    assert refused["failed"] and "does not see backend 'here.demo-beside' up" in refused["msg"]
 
 
 def test_a_canary_takes_a_share_and_is_taken_out_if_its_requests_fail(pair: Pair) -> None:

@@ -30,6 +30,9 @@ BOTH = {
 }
 
 
+BESIDE = {"aliases": ["gpt"], "adapters": [{"name": "team/sql"}]}  # names that the engine of demo has, too
+
+
 @pytest.fixture(scope="module")
 def engines() -> Iterator[dict[str, Engine]]:
     found = {"one": Engine("one"), "two": Engine("two"), "small": Engine("small", "org/small")}
@@ -41,8 +44,8 @@ def engines() -> Iterator[dict[str, Engine]]:
 @pytest.fixture(scope="module")
 def gate(engines: dict[str, Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     rows = [
-        record(engines["one"], "here"),
-        record(engines["two"], "there", gateway={"via": f"127.0.0.1:{engines['two'].port}"}),
+        record(engines["one"], "here", **BESIDE),
+        record(engines["two"], "there", **BESIDE, gateway={"via": f"127.0.0.1:{engines['two'].port}"}),
         record(engines["small"], "here", service="small", gateway={"concurrent": 1, "queue": 1, "queue_seconds": 3, "idle_seconds": 5}),
     ]  # fmt: skip
     found = Gate(tmp_path_factory.mktemp("g"), rows, BOTH)
@@ -57,6 +60,15 @@ def answered(text: str) -> str:
 def test_each_model_has_its_pool_and_backends_share_it(gate: Gate, engines: dict[str, Engine]) -> None:
     assert {answered(gate.chat()[2]) for _ in range(8)} == {"one", "two"}
     assert answered(gate.chat("org/small")[2]) == "small"
+
+
+def test_aliases_and_adapters_are_asked_by_their_names(gate: Gate) -> None:
+    for name in ("gpt", "team/sql"):
+        assert {answered(gate.chat(name)[2]) for _ in range(8)} == {"one", "two"}
+        assert gate.ask(f"/models/{name}/v1/chat/completions", {"model": name})[0] == 200
+        assert gate.chat(name, key=SMALL)[0] == 403
+    names = [row["id"] for row in json.loads(gate.ask("/v1/models")[2])["data"]]
+    assert names == ["demo", "gpt", "team/sql", "org/small"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +146,12 @@ def test_keys(gate: Gate, engines: dict[str, Engine]) -> None:
 def test_a_key_asks_its_own_models_and_sees_no_others(gate: Gate) -> None:
     status, _, text = gate.ask("/v1/models", key=SMALL)
     assert status == 200 and [row["id"] for row in json.loads(text)["data"]] == ["org/small"]
-    assert {row["id"] for row in json.loads(gate.ask("/v1/models")[2])["data"]} == {"demo", "org/small"}
+    assert {row["id"] for row in json.loads(gate.ask("/v1/models")[2])["data"]} == {
+        "demo",
+        "gpt",
+        "team/sql",
+        "org/small",
+    }
 
 
 def test_a_stream_arrives_piece_by_piece(gate: Gate, engines: dict[str, Engine]) -> None:

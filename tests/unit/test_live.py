@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from ansible.module_utils.serving.gateway import drains
 from ansible.module_utils.serving.service import live, probe, releases
-from conftest import FIXTURES, ROOT, ansible_environment, load
+from conftest import FIXTURES, ROOT, load
 from gate import BACKEND_KEY, KEY, Engine, Gate, record
 from load import Load
 from services import Host, Result, host_fixture, until
+from swapped import swapped
 from test_adapters import RELEASE, planned
 
 host = pytest.fixture(host_fixture)
@@ -279,27 +277,13 @@ def test_behind_a_gateway_it_leaves_its_pool_before_that(loading: Loading, tmp_p
     rows = [{**record(row, "here"), "gateway": {"concurrent": 200}}, record(other, "here", service="two")]
     gate = Gate(tmp_path / "g", rows, {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000}})
     adapters = {"bad": {"path": "/x/broken"}}
-    play = {
-        "hosts": "here", "gather_facts": False, "tasks": [{"name": "Swap", "ansible.builtin.include_role": {"name": "swap"}}],
-        "vars": {
-            "swap_service": "demo", "swap_state": "started", "swap_stays_out": True,
-            "swap_release": loading.given(adapters=adapters, check={"adapters": ["bad"]}),
-        },
-    }  # fmt: skip
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    door = {**local, "gateway_folder": str(gate.folder)}
-    here = {**local, "serving_root": str(loading.root), "supervisor": "supervisord"}
-    shutil.copytree(ROOT / "inventory/group_vars", tmp_path / "group_vars")
-    groups = {"accelerators": {"hosts": {"here": here}}, "gateways": {"hosts": {"door": door}}}
-    for name, text in {"hosts.yml": groups, "swap.yml": [play]}.items():
-        (tmp_path / name).write_text(yaml.safe_dump(text))
     try:
         until(lambda: {gate.status("here.demo"), gate.status("here.two")} == {"UP"})
         with Load(gate.url, KEY, rate=25, longest=2) as load:
-            command = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "swap.yml")]
-            done = subprocess.run(
-                command, cwd=ROOT, env=ansible_environment(), capture_output=True, text=True, timeout=300
-            )
+            done = swapped(
+                tmp_path, loading.root, [gate], swap_state="started", swap_stays_out=True,
+                swap_release=loading.given(adapters=adapters, check={"adapters": ["bad"]}),
+            )  # fmt: skip
         assert done.returncode == 0 and "demo has to be started anew" in done.stdout, done.stdout + done.stderr
         assert (loading.process() or {})["pid"] != before["pid"] and set(drains.read(str(gate.folder))[0]) == {
             "here.demo"

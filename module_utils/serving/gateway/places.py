@@ -29,6 +29,18 @@ def remember(folder: str, name: str, endpoint: str, at: str) -> None:
     found = read(folder)
     rows = {key: place for key, place in found.get(name, {}).items() if key != endpoint}
     found[name] = dict([*rows.items(), (endpoint, at)][-MOST:])
+    write(folder, found)
+
+
+def forget(folder: str, name: str, at: str) -> None:
+    """A row says another way now: nothing is reached there any more."""
+    found = read(folder)
+    if at in found.get(name, {}).values():
+        found[name] = {key: place for key, place in found[name].items() if place != at}
+        write(folder, found)
+
+
+def write(folder: str, found: dict[str, dict[str, str]]) -> None:
     # Lists, which keep their order in a file.
     write_json(os.path.join(folder, FILE), {one: list(each.items()) for one, each in found.items()}, 0o600)
 

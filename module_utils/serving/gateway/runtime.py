@@ -118,6 +118,12 @@ def answered(path: str, pool: str, name: str) -> tuple[int, int]:
     return 0, 0
 
 
+def limit_of(path: str, pool: str, name: str) -> int:
+    """Requests that a backend gets at a time; 0 for any number."""
+    rows = stat_rows(command(path, STATS))
+    return next((int(row["slim"] or 0) for row in rows if (row["pxname"], row["svname"]) == (pool, name)), 0)
+
+
 def admin_states(text: str) -> dict[tuple[str, str], int]:
     """{(pool, backend): srv_admin_state} of `show servers state`."""
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]

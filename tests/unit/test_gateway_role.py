@@ -1,0 +1,164 @@
+"""Role gateway on this machine, as an operator runs it: a real HAProxy before a stand-in engine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.serving.gateway.units import AGENT, PROXY, RENEWAL
+from gate import BACKEND_KEY, KEY, Engine, until
+from ports import free_port
+
+
+@pytest.fixture
+def site(tmp_path: Path, tools: Path) -> Iterator[dict[str, Any]]:
+    """A site of this machine: a service that is deployed as far as the gateway sees it, and settings that keep everything in a folder."""
+    root = Path(shutil.copytree(tools.parent, tmp_path / "s", symlinks=True))
+    engine = Engine("one")
+    (root / "services/demo").mkdir(parents=True)
+    (root / "services/demo/api_key").write_text(BACKEND_KEY + "\n")
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"localhost": {"ansible_connection": "local", "runs": ["demo"]}}
+    inventory.write_text(
+        json.dumps(
+            {"accelerators": {"children": {"local": {"hosts": hosts}}}, "gateways": {"hosts": {"localhost": {}}}}
+        )
+    )
+    shutil.copytree(Path("inventory/group_vars").resolve(), tmp_path / "group_vars")
+    extra: dict[str, Any] = {
+        "serving_root": str(root), "supervisor": "supervisord", "gateway_port": free_port(), "gateway_agent_port": free_port(),
+        "gateway_ca": str(tmp_path / "ca"), "gateway_address": "127.0.0.1", "gateway_names": ["localhost"], "manage_firewall": False,
+        "overrides": {"demo": {"port": engine.port}}, "gateway_callers": {"team": {"keys": [KEY]}},
+    }  # fmt: skip
+    yield {"root": root, "extra": extra, "inventory": inventory, "engine": engine, "ca": tmp_path / "ca/ca.crt"}
+    from ansible.module_utils.serving.service.supervisors import Supervisord
+
+    owner = Supervisord(str(root))
+    if owner.alive():
+        for name in (PROXY, AGENT, RENEWAL):
+            if os.path.exists(owner.unit_path(name)):
+                owner.stop(name)
+        owner.shutdown()
+    engine.stop()
+
+
+def handshake(site: dict[str, Any], *protocols: str) -> tuple[str | None, str | None]:
+    """(TLS version, protocol) that the gateway chooses."""
+    context = ssl.create_default_context(cafile=str(site["ca"]))
+    context.set_alpn_protocols(list(protocols))
+    with (
+        socket.create_connection(("127.0.0.1", site["extra"]["gateway_port"]), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        return secure.version(), secure.selected_alpn_protocol()
+
+
+def ask(site: dict[str, Any], key: str = KEY) -> int:
+    request = urllib.request.Request(
+        f"https://localhost:{site['extra']['gateway_port']}/v1/chat/completions",
+        json.dumps({"model": "demo", "messages": []}).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(
+            request, timeout=30, context=ssl.create_default_context(cafile=str(site["ca"]))
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as problem:
+        return problem.code
+
+
+def test_the_role_runs_changes_and_heals(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    def run(*options: str, **more: Any) -> str:
+        done = playbook(
+            "playbooks/gateway.yml",
+            "-i",
+            str(site["inventory"]),
+            "-e",
+            json.dumps({**site["extra"], **more}),
+            "-v",
+            "--diff",
+            *options,
+        )
+        text: str = done.stdout + done.stderr
+        assert KEY not in text and BACKEND_KEY not in text
+        assert done.returncode == 0, text
+        return text
+
+    folder = site["root"] / "gateway"
+    assert "serves demo" in run()
+    assert until(lambda: ask(site) == 200)
+    assert ask(site, key="x" * 30) == 401
+    assert handshake(site, "h2", "http/1.1") == ("TLSv1.3", "http/1.1")
+    with pytest.raises(http.client.HTTPException):  # plain HTTP is refused
+        urllib.request.urlopen(f"http://127.0.0.1:{site['extra']['gateway_port']}/health", timeout=30)
+    assert site["engine"].seen[-1]["headers"]["authorization"] == f"Bearer {BACKEND_KEY}"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.map")) and folder.stat().st_mode & 0o077 == 0
+    assert "changed=0" in run()
+
+    (folder / "loaded.json").unlink()  # as after a run that was killed before its reload
+    assert "changed=1" in run("--check")
+    (site["root"] / "services/demo/api_key").unlink()  # a host that can't be read keeps the key that the gateway has
+    # Its release of before has returned, at another port than its row says.
+    other, engine = "another-key-0123456789-abcdefgh", site["engine"]
+    engine.stop()
+    engine.port = free_port()
+    engine.start()
+    release = site["root"] / "services/demo/releases/a"
+    release.mkdir(parents=True)
+    (release / "spec.json").write_text(json.dumps({"endpoint": f"http://127.0.0.1:{engine.port}"}))
+    (release.parent.parent / "current").symlink_to("releases/a")
+    run(gateway_callers={"team": {"keys": [other]}})
+    assert until(lambda: ask(site, key=other) == 200) and ask(site) == 401
+    assert f":{engine.port} " in (folder / "haproxy.cfg").read_text()
+
+    before = (folder / "haproxy.cfg").read_text()
+    bad = {**site["extra"], "gateway_address": "no address"}
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(bad))
+    assert done.returncode != 0 and "HAProxy refuses the configuration" in done.stdout + done.stderr
+    assert (folder / "haproxy.cfg").read_text() == before and ask(site, key=other) == 200
+
+
+def test_a_gateway_that_is_gone_does_not_keep_the_other_one_from_its_news(
+    site: dict[str, Any], playbook: Callable[..., Any]
+) -> None:
+    rows = json.loads(site["inventory"].read_text())
+    rows["gateways"]["hosts"] = {"gone": {"ansible_host": "127.0.0.1", "ansible_port": 1}, "localhost": {}}
+    site["inventory"].write_text(json.dumps(rows))
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps(site["extra"]))
+    assert done.returncode != 0 and "gone can't be reached and knows what an earlier run told it" in done.stdout
+    assert until(lambda: ask(site) == 200)
+
+
+def test_a_gateway_without_callers_is_refused(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    done = playbook(
+        "playbooks/gateway.yml",
+        "-i",
+        str(site["inventory"]),
+        "-e",
+        json.dumps({**site["extra"], "gateway_callers": {}}),
+    )
+    assert done.returncode != 0 and "gateway_callers names nobody" in done.stdout + done.stderr
+
+
+def test_a_gateway_to_try_has_a_caller_of_its_own(site: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    """`-e gateway=true` on a machine that no inventory calls a gateway, and nobody is named who may ask."""
+    rows = json.loads(site["inventory"].read_text())
+    site["inventory"].write_text(json.dumps({"accelerators": rows["accelerators"]}))
+    given = {key: value for key, value in site["extra"].items() if key not in ("gateway_callers", "gateway_address")}
+    done = playbook("playbooks/gateway.yml", "-i", str(site["inventory"]), "-e", json.dumps({**given, "gateway": True}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    key = (site["ca"].parent / "demo-caller.key").read_text().strip()
+    assert f"cat {site['ca'].parent}/demo-caller.key" in done.stdout and key not in done.stdout
+    assert until(lambda: ask(site, key=key) == 200)
+    assert "bind 127.0.0.1:" in (site["root"] / "gateway/haproxy.cfg").read_text()
