@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from typing import Any, Iterator
 
@@ -29,6 +30,7 @@ PROGRAM = (
     "import json, sys; from evalscope import TaskConfig, run_task; run_task(TaskConfig(**json.load(open(sys.argv[1]))))"
 )
 ENDS = {"max_tokens": "length"}  # the harness's words for ours
+FAILED = re.compile(r"Processing item in subset=\S+ failed: (.*)")
 GRACE = 10  # seconds of a harness beyond its limit
 
 
@@ -77,6 +79,7 @@ def prepare(
         "dataset_args": {KIND: {"local_path": data, "subset_list": [name], "metric_list": ["Rouge"], "prompt_template": "{question}"}},
         "generation_config": {**generation, "retries": 3}, "eval_batch_size": load,
         "work_dir": work, "use_cache": work, "no_timestamp": True, "rerun_review": True, "seed": 0,
+        "ignore_errors": True,  # one question that is refused must not end the others; what has no answer is counted by us
     }  # fmt: skip
     path = os.path.join(work, "settings.json")
     write_json(path, settings)
@@ -126,7 +129,7 @@ def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def run(python: str, settings: str, work: str, key: str | None, seconds: int, lock: int) -> str:
-    """Run the harness for at most `seconds`; its last words where it failed, nothing where it came to its end or to its limit.
+    """Run the harness for at most `seconds`; its last words where it or a request failed, nothing where it came to its end or to its limit.
 
     `lock`: a descriptor that it inherits: while it lives, no other one asks the same.
     """
@@ -147,8 +150,11 @@ def run(python: str, settings: str, work: str, key: str | None, seconds: int, lo
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             return "the harness did not run: %s" % error
-    if done.returncode in (0, 124):
-        return ""
     with open(log, encoding="utf-8", errors="replace") as source:
         lines = [line.strip() for line in source if line.strip()]
+    failed = [found.group(1) for found in map(FAILED.search, lines) if found]
+    if failed:
+        return "%d requests failed, the last with: %s" % (len(failed), failed[-1][:300])
+    if done.returncode in (0, 124):
+        return ""
     return "the harness ended with code %d: %s" % (done.returncode, " ".join(lines[-1:])[-300:])
