@@ -42,6 +42,10 @@ class Asking:
             } if one.get("known") else {},
         }  # fmt: skip
 
+    def rules(self, one: Mapping[str, Any]) -> dict[str, Any]:
+        """Version and sampling with which a set would be asked here; nothing is asked for it."""
+        return self.module("harness", self.request(one, []))
+
     @staticmethod
     def turn(one: Mapping[str, Any]) -> int:
         return int(max(TURN, one["tokens"] // SLOWEST))

@@ -343,7 +343,7 @@ def test_what_a_data_set_shows(answers: Result, word: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"harness": "evalscope 1.0"}, "by harness evalscope 1.0, and evalscope 1.14.1 asked here"),
+        ({"harness": "evalscope 1.0"}, "by harness evalscope 1.0, and evalscope 1.14.1 asks here"),
         ({"scorer": "exact 0"}, "by scorer exact 0"),
         ({"data": "0" * 64}, "another revision than the pack says"),
         ({"sampling": {"temperature": 0.6}}, "with sampling {'temperature': 0.6}, and a service is asked with {'n': 1"),
