@@ -65,10 +65,10 @@ def scorer(known: str | None, harness: str) -> str:
 
 
 def right(item: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """Is an answer right? One that its limit cut is wrong, whatever could be read out of it."""
+    """Is an answer right? One that its limit cut is wrong, whatever could be read out of it; what was thought aloud is no part of it."""
     if "right" in answer:
         return bool(answer["right"]) and answer.get("finish") != "length"
-    return canary.right(item, answer)
+    return canary.right(item, {**answer, "text": str(answer.get("text", "")).rpartition("</think>")[2]})
 
 
 def sampling(one: Mapping[str, Any]) -> dict[str, float]:

@@ -29,7 +29,8 @@ SAMPLING = {
 PROGRAM = (
     "import json, sys; from evalscope import TaskConfig, run_task; run_task(TaskConfig(**json.load(open(sys.argv[1]))))"
 )
-ENDS = {"max_tokens": "length"}  # the harness's words for ours
+# The harness's words for ours. The second is that a question doesn't fit; its "answer" is then what the service said about that.
+ENDS = {"max_tokens": "length", "model_length": "length"}
 FAILED = re.compile(r"Processing item in subset=\S+ failed: (.*)")
 GRACE = 10  # seconds of a harness beyond its limit
 
@@ -105,6 +106,16 @@ def rows_of(path: str) -> Iterator[dict[str, Any]]:
         return
 
 
+def text_of(content: Any) -> str | None:
+    """An answer as it was said: evalscope takes what a model thinks aloud out of it, and a refusal, and keeps them as parts."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    found = ""
+    for part in content:
+        found += "<think>%s</think>\n" % part["reasoning"] if part["type"] == "reasoning" else part.get("text", "")
+    return found
+
+
 def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """{item: {text, finish, tokens}}. The harness names a line by its number; the question in it must be that item's."""
     found: dict[str, dict[str, Any]] = {}
@@ -113,7 +124,7 @@ def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             item, choice = items[int(row["index"])], row["model_output"]["choices"][0]
             asked = [harness_images.as_asked(one) for one in row["messages"][: len(item["messages"])]]
             usage = row["model_output"].get("usage") or {}
-            text = choice["message"]["content"]
+            text = text_of(choice["message"]["content"])
         except (KeyError, IndexError, TypeError, ValueError):
             continue
         if asked != [harness_images.as_asked(one) for one in item["messages"]]:
