@@ -145,20 +145,23 @@ class ActionModule(ActionBase):
             self.of_host, Display().display, self.place, str(args.get("harness") or ""), f"{self.place['serving_root']}/cache/datasets",
             int(args.get("sets_seconds") or SETS_SECONDS),
         )  # fmt: skip
-        whole = []
+        whole: list[tuple[dict[str, Any], bool]] = []
         for one in pack.sets:
             try:
+                if unlike := list(sets.unlike(one, ask.rules(one))):  # before hours of asking
+                    findings += unlike
+                    continue
                 asked = ask.whole_set(one)
                 asked["answers"] = ask.scored(one, asked["answers"])
-                whole.append(sets.came_to_its_end(one, asked))
+                whole.append((one, sets.came_to_its_end(one, asked)))
             except AnsibleActionFail as problem:  # of the harness; whether the service lives, the canary has told
                 findings.append(verdict.Finding(one["name"], verdict.INCOMPARABLE, problem.message))
-                whole.append(False)
+                whole.append((one, False))
                 continue
             findings += sets.of_set(one, asked, canary.set_margin(pack, args.get("margins") or {}, one) / 100)
             apart += sets.side_by_side(one, asked["answers"])
-        if all(whole):
-            for one in pack.sets:
+        if all(end for _, end in whole):
+            for one, _ in whole:
                 ask.ended(one)
         return findings, apart
 

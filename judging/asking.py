@@ -37,10 +37,15 @@ class Asking:
         return {
             **self.service, "python": self.python, "set": one["name"], "items": [{key: row[key] for key in ("id", "messages", "expect")} for row in rows],
             "longest": one["tokens"], "sampling": sets.sampling(one), "timeout": max(600, 2 * self.turn(one)),
+            "seconds": self.turn(one),
             "copy": {
                 "known": one["known"], "shots": one.get("shots", 0), "folder": f"{self.copies}/{one['known']}", "source": one.get("source", ""),
             } if one.get("known") else {},
         }  # fmt: skip
+
+    def rules(self, one: Mapping[str, Any]) -> dict[str, Any]:
+        """Version and sampling with which a set would be asked here; nothing is asked for it."""
+        return self.module("harness", self.request(one, []))
 
     @staticmethod
     def turn(one: Mapping[str, Any]) -> int:

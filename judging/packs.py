@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import subprocess
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -175,17 +176,53 @@ def answers_of(item: Mapping[str, Any], one: Mapping[str, Any]) -> list[Any]:
     return found if isinstance(found, list) and len(found) == repeats else [None]
 
 
+def good_terms(one: Mapping[str, Any]) -> bool:
+    """Are the terms of a data set such as they can be? `known` becomes a folder's name, and a margin must mean something."""
+    repeats, temperature, margin = one.get("repeats", 1), one.get("temperature", 0.6), one.get("margin", 1)
+    return (
+        re.fullmatch(r"[a-z0-9_]{1,64}", str(one.get("known", "x"))) is not None
+        and isinstance(repeats, int) and not isinstance(repeats, bool) and repeats >= 1
+        and isinstance(temperature, int | float) and 0 < temperature <= 2
+        and not margin_problem("score", margin)
+    )  # fmt: skip
+
+
+def good_message(message: Any) -> bool:
+    """Is it a message of a chat, of text or of texts and images?"""
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    content = message.get("content")
+    return isinstance(content, str) or (
+        isinstance(content, list)
+        and all(
+            isinstance(part, dict)
+            and (
+                (part.get("type") == "text" and isinstance(part.get("text"), str))
+                or (
+                    part.get("type") == "image_url"
+                    and isinstance(part.get("image_url"), dict)
+                    and isinstance(part["image_url"].get("url"), str)
+                )
+            )
+            for part in content
+        )
+    )
+
+
 def check_set(one: Any, path: Path) -> dict[str, Any]:
     items = one.get("items") if isinstance(one, dict) else None
     good = (
         isinstance(items, list)
         and items
+        and good_terms(one)
         and all(isinstance(one.get(key), str) for key in ("name", "harness", "scorer", "data"))
         and isinstance(one.get("tokens"), int)
         and all(
             isinstance(item, dict)
             and isinstance(item.get("id"), str)
             and isinstance(item.get("messages"), list)
+            and item["messages"]
+            and all(map(good_message, item["messages"]))
             and isinstance(item.get("expect"), str)
             and all(
                 isinstance(answer, dict) and isinstance(answer.get("right"), bool) == ("known" in one)

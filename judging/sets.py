@@ -65,10 +65,10 @@ def scorer(known: str | None, harness: str) -> str:
 
 
 def right(item: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """Is an answer right? One that its limit cut is wrong, whatever could be read out of it."""
+    """Is an answer right? One that its limit cut is wrong, whatever could be read out of it; what was thought aloud is no part of it."""
     if "right" in answer:
         return bool(answer["right"]) and answer.get("finish") != "length"
-    return canary.right(item, answer)
+    return canary.right(item, {**answer, "text": str(answer.get("text", "")).rpartition("</think>")[2]})
 
 
 def sampling(one: Mapping[str, Any]) -> dict[str, float]:
@@ -120,40 +120,50 @@ def recorded(one: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def incomparable(one: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[Finding]:
-    """What differs that no statistics can bridge."""
-    name, rows, answers = one["name"], repeated(one), asked["answers"]
+def unlike(one: Mapping[str, Any], rules: Mapping[str, Any]) -> Iterator[Finding]:
+    """What differs before anything is asked. `rules`: version of the harness and sampling with which a service would be asked."""
+    name = one["name"]
     if one["data"] != revision(one["items"]):
         yield Finding(
             name, INCOMPARABLE, "its questions are of another revision than the pack says; make the pack anew"
         )
-    for key, now in (("harness", asked["version"]), ("scorer", scorer(one.get("known"), asked["version"]))):
+    for key, now in (("harness", rules["version"]), ("scorer", scorer(one.get("known"), rules["version"]))):
         if one[key] != now:
             yield Finding(
-                name, INCOMPARABLE, f"the pack has it by {key} {one[key]}, and {now} asked here; record it anew"
+                name, INCOMPARABLE, f"the pack has it by {key} {one[key]}, and {now} asks here; record it anew"
             )
-    if "sampling" in one and one["sampling"] != asked["sampling"]:
+    if "sampling" in one and one["sampling"] != rules["sampling"]:
         yield Finding(
             name,
             INCOMPARABLE,
-            f"the pack has it with sampling {one['sampling']}, and a service is asked with {asked['sampling']}; record it anew",
+            f"the pack has it with sampling {one['sampling']}, and a service is asked with {rules['sampling']}; record it anew",
         )
+    yield from cut(one, "the reference", [answer for item in one["items"] for answer in answers_of(item)])
+
+
+def cut(one: Mapping[str, Any], side: str, answers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """A finding where the limit has cut more answers of a side than can be called wrong without a choice."""
+    count = len(one["items"]) * int(one.get("repeats", 1))
+    short = sum(answer.get("finish") == "length" for answer in answers)
+    if short > CUT * count:
+        why = (
+            f"{short} of {count} answers of {side} end at the limit of {one['tokens']} tokens; record it anew with more"
+        )
+        yield Finding(one["name"], INCOMPARABLE, why)
+
+
+def incomparable(one: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[Finding]:
+    """What differs that no statistics can bridge."""
+    yield from unlike(one, asked)
+    rows, answers = repeated(one), asked["answers"]
     lost = [row["id"] for row in rows if row["id"] not in answers]
     if len(lost) > MISSING * len(rows):
         yield Finding(
-            name,
+            one["name"],
             INCOMPARABLE,
             f"{len(lost)} of {len(rows)} items have no answer ({asked['problem'] or 'no reason is known'})",
         )
-    there = [answer for item in one["items"] for answer in answers_of(item)]
-    for side, found in (
-        ("the reference", there),
-        ("this service", [answers[row["id"]] for row in rows if row["id"] in answers]),
-    ):
-        cut = sum(answer.get("finish") == "length" for answer in found)
-        if cut > CUT * len(rows):
-            why = f"{cut} of {len(rows)} answers of {side} end at the limit of {one['tokens']} tokens; record it anew with more"
-            yield Finding(name, INCOMPARABLE, why)
+    yield from cut(one, "this service", [answers[row["id"]] for row in rows if row["id"] in answers])
 
 
 def came_to_its_end(one: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

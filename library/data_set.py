@@ -15,10 +15,10 @@ options:
     description: Evalscope's name of the data set.
     type: str
     required: true
-    choices: [gsm8k, mmlu, ceval, aime24, gpqa_diamond, math_500]
+    choices: [gsm8k, mmlu, ceval, aime24, gpqa_diamond, math_500, mmmu, math_vision, ocr_bench, blink, mmmu_pro, mmmu_pro_vision, cmmmu]
   folder: {description: The copy on this host., type: path}
   shots: {description: Worked examples before each question., type: int, default: 0}
-  rows: {description: "Answers to score: {id, expect, choices, text}.", type: list, elements: dict}
+  rows: {description: "Answers to score: {id, expect, choices, about, text}.", type: list, elements: dict}
   seconds: {description: How long it may take., type: int, default: 600}
 attributes:
   check_mode: {support: full, details: It changes nothing.}
@@ -39,7 +39,7 @@ EXAMPLES = r"""
       - {id: main-0, expect: "72", text: "48 + 24 = 72, so \\boxed{72}."}
 """
 RETURN = r"""
-items: {description: "The questions: {id, messages, expect, choices}.", returned: with O(folder), type: list}
+items: {description: "The questions: {id, messages, expect, choices, about}. An image stands as its digest.", returned: with O(folder), type: list}
 scores: {description: "{id: {read, right}} of the answers.", returned: with O(rows), type: dict}
 """
 

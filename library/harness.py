@@ -130,6 +130,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         )
         result["problem"] = harness.run(given["python"], settings, work, key, given["seconds"], lock)
     result["answers"] = harness.read(path, given["items"])
+    if len(result["answers"]) == len(given["items"]):
+        result["problem"] = ""
     return result
 
 

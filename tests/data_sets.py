@@ -109,6 +109,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.server.asked.append(item["id"])
             text = json.loads(item["expect"])[0] if item["expect"].startswith("[") else f"ANSWER: {item['expect']}"
+            text = f"<think>\nANSWER: A?\n</think>\n\n{text}"
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         answer = {
@@ -144,6 +145,7 @@ def ask(python: Path, base: Path, known: str, oracle: Oracle, repeats: int) -> N
     assert not oracle.unknown and sorted(oracle.asked) == asked, oracle.unknown[:1]
     assert oracle.seeds == {(0.0, 0) if repeats == 1 else (0.6, None)}
     answers = harness.read(harness.answers_file(work, "m", known), items)
+    assert all(answer["text"].startswith("<think>") for answer in answers.values()), next(iter(answers.values()))
     rows = [{**item, "text": answers[item["id"]]["text"]} for item in items]
     scores = harness_sets.told(str(python), {"known": known, "rows": rows}, 100)["scores"]
     assert all(score["right"] for score in scores.values()), scores

@@ -35,6 +35,7 @@ def test_the_table_has_every_set_of_the_documents() -> None:
     assert {row["harness"] for row in TABLE.values()} - {None} == set(harness_program.KNOWN)
     assert {row["harness"] for row in TABLE.values() if row["images"]} - {None} == set(harness_program.IMAGES)
     assert [key for key, row in TABLE.items() if not row["harness"]] == ["mmvet_v2", "cii_bench"]
+    assert all(row["harness"] in (key, None) for key, row in TABLE.items())  # a copy lies by this name on both sides
 
 
 @pytest.mark.parametrize(
@@ -257,9 +258,7 @@ def test_answers_count_by_what_evalscope_reads_in_them(tmp_path: Path, wrong: in
     assert finding.verdict == word, finding
     assert len(list(sets.side_by_side(kept, asked["answers"]))) == wrong
     (finding,) = sets.of_set({**kept, "scorer": "exact 1"}, asked, 0.02)
-    assert (
-        finding.verdict == "INCOMPARABLE" and "by scorer exact 1, and evalscope 1.14.1 mmlu asked here" in finding.why
-    )
+    assert finding.verdict == "INCOMPARABLE" and "by scorer exact 1, and evalscope 1.14.1 mmlu asks here" in finding.why
 
 
 def test_an_answer_that_its_limit_cut_is_wrong_whatever_can_be_read_in_it() -> None:
@@ -274,6 +273,46 @@ def test_a_pack_that_says_not_what_was_right_is_refused(tmp_path: Path) -> None:
     packs.write(tmp_path, about, [{"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}], [record])
     with pytest.raises(packs.BadPack, match="a data set without name"):
         packs.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"known": "../../.ssh"},
+        {"repeats": 0},
+        {"repeats": True},
+        {"temperature": 0},
+        {"margin": 50},
+        {"messages": []},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+        {"messages": [{"role": "user", "content": None}]},
+        {"messages": ["?"]},
+    ],
+)
+def test_a_pack_with_terms_that_cannot_be_is_refused(tmp_path: Path, change: Result) -> None:
+    about = {"model": {"name": "demo"}, "sampling": {"temperature": 0}, "scorer": "exact 1", "runs": 2}
+    record = sets.recorded(MMLU, {**RULES, "answers": scored(0)})
+    if "messages" in change:
+        change = {"items": [{**record["items"][0], **change}, *record["items"][1:]]}
+    packs.write(tmp_path, about, [{"id": "one", "prompt": [1], "runs": [{"tokens": [2]}]}], [{**record, **change}])
+    with pytest.raises(packs.BadPack, match="a data set without name"):
+        packs.read(tmp_path)
+
+
+def test_a_pack_by_another_harness_is_told_before_hours_of_asking() -> None:
+    plugin = load("action_plugins/judge.py")
+    record = {**sets.recorded(MMLU, {**RULES, "answers": scored(0)}), "harness": "evalscope 1.13.0"}
+
+    class Judge:
+        place: ClassVar = {"serving_root": "/srv", "service": "demo"}
+
+        def of_host(self, name: str, args: Result) -> Result:
+            assert name == "harness" and args["items"] == [], "nothing may be asked"
+            return {**RULES, "answers": {}}
+
+    pack = packs.Pack("p", "0", {}, [], None, (record,))
+    (finding,), _ = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
+    assert finding.verdict == "INCOMPARABLE" and "by harness evalscope 1.13.0" in finding.why
 
 
 def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Service:
 
     def __init__(self, base: Path) -> None:
         self.root, self.port, self.asked = base, free_port(), list[Result]()
-        self.running, self.dies_after, self.cut = 0, 10**9, False
+        self.running, self.dies_after, self.cut, self.refused = 0, 10**9, False, "nothing"
         release = base / "services/demo/releases/0123456789ab"
         release.mkdir(parents=True)
         spec = {
@@ -69,6 +69,9 @@ class Service:
                 assert self.headers["Authorization"] == "Bearer secret-key-of-tests"
                 if len(service.asked) >= service.dies_after:
                     self.connection.close()
+                    return
+                if service.refused in json.dumps(body["messages"]):
+                    self.send_error(400, "longer than the context")
                     return
                 service.asked.append(body)
                 choice = {
@@ -178,13 +181,41 @@ def test_a_data_set_is_never_asked_beside_a_load(service: Service, run_module: R
 def test_an_endpoint_that_dies_half_way_leaves_what_it_said(service: Service, run_module: Run) -> None:
     service.dies_after = 40
     found = run_module("harness", service.args())
-    assert len(found["answers"]) == 40 and found["problem"].startswith("the harness ended with code 1")
+    assert len(found["answers"]) == 40 and found["problem"].startswith("260 requests failed, the last with: "), found[
+        "problem"
+    ]
     assert "secret-key" not in found["problem"]
     record = sets.recorded(ONE, asked_of(RIGHT))
     (finding,) = sets.of_set(record, found, 0.02)
-    assert finding.verdict == "INCOMPARABLE" and "260 of 300 items have no answer (the harness ended" in finding.why
+    assert finding.verdict == "INCOMPARABLE" and "260 of 300 items have no answer (260 requests failed" in finding.why
     service.dies_after = 10**9
     assert len(run_module("harness", service.args())["answers"]) == len(ITEMS) and len(service.asked) == len(ITEMS)
+
+
+def test_one_question_that_the_service_refuses_does_not_end_the_others(service: Service, run_module: Run) -> None:
+    service.refused = "What is 3 + 4?"
+    found = run_module("harness", service.args())
+    assert set(RIGHT) - set(found["answers"]) == {"3+4"} and "1 requests failed, the last with: " in found["problem"]
+    record = sets.recorded(ONE, asked_of(RIGHT))
+    (finding,) = sets.of_set(record, found, 0.02)  # one of 300 is allowed, and counts as wrong
+    assert finding.verdict == "EQUIVALENT" and finding.value is not None and finding.value < 0
+    again = run_module("harness", service.args())
+    assert again["before"] == 299 and len(service.asked) == 299
+
+
+def test_an_answer_without_words_is_an_answer_and_wrong(service: Service, run_module: Run) -> None:
+    service.answer = lambda messages: ""  # type: ignore[method-assign]
+    found = run_module("harness", service.args())
+    assert found["problem"] == "" and len(found["answers"]) == len(ITEMS)
+    (finding,) = sets.of_set(sets.recorded(ONE, asked_of(RIGHT)), found, 0.02)
+    assert finding.verdict == "DIFFERENT" and "300 of 300 items differ, 0 of them right here alone" in finding.why
+
+
+def test_an_endpoint_that_is_not_there_is_a_sentence(service: Service, run_module: Run) -> None:
+    service.server.shutdown()
+    service.server.server_close()
+    told = run_module("harness", service.args())
+    assert told["failed"] and told["msg"].startswith("service 'demo' can't be asked: "), told
 
 
 def test_answers_to_another_data_set_are_refused(service: Service, run_module: Run) -> None:
@@ -312,7 +343,7 @@ def test_what_a_data_set_shows(answers: Result, word: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"harness": "evalscope 1.0"}, "by harness evalscope 1.0, and evalscope 1.14.1 asked here"),
+        ({"harness": "evalscope 1.0"}, "by harness evalscope 1.0, and evalscope 1.14.1 asks here"),
         ({"scorer": "exact 0"}, "by scorer exact 0"),
         ({"data": "0" * 64}, "another revision than the pack says"),
         ({"sampling": {"temperature": 0.6}}, "with sampling {'temperature': 0.6}, and a service is asked with {'n': 1"),

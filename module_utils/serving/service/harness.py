@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from typing import Any, Iterator
 
@@ -28,7 +29,9 @@ SAMPLING = {
 PROGRAM = (
     "import json, sys; from evalscope import TaskConfig, run_task; run_task(TaskConfig(**json.load(open(sys.argv[1]))))"
 )
-ENDS = {"max_tokens": "length"}  # the harness's words for ours
+# The harness's words for ours. The second is that a question doesn't fit; its "answer" is then what the service said about that.
+ENDS = {"max_tokens": "length", "model_length": "length"}
+FAILED = re.compile(r"Processing item in subset=\S+ failed: (.*)")
 GRACE = 10  # seconds of a harness beyond its limit
 
 
@@ -77,6 +80,7 @@ def prepare(
         "dataset_args": {KIND: {"local_path": data, "subset_list": [name], "metric_list": ["Rouge"], "prompt_template": "{question}"}},
         "generation_config": {**generation, "retries": 3}, "eval_batch_size": load,
         "work_dir": work, "use_cache": work, "no_timestamp": True, "rerun_review": True, "seed": 0,
+        "ignore_errors": True,  # one question that is refused must not end the others; what has no answer is counted by us
     }  # fmt: skip
     path = os.path.join(work, "settings.json")
     write_json(path, settings)
@@ -102,6 +106,16 @@ def rows_of(path: str) -> Iterator[dict[str, Any]]:
         return
 
 
+def text_of(content: Any) -> str | None:
+    """An answer as it was said: evalscope takes what a model thinks aloud out of it, and a refusal, and keeps them as parts."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    found = ""
+    for part in content:
+        found += "<think>%s</think>\n" % part["reasoning"] if part["type"] == "reasoning" else part.get("text", "")
+    return found
+
+
 def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """{item: {text, finish, tokens}}. The harness names a line by its number; the question in it must be that item's."""
     found: dict[str, dict[str, Any]] = {}
@@ -110,7 +124,7 @@ def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             item, choice = items[int(row["index"])], row["model_output"]["choices"][0]
             asked = [harness_images.as_asked(one) for one in row["messages"][: len(item["messages"])]]
             usage = row["model_output"].get("usage") or {}
-            text = choice["message"]["content"]
+            text = text_of(choice["message"]["content"])
         except (KeyError, IndexError, TypeError, ValueError):
             continue
         if asked != [harness_images.as_asked(one) for one in item["messages"]]:
@@ -126,7 +140,7 @@ def read(path: str, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def run(python: str, settings: str, work: str, key: str | None, seconds: int, lock: int) -> str:
-    """Run the harness for at most `seconds`; its last words where it failed, nothing where it came to its end or to its limit.
+    """Run the harness for at most `seconds`; its last words where it or a request failed, nothing where it came to its end or to its limit.
 
     `lock`: a descriptor that it inherits: while it lives, no other one asks the same.
     """
@@ -147,8 +161,11 @@ def run(python: str, settings: str, work: str, key: str | None, seconds: int, lo
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             return "the harness did not run: %s" % error
-    if done.returncode in (0, 124):
-        return ""
     with open(log, encoding="utf-8", errors="replace") as source:
         lines = [line.strip() for line in source if line.strip()]
+    failed = [found.group(1) for found in map(FAILED.search, lines) if found]
+    if failed:
+        return "%d requests failed, the last with: %s" % (len(failed), failed[-1][:300])
+    if done.returncode in (0, 124):
+        return ""
     return "the harness ended with code %d: %s" % (done.returncode, " ".join(lines[-1:])[-300:])
