@@ -6,6 +6,7 @@ it is. The tables of the catalogue have names of their own (catalogue_models, ..
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,6 @@ from typing import Any, ClassVar
 from ansible import constants
 from ansible.errors import AnsibleParserError
 from ansible.inventory.group import Group
-from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.vars import BaseVarsPlugin
 
 DOCUMENTATION = """
@@ -52,14 +52,15 @@ def site_of(folder: str) -> Path:
 def check_yaml(loader: Any, folder: Path, name: str) -> None:
     """Refuse a file of variables that is no valid YAML by its name and line: Ansible, which reads it next, from the loader, says neither."""
     for file in loader.find_vars_files(str(folder), name) if folder.is_dir() else []:
+        name_of_file = os.fsdecode(file)
         try:
-            loader.load_from_file(str(file), cache="all", unsafe=True, trusted_as_template=True)
+            loader.load_from_file(name_of_file, cache="all", unsafe=True, trusted_as_template=True)
         except AnsibleParserError as error:
             cause = error.__cause__ or error.__context__
             mark = getattr(cause, "problem_mark", None)
             if mark is not None:
                 reason = " ".join(str(getattr(cause, "problem", None) or cause).split())[:160]
-                place = f"{to_text(file)} line {mark.line + 1}"
+                place = f"{name_of_file} line {mark.line + 1}"
                 raise AnsibleParserError(f"{place} is no valid YAML ({reason}); correct it, nothing was done") from None
 
 

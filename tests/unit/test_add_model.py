@@ -181,12 +181,13 @@ def test_nothing_is_written_where_anything_is_refused(add: Run, inventory: Path,
     refused("-e", "service_port=9010", says="port 9010 is that of service")
     hub.trouble.unknown, hub.trouble.found = True, ("org/My-Models",)
     refused(says="huggingface has no model 'org/My-Model'")
-    hub.trouble.unknown, hub.trouble.file_named = False, "safetensors"  # its small files come, then it goes down
-    hub.trouble.file_answer = lambda http: http.connection.close()
-    refused(
-        says="Connection aborted, Remote end closed connection without response, 7 times in a row without progress; nothing was written"
-    )
-    hub.trouble.file_answer = None
+    hub.trouble.unknown, hub.trouble.status, hub.trouble.statuses = (
+        False,
+        418,
+        100,
+    )  # its listing comes, its files don't
+    refused(says="could not be read: HTTP 418", limit="")
+    hub.trouble.status = 0
     (inventory / "group_vars/all/services.yml").write_text(
         before[str(inventory / "group_vars/all/services.yml")] + "  broken: {a: 1\n"
     )

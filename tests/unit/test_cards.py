@@ -134,6 +134,7 @@ ODD: list[tuple[dict[str, str], str, str]] = [
     ({"run": "docker pull a.example/x:1\ndocker run b.example/y:2 sh"}, "image: the card says 'a.example/x:1' and 'b.example/y:2'", "image"),
     ({"fetch": "modelscope download --model a/Bar-9B\nmodelscope download --model a/Baz-9B"}, "model: the card says 'a/Bar-9B' and 'a/Baz-9B'", ""),
     ({"fetch": "modelscope download --model other/Bar-9B"}, "is it that model?", ""),
+    ({"licence": "本模型以MIT协议开源, 代码为Apache 2.0许可。"}, "license: the card says 'apache-2.0' and 'mit'", ""),
     ({"licence": "MIT License. Apache License 2.0."}, "license: the card says 'apache-2.0' and 'mit'", ""),
     ({"licence": "The weights are based on org/Bar-9B and open-sourced under Apache 2.0."}, "it is stated of 'org/Bar-9B'", ""),
     ({"settings": "engine_args:\n  a: 1\n b: ["}, "is no valid YAML", ""),
@@ -296,3 +297,10 @@ def test_flagscales_own_fetch_and_options_in_a_variable() -> None:
         "model: the card doesn't say from which hub 'org/Foo-7B' comes",
         "image: the card has the placeholder '<IMAGE>'; which image is it?",
     ]
+
+
+def test_a_variable_that_the_card_sets_itself_is_no_question() -> None:
+    serve = "vllm serve /nfs/Foo-7B --port 1 --served-model-name foo"
+    card = read_card(written(settings=f"export ROOT=/opt/x\nexport LIBS=$ROOT/lib\nexport PATH=$PATH:/y\n{serve}"), "x")
+    assert card.service["env"] == {"ROOT": "/opt/x", "LIBS": "/opt/x/lib", "PATH": None}
+    assert card.questions == ["env.PATH: '$PATH:/y' uses a variable that the card doesn't set"]

@@ -11,6 +11,7 @@ import pytest
 import shards
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.weights.answers import plain
 from ansible.module_utils.serving.weights.asking import of_folder, of_hub, repo_of
 from ansible.module_utils.serving.weights.card import front_matter, licence
 from ansible.module_utils.serving.weights.choice import Wanted
@@ -272,6 +273,18 @@ def test_a_hub_that_goes_down_half_way(hub: Hub) -> None:
     hub.trouble.status, hub.trouble.statuses = 418, 100
     with pytest.raises((Refusal, SourceFailed), match="HTTP 418"):
         ask(hub)
+
+
+def test_an_error_that_holds_others_is_said_in_their_words() -> None:
+    inner = ConnectionResetError("Remote end closed connection without response")
+    assert (
+        plain(OSError("Connection aborted.", inner))
+        == "Connection aborted, Remote end closed connection without response"
+    )
+    assert (
+        plain(OSError(13, "Permission denied")) == "[Errno 13] Permission denied"
+        and plain(TimeoutError()) == "TimeoutError"
+    )
 
 
 BAD: dict[str, tuple[dict[str, str | None], str]] = {

@@ -58,14 +58,14 @@ TAKES = (
 RIGHTS = {"--privileged": "every disk and device of the host", "--net=host": "the host's network", "--ipc=host": "the host's shared memory",
           "--uts=host": "the host's name", "--security-opt=seccomp=unconfined": "every system call", "--pid=host": "the host's processes"}  # fmt: skip
 VENDORS = {
-    "nvidia": r"nvidia|h100|h200|a100|cuda", "arm": r"\barm\b|graviton|aarch64", "ascend": r"ascend|atlas|昇腾", "metax": r"metax|沐曦",
+    "nvidia": r"nvidia|h100|h200|a100|cuda", "arm": r"(?<![a-z])arm(?![a-z])|graviton|aarch64", "ascend": r"ascend|atlas|昇腾", "metax": r"metax|沐曦",
     "mthreads": r"moore ?threads|mthreads|摩尔线程", "iluvatar": r"iluvatar|天数", "cambricon": r"cambricon|寒武纪", "hygon": r"hygon|海光",
     "kunlunxin": r"kunlun|昆仑",
 }  # fmt: skip
 LICENCES = (
     ("apache-2.0", r"apache[ -]?(?:license)?,?[ -]*(?:version )?2(?:\.0)?"),
-    ("mit", r"\bMIT\b(?: License)?"),
-    ("bsd-3-clause", r"\bBSD\b"),
+    ("mit", r"(?<![A-Za-z])MIT(?![A-Za-z])(?: License)?"),  # no word's end: Chinese has no blanks
+    ("bsd-3-clause", r"(?<![A-Za-z])BSD(?![A-Za-z])"),
 )
 # The sentence by which a card says for whose board it was made.
 ADAPTED = re.compile(r"adapted for (?:the )?\w+(?: \w+)?|适配(?:于|到|了)?[^\uff0c\u3002\n]{0,40}", re.I)

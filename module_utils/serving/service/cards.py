@@ -292,8 +292,14 @@ class Card:
             if any(PLACEHOLDER.search(value) and "$" not in value for value in several):
                 self.draft.ask("env.%s: the card has the placeholder '%s'; what is it?" % (key, several[-1][:80]))
                 self.draft.service["env"][key] = None
-            if any(re.search(r"\$\{?\w", value) for value in several):
+            named = {name for value in several for name in re.findall(r"\$\{?([\w.:]+)", value)}
+            if named - set(values) or key in named:
                 self.draft.ask("env.%s: '%s' uses a variable that the card doesn't set" % (key, several[-1][:80]))
+                self.draft.service["env"][key] = None
+            elif named and self.draft.service["env"][key]:  # of what the card sets itself
+                self.draft.service["env"][key] = re.sub(
+                    r"\$\{?([\w.:]+)\}?", lambda one: values[one[1]][-1], several[-1]
+                )
 
     def count_devices(self) -> None:
         """Fewer devices than ranks can't both be meant."""
