@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service import live, probe, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT
 from ports import free_port
@@ -62,6 +62,18 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
             return value
         time.sleep(0.1)
     raise AssertionError(f"not so within {seconds} s")
+
+
+def loaded(port: int, folder: Path) -> dict[str, str]:
+    """The adapters that a service's engine says it has, as soon as it answers."""
+
+    def look() -> Any:
+        try:
+            return live.loaded(f"http://127.0.0.1:{port}", releases.read_key(str(folder))) or {"": ""}
+        except probe.NotYet:
+            return None
+
+    return {name: path for name, path in until(look).items() if name}
 
 
 class Host:

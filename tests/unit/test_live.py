@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.gateway import drains
-from ansible.module_utils.serving.service import live, probe, releases
+from ansible.module_utils.serving.service import live, probe
 from conftest import FIXTURES, ROOT, load
 from gate import BACKEND_KEY, KEY, Engine, Gate, record
 from load import Load
-from services import Host, Result, host_fixture, until
+from services import Host, Result, host_fixture, loaded, until
 from swapped import swapped
 from test_adapters import RELEASE, planned
 
@@ -185,15 +185,7 @@ class Loading(Host):
         return self.run("inference_service", {**place, **self.given(*names, **spec)}, check=dry)
 
     def has(self) -> dict[str, str]:
-        """What the engine says, as soon as it answers."""
-
-        def look() -> Any:
-            try:
-                return live.loaded(f"http://127.0.0.1:{self.port}", releases.read_key(str(self.folder))) or {"": ""}
-            except probe.NotYet:
-                return None
-
-        return {name: path for name, path in until(look).items() if name}
+        return loaded(self.port, self.folder)
 
 
 @pytest.fixture

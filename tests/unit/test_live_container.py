@@ -10,11 +10,10 @@ from typing import Any
 
 import engine
 import pytest
-from ansible.module_utils.serving.service import live, probe, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES
 from ports import free_port
-from services import RUNNER, Result, until
+from services import RUNNER, Result, loaded, until
 from test_containers import c, needs_engine
 from test_live import made
 
@@ -65,15 +64,7 @@ class Box:
         return self.run("inference_service", args)
 
     def has(self) -> dict[str, str]:
-        """What the engine says, as soon as it answers."""
-
-        def look() -> Any:
-            try:
-                return live.loaded(f"http://127.0.0.1:{self.port}", releases.read_key(str(self.folder))) or {"": ""}
-            except probe.NotYet:
-                return None
-
-        return {name: path for name, path in until(look).items() if name}
+        return loaded(self.port, self.folder)
 
     def containers(self) -> list[Any]:
         return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
