@@ -53,7 +53,7 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.service import site
 from ansible.module_utils.serving.service.bases import base_of
-from ansible.module_utils.serving.service.texts import Texts, changes, written
+from ansible.module_utils.serving.service.texts import Texts, result
 
 
 def loading(given: dict[str, Any], base: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -105,9 +105,8 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    given = module.params
-    texts, results = written(given["inventory"], lambda: drafted(given), module.check_mode)
-    return {**changes(texts, module._diff), **results}
+    found: dict[str, Any] = result(module, drafted)
+    return found
 
 
 def main() -> None:

@@ -36,11 +36,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.service import host_runs
-from ansible.module_utils.serving.service.texts import Texts, changes, written
+from ansible.module_utils.serving.service.texts import Texts, result
 
 
-def drafted(given: dict[str, Any]) -> tuple[Texts, list[str]]:
-    """(texts of files, what is left to a person); nothing is written."""
+def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
+    """(texts of files, what is left to a person, `by_hand`); nothing is written."""
     texts, left = Texts(), []
     files = host_runs.inventory_files(given["inventory_files"])
     for host, runs in sorted(given["runs"].items()):
@@ -49,13 +49,12 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, list[str]]:
             left.append("%s is in no YAML file of this inventory: make its runs [%s]" % (host, ", ".join(runs)))
             continue
         texts.put(place.path, host_runs.with_runs(place, texts.of(place.path), list(runs)))
-    return texts, left
+    return texts, {"by_hand": left}
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
-    given = module.params
-    texts, left = written(given["inventory"], lambda: drafted(given), module.check_mode)
-    return {**changes(texts, module._diff), "by_hand": left}
+    found: dict[str, Any] = result(module, drafted)
+    return found
 
 
 def main() -> None:

@@ -67,3 +67,10 @@ def changes(texts: Texts, diff: bool) -> dict[str, Any]:
         "files": texts.changed,
         **({"diff": texts.diff()} if diff else {}),
     }
+
+
+def result(module: Any, draft: Callable[[dict[str, Any]], tuple[Texts, dict[str, Any]]]) -> dict[str, Any]:
+    """What a module returns that writes the site's tables: what was changed, and what `draft` says of its parameters."""
+    given = module.params
+    texts, said = written(given["inventory"], lambda: draft(given), module.check_mode)
+    return {**changes(texts, module._diff), **said}
