@@ -18,7 +18,7 @@ def tensor_parallel(record: Record, service: Record) -> list[int]:
 
 
 def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
-    """{problems, notes, large_pages, packages}: what is wrong with its remedy, what an operator should know, whether pages need setting, what to install."""
+    """{problems, notes, large_pages}: what is wrong with its remedy, what an operator should know, and whether pages need setting."""
     problems, notes = list(record["problems"]), []
     flags, model = record["cpu"]["flags"], record["cpu"]["model"] or "this CPU"
     if record["arch"] == "aarch64":
@@ -44,17 +44,7 @@ def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
             notes.append(
                 f"service '{service['service']}' uses {wide} of {nodes} NUMA nodes; tensor_parallel_size {max(good)} uses all"
             )
-    packages = []
-    compiles = [s["service"] for s in plan if s["runtime"] == "native" and not s["engine_args"].get("enforce_eager")]
-    if compiles and not record["cpu"]["compiler"]:
-        packages = [record["cpu"]["compiler_package"]] if record["cpu"]["compiler_package"] else []
-        if not packages:
-            problems.append(
-                f"service '{compiles[0]}' compiles its kernels, and this host has no g++; have root install it (Debian: g++, Fedora: gcc-c++), "
-                "or set enforce_eager: true in the row's engine_args"
-            )
-    pages = record["cpu"].get("large_pages") == "never"
-    return {"problems": problems, "notes": notes, "large_pages": pages, "packages": packages}
+    return {"problems": problems, "notes": notes, "large_pages": record["cpu"].get("large_pages") == "never"}
 
 
 class FilterModule:

@@ -141,9 +141,7 @@ SERVICE: dict[str, Key] = {
     "margins": Key(
         "dict", {}, "How far answers may be apart: {divergence: nats, score: points, tie: nats}; null: the pack's."
     ),
-    "gateway": Key(
-        "dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/gateway.md)."
-    ),
+    "gateway": Key("dict", {}, "How the gateway balances this service: " + ", ".join(ROUTE) + " (docs/gateway.md)."),
     "document": Key("str", None, "Title of the document that the values come from."),
     "undocumented": Key("list", [], "Keys whose values no vendor document gives."),
     **SHARED,

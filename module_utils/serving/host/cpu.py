@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 
-COMPILER_PACKAGES = (("apt-get", "g++"), ("dnf", "gcc-c++"), ("yum", "gcc-c++"))
 # Flags that decide what vLLM's CPU kernels can do, as /proc/cpuinfo spells them (x86 `flags`, Arm `Features`).
 CPU_FLAGS = (
     "avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "amx_tile",
@@ -137,10 +135,6 @@ def cpu_record(root: str = "/") -> dict:
     cpu["usable"] = usable_cpus()
     pages = re.search(r"\[(\w+)\]", read(os.path.join(root, "sys/kernel/mm/transparent_hugepage/enabled")))
     cpu["large_pages"] = pages.group(1) if pages else None
-    # PyTorch compiles with g++. Who is not root can't install it.
-    cpu["compiler"] = shutil.which("g++")
-    packages = [package for tool, package in COMPILER_PACKAGES if shutil.which(tool)] if os.geteuid() == 0 else []
-    cpu["compiler_package"] = packages[0] if packages else None
     memory = parse_meminfo(read(os.path.join(root, "proc/meminfo")))
     limit = memory_limit(root)
     total = memory.get("MemTotal")
