@@ -171,6 +171,7 @@ def for_real(base: Path, root: Path, env: Path) -> None:
             told = fleet.play("playbooks/upgrade.yml", stub_row="b")
             assert told.count("was out of the gateways for") == 2 and "other backends answered its callers" in told
             assert not {fleet.release("one", f"demo-{number}") for number in (1, 2)} & set(first)
-            fleet.play("playbooks/rollback.yml", service="demo")
+            for number in (1, 2):
+                fleet.play("playbooks/rollback.yml", service=f"demo-{number}")
         load.whole()
         assert [fleet.release("one", f"demo-{number}") for number in (1, 2)] == first and fleet.states() == up

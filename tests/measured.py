@@ -31,10 +31,7 @@ def load_curve(site: Playbooks, reports: Path) -> None:
 
 
 def sweep(site: Playbooks, reports: Path) -> None:
-    """What runs, against one sequence at a time: nothing is to be changed, and the service has its own settings again.
-
-    One at a time is slower, or on a machine that does much else so slow that it is given up.
-    """
+    """What runs, against one sequence at a time, which is no faster beyond chance: the service has its own settings again."""
     values = {
         "service": "demo", "candidates": [{"max_num_seqs": 1}], "concurrency": 8, "prompt_length": 32, "output_length": 8, "requests": 16, "repeats": 3,
         "minutes": 6, "run": "sweep", "write_row": False,
@@ -46,5 +43,3 @@ def sweep(site: Playbooks, reports: Path) -> None:
     assert set(trials) == {"as it runs", "max_num_seqs 1"} and found["winner"] == "as it runs"
     assert all(len(trial["values"]) == 3 or trial["problem"] for trial in trials.values()), trials
     assert len(trials["as it runs"]["values"]) == 3
-    now, other = found["ranking"]
-    assert now["candidate"] == "as it runs" and (other["mean"] is None or now["mean"] > other["mean"])

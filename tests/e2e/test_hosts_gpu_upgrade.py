@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import tarfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,7 +123,7 @@ apt-mark hold nvidia-kernel-open-dkms nvidia-driver-cuda nvidia-persistenced nvi
 
 
 def test_maintenance_from_a_site_renews_kernel_and_driver_reboots_and_brings_the_service_back(
-    served: Host, tmp_path: Path
+    served: Host, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     served.sh(OLD)
     testhosts.reboot("host")
@@ -132,7 +131,7 @@ def test_maintenance_from_a_site_renews_kernel_and_driver_reboots_and_brings_the
     booted = served.sh("cat /proc/sys/kernel/random/boot_id")
     assert served.sh("cat /sys/module/nvidia/version") == "580.95.05"
     # By an operator who has a site of their own, beside a product that can't be written.
-    fleet = Fleet(tmp_path)
+    fleet = Fleet(tmp_path_factory.mktemp("s"))  # ssh's socket lies below the home: 108 bytes for its whole path
     fleet.make()
     shutil.rmtree(fleet.folder / "inventory")
     shutil.copytree(served.inventory, fleet.folder / "inventory")

@@ -161,9 +161,14 @@ def test_a_release_with_sampling_of_its_own_is_incomparable_and_fails_where_a_ve
     assert site.changed(site.run("deploy.yml")) == 0
 
 
-def test_it_is_measured_and_tuned_and_has_its_own_settings_again(site: Site) -> None:
+def test_it_is_measured(site: Site) -> None:
     measured.load_curve(site, site.reports)
+
+
+@pytest.mark.soak
+def test_it_is_tuned_and_upgraded_behind_a_gateway(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     measured.sweep(site, site.reports)
+    gated.for_real(tmp_path_factory.mktemp("g"), site.root, site.env())
 
 
 def test_a_second_run_changes_nothing(site: Site) -> None:
@@ -316,10 +321,6 @@ def test_stop_drains_and_leaves_no_process(site: Site) -> None:
     assert site.processes() == []
     assert re.match(r"localhost +demo +stopped", site.status())
     assert site.changed(site.run("playbooks/stop.yml", "-e", "service=demo")) == 0
-
-
-def test_behind_a_gateway_an_upgrade_is_not_noticed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
-    gated.for_real(tmp_path_factory.mktemp("g"), site.root, site.env())
 
 
 def test_an_option_that_the_engine_does_not_know_is_explained(site: Site) -> None:

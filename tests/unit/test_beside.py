@@ -39,7 +39,7 @@ def test_one_backend_is_upgraded_and_nobody_notices(served: Fleet) -> None:
     load.whole()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_release_that_does_not_answer_leaves_the_old_one_as_it_was(served: Fleet) -> None:
     before = served.pid("one")
     with served.load() as load:
