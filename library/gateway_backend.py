@@ -219,7 +219,17 @@ def place(folder: str, row: Backend, given: dict[str, Any]) -> str:
     return known or given["at"] or ""
 
 
-def ready(given: dict[str, Any]) -> dict[str, Any]:
+def doubt(folder: str, row: Backend) -> None:
+    """Have the backend down until the agent says anew that it is up: what HAProxy has heard may be older than its process, and the next backend
+    would go because this one seems to be there. Old workers ask no agent any more."""
+    said = runtime.command(
+        os.path.join(folder, "admin.sock"), "set server %s/%s agent down" % (row["pool"], row["name"])
+    )
+    if said.strip():
+        raise Refusal("HAProxy does not set the agent of backend '%s' down: %s" % (row["name"], said.strip()[:200]))
+
+
+def ready(given: dict[str, Any], alone: bool) -> dict[str, Any]:
     """Orders first and forgets last, so that a run that is killed in between leaves the note."""
     folder, name = given["folder"], given["backend"]
     row = look(folder, name)
@@ -227,9 +237,12 @@ def ready(given: dict[str, Any]) -> dict[str, Any]:
         at = place(folder, row, given)
         if at and runtime.readdress(os.path.join(folder, "admin.sock"), row["pool"], name, at):
             tell_agent(folder, row, at)
+        if row["out"] and not alone:
+            doubt(folder, row)
         order(folder, row, "weight %d%%" % (given["share"] or 100), "state ready")
+        row = look(folder, name)
     began = time.monotonic()
-    while row is not None and not row["status"].startswith("UP"):
+    while row is not None and row["status"] != "UP":  # "UP 1/3" is on its way down
         if time.monotonic() - began > given["wait"]:
             raise Refusal(
                 "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent; if its "
@@ -260,7 +273,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         return result
     if given["state"] == "ready":
-        return dict(result, **ready(given))
+        return dict(result, **ready(given, noted["alone"]))
     return dict(result, out_seconds=put_back(folder, name, "health down", "state ready"))
 
 

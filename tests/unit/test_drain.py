@@ -83,6 +83,16 @@ def test_swapping_backends_one_after_the_other_fails_and_cuts_nothing(pair: Pair
     load.whole()
 
 
+def test_a_backend_is_up_once_the_agent_says_so_anew(pair: Pair) -> None:
+    """What HAProxy has heard of it is of the process before: the next backend must not be taken out by that."""
+    pair.order("drained")
+    pair.gate.processes[-1].send_signal(signal.SIGSTOP)
+    refused = pair.order("ready", wait=5)
+    pair.gate.processes[-1].send_signal(signal.SIGCONT)
+    assert refused["failed"] and "does not see backend 'here.demo' up after 5 s" in refused["msg"]
+    assert pair.order("ready", wait=60)["changed"] and pair.gate.status("here.demo") == "UP"
+
+
 def test_a_service_that_comes_back_at_another_port_is_asked_there(pair: Pair) -> None:
     """As the deploy of a changed row does it, host by host, while the gateway's configuration still has the old port."""
     pair.order("drained")
