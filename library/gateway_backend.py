@@ -84,6 +84,7 @@ from ansible.module_utils.serving.gateway import drains, places, runtime
 
 Backend = dict[str, Any]
 LEAST = 20  # requests that say something
+NO_AGENT = "L4CON"  # what HAProxy's last question to the agent gave: connection refused
 
 
 def order(folder: str, row: Backend, *words: str) -> None:
@@ -221,7 +222,7 @@ def place(folder: str, row: Backend, given: dict[str, Any]) -> str:
 
 def doubt(folder: str, row: Backend) -> None:
     """Have the backend down until the agent says anew that it is up: what HAProxy has heard may be older than its process, and the next backend
-    would go because this one seems to be there. Old workers ask no agent any more."""
+    would go because this one seems to be there. Old workers ask no agent any more. Not for an agent that doesn't run: nobody would say that it is up."""
     said = runtime.command(
         os.path.join(folder, "admin.sock"), "set server %s/%s agent down" % (row["pool"], row["name"])
     )
@@ -237,7 +238,7 @@ def ready(given: dict[str, Any], alone: bool) -> dict[str, Any]:
         at = place(folder, row, given)
         if at and runtime.readdress(os.path.join(folder, "admin.sock"), row["pool"], name, at):
             tell_agent(folder, row, at)
-        if row["out"] and not alone:
+        if row["out"] and not alone and not row["agent"].endswith(NO_AGENT):
             doubt(folder, row)
         order(folder, row, "weight %d%%" % (given["share"] or 100), "state ready")
         row = look(folder, name)

@@ -93,6 +93,16 @@ def test_a_backend_is_up_once_the_agent_says_so_anew(pair: Pair) -> None:
     assert pair.order("ready", wait=60)["changed"] and pair.gate.status("here.demo") == "UP"
 
 
+def test_a_backend_comes_back_where_no_agent_runs(pair: Pair) -> None:
+    """A dead agent takes nothing out, so it must keep nothing out either."""
+    pair.gate.processes[-1].kill()
+    until(lambda: all(row["agent"].endswith("L4CON") for row in runtime.servers(pair.gate.api)))
+    assert pair.gate.status("here.demo") == "UP"
+    pair.order("drained")
+    back = pair.order("ready", wait=20)
+    assert back["changed"] and pair.gate.status("here.demo") == "UP"
+
+
 def test_a_service_that_comes_back_at_another_port_is_asked_there(pair: Pair) -> None:
     """As the deploy of a changed row does it, host by host, while the gateway's configuration still has the old port."""
     pair.order("drained")

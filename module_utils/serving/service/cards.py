@@ -142,7 +142,7 @@ class Card:
                 self.image(words[-1])
             if words[:2] == ["docker", "run"]:
                 self.run(words[2:])
-            if words[:2] == ["flagscale", "pull"] and "--image" in words:
+            if words[1:2] == ["pull"] and "--image" in words:
                 after = [word for word in words[words.index("--image") + 1 :] if word not in ("docker", "pull")]
                 self.image(after[0] if after else "")
         asked = any(text.startswith("image: ") for text in self.draft.questions)
