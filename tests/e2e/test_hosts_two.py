@@ -1,6 +1,6 @@
 """One copy of the demo model over two test hosts, tensor parallel 2, by a real vLLM for CPU: deployed, broken and healed as one.
 
-In containers and natively, with `--soak` (make soak): two engines on two shared cores take longer than CI has.
+In containers, and most of what goes wrong, with `--soak` (make soak): two engines on two shared cores take longer than CI has.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from two import NAMES, Two, bare, heals
 Figure = Callable[[str, object], None]
 
 
-pytestmark = pytest.mark.soak
-
-
-@pytest.fixture(scope="module", params=["container", "native"])
+@pytest.fixture(scope="module", params=[pytest.param("container", marks=pytest.mark.soak), "native"])
 def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     with bare(tmp_path_factory.mktemp("two"), request.param) as found:
         yield found
@@ -49,6 +46,7 @@ def test_status_is_one_line(two: Two) -> None:
     assert len(lines) == 1 and "two-a+two-b" in lines[0]
 
 
+@pytest.mark.soak
 def test_upgraded_and_rolled_back_together(two: Two) -> None:
     row: dict[str, Any] = {"engine_args": {**two.row["engine_args"], "max_model_len": 256}}
     two.run("playbooks/upgrade.yml", row=row)
@@ -63,10 +61,12 @@ def test_a_follower_that_is_killed(two: Two, record_property: Figure) -> None:
     record_property("multihost_heal_follower_s", heals(two, "multihost_heal_follower_s"))
 
 
+@pytest.mark.soak
 def test_a_leader_that_is_killed(two: Two, record_property: Figure) -> None:
     record_property("multihost_heal_leader_s", heals(two, "multihost_heal_leader_s"))
 
 
+@pytest.mark.soak
 def test_a_short_cut_is_survived_and_a_long_one_is_healed(two: Two, record_property: Figure) -> None:
     before = two.engines()
     two.cut(True)
@@ -77,6 +77,7 @@ def test_a_short_cut_is_survived_and_a_long_one_is_healed(two: Two, record_prope
     record_property("multihost_heal_link_s", heals(two, "multihost_heal_link_s"))
 
 
+@pytest.mark.soak
 def test_a_follower_that_restarts_alone_and_a_host_that_reboots(two: Two) -> None:
     two.sh(NAMES[1], "systemctl restart vllm-pair")
     two.healed()
@@ -86,6 +87,7 @@ def test_a_follower_that_restarts_alone_and_a_host_that_reboots(two: Two) -> Non
     two.healed()
 
 
+@pytest.mark.soak
 def test_a_release_that_does_not_answer_returns_on_both(two: Two) -> None:
     output = flat(
         two.run("deploy.yml", ok=False, row={"check": {"prompt": "What is 127 + 45?", "expect": "no such sum"}})

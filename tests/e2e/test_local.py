@@ -165,9 +165,12 @@ def test_it_is_measured(site: Site) -> None:
     measured.load_curve(site, site.reports)
 
 
-@pytest.mark.soak
-def test_it_is_tuned_and_upgraded_behind_a_gateway(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_it_is_tuned_and_serves_as_before(site: Site) -> None:
     measured.sweep(site, site.reports)
+
+
+@pytest.mark.soak
+def test_it_is_upgraded_behind_a_gateway(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     gated.for_real(tmp_path_factory.mktemp("g"), site.root, site.env())
 
 

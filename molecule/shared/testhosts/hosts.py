@@ -18,7 +18,7 @@ from testhosts.outside import outside
 
 # What an engine inside needs beyond systemd.
 ENGINE = ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined",
-          "--cgroupns=private", "--device-cgroup-rule=a *:* rwm", "--tmpfs=/run:exec", "--tmpfs=/run/lock"]  # fmt: skip
+          "--cgroupns=private", "--device-cgroup-rule=a *:* rwm", "--tmpfs=/run:exec", "--tmpfs=/run/lock", "--shm-size=1g"]  # fmt: skip
 
 
 def pip_mounts() -> list[str]:
