@@ -75,14 +75,14 @@ import contextlib
 import json
 import os
 import time
-from typing import Any
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_atomic
 from ansible.module_utils.serving.gateway import drains, places, runtime
 
-Backend = dict[str, Any]
+Backend = Dict[str, Any]
 LEAST = 20  # requests that say something
 NO_AGENT = "L4CON"  # what HAProxy's last question to the agent gave: connection refused
 

@@ -161,11 +161,8 @@ def test_a_release_with_sampling_of_its_own_is_incomparable_and_fails_where_a_ve
     assert site.changed(site.run("deploy.yml")) == 0
 
 
-def test_it_is_measured(site: Site) -> None:
+def test_it_is_measured_and_tuned(site: Site) -> None:
     measured.load_curve(site, site.reports)
-
-
-def test_it_is_tuned_and_serves_as_before(site: Site) -> None:
     measured.sweep(site, site.reports)
 
 

@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Dict
 
 from ansible.module_utils.serving.files import locked, read_json, write_json
 
 FILE = "drains.json"
-Drains = dict[str, dict[str, Any]]
+Drains = Dict[str, Dict[str, Any]]
 
 
 def read(folder: str) -> tuple[Drains, Drains]:

@@ -99,10 +99,7 @@ def unpack(python: str, path: str, folder: str) -> int:
     packages = os.path.join(path, "lib", "python" + version, "site-packages")
     joined = Joined(folder, found["parts"])
     try:
-        with (
-            gzip.GzipFile(fileobj=cast(Any, joined), mode="rb") as packed,
-            tarfile.open(fileobj=packed, mode="r|") as source,
-        ):
+        with gzip.open(cast(Any, joined)) as packed, tarfile.open(fileobj=packed, mode="r|") as source:
             source.extractall(packages, filter="data")
         while joined.read():  # the digest of the last part, too
             pass
