@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from ansible.module_utils.serving.service import live, probe, releases
@@ -43,7 +43,7 @@ def members(folder: Path) -> list[int]:
 @contextmanager
 def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
     """A serving root with the tools' environment in it; at the end its services, their supervisor and what is left of them are ended."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (root / "tools").symlink_to(tools)
     yield
     owner = Supervisord(str(root))
@@ -53,6 +53,24 @@ def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
     for name in services:
         for pid in members(root / "services" / name):
             os.kill(pid, signal.SIGKILL)
+
+
+class Contained(Protocol):
+    """A service in a container."""
+
+    def containers(self) -> list[Any]: ...
+
+
+B = TypeVar("B", bound=Contained)
+
+
+def boxed(kind: Callable[[Path], B], root: Path, tools: Path, service: str) -> Iterator[B]:
+    """`kind` of a serving root with the tools in it; at the end its service and the containers that it has left are removed."""
+    with lent_tools(root, tools, service):
+        box = kind(root)
+        yield box
+    for container in box.containers():
+        container.remove(force=True)
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -119,11 +137,5 @@ def host_fixture(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]
 ) -> Iterator[Host]:
     root = tmp_path_factory.mktemp("h")
-    (root / "tools").symlink_to(tools)
-    host = Host(root, run_module)
-    yield host
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(host.folder):
-        os.kill(pid, signal.SIGKILL)
+    with lent_tools(root, tools, "demo"):
+        yield Host(root, run_module)

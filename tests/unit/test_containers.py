@@ -19,10 +19,9 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
 from ports import free_port
-from services import RUNNER, Result, until
+from services import RUNNER, Result, boxed, until
 from test_catalogue import ROWS, record
 
 c = load("filter_plugins/container.py")
@@ -260,15 +259,7 @@ def box(
     run_module: Callable[..., Result],
     stub_image: tuple[Any, str],
 ) -> Iterator[Box]:
-    root = tmp_path_factory.mktemp("b")
-    (root / "tools").symlink_to(tools)
-    box = Box(root, run_module, *stub_image)
-    yield box
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for container in box.containers():
-        container.remove(force=True)
+    yield from boxed(lambda root: Box(root, run_module, *stub_image), tmp_path_factory.mktemp("b"), tools, "demo")
 
 
 @needs_engine

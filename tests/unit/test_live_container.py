@@ -10,10 +10,9 @@ from typing import Any
 
 import engine
 import pytest
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES
 from ports import free_port
-from services import RUNNER, Result, loaded, until
+from services import RUNNER, Result, boxed, loaded, until
 from test_containers import c, needs_engine
 from test_live import made
 
@@ -80,15 +79,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]
 def box(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result], image: tuple[Any, str]
 ) -> Iterator[Box]:
-    root = tmp_path_factory.mktemp("l")
-    (root / "tools").symlink_to(tools)
-    box = Box(root, run_module, *image)
-    yield box
-    owner = Supervisord(str(root))
-    owner.stop("s")
-    owner.shutdown()
-    for container in box.containers():
-        container.remove(force=True)
+    yield from boxed(lambda root: Box(root, run_module, *image), tmp_path_factory.mktemp("l"), tools, "s")
 
 
 @needs_engine
