@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from ansible.module_utils.serving.service import live, probe, releases
@@ -55,10 +55,27 @@ def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
 
 
-class Contained(Protocol):
-    """A service in a container."""
+class Contained:
+    """A service in a container `name` of an image that has its stand-in; `client` asks the engine."""
 
-    def containers(self) -> list[Any]: ...
+    def __init__(self, root: Path, run: Callable[..., Result], client: Any, image: str, service: str) -> None:
+        self.root, self.run, self.client, self.image, self.port = root, run, client, image, free_port()
+        self.folder, self.name = root / "services" / service, f"vllm-test-{self.port}"
+
+    def start(self, options: list[str]) -> str:
+        """The release's file `start`, with the options that a release would have."""
+        lines = [
+            "#!/bin/sh",
+            "here=$(pwd -P)",
+            f"cache={self.root}/cache",
+            'mkdir -p "$cache"',
+            "exec docker run --rm \\",
+        ]
+        lines += [f'  "{option}" \\' for option in options]
+        return "\n".join([*lines, f"  {self.image} /bin/sh /config/run"]) + "\n"
+
+    def containers(self) -> list[Any]:
+        return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
 
 
 B = TypeVar("B", bound=Contained)
