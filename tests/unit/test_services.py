@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.service import named, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from services import Host, Result, host_fixture, members, until
 
@@ -104,6 +105,42 @@ def test_stop_leaves_no_process_and_start_brings_it_back(host: Host) -> None:
     pid = host.process()["pid"]
     assert host.service(None, state="restarted")["reasons"] == ["a restart was asked for"]
     assert host.process()["pid"] != pid
+
+
+THERE, ROWS = ["web-1", "demo-10", "demo-2", "demo-1", "solo"], ["demo", "solo", "web", "web-1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "every", "found"),
+    [
+        ("solo", None, ["solo"]),
+        ("demo-2", None, ["demo-2"]),
+        ("demo", None, ["demo-1", "demo-2", "demo-10"]),
+        ("all", ["solo", "demo-1"], ["solo", "demo-1"]),
+        ("all", [], []),
+        ("demo-1", THERE, ["demo-1"]),
+    ],
+)
+def test_a_name_means_that_service_or_the_replicas_of_its_row(
+    wanted: str, every: list[str] | None, found: list[str]
+) -> None:
+    assert named.named(wanted, THERE, ROWS, every) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "every", "words"),
+    [
+        ("", None, r"^say which service: -e service=NAME; this host has web-1, demo-10, demo-2, demo-1, solo$"),
+        ("", [], r"^say which service: -e service=NAME or service=all; "),
+        ("all", None, r"^say which service: -e service=NAME; "),
+        ("web", None, r"^no service of this host is called 'web'; "),  # web-1 is a row of its own
+        ("dem", None, r"^no service of this host is called 'dem'; "),
+        ("demo-", None, r"^no service of this host is called 'demo-'; "),
+    ],
+)
+def test_a_name_that_means_none_is_refused(wanted: str, every: list[str] | None, words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        named.named(wanted, THERE, ROWS, every)
 
 
 def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run_module: Callable[..., Result]) -> None:
