@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.serving.errors import Refusal
@@ -144,8 +145,9 @@ def test_a_name_that_means_none_is_refused(wanted: str, every: list[str] | None,
 
 
 def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run_module: Callable[..., Result]) -> None:
-    def look(*runs: str) -> Result:
-        return run_module("services_info", {"serving_root": str(host.root), "runs": list(runs), "host": "box"})
+    def look(*runs: str, **wanted: Any) -> Result:
+        given = {"serving_root": str(host.root), "runs": list(runs), "host": "box", **wanted}
+        return run_module("services_info", given)
 
     assert look("demo")["services"] == [] == look()["beside"]
     release = host.service()["release"]
@@ -154,6 +156,9 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     assert row == {"service": "demo", "endpoint": f"http://127.0.0.1:{host.port}", "release": release, "running": True,
                    "planned": True}  # fmt: skip
     assert look("demo")["beside"] == []
+    assert look("new-1", "new-2", wanted="new")["meant"] == ["new-1", "new-2"]  # also before their first start
+    assert look("new", wanted="all", every="deployed")["meant"] == ["demo"]
+    assert look(wanted="gone", required=False)["meant"] == ["gone"] and look(wanted="gone")["failed"]
     [words] = look("other")["beside"]
     assert words.startswith(
         f"service 'demo' is not in runs of host box and still runs at http://127.0.0.1:{host.port}; it is left alone."
