@@ -55,6 +55,12 @@ def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
 
 
+def with_tools(site: Any, tools: Path) -> Iterator[Any]:
+    """A site whose serving root, `site.root`, has the tools; at the end its service `demo` is ended."""
+    with lent_tools(site.root, tools, "demo"):
+        yield site
+
+
 class Contained:
     """A service in a container `name` of an image that has its stand-in; `client` asks the engine."""
 
