@@ -37,7 +37,7 @@ options:
   sets_seconds:
     description: Bound of asking all of the pack's data sets. What is not answered by then makes it INCOMPARABLE, and the next run goes on.
     type: int
-    default: 14400
+    required: true
   harness:
     description: Interpreter on the host of the environment that asks the pack's data sets at level full; empty where there is none.
     type: str
@@ -46,10 +46,7 @@ options:
 
 LOAD = 32  # requests at once, after canary.SINGLE items were asked one by one
 SAMPLING = 4  # items that are asked with sampling left to the service
-SETS_SECONDS = 14400
 EARLY = 8  # answers after which garbage is looked for
-
-QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
 
 
 class ActionModule(ActionBase):
@@ -102,10 +99,7 @@ class ActionModule(ActionBase):
         return self.of_host(module, {**self.place, **args})
 
     def of_host(self, module: str, args: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(module, module_args=args, task_vars={**self.values, **QUIET})
-        if result.get("failed") or result.get("unreachable"):
-            raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
-        return result
+        return asking.on_host(self, self.values, module, args)
 
     def asked(self, pack: packs.Pack, args: dict[str, Any]) -> dict[str, Any]:
         """Ask a few, then one by one, then many at once; garbage ends it early."""
@@ -143,7 +137,7 @@ class ActionModule(ActionBase):
         apart: list[dict[str, Any]] = []
         ask = asking.Asking(
             self.of_host, Display().display, self.place, str(args.get("harness") or ""), f"{self.place['serving_root']}/cache/datasets",
-            int(args.get("sets_seconds") or SETS_SECONDS),
+            int(args["sets_seconds"]),
         )  # fmt: skip
         whole: list[tuple[dict[str, Any], bool]] = []
         for one in pack.sets:

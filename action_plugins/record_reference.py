@@ -35,14 +35,12 @@ options:
   about: {description: "What the pack says about itself beyond what the service tells: on, data, license, note.", type: dict, default: {}}
   seconds: {description: Bound of asking in one run., type: int, default: 600}
   sets: {description: "Data sets for a full verdict, as filter C(wanted_sets) gives them.", type: dict, default: {}}
-  sets_seconds: {description: "Bound of asking all data sets; the next run goes on.", type: int, default: 14400}
+  sets_seconds: {description: "Bound of asking all data sets; the next run goes on.", type: int, required: true}
   copies: {description: Folder on the host that has the copies of sets that are known by name, each by evalscope's name., type: path, default: ""}
   harness: {description: Interpreter on the host of the environment that asks the data sets., type: str, default: ""}
 """
 TOP, LOADS = 20, (1, 32)
 TEMPLATE = recorded.template_messages()
-
-QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
 
 
 class ActionModule(ActionBase):
@@ -73,14 +71,14 @@ class ActionModule(ActionBase):
         }  # fmt: skip
         python = str(args.get("harness") or "")
         place = {"serving_root": args["serving_root"], "service": args["service"]}
-        module = partial(self.of_host, task_vars)
+        module = partial(asking.on_host, self, task_vars)
         ask = asking.Asking(
             module,
             Display().display,
             place,
             python,
             str(args.get("copies") or ""),
-            int(args.get("sets_seconds", 14400)),
+            int(args["sets_seconds"]),
         )
         for name, one in named.items():
             if "known" in one:
@@ -130,16 +128,8 @@ class ActionModule(ActionBase):
             )
         return items
 
-    def of_host(self, task_vars: dict[str, Any] | None, called: str, args: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            called, module_args=args, task_vars={**(task_vars or {}), **QUIET}
-        )
-        if result.get("failed") or result.get("unreachable"):
-            raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
-        return result
-
     def asked(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        result = self.of_host(task_vars, "canary", args)
+        result = asking.on_host(self, task_vars, "canary", args)
         if len(result["answers"]) < len(args["items"]):
             lost = len(args["items"]) - len(result["answers"])
             raise AnsibleActionFail(

@@ -6,13 +6,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
 from judging import sets
 
 TURN = 300  # seconds of one call at least: what is under way when a call ends is lost
 SLOWEST = 8  # tokens a second of one answer at which a call is long enough for it
 AT_ONCE = 1000  # answers that are scored in one call
+QUIET = {"ansible_no_target_syslog": True}  # a host's journal is no place for thousands of tokens
 Module = Callable[[str, dict[str, Any]], dict[str, Any]]
 Tell = Callable[[str], None]
+
+
+def on_host(
+    action: ActionBase, task_vars: Mapping[str, Any] | None, module: str, args: dict[str, Any]
+) -> dict[str, Any]:
+    """Run a module on the host of an action's task. Raises AnsibleActionFail with what the module says."""
+    result: dict[str, Any] = action._execute_module(module, module_args=args, task_vars={**(task_vars or {}), **QUIET})
+    if result.get("failed") or result.get("unreachable"):
+        raise AnsibleActionFail(result.get("msg") or "the host can't be reached")
+    return result
 
 
 class Asking:

@@ -46,6 +46,7 @@ outlook: {description: "What it is and takes, a line each.", returned: always, t
 unplaced: {description: "Hosts that run no service of its model, and what to do.", returned: always, type: list, elements: str}
 """
 
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,11 +105,6 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
     }  # fmt: skip
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
-    found: dict[str, Any] = result(module, drafted)
-    return found
-
-
 def main() -> None:
     spec = {
         "inventory": {"type": "path", "required": True},
@@ -121,7 +117,7 @@ def main() -> None:
         "hosts": {"type": "dict", "default": {}},
         "update": {"type": "bool", "default": False},
     }
-    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+    run_module(AnsibleModule(spec, supports_check_mode=True), partial(result, draft=drafted))
 
 
 if __name__ == "__main__":

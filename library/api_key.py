@@ -14,6 +14,7 @@ description:
 options:
   value: {description: The new key; made here where it is not given., type: str}
   name: {description: Name of the service., type: str, required: true}
+  shares_with: {description: "A service of this host whose new key is this one's, too, where none is given.", type: str}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   state:
     description:
@@ -57,6 +58,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         raise Refusal("service '%s' asks for no key (api_key: false in its row)" % name)
     path = os.path.join(folder, "api_key")
     value = releases.checked_key(module.params["value"]) if module.params["value"] else None
+    other = module.params["shares_with"] or name
     with locked(releases.lock_path(root, name), "service '%s'" % name):
         keys = releases.read_keys(folder)
         wanted = keys[:1] if module.params["state"] == "finished" else keys
@@ -67,6 +69,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
                 )
             if value:
                 wanted = releases.with_key(keys, value)
+            elif other != name:
+                wanted = releases.with_key(
+                    keys, next(iter(releases.read_keys(releases.service_dir(root, other))), None)
+                )
             elif len(keys) < 2:
                 wanted = [releases.new_key(), *keys]
         changed = wanted != keys
@@ -84,6 +90,7 @@ def main() -> None:
     spec = {
         "value": {"type": "str", "no_log": True},
         "name": {"type": "str", "required": True},
+        "shares_with": {"type": "str"},
         "serving_root": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["added", "finished"], "default": "added"},
     }

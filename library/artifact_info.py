@@ -111,7 +111,7 @@ def weights_of(module: AnsibleModule, name: str, convert: str | None) -> dict[st
             "path": None,
             "revision": None,
             "identity": None,
-            "problems": ["model '%s' would be fetched anew" % name],
+            "problems": ["model '%s' would be fetched again" % name],
         }
     found: dict[str, Any] = records.find(given["models_root"], name, convert, required=given["required"])
     return found

@@ -62,7 +62,7 @@ CDI_WITHOUT_FLAG = (28, 2)
 
 
 def merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Our settings below what an operator wrote; `features` by key, ours on top: CDI is what services need."""
+    """The product's settings below what an operator wrote; `features` by key, the product's on top: CDI is what services need."""
     out = {**settings, **config}
     if settings.get("features"):
         out["features"] = {**(config.get("features") or {}), **settings["features"]}

@@ -108,14 +108,9 @@ def put(folder: str, wanted: dict[str, str], program: str) -> None:
 
 
 def answers(socket_path: str, owner: Supervisor, seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while runtime.worker(socket_path) is None:
-        if time.monotonic() > until:
-            tail = " | ".join(owner.log_tail(PROXY, 5))
-            raise Refusal(
-                "HAProxy did not start in %d s (log: %s): %s" % (seconds, owner.log_place(PROXY), tail[-800:])
-            )
-        time.sleep(0.2)
+    if not runtime.until(lambda: runtime.worker(socket_path) is not None, seconds):
+        tail = " | ".join(owner.log_tail(PROXY, 5))
+        raise Refusal("HAProxy did not start in %d s (log: %s): %s" % (seconds, owner.log_place(PROXY), tail[-800:]))
 
 
 def readdress(folder: str, settings: str) -> int:

@@ -84,6 +84,7 @@ from ansible.module_utils.serving.gateway import drains, places, runtime
 
 Backend = Dict[str, Any]
 LEAST = 20  # requests that say something
+SETTLES = 10  # seconds in which failing checks end in DOWN: three, 2 s apart, and what one of them takes
 NO_AGENT = "L4CON"  # what HAProxy's last question to the agent gave: connection refused
 
 
@@ -100,8 +101,13 @@ def order(folder: str, row: Backend, *words: str) -> None:
 
 
 def look(folder: str, name: str) -> Backend | None:
-    rows = runtime.servers(os.path.join(folder, "admin.sock"))
-    return next((row for row in rows if row["name"] == name), None)
+    row: Backend | None = runtime.server(os.path.join(folder, "admin.sock"), name)
+    return row
+
+
+def settled(row: Backend) -> bool:
+    """Neither on its way down ("UP 2/3") nor without a first check ("UP 1/3"): whether it takes requests will not be another thing in a moment."""
+    return not str(row["status"]).startswith("UP ")
 
 
 def busy(folder: str, name: str) -> int:
@@ -116,11 +122,18 @@ def busy(folder: str, name: str) -> int:
 
 def take_out(folder: str, name: str, gap: bool, endpoint: str | None, check: bool) -> tuple[bool, bool]:
     """Note it, then give it no new requests: (changed, alone). Raises Refusal where a run that takes part is not at its end."""
+    api = os.path.join(folder, "admin.sock")
+
+    def beside(rows: list[Backend]) -> list[Backend]:
+        pool = next(row["pool"] for row in rows if row["name"] == name)
+        return [row for row in rows if row["pool"] == pool and row["name"] != name]
+
+    if not check:
+        runtime.until(lambda: all(map(settled, beside(runtime.servers(api)))), SETTLES)
     with contextlib.nullcontext(drains.read(folder)) if check else drains.changing(folder) as (out, last):
-        rows = runtime.servers(os.path.join(folder, "admin.sock"))
-        mine = next(row for row in rows if row["name"] == name)
-        others = [row for row in rows if row["pool"] == mine["pool"] and row["name"] != name]
-        alone = not any(row["status"].startswith("UP") and not row["out"] for row in others)
+        rows = runtime.servers(api)
+        mine, others = next(row for row in rows if row["name"] == name), beside(rows)
+        alone = not any(row["status"] == "UP" and not row["out"] for row in others)
         held = [row["name"] for row in others if row["name"] in out]
         if alone and held and name not in out and not gap:
             raise Refusal(
@@ -133,7 +146,7 @@ def take_out(folder: str, name: str, gap: bool, endpoint: str | None, check: boo
             # Before the order: a run that is killed here has noted too much, which is mended, and never too little.
             drains.write(folder, out, last)
             if endpoint and mine["status"].startswith("UP"):
-                here = runtime.address_of(os.path.join(folder, "admin.sock"), mine["pool"], name)
+                here = runtime.address_of(api, mine["pool"], name)
                 places.remember(folder, name, endpoint, here)
             if not mine["out"]:
                 order(folder, mine, "state drain")
@@ -241,17 +254,19 @@ def ready(given: dict[str, Any], alone: bool) -> dict[str, Any]:
         if row["out"] and not alone and not row["agent"].endswith(NO_AGENT):
             doubt(folder, row)
         order(folder, row, "weight %d%%" % (given["share"] or 100), "state ready")
-        row = look(folder, name)
     began = time.monotonic()
-    while row is not None and row["status"] != "UP":  # "UP 1/3" is on its way down
-        if time.monotonic() - began > given["wait"]:
-            raise Refusal(
-                "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent; if its "
-                "name or key is another one now, run playbooks/gateway.yml, then this again"
-                % (name, given["wait"], row["status"])
-            )
-        time.sleep(0.2)
+
+    def up() -> bool:
+        nonlocal row
         row = look(folder, name)
+        return row is None or bool(row["status"] == "UP")  # "UP 1/3" is on its way down
+
+    if not runtime.until(up, given["wait"]) and row is not None:
+        raise Refusal(
+            "the gateway does not see backend '%s' up after %d s (%s); look at its service and at the log of vllm-gateway-agent; if its "
+            "name or key is another one now, run playbooks/gateway.yml, then this again"
+            % (name, given["wait"], row["status"])
+        )
     more: dict[str, Any] = {"waited": round(time.monotonic() - began, 1)}
     if row is not None and given["share"]:
         more["canary"] = watch(folder, row, given)

@@ -35,7 +35,6 @@ up: {description: Whether the gateway has it up., returned: always, type: bool}
 """
 
 import os
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -43,25 +42,11 @@ from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.gateway import drains, runtime
 
 
-def look(api: str, name: str) -> dict[str, Any]:
-    """The row of a backend; empty where there is none."""
-    return next((row for row in runtime.servers(api) if row["name"] == name), {})
-
-
 def told(api: str, text: str, expected: str = "") -> None:
     """Raises Refusal where HAProxy says something else."""
     said = runtime.command(api, text).strip()
     if expected not in said or (said and not expected):
         raise Refusal("HAProxy does not take '%s': %s" % (text, said[:200]))
-
-
-def until(true: Any, seconds: int) -> bool:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def removed(folder: str, api: str, place: str, name: str, wait: int) -> None:
@@ -74,7 +59,7 @@ def removed(folder: str, api: str, place: str, name: str, wait: int) -> None:
         said = runtime.command(api, "del server " + place).strip()
         return "deleted" in said
 
-    if not until(gone, wait):
+    if not runtime.until(gone, wait):
         raise Refusal("HAProxy does not remove backend '%s' after %d s: %s" % (name, wait, said[:200]))
     with drains.changing(folder) as (out, last):
         out.pop(name, None)
@@ -88,8 +73,14 @@ def added(api: str, place: str, name: str, given: dict[str, Any]) -> None:
     told(api, "enable health " + place)
     told(api, "set server %s state ready" % place)
     # "UP 1/3" is what it begins with, before its first check.
-    if not until(lambda: look(api, name).get("status") == "UP", given["wait"]):
-        status = look(api, name).get("status")
+    status = None
+
+    def up() -> bool:
+        nonlocal status
+        status = (runtime.server(api, name) or {}).get("status")
+        return status == "UP"
+
+    if not runtime.until(up, given["wait"]):
         raise Refusal("the gateway does not see backend '%s' up after %d s (%s)" % (name, given["wait"], status))
 
 
@@ -99,7 +90,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     api = os.path.join(folder, "admin.sock")
     if runtime.worker(api) is None:
         return {"changed": False, "up": False}
-    mine, other = look(api, name), look(api, given["beside"])
+    mine, other = runtime.server(api, name), runtime.server(api, given["beside"])
     if not other or (given["state"] == "absent" and not mine):
         return {"changed": False, "up": False}
     place = "%s/%s" % (other["pool"], name)

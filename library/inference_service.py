@@ -227,7 +227,7 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
         except Refusal as refusal:
             if not module.params["restarts"]:
                 raise Stays(str(refusal)) from None
-            why.append("%s; it is started anew with them" % refusal)
+            why.append("%s; it is restarted with them" % refusal)
     if not module.check_mode and (why or replace):
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)

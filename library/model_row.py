@@ -59,6 +59,7 @@ outlook: {description: "What it would take and give, a line each.", returned: al
 unplaced: {description: "Hosts whose `runs` were left alone, and why.", returned: always, type: list, elements: str}
 """
 
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -180,11 +181,6 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
     }
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
-    found: dict[str, Any] = result(module, drafted)
-    return found
-
-
 def main() -> None:
     spec = {
         "inventory": {"type": "path", "required": True},
@@ -204,7 +200,7 @@ def main() -> None:
         "parsers": {"type": "list", "elements": "str", "default": []},
         "update": {"type": "bool", "default": False},
     }
-    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+    run_module(AnsibleModule(spec, supports_check_mode=True), partial(result, draft=drafted))
 
 
 if __name__ == "__main__":

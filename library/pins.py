@@ -97,7 +97,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             before = {"models": {}, "images": {}} if text is None else text["pins"]
             pins, added = merged(before, module.params["found"], module.params["choices"])
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-            raise Refusal("%s is not a file of pins; correct it, or remove it to have it made anew" % path) from None
+            raise Refusal("%s is not a file of pins; correct it, or remove it to have it made again" % path) from None
         return pins, added, json.dumps({"pins": before}, indent=2, sort_keys=True) + "\n" if text else ""
 
     pins, added, before = look()

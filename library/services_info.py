@@ -13,6 +13,13 @@ options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   runs: {description: What the plan wants on this host., type: list, elements: str, default: []}
   host: {description: "The host's name in the inventory, for the commands in RV(beside).", type: str, default: HOST}
+  wanted:
+    description:
+      - What an operator said with C(-e service=NAME), for RV(meant). It is refused where no service of this host has that name, and no replica of it.
+    type: str
+  every: {description: What V(all) means as O(wanted)., type: str, choices: [none, runs, deployed], default: none}
+  rows: {description: Names of the rows of services. A service that has one is no replica of another., type: list, elements: str, default: []}
+  required: {description: "V(false): a O(wanted) that is not here means that name all the same.", type: bool, default: true}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -22,6 +29,12 @@ EXAMPLES = r"""
   services_info:
     serving_root: /srv/vllm
     runs: [qwq-32b]
+
+- name: Which services are meant?
+  services_info:
+    serving_root: /srv/vllm
+    wanted: demo
+    rows: [demo, qwq-32b]
 """
 RETURN = r"""
 services:
@@ -31,19 +44,30 @@ services:
   elements: dict
   sample: [{service: demo, endpoint: "http://127.0.0.1:8000", release: 0a1b2c3d4e5f, running: true, planned: false}]
 beside: {description: "One sentence for each that O(runs) does not name: what it is and how it ends.", returned: always, type: list, elements: str}
+meant: {description: "What O(wanted) means: one service, replicas, or all.", returned: with O(wanted), type: list, elements: str, sample: [demo-1, demo-2]}
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.service import named, releases
 
 
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     rows = releases.deployed(given["serving_root"], given["runs"])
-    return {"changed": False, "services": rows, "beside": releases.beside(rows, given["host"])}
+    result = {"changed": False, "services": rows, "beside": releases.beside(rows, given["host"])}
+    wanted = given["wanted"]
+    if wanted is not None:
+        deployed = [row["service"] for row in rows]
+        every = {"none": None, "runs": given["runs"], "deployed": deployed}[given["every"]]
+        there = given["runs"] + [name for name in deployed if name not in given["runs"]]
+        if wanted not in ("", "all") and not given["required"]:
+            result["meant"] = named.meant(wanted, there, given["rows"]) or [wanted]
+        else:
+            result["meant"] = named.named(wanted, there, given["rows"], every)
+    return result
 
 
 def main() -> None:
@@ -51,6 +75,10 @@ def main() -> None:
         "serving_root": {"type": "path", "required": True},
         "runs": {"type": "list", "elements": "str", "default": []},
         "host": {"type": "str", "default": "HOST"},
+        "wanted": {"type": "str"},
+        "every": {"type": "str", "choices": ["none", "runs", "deployed"], "default": "none"},
+        "rows": {"type": "list", "elements": "str", "default": []},
+        "required": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

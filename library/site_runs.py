@@ -31,6 +31,7 @@ files: {description: Files that are changed., returned: always, type: list, elem
 by_hand: {description: "A sentence for each host that no YAML file has.", returned: always, type: list, elements: str}
 """
 
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -52,18 +53,13 @@ def drafted(given: dict[str, Any]) -> tuple[Texts, dict[str, Any]]:
     return texts, {"by_hand": left}
 
 
-def body(module: AnsibleModule) -> dict[str, Any]:
-    found: dict[str, Any] = result(module, drafted)
-    return found
-
-
 def main() -> None:
     spec = {
         "inventory": {"type": "path", "required": True},
         "inventory_files": {"type": "list", "elements": "path", "default": []},
         "runs": {"type": "dict", "required": True},
     }
-    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+    run_module(AnsibleModule(spec, supports_check_mode=True), partial(result, draft=drafted))
 
 
 if __name__ == "__main__":

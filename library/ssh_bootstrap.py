@@ -100,7 +100,7 @@ def trust(given: dict[str, Any], transport: Any, path: str) -> tuple[str, str | 
         if any(key.asbytes() == other.asbytes() for other in known):
             return seen, None
         raise Refusal(
-            "%s shows another host key than the one pinned in %s: %s, pinned is %s. Somebody may be in between, or the host was installed anew; "
+            "%s shows another host key than the one pinned in %s: %s, pinned is %s. Somebody may be in between, or the host was reinstalled; "
             "only if you know which, remove the old one with ssh-keygen -R '%s' -f %s"
             % (name, path, seen, ", ".join(fingerprint_of(other) for other in known), name, path)
         )

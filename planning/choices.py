@@ -26,7 +26,7 @@ WISHES = ("context", "concurrency", "goal")
 
 
 def opened(args: Any) -> Any:
-    """engine_args of one level of the tables, with each `auto` that is ours marked."""
+    """engine_args of one level of the tables, with each `auto` that is for module fit, not for the engine, marked."""
     if args == AUTO:
         return dict.fromkeys(OPEN, OPENED)
     if not isinstance(args, Mapping):

@@ -9,6 +9,7 @@ from .catalogue import laid_over, same_spelling
 from .rows import Row
 
 HIDDEN = ("secret_env",)
+COMPUTED = ("model", "widths", "notes", "memory_bytes")  # what a service takes, not the board's key of that name
 
 
 def leaves(row: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,7 +67,7 @@ def explained(
             continue
         rows = levels(record["service"], catalogue, site, board, overrides or {})
         for name, value in leaves(record):
-            if name.partition(".")[0] in ("model", "widths", "notes"):
+            if name.partition(".")[0] in COMPUTED:
                 continue
             where = origin(name, rows)
             if where and name.removeprefix("engine_args.") in record["choice"]["chosen"]:

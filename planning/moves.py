@@ -81,5 +81,5 @@ def move_of(
 
 
 def records_of(plan: Iterable[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
-    """The records that a service's row stands for: its own, or those of its replicas."""
-    return [row for row in plan if service in (row["service"], row.get("replica_of"))]
+    """The records that a service's name stands for: its own, or those of the replicas of its row; none for no name."""
+    return [row for row in plan if service and service in (row["service"], row.get("replica_of"))]

@@ -138,7 +138,7 @@ def unknown_version(service: Mapping[str, Any], engine: Mapping[str, Any], versi
     if not engine["any_version"] or service["runtime"] != "container":
         return None
     if version is None:
-        return f"nobody says which {engine['title']} image {service['image']} has, so its options are compared with all that are listed"
+        return f"it is not known which version of {engine['title']} image {service['image']} has, so its options are compared with those of all listed versions"
     if table and not is_read(table, version):
         first, last = table_of(table).versions[0], table_of(table).versions[-1]
         return f"{engine['title']} {version} is not among the versions that are listed ({first} to {last})"

@@ -35,7 +35,7 @@ def version_problem(version: str, wanted: str) -> str:
     if fits:
         return ""
     return (
-        f"this is vllm-ansible {version}, and the site's settings want {wanted} (product_versions); lead the site to such a version, or "
+        f"this is vllm-ansible {version}, and the site's settings want {wanted} (product_versions); point the site's `vllm-ansible` at such a version, or "
         f"read CHANGELOG.md of this one and change product_versions"
     )
 

@@ -21,12 +21,16 @@ BEFORE = re.compile(
     re.VERBOSE,
 )
 PLUGIN = re.compile(r"The (?:filter|lookup|test) plugin '[^']*' failed: ")
+VAULT = "Attempt to use undecryptable variable: "  # without the password, or with a wrong one
 LINES = 15  # of what a program wrote to its error output
 
 
 def plain(message: Any) -> str:
-    """The sentence that a module or filter of ours said, without the chain of Ansible's own that led to it."""
+    """The sentence that a module or filter of the product said, without the chain of Ansible's own that led to it."""
     text = str(message or "").strip()
+    if VAULT in text:
+        why = text.partition(VAULT)[2].strip().rstrip(".")
+        return f"a vaulted value can't be read ({why}); give its password: --ask-vault-pass, or a file of it in ANSIBLE_VAULT_PASSWORD_FILE"
     found = list(PLUGIN.finditer(text))
     if found and BEFORE.match(text):
         return text[found[-1].end() :].strip()

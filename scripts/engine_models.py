@@ -14,10 +14,9 @@ import ast
 import json
 import re
 import sys
-import tempfile
 from pathlib import Path
 
-from engine_options import expand, key, spans, unpack
+from engine_options import expand, read_all, unpack, write
 
 TARGET = Path(__file__).resolve().parent.parent / "planning" / "vllm_models.json"
 REGISTRY = "vllm/model_executor/models/registry.py"
@@ -78,18 +77,8 @@ def main() -> None:
     if TARGET.exists():
         data = json.loads(TARGET.read_text())
         versions = expand({"versions": data["versions"], "options": data["known"]})
-    if sys.argv[1:2] == ["--folder"]:
-        versions |= {path.name: read(path) for path in sorted(Path(sys.argv[2]).iterdir())}
-    else:
-        for version in sys.argv[1:]:
-            with tempfile.TemporaryDirectory() as folder:
-                unpack("vllm", version, Path(folder), WANTED)
-                versions[version] = read(Path(folder))
-    rows = spans(versions)
-    lines = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
-    head = f'"versions": {json.dumps(sorted(versions, key=key))}'
-    TARGET.write_text("{" + head + ',\n"known": {\n' + ",\n".join(lines) + "\n}}\n")
-    print(f"{TARGET.name}: {len(rows)} names of {len(versions)} versions")
+    versions |= read_all(sys.argv[1:], read, lambda version, folder: unpack("vllm", version, folder, WANTED))
+    write(TARGET, {}, "known", versions)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PLANNING = Path(__file__).resolve().parent.parent / "planning"
@@ -247,23 +247,36 @@ def expand(data: dict) -> dict[str, dict[str, str]]:
     }
 
 
+def read_all(
+    words: list[str], read: Callable[[Path], dict[str, str]], fetch: Callable[[str, Path], None]
+) -> dict[str, dict[str, str]]:
+    """{version: what `read` finds in its sources}. `words`: versions, whose wheels are fetched, or `--folder` and a folder that has one of each."""
+    if words[:1] == ["--folder"]:
+        return {path.name: read(path) for path in sorted(Path(words[1]).iterdir())}
+    found = {}
+    for version in words:
+        with tempfile.TemporaryDirectory() as folder:
+            fetch(version, Path(folder))
+            found[version] = read(Path(folder))
+    return found
+
+
+def write(target: Path, head: dict[str, str], what: str, versions: dict[str, dict[str, str]]) -> None:
+    """The file of planning/: `head`, the versions, and a line for each name."""
+    rows = spans(versions)
+    lines = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
+    top = json.dumps({**head, "versions": sorted(versions, key=key)})[:-1]
+    target.write_text(top + f',\n"{what}": {{\n' + ",\n".join(lines) + "\n}}\n")
+    print(f"{target.name}: {len(rows)} names of {len(versions)} versions")
+
+
 def main() -> None:
     engine, *words = sys.argv[1:]
     read = {"vllm": options, "sglang": sglang_options}[engine]
     target = PLANNING / f"{engine}_options.json"
     versions = expand(json.loads(target.read_text())) if target.exists() else {}
-    if words[:1] == ["--folder"]:
-        versions |= {path.name: read(path) for path in sorted(Path(words[1]).iterdir())}
-    else:
-        for version in words:
-            with tempfile.TemporaryDirectory() as folder:
-                unpack(engine, version, Path(folder))
-                versions[version] = read(Path(folder))
-    rows = spans(versions)
-    lines = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
-    head = f'"title": "{TITLES[engine]}", "versions": {json.dumps(sorted(versions, key=key))}'
-    target.write_text("{" + head + ',\n"options": {\n' + ",\n".join(lines) + "\n}}\n")
-    print(f"{target.name}: {len(rows)} options of {len(versions)} versions")
+    versions |= read_all(words, read, lambda version, folder: unpack(engine, version, folder))
+    write(target, {"title": TITLES[engine]}, "options", versions)
 
 
 if __name__ == "__main__":

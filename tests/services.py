@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from ansible.module_utils.serving.service import live, probe, releases
@@ -43,7 +43,7 @@ def members(folder: Path) -> list[int]:
 @contextmanager
 def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
     """A serving root with the tools' environment in it; at the end its services, their supervisor and what is left of them are ended."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (root / "tools").symlink_to(tools)
     yield
     owner = Supervisord(str(root))
@@ -53,6 +53,47 @@ def lent_tools(root: Path, tools: Path, *services: str) -> Iterator[None]:
     for name in services:
         for pid in members(root / "services" / name):
             os.kill(pid, signal.SIGKILL)
+
+
+def with_tools(site: Any, tools: Path) -> Iterator[Any]:
+    """A site whose serving root, `site.root`, has the tools; at the end its service `demo` is ended."""
+    with lent_tools(site.root, tools, "demo"):
+        yield site
+
+
+class Contained:
+    """A service in a container `name` of an image that has its stand-in; `client` asks the engine."""
+
+    def __init__(self, root: Path, run: Callable[..., Result], client: Any, image: str, service: str) -> None:
+        self.root, self.run, self.client, self.image, self.port = root, run, client, image, free_port()
+        self.folder, self.name = root / "services" / service, f"vllm-test-{self.port}"
+
+    def start(self, options: list[str]) -> str:
+        """The release's file `start`, with the options that a release would have."""
+        lines = [
+            "#!/bin/sh",
+            "here=$(pwd -P)",
+            f"cache={self.root}/cache",
+            'mkdir -p "$cache"',
+            "exec docker run --rm \\",
+        ]
+        lines += [f'  "{option}" \\' for option in options]
+        return "\n".join([*lines, f"  {self.image} /bin/sh /config/run"]) + "\n"
+
+    def containers(self) -> list[Any]:
+        return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
+
+
+B = TypeVar("B", bound=Contained)
+
+
+def boxed(kind: Callable[[Path], B], root: Path, tools: Path, service: str) -> Iterator[B]:
+    """`kind` of a serving root with the tools in it; at the end its service and the containers that it has left are removed."""
+    with lent_tools(root, tools, service):
+        box = kind(root)
+        yield box
+    for container in box.containers():
+        container.remove(force=True)
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -119,11 +160,5 @@ def host_fixture(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result]
 ) -> Iterator[Host]:
     root = tmp_path_factory.mktemp("h")
-    (root / "tools").symlink_to(tools)
-    host = Host(root, run_module)
-    yield host
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for pid in members(host.folder):
-        os.kill(pid, signal.SIGKILL)
+    with lent_tools(root, tools, "demo"):
+        yield Host(root, run_module)

@@ -48,6 +48,11 @@ def test_a_key_is_changed_in_two_steps(host: Host) -> None:
     assert host.run("api_key", {**arguments, "state": "finished"})["changed"]
     assert path.read_text().split() == [new]
     assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]
+    (host.root / "services/demo-1").mkdir()
+    (host.root / "services/demo-1/api_key").write_text("k" * 40 + "\n")  # a replica whose key changed first
+    shared = {**arguments, "shares_with": "demo-1"}
+    assert host.run("api_key", shared)["changed"] and path.read_text().split()[0] == "k" * 40
+    assert host.run("api_key", shared)["changed"] is False
 
 
 def test_a_key_of_the_sites_own_comes_in_beside_the_one_before(host: Host) -> None:

@@ -95,6 +95,7 @@ def test_auto_over_the_catalogues_row_leaves_other_options_as_they_are() -> None
         assert after["engine_args"] == {"dtype": "bfloat16", "max_model_len": 1024} and not after["choice"]["open"]
     told = {line[1]: line[3] for line in p.explained([after], CATALOGUE, {}, "local", site["services"])}
     assert told["engine_args.max_model_len"] == "host: overrides, as auto; chosen by fit"
+    assert "memory_bytes" not in told  # the service's, which no row says
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, ansible_environment, load
-from ports import free_port
-from services import RUNNER, Result, until
+from services import RUNNER, Contained, Result, boxed, until
 from test_catalogue import ROWS, record
 
 c = load("filter_plugins/container.py")
@@ -197,13 +195,11 @@ def test_a_cpus_memory_limit_is_weights_cache_and_overhead() -> None:
     assert f"--memory={15_231_233_024 + 17_179_869_184 + 12_884_901_888}b" in found
 
 
-class Box:
+class Box(Contained):
     """A service in a container, under the real supervisord and foreground.py; the engine is a stub in a real image."""
 
     def __init__(self, root: Path, run: Callable[..., Result], client: Any, image: str) -> None:
-        self.root, self.run, self.client, self.image, self.port = root, run, client, image, free_port()
-        self.folder = root / "services/demo"
-        self.name = f"vllm-test-{self.port}"
+        super().__init__(root, run, client, image, "demo")
 
     def service(self, mode: str = "good", state: str = "started") -> Result:
         row = {
@@ -214,22 +210,13 @@ class Box:
         model = self.root / "model"
         model.mkdir(exist_ok=True)
         options = c.container_arguments(row, self.name, str(model), str(self.folder / "api_key"))
-        lines = [
-            "#!/bin/sh",
-            "here=$(pwd -P)",
-            f"cache={self.root}/cache",
-            'mkdir -p "$cache"',
-            "exec docker run --rm \\",
-        ]
-        lines += [f'  "{option}" \\' for option in options]
-        lines += [f"  {self.image} /bin/sh /config/run"]
         stop = (RENDERED / "qwen2-7b-instruct/stop").read_text().replace("vllm-qwen2-7b-instruct", self.name)
         stop = re.sub(r"--time \d+", "--time 3", stop)
         inside = f"export HOST=0.0.0.0 VLLM_API_KEY=$(cat /run/api_key)\nexec /usr/bin/python3 /opt/stub_engine.py {mode} {self.port}\n"
         args: Result = {
             "name": "demo", "serving_root": str(self.root), "state": state, "supervisor": "supervisord",
             "python": sys.executable, "runner": RUNNER,
-            "files": {"start": "\n".join(lines) + "\n", "stop": stop, "run": inside},
+            "files": {"start": self.start(options), "stop": stop, "run": inside},
             "spec": {
                 "endpoint": f"http://127.0.0.1:{self.port}", "served_name": "demo", "drain_timeout": 3, "ready_timeout": 30,
                 "restart_limit": 5, "api_key": True, "check": {"prompt": "What is 127 + 45?", "expect": "172"},
@@ -240,9 +227,6 @@ class Box:
     def ask(self, wait: int = 40) -> Result:
         base = {"serving_root": str(self.root), "names": ["demo"], "supervisor": "supervisord", "timeout": 5}
         return self.run("endpoint_probe", {**base, "wait": wait})
-
-    def containers(self) -> list[Any]:
-        return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
 
 
 @pytest.fixture(scope="module")
@@ -260,15 +244,7 @@ def box(
     run_module: Callable[..., Result],
     stub_image: tuple[Any, str],
 ) -> Iterator[Box]:
-    root = tmp_path_factory.mktemp("b")
-    (root / "tools").symlink_to(tools)
-    box = Box(root, run_module, *stub_image)
-    yield box
-    owner = Supervisord(str(root))
-    owner.stop("demo")
-    owner.shutdown()
-    for container in box.containers():
-        container.remove(force=True)
+    yield from boxed(lambda root: Box(root, run_module, *stub_image), tmp_path_factory.mktemp("b"), tools, "demo")
 
 
 @needs_engine

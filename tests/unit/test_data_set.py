@@ -311,7 +311,7 @@ def test_a_pack_by_another_harness_is_told_before_hours_of_asking() -> None:
             return {**RULES, "answers": {}}
 
     pack = packs.Pack("p", "0", {}, [], None, (record,))
-    (finding,), _ = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
+    (finding,), _ = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python", "sets_seconds": 1000})
     assert finding.verdict == "INCOMPARABLE" and "by harness evalscope 1.13.0" in finding.why
 
 
@@ -329,7 +329,7 @@ def test_a_harness_that_cannot_score_is_no_service_that_died(monkeypatch: pytest
             return {**RULES, "answers": answers}
 
     pack = packs.Pack("p", "0", {}, [], None, (record,))
-    (finding,), apart = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python"})
+    (finding,), apart = plugin.ActionModule.of_sets(Judge(), pack, {"harness": "python", "sets_seconds": 1000})
     assert finding.verdict == "INCOMPARABLE" and "the harness took longer than 600 s" in finding.why and apart == []
 
 

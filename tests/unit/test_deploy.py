@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils.serving.service import probe, releases
 from conftest import ROOT, ansible_environment
 from ports import free_port
-from services import VLLM, lent_tools
+from services import VLLM, with_tools
 
 
 def deploy(
@@ -61,9 +61,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
-    found = Site(tmp_path_factory.mktemp("d"))
-    with lent_tools(found.root, tools, "demo"):
-        yield found
+    yield from with_tools(Site(tmp_path_factory.mktemp("d")), tools)
 
 
 def test_a_new_release_that_does_not_start_makes_way_for_the_one_that_did(site: Site) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.service import releases
 from conftest import FIXTURES, ROOT, load
-from services import lent_tools
+from services import with_tools
 from test_deploy import Site, deploy
 
 APART = {"STUB_MODE": "good", "STUB_APART": "0.8"}
@@ -46,9 +46,7 @@ class Judged(Site):
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Judged]:
-    found = Judged(tmp_path_factory.mktemp("j"))
-    with lent_tools(found.root, tools, "demo"):
-        yield found
+    yield from with_tools(Judged(tmp_path_factory.mktemp("j")), tools)
 
 
 def test_a_release_that_answers_unlike_its_reference_makes_way(site: Judged) -> None:

@@ -17,7 +17,7 @@ from conftest import FIXTURES, ROOT, ansible_environment
 from gate import until
 from gated import Fleet, fleet_of
 from ports import free_port
-from services import lent_tools
+from services import with_tools
 from test_deploy import deploy
 from test_swap import UP
 
@@ -74,9 +74,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
-    found = Site(tmp_path_factory.mktemp("l"))
-    with lent_tools(found.root, tools, "demo"):
-        yield found
+    yield from with_tools(Site(tmp_path_factory.mktemp("l")), tools)
 
 
 def test_an_operator_that_writes_no_name_is_found_and_the_service_is_put_back(site: Site) -> None:

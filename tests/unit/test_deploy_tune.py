@@ -19,7 +19,7 @@ from ansible.module_utils.serving.service import releases
 from conftest import FIXTURES, ROOT, ansible_environment
 from ports import free_port
 from runner import wait_for
-from services import lent_tools, until
+from services import until, with_tools
 
 # An engine that is as fast as its max_num_seqs says, up to 48, and dies with more than 100; and the client that measures it.
 VLLM = f"""#!/bin/bash
@@ -110,9 +110,7 @@ CANDIDATES = [{"max_num_seqs": 200}, {"max_num_seqs": 48}, {"max_num_seqs": 16}]
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Site]:
-    found = Site(tmp_path_factory.mktemp("t"))
-    with lent_tools(found.root, tools, "demo"):
-        yield found
+    yield from with_tools(Site(tmp_path_factory.mktemp("t")), tools)
 
 
 @pytest.mark.slow

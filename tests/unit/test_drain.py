@@ -103,6 +103,16 @@ def test_a_backend_comes_back_where_no_agent_runs(pair: Pair) -> None:
     assert back["changed"] and pair.gate.status("here.demo") == "UP"
 
 
+def test_a_backend_whose_checks_fail_is_no_other_one_that_takes_requests(pair: Pair) -> None:
+    """It is "UP 2/3" for some seconds more: who counts on it has nobody left when it is down."""
+    pair.gate.processes[-1].kill()  # the agent, which would say so at once
+    until(lambda: all(row["agent"].endswith("L4CON") for row in runtime.servers(pair.gate.api)))
+    pair.two.stop()
+    until(lambda: pair.gate.status("here.two").startswith("UP "))
+    out = pair.order("drained")
+    assert out["alone"] and pair.gate.status("here.two") == "DOWN"
+
+
 def test_a_service_that_comes_back_at_another_port_is_asked_there(pair: Pair) -> None:
     """As the deploy of a changed row does it, host by host, while the gateway's configuration still has the old port."""
     pair.order("drained")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from ansible.module_utils.serving.service import harness
@@ -83,6 +83,11 @@ class Service:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def until_its_end(self) -> Iterator[Self]:
+        yield self
+        self.server.shutdown()
+        self.server.server_close()
+
     def answer(self, messages: list[Result]) -> str:
         return f" {sum(map(int, re.findall(r'[0-9]+', messages[-1]['content'])))}\n"
 
@@ -97,10 +102,7 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    found = Service(tmp_path)
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    yield from Service(tmp_path).until_its_end()
 
 
 def test_every_item_is_asked_once_with_every_sampling_field(service: Service, run_module: Run) -> None:

@@ -64,10 +64,7 @@ class Seeing(Service):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Seeing]:
-    found = Seeing(tmp_path)
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    yield from Seeing(tmp_path).until_its_end()
 
 
 def test_the_service_gets_the_bytes_of_every_image(service: Seeing, run_module: Run) -> None:

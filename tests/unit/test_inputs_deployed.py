@@ -120,7 +120,7 @@ def test_an_edited_input_is_told_by_check_and_restarts_the_service(site: Site) -
     assert "service 'demo' is not in runs of host localhost and still runs" in flat(said)
     assert "starting release" in site.run("playbooks/logs.yml", "-e", "service=demo", **other)
     assert changed(site.run("playbooks/stop.yml", "-e", "service=demo", **other)) == 1
-    assert "on this host are deployed: demo" in flat(
+    assert "no service of this host is called 'x'; this host has demo" in flat(
         site.run("playbooks/stop.yml", "-e", "service=x", ok=False, **other)
     )
     assert changed(site.run("playbooks/uninstall.yml", "-e", "service=demo", **other)) >= 1

@@ -10,20 +10,17 @@ from typing import Any
 
 import engine
 import pytest
-from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES
-from ports import free_port
-from services import RUNNER, Result, loaded, until
+from services import RUNNER, Contained, Result, boxed, loaded, until
 from test_containers import c, needs_engine
 from test_live import made
 
 
-class Box:
+class Box(Contained):
     """The service `s` of the stand-in that loads adapters, in a container with the arguments that its release gives it."""
 
     def __init__(self, root: Path, run: Callable[..., Result], client: Any, name: str) -> None:
-        self.root, self.run, self.client, self.image, self.port = root, run, client, name, free_port()
-        self.folder, self.name = root / "services/s", f"vllm-test-{self.port}"
+        super().__init__(root, run, client, name, "s")
 
     def deploy(self, *names: str) -> Result:
         roots = {"serving": str(self.root), "models": str(self.root / "models"), "environment": None}
@@ -42,21 +39,12 @@ class Box:
             release["adapter_paths"],
             release["live"],
         )
-        lines = [
-            "#!/bin/sh",
-            "here=$(pwd -P)",
-            f"cache={self.root}/cache",
-            'mkdir -p "$cache"',
-            "exec docker run --rm \\",
-        ]
-        lines += [f'  "{option}" \\' for option in options]
-        lines += [f"  {self.image} /bin/sh /config/run"]
         words = json.dumps([f"{name}={path}" for name, path in release["seen"]["adapters"].items()])
         inside = f"export HOST=0.0.0.0\nexec /usr/bin/python3 /opt/lora_engine.py {self.port} /run /config/serve.yaml\n"
         args: Result = {
             "name": "s", "serving_root": str(self.root), "supervisor": "supervisord", "python": sys.executable, "runner": RUNNER,
             "files": {
-                "start": "\n".join(lines) + "\n", "run": inside, "serve.yaml": f"port: 1\nlora-modules: {words}\n" if names else "port: 1\n",
+                "start": self.start(options), "run": inside, "serve.yaml": f"port: 1\nlora-modules: {words}\n" if names else "port: 1\n",
                 "stop": f"#!/bin/sh\ndocker rm --force {self.name} >/dev/null 2>&1\nexit 0\n",
             },
             "spec": {**release["spec"], "endpoint": f"http://127.0.0.1:{self.port}", "ready_timeout": 30},
@@ -65,9 +53,6 @@ class Box:
 
     def has(self) -> dict[str, str]:
         return loaded(self.port, self.folder)
-
-    def containers(self) -> list[Any]:
-        return list(self.client.containers.list(all=True, filters={"name": self.name}, ignore_removed=True))
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +65,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]
 def box(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, run_module: Callable[..., Result], image: tuple[Any, str]
 ) -> Iterator[Box]:
-    root = tmp_path_factory.mktemp("l")
-    (root / "tools").symlink_to(tools)
-    box = Box(root, run_module, *image)
-    yield box
-    owner = Supervisord(str(root))
-    owner.stop("s")
-    owner.shutdown()
-    for container in box.containers():
-        container.remove(force=True)
+    yield from boxed(lambda root: Box(root, run_module, *image), tmp_path_factory.mktemp("l"), tools, "s")
 
 
 @needs_engine

@@ -8,9 +8,11 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible.module_utils.serving.service import releases
+from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.service import named, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from services import Host, Result, host_fixture, members, until
 
@@ -106,9 +108,46 @@ def test_stop_leaves_no_process_and_start_brings_it_back(host: Host) -> None:
     assert host.process()["pid"] != pid
 
 
+THERE, ROWS = ["web-1", "demo-10", "demo-2", "demo-1", "solo"], ["demo", "solo", "web", "web-1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "every", "found"),
+    [
+        ("solo", None, ["solo"]),
+        ("demo-2", None, ["demo-2"]),
+        ("demo", None, ["demo-1", "demo-2", "demo-10"]),
+        ("all", ["solo", "demo-1"], ["solo", "demo-1"]),
+        ("all", [], []),
+        ("demo-1", THERE, ["demo-1"]),
+    ],
+)
+def test_a_name_means_that_service_or_the_replicas_of_its_row(
+    wanted: str, every: list[str] | None, found: list[str]
+) -> None:
+    assert named.named(wanted, THERE, ROWS, every) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "every", "words"),
+    [
+        ("", None, r"^say which service: -e service=NAME; this host has web-1, demo-10, demo-2, demo-1, solo$"),
+        ("", [], r"^say which service: -e service=NAME or service=all; "),
+        ("all", None, r"^say which service: -e service=NAME; "),
+        ("web", None, r"^no service of this host is called 'web'; "),  # web-1 is a row of its own
+        ("dem", None, r"^no service of this host is called 'dem'; "),
+        ("demo-", None, r"^no service of this host is called 'demo-'; "),
+    ],
+)
+def test_a_name_that_means_none_is_refused(wanted: str, every: list[str] | None, words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        named.named(wanted, THERE, ROWS, every)
+
+
 def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run_module: Callable[..., Result]) -> None:
-    def look(*runs: str) -> Result:
-        return run_module("services_info", {"serving_root": str(host.root), "runs": list(runs), "host": "box"})
+    def look(*runs: str, **wanted: Any) -> Result:
+        given = {"serving_root": str(host.root), "runs": list(runs), "host": "box", **wanted}
+        return run_module("services_info", given)
 
     assert look("demo")["services"] == [] == look()["beside"]
     release = host.service()["release"]
@@ -117,6 +156,9 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     assert row == {"service": "demo", "endpoint": f"http://127.0.0.1:{host.port}", "release": release, "running": True,
                    "planned": True}  # fmt: skip
     assert look("demo")["beside"] == []
+    assert look("new-1", "new-2", wanted="new")["meant"] == ["new-1", "new-2"]  # also before their first start
+    assert look("new", wanted="all", every="deployed")["meant"] == ["demo"]
+    assert look(wanted="gone", required=False)["meant"] == ["gone"] and look(wanted="gone")["failed"]
     [words] = look("other")["beside"]
     assert words.startswith(
         f"service 'demo' is not in runs of host box and still runs at http://127.0.0.1:{host.port}; it is left alone."

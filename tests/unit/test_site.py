@@ -214,9 +214,12 @@ def test_a_vault_is_read_with_its_password_and_one_sentence_without(second: Flee
     second.write(f"{site}/inventory/group_vars/all/overrides.yml", f"overrides:\n  demo:\n    secret_env:\n{vaulted}")
     told = second.play("playbooks/validate.yml", "-e", "explain=true", "--vault-password-file", str(password))
     assert "(secret)" in told and "a-secret-of-ours" not in told
-    without = second.call("ansible-playbook", "playbooks/validate.yml", ok=False)
-    lines = [line for line in (without.stdout + without.stderr).splitlines() if "vault" in line.lower()]
-    assert len(lines) == 1, without.stdout + without.stderr
+    keys = "".join(f"  {line}\n" for line in said.stdout.replace("TOKEN", "demo").splitlines())
+    for text in (f"overrides:\n  demo:\n    secret_env:\n{vaulted}", f"api_keys:\n{keys}"):
+        second.write(f"{site}/inventory/group_vars/all/overrides.yml", text)
+        without = second.call("ansible-playbook", "playbooks/validate.yml", ok=False)
+        lines = [line for line in (without.stdout + without.stderr).splitlines() if "vault" in line.lower()]
+        assert len(lines) == 1 and "give its password: --ask-vault-pass" in lines[0], without.stdout + without.stderr
 
 
 def test_a_site_may_lie_in_another_folder_than_its_configuration(fleet: Fleet) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
@@ -17,6 +18,7 @@ from ansible.module_utils.serving.host.system import PLACES, run_tool
 
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
+LOOK = 0.2  # seconds between two looks at what changes
 AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next signal (HAProxy 2.6)
 NO_STATES = "1\n"  # a server-state-file without a server
 ACME = "acme"  # where the questions of an ACME server go: no backend of a model
@@ -99,6 +101,21 @@ def servers(path: str) -> list[dict[str, Any]]:
         for row in stat_rows(command(path, STATS))
         if row["pxname"] != ACME
     ]
+
+
+def server(path: str, name: str) -> dict[str, Any] | None:
+    """The backend of `servers` that has this name."""
+    return next((row for row in servers(path) if row["name"] == name), None)
+
+
+def until(true: Callable[[], Any], seconds: float) -> bool:
+    """Look again and again: whether it came true in this time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK)
+    return True
 
 
 STATS = "show stat -1 4 -1"  # all proxies, servers alone

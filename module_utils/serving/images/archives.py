@@ -48,11 +48,11 @@ def archive(path: str) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError:
         raise PullFailed("archive %s is not on this machine" % path) from None
     except ARCHIVE_ERRORS as error:
-        raise Refusal("%s is no archive that docker save makes (%s); make it anew" % (path, error)) from None
+        raise Refusal("%s is no archive that docker save makes (%s); make it again" % (path, error)) from None
     except OSError as error:
         if error.errno is not None:  # of the disk
             raise
-        raise Refusal("%s is no archive that docker save makes (%s); make it anew" % (path, error)) from None
+        raise Refusal("%s is no archive that docker save makes (%s); make it again" % (path, error)) from None
 
 
 def members(tar: tarfile.TarFile, limit: float, name: str) -> Iterator[tarfile.TarInfo]:
@@ -64,7 +64,7 @@ def members(tar: tarfile.TarFile, limit: float, name: str) -> Iterator[tarfile.T
             raise ValueError("it has more than %d members" % MEMBERS)
         if total > limit:
             raise Refusal(
-                "archive %s inflates to more than the %s that are free; free some, or make it anew"
+                "archive %s inflates to more than the %s that are free; free some, or make it again"
                 % (name, human(limit))
             )
         yield member
@@ -98,7 +98,7 @@ def unpacked(path: str, limit: float) -> int:
         total += count
         if total > limit:
             raise Refusal(
-                "not enough disk for the image: the layers of %s inflate to more than the %s that are free; free some, or make it anew"
+                "not enough disk for the image: the layers of %s inflate to more than the %s that are free; free some, or make it again"
                 % (path, human(limit))
             )
 
@@ -127,7 +127,7 @@ def check_archive(path: str, wanted: str, limit: float = float("inf")) -> list[s
     found = ids_in(path, limit)
     if wanted not in found:
         raise Refusal(
-            "archive %s holds %s, wanted is %s; make it anew, or correct the id"
+            "archive %s holds %s, wanted is %s; make it again, or correct the id"
             % (path, ", ".join(found) or "no image", wanted)
         )
     return found
