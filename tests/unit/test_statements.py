@@ -41,7 +41,7 @@ def test_lines_of_no_level_do_not_hide_an_error_that_nobody_knows(line: str) -> 
 
 
 def test_emphatic_lines_of_no_level_count_beside_an_error_that_nobody_knows() -> None:
-    assert explained(UNKNOWN + "\n/start: line 9:  4242 Killed                  vllm serve").hint == "kernel-oom"
+    assert explained(UNKNOWN + "\n/start: line 9:  4242 Killed                  vllm serve").hint == "killed"
     assert explained("nvcc fatal   : Unknown option '-x'\n" + UNKNOWN).hint == "nvcc-too-old"
 
 

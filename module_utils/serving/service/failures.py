@@ -37,6 +37,7 @@ from ansible.module_utils.serving.service.hints import (
     sglang,
     storage,
     system,
+    systemd,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
@@ -51,6 +52,7 @@ HINTS: tuple[Hint, ...] = (
     *podman.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
+    *systemd.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,

@@ -273,7 +273,7 @@ HINTS = (
     ),
     Hint(
         "hccl-connect-timeout",
-        r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
+        r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}[Bb]ind).{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
         r" establish timeout|Wait links establish"
         r"|topo exchange server.{0,40}fail",
         "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",

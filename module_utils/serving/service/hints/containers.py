@@ -278,6 +278,15 @@ HINTS = (
         "Error: OCI runtime error: crun: unknown version specified",
     ),
     Hint(
+        "oci-apparmor",
+        r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
+        "the container's AppArmor profile can't be loaded",
+        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "moby, daemon/apparmor_default.go",
+        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
+        " such file or directory",
+    ),
+    Hint(
         "selinux-label",
         r"/attr/(?:keycreate|exec)\b|unable to process security attribute",
         "SELinux refuses the container's label: the loaded policy does not know it, or the label does not belong to containers",
@@ -300,6 +309,15 @@ HINTS = (
         "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
         "containers/podman#1430",
         "Error: unable to start container: container create failed (no logs from conmon): EOF",
+    ),
+    Hint(
+        "kernel-namespace",
+        r"namespace \{\\?\"\w{1,12}\\?\" [^}]{0,40}\} does not exist",
+        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one than is installed",
+        "uname -r and /proc/1/ns show what there is; boot the distribution's own kernel",
+        "docker/for-linux#1198",
+        'OCI runtime create failed: namespace {"cgroup" ""} does not exist: unknown.',
+        sure=False,
     ),
     Hint(
         "cgroup-not-mounted",

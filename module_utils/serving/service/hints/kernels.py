@@ -49,7 +49,8 @@ HINTS = (
     Hint(
         "head-size",
         r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
-        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)"
+        r"|failed to dispatch head_dim",
         "the attention backend does not know this model's head size",
         "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
@@ -159,7 +160,7 @@ HINTS = (
         "triton-compile",
         r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
         r"|'\w{4,60}' pass failed|reached lowering without"
-        r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
+        r"|LLVM ERROR|LLVM Translation failed|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
         r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
         "a Triton kernel does not compile for this accelerator",
         "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"

@@ -103,8 +103,17 @@ HINTS = (
         "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
     ),
     Hint(
+        "config-class",
+        r"Unrecognized configuration class",
+        "transformers has nothing of the kind that is asked for (a tokenizer, a text model) for a model of this configuration: it needs"
+        " the model's own code or a newer transformers, or the model is of another kind",
+        "set trust_remote_code: true where the model brings code, else use a newer engine, or another runner or task",
+        "huggingface/transformers, models/auto",
+        "ValueError: Unrecognized configuration class <class 'acme.AcmeConfig'> to build an AutoTokenizer.",
+    ),
+    Hint(
         "config-json",
-        r"Unrecognized (?:model|configuration class)|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
+        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
         r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
         r"|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"

@@ -73,7 +73,7 @@ HINTS = (
         "nccl-infiniband",
         r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed"
         r"(?! with error Cannot allocate memory)"
-        r"|misc/ibvwrap\.cc",
+        r"|misc/ibvwrap\.cc(?!\S{0,8} NCCL WARN Failed to open )",
         "NCCL's traffic over InfiniBand or RoCE fails",
         "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,

@@ -102,7 +102,7 @@ HINTS = (
     Hint(
         "driver-too-old",
         r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain"
-        r"|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
+        r"|cudaErrorUnsupportedPtxVersion|cudaErrorInsufficientDriver|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,
@@ -338,8 +338,7 @@ HINTS = (
         "gpu-memory-out",
         r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
         r"|Cuda failure (?:2 )?'out of memory'"
-        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory"
-        r"|NVML_SUCCESS == r INTERNAL ASSERT",
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory",
         "the GPU's memory ran out",
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
@@ -353,6 +352,24 @@ HINTS = (
         "restart the service; against it: the device nodes by CDI, or Docker's cgroup driver cgroupfs, as NVIDIA's page on lost GPUs says",
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",
+        sure=False,
+    ),
+    Hint(
+        "nvml-assert",
+        r"NVML_SUCCESS == r INTERNAL ASSERT",
+        "torch asked the driver how much memory is left and got no answer: the GPU's memory ran out, or the driver's library and its module differ",
+        "nvidia-smi in the container must work; lower gpu_memory_utilization or max_num_seqs",
+        "pytorch, CUDACachingAllocator.cpp",
+        'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":838',
+        sure=False,
+    ),
+    Hint(
+        "cuda-does-not-start",
+        r"Unexpected error from cudaGetDeviceCount",
+        "CUDA does not start: the driver's libraries in the container are not those of the host's driver, a GPU failed, or the driver was upgraded",
+        "nvidia-smi must work on the host and in the container; upgrade nvidia-container-toolkit, then reboot",
+        "vllm-project/vllm#23655",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 500: named symbol not found",
         sure=False,
     ),
 )

@@ -30,6 +30,16 @@ HINTS = (
         "Error: No available node types can fulfill resource request {'node:10.0.0.7': 0.001, 'GPU': 1.0}.",
     ),
     Hint(
+        "ray-waits",
+        r"Waiting for creating a placement group of specs for (?:[3-9]\d|\d{3,}) seconds",
+        "Ray has not the free devices that the row asks for: a host has not joined, something else holds devices, or the engine's address"
+        " is none that Ray knows",
+        "compare `ray status` with the row's hosts and tensor_parallel_size; set VLLM_HOST_IP on each host to the address that Ray shows",
+        "vllm-project/vllm#26028",
+        "INFO 10-01 14:35:36 [ray_utils.py:240] Waiting for creating a placement group of specs for 30 seconds. specs=[{'GPU': 1.0}]",
+        passing=True,
+    ),
+    Hint(
         "address-not-here",
         r"Cannot assign requested address",
         "an address that the engine is to listen on or call from is not this host's",
