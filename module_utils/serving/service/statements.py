@@ -21,11 +21,12 @@ PREFIXES = tuple(
     for pattern in (
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
         r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog
+        r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
         r"[\w.-]{1,64} +\| ",  # docker compose
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",
         r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
+        r"\[\d\d-\d\d \d\d:\d\d:\d\d\] ",  # SGLang's other servers
         r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
         r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
         r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
@@ -96,7 +97,7 @@ CONSEQUENCE = re.compile(
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
-    r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
+    r"|rtGetDevMsg execute failed|MQLLMEngine is already dead|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
     r"|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
@@ -122,7 +123,7 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|exist|full|status=\d|no solution|killed|violation"
+    r"|invoking|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
 SYSTEM = re.compile(
@@ -168,6 +169,7 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
+        self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
     def close(self) -> None:
         self.open_at = -1
@@ -239,8 +241,11 @@ def statements(lines: list[str]) -> list[Statement]:
             one.close()
             found.append(Statement(words, "passing"))
             continue
-        if level in IN_PASSING or not words:
+        if (
+            level in IN_PASSING or not words or words == "NoneType: None"
+        ):  # logging writes that where there is no exception
             continue
+        headline, one.headline = one.headline, -1
         if HANDLED.search(words) and not EXCEPTION.match(words):
             one.handled = True
         if (
@@ -308,12 +313,16 @@ def statements(lines: list[str]) -> list[Statement]:
                 continue
         if words.startswith(("raise ", "return ", "^", "~", "foreground: ")):
             continue
+        if headline == len(found) - 1 >= 0 and not level:
+            found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
+            continue
         if found and OF_A_HOOK.match(words) and HOOK_SAID.search(found[-1].text) and found[-1].kind == "error":
             found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
             continue
         if (level and level != "NCCL") or DAEMON.search(words):
             one.handled = one.handled and not CONSEQUENCE.search(words)
             found.append(Statement(words, "passing" if one.handled else "error"))
+            one.headline = len(found) - 1 if words.endswith("because:") else -1
         elif level or TELLING.search(words) or SYSTEM.search(words):
             found.append(Statement(words, "words"))
         elif at >= len(lines) - OTHERS:

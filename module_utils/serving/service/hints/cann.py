@@ -27,8 +27,8 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|(?:NPU|npu|hccn|device)[^\n]{0,60}link (?:status )?is down|LINK_ERROR_INFO"
-        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|(?:NPU|npu|hccn|device)[^\n]{0,60}link (?:status )?is down"
+        r"|LINK_ERROR_INFO|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
         "two NPUs can't make their link: the other rank died first, a port's address, cable or switch is at fault, or TLS is on at one end only",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",

@@ -26,6 +26,15 @@ HINTS = (
         "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
     ),
     Hint(
+        "oci-runtime-closed",
+        r"fork/exec (?!/proc/self/exe)\S{1,160}: permission denied|no read access to runc binary",
+        "the container engine (or its user) may not read or execute its runtime: the mode of the file or of a folder above it, a file system"
+        " without exec, or SELinux forbids it",
+        "namei -l of the file that the message names, ls -Z and ausearch -m avc; reinstall runc or nvidia-container-toolkit",
+        "NVIDIA/nvidia-container-runtime#89; containers/podman#15442",
+        "unable to retrieve OCI runtime error: fork/exec /usr/bin/acme-runtime: permission denied: unknown",
+    ),
+    Hint(
         "oci-runtime-output",
         r"OCI runtime \w{1,20} failed: invalid character '",
         "the runtime that the container engine is configured with writes something other than JSON: a wrapper script that prints, or another version",

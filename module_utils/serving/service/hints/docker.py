@@ -199,7 +199,7 @@ HINTS = (
     Hint(
         "compose-old",
         r"Additional properties are not allowed \('(?:devices|gpus|runtime|device_cgroup_rules)"
-        r"|Unsupported config option for services[^\n]{0,60}(?:devices|gpus|runtime)|unexpected keyword argument 'gpus'",
+        r"|Unsupported config option for services[^\n]{0,60}(?:device\w{0,10}|gpus|runtime)|unexpected keyword argument 'gpus'",
         "this docker-compose is too old to give GPUs to a container",
         "use docker compose (the plugin, 2.x) in place of docker-compose 1.x",
         "docker/compose#6691",
@@ -249,7 +249,7 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied"
+        r"exec: \"([^\"]{1,200})\": permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed",
         "check its mode, and whether its file system is mounted noexec",

@@ -169,4 +169,13 @@ HINTS = (
         "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
         general=True,
     ),
+    Hint(
+        "no-libc-headers",
+        r"fatal error: (?:std\w{2,8}|limits|errno|math|string|features|omp|bits/[\w./+-]{1,40}|sys/\w{1,20})\.h: No such file"
+        r"|fatal error: (?:cstdint|cstddef|iostream|vector|string|algorithm|type_traits): No such file",
+        "code is compiled at run time, and the compiler finds not the headers of the C or C++ library: it is not installed whole",
+        "install gcc, g++ and libc's development files (build-essential), or use an image that has them; enforce_eager: true avoids torch's compiler",
+        "vllm-project/vllm#19656",
+        "/tmp/x/main.c:1:10: fatal error: stddef.h: No such file or directory",
+    ),
 )

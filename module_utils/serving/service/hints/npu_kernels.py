@@ -191,4 +191,12 @@ HINTS = (
         "mindspore-ai/docs, FAQ on distributed work",
         "[CRITICAL] DISTRIBUTED(71,7f,python):2025-01-01-10:00:00.000 [cluster_context.cc:130] InitNodeRole] Role name is invalid...",
     ),
+    Hint(
+        "npu-count",
+        r"Get physical device number failed",
+        "the driver shows this process no NPU: the device nodes or the driver's files are not in the container, or the driver does not run",
+        "npu-smi info on the host must show the NPUs; compare with `devices` and `device_nodes` of the row",
+        "InternLM/lmdeploy#2585",
+        "[ERROR] IDEDD(1,python3.10):2024-10-14-07:24:13.097.930 [adx_dsmi.cpp:54][tid:201]>>> Get physical device number failed, err: 87",
+    ),
 )

@@ -100,4 +100,12 @@ HINTS = (
         "triton-lang/triton, AccelerateMatmul.cpp",
         'Assertion `false && "computeCapability not supported"\' failed.',
     ),
+    Hint(
+        "fabric-without-switch",
+        r"NV_WARN_NOTHING_TO_DO",
+        "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",
+        "systemctl disable --now nvidia-fabricmanager; where the host has NVSwitches, see dmesg: its driver does not show them",
+        "NVIDIA/gpu-operator#610",
+        "nv-fabricmanager[4177]: request to query NVSwitch device information failed with error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
+    ),
 )

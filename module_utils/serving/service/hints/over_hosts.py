@@ -47,4 +47,13 @@ HINTS = (
         "Linux, EADDRNOTAVAIL",
         "zmq.error.ZMQError: Cannot assign requested address (addr='tcp://10.0.0.9:29501')",
     ),
+    Hint(
+        "rdma-none",
+        r"No RDMA devices? found|No IB devices found",
+        "no RDMA device is seen here: the container was not given /dev/infiniband, or the host's driver for it is not loaded",
+        "give `rdma: true`; ibv_devinfo on the host must show a port that is active",
+        "vllm-project/vllm#51518; kvcache-ai/Mooncake",
+        "E0808 10:00:00.000000  71 topology.cpp:50] No RDMA devices found",
+        sure=False,
+    ),
 )

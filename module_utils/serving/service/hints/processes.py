@@ -109,6 +109,15 @@ HINTS = (
         "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
     ),
     Hint(
+        "process-ended",
+        r"Engine process \(pid \d{1,8}\) died|Worker proc \S{1,40} died unexpectedly|Rank \d{1,5} scheduler is dead",
+        "a process of the engine ended without a word: the kernel killed it for lack of memory, or compiled code crashed",
+        "see dmesg for both; if a worker said something before, that is the reason",
+        "vllm-project/vllm#12798",
+        "ERROR 07-09 12:00:00 [multiproc_executor.py:140] Worker proc VllmWorker-2 died unexpectedly, shutting down executor.",
+        general=True,
+    ),
+    Hint(
         "gloo-connect",
         r"(?:SO_ERROR: [^\n]{1,60}|Connect timeout[^\n]{0,20})remote=\[(?!127\.|::1\])",
         "Gloo did not get through to the address and port after `remote=`: the rank there died first, or a firewall between the hosts keeps it out",
