@@ -304,3 +304,17 @@ def test_an_engine_that_ended_without_a_word_is_told_so_and_hides_no_error() -> 
     assert (explained(ended).hint, explained(ended).sure) == ("process-ended", False)
     assert explained(UNKNOWN + "\n" + ended).root == "acme.Odd: no words that anybody knows"
     assert explained(UNKNOWN + "\n" + ended).hint is None
+
+
+def test_the_causes_that_uv_draws_below_an_error_are_read_from_the_deepest() -> None:
+    tree = """  \u00d7 Failed to download and build `acme==1`
+  ├─▶ No solution found when resolving: `torch==2.11.0`
+  ├─▶ Failed to fetch: `https://example.org/whl/torch/`
+  ╰─▶ tls handshake eof"""
+    assert [said.text for said in statements(tree.splitlines())] == [
+        "tls handshake eof",
+        "Failed to fetch: `https://example.org/whl/torch/`",
+        "No solution found when resolving: `torch==2.11.0`",
+        "\u00d7 Failed to download and build `acme==1`",
+    ]
+    assert explained(tree).hint == "index-unreachable"

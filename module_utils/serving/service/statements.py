@@ -109,7 +109,9 @@ HANDLED = re.compile(
     r" [^\n]{0,40}(?:safetensors|file list|repo)|[Ff]alling back to|[Ww]ill (?:fall back|be ignored)|, ignoring\b|, skipping\b"
 )
 # What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words.
-RETRIED = re.compile(r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again)\b(?!\W{0,3}(?:failed|gave up))")
+RETRIED = re.compile(
+    r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
+)
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -139,6 +141,9 @@ REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
+# uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
+TREE = re.compile(r"(?:├─▶|╰─▶) ?")
+NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
@@ -169,6 +174,7 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
+        self.tree = -1  # where in the list the error stands whose causes are drawn below it
         self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
     def close(self) -> None:
@@ -241,9 +247,12 @@ def statements(lines: list[str]) -> list[Statement]:
             one.close()
             found.append(Statement(words, "passing"))
             continue
-        if (
-            level in IN_PASSING or not words or words == "NoneType: None"
-        ):  # logging writes that where there is no exception
+        branch = TREE.match(words)
+        if branch and one.tree >= 0:
+            found.insert(one.tree, Statement(words[branch.end() :], "words"))
+            continue
+        one.tree = len(found) if words.startswith("\u00d7 ") else -1
+        if level in IN_PASSING or not words or words == NO_EXCEPTION:
             continue
         headline, one.headline = one.headline, -1
         if HANDLED.search(words) and not EXCEPTION.match(words):

@@ -320,6 +320,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cni-none",
+        r"failed to create CNI plugin: no network config found|needs CNI plugin",
+        "the container engine has no network of its own (CNI): no configuration for it, or its plugins are not installed",
+        "install containernetworking-plugins (below /opt/cni/bin) and a configuration in /etc/cni/net.d",
+        "containerd/containerd; containerd/nerdctl#236",
+        'level=fatal msg="Failed to run CRI service" error="failed to create CNI plugin: no network config found in /etc/cni/net.d"',
+    ),
+    Hint(
         "cgroup-not-mounted",
         r"cannot find cgroup mount destination|cgroup mountpoint does not exist|mountpoint for (?:\w{1,20} )?(?:cgroup )?not found"
         r"|cgroup isn't mounted|mounting \\?\"cgroup\\?\" to rootfs[^\n]{0,300}no such file",

@@ -327,6 +327,18 @@ HINTS = (
         " key: disk quota exceeded",
     ),
     Hint(
+        "docker-iptables-kernel",
+        r"(?:failed to start daemon|[Ee]rror starting daemon)(?![^\n]{0,900}(?:not found|initialize iptables|[Pp]ermission denied|must be root))"
+        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist",
+        "the host's iptables and its kernel don't fit: the kernel's modules for it are not loaded or of another kernel than runs, or nf_tables and"
+        " legacy rules are mixed",
+        "after a kernel update reboot; modprobe nf_tables nft_compat xt_MASQUERADE; else update-alternatives --set iptables /usr/sbin/iptables-legacy,"
+        " then start Docker",
+        "moby/moby#46400; docker-library/docker#467",
+        'failed to start daemon: Error initializing network controller: error creating default "bridge" network: Failed to Setup IP tables: odd',
+        sure=False,
+    ),
+    Hint(
         "docker-iptables",
         r"No chain/target/match by that name|iptables failed:|failed to (?:create|add) NAT chain(?![^\n]{0,40}Iptables not found)"
         r"|unable to add .{0,60}iptables",

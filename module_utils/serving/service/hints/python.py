@@ -68,6 +68,7 @@ HINTS = (
         "use a Python and a platform that have a wheel, or an image; to build, install compiler, headers and CUDA that the lines above miss",
         "pip; uv",
         "Failed to download and build `vllm==0.7.0`",
+        sure=False,
     ),
     Hint(
         "package-names-another-version",
