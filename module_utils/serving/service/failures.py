@@ -105,6 +105,9 @@ WARNED = (
     ),
 )
 
+# Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
+ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
+
 SIGNALS = {
     signal.SIGKILL: (
         "the process was killed (SIGKILL), most often for lack of memory",
@@ -237,6 +240,6 @@ def known(said: Iterable[Statement], general: bool = False, passing: bool = Fals
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = one.text.replace("\n", " ").replace('\\"', '"')
+    text = ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
     match = re.search(row.pattern, text)
     return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))

@@ -148,7 +148,7 @@ HINTS = (
     ),
     Hint(
         "mount-missing",
-        r"error mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
+        r"mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
         "a file or folder that is to be mounted into the container, or the place for it in the image, is not there",
         "the message names it: correct the row's `mounts`, or run deploy.yml --tags fetch,serve where it is the model's",
         "runc, libcontainer/rootfs_linux.go",
@@ -234,10 +234,18 @@ HINTS = (
         r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
         r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
         r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
-        "the image has no such command",
-        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
+        "the command is not in the container's file system: the image has no such command, or the container engine's store lost files of it",
+        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has; where no image starts any more fetch it anew",
         "runc; crun",
         'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
+    ),
+    Hint(
+        "command-none",
+        r"\bexec \[\] failed|[Nn]o command specified|no command or entrypoint provided",
+        "the container has nothing to run: the image has no command of its own, and the row gives none",
+        "use an image of this engine, or give the command in the row",
+        "krallin/tini; moby",
+        "[FATAL tini (7)] exec [] failed: No such file or directory",
     ),
     Hint(
         "host-program-missing",

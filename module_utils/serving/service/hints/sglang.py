@@ -56,6 +56,15 @@ HINTS = (
         "AssertionError: assert num_experts % self.moe_ep_size == 0 (fused_moe_triton/layer.py:200)",
     ),
     Hint(
+        "sglang-silent",
+        r"couldn't get a response from detokenizer",
+        "SGLang's processes behind the server do not answer: one hangs (in a step that ranks or hosts do together), died, or a step takes very long",
+        "look for what the schedulers of all ranks and hosts said before; py-spy dump of one that hangs; watchdog_timeout where a step is only slow",
+        "sgl-project/sglang#22511",
+        "[2026-04-10 10:00:00] Health check failed. Server couldn't get a response from detokenizer for last 20 seconds.",
+        sure=False,
+    ),
+    Hint(
         "sglang-capture",
         r"Capture (?:cuda|CUDA|npu)? ?graph failed",
         "CUDA graphs could not be captured: the words behind it say why, most often too little memory",

@@ -100,7 +100,7 @@ HINTS = (
     Hint(
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
-        "another process listens on a port that the service needs",
+        "a port that a process of the service needs is taken already, by another program or by another process of the same service",
         "ss -ltnp shows whose it is; end it or give the service another port",
         "vLLM 0.32.0 for CPU",
         "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
