@@ -59,7 +59,8 @@ HINTS = (
     ),
     Hint(
         "image-denied",
-        r"pull access denied for|requested access to the resource is denied|unauthorized: authentication required",
+        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
+        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
         "the registry does not give this image without a login, or has no such repository",
         "check the image's name; log in on the controller or the host, or fetch it with image_relay",
         "moby, registry errors",
@@ -108,7 +109,8 @@ HINTS = (
     Hint(
         "registry-unreachable",
         r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
-        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)",
+        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)"
+        r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
         "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
         "moby, registry client",

@@ -184,8 +184,7 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
-        r"|device kernel image is invalid",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function",
         "this build has no kernels for this GPU",
         "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",
@@ -371,5 +370,13 @@ HINTS = (
         "vllm-project/vllm#23655",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 500: named symbol not found",
         sure=False,
+    ),
+    Hint(
+        "kernel-image-invalid",
+        r"device kernel image is invalid|cudaErrorInvalidKernelImage|CUDA_ERROR_INVALID_IMAGE",
+        "the driver can't load this build's kernels: the driver is older than the CUDA of the build, or the build is not for this GPU",
+        "compare nvidia-smi's CUDA version with the image's; upgrade the driver, or use an image for this driver and compute capability",
+        CUDA_ERRORS,
+        "RuntimeError: CUDA error: device kernel image is invalid",
     ),
 )
