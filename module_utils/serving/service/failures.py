@@ -105,6 +105,9 @@ WARNED = (
     ),
 )
 
+# MindSpore says that CANN's own words come below; the code there is the cause.
+REFERS = re.compile(r"'?Ascend Error Message")
+
 # Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
 ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
 
@@ -176,7 +179,8 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     errors = [one for one in firm if one.kind != "words" and not one.consequence]
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
-    generally = known(chain, general=True)
+    behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
+    generally = known(behind + chain, general=True)
     itself = told(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))

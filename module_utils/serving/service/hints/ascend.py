@@ -96,7 +96,7 @@ HINTS = (
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
         "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
-        sure=False,
+        general=True,
     ),
     Hint(
         "torch-npu-missing",

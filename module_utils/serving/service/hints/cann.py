@@ -253,6 +253,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cann-debug-folder",
+        r"\[ge\.debugDir\]",
+        "CANN may not write into the folder in which the engine was started",
+        "start it in a folder of its user (/tmp, the user's home), or as a user who may write there",
+        "vllm-project/vllm-ascend#2748",
+        "E10001: [PID: 7] Path [/usr/bin] for [ge.debugDir] is invalid. Result: Permission denied",
+    ),
+    Hint(
         "mindspore-start",
         r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail",
         "MindSpore can't start the NPU",

@@ -155,10 +155,12 @@ HINTS = (
     Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
-        "NVIDIA's container tools look for the driver below a folder that is not there",
+        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without root, of a snap or"
+        " in a virtual machine, which sees other files",
         "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
         "NVIDIA/nvidia-container-toolkit#679",
         "nvidia-container-cli: initialization error: change root failed: no such file or directory: unknown.",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-driver-state",
@@ -227,7 +229,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-crashed",
-        r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation violation)",
+        r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation (?:violation|fault))",
         "a hook of the container tools crashed, most often because the driver's library and its kernel module (or the tools) are of different versions",
         "nvidia-smi on the host must work: reboot after a driver update, and upgrade nvidia-container-toolkit",
         "NVIDIA/nvidia-container-toolkit#520",

@@ -363,8 +363,8 @@ HINTS = (
         "docker-unknown-option",
         r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
         r" ([^\n]{1,60})",
-        "this version of the container engine does not know an option of the start script",
-        "upgrade it (Docker 28.2 or newer for CDI without settings)",
+        "this version of the container engine does not know an option of the start script, or the daemon one of its unit",
+        "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",
         "unknown flag: --gpus",
     ),

@@ -380,4 +380,13 @@ HINTS = (
         "pytorch, flex_attention.py",
         "LoweringException: ValueError: Q and KV block size must be divisible by BLOCK_M and BLOCK_N.",
     ),
+    Hint(
+        "config-part-unread",
+        r"'dict' object has no attribute '(?:model_type|to_dict|hidden_size|num_hidden_layers)'",
+        "a part of the model's config.json was left unread: the environment's transformers is of another version than the engine or the model needs",
+        "install the transformers that the engine's release names (pip show says which is there), or use an image as it was built",
+        "vllm-project/vllm-ascend#4423",
+        "AttributeError: 'dict' object has no attribute 'model_type'",
+        sure=False,
+    ),
 )

@@ -62,7 +62,7 @@ HINTS = (
     ),
     Hint(
         "nccl-timeout",
-        r"Watchdog caught collective operation timeout",
+        r"Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
         "one rank waited in vain for the others: one of them hangs, died or is much slower",
         "look for what the other ranks said before; for one that hangs take py-spy dump of it",
         "pytorch, ProcessGroupNCCL.cpp",

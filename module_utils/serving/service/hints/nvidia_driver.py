@@ -126,4 +126,13 @@ HINTS = (
         "NVIDIA/gpu-driver-container#44",
         "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
     ),
+    Hint(
+        "gpu-not-among-these",
+        r"NVMLError_InvalidArgument",
+        "a GPU was asked for that this process does not have: CUDA_VISIBLE_DEVICES counts the GPUs in the container, not those of the host",
+        "leave CUDA_VISIBLE_DEVICES out of the row's env, or count from 0; nvidia-smi -L in the container shows them",
+        "vllm-project/vllm#9865",
+        "pynvml.NVMLError_InvalidArgument: Invalid Argument",
+        sure=False,
+    ),
 )
