@@ -131,7 +131,7 @@ HINTS = (
         "ranks wait in vain for what another one was to tell at their meeting point: it died, hangs, is much slower, or runs other options",
         "look for what the other ranks said before, then whether all have the same release and options",
         "pytorch, TCPStore; vllm-project/vllm#12526",
-        "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: /worker/1",
+        "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: worker_1",
     ),
     Hint(
         "gloo-mesh",
@@ -141,7 +141,7 @@ HINTS = (
         "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts;"
         " look for what the other ranks said",
         "pytorch, gloo",
-        "RuntimeError: Gloo connectFullMesh failed with [/x/gloo/transport/tcp/pair.cc:144] no error",
+        "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc:144] no error",
     ),
     Hint(
         "gloo-interface",
