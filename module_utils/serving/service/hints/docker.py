@@ -225,8 +225,8 @@ HINTS = (
     ),
     Hint(
         "container-name-taken",
-        r"container name \"([^\"]{1,100})\" is already in use",
-        "a container of that name is left over and can't be removed",
+        r"container name \"([^\"]{1,100})\" is already in use|name \"([^\"]{1,100})\" is in use: pod already exists",
+        "a container (or pod) of that name is left over and can't be removed",
         "docker rm -f it, then restart the service",
         "Docker 26.1.5",
         'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
