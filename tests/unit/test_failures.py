@@ -361,3 +361,19 @@ def test_what_cuda_warned_of_counts_where_then_no_gpu_is_seen() -> None:
     assert failures.explain([old, none], 1).hint == "driver-too-old"
     assert failures.explain([none], 1).hint == "no-gpu-visible"
     assert failures.explain([old, "OSError: [Errno 28] No space left on device"], 1).hint == "disk-full"
+
+
+def test_the_code_below_mindspores_own_error_is_told_instead_of_it() -> None:
+    own = "RuntimeError: Ascend kernel runtime initialization failed, device id: 0. The details refer to 'Ascend Error Message'."
+    below = ["- Ascend Error Message:", "EL0004: [PID: 1] Failed to allocate memory."]
+    assert failures.explain([own, *below], 1).hint == "npu-memory-allocation"
+    assert failures.explain([own], 1).hint == "mindspore-start"
+
+
+def test_the_code_of_cann_behind_a_call_that_failed_is_told_instead_of_it() -> None:
+    call = (
+        "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001"
+    )
+    code = "E10001: [PID: 317] Path [/usr/bin] for [ge.debugDir] is invalid. Result: Permission denied"
+    assert failures.explain([call, code], 1).hint == "cann-debug-folder"
+    assert failures.explain([call], 1).hint == "cann-compiler"

@@ -41,7 +41,7 @@ def test_lines_of_no_level_do_not_hide_an_error_that_nobody_knows(line: str) -> 
 
 
 def test_emphatic_lines_of_no_level_count_beside_an_error_that_nobody_knows() -> None:
-    assert explained(UNKNOWN + "\n/start: line 9:  4242 Killed                  vllm serve").hint == "kernel-oom"
+    assert explained(UNKNOWN + "\n/start: line 9:  4242 Killed                  vllm serve").hint == "killed"
     assert explained("nvcc fatal   : Unknown option '-x'\n" + UNKNOWN).hint == "nvcc-too-old"
 
 
@@ -283,3 +283,38 @@ def test_a_list_of_what_was_given_names_nothing_to_set() -> None:
 def test_a_workers_error_that_begins_with_a_quote_is_that_errors() -> None:
     line = "RuntimeError: Worker failed with error ''Acme' object has no attribute 'x'', please check the stack trace above"
     assert explained(line).root == "RuntimeError: 'Acme' object has no attribute 'x'"
+
+
+@pytest.mark.parametrize("date", ["Nov 15", "11月 15", "nov 15", "Mär  5", "févr. 5"])
+def test_a_journal_in_any_language_is_read_without_its_date(date: str) -> None:
+    (said,) = statements([f"{date} 14:15:47 node-1 dockerd[4177]: something failed"])
+    assert said.text == "something failed"
+
+
+def test_a_heading_is_told_with_the_line_that_it_announces() -> None:
+    found = explained(
+        "ERROR: The file './acme.yml' is invalid because:\nUnsupported config option for services.a: 'devices'"
+    )
+    assert found.hint == "compose-old"
+    assert found.root == "The file './acme.yml' is invalid because: Unsupported config option for services.a: 'devices'"
+
+
+def test_an_engine_that_ended_without_a_word_is_told_so_and_hides_no_error() -> None:
+    ended = "ERROR 02-05 01:21:05 client.py:300] RuntimeError('Engine process (pid 76) died.')\nERROR 02-05 01:21:05 client.py:300] NoneType: None"
+    assert (explained(ended).hint, explained(ended).sure) == ("process-ended", False)
+    assert explained(UNKNOWN + "\n" + ended).root == "acme.Odd: no words that anybody knows"
+    assert explained(UNKNOWN + "\n" + ended).hint is None
+
+
+def test_the_causes_that_uv_draws_below_an_error_are_read_from_the_deepest() -> None:
+    tree = """  \u00d7 Failed to download and build `acme==1`
+  ├─▶ No solution found when resolving: `torch==2.11.0`
+  ├─▶ Failed to fetch: `https://example.org/whl/torch/`
+  ╰─▶ tls handshake eof"""
+    assert [said.text for said in statements(tree.splitlines())] == [
+        "tls handshake eof",
+        "Failed to fetch: `https://example.org/whl/torch/`",
+        "No solution found when resolving: `torch==2.11.0`",
+        "\u00d7 Failed to download and build `acme==1`",
+    ]
+    assert explained(tree).hint == "index-unreachable"

@@ -37,6 +37,7 @@ from ansible.module_utils.serving.service.hints import (
     sglang,
     storage,
     system,
+    systemd,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
@@ -51,6 +52,7 @@ HINTS: tuple[Hint, ...] = (
     *podman.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
+    *systemd.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
@@ -102,6 +104,12 @@ WARNED = (
         ),
     ),
 )
+
+# MindSpore says that CANN's own words come below; the code there is the cause.
+REFERS = re.compile(r"'?Ascend Error Message")
+
+# Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
+ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
 
 SIGNALS = {
     signal.SIGKILL: (
@@ -171,7 +179,8 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     errors = [one for one in firm if one.kind != "words" and not one.consequence]
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
-    generally = known(chain, general=True)
+    behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
+    generally = known(behind + chain, general=True)
     itself = told(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
@@ -235,6 +244,6 @@ def known(said: Iterable[Statement], general: bool = False, passing: bool = Fals
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = one.text.replace("\n", " ").replace('\\"', '"')
+    text = ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
     match = re.search(row.pattern, text)
     return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))

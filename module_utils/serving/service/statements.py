@@ -21,11 +21,12 @@ PREFIXES = tuple(
     for pattern in (
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
         r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog
+        r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
         r"[\w.-]{1,64} +\| ",  # docker compose
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",
         r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
+        r"\[\d\d-\d\d \d\d:\d\d:\d\d\] ",  # SGLang's other servers
         r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
         r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
         r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
@@ -96,7 +97,8 @@ CONSEQUENCE = re.compile(
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
-    r"|Retry also failed|Got fatal signal from worker|Worker failed with error"
+    r"|^make(?:\[\d{1,3}\])?: \*\*\*"
+    r"|rtGetDevMsg execute failed|MQLLMEngine is already dead|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
     r"|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
@@ -108,7 +110,9 @@ HANDLED = re.compile(
     r" [^\n]{0,40}(?:safetensors|file list|repo)|[Ff]alling back to|[Ww]ill (?:fall back|be ignored)|, ignoring\b|, skipping\b"
 )
 # What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words.
-RETRIED = re.compile(r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again)\b(?!\W{0,3}(?:failed|gave up))")
+RETRIED = re.compile(
+    r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
+)
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -122,7 +126,7 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|exist|full|status=\d|no solution|killed|violation"
+    r"|invoking|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
 SYSTEM = re.compile(
@@ -138,6 +142,9 @@ REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
+# uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
+TREE = re.compile(r"(?:├─▶|╰─▶) ?")
+NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
@@ -168,6 +175,8 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
+        self.tree = -1  # where in the list the error stands whose causes are drawn below it
+        self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
     def close(self) -> None:
         self.open_at = -1
@@ -239,8 +248,14 @@ def statements(lines: list[str]) -> list[Statement]:
             one.close()
             found.append(Statement(words, "passing"))
             continue
-        if level in IN_PASSING or not words:
+        branch = TREE.match(words)
+        if branch and one.tree >= 0:
+            found.insert(one.tree, Statement(words[branch.end() :], "words"))
             continue
+        one.tree = len(found) if words.startswith("\u00d7 ") else -1
+        if level in IN_PASSING or not words or words == NO_EXCEPTION:
+            continue
+        headline, one.headline = one.headline, -1
         if HANDLED.search(words) and not EXCEPTION.match(words):
             one.handled = True
         if (
@@ -308,12 +323,16 @@ def statements(lines: list[str]) -> list[Statement]:
                 continue
         if words.startswith(("raise ", "return ", "^", "~", "foreground: ")):
             continue
+        if headline == len(found) - 1 >= 0 and not level:
+            found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
+            continue
         if found and OF_A_HOOK.match(words) and HOOK_SAID.search(found[-1].text) and found[-1].kind == "error":
             found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
             continue
         if (level and level != "NCCL") or DAEMON.search(words):
             one.handled = one.handled and not CONSEQUENCE.search(words)
             found.append(Statement(words, "passing" if one.handled else "error"))
+            one.headline = len(found) - 1 if words.endswith("because:") else -1
         elif level or TELLING.search(words) or SYSTEM.search(words):
             found.append(Statement(words, "words"))
         elif at >= len(lines) - OTHERS:

@@ -44,7 +44,8 @@ HINTS = (
     ),
     Hint(
         "npu-hal-missing",
-        r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object",
+        r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object"
+        r"|DCMIError_LibraryNotFound",
         "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
         "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
         "vllm-project/vllm-ascend, installation guide",
@@ -70,7 +71,7 @@ HINTS = (
     ),
     Hint(
         "cann-too-old",
-        r"(aclnn\w{1,80}) or aclnn\w{1,80}GetWorkspaceSize not in|not in libopapi\.so",
+        r"(aclnn\w{1,80}) or aclnn\w{1,80}GetWorkspaceSize not in|not in libopapi\.so|Failed to find function (?:acl|rt|Hccl)\w{3,60}",
         "this CANN does not have an operator that torch-npu calls: they are of versions that don't belong together",
         "use the CANN that the release names, best an image of that release",
         "Ascend/pytorch",
@@ -95,7 +96,7 @@ HINTS = (
         "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
         "vllm-project/vllm-ascend#4744",
         "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
-        sure=False,
+        general=True,
     ),
     Hint(
         "torch-npu-missing",
@@ -273,8 +274,8 @@ HINTS = (
     ),
     Hint(
         "hccl-connect-timeout",
-        r"EI0006\b|Getting socket times out|HcclSocket.{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank|socket"
-        r" establish timeout|Wait links establish"
+        r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}[Bb]ind).{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank"
+        r"|socket establish timeout|Wait links establish"
         r"|topo exchange server.{0,40}fail",
         "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "

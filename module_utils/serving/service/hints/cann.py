@@ -27,8 +27,8 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|link (?:status )?is down|LINK_ERROR_INFO"
-        r"|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
+        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|(?:NPU|npu|hccn|device)[^\n]{0,60}link (?:status )?is down"
+        r"|LINK_ERROR_INFO|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
         "two NPUs can't make their link: the other rank died first, a port's address, cable or switch is at fault, or TLS is on at one end only",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
         " HCCL_SOCKET_IFNAME the host's card",
@@ -251,6 +251,14 @@ HINTS = (
         "MindSpore, FAQ",
         "TypeError: For primitive[MatMul], the input type must be same, but got Float16 and BFloat16.",
         sure=False,
+    ),
+    Hint(
+        "cann-debug-folder",
+        r"\[ge\.debugDir\]",
+        "CANN may not write into the folder in which the engine was started",
+        "start it in a folder of its user (/tmp, the user's home), or as a user who may write there",
+        "vllm-project/vllm-ascend#2748",
+        "E10001: [PID: 7] Path [/usr/bin] for [ge.debugDir] is invalid. Result: Permission denied",
     ),
     Hint(
         "mindspore-start",

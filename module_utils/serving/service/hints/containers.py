@@ -155,10 +155,12 @@ HINTS = (
     Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
-        "NVIDIA's container tools look for the driver below a folder that is not there",
+        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without root, of a snap or"
+        " in a virtual machine, which sees other files",
         "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
         "NVIDIA/nvidia-container-toolkit#679",
         "nvidia-container-cli: initialization error: change root failed: no such file or directory: unknown.",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-driver-state",
@@ -227,7 +229,7 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-crashed",
-        r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation violation)",
+        r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation (?:violation|fault))",
         "a hook of the container tools crashed, most often because the driver's library and its kernel module (or the tools) are of different versions",
         "nvidia-smi on the host must work: reboot after a driver update, and upgrade nvidia-container-toolkit",
         "NVIDIA/nvidia-container-toolkit#520",
@@ -278,6 +280,15 @@ HINTS = (
         "Error: OCI runtime error: crun: unknown version specified",
     ),
     Hint(
+        "oci-apparmor",
+        r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
+        "the container's AppArmor profile can't be loaded",
+        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "moby, daemon/apparmor_default.go",
+        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
+        " such file or directory",
+    ),
+    Hint(
         "selinux-label",
         r"/attr/(?:keycreate|exec)\b|unable to process security attribute",
         "SELinux refuses the container's label: the loaded policy does not know it, or the label does not belong to containers",
@@ -300,6 +311,23 @@ HINTS = (
         "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
         "containers/podman#1430",
         "Error: unable to start container: container create failed (no logs from conmon): EOF",
+    ),
+    Hint(
+        "kernel-namespace",
+        r"namespace \{\\?\"\w{1,12}\\?\" [^}]{0,40}\} does not exist",
+        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one than is installed",
+        "uname -r and /proc/1/ns show what there is; boot the distribution's own kernel",
+        "docker/for-linux#1198",
+        'OCI runtime create failed: namespace {"cgroup" ""} does not exist: unknown.',
+        sure=False,
+    ),
+    Hint(
+        "cni-none",
+        r"failed to create CNI plugin: no network config found|needs CNI plugin",
+        "the container engine has no network of its own (CNI): no configuration for it, or its plugins are not installed",
+        "install containernetworking-plugins (below /opt/cni/bin) and a configuration in /etc/cni/net.d",
+        "containerd/containerd; containerd/nerdctl#236",
+        'level=fatal msg="Failed to run CRI service" error="failed to create CNI plugin: no network config found in /etc/cni/net.d"',
     ),
     Hint(
         "cgroup-not-mounted",

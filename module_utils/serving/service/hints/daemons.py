@@ -1,4 +1,4 @@
-"""Failure hints: what starts containers and services: dockerd, containerd, runc, crun, podman's network and storage, systemd."""
+"""Failure hints: what starts containers and services: dockerd, containerd, runc, crun, podman's network and storage."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ HINTS = (
         " the engine",
         "NVIDIA/nvidia-container-toolkit#145",
         "OCI runtime create failed: unable to retrieve OCI runtime error: fork/exec /opt/gone/runtime: no such file or directory: unknown",
+    ),
+    Hint(
+        "oci-runtime-closed",
+        r"fork/exec (?!/proc/self/exe)\S{1,160}: permission denied|no read access to runc binary",
+        "the container engine (or its user) may not read or execute its runtime: the mode of the file or of a folder above it, a file system"
+        " without exec, or SELinux forbids it",
+        "namei -l of the file that the message names, ls -Z and ausearch -m avc; reinstall runc or nvidia-container-toolkit",
+        "NVIDIA/nvidia-container-runtime#89; containers/podman#15442",
+        "unable to retrieve OCI runtime error: fork/exec /usr/bin/acme-runtime: permission denied: unknown",
     ),
     Hint(
         "oci-runtime-output",
@@ -84,15 +93,6 @@ HINTS = (
         " 524: unknown.",
     ),
     Hint(
-        "oci-apparmor",
-        r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
-        "the container's AppArmor profile can't be loaded",
-        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
-        "moby, daemon/apparmor_default.go",
-        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
-        " such file or directory",
-    ),
-    Hint(
         "oci-sysctl",
         r"open sysctl \S{1,80}|(?:open|write to) `?/proc/sys/\S{1,80}[` ]?: (?i:permission denied|no such file|read-only|invalid argument)"
         r"|write sysctl key",
@@ -113,7 +113,7 @@ HINTS = (
     ),
     Hint(
         "oci-mount",
-        r"error mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
+        r"mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
@@ -177,7 +177,8 @@ HINTS = (
         r"[Ee]rror initializing graphdriver|(?:storage|graph) driver[^\n]{0,80}(?:failed|not supported|unknown|no longer)"
         r"|prior storage driver|overlay[^\n]{0,60}(?:not supported (?:over|by)|is not supported on|invalid argument)"
         r"|'overlay2?' (?:not found|is not supported)|pulling image[^\n]{0,160}, operation not supported"
-        r"|/overlay2?/[^\n]{0,160}/merged/\S{1,40}: invalid argument",
+        r"|/overlay2?/[^\n]{0,160}/merged/\S{1,40}: invalid argument"
+        r"|failed to mount /\S{0,60}containerd-?mount\S{1,20}: invalid argument",
         "the container engine's storage can't be used: the driver does not work on this file system or kernel, or another one was used before",
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
         "moby, storage drivers",
@@ -242,6 +243,16 @@ HINTS = (
         "Error: netavark: setns: IO error: Operation not permitted (os error 1)",
     ),
     Hint(
+        "docker-layer-closed",
+        r"failed to register layer[^\n]{0,300}(?:[Oo]peration not permitted|[Pp]ermission denied)",
+        "Docker may not write a file of the image into its storage: it runs in a container or user namespace, or security software or the"
+        " file system refuses it",
+        "look at ausearch -m avc and the mount options of Docker's data folder; put that folder on a local ext4 or xfs",
+        "moby/moby#46817",
+        "failed to register layer: Error processing tar file(exit status 1): open /bin/x: permission denied",
+        sure=False,
+    ),
+    Hint(
         "podman-rootless-storage",
         r"(?:processing tar file|adding layer|applying layer)[^\n]{0,300}(?:operation not permitted|permission denied)"
         r"|cannot mount using driver \w{1,20} in rootless|fusermount\d?: |fuse-overlayfs: ",
@@ -292,101 +303,6 @@ HINTS = (
         "moby, layer store",
         "failed to register layer: Error processing tar file(exit status 1): unexpected EOF",
         sure=False,
-    ),
-    Hint(
-        "systemd-exec",
-        r"status=203/EXEC|Failed (?:at step EXEC|to execute (?:command|/))|Failed to locate executable",
-        "systemd can't run the unit's program: it is missing, not executable, on a file system without exec, or SELinux refuses it",
-        "run deploy.yml again; ls -lZ of the program that the journal names, and its #! line",
-        "systemd.exec, exit codes",
-        "Nov 20 10:11:12 host systemd[1]: vllm-x.service: Main process exited, code=exited, status=203/EXEC",
-    ),
-    Hint(
-        "systemd-user",
-        r"status=21[67]/(?:USER|GROUP)|Failed at step (?:USER|GROUP)|Failed to determine (?:user|group|supplementary) ",
-        "the unit's user or group is not known on this host",
-        "create it (getent passwd shows it) or correct the user of the row, then run deploy.yml again",
-        "systemd.exec, exit codes",
-        "host systemd[1]: vllm-x.service: Failed to determine user credentials: No such process",
-    ),
-    Hint(
-        "systemd-folder",
-        r"status=200/CHDIR|Changing to the requested working directory failed|Failed at step CHDIR",
-        "the unit's working folder is not there or closed for its user",
-        "run deploy.yml again; look at the modes of all its parents",
-        "systemd.exec, exit codes",
-        "host systemd[1]: vllm-x.service: Changing to the requested working directory failed: No such file or directory",
-    ),
-    Hint(
-        "systemd-sandbox",
-        r"status=(?:226/NAMESPACE|22[0-9]/\w{3,20}|218/CAPABILITIES|238/\w{3,20})|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
-        r"|namespacing)",
-        "systemd can't make the unit's sandbox: a path that it names is missing, or the host (a container) can't do it",
-        "the journal's line before names the path; make it, or remove that option from a drop-in of the unit",
-        "systemd.exec, exit codes",
-        "host systemd[1]: vllm-x.service: Failed at step NAMESPACE spawning /srv/x/start: No such file or directory",
-    ),
-    Hint(
-        "systemd-log",
-        r"status=209/STDOUT|status=208/STDIN|Failed to set up standard output",
-        "systemd can't open the unit's log file",
-        "make its folder and give it to the unit's user; look at free space",
-        "systemd.exec, exit codes",
-        "host systemd[1]: vllm-x.service: Failed to set up standard output: No such file or directory",
-    ),
-    Hint(
-        "systemd-oom",
-        r"Failed with result 'oom-kill'|A process of this unit has been killed by the OOM killer|killed by systemd-oomd"
-        r"|status=9/KILL[^\n]{0,40}oom",
-        "the kernel (or systemd-oomd) killed the service for lack of memory",
-        "raise overhead_bytes or MemoryMax of the unit, lower kv_cache_memory_bytes, or run fewer services",
-        "systemd.service",
-        "host systemd[1]: vllm-x.service: A process of this unit has been killed by the OOM killer.",
-    ),
-    Hint(
-        "systemd-timeout",
-        r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout",
-        "the service did not become ready (or end) in the time that systemd gives it",
-        "see how far its log came; slow loading needs a higher TimeoutStartSec (start_timeout of the row)",
-        "systemd.service",
-        "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
-    ),
-    Hint(
-        "systemd-unit-unknown",
-        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
-        r"|masked)",
-        "systemd knows no such unit, or it is masked",
-        "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
-        "systemctl",
-        "Failed to start vllm-x.service: Unit vllm-x.service not found.",
-    ),
-    Hint(
-        "systemd-bus",
-        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
-        r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
-        "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
-        "run as root (become: true); for user units loginctl enable-linger USER",
-        "systemctl",
-        "Failed to connect to bus: No medium found",
-    ),
-    Hint(
-        "systemd-signal",
-        r"code=(?:dumped|killed), status=\d{1,2}/(\w{3,6})",
-        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack"
-        " of memory",
-        "journalctl -u UNIT and dmesg show what it said last; reinstall or upgrade a program that crashes",
-        "systemd.service",
-        "host systemd[1]: x.service: Main process exited, code=dumped, status=11/SEGV",
-        general=True,
-    ),
-    Hint(
-        "systemd-too-quick",
-        r"[Ss]tart request repeated too quickly|start-limit-hit",
-        "the service ended so often that systemd starts it no more: the reason stands in the runs before",
-        "journalctl -u UNIT -n 200 shows the first failure; then systemctl reset-failed and start",
-        "systemd.unit",
-        "host systemd[1]: vllm-x.service: Start request repeated too quickly.",
-        general=True,
     ),
     Hint(
         "docker-does-not-start",

@@ -59,7 +59,8 @@ HINTS = (
     ),
     Hint(
         "image-denied",
-        r"pull access denied for|requested access to the resource is denied|unauthorized: authentication required",
+        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
+        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
         "the registry does not give this image without a login, or has no such repository",
         "check the image's name; log in on the controller or the host, or fetch it with image_relay",
         "moby, registry errors",
@@ -108,7 +109,8 @@ HINTS = (
     Hint(
         "registry-unreachable",
         r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
-        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)",
+        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)"
+        r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
         "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
         "moby, registry client",
@@ -148,7 +150,7 @@ HINTS = (
     ),
     Hint(
         "mount-missing",
-        r"error mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
+        r"mounting \"(?!(?:cgroup|proc|sysfs|tmpfs|mqueue|devpts|shm)\")[^\"]{1,200}\" to rootfs[^\n]{0,200}: no such file or directory",
         "a file or folder that is to be mounted into the container, or the place for it in the image, is not there",
         "the message names it: correct the row's `mounts`, or run deploy.yml --tags fetch,serve where it is the model's",
         "runc, libcontainer/rootfs_linux.go",
@@ -199,7 +201,7 @@ HINTS = (
     Hint(
         "compose-old",
         r"Additional properties are not allowed \('(?:devices|gpus|runtime|device_cgroup_rules)"
-        r"|Unsupported config option for services[^\n]{0,60}(?:devices|gpus|runtime)|unexpected keyword argument 'gpus'",
+        r"|Unsupported config option for services[^\n]{0,60}(?:device\w{0,10}|gpus|runtime)|unexpected keyword argument 'gpus'",
         "this docker-compose is too old to give GPUs to a container",
         "use docker compose (the plugin, 2.x) in place of docker-compose 1.x",
         "docker/compose#6691",
@@ -223,8 +225,8 @@ HINTS = (
     ),
     Hint(
         "container-name-taken",
-        r"container name \"([^\"]{1,100})\" is already in use",
-        "a container of that name is left over and can't be removed",
+        r"container name \"([^\"]{1,100})\" is already in use|name \"([^\"]{1,100})\" is in use: pod already exists",
+        "a container (or pod) of that name is left over and can't be removed",
         "docker rm -f it, then restart the service",
         "Docker 26.1.5",
         'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
@@ -234,10 +236,18 @@ HINTS = (
         r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
         r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
         r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
-        "the image has no such command",
-        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has",
+        "the command is not in the container's file system: the image has no such command, or the container engine's store lost files of it",
+        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has; where no image starts any more fetch it anew",
         "runc; crun",
         'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
+    ),
+    Hint(
+        "command-none",
+        r"\bexec \[\] failed|[Nn]o command specified|no command or entrypoint provided",
+        "the container has nothing to run: the image has no command of its own, and the row gives none",
+        "use an image of this engine, or give the command in the row",
+        "krallin/tini; moby",
+        "[FATAL tini (7)] exec [] failed: No such file or directory",
     ),
     Hint(
         "host-program-missing",
@@ -249,7 +259,7 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|exec [^\s:]{1,200}: permission denied"
+        r"exec: \"([^\"]{1,200})\": permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed",
         "check its mode, and whether its file system is mounted noexec",
@@ -292,16 +302,25 @@ HINTS = (
     ),
     Hint(
         "cgroup-driver",
-        r"cannot use systemd cgroups? manager",
+        r"cannot use systemd cgroups? manager|systemd support for managing cgroups is not available",
         "the container engine is set to let systemd make cgroups, and no systemd runs on this host (a container, WSL, another init)",
         "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker, or start systemd",
         "moby; runc",
         "runc create failed: systemd not running on this host, cannot use systemd cgroups manager: unknown.",
     ),
     Hint(
+        "cgroup-systemd",
+        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|/run/systemd/private))|org\.freedesktop\.systemd1"
+        r" was not provided",
+        "systemd did not make the container's cgroup: its bus (D-Bus) does not answer, or systemd refused the unit",
+        "systemctl status dbus and journalctl of the unit docker-*.scope say why; after an upgrade of systemd or D-Bus reboot the host",
+        "opencontainers/runc#3312; moby/moby#47824",
+        'runc create failed: unable to apply cgroup configuration: unable to start unit "docker-4d5f.scope": Launch helper exited with code 1',
+    ),
+    Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
-        r" mounting \"cgroup\"|error creating systemd unit|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
+        r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
         r"|mkdir /sys/fs/docker: ",
         "the container engine can't set up the container's cgroup",
         "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
@@ -318,6 +337,18 @@ HINTS = (
         " key: disk quota exceeded",
     ),
     Hint(
+        "docker-iptables-kernel",
+        r"(?:failed to start daemon|[Ee]rror starting daemon)(?![^\n]{0,900}(?:not found|initialize iptables|[Pp]ermission denied|must be root))"
+        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist",
+        "the host's iptables and its kernel don't fit: the kernel's modules for it are not loaded or of another kernel than runs, or nf_tables and"
+        " legacy rules are mixed",
+        "after a kernel update reboot; modprobe nf_tables nft_compat xt_MASQUERADE; else update-alternatives --set iptables /usr/sbin/iptables-legacy,"
+        " then start Docker",
+        "moby/moby#46400; docker-library/docker#467",
+        'failed to start daemon: Error initializing network controller: error creating default "bridge" network: Failed to Setup IP tables: odd',
+        sure=False,
+    ),
+    Hint(
         "docker-iptables",
         r"No chain/target/match by that name|iptables failed:|failed to (?:create|add) NAT chain(?![^\n]{0,40}Iptables not found)"
         r"|unable to add .{0,60}iptables",
@@ -332,8 +363,8 @@ HINTS = (
         "docker-unknown-option",
         r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
         r" ([^\n]{1,60})",
-        "this version of the container engine does not know an option of the start script",
-        "upgrade it (Docker 28.2 or newer for CDI without settings)",
+        "this version of the container engine does not know an option of the start script, or the daemon one of its unit",
+        "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",
         "unknown flag: --gpus",
     ),

@@ -52,7 +52,7 @@ HINTS = (
     Hint(
         "heads-not-divisible",
         r"attention heads \(\d{1,5}\) must be divisible by tensor parallel size|Total number of attention heads"
-        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: [^\n]{0,40}heads[^\n]{0,20} %",
+        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: [^\n]{0,40}heads[^\n]{0,20} % ?(?:self\.)?(?:\w{0,12}tp|tensor|world)",
         "tensor_parallel_size does not divide the model's attention heads",
         "set another tensor_parallel_size (1, 2, 4 or 8 for most models)",
         "vLLM, config/model.py",

@@ -1,7 +1,7 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, podman, daemons
-(runc, systemd), storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), codes (by class),
+(runc, engines), systemd, storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), codes (by class),
 npu_kernels.
 Engines: engines, plugins, models, kernels, sglang, processes, python. The host: system. Asked last: faults (errors by which a
 program says no more than that it failed).

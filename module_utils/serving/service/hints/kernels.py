@@ -49,7 +49,8 @@ HINTS = (
     Hint(
         "head-size",
         r"[Hh]ead (?:size|dim\w{0,6})[^\n]{0,20} \d{1,4}[^\n]{0,40}(?:not supported|unsupported)|[Hh]ead_?(?:size"
-        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)",
+        r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)"
+        r"|failed to dispatch head_dim",
         "the attention backend does not know this model's head size",
         "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
@@ -159,7 +160,7 @@ HINTS = (
         "triton-compile",
         r"triton\.compiler\.errors\.\w{5,40}|triton\.runtime\.errors\.\w{5,40}|PTXASError|PTXAS error|PassManager::run failed"
         r"|'\w{4,60}' pass failed|reached lowering without"
-        r"|LLVM ERROR|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
+        r"|LLVM ERROR|LLVM Translation failed|failed to (?:translate|legalize)|Cannot select: |MLIRCompilationError|ttadapter|BiShengIR|bishengir"
         r"|error: [^\n]{0,60}(?:ttir|ttgir|tt\.func|linalg)",
         "a Triton kernel does not compile for this accelerator",
         "with FlagGems on set flaggems: false or leave its operator out; else the Triton (or FlagTree, triton-ascend) that belongs to this"
@@ -167,5 +168,14 @@ HINTS = (
         "triton-lang/triton; flagos-ai/FlagTree",
         "triton.compiler.errors.CompilationError: at 12:4: nobody knows",
         general=True,
+    ),
+    Hint(
+        "no-libc-headers",
+        r"fatal error: (?:std\w{2,8}|limits|errno|math|string|features|omp|bits/[\w./+-]{1,40}|sys/\w{1,20})\.h: No such file"
+        r"|fatal error: (?:cstdint|cstddef|iostream|vector|string|algorithm|type_traits): No such file",
+        "code is compiled at run time, and the compiler finds not the headers of the C or C++ library: it is not installed whole",
+        "install gcc, g++ and libc's development files (build-essential), or use an image that has them; enforce_eager: true avoids torch's compiler",
+        "vllm-project/vllm#19656",
+        "/tmp/x/main.c:1:10: fatal error: stddef.h: No such file or directory",
     ),
 )

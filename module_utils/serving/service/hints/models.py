@@ -103,8 +103,17 @@ HINTS = (
         "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
     ),
     Hint(
+        "config-class",
+        r"Unrecognized configuration class",
+        "transformers has nothing of the kind that is asked for (a tokenizer, a text model) for a model of this configuration: it needs"
+        " the model's own code or a newer transformers, or the model is of another kind",
+        "set trust_remote_code: true where the model brings code, else use a newer engine, or another runner or task",
+        "huggingface/transformers, models/auto",
+        "ValueError: Unrecognized configuration class <class 'acme.AcmeConfig'> to build an AutoTokenizer.",
+    ),
+    Hint(
         "config-json",
-        r"Unrecognized (?:model|configuration class)|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
+        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
         r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
         r"|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
@@ -370,5 +379,14 @@ HINTS = (
         "choose another attention backend (engine_args.attention_backend), or leave out the option that chose FLEX_ATTENTION",
         "pytorch, flex_attention.py",
         "LoweringException: ValueError: Q and KV block size must be divisible by BLOCK_M and BLOCK_N.",
+    ),
+    Hint(
+        "config-part-unread",
+        r"'dict' object has no attribute '(?:model_type|to_dict|hidden_size|num_hidden_layers)'",
+        "a part of the model's config.json was left unread: the environment's transformers is of another version than the engine or the model needs",
+        "install the transformers that the engine's release names (pip show says which is there), or use an image as it was built",
+        "vllm-project/vllm-ascend#4423",
+        "AttributeError: 'dict' object has no attribute 'model_type'",
+        sure=False,
     ),
 )

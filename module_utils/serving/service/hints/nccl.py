@@ -62,7 +62,7 @@ HINTS = (
     ),
     Hint(
         "nccl-timeout",
-        r"Watchdog caught collective operation timeout",
+        r"Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
         "one rank waited in vain for the others: one of them hangs, died or is much slower",
         "look for what the other ranks said before; for one that hangs take py-spy dump of it",
         "pytorch, ProcessGroupNCCL.cpp",
@@ -73,9 +73,10 @@ HINTS = (
         "nccl-infiniband",
         r"NET/IB ?: (?:[^\n]{0,20}Got (?:completion|async)|[^\n]{0,60}(?:error|failed|No device found))|ibv_\w{1,40}[^\n]{0,60}failed"
         r"(?! with error Cannot allocate memory)"
-        r"|misc/ibvwrap\.cc",
+        r"|misc/ibvwrap\.cc(?!\S{0,8} NCCL WARN Failed to open )",
         "NCCL's traffic over InfiniBand or RoCE fails",
-        "see ibstat; name the adapters with NCCL_IB_HCA, give `rdma: true`, or set env NCCL_IB_DISABLE: 1 to use TCP",
+        "see ibstat; name the adapters with NCCL_IB_HCA, for RoCE also NCCL_IB_GID_INDEX (show_gids), give `rdma: true`, or set env"
+        " NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
         "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
     ),

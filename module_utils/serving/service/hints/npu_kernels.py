@@ -191,4 +191,21 @@ HINTS = (
         "mindspore-ai/docs, FAQ on distributed work",
         "[CRITICAL] DISTRIBUTED(71,7f,python):2025-01-01-10:00:00.000 [cluster_context.cc:130] InitNodeRole] Role name is invalid...",
     ),
+    Hint(
+        "npu-count",
+        r"Get physical device number failed",
+        "the driver shows this process no NPU: the device nodes or the driver's files are not in the container, or the driver does not run",
+        "npu-smi info on the host must show the NPUs; compare with `devices` and `device_nodes` of the row",
+        "InternLM/lmdeploy#2585",
+        "[ERROR] IDEDD(1,python3.10):2024-10-14-07:24:13.097.930 [adx_dsmi.cpp:54][tid:201]>>> Get physical device number failed, err: 87",
+    ),
+    Hint(
+        "npu-operator-function",
+        r"Failed to find func by type \w{1,60}",
+        "CANN's operator packages that are loaded lack a function for this operator: they are of another release than the toolkit, or of another NPU",
+        "use the image for this NPU as it was built, or install kernels and ops of the toolkit's release",
+        "vllm-project/vllm-ascend#5361",
+        "[ERROR] GE(17,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildOutputs: Failed to find func by type TransData",
+        sure=False,
+    ),
 )

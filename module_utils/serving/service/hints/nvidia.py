@@ -102,7 +102,7 @@ HINTS = (
     Hint(
         "driver-too-old",
         r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain"
-        r"|cudaErrorUnsupportedPtxVersion|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
+        r"|cudaErrorUnsupportedPtxVersion|cudaErrorInsufficientDriver|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "the image's CUDA is newer than the host's driver allows",
         "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
         CUDA_ERRORS,
@@ -184,8 +184,7 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
-        r"|device kernel image is invalid",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function",
         "this build has no kernels for this GPU",
         "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",
@@ -338,8 +337,7 @@ HINTS = (
         "gpu-memory-out",
         r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
         r"|Cuda failure (?:2 )?'out of memory'"
-        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory"
-        r"|NVML_SUCCESS == r INTERNAL ASSERT",
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory",
         "the GPU's memory ran out",
         "lower max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size; nvidia-smi shows whether something else holds memory",
         "torch",
@@ -354,5 +352,31 @@ HINTS = (
         "NVIDIA Container Toolkit, troubleshooting",
         "torch.AcceleratorError: CUDA error: operation not permitted",
         sure=False,
+    ),
+    Hint(
+        "nvml-assert",
+        r"NVML_SUCCESS == r INTERNAL ASSERT",
+        "torch asked the driver how much memory is left and got no answer: the GPU's memory ran out, or the driver's library and its module differ",
+        "nvidia-smi in the container must work; lower gpu_memory_utilization or max_num_seqs",
+        "pytorch, CUDACachingAllocator.cpp",
+        'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":838',
+        sure=False,
+    ),
+    Hint(
+        "cuda-does-not-start",
+        r"Unexpected error from cudaGetDeviceCount",
+        "CUDA does not start: the driver's libraries in the container are not those of the host's driver, a GPU failed, or the driver was upgraded",
+        "nvidia-smi must work on the host and in the container; upgrade nvidia-container-toolkit, then reboot",
+        "vllm-project/vllm#23655",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 500: named symbol not found",
+        sure=False,
+    ),
+    Hint(
+        "kernel-image-invalid",
+        r"device kernel image is invalid|cudaErrorInvalidKernelImage|CUDA_ERROR_INVALID_IMAGE",
+        "the driver can't load this build's kernels: the driver is older than the CUDA of the build, or the build is not for this GPU",
+        "compare nvidia-smi's CUDA version with the image's; upgrade the driver, or use an image for this driver and compute capability",
+        CUDA_ERRORS,
+        "RuntimeError: CUDA error: device kernel image is invalid",
     ),
 )

@@ -100,4 +100,39 @@ HINTS = (
         "triton-lang/triton, AccelerateMatmul.cpp",
         'Assertion `false && "computeCapability not supported"\' failed.',
     ),
+    Hint(
+        "fabric-without-switch",
+        r"NV_WARN_NOTHING_TO_DO",
+        "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",
+        "systemctl disable --now nvidia-fabricmanager; where the host has NVSwitches, see dmesg: its driver does not show them",
+        "NVIDIA/gpu-operator#610",
+        "nv-fabricmanager[4177]: request to query NVSwitch device information failed with error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
+    ),
+    Hint(
+        "driver-not-built",
+        r"Bad return status for module build|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
+        r"|kernel package linux-headers-\S{1,80} is not supported",
+        "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",
+        "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",
+        "dkms; zen-kernel/zen-kernel#305",
+        "Error! Bad return status for module build on kernel: 6.2.6-1 (x86_64)",
+    ),
+    Hint(
+        "driver-built-not-loaded",
+        r"Unable to load the (?:kernel module 'nvidia|'nvidia[\w-]{0,20}' kernel module)",
+        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, or this"
+        " branch does not know the card",
+        "mokutil --sb-state; lsmod | grep nouveau; dmesg and /var/log/nvidia-installer.log give the kernel's words",
+        "NVIDIA/gpu-driver-container#44",
+        "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
+    ),
+    Hint(
+        "gpu-not-among-these",
+        r"NVMLError_InvalidArgument",
+        "a GPU was asked for that this process does not have: CUDA_VISIBLE_DEVICES counts the GPUs in the container, not those of the host",
+        "leave CUDA_VISIBLE_DEVICES out of the row's env, or count from 0; nvidia-smi -L in the container shows them",
+        "vllm-project/vllm#9865",
+        "pynvml.NVMLError_InvalidArgument: Invalid Argument",
+        sure=False,
+    ),
 )

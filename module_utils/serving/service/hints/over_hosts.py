@@ -30,11 +30,30 @@ HINTS = (
         "Error: No available node types can fulfill resource request {'node:10.0.0.7': 0.001, 'GPU': 1.0}.",
     ),
     Hint(
+        "ray-waits",
+        r"Waiting for creating a placement group of specs for (?:[3-9]\d|\d{3,}) seconds",
+        "Ray has not the free devices that the row asks for: a host has not joined, something else holds devices, or the engine's address"
+        " is none that Ray knows",
+        "compare `ray status` with the row's hosts and tensor_parallel_size; set VLLM_HOST_IP on each host to the address that Ray shows",
+        "vllm-project/vllm#26028",
+        "INFO 10-01 14:35:36 [ray_utils.py:240] Waiting for creating a placement group of specs for 30 seconds. specs=[{'GPU': 1.0}]",
+        passing=True,
+    ),
+    Hint(
         "address-not-here",
         r"Cannot assign requested address",
         "an address that the engine is to listen on or call from is not this host's",
         "correct address, or group_address where several hosts run the service: ip address shows what the host has",
         "Linux, EADDRNOTAVAIL",
         "zmq.error.ZMQError: Cannot assign requested address (addr='tcp://10.0.0.9:29501')",
+    ),
+    Hint(
+        "rdma-none",
+        r"No RDMA devices? found|No IB devices found",
+        "no RDMA device is seen here: the container was not given /dev/infiniband, or the host's driver for it is not loaded",
+        "give `rdma: true`; ibv_devinfo on the host must show a port that is active",
+        "vllm-project/vllm#51518; kvcache-ai/Mooncake",
+        "E0808 10:00:00.000000  71 topology.cpp:50] No RDMA devices found",
+        sure=False,
     ),
 )

@@ -149,4 +149,12 @@ HINTS = (
         "moby/libnetwork",
         "(HTTP code 403) unexpected - Pool overlaps with other one on this address space",
     ),
+    Hint(
+        "podman-no-limits",
+        r"cannot (?:specify|set) resource limits without cgroups v2",
+        "without root, limits of memory, CPU or processes need cgroups v2, and this host runs cgroups v1",
+        "boot with systemd.unified_cgroup_hierarchy=1, run the engine as root, or take the limits out of the row",
+        PODMAN,
+        "Error: OCI runtime error: runc: runc create failed: cannot set resource limits without cgroups v2 and systemd",
+    ),
 )

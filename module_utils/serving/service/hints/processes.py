@@ -102,12 +102,20 @@ HINTS = (
     ),
     Hint(
         "rendezvous",
-        r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)|wait"
-        r" timeout after \d{1,8}ms, keys|in store based barrier on rank",
+        r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)",
         "a rank did not reach the first one, which lets them meet",
         "look for what the other ranks said before; check the master's address and port, and the firewall between the hosts",
         "pytorch, TCPStore",
         "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
+    ),
+    Hint(
+        "process-ended",
+        r"Engine process \(pid \d{1,8}\) died|Worker proc \S{1,40} died unexpectedly|Rank \d{1,5} scheduler is dead",
+        "a process of the engine ended without a word: the kernel killed it for lack of memory, or compiled code crashed",
+        "see dmesg for both; if a worker said something before, that is the reason",
+        "vllm-project/vllm#12798",
+        "ERROR 07-09 12:00:00 [multiproc_executor.py:140] Worker proc VllmWorker-2 died unexpectedly, shutting down executor.",
+        general=True,
     ),
     Hint(
         "gloo-connect",
@@ -118,8 +126,26 @@ HINTS = (
         "RuntimeError: Gloo connectFullMesh failed with [pair.cc:152] timed out connecting: SO_ERROR: No route to host, remote=[10.0.0.2]:9612",
     ),
     Hint(
+        "rank-missing",
+        r"wait timeout after \d{1,8}ms, keys|in store based barrier on rank",
+        "ranks wait in vain for what another one was to tell at their meeting point: it died, hangs, is much slower, or runs other options",
+        "look for what the other ranks said before, then whether all have the same release and options",
+        "pytorch, TCPStore; vllm-project/vllm#12526",
+        "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: worker_1",
+    ),
+    Hint(
+        "gloo-mesh",
+        r"connectFullMesh failed",
+        "Gloo could not connect this rank with all others: it took an interface that they can't reach, one of them ended first,"
+        " or a firewall stands between",
+        "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts;"
+        " look for what the other ranks said",
+        "pytorch, gloo",
+        "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc:144] no error",
+    ),
+    Hint(
         "gloo-interface",
-        r"Unable to find address for: (\S{1,40})|connectFullMesh failed|Unable to resolve hostname to a \(local\) address",
+        r"Unable to find address for: (\S{1,40})|Unable to resolve hostname to a \(local\) address",
         "Gloo finds no address of this host that the others can reach",
         "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts",
         "pytorch, gloo",

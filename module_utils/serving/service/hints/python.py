@@ -68,6 +68,7 @@ HINTS = (
         "use a Python and a platform that have a wheel, or an image; to build, install compiler, headers and CUDA that the lines above miss",
         "pip; uv",
         "Failed to download and build `vllm==0.7.0`",
+        sure=False,
     ),
     Hint(
         "package-names-another-version",
@@ -90,7 +91,7 @@ HINTS = (
         r"Failed to (?:fetch|download)[:]? [`'\"]?https?://|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
         r"|pypi\.tuna|mirrors\.\w{1,20})[^\n]{0,200}(?:timed out|Failed to establish|Connection|resolution|SSL)"
         r"|There was a problem confirming the ssl certificate",
-        "the package index can't be reached",
+        "the package index gave no answer, or refused: it can't be reached, or a proxy or mirror does not let this file through",
         "give the site's mirror (pip index-url, UV_INDEX_URL) or a proxy",
         "pip; uv",
         "error: Failed to fetch: `https://pypi.org/simple/vllm/`",

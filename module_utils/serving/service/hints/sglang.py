@@ -48,6 +48,23 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "experts-not-divisible",
+        r"AssertionError: [^\n]{0,80}experts[^\n]{0,40}% ?(?:self\.)?(?:\w{0,10}ep|tp|world)_?\w{0,10}|num_experts[^\n]{0,60}divisible by[^\n]{0,20}ep",
+        "the model's experts can't be divided over that many ranks of expert parallel",
+        "set another ep_size (or tensor_parallel_size), or leave out what adds an expert (SGLang: disable_shared_experts_fusion: true)",
+        "sgl-project/sglang#31336",
+        "AssertionError: assert num_experts % self.moe_ep_size == 0 (fused_moe_triton/layer.py:200)",
+    ),
+    Hint(
+        "sglang-silent",
+        r"couldn't get a response from detokenizer",
+        "SGLang's processes behind the server do not answer: one hangs (in a step that ranks or hosts do together), died, or a step takes very long",
+        "look for what the schedulers of all ranks and hosts said before; py-spy dump of one that hangs; watchdog_timeout where a step is only slow",
+        "sgl-project/sglang#22511",
+        "[2026-04-10 10:00:00] Health check failed. Server couldn't get a response from detokenizer for last 20 seconds.",
+        sure=False,
+    ),
+    Hint(
         "sglang-capture",
         r"Capture (?:cuda|CUDA|npu)? ?graph failed",
         "CUDA graphs could not be captured: the words behind it say why, most often too little memory",

@@ -16,6 +16,16 @@ HINTS = (
         "Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/8c/merged: device or resource busy",
     ),
     Hint(
+        "overlay-refused",
+        r"failed to mount (?:rootfs component[^\n]{0,600}: invalid argument|[^\n]{0,600}: no such device)",
+        "the kernel refuses the container's overlay mount: the engine's data folder lies on overlay itself, NFS or an old ZFS, or the kernel has no overlay"
+        " module (no such device)",
+        "dmesg says why; modprobe overlay; put the engine's data folder on ext4 or xfs with ftype=1, or take another storage driver (native, vfs)",
+        "containerd/containerd#4350",
+        "failed to create shim task: failed to mount rootfs component: invalid argument: unknown",
+        sure=False,
+    ),
+    Hint(
         "container-layer-gone",
         r"creating overlay mount[^\n]{0,400}no such file or directory|failed to mount rootfs component"
         r"|: layer does not exist|(?:l?stat|open) /\S{0,80}/(?:overlay2?|aufs)/\S{1,200}: no such file",

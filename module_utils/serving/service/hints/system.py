@@ -100,7 +100,7 @@ HINTS = (
     Hint(
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
-        "another process listens on a port that the service needs",
+        "a port that a process of the service needs is taken already, by another program or by another process of the same service",
         "ss -ltnp shows whose it is; end it or give the service another port",
         "vLLM 0.32.0 for CPU",
         "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
@@ -124,11 +124,11 @@ HINTS = (
     ),
     Hint(
         "memory-locked",
-        r"RLIMIT_MEMLOCK|cannot allocate memory in static TLS block|mlock.{0,40}(?:fail|Cannot allocate)",
-        "the C library or the network card's driver may not lock or reserve the memory it needs",
-        "for RDMA give `rdma: true` (ulimit memlock); for a TLS block put that library into LD_PRELOAD of the row's env",
-        "glibc; rdma-core",
-        "ImportError: /lib/libgomp.so.1: cannot allocate memory in static TLS block",
+        r"RLIMIT_MEMLOCK|mlock.{0,40}(?:fail|Cannot allocate)",
+        "the network card's driver (or who else asks for it) may not lock the memory it needs",
+        "for RDMA give `rdma: true` (ulimit memlock); else raise LimitMEMLOCK of the unit",
+        "rdma-core",
+        "mlx5: mlock failed: Cannot allocate memory",
     ),
     Hint(
         "numa-policy",
@@ -173,15 +173,29 @@ HINTS = (
         "./start: line 9:  4242 Bus error               (core dumped) vllm serve",
     ),
     Hint(
+        "static-tls",
+        r"cannot allocate memory in static TLS block",
+        "a library was loaded too late to get its place in the block for thread variables (no memory is short)",
+        "put the library that the message names (libgomp, jemalloc) into LD_PRELOAD of the row's env",
+        "glibc, dl-tls",
+        "ImportError: /lib/libgomp.so.1: cannot allocate memory in static TLS block",
+    ),
+    Hint(
         "kernel-oom",
-        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory|\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b"
-        r"|died \(-9\)|died from"
-        r" signal 9|signal SIGKILL"
+        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory",
+        "the kernel killed the engine (SIGKILL) for lack of memory",
+        "raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
+        "Linux, out-of-memory killer",
+        "kernel: Memory cgroup out of memory: Killed process 4242 (python3)",
+    ),
+    Hint(
+        "killed",
+        r"\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b|died \(-9\)|died from signal 9|signal SIGKILL"
         r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
         r"|exitcode)[:= ]{1,3})-9\b",
-        "the kernel killed the engine (SIGKILL), most often for lack of memory",
+        "a process of the engine was killed (SIGKILL): the kernel did so for lack of memory, or what started it ended it after another one had failed",
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
-        "Linux, out-of-memory killer",
+        "Linux, signal 9",
         "./start: line 9:  4242 Killed                  vllm serve /models/x",
     ),
     Hint(

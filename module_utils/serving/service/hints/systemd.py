@@ -1,0 +1,112 @@
+"""Failure hints: units that systemd can't start, or that it ends."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "systemd-exec",
+        r"status=203/EXEC|Failed (?:at step EXEC|to execute (?:command|/))|Failed to locate executable",
+        "systemd can't run the unit's program: it is missing, not executable, on a file system without exec, or SELinux refuses it",
+        "run deploy.yml again; ls -lZ of the program that the journal names, and its #! line",
+        "systemd.exec, exit codes",
+        "Nov 20 10:11:12 host systemd[1]: vllm-x.service: Main process exited, code=exited, status=203/EXEC",
+    ),
+    Hint(
+        "systemd-user",
+        r"status=21[67]/(?:USER|GROUP)|Failed at step (?:USER|GROUP)|Failed to determine (?:user|group|supplementary) ",
+        "the unit's user or group is not known on this host",
+        "create it (getent passwd shows it) or correct the user of the row, then run deploy.yml again",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed to determine user credentials: No such process",
+    ),
+    Hint(
+        "systemd-folder",
+        r"status=200/CHDIR|Changing to the requested working directory failed|Failed at step CHDIR",
+        "the unit's working folder is not there or closed for its user",
+        "run deploy.yml again; look at the modes of all its parents",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Changing to the requested working directory failed: No such file or directory",
+    ),
+    Hint(
+        "systemd-sandbox",
+        r"status=(?:226/NAMESPACE|22[578]/\w{3,20}|218/CAPABILITIES)|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
+        r"|namespacing)",
+        "systemd can't make the unit's sandbox: a path that it names is missing, or the host (a container) can't do it",
+        "the journal's line before names the path; make it, or remove that option from a drop-in of the unit",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed at step NAMESPACE spawning /srv/x/start: No such file or directory",
+    ),
+    Hint(
+        "systemd-own-folder",
+        r"status=2\d\d/\w{3,14}_DIRECTORY|Failed (?:at step \w{3,14}_DIRECTORY|to set up special execution directory)",
+        "systemd can't make a folder of the unit's own (below /run, /var/lib, /var/cache or /var/log): something else of that name is there, or"
+        " the file system takes no writes",
+        "the journal's line before names it; remove what is in its place, or correct RuntimeDirectory= and StateDirectory=",
+        "systemd.exec, exit codes; vstakhov/rmilter#133",
+        "systemd[24168]: Failed at step RUNTIME_DIRECTORY spawning /usr/sbin/acme: File exists",
+    ),
+    Hint(
+        "systemd-log",
+        r"status=209/STDOUT|status=208/STDIN|Failed to set up standard output",
+        "systemd can't open the unit's log file",
+        "make its folder and give it to the unit's user; look at free space",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Failed to set up standard output: No such file or directory",
+    ),
+    Hint(
+        "systemd-oom",
+        r"Failed with result 'oom-kill'|A process of this unit has been killed by the OOM killer|killed by systemd-oomd"
+        r"|status=9/KILL[^\n]{0,40}oom",
+        "the kernel (or systemd-oomd) killed the service for lack of memory",
+        "raise overhead_bytes or MemoryMax of the unit, lower kv_cache_memory_bytes, or run fewer services",
+        "systemd.service",
+        "host systemd[1]: vllm-x.service: A process of this unit has been killed by the OOM killer.",
+    ),
+    Hint(
+        "systemd-timeout",
+        r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout",
+        "the service did not become ready (or end) in the time that systemd gives it",
+        "see how far its log came; slow loading needs a higher TimeoutStartSec (start_timeout of the row)",
+        "systemd.service",
+        "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
+    ),
+    Hint(
+        "systemd-unit-unknown",
+        r"Unit [\w@.-]{1,100} (?:not found|could not be found|is masked)|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
+        r"|masked)",
+        "systemd knows no such unit, or it is masked",
+        "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
+        "systemctl",
+        "Failed to start vllm-x.service: Unit vllm-x.service not found.",
+    ),
+    Hint(
+        "systemd-bus",
+        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
+        r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
+        "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
+        "run as root (become: true); for user units loginctl enable-linger USER",
+        "systemctl",
+        "Failed to connect to bus: No medium found",
+    ),
+    Hint(
+        "systemd-signal",
+        r"code=(?:dumped|killed), status=\d{1,2}/(\w{3,6})",
+        "systemd saw the unit's program end by a signal: SEGV and ABRT are crashes, ILL a build for another CPU, BUS memory, KILL most often lack"
+        " of memory",
+        "journalctl -u UNIT and dmesg show what it said last; reinstall or upgrade a program that crashes",
+        "systemd.service",
+        "host systemd[1]: x.service: Main process exited, code=dumped, status=11/SEGV",
+        general=True,
+    ),
+    Hint(
+        "systemd-too-quick",
+        r"[Ss]tart request repeated too quickly|start-limit-hit",
+        "the service ended so often that systemd starts it no more: the reason stands in the runs before",
+        "journalctl -u UNIT -n 200 shows the first failure; then systemctl reset-failed and start",
+        "systemd.unit",
+        "host systemd[1]: vllm-x.service: Start request repeated too quickly.",
+        general=True,
+    ),
+)
