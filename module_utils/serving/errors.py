@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+import unicodedata
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -19,6 +20,15 @@ class Refusal(Exception):
         self.results = results
 
 
+def as_shown(message: Any) -> str:
+    """A message as a terminal may show it: what servers and files are called by may hold escapes, and halves of characters."""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in hidden else ascii(char)[1:-1]
+        for char in str(message)
+    )
+
+
 def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> None:
     """Exit with what `body` returns; a Refusal or an OSError becomes a plain message.
 
@@ -29,14 +39,14 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
     try:
         results = body(module)
     except Refusal as refusal:
-        module.fail_json(msg=str(refusal), **refusal.results)
+        module.fail_json(msg=as_shown(refusal), **refusal.results)
     except OSError as error:
         where = " %s" % error.filename if error.filename else ""
-        module.fail_json(
-            msg="%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
-        )
+        text = "%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
+        module.fail_json(msg=as_shown(text))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = "%s:%s" % (os.path.basename(last.filename), last.lineno)
-        module.fail_json(msg="unexpected %s at %s: %s. Please report this" % (type(error).__name__, place, error))
+        text = "unexpected %s at %s: %s. Please report this" % (type(error).__name__, place, error)
+        module.fail_json(msg=as_shown(text))
     module.exit_json(**results)

@@ -135,6 +135,9 @@ def weight_map(text: bytes, path: str) -> dict[str, str]:
             raise ValueError("it has no weight_map, a table of tensors and file names")
         if not found:
             raise ValueError("its weight_map is empty")
+        odd = next((shard for shard in found.values() if not shard.isprintable()), None)
+        if odd is not None:
+            raise ValueError("it names a file %s" % ascii(odd[:100]))
     except RecursionError:
         raise Refusal(
             "%s is not an index of shards (it is nested too deep); restore it, or leave it out by `exclude` in models.yml"
