@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import TABLES, small
 
-from planning.boards import resolve_board
 from planning.keys import SERVICE
 from planning.rows import GONE, as_shown, merge
 
@@ -100,30 +99,12 @@ def test_the_inventory_of_the_project_plans() -> None:
         ({"overrides": {"demo": {"prot": 1}}}, ["overrides", "unknown key 'prot'", "did you mean 'port'?"]),
         ({"runs": ("demo", "demo")}, ["demo more than once"]),
         ({"runs": "demo"}, ["'runs' is 'demo'", "a list"]),
-        ({"locks": "vllm.lock"}, ["'native_locks' is 'vllm.lock'", "must be a mapping of engines"]),
-        ({"locks": {"vllm": {"fil": "x"}}}, ["native_locks.vllm", "did you mean 'file'?"]),
-        ({"pins": "<<<<<<< HEAD"}, ["host box: 'pins' is a str", "remove it to have it made anew"]),
-        ({"pins": {"models": {"demo": "abc"}}}, ["'pins.models' is not what a fetch"]),
-        ({"pins": {"choices": {"box": {"demo": 7}}}}, ["'pins.choices' is not what"]),
-        ({"services": service(port="8" * 5000)}, ["'port' is '888", "(5000 characters)"]),
-        ({"services": service(model="a\x1b[2J\u202e")}, [r"model 'a\x1b[2J\u202e' is not in models.yml"]),
     ],
 )
 def test_refusals_name_host_value_and_the_nearest_candidate(changes: dict[str, Any], words: list[str]) -> None:
     text = refusal(**changes)
     for word in words:
         assert word in text
-
-
-def test_null_takes_an_engines_lock_away() -> None:
-    lock = {"vllm": {"file": "vllm-cpu.lock"}}
-    over = resolve_board(
-        "host box",
-        {"name": "box", "native_locks": {"vllm": None}},
-        small({}, {}, {**BOARD, "name": "box", "native_locks": lock})["tables"],
-    )
-    assert over["native_locks"] == {}
-    assert plan(locks={"vllm": None})[0]["options_version"] is None
 
 
 def model(**changes: Any) -> dict[str, Any]:
