@@ -107,12 +107,12 @@ def check_address(where: str, address: str, container: bool) -> str:
 
 
 def is_url(text: str | None) -> bool:
-    """Is it the address of an HTTP server? Whatever its host is called."""
+    """Is it the address of an HTTP server, without user, password and query? Whatever its host is called."""
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text or ""):
         return False
     try:
         parts = urllib.parse.urlsplit(text or "")
-        return bool(parts.hostname) and parts.port != 0
+        return bool(parts.hostname) and parts.port != 0 and not ("@" in parts.netloc or parts.query or parts.fragment)
     except ValueError:  # [::1 without its bracket, a port that is no number
         return False
 
@@ -143,7 +143,14 @@ def check_source(where: str, hub: str, row: Any) -> None:
         elif key == "revision" and value is not None and (".." in value or not re.fullmatch(r"\w[\w.+/-]*", value)):
             found.run(fail, f"{where}: sources.{hub}.revision is {value!r}, but must be a commit, a tag or a branch")
         elif key == "url" and not is_url(value):
-            found.run(fail, f"{where}: sources.{hub}.url is {value!r}, but must be like http://host[:port]/path")
+            shown = (
+                "an address" if re.search("[@?#]", str(value)) else repr(value)
+            )  # what may be a password is not said
+            found.run(
+                fail,
+                f"{where}: sources.{hub}.url is {shown}, but must be like http://host[:port]/path, without user, password and query; "
+                f"a token is {hub}_token",
+            )
         elif key == "path" and value is not None and not is_folder(value):
             found.run(
                 fail,

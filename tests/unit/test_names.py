@@ -95,12 +95,18 @@ def test_a_container_listens_on_numbers() -> None:
         ("directory", {"path": 7}, "quote it"),
         ("directory", "/m", "must be a mapping"),
         ("mirror", {"url": "x"}, "must be like http"),
+        (
+            "mirror",
+            {"url": "http://u:hidden@h/x"},
+            "url is an address, but must be like http://host[:port]/path, without user, password",
+        ),
+        ("mirror", {"url": "https://h/x?token=hidden"}, "a token is mirror_token"),
     ],
 )
 def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
     with pytest.raises(Faults) as error:
         names.check_source("models.yml: model 'm'", hub, row)
-    assert words in str(error.value) and f"sources.{hub}" in str(error.value)
+    assert words in str(error.value) and f"sources.{hub}" in str(error.value) and "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def test_sources_that_no_fetch_could_read(hub: str, row: dict[str, Any], words: 
 @pytest.mark.parametrize(
     ("hub", "row"),
     [
-        ("huggingface", {"repo": "org/name-1.5_b", "revision": "refs/pr/3"}), ("mirror", {"url": "https://user:pw@host:8443/a"}),
+        ("huggingface", {"repo": "org/name-1.5_b", "revision": "refs/pr/3"}), ("mirror", {"url": "https://host:8443/a"}),
         ("mirror", {"url": "http://[::1]:8000"}), ("directory", {"path": "/data/my models/x"}),
     ],
 )  # fmt: skip
