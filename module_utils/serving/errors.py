@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 import unicodedata
 from typing import Any, Callable
@@ -10,6 +11,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 
 UMASK = 0o022
+LONG = re.compile(r"\S{1000,}")  # one word of a message: a name in a file may be as long as the file
 
 
 class Refusal(Exception):
@@ -22,10 +24,10 @@ class Refusal(Exception):
 
 def as_shown(message: Any) -> str:
     """A message as a terminal may show it: what servers and files are called by may hold escapes, and halves of characters."""
+    message = LONG.sub(lambda word: "%s... (%d characters)" % (word.group()[:100], len(word.group())), str(message))
     hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in hidden else ascii(char)[1:-1]
-        for char in str(message)
+        char if char in "\n\t" or unicodedata.category(char) not in hidden else ascii(char)[1:-1] for char in message
     )
 
 
