@@ -16,7 +16,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import choices, environment, groups, names
-from planning.boards import resolve_board
+from planning.boards import check_locks, resolve_board
 from planning.catalogue import laid_over, named, spelled
 from planning.engines import faults as engine_faults
 from planning.explain import explained
@@ -87,6 +87,8 @@ def planned(
     records: list[Row] = []
     values: dict[str, Row] = {}
     found.run(setting_faults, f"host {host}", settings)
+    pins = found.run(choices.check_pins, f"host {host}", pins) or {}
+    locks = found.run(check_locks, f"host {host}", locks) or {}
     for name, value in (paths or {}).items():
         found.run(names.check_path, f"host {host}", name, value)
     for name, value in (switches or {}).items():
@@ -106,8 +108,8 @@ def planned(
         return {"services": [], "secrets": {}, "faults": found.faults}
     given = {
         **checked_tables(tables),
-        "locks": merge(resolved["native_locks"], locks or {}),
-        "pins": pins or {},
+        "locks": merge(resolved["native_locks"], locks),
+        "pins": pins,
         "host": host,
         "fleet": fleet,
     }
@@ -122,7 +124,7 @@ def planned(
         if record is None:
             continue
         record["replica_of"] = origin.get(name)
-        pin(record, pins or {})
+        pin(record, pins)
         port = record["port"]
         if port in ports:
             found.run(

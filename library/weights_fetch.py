@@ -129,7 +129,7 @@ from ansible.module_utils.serving.weights.model_state import lock_path
 from ansible.module_utils.serving.weights.peer import OUTSIDE, STRANDED
 from ansible.module_utils.serving.weights.peer_client import Nobody
 from ansible.module_utils.serving.weights.peers import Peers
-from ansible.module_utils.serving.weights.sources import candidates, limits_of, source_of, wanted_of
+from ansible.module_utils.serving.weights.sources import candidates, limits_of, shown_address, source_of, wanted_of
 from ansible.module_utils.serving.weights.staging import TOOL, Staging
 
 
@@ -182,7 +182,7 @@ def try_sources(module: AnsibleModule, key: str, progress: Progress, peers: Peer
             row
             if kind == "published"
             else row.get("repo")
-            or row.get("url")
+            or shown_address(row.get("url") or "")
             or row.get("path")
             or (peers.repo if kind == "peers" else "(nothing given)")
         )

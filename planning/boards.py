@@ -20,13 +20,21 @@ def shared_keys(row: Mapping[str, Any]) -> Row:
     return {key: value for key, value in row.items() if key in SHARED}
 
 
+def check_locks(where: str, locks: Any) -> Row:
+    """`native_locks` of a board or a host: {engine: {file, provides}}; null takes an engine's away."""
+    if locks and not isinstance(locks, Mapping):
+        fail(f"{where}: 'native_locks' is {locks!r}, but must be a mapping of engines to {' and '.join(LOCK)}")
+    for engine, lock in (locks or {}).items():
+        if lock is not None and not isinstance(lock, Mapping):
+            fail(f"{where}: native_locks.{engine} is {lock!r}, but must be a mapping of {' and '.join(LOCK)}")
+        check_texts(f"{where}: native_locks.{engine}", "lock", lock or {}, LOCK)
+    return dict(locks or {})
+
+
 def check_level(where: str, row: Any, engines: Mapping[str, Any]) -> Row:
     """One level of a board (its vendor's row, its own, what a host changes), checked key by key."""
     level = spelled(where, check_row(where, row, BOARD, partial=True))
-    for engine, lock in (level.get("native_locks") or {}).items():
-        if not isinstance(lock, Mapping):
-            fail(f"{where}: native_locks.{engine} is {lock!r}, but must be a mapping of {' and '.join(LOCK)}")
-        check_texts(f"{where}: native_locks.{engine}", "lock", lock, LOCK)
+    check_locks(where, level.get("native_locks"))
     for engine, keys in (level.get("engines") or {}).items():
         one_of(where, "engines", engine, engines)
         if keys is not None:

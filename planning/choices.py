@@ -75,6 +75,28 @@ def asked(
     return hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+# What a file of pins holds: how deep its mappings go, and what lies there.
+PINNED: dict[str, tuple[int, type]] = {"models": (2, str), "images": (1, str), "choices": (2, Mapping)}
+
+
+def check_pins(where: str, pins: Any) -> Row:
+    """The pins of a site. Refuses what module `pins` never writes, as an edit by hand or a merge of two branches may leave it."""
+    remedy = "correct the file of pins, or remove it to have it made anew"
+
+    def is_pinned(value: Any, depth: int, leaf: type) -> bool:
+        if not depth:
+            return isinstance(value, leaf)
+        return isinstance(value, Mapping) and all(is_pinned(one, depth - 1, leaf) for one in value.values())
+
+    if pins and not isinstance(pins, Mapping):
+        fail(f"{where}: 'pins' is a {type(pins).__name__}, but must be a mapping; {remedy}")
+    for key, (depth, leaf) in PINNED.items():
+        rows = (pins or {}).get(key)
+        if rows is not None and not is_pinned(rows, depth, leaf):
+            fail(f"{where}: 'pins.{key}' is not what a fetch or preflight writes there; {remedy}")
+    return dict(pins or {})
+
+
 def closed(
     where: str, name: str, service: Row, model: Mapping[str, Any], pins: Mapping[str, Any], host: str, board: str
 ) -> Row:

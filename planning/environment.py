@@ -43,6 +43,8 @@ def looks_secret(name: str, value: str) -> bool:
     """Would a person call this variable a secret? Numbers, switches and paths aren't."""
     if value.lower() in ("", "on", "off", "true", "false", "auto", "none") or value.startswith("/"):
         return False
+    if re.search(r"://[^/\s:@]{1,200}:[^/\s@]{1,200}@|^(hf_|sk-|gh[opusr]_|glpat-|nvapi-)[\w-]{16,}$", value):
+        return True  # a login in an address, a token by its beginning
     return bool(SECRET_WORDS & set(name.upper().split("_"))) and not re.fullmatch(r"[\d.]+", value)
 
 

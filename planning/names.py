@@ -39,9 +39,34 @@ SYSTEM = ("/", "/etc", "/home", "/var", "/var/lib", "/usr")
 SYSTEM_WHOLE = (
     "/root", "/boot", "/proc", "/sys", "/dev", "/run", "/var/run", "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet",
     "/var/spool/cron", "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
+    "/etc/kubernetes", "/etc/rancher",
 )  # fmt: skip
+CREDENTIALS = {
+    ".ssh",
+    ".aws",
+    ".azure",
+    ".gcloud",
+    ".kube",
+    ".docker",
+    ".gnupg",
+    ".netrc",
+    ".git-credentials",
+    ".vault_pass",
+}
 READ_ONLY = ("/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64")
-INSIDE = ("/", "/config", "/models", "/cache", "/run", "/run/api_key", "/run/secret_env", "/proc", "/sys", "/dev")
+INSIDE = (
+    "/",
+    "/config",
+    "/models",
+    "/cache",
+    "/run",
+    "/run/api_key",
+    "/run/secret_env",
+    "/proc",
+    "/sys",
+    "/dev",
+    *READ_ONLY,
+)
 
 
 def check_names(what: str, file: str, table: Mapping[Any, Any]) -> list[str]:
@@ -93,7 +118,11 @@ def check_address(where: str, address: str, container: bool) -> str:
     try:
         parsed = ipaddress.ip_address("" if "%" in bare else bare)
     except ValueError:
-        if re.fullmatch(r"[\d.]+|.*[:%*/].*", bare) or not HOST.fullmatch(bare) or bare.rpartition(".")[2].isdigit():
+        if (
+            re.fullmatch(r"[\d.]+|.*[:%*/].*", bare)
+            or not HOST.fullmatch(bare)
+            or re.fullmatch(r"\d+|0[xX].*", bare.rpartition(".")[2])
+        ):
             fail(
                 f"{where}: 'address' is {address!r}, which is no address; write one of the host's own, such as 127.0.0.1, "
                 "::1, 10.0.0.5, or 0.0.0.0 for all"
@@ -103,16 +132,20 @@ def check_address(where: str, address: str, container: bool) -> str:
                 f"{where}: 'address' is the name {address!r}, and a container's port is published on a number; write the IP address"
             )
         return bare
+    if parsed.is_multicast or (parsed.version == 4 and parsed.is_reserved):
+        fail(
+            f"{where}: 'address' is {address!r}, on which no service can listen, so it is no address here; write one of the host's own"
+        )
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
 def is_url(text: str | None) -> bool:
-    """Is it the address of an HTTP server? Whatever its host is called."""
+    """Is it the address of an HTTP server, without user, password and query? Whatever its host is called."""
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text or ""):
         return False
     try:
         parts = urllib.parse.urlsplit(text or "")
-        return bool(parts.hostname) and parts.port != 0
+        return bool(parts.hostname) and parts.port != 0 and not ("@" in parts.netloc or parts.query or parts.fragment)
     except ValueError:  # [::1 without its bracket, a port that is no number
         return False
 
@@ -143,7 +176,14 @@ def check_source(where: str, hub: str, row: Any) -> None:
         elif key == "revision" and value is not None and (".." in value or not re.fullmatch(r"\w[\w.+/-]*", value)):
             found.run(fail, f"{where}: sources.{hub}.revision is {value!r}, but must be a commit, a tag or a branch")
         elif key == "url" and not is_url(value):
-            found.run(fail, f"{where}: sources.{hub}.url is {value!r}, but must be like http://host[:port]/path")
+            shown = (
+                "an address" if re.search("[@?#]", str(value)) else repr(value)
+            )  # what may be a password is not said
+            found.run(
+                fail,
+                f"{where}: sources.{hub}.url is {shown}, but must be like http://host[:port]/path, without user, password and query; "
+                f"a token is {hub}_token",
+            )
         elif key == "path" and value is not None and not is_folder(value):
             found.run(
                 fail,
@@ -195,7 +235,7 @@ def read_mount(where: str, text: Any) -> Mount:
                 f"{where}: mounts has '{text}', whose {what} has '..' or a character other than letters, digits and ./_-@+=; {example}"
             )
     target = posixpath.normpath("/" + rest[0].lstrip("/"))
-    if target in INSIDE or below(target, ("/config", "/models", "/proc", "/sys")):
+    if target in INSIDE or below(target, ("/config", "/models", "/run/api_key", "/run/secret_env", "/proc", "/sys")):
         fail(
             f"{where}: mounts has '{text}', whose target {target} has a use of its own in containers; choose another, such as /data"
         )
@@ -209,7 +249,7 @@ def right_of(mount: Mount) -> str | None:
         source in SYSTEM
         or below(source, SYSTEM_WHOLE)
         or source.endswith(".sock")
-        or ".ssh" in source.split("/")
+        or bool(CREDENTIALS & set(source.split("/")))
         or (below(source, READ_ONLY) and not mount.read_only)
         or bool({"shared", "rshared"} & set(mount.options))
     )

@@ -21,10 +21,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .rows import Collected, Row, fail, is_int, nearest
+from .option_numbers import AUTO, number, share
+from .rows import Collected, Row, fail, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
-SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # What fit, lint and the devices' plan calculate with: always numbers, at least 1.
 COUNTS = (
     "max_model_len",
@@ -35,14 +35,12 @@ COUNTS = (
     "pipeline_parallel_size",
     "data_parallel_size",
 )
-AUTO = "max_model_len"  # the one number that may be `auto`
+DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")  # words of vLLM and SGLang
 PAIRS, PAIRS_UNTIL = "limit_mm_per_prompt", "0.10.0"  # image=1,video=1 before 0.8.5, JSON alone since 0.10
 
 CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 )  # YAML has no place for them
-
-LARGEST = 2**63 - 1  # what the engine and our own sums can hold
 
 # Short forms that engines take on a command line alone.
 SHORT = {
@@ -51,6 +49,18 @@ SHORT = {
     "dp": "data_parallel_size",
     "dpl": "data_parallel_size_local",
     "dpn": "data_parallel_rank",
+    "dpr": "data_parallel_start_rank",
+    "dpa": "data_parallel_address",
+    "dpp": "data_parallel_rpc_port",
+    "dpb": "data_parallel_backend",
+    "dph": "data_parallel_hybrid_lb",
+    "dpe": "data_parallel_external_lb",
+    "asc": "api_server_count",
+    "cc": "compilation_config",
+    "ac": "attention_config",
+    "sc": "speculative_config",
+    "n": "nnodes",
+    "r": "node_rank",
     "pcp": "prefill_context_parallel_size",
     "dcp": "decode_context_parallel_size",
     "q": "quantization",
@@ -191,52 +201,6 @@ def common(where: str, args: Mapping[str, Any], options: Mapping[str, Any]) -> R
     return found
 
 
-def number(where: str, name: str, value: Any) -> int:
-    """A whole number as the engine reads it: 32768, 32k (32000), 32K (32768), 1.5k. `auto` is -1."""
-    digits = len(re.sub(r"\D", "", value)) if isinstance(value, str) else 0
-    found = read_number(where, name, value) if digits < 25 else LARGEST + 1  # Python itself refuses 4300 digits
-    if abs(found) > LARGEST:
-        fail(
-            f"{where}: engine_args.{name} is {plain(value)[:40]}, which is more than any engine can count; write a smaller number"
-        )
-    return found
-
-
-def read_number(where: str, name: str, value: Any) -> int:
-    if is_int(value):
-        return int(value)
-    text = value.strip() if isinstance(value, str) else ""
-    if name == AUTO and text.lower() in ("auto", "-1"):
-        return -1
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])", text):
-        amount, suffix = match.groups()
-        if "." not in amount:
-            return int(amount) * SUFFIXES[suffix]
-        if suffix.islower():
-            return round(float(amount) * SUFFIXES[suffix])
-        fail(
-            f"{where}: engine_args.{name} is {value!r}, and the engine takes no fractions of {suffix} "
-            f"(a power of two); write a whole number, or {amount}{suffix.lower()}"
-        )
-    if re.fullmatch(r"[+-]?\d[\d_]*", text):
-        return int(text)
-    fail(
-        f"{where}: engine_args.{name} is {value!r}, but must be a whole number, such as 32768, 32k (32000) or 32K (32768)"
-    )
-    raise AssertionError
-
-
-def share(where: str, name: str, value: Any) -> float:
-    """A part of something: more than 0, at most 1."""
-    try:
-        found = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not 0 < found <= 1:
-        fail(f"{where}: engine_args.{name} is {value!r}, but must be a number above 0 and up to 1, such as 0.9")
-    return found
-
-
 def words(value: Any) -> list[str]:
     """Items of a list option as the engine reads them from a command line."""
     items = value if isinstance(value, list | tuple) else [value]
@@ -253,8 +217,15 @@ def as_json(value: Any) -> str:
 
 
 def check_reserved(where: str, name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse an option that a key of the row stands for. An unknown name may be its abbreviation, which argparse takes."""
+    """Refuse an option that a key of the row stands for, or that is not written out. An unknown name may be an abbreviation, which argparse takes."""
     head = name.partition(".")[0]
+    if known and len(head) > 1 and head not in known and head not in options["names"]:
+        counted = (*COUNTS, *options["names"].values(), options["share"])
+        whole = next(
+            (one for one in counted if one and one in {*known, *options["names"]} and one.startswith(head)), None
+        )
+        if whole:
+            fail(f"{where}: engine_args.{name} is short for {whole}, by which the plan counts; write {whole}")
     for reserved, remedy in options["reserved"].items():
         some = reserved.endswith("*") and head.startswith(reserved[:-1])
         if some or head == reserved or (head not in known and len(head) > 1 and reserved.startswith(head)):
@@ -293,7 +264,10 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return not CONTROL.search(value)
     if isinstance(value, Mapping):
-        return all(isinstance(key, str | int) and is_plain(key) and is_plain(item) for key, item in value.items())
+        return all(
+            isinstance(key, str | int) and not isinstance(key, bool) and is_plain(key) and is_plain(item)
+            for key, item in value.items()
+        )
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, float):
@@ -346,6 +320,8 @@ def check_value(
         fail(
             f"{where}: engine_args.{name} is {value!r}, which the engine reads no more; write a mapping, such as {{image: 1}}"
         )
+    if name == "dtype" and value not in DTYPES:
+        fail(f"{where}: engine_args.dtype is {value!r}; {nearest(value, DTYPES)}")
     if kinds == {"list"} and isinstance(value, Mapping):
         return [value]
     return value
@@ -370,6 +346,11 @@ def check_options(
     for name, value in args.items():
         head = name.partition(".")[0]
         before = len(found.faults)
+        if head != name and head in args:
+            found.run(
+                fail,
+                f"{where}: engine_args has '{head}' and '{name}', of which the engine would keep one; write '{name}' inside of '{head}'",
+            )
         found.run(check_reserved, where, name, options, known)
         if len(found.faults) > before:
             continue

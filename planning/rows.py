@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,10 +26,21 @@ class Key(NamedTuple):
     text: str
 
 
+LONG = re.compile(r"[^\s'\",]{300,}")  # one word of a sentence: a value may be a whole file
+
+
+def as_shown(text: str) -> str:
+    """A sentence as a terminal may show it: no word without end, no control characters, no halves of characters."""
+    text = LONG.sub(lambda word: f"{word[0][:100]}... ({len(word[0])} characters)", text)
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in hidden else char for char in text)
+
+
 class Faults(AnsibleFilterError):
     """What is wrong with a row, one sentence each."""
 
     def __init__(self, faults: list[str]) -> None:
+        faults = [as_shown(text) for text in faults]
         super().__init__("\n".join(faults))
         self.faults = faults
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import http.client
 import os
 import socket
 import threading
@@ -135,8 +136,20 @@ def pool_classes() -> dict[str, Any]:
     import urllib3
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
+    class Response(http.client.HTTPResponse):
+        """An answer after whatever a server says on the way to it (103 Early Hints); http.client knows 100 alone."""
+
+        def _read_status(self) -> Any:
+            found = super()._read_status()  # type: ignore[misc]
+            while 101 < found[1] < 200:
+                http.client.parse_headers(self.fp)
+                found = super()._read_status()  # type: ignore[misc]
+            return found
+
     def ending(base: Any) -> Any:
         class EndingConnection(base):
+            response_class = Response
+
             def _new_conn(self) -> socket.socket:
                 found: socket.socket = super()._new_conn()
                 hold(found)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
+import unicodedata
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
 UMASK = 0o022
+LONG = re.compile(r"\S{1000,}")  # one word of a message: a name in a file may be as long as the file
 
 
 class Refusal(Exception):
@@ -17,6 +20,15 @@ class Refusal(Exception):
     def __init__(self, message: str, **results: Any) -> None:
         super().__init__(message)
         self.results = results
+
+
+def as_shown(message: Any) -> str:
+    """A message as a terminal may show it: what servers and files are called by may hold escapes, and halves of characters."""
+    message = LONG.sub(lambda word: "%s... (%d characters)" % (word.group()[:100], len(word.group())), str(message))
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in hidden else ascii(char)[1:-1] for char in message
+    )
 
 
 def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> None:
@@ -29,14 +41,14 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
     try:
         results = body(module)
     except Refusal as refusal:
-        module.fail_json(msg=str(refusal), **refusal.results)
+        module.fail_json(msg=as_shown(refusal), **refusal.results)
     except OSError as error:
         where = " %s" % error.filename if error.filename else ""
-        module.fail_json(
-            msg="%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
-        )
+        text = "%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
+        module.fail_json(msg=as_shown(text))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = "%s:%s" % (os.path.basename(last.filename), last.lineno)
-        module.fail_json(msg="unexpected %s at %s: %s. Please report this" % (type(error).__name__, place, error))
+        text = "unexpected %s at %s: %s. Please report this" % (type(error).__name__, place, error)
+        module.fail_json(msg=as_shown(text))
     module.exit_json(**results)

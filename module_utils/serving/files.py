@@ -59,12 +59,14 @@ def write_json(path: str, value: Any, mode: int = 0o644) -> None:
 
 
 def read_json(path: str) -> Any:
-    """The file's content, None if it isn't there. Not JSON: ValueError."""
+    """The file's content, None if it isn't there. Not JSON, or too deep to be read: ValueError."""
     try:
         with open(path, "rb") as source:
             return json.loads(source.read().decode())
     except FileNotFoundError:
         return None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def canonical(value: Any) -> bytes:

@@ -97,7 +97,24 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     ),
     # `login USER PASSWORD` of registries' and databases' shells; words of prose have no capital, small letter and digit at once.
     (re.compile(r"(?i)(\blogin\s{1,4}(?!-)\S{1,100}\s{1,4})(?-i:(?=\S{0,100}[a-z])(?=\S{0,100}[A-Z])(?=\S{0,100}\d))\S{8,200}"), r"\1" + MASK),
-    (re.compile(r"(\bhooks\.slack\.com/(?:services|workflows)/)[\w/-]{10,200}"), r"\1" + MASK),
+    (
+        re.compile(
+            r"(\b(?:hooks\.slack\.com/(?:services|workflows)/|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot/v2/hook/|api\.telegram\.org/bot"
+            r"|discord(?:app)?\.com/api/webhooks/\d{1,25}/))[\w/:-]{10,200}?(?=/sendM|[^\w/:-]|$)"
+        ),
+        r"\1" + MASK,
+    ),
+    # Options of tools that take a secret under a name of one letter.
+    (
+        re.compile(
+            r"(\b(?:ipmitool\b[^\n]{0,300}?\s-P|openssl\b[^\n]{0,300}?\s-[kK]|ldap\w{2,10}\b[^\n]{0,300}?\s-w|snmp\w{2,10}\b[^\n]{0,300}?\s-[AX]"
+            r"|curl\b[^\n]{0,300}?\s(?:-b|--cookie)|wandb\s{1,4}login|wpa_passphrase\s{1,4}\S{1,100}|mc\s{1,4}alias\s{1,4}set(?:\s{1,4}\S{1,200}){3})\s{1,4})"
+            r"(?!-)(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"
+        ),
+        r"\1" + MASK,
+    ),
+    (re.compile(r"(\bsmbclient\b[^\n]{0,300}?\s-U\s{0,4}[^\s%]{1,100}%)\S+"), r"\1" + MASK),
+    (re.compile(r"(?m)(^\s{0,20}stats\s{1,4}auth\s{1,4}[^\s:]{1,100}:)\S+"), r"\1" + MASK),  # HAProxy
     (re.compile(r"(\bsshpass\s{1,4}-p\s{0,4})(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"), r"\1" + MASK),
     (
         re.compile(

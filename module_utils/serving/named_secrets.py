@@ -76,10 +76,14 @@ SEPARATOR = re.compile(
 )
 # Letters and digits in one word: after a name of a secret it is one, without any `=` too.
 PROSE = re.compile(
-    r"[\"']?\s{1,8}(?:is |was )?[\"'(]?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
+    r"[\"']?\s{1,8}(?:is |was )?(?:set to |provided:? )?[\"'(]?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
 )
 RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")
 LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
+# ("api_key", "abc"): the second word is the first one's value where it looks like one, for names alone are listed, too.
+PAIR = re.compile(
+    r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'](?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[a-z])(?=[\w+/=.~-]{0,200}[A-Z])[\w+/=.~-]{16,400}\\{0,7}[\"'])"
+)
 SPACED = re.compile(r"\s{1,4}(?=[^\s-])")
 NAMED_VALUE = re.compile(r"\\{0,7}[\"']?\s{0,8},?\s{0,80}\\{0,7}[\"']?value\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}")
 ITEMS = re.compile(r"[ \t]{0,8}\n(?:[ \t]{0,40}- [^\n:]{1,400}(?:\n|$)){1,50}")  # a list in YAML
@@ -168,7 +172,7 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
     if separator is None and text[max(0, left - 12) : left].rstrip("\"' ").endswith(("=", ":", "<")):
         separator = NAMED_VALUE.match(text, end)  # {name: API_KEY, value: abc}
     if separator is None and is_secret(name):
-        separator = PROSE.match(text, end)
+        separator = PAIR.match(text, end) or PROSE.match(text, end)
     if separator is None:
         return None
     before = text[left - 1 : left] if left else ""

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible.module_utils.serving.host import accelerators, cpu, gpus, npus
 from conftest import FIXTURES, load
@@ -86,3 +87,28 @@ def test_engine_defaults_follow_the_engine_that_a_row_chooses() -> None:
     assert plain["image"].startswith("docker.io/vllm/") and plain["activate"] is None and not plain["env"]
     assert "deepseek-flagos-nvidia" in flagscale["image"] and flagscale["engine_version"] == "layout-1"
     assert flagscale["env"] == {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"locks": "vllm.lock"}, "'native_locks' is 'vllm.lock', but must be a mapping of engines"),
+        ({"locks": {"vllm": {"fil": "x"}}}, "native_locks.vllm: 'lock' is 'fil'; did you mean 'file'?"),
+        ({"pins": "<<<<<<< HEAD"}, "host box: 'pins' is a str, but must be a mapping; correct the file of pins"),
+        ({"pins": {"models": {"demo": "abc"}}}, "'pins.models' is not what a fetch"),
+        ({"pins": {"choices": {"box": {"demo": 7}}}}, "'pins.choices' is not what"),
+        ({"overrides": {"demo": {"port": "8" * 5000}}}, "888... (5000 characters)"),
+        ({"overrides": {"demo": {"model": "a\x1b[2J\u202e"}}}, r"model 'a\x1b[2J\u202e' is not in models.yml"),
+    ],
+)
+def test_what_a_site_gives_beside_its_tables_is_refused_in_words(given: dict[str, Any], words: str) -> None:
+    [fault] = p.planned(["demo"], laid_over(CATALOGUE, {}), "local", host="box", **given)["faults"]
+    assert words in fault and len(fault) < 500
+
+
+def test_null_takes_an_engines_lock_away() -> None:
+    tables = laid_over(CATALOGUE, {})
+    board = resolve_board("host box", {"name": "local", "native_locks": {"vllm": None}}, tables)
+    assert "vllm" in resolve_board("host box", "local", tables)["native_locks"] and "vllm" not in board["native_locks"]
+    [row] = p.planned(["demo"], tables, "local", locks={"vllm": None})["services"]
+    assert row["options_version"] is None

@@ -249,6 +249,11 @@ def test_a_hub_is_asked_for_an_index_only_where_it_can_leave_something_out() -> 
         ),
         (["config.json", INDEX, *shards(3)], Wanted((), ("*00002*",)), "which is left out .excluded by"),
         (["config.json", *shards(2), *shards(3)], Wanted(), "begin two sets of shards, and no index says"),
+        (
+            ["config.json", *(f"model-{n:05}-of-00002.safetensors" for n in range(3))],
+            Wanted(),
+            "there are 2 shards, and 3 are there",
+        ),
     ],
 )
 @pytest.mark.parametrize("local", [False, True], ids=["hub", "folder"])
@@ -287,6 +292,30 @@ def test_many_gguf_models_are_named_with_their_size() -> None:
 def test_a_model_without_weights_passes_with_a_word() -> None:
     found = choice(Layout(["config.json", "model.safetensors"], wanted=Wanted((), ("*.safetensors",))))
     assert "no weights that we know" in found.notes[0] and "model.safetensors (4.7 GiB: excluded" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("shard", "says"),
+    [("pytorch_model.bin", r"which is no \.safetensors file"), ("a\nb.safetensors", r"names a file 'a\\nb"), ("\ud800", r"names a file '\\ud800")],
+)  # fmt: skip
+def test_an_index_of_safetensors_names_safetensors(shard: str, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        choice(Layout(["config.json", INDEX, "model.safetensors", "pytorch_model.bin"], [], {INDEX: [shard]}))
+
+
+def test_statistics_of_a_quantisation_are_no_gguf_model() -> None:
+    assert choice(Layout(["m-Q4_K_M.gguf", "imatrix.gguf", "mmproj-m-f16.gguf"])).notes == ()
+
+
+@pytest.mark.parametrize("pattern", ["extra", "extra/", "extra/a[1].json"])
+def test_a_pattern_may_be_a_folder_or_a_name_with_brackets(pattern: str) -> None:
+    found = choice(Layout(["config.json", "model.safetensors", "extra/a[1].json"], wanted=Wanted((), (pattern,))))
+    assert list(found.left_out) == ["extra/a[1].json"] and found.notes == ()
+
+
+def test_an_exclude_that_matches_nothing_is_said() -> None:
+    found = choice(LAYOUTS["one file"]._replace(wanted=Wanted((), ("orignal/", ".gitattributes"))))
+    assert "exclude 'orignal/' of models.yml matches no file" in found.notes and len(found.notes) == 1
 
 
 def test_an_include_that_matches_nothing_is_said() -> None:

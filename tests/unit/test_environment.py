@@ -82,7 +82,8 @@ def test_a_refusal_of_a_secret_does_not_show_it(secrets: dict[str, Any], env: di
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
     [("HF_TOKEN", "hf_x", True), ("MY_API_KEY", "sk", True), ("DB_PASSWORD", "x", True), ("TOKENIZERS_PARALLELISM", "true", False),
-     ("VLLM_TOKEN", "1", False), ("KEY_FILE", "/run/key", False), ("OMP_NUM_THREADS", "2", False), ("AWS_SECRET_ACCESS_KEY", "a", True)],
+     ("VLLM_TOKEN", "1", False), ("KEY_FILE", "/run/key", False), ("OMP_NUM_THREADS", "2", False), ("AWS_SECRET_ACCESS_KEY", "a", True),
+     ("HTTPS_PROXY", "http://me:pw@proxy:3128", True), ("HTTPS_PROXY", "http://proxy:3128", False), ("X", "hf_" + "a1B2" * 5, True)],
 )  # fmt: skip
 def test_names_that_look_like_secrets(name: str, value: str, secret: bool) -> None:
     assert environment.looks_secret(name, value) is secret

@@ -189,6 +189,14 @@ def test_what_is_no_models_folder_is_refused(
         assert "\n" not in result["msg"].partition("serves it:\n")[2]
 
 
+@pytest.mark.parametrize(
+    ("odd", "shown"), [("\x1b[2J", r"\x1b[2J"), ("\u202egnp", r"\u202egnp"), ("\udcff", r"\udcff")]
+)
+def test_no_name_of_others_reaches_a_terminal_as_it_is(run_module: Run, tmp_path: Path, odd: str, shown: str) -> None:
+    result = fetch(run_module, tmp_path / f"gone{odd}", tmp_path / "models")
+    assert result["failed"] and odd not in result["msg"] and f"gone{shown} does not exist" in result["msg"]
+
+
 def test_litter_is_skipped_and_other_forms_are_left_out_and_named(
     run_module: Run, source: Path, tmp_path: Path
 ) -> None:

@@ -142,6 +142,16 @@ def test_a_note_stops_nothing(path: str, text: str, words: str) -> None:
 ALL_PATHS = sorted({path for fault in gpu_faults.FAULTS for path in fault.paths})
 
 
+@pytest.mark.parametrize("word", ["[Unknown Error]", "ERR!", "N/A", ""])
+def test_a_gpu_that_tells_nothing_of_itself_is_not_well(word: str) -> None:
+    """Not even a name: this is no board with unified memory."""
+    silent = {**HEALTHY, "product_name": word, "uuid": word, "fb_memory_usage": {"total": word, "used": word}}
+    found = gpus.parse_smi(log(HEALTHY, silent, HEALTHY))
+    [problem] = found["problems"]
+    assert problem.startswith("GPU 1 (00000000:11:00.0) tells neither its name nor its memory") and found["notes"] == []
+    assert [device["action"] for device in found["devices"]] == [None, "reboot", None]
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_words_are_never_values(word: str) -> None:
     """Each path of the table, and every field of the record, with each word: no fault of that path, no number, no version."""

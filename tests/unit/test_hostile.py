@@ -50,7 +50,12 @@ FILE_ANSWERS: dict[str, tuple[Answer, str]] = {
     "a range without a header": (send(head("206 Partial", "Content-Length: 12"), b"x" * 12), "is of range"),
     "a range of 5000 digits": (send(head("206 Partial", f"Content-Range: bytes 0-1/{'9' * 5000}"), b"x" * 12), "is of range"),
     "gzip": (send(head("200 OK", "Content-Encoding: gzip"), gzip.compress(b"x" * 999)), "encoded (gzip)"),
-    "no HTTP": (send(b"SSH-2.0-OpenSSH_9.2\r\n"), "times in a row"),
+    "no HTTP": (send(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not speak HTTP/1, it said SSH-2.0-OpenSSH_9.2"),
+    "the bytes alone": (send(b"\x1b[2J\0\xff" * 99), r"does not speak HTTP/1, it said \x1b[2J\x00"),
+    "HTTP/2 in words of HTTP/1": (send(b"HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\nx"), "it said HTTP/2.0"),
+    "hints without end": (send(b"HTTP/1.1 103 Early Hints\r\n\r\n", every=0.01, times=5000), ""),
+    "a reason for the terminal": (send(head("418 \x1b[2J teapot", "Content-Length: 0")), r"HTTP 418: \x1b[2J teapot"),
+    "a chunk as large as a planet": (send(head("200 OK", "Transfer-Encoding: chunked"), b"f" * 40 + b"\r\nabc"), "has a piece of no size"),
     "nothing": (send(b""), "times in a row"),
     "a status of letters": (send(b"HTTP/1.1 abc OK\r\n\r\n"), "times in a row"),
     "a status of 204": (send(head("204 No Content")), "HTTP 204"),
@@ -80,6 +85,37 @@ def test_whatever_a_server_sends_for_a_file_the_next_source_serves(
     assert result["source"] == "huggingface" and "modelscope org/model: " in result["failed_sources"][0]
     assert words in result["failed_sources"][0] and "can't be read" not in result["failed_sources"][0]
     assert time.monotonic() - began < LATEST
+
+
+RIGHT: dict[str, bytes] = {
+    "hints before it": head("103 Early Hints", "Link: </x>; rel=preload")
+    + head("102 Processing")
+    + head("200 OK", "Content-Length: 102400"),
+    "a unit in capitals": head("206 Partial", "Content-Range: Bytes 0-102399/102400", "Content-Length: 102400"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_odd_and_right_is_taken(run_module: Run, hub: Hub, model: Path, tmp_path: Path, name: str) -> None:
+    content = (model / "weights.bin").read_bytes()
+    hub.trouble.file_answer, hub.trouble.file_named = send(RIGHT[name], content), "weights.bin"
+    result = fetch(run_module, tmp_path, hub, None, "modelscope")
+    assert not result["failed"] and (Path(result["path"]) / "weights.bin").read_bytes() == content, result
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:S3cret-pw@%s", "http://%s/x?token=S3cret-pw", "http://S3cret-pw@%s/#S3cret-pw"]
+)
+def test_no_address_with_a_secret_is_asked_or_shown(run_module: Run, hub: Hub, tmp_path: Path, url: str) -> None:
+    args = {
+        "name": "m",
+        "models_root": str(tmp_path),
+        "sources": {"mirror": {"url": url % hub.url[7:]}},
+        "order": ["mirror"],
+    }
+    result = run_module("weights_fetch", args)
+    assert result["failed"] and "give a token as mirror_token" in result["msg"] and "S3cret" not in json.dumps(result)
+    assert not hub.requests
 
 
 API_ANSWERS: dict[str, Answer] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import Refusal, as_shown
 from ansible.module_utils.serving.weights import headers
 from ansible.module_utils.serving.weights.convert import convert_shard
 from ansible.module_utils.serving.weights.manifests import read_header
@@ -29,6 +29,7 @@ BF16_OF_4 = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
         ({"a": {"dtype": "BF16", "shape": [True, 2], "data_offsets": [0, 4]}}, "don't agree"),
         ({"a": {"dtype": 17, "shape": [2], "data_offsets": [0, 4]}}, "don't agree"),
         ({"a": {"dtype": "U8", "shape": [1] * 65, "data_offsets": [0, 1]}}, "has 65 dimensions, the limit is 64"),
+        ({"\ud800": BF16_OF_4}, "a tensor's name has half a character"),
         ([1], "not a table"),
     ],
 )  # fmt: skip
@@ -94,3 +95,8 @@ def test_headers_cost_no_more_than_their_length(tmp_path: Path, text: str, words
     with pytest.raises(Refusal, match=words):
         headers.parse_header(data, len(data) + 1, "x")
     assert time.monotonic() - began < 10
+
+
+def test_no_name_makes_a_message_without_end() -> None:
+    said = as_shown(f"tensor {'a' * 100_000} is odd")
+    assert said == f"tensor {'a' * 100}... (100000 characters) is odd"

@@ -67,6 +67,12 @@ FORMS = [
     f"me:$apr1$x${S}", f"CREATE USER u IDENTIFIED BY '{S}'", f"ALTER ROLE u WITH PASSWORD '{S}'", f"basic_auth: me:{S}", f"auth: me:{S}",
     # escapes, domains, other tongues
     f"password\\u003d{S}", f'{{"q": "api_key\\u003A{S}"}}', f"http://CORP\\user:{S}@proxy:3128",
+    # pairs, sentences, tools with options of one letter, hooks of messengers
+    f"os.environ.setdefault('HF_TOKEN', '{S}')", f'("api_key", "{S}")', f"VLLM_API_KEY is set to {S}", f"Incorrect API key provided: {S}.",
+    f"ipmitool -H h -U root -P {S} power", f"openssl enc -k {S}", f"ldapsearch -x -D cn=a -w {S}", f"snmpwalk -v3 -u u -A {S}", f"wandb login {S}",
+    f"curl -b 'session={S}' h", f"wpa_passphrase net {S}", f"mc alias set m http://h minio {S}", f"smbclient -U user%{S}",
+    f"https://open.feishu.cn/open-apis/bot/v2/hook/{S}", f"https://api.telegram.org/bot123456:{S}/sendMessage",
+    f"https://discord.com/api/webhooks/123/{S}",
     f"Bearer: {S}", f"密码\uff1a{S}", f"登录口令={S}", f"密钥: {S}", f"API令牌\uff1a{S}",
 ]  # fmt: skip
 PREFIXED = [
@@ -99,7 +105,8 @@ ORDINARY = [
     "eyJ is how a JWT begins", "AKIA is a prefix", "cudagraph_capture_sizes=[1, 2, 4]", "2026-11-25T12:00:00Z", "a=b; c=d", "LOGIN: yes",
     "login to gpu-node-17 failed", "Login from Host 10.0.0.5", "docker login -u me registry", "title%3A%20The%20Token", "max_tokens%3D16",
     "key=0a1b2c3d4e5f60718293a4b5c6d7e8f9", "invalid api key", "token 151643 is new",
-    "secret is safe", "api_key is not set",
+    "secret is safe", "api_key is not set", "['api_key', 'served_model_name']", "openssl version -a", "curl -b", "wandb login --relogin",
+    "https://discord.com/channels/1/2", "the token is set to eos", "mc alias list",
     "secret:\n  name: demo\n  port: 1", "tokens:\n  - a", "pwm: 4", "secret_name: demo", "password_file=/etc/x",
 ]  # fmt: skip
 

@@ -65,7 +65,21 @@ def test_addresses_as_urls_have_them(address: str, url: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.1", "127.0.0.1:80", "*", "", "a b", "http://x", "256.0.0.1", "10.0.0.0/8", "-x", "fe80::1%eth0", "a_b"],
+    [
+        "127.1",
+        "127.0.0.1:80",
+        "*",
+        "",
+        "a b",
+        "http://x",
+        "256.0.0.1",
+        "10.0.0.0/8",
+        "-x",
+        "fe80::1%eth0",
+        "a_b",
+        "0x7f000001",
+        "10.0.0.0x1",
+    ],
 )
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(Faults, match="which is no address"):
@@ -95,12 +109,18 @@ def test_a_container_listens_on_numbers() -> None:
         ("directory", {"path": 7}, "quote it"),
         ("directory", "/m", "must be a mapping"),
         ("mirror", {"url": "x"}, "must be like http"),
+        (
+            "mirror",
+            {"url": "http://u:hidden@h/x"},
+            "url is an address, but must be like http://host[:port]/path, without user, password",
+        ),
+        ("mirror", {"url": "https://h/x?token=hidden"}, "a token is mirror_token"),
     ],
 )
 def test_inner_keys_of_sources(hub: str, row: Any, words: str) -> None:
     with pytest.raises(Faults) as error:
         names.check_source("models.yml: model 'm'", hub, row)
-    assert words in str(error.value) and f"sources.{hub}" in str(error.value)
+    assert words in str(error.value) and f"sources.{hub}" in str(error.value) and "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +137,18 @@ def test_mounts_that_no_container_gets(text: Any, words: str) -> None:
     with pytest.raises(Faults) as error:
         names.check_mounts("here", [text], [])
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "240.0.0.1", "ff02::1", "[ff02::1]"])
+def test_an_address_of_many_is_none_to_listen_on(address: str) -> None:
+    with pytest.raises(Faults, match="no service can listen"):
+        names.check_address("here", address, False)
+
+
+@pytest.mark.parametrize("target", ["/usr", "/lib64", "/etc/", "/run/api_key/x"])
+def test_a_mount_over_the_image_s_own_system_is_refused(target: str) -> None:
+    with pytest.raises(Faults, match="has a use of its own in containers"):
+        names.read_mount("here", f"/data:{target}")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +172,8 @@ def test_options_of_mounts_reach_docker(text: str, option: str) -> None:
     [("/:/host", "mount:/"), ("//:/host:ro", "mount:/"), ("/./:/host:ro", "mount:/"), ("/var/run/docker.sock:/d.sock", "mount:/var/run/docker.sock"),
      ("/run/containerd/containerd.sock:/c", "mount:/run/containerd/containerd.sock"), ("/etc:/x:ro", "mount:/etc"), ("/etc/cron.d:/x", "mount:/etc/cron.d"),
      ("/root/.ssh:/x:ro", "mount:/root/.ssh"), ("/proc/1:/x", "mount:/proc/1"), ("/var/lib/docker:/x:ro", "mount:/var/lib/docker"),
-     ("/data:/x:rshared", "mount:/data"), ("/usr/bin:/x", "mount:/usr/bin")],
+     ("/home/u/.aws:/x:ro", "mount:/home/u/.aws"), ("/home/u/.kube/config:/x:ro", "mount:/home/u/.kube/config"),
+     ("/etc/kubernetes/pki:/x:ro", "mount:/etc/kubernetes/pki"), ("/data:/x:rshared", "mount:/data"), ("/usr/bin:/x", "mount:/usr/bin")],
 )  # fmt: skip
 def test_a_mount_that_gives_the_host_is_a_right(text: str, right: str) -> None:
     with pytest.raises(Faults) as error:
@@ -187,7 +220,7 @@ def test_sources_that_no_fetch_could_read(hub: str, row: dict[str, Any], words: 
 @pytest.mark.parametrize(
     ("hub", "row"),
     [
-        ("huggingface", {"repo": "org/name-1.5_b", "revision": "refs/pr/3"}), ("mirror", {"url": "https://user:pw@host:8443/a"}),
+        ("huggingface", {"repo": "org/name-1.5_b", "revision": "refs/pr/3"}), ("mirror", {"url": "https://host:8443/a"}),
         ("mirror", {"url": "http://[::1]:8000"}), ("directory", {"path": "/data/my models/x"}),
     ],
 )  # fmt: skip

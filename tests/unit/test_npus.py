@@ -61,6 +61,13 @@ def test_other_drivers_print_it_a_little_otherwise(old: str, new: str) -> None:
     assert len(found["devices"]) == 8 and found["problems"] == []
 
 
+def test_an_npu_that_gets_its_node_later_is_not_said_to_have_none(host: Any) -> None:
+    text = table(("0", "910B3", "Major Alarm", "90", "0", "0000:C1:00.0", G64), column="")
+    record = host(f"cat <<'E'\n{text}\nE\n", nodes=1)
+    [sentence] = [problem for problem in record["problems"] if "Major Alarm" in problem]
+    assert sentence.startswith("NPU 0 chip 0 is in health Major Alarm")
+
+
 @pytest.mark.parametrize("health", ["Alarm", "Warning", "Critical", "UNKNOWN"])
 def test_an_npu_that_is_not_well_is_named(health: str) -> None:
     found = npus.parse_npu_smi(DUO.replace("| OK    ", f"| {health:6}", 1))
@@ -145,6 +152,11 @@ def test_cards_without_a_driver_are_known_by_their_pci_ids(host: Any) -> None:
             "echo 'npu-smi: error while loading shared libraries: libc_sec.so: cannot open shared object file'; exit 127\n",
             "libraries",
         ),
+        ("echo 'dcmi model initialized failed. ret is -8002'; exit 255\n", "HwHiAiUser"),
+        ("echo 'dcmi module initialize failed. ret is -8012'; exit 255\n", "not ready"),
+        ("echo 'dcmi module initialize failed. ret is -8017'; exit 255\n", "being upgraded"),
+        ("echo 'This user does not have permission to run the command.'; exit 1\n", "become root"),
+        ('echo "npu-smi: version \\`GLIBC_2.34\' not found" >&2; exit 1\n', "not made for this system"),
     ],
 )
 def test_what_npu_smi_says_when_it_cannot_look(host: Any, script: str, words: str) -> None:

@@ -140,6 +140,8 @@ def test_a_lost_gpu_beside_a_whole_log_is_a_problem(host: Any) -> None:
         ("echo 'Failed to initialize NVML: GPU access blocked by the operating system'; exit 17", "problems", "Secure Boot"),
         ("echo \"NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.\"; exit 12", "pending", "user-space library is missing"),
         ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "problems", "exit code 255: unknown error"),
+        ("echo 'Failed to initialize NVML: Function Not Found'; exit 13", "pending", "newer than the driver's library"),
+        ("echo 'bash: nvidia-smi: command not found'; exit 127", "pending", "the driver's tools are missing"),
         ("$log | head -c 9000; exit 0", "problems", "breaks off after 9000 characters"),
         ("kill -SEGV $$", "problems", "SIGSEGV"),
         ("exit 0", "problems", "it said nothing"),

@@ -55,7 +55,15 @@ def test_one_spelling(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "whole"),
-    [("tp", "tensor_parallel_size"), ("-dp", "data_parallel_size"), ("--dpl", "data_parallel_size_local")],
+    [
+        ("tp", "tensor_parallel_size"),
+        ("-dp", "data_parallel_size"),
+        ("--dpl", "data_parallel_size_local"),
+        ("-dpr", "data_parallel_start_rank"),
+        ("-cc", "compilation_config"),
+        ("-r", "node_rank"),
+        ("cc.mode", "compilation_config.mode"),
+    ],
 )
 def test_a_short_form_is_the_option_that_it_stands_for(name: str, whole: str) -> None:
     assert options.spell("here", {name: 2}) == {whole: 2}
@@ -95,6 +103,18 @@ def test_what_a_key_of_the_row_stands_for_is_refused(name: str, remedy: str, ver
     """Abbreviations too: argparse takes them."""
     text = refusal({name: True}, version)
     assert "can't be set there" in text and remedy in text
+
+
+@pytest.mark.parametrize("version", ["0.32.0", None, "9.9.9"])
+@pytest.mark.parametrize(
+    ("name", "whole", "engine"),
+    [("tensor-parallel", "tensor_parallel_size", "vllm"), ("data_parallel", "data_parallel_size", "vllm"),
+     ("kv-cache-memory", "kv_cache_memory_bytes", "vllm"),
+     ("gpu_memory", "gpu_memory_utilization", "vllm"), ("context_len", "context_length", "sglang"), ("mem-fraction", "mem_fraction_static", "sglang")],
+)  # fmt: skip
+def test_what_the_plan_counts_by_is_written_out(name: str, whole: str, engine: str, version: str | None) -> None:
+    """An engine of any version takes the abbreviation, and the plan would not."""
+    assert f"engine_args.{name.replace('-', '_')} is short for {whole}" in refusal({name: 2}, version, engine)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +177,13 @@ def test_a_length_that_the_engine_finds_is_minus_one(value: Any) -> None:
         ({"dtype": False}, "is false for YAML"),
         ({"limit_mm_per_prompt": "image=1"}, "write a mapping, such as {image: 1}"),
         ({"hf_overrides": {"a": [float("inf")]}}, "quote it"),
+        ({"hf_overrides": {True: "no"}}, "quote it"),  # the key `yes`, as YAML reads it
+        ({"dtype": "bf16"}, "did you mean 'bfloat16'?"),
+        ({"dtype": 16}, "engine_args.dtype is 16; there are: auto"),
+        (
+            {"speculative_config.method": "ngram", "sc": {"model": "x"}},
+            "write 'speculative_config.method' inside of 'speculative_config'",
+        ),
         ({"limit_mm_per_prompt": '{"image": 1'}, "is no JSON"),
         ({"limit_mm_per_prompt": "[" * 100_000}, "is no JSON: it is nested too deep"),
     ],

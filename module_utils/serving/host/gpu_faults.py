@@ -21,6 +21,7 @@ RESET = (
     "(boards with NVSwitches: all GPUs at once, without -i; in a virtual machine: reboot it)"
 )
 REPLACE = "move its services and have it replaced"
+SILENT = "dmesg says why (Xid, or a driver that may not be asked); reboot the host, and have the board replaced if it stays so"
 FABRIC = "look at nvidia-fabricmanager, whose version must be the driver's (journalctl -u nvidia-fabricmanager)"
 
 
@@ -159,8 +160,8 @@ def sentence(device: dict[str, Any], meaning: str, told: str, remedy: str) -> st
     )
 
 
-def findings(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]:
-    """(severity, sentence) of every row that holds for a GPU, the gravest first."""
+def findings(node: xml.Element, device: dict[str, Any], others: bool = False) -> list[tuple[str, str]]:
+    """(severity, sentence) of every row that holds for a GPU, the gravest first. `others`: other GPUs of the log tell who they are."""
     found = []
     said = sentences(node)
     for pattern, severity, meaning, remedy in SENTENCES:
@@ -176,7 +177,11 @@ def findings(node: xml.Element, device: dict[str, Any]) -> list[tuple[str, str]]
         else:
             told = "%s: %s" % (path.rpartition("/")[2], text)
             found.append((fault.severity, sentence(device, fault.meaning, told, fault.remedy)))
-    if device["memory_total_bytes"] is None and not any(severity == "reboot" for severity, _ in found):
+    lost = any(severity == "reboot" for severity, _ in found)
+    if others and not lost and all(device[key] is None for key in ("name", "uuid", "memory_total_bytes")):
+        told = "product_name: %s" % (raw(node, "product_name") or "nothing")
+        found.append(("reboot", sentence(device, "tells neither its name nor its memory", told, SILENT)))
+    elif not lost and device["memory_total_bytes"] is None:
         told = "total: %s" % (raw(node, "fb_memory_usage/total") or "nothing")
         remedy = "boards with unified memory share the host's; what fits is not checked on it"
         found.append(("note", sentence(device, "does not tell its memory", told, remedy)))

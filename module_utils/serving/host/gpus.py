@@ -99,7 +99,7 @@ def name_slices(devices: list[dict[str, Any]], listed: dict[str, list[dict[str, 
                 one.update({key: one[key] or other[key] for key in ("uuid", "name")})
 
 
-def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str], list[str]]:
+def gpu_device(node: xml.Element, order: int, others: bool) -> tuple[dict[str, Any], list[str], list[str]]:
     """One GPU's device row, what is wrong with it, and what an operator should know."""
     minor = number(node, "minor_number")
     ident = (node.get("id") or "").strip()
@@ -123,7 +123,7 @@ def gpu_device(node: xml.Element, order: int) -> tuple[dict[str, Any], list[str]
         "slices": slices(node),
         "processes": processes(node),
     }
-    found = gpu_faults.findings(node, device)
+    found = gpu_faults.findings(node, device, others)
     problems = [sentence for severity, sentence in found if severity != "note"]
     if problems:
         device.update(health="Warning", action=found[0][0])
@@ -136,8 +136,10 @@ def summary(log: Log) -> dict[str, Any]:
     devices: list[dict[str, Any]] = []
     problems: list[str] = []
     notes: dict[str, list[tuple[int, str]]] = {}  # by what is left of a sentence without the GPU's names
-    for order, node in enumerate(root.findall("gpu") if root is not None else []):
-        device, wrong, told = gpu_device(node, order)
+    nodes = root.findall("gpu") if root is not None else []
+    others = any(value(node, "product_name", "uuid") for node in nodes)
+    for order, node in enumerate(nodes):
+        device, wrong, told = gpu_device(node, order, others)
         devices.append(device)
         problems += wrong
         for note in told:
@@ -325,6 +327,9 @@ REASONS = (
     (r"insufficient permissions|no permission", "problems", "this user may not open /dev/nvidiactl; become root, or mend its mode"),
     (r"blocked by the operating system|blocks the device", "problems",
      "the system keeps programs from the GPU; look at Secure Boot, or at the devices of the container that this host is"),
+    (r"function not found|lacks a function", "pending",
+     "nvidia-smi is newer than the driver's library; install both of the driver's version, then reboot the host"),
+    (r"is not installed|command not found", "pending", "the driver's tools are missing; install those of the driver's version"),
     (r"libnvidia-ml|NVML (shared )?library", "pending", "the driver's user-space library is missing; install the one of the driver's version"),
     (r"external power cables", "problems", "a board lacks power; attach its cables"),
     (r"interrupts?\b", "problems", "the kernel has trouble with a GPU's interrupts; reboot the host, then look at its firmware's settings"),

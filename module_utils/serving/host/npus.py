@@ -32,6 +32,13 @@ NOT_TOLD = ("NA", "N/A", "-", "")
 # What npu-smi says when it can't look (messages of drivers 23 to 26), and what to do.
 FAILURES = (
     (r"-8020|device is used", "another container or process holds the NPUs exclusively: stop it, or share the devices (npu-smi set -t device-share)"),
+    # Codes of the maker's table of return codes (hiascend.com, DCMI API reference).
+    (r"ret is -8002\b|not have permission|Permission denied", "this user may not ask the driver: become root, or join the group HwHiAiUser"),
+    (r"ret is -8008\b", "the driver finds no NPU that it can use: look at dmesg and the BMC"),
+    (r"ret is -80(06|12)\b", "the NPUs are not ready: run this again in some minutes; if it stays, reboot the host"),
+    (r"ret is -8013\b", "this host is a container, in which the driver does not answer that: give it the NPUs' devices, or run on the machine itself"),
+    (r"ret is -8017\b", "the NPUs' firmware is being upgraded: wait until that has ended, and run this again"),
+    (r"GLIBC|Exec format error", "this npu-smi is not made for this system: install the driver package of its architecture and release"),
     (r"libc_sec|libdrvdsmi|libdcmi|cannot open shared object", "npu-smi does not find the driver's libraries: is /usr/local/Ascend/driver there?"),
     (r"did not answer", "its driver is in trouble: dmesg says why, reboot the host"),
 )  # fmt: skip
@@ -168,10 +175,10 @@ def add_processes(devices: list[dict[str, Any]], text: str) -> None:
 def findings(device: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(problems, notes) of one NPU."""
     problems, notes = [], []
-    where = "NPU %d chip %d (%s)" % (device["npu_id"], device["chip"], device["id"] or "no device node")
+    where = "NPU %d chip %d%s" % (device["npu_id"], device["chip"], " (%s)" % device["id"] if device["id"] else "")
     if device["health"] == "Unknown":
         notes.append("%s does not tell its health" % where)
-    elif device["health"] != "OK":
+    elif device["health"].upper() != "OK":
         problems.append(
             "%s is in health %s; see `npu-smi info -t health -i %d` and the BMC, and move its services"
             % (where, device["health"], device["npu_id"])

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 from ansible.module_utils.serving.deadlines import WATCH, Cord, Limits
+from ansible.module_utils.serving.errors import as_shown
 from ansible.module_utils.serving.files import human
 from ansible.module_utils.serving.weights.listing import SourceFailed
 
@@ -147,6 +148,12 @@ def check_plain(answer: Answer) -> None:
 
 def plain(error: BaseException) -> str:
     """An error of the network in words, without object addresses; of one that holds others, those in their words."""
+    if isinstance(error, http.client.IncompleteRead):
+        return "its answer is cut, or has a piece of no size"
+    if isinstance(error, (http.client.BadStatusLine, http.client.UnknownProtocol)) and not isinstance(
+        error, http.client.RemoteDisconnected
+    ):
+        return "it does not speak HTTP/1, it said %s" % as_shown(str(error)[:40].strip("'\"\r\n"))
     inner = [plain(one) if isinstance(one, BaseException) else str(one).rstrip(".") for one in error.args]
     words = ", ".join(inner) if any(isinstance(one, BaseException) for one in error.args) else str(error)
     text = re.sub(r"<[^<>]* at 0x[0-9a-f]+>|\w+(?:Pool|Connection)\([^)]*\)", "", words).strip(" :,()'\"")

@@ -91,9 +91,9 @@ def is_junk(name: str) -> bool:
 
 
 def matches(name: str, patterns: Iterable[str]) -> str | None:
-    """The first pattern that names this file: its whole name, or a folder of it (`original/`)."""
+    """The first pattern that names this file: its whole name, as it is or with wildcards, or a folder of it (`original`, `original/`)."""
     for pattern in patterns:
-        if fnmatch.fnmatchcase(name, pattern) or (pattern.endswith("/") and name.startswith(pattern)):
+        if pattern == name or fnmatch.fnmatchcase(name, pattern) or name.startswith(pattern.rstrip("/") + "/"):
             return pattern
     return None
 
@@ -131,9 +131,9 @@ class Picker:
                 self.left[name] = why
 
     def leave_what_is_named(self) -> None:
-        for pattern in self.wanted.include:
-            if not any(matches(name, [pattern]) for name in self.sizes):
-                self.notes.append("include '%s' of models.yml matches no file" % pattern)
+        for key, pattern in [(key, pattern) for key, patterns in self.wanted._asdict().items() for pattern in patterns]:
+            if not is_junk(pattern) and not any(matches(name, [pattern]) for name in self.sizes):
+                self.notes.append("%s '%s' of models.yml matches no file" % (key, pattern))
         for name in sorted(self.sizes):
             excluded = matches(name, self.wanted.exclude)
             if excluded:
@@ -215,12 +215,12 @@ class Picker:
                 continue  # the index can leave none of them out; it is read when it has come with the others
             named: set[str] = set()
             for index in indexes:
-                named |= self.shards_of(index)
+                named |= self.shards_of(index, end)
             self.named |= named
             self.leave(there - named, "%s does not name it" % posixpath.basename(indexes[0]))
 
-    def shards_of(self, index: str) -> set[str]:
-        """The shards that an index names. Refusal where one of them is not among what is taken."""
+    def shards_of(self, index: str, end: str) -> set[str]:
+        """The shards that an index names. Refusal where one of them is not among what is taken, or of another form."""
         folder, text = posixpath.dirname(index), self.read(index)
         if text.startswith(LFS):
             raise Refusal(pointer(index))
@@ -230,6 +230,12 @@ class Picker:
             raise Refusal(
                 "%s names %s, which is left out (%s); keep both or exclude both in models.yml"
                 % (index, lost[0], self.left[lost[0]])
+            )
+        other = next((shard for shard in sorted(shards) if not shard.endswith(end)), None)
+        if other and not lost:
+            raise Refusal(
+                "%s names %s, which is no %s file; restore the index, or leave it out by `exclude` in models.yml"
+                % (index, other, end)
             )
         if lost:
             raise Refusal(
@@ -242,7 +248,8 @@ class Picker:
         """A folder of GGUF files holds a whole model in each: `include` names the one to take."""
         if self.safetensors():
             return
-        files = [n for n in sorted(self.kept) if n.endswith(".gguf") and not posixpath.basename(n).startswith("mmproj")]
+        beside = ("mmproj", "imatrix")  # a projector of images, and statistics that no engine loads
+        files = [n for n in sorted(self.kept) if n.endswith(".gguf") and not posixpath.basename(n).startswith(beside)]
         asked = [name for name in files if matches(name, self.wanted.include)]
         if asked:
             self.leave(files, "another GGUF file is asked for in models.yml")
@@ -265,6 +272,11 @@ class Picker:
         whole: dict[tuple[str, str], str] = {}
         for (before, total, after), numbers in sorted(sets.items()):
             count, first = int(total), 0 if 0 in numbers else 1
+            if len(numbers) > count:
+                raise Refusal(
+                    "%s says that there are %d shards, and %d are there; leave those of another set out by `exclude` in models.yml"
+                    % (numbers[min(numbers)], count, len(numbers))
+                )
             if len(numbers) != count or min(numbers) != first or max(numbers) != first + count - 1:
                 one = next(iter(numbers.values()))
                 lost = next((n for n in range(first, first + len(numbers) + 1) if n not in numbers), 0)
@@ -330,11 +342,8 @@ def is_whole_set(names: Iterable[str]) -> bool:
     found = [match.groups() for match in map(NUMBERED.fullmatch, names) if match]
     numbers = sorted(int(number) for _, number, _, _ in found)
     same = {(before, total, after) for before, _, total, after in found}
-    return (
-        len(same) == 1
-        and len(found) == len(list(names)) == int(found[0][2])
-        and numbers[-1] - numbers[0] + 1 == len(found)
-    )
+    count = len(found)
+    return len(same) == 1 and count == len(list(names)) == int(found[0][2]) and numbers[-1] - numbers[0] + 1 == count
 
 
 def words(left_out: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:

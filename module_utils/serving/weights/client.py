@@ -345,7 +345,7 @@ class Client:
         total = number(answer.headers.get("Content-Length"), "Content-Length")
         if answer.status == 206:
             given = answer.headers.get("Content-Range") or ""
-            match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", given)
+            match = re.fullmatch(r"(?i)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", given)
             if not match or int(match.group(1)) != start:
                 raise Transient("its answer is of range %r" % given[:80])
             total = None if match.group(3) == "*" else int(match.group(3))

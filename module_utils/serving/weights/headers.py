@@ -64,6 +64,12 @@ def parse_header(head: bytes, size: int, path: str) -> dict[str, Any]:
         raise Refusal("%s: header is not JSON (%s); the file is damaged, fetch it again" % (path, error)) from None
     if not isinstance(header, dict):
         raise Refusal("%s: header is not a table of tensors" % path)
+    try:
+        "".join(header).encode()
+    except UnicodeEncodeError:
+        raise Refusal(
+            "%s: a tensor's name has half a character, which no engine reads; fetch it again" % path
+        ) from None
     about = header.get("__metadata__")
     if about is not None and not (isinstance(about, dict) and all(isinstance(text, str) for text in about.values())):
         raise Refusal("%s: its __metadata__ is no table of texts, so no engine can read it; fetch it again" % path)
@@ -135,6 +141,9 @@ def weight_map(text: bytes, path: str) -> dict[str, str]:
             raise ValueError("it has no weight_map, a table of tensors and file names")
         if not found:
             raise ValueError("its weight_map is empty")
+        odd = next((shard for shard in found.values() if not shard.isprintable()), None)
+        if odd is not None:
+            raise ValueError("it names a file %s" % ascii(odd[:100]))
     except RecursionError:
         raise Refusal(
             "%s is not an index of shards (it is nested too deep); restore it, or leave it out by `exclude` in models.yml"

@@ -11,7 +11,7 @@ import traceback
 import unicodedata
 from typing import Any, Iterable, Iterator, Protocol
 
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import Refusal, as_shown
 from ansible.module_utils.serving.weights import folders
 from ansible.module_utils.serving.weights.choice import UNFINISHED
 
@@ -25,7 +25,7 @@ class SourceFailed(Exception):
     """
 
     def __init__(self, message: str, status: int | None = None, code: str = "") -> None:
-        super().__init__(message)
+        super().__init__(as_shown(message))
         self.status, self.code = status, code
 
 

@@ -58,8 +58,9 @@ def check_sums(staging: Staging, rows: dict[str, dict[str, Any]]) -> None:
 def load(text: bytes, path: str) -> dict[str, Any]:
     try:
         found = json.loads(text.decode())
-    except ValueError as error:
-        raise Refusal("%s is not JSON (%s); the model can't be converted" % (path, error)) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise Refusal("%s is not JSON (%s); the model can't be converted" % (path, reason)) from None
     if not isinstance(found, dict):
         raise Refusal("%s is no JSON object; the model can't be converted" % path)
     return found

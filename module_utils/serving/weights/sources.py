@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from ansible.module_utils.serving.deadlines import Limits
@@ -27,6 +28,20 @@ def limits_of(given: dict[str, Any], by_file: bool = False) -> Limits:
     return Limits(*numbers, by_file=by_file, slow=given["least_rate"])
 
 
+def shown_address(address: str) -> str:
+    """An address for a message: without user, password and query."""
+    return re.sub(r"(?<=//)[^/]*@|[?#].*", "", address, flags=re.S)
+
+
+def check_login(kind: str, address: str) -> None:
+    """SourceFailed for an address with a password or a query: requests carry neither, and messages and manifests would show them."""
+    if shown_address(address) != address:
+        raise SourceFailed(
+            "its address holds a user, a password or a query, which no request carries; write it without them, "
+            "and give a token as %s_token" % kind
+        )
+
+
 def source_of(kind: str, row: Any, given: dict[str, Any], limits: Limits) -> Source:
     """The source that a row of models.yml describes; of `published` the row is a folder. SourceFailed where it can't be one."""
     if kind == "published":
@@ -41,6 +56,7 @@ def source_of(kind: str, row: Any, given: dict[str, Any], limits: Limits) -> Sou
             "its revision is %s, and pins are required: set a commit in models.yml" % (revision or "not set")
         )
     token = given.get(kind + "_token") or ""  # a hub without options of its own has variables in its environment
+    check_login(kind, (row.get("url") if kind == "mirror" else given.get(kind + "_endpoint")) or "")
     if kind == "mirror":
         return Mirror(given["name"], row.get("url") or "", revision, wanted, token, limits)
     return HUBS[kind](row.get("repo") or "", revision, wanted, given.get(kind + "_endpoint") or "", token, limits)
