@@ -255,7 +255,7 @@ def test_an_adapter_that_the_engine_refuses_costs_the_swap_that_it_always_did(lo
     assert stays["changed"] and "for adapter 'bad' with 400" in stays["refused"] and loading.process() == before
     done = loading.deploy("sql", adapters=adapters, check={"adapters": ["sql", "bad"]})
     assert done["refused"] is None and done["endpoint"] == f"http://127.0.0.1:{loading.port}"
-    assert any("for adapter 'bad' with 400" in one and "it is started anew" in one for one in done["reasons"])
+    assert any("for adapter 'bad' with 400" in one and "it is restarted" in one for one in done["reasons"])
     assert (loading.process() or {})["pid"] != before["pid"] and set(loading.has()) == {"sql"}
 
 
