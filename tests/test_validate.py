@@ -69,6 +69,7 @@ def test_a_fault_in_a_row_hides_no_status(playbook: Any, tmp_path: Path) -> None
     assert done.returncode == 2 and "no host answers for demo" in said and "not deployed on this host" in said
 
 
+@pytest.mark.slow
 def test_switches_are_read_from_the_command_line(playbook: Any) -> None:
     for value in ("false", "False", "no", "off", "0"):
         assert playbook("playbooks/check_plan.yml", "-l", "local", "-e", f"require_pins={value}").returncode == 0

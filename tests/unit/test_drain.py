@@ -16,6 +16,7 @@ from gate import KEY, Engine, Gate, record, until
 from load import Load
 from ports import free_port
 
+pytestmark = pytest.mark.slow
 CALLERS = {"team": {"keys": [{"key": KEY}], "requests_per_minute": 100_000, "concurrency": 500}}
 Order = Callable[..., dict[str, Any]]
 

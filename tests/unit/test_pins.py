@@ -39,6 +39,7 @@ def test_what_hosts_resolved_is_recorded_once(run_module: Run, tmp_path: Path) -
     assert json.loads(path.read_text())["pins"]["models"] == {"qwq-32b": {"modelscope": A}, "demo": {"huggingface": B}}
 
 
+@pytest.mark.slow
 def test_eight_writers_at_once_lose_nothing_and_never_fail(tmp_path: Path) -> None:
     path = tmp_path / "pins.json"
     for number in range(10):
