@@ -193,9 +193,8 @@ def test_what_is_no_models_folder_is_refused(
 def test_no_name_of_others_reaches_a_terminal_as_it_is(run_module: Run, tmp_path: Path, odd: str, shown: str) -> None:
     result = fetch(run_module, tmp_path / f"gone{odd}", tmp_path / "models")
     assert result["failed"] and odd not in result["msg"] and f"gone{shown} does not exist" in result["msg"]
-    assert (
-        errors.as_shown("gone\udcff") == r"gone\udcff"
-    )  # no argument, for Ansible refuses it; but a file may be called so
+    # No argument, for Ansible refuses it; but a file may be called so.
+    assert errors.as_shown("gone\udcff") == r"gone\udcff"
 
 
 def test_litter_is_skipped_and_other_forms_are_left_out_and_named(
