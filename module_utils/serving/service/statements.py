@@ -1,7 +1,7 @@
 """A log of an engine or a container engine as statements: each error with its message, without prefixes, in the order in which they were said.
 
-This is what reads a log; failures.py asks the rows about what it found. Prefixes are taken off, what is said in passing (INFO, WARNING, errors
-that their own words call handled) is marked, frames of tracebacks are dropped, and each exception knows the chain that it belongs to.
+This is what reads a log; failures.py asks the rows about what it found. Prefixes are taken off (log_lines.py), what is said in passing (INFO, WARNING,
+errors that their own words call handled) is marked, frames of tracebacks are dropped, and each exception knows the chain that it belongs to.
 """
 
 from __future__ import annotations
@@ -11,57 +11,12 @@ import os
 import re
 from typing import NamedTuple
 
-LINES, LINE, STATEMENT = 2000, 1500, 3000  # a log's last lines, characters of a line, characters of a statement
+from ansible.module_utils.serving.service.log_lines import IN_PASSING, strip
+
+LINES, STATEMENT = 2000, 3000  # a log's last lines, characters of a statement
 OTHERS = 20  # last lines of which those without a telling word are kept too
 MESSAGE_LINES = 12  # lines of an error's message
 
-# What stands before a line's own words. Each pattern is tried again until none matches: prefixes come doubled.
-PREFIXES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
-        r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
-        r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
-        r"[\w.-]{1,64} +\| ",  # docker compose
-        r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
-        r" ?ip=[\d.:a-f]{1,40})?\)\s?",
-        r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
-        r"\[\d\d-\d\d \d\d:\d\d:\d\d\] ",  # SGLang's other servers
-        r"\[(?:rank|Rank|RANK) ?\d{1,5}\]:?\s?",  # torchrun
-        r"\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?",  # mpirun
-        r"\[(?:default|worker|host|node)[\w.-]{0,30}\]:\s?",  # torchrun --tee
-        r"[\w./-]{1,60}\.py:\d{1,6}\] ",  # where it was said, of a line that lost its level
-        r"[\w.-]{1,64}:\d{1,8}:\d{1,8} \[\d{1,3}\] (?=(?:\S{1,60} )?NCCL )",  # NCCL
-    )
-)
-# A level and where it was said. `level` decides whether the line counts.
-LEVELS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        # vLLM of all versions: `ERROR 11-20 10:11:12 [core.py:708] `, `ERROR 05-01 12:00:00 engine.py:366] `, with a year or a module too.
-        r"(?P<level>[A-Z]{4,8}) (?:(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})? )?(?:\[[^\]\n]{0,80}\]|[\w./-]{1,80}:\d{1,6}\])(?: |$)",
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,\d]{0,7} +\| +(?P<level>[A-Z]{4,8}) *\| +[\w.:<>]{1,120} - ",  # loguru
-        # Python's logging in its usual forms, and sglang's.
-        r"\[?\d{4}-\d\d-\d\d[ T-]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?(?: [A-Z]{2}\d{1,3})*\]?[ \t|,:-]{1,4}"
-        r"(?:(?:(?!NCCL )\[?[\w./:<>-]{1,80}(?::\d{1,6})?\]?|\(?pid[=: ]\d{1,8}\)?)[ \t|,:-]{1,4}){0,4}\[?(?P<level>DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL"
-        r"|FATAL|(?<=\[)(?:Debug|Info|Warning|Warn|Error|Fatal))\]?[ \t|:,-]{0,4}",
-        r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: [A-Z]{2}\d{1,3}){0,4}\] ?(?P<level>)",  # sglang: no level
-        # Ascend's plog and MindSpore: `[ERROR] HCCL(71,python3):2025-07-23-03:47:57.1 [hccl_socket.cc:100] `, `[WARNING] ME(71:140,MainProcess):...`
-        r"\[(?P<level>[A-Z]{4,9})\] ?[A-Z_]{2,20}\([^)\n]{0,80}\):\s?[\d:.-]{8,40}\s?(?:\[[^\]\n]{0,120}\]\s?){0,2}",
-        r"\[(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]:? ?(?:\d{4}-[\d: .,-]{8,30} ?(?:\([^)\n]{0,80}\) ?)?)?",
-        # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
-        r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
-        r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
-        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[\d{4,6}\] ",  # logrus: podman, nvidia-ctk, crictl
-        r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
-        r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
-        r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
-    )
-)
-IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
-NCCL = re.compile(r"(?:\S{1,80} )?NCCL (INFO|WARN|TRACE|VERSION|DEBUG)\b")  # its place belongs to the words
-USER_WARNING = re.compile(r"(?:\S{1,200}:\d{1,6}: )?(?:\w{1,40}\.)*\w{0,40}Warning: ")
-COLOURS = re.compile(r"\x1b\[[\d;?]{0,20}[A-Za-z]|\x1b\][^\x07\n]{0,200}\x07|[\x00-\x08\x0b-\x1f]")
 GROUP = re.compile(
     r" *(?:[|+](?:[-+ |0-9.]{0,60}(?:-{4,60}|\| |$)| ))"
 )  # the frame that Python draws around exception groups
@@ -182,163 +137,199 @@ class Speaker:
         self.open_at = -1
 
 
-def strip(line: str) -> tuple[str, str, str]:
-    """(who said it, level, words) of one line of a log: without colours, time stamps, processes, ranks."""
-    text = COLOURS.sub("", line[: LINE * 2])
-    who, level = "", ""
-    for _ in range(10):
-        told = NCCL.match(text)
-        if told:
-            return (
-                who,
-                "NCCL" if told.group(1) == "WARN" else "INFO",
-                cut(text),
-            )  # its WARN may be an error, or a fallback
-        for pattern in PREFIXES:
-            found = pattern.match(text)
-            if found and found.end():
-                who, text = who + found.group().strip(), text[found.end() :]
-                break
+class Line(NamedTuple):
+    """A line that is read: its level, its text with the indentation, and its words as they are compared."""
+
+    level: str
+    text: str
+    words: str
+
+    @property
+    def raised(self) -> bool:
+        return bool(EXCEPTION.match(self.words))
+
+
+def words_of(text: str) -> str:
+    """An exception's name and message in one form, whoever wrote it: Python, repr(), or the front process that repeats a worker."""
+    words = TUPLE.sub(
+        lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
+    )
+    words = REPEATED_KEY.sub(r"KeyError: \1", words)
+    return REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words)) if REPEATED.match(words) else words
+
+
+class Reading:
+    """A log, line by line. A method per kind of line says whether the line was of that kind; the first that says so ends its reading."""
+
+    def __init__(self) -> None:
+        self.found: list[Statement] = []
+        self.speakers: dict[str, Speaker] = {}
+        self.chains = 0
+
+    def read(self, line: str, last: bool) -> None:
+        """`last`: one of the log's last lines, which count without a telling word too."""
+        who, level, text = strip(line)
+        one = self.speakers.setdefault(who, Speaker())
+        frame = GROUP.match(text)
+        if frame and frame.end() and (one.frames or "Exception Group" in text):
+            text = text[frame.end() :]
+        said = Line(level, text, words_of(text))
+        if level in IN_PASSING:
+            one.close()
+            one.handled = False
+            self.add(text, "passing")
+        if self.came_up(said) or self.tried_again(one, said) or self.branch(one, said):
+            return
+        if level in IN_PASSING or not said.words or said.words == NO_EXCEPTION:
+            return
+        headline, one.headline = one.headline, -1
+        if HANDLED.search(said.words) and not said.raised:
+            one.handled = True
+        kinds = (self.frame, self.source, self.cann_code, self.exception, self.link, self.message)
+        if any(kind(one, said) for kind in kinds) or said.words.startswith(
+            ("raise ", "return ", "^", "~", "foreground: ")
+        ):
+            return
+        if (headline == len(self.found) - 1 >= 0 and not level) or self.of_a_hook(said):
+            self.longer(len(self.found) - 1, " " + said.words)
         else:
-            for pattern in LEVELS:
-                found = pattern.match(text)
-                if found and found.end():
-                    level, text = (found.group("level") or level).upper(), text[found.end() :]
-                    break
-            else:
-                break
-    if USER_WARNING.match(text):
-        level = "WARNING"
-    return who, level, cut(text)
+            self.error(one, said, last)
+
+    def add(self, text: str, kind: str, chain: int = 0) -> None:
+        self.found.append(Statement(text, kind, chain))
+
+    def longer(self, at: int, text: str) -> None:
+        self.found[at] = self.found[at]._replace(text=self.found[at].text + text)
+
+    def came_up(self, said: Line) -> bool:
+        """What was said before was no reason to fail."""
+        up = bool(SERVING.search(said.words)) and not said.raised
+        if up:
+            self.found, self.speakers = [], {}
+        return up
+
+    def tried_again(self, one: Speaker, said: Line) -> bool:
+        again = bool(RETRIED.search(said.words)) and said.level not in IN_PASSING and not said.raised
+        if again:
+            one.close()
+            self.add(said.words, "passing")
+        return again
+
+    def branch(self, one: Speaker, said: Line) -> bool:
+        """A cause in the tree below an error, said before it."""
+        branch = TREE.match(said.words)
+        if branch and one.tree >= 0:
+            self.found.insert(one.tree, Statement(said.words[branch.end() :], "words"))
+            return True
+        one.tree = len(self.found) if said.words.startswith("\u00d7 ") else -1
+        return False
+
+    def frame(self, one: Speaker, said: Line) -> bool:
+        """The head of a traceback, or the place of one of its frames."""
+        headed = "recent call last" in said.words
+        if not (
+            (said.words.startswith(TRACEBACK[:9]) and headed)
+            or said.words.endswith(TRACEBACK)
+            or FRAME.match(said.text)
+        ):
+            return False
+        one.handled = one.handled and (one.chained or one.open_at < 0)
+        if not one.frames:
+            one.indent = max(indentation(said.text) - (0 if headed else 2), 0)
+        one.frames = True
+        one.source_next = bool(FRAME.match(said.text))
+        one.close()
+        place = PLACE.search(said.text)
+        one.place = "%s:%s" % place.groups() if place else one.place
+        return True
+
+    def source(self, one: Speaker, said: Line) -> bool:
+        """A line of source in a traceback. Where a log lost its indentation (a web form's), it is the one behind a frame's place all the same."""
+        expected, one.source_next = one.source_next, False
+        marks = not said.words.strip("^~ ")
+        if not one.frames or not (
+            indentation(said.text) > one.indent
+            or marks
+            or (expected and not said.raised and not NAMED.match(said.words))
+        ):
+            return False
+        one.source = one.source if marks else said.words
+        return True
+
+    def cann_code(self, one: Speaker, said: Line) -> bool:
+        """A statement of its own, in the message of an exception too."""
+        if not CANN_CODE.match(said.words):
+            return False
+        one.frames = False
+        one.close()
+        self.add(said.words, "error")
+        return True
+
+    def exception(self, one: Speaker, said: Line) -> bool:
+        words = said.words
+        if not (one.frames or said.raised or ABORT.match(words)):
+            return False
+        silent = words.startswith(("AssertionError", "NotImplementedError")) and not words.partition(":")[2].strip()
+        if one.frames and silent:  # where it was said must do
+            words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)
+        one.frames = False
+        if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
+            self.chains += 1
+            one.chain = self.chains
+        one.chained = False
+        self.add(words, "passing" if one.handled else "exception", one.chain)
+        one.open_at, one.count = len(self.found) - 1, 0
+        return True
+
+    def link(self, one: Speaker, said: Line) -> bool:
+        """The words between two exceptions of a chain."""
+        if not said.words.startswith(("During handling of", "The above exception")):
+            return False
+        one.chained = True
+        one.close()
+        return True
+
+    def message(self, one: Speaker, said: Line) -> bool:
+        """A further line of an exception's message. One that is not indented counts by itself as well: it may be the next process's last words."""
+        if not (
+            0 <= one.open_at < len(self.found)
+            and one.count < MESSAGE_LINES
+            and not CLOSES.match(said.words)
+            and (said.words.startswith("Value error, ") or not CONSEQUENCE.search(said.words))
+        ):
+            return False
+        if len(self.found[one.open_at].text) < STATEMENT:
+            self.longer(one.open_at, "\n" + said.words)
+            one.count += 1
+        return said.text[:1] in (" ", "\t")
+
+    def of_a_hook(self, said: Line) -> bool:
+        """Belongs to the error before it."""
+        before = self.found[-1] if self.found and OF_A_HOOK.match(said.words) else None
+        return before is not None and before.kind == "error" and bool(HOOK_SAID.search(before.text))
+
+    def error(self, one: Speaker, said: Line, last: bool) -> None:
+        if (said.level and said.level != "NCCL") or DAEMON.search(said.words):
+            one.handled = one.handled and not CONSEQUENCE.search(said.words)
+            self.add(said.words, "passing" if one.handled else "error")
+            one.headline = len(self.found) - 1 if said.words.endswith("because:") else -1
+        elif said.level or TELLING.search(said.words) or SYSTEM.search(said.words):
+            self.add(said.words, "words")
+        elif last:
+            self.add(said.words, "other")
 
 
-def cut(text: str) -> str:
-    """A long line's beginning and end: the words that decide stand at one of them."""
-    return text if len(text) <= LINE else text[: LINE - 500] + " ... " + text[-490:]
+def indentation(text: str) -> int:
+    return len(text) - len(text.lstrip())
 
 
 def statements(lines: list[str]) -> list[Statement]:
     """What the log's last lines say, in order: each exception with its message, each error, each line that may be one."""
-    found: list[Statement] = []
-    speakers: dict[str, Speaker] = {}
-    chains = 0
-    lines = lines[-LINES:]
+    reading, lines = Reading(), lines[-LINES:]
     for at, line in enumerate(lines):
-        who, level, text = strip(line)
-        one = speakers.setdefault(who, Speaker())
-        frame = GROUP.match(text)
-        if frame and frame.end() and (one.frames or "Exception Group" in text):
-            text = text[frame.end() :]
-        words = TUPLE.sub(
-            lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
-        )
-        words = REPEATED_KEY.sub(r"KeyError: \1", words)
-        if REPEATED.match(words):
-            words = REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words))
-        if level in IN_PASSING:
-            one.close()
-            one.handled = False
-            found.append(Statement(text, "passing"))
-        if SERVING.search(words) and not EXCEPTION.match(
-            words
-        ):  # it came up: what was said before was no reason to fail
-            found, speakers = [], {}
-            continue
-        if RETRIED.search(words) and level not in IN_PASSING and not EXCEPTION.match(words):
-            one.close()
-            found.append(Statement(words, "passing"))
-            continue
-        branch = TREE.match(words)
-        if branch and one.tree >= 0:
-            found.insert(one.tree, Statement(words[branch.end() :], "words"))
-            continue
-        one.tree = len(found) if words.startswith("\u00d7 ") else -1
-        if level in IN_PASSING or not words or words == NO_EXCEPTION:
-            continue
-        headline, one.headline = one.headline, -1
-        if HANDLED.search(words) and not EXCEPTION.match(words):
-            one.handled = True
-        if (
-            (words.startswith(TRACEBACK[:9]) and "recent call last" in words)
-            or words.endswith(TRACEBACK)
-            or FRAME.match(text)
-        ):
-            one.handled = one.handled and (one.chained or one.open_at < 0)
-            if not one.frames:
-                one.indent = max(len(text) - len(text.lstrip()) - (0 if "recent call last" in words else 2), 0)
-            one.frames = True
-            one.source_next = bool(FRAME.match(text))
-            one.close()
-            place = PLACE.search(text)
-            one.place = "%s:%s" % place.groups() if place else one.place
-            continue
-        source, one.source_next = one.source_next, False
-        # Where a log lost its indentation (a web form's), the line behind a frame's place is its source all the same.
-        if one.frames and (
-            len(text) - len(text.lstrip()) > one.indent
-            or not words.strip("^~ ")
-            or (source and not EXCEPTION.match(words) and not NAMED.match(words))
-        ):
-            one.source = words if words.strip("^~ ") else one.source
-            continue
-        if CANN_CODE.match(words):  # a statement of its own, in the message of an exception too
-            one.frames = False
-            one.close()
-            found.append(Statement(words, "error"))
-            continue
-        if one.frames or EXCEPTION.match(words) or ABORT.match(words):
-            if (
-                one.frames
-                and words.startswith(("AssertionError", "NotImplementedError"))
-                and not words.partition(":")[2].strip()
-            ):
-                words = "%s: %s (%s)" % (
-                    words.rstrip(":"),
-                    one.source,
-                    one.place,
-                )  # it says nothing itself: where it was said must do
-            one.frames = False
-            if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
-                chains += 1
-                one.chain = chains
-            one.chained = False
-            found.append(Statement(words, "passing" if one.handled else "exception", one.chain))
-            one.open_at, one.count = len(found) - 1, 0
-            continue
-        if words.startswith(("During handling of", "The above exception")):
-            one.chained = True
-            one.close()
-            continue
-        if (
-            0 <= one.open_at < len(found)
-            and one.count < MESSAGE_LINES
-            and not CLOSES.match(words)
-            and (words.startswith("Value error, ") or not CONSEQUENCE.search(words))
-        ):
-            if len(found[one.open_at].text) < STATEMENT:
-                found[one.open_at] = found[one.open_at]._replace(text=found[one.open_at].text + "\n" + words)
-                one.count += 1
-            # A line of its own as well: what follows an exception may be the next process's last words.
-            if text[:1] in (" ", "\t"):
-                continue
-        if words.startswith(("raise ", "return ", "^", "~", "foreground: ")):
-            continue
-        if headline == len(found) - 1 >= 0 and not level:
-            found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
-            continue
-        if found and OF_A_HOOK.match(words) and HOOK_SAID.search(found[-1].text) and found[-1].kind == "error":
-            found[-1] = found[-1]._replace(text=found[-1].text + " " + words)
-            continue
-        if (level and level != "NCCL") or DAEMON.search(words):
-            one.handled = one.handled and not CONSEQUENCE.search(words)
-            found.append(Statement(words, "passing" if one.handled else "error"))
-            one.headline = len(found) - 1 if words.endswith("because:") else -1
-        elif level or TELLING.search(words) or SYSTEM.search(words):
-            found.append(Statement(words, "words"))
-        elif at >= len(lines) - OTHERS:
-            found.append(Statement(words, "other"))
+        reading.read(line, at >= len(lines) - OTHERS)
     unique: dict[tuple[str, str], Statement] = {}
-    for said in found:
+    for said in reading.found:
         unique.setdefault((said.text, said.kind), said)
     return list(unique.values())
 
