@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Devices and faults on two real GPUs: which process sits where, and how long it takes until a service answers again.
 
-    python benchmarks/gpu/devices.py FOLDER STAGE...      stages: place faults load
+    python benchmarks/gpu/devices.py FOLDER STAGE...      stages: place faults load; pairs, on four GPUs
 Needs what run.py needs, two GPUs, and the demo model of this repository. FOLDER gets devices.json and logs.
 """
 
@@ -131,9 +131,11 @@ class Devices(Bench):
         assert process.stdout and process.stdout.readline()
         return process
 
-    def fault(self, key: str, words: str, number: int, limit: float = 240) -> None:
-        """Send a signal to one process of the TP 2 service; seconds until callers get errors and until it answers right again."""
-        found = processes(ONE)
+    def fault(
+        self, key: str, words: str, number: int, limit: float = 240, service: str = ONE, port: int = 9010
+    ) -> None:
+        """Send a signal to one process of a TP 2 service; seconds until callers get errors and until it answers right again."""
+        found = processes(service)
         victims = [pid for pid, title in sorted(found.items()) if words in title]
         if not victims:
             self.note(key, {"no process": words, "there are": sorted(found.values())})
@@ -142,7 +144,7 @@ class Devices(Bench):
         os.kill(victims[0], number)
         first_error, seen, healed = None, [], None
         while time.monotonic() - began < limit:
-            text = ask(9010, ONE, seconds=10)
+            text = ask(port, service, seconds=10)
             now = round(time.monotonic() - began, 1)
             if text != "172":
                 if first_error is None:
@@ -155,7 +157,7 @@ class Devices(Bench):
             time.sleep(0.5)
         if number == signal.SIGSTOP and healed is None:
             os.kill(victims[0], signal.SIGCONT)
-        left = {pid for pid in found if pid in processes(ONE)}
+        left = {pid for pid in found if pid in processes(service)}
         self.note(
             key,
             {"killed": found[victims[0]][:80], "first_error_s": first_error, "right_again_s": healed, "callers_saw": seen[:6],
@@ -172,7 +174,7 @@ class Devices(Bench):
         self.fault("kill_foreground", "foreground.py", signal.SIGKILL)
         self.fault("stop_worker", "Worker_TP1", signal.SIGSTOP, limit=60)
         self.play("playbooks/restart.yml", overrides=both, service=ONE, **FIRST)
-        self.load()
+        self.stop_under_load(both)
         stranger = self.stranger(0, 70)
         text = self.play("playbooks/restart.yml", ok=False, overrides=rows(one=[0, 1]), service=ONE, **FIRST)
         self.note("restart_without_memory", text[-1500:])
@@ -181,7 +183,51 @@ class Devices(Bench):
         self.play("playbooks/stop.yml", overrides=both, service=ONE, **FIRST)
         self.note("after_faults", {"holders": holders(), "processes": processes(ONE)})
 
-    def load(self) -> None:
+    def pairs(self) -> None:
+        """On four GPUs: two services of two each, named by UUID, from bare; faults in both at once; a stranger who holds a GPU."""
+        uuids = [row[0] for row in smi("gpu=uuid")]
+        both = rows(one=uuids[:2], two=uuids[2:4])
+        began = time.monotonic()
+        self.play("deploy.yml", overrides=both, **BOTH)
+        report = json.loads((WORK / "reports/h200/report.json").read_text())
+        answers = {name: ask(row["port"], name) for name, row in both.items()}
+        seconds = round(time.monotonic() - began, 1)
+        self.note("pairs", {"from_bare_s": seconds, "holders": holders(), "answers": answers, "proof": report.get("devices")})  # fmt: skip
+        kills = {
+            ONE: (9010, [("kill_worker", "Worker_TP1", signal.SIGKILL, 240), ("kill_api_server", "vllm serve", signal.SIGKILL, 240),
+                         ("stop_worker", "Worker_TP1", signal.SIGSTOP, 60)]),
+            TWO: (9011, [("kill_engine_core", "EngineCore", signal.SIGKILL, 240), ("kill_foreground", "foreground.py", signal.SIGKILL, 240)]),
+        }  # fmt: skip
+
+        def each(service: str) -> None:
+            port, faults = kills[service]
+            for key, words, number, limit in faults:
+                self.fault(key, words, number, limit, service, port)
+
+        threads = [threading.Thread(target=each, args=(service,)) for service in kills]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.play("playbooks/restart.yml", overrides=both, service=ONE, **BOTH)
+        self.stop_under_load(both)
+        self.play("playbooks/stop.yml", overrides=both, service=ONE, **BOTH)
+        stranger = self.stranger(0, 70)
+        text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=both, **BOTH).split())
+        self.note("stranger", text[text.find("does not fit") - 20 :][:600])
+        short = {name: {**row, "ready_timeout": 90} for name, row in both.items()}
+        began = time.monotonic()
+        text = self.play("playbooks/start.yml", ok=None, overrides=short, service=ONE, **BOTH)
+        self.note("start_without_memory", {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:]})
+        stranger.kill()
+        stranger.wait()
+        for name in both:
+            self.play("playbooks/stop.yml", overrides=both, service=name, **BOTH)
+        self.note(
+            "after_pairs", {"holders": holders(), "processes": [*processes(ONE).values(), *processes(TWO).values()]}
+        )
+
+    def stop_under_load(self, deployed: dict[str, Any]) -> None:
         """A stop while 64 requests run: how each of them ended."""
         ends: list[str] = []
         lock = threading.Lock()
@@ -196,7 +242,8 @@ class Devices(Bench):
             thread.start()
         time.sleep(0.7)
         began = time.monotonic()
-        self.play("playbooks/stop.yml", overrides=rows(one=[0, 1]), service=ONE, **FIRST)
+        given = {"overrides": deployed, "service": ONE, "runs": list(deployed)}
+        self.play("playbooks/stop.yml", **given)
         seconds = round(time.monotonic() - began, 1)
         for thread in threads:
             thread.join()
@@ -204,7 +251,7 @@ class Devices(Bench):
         self.note(
             "stop_under_load", {"stop_s": seconds, "requests": count, "holders": holders(), "processes": processes(ONE)}
         )
-        self.play("playbooks/start.yml", overrides=rows(one=[0, 1]), service=ONE, **FIRST)
+        self.play("playbooks/start.yml", **given)
 
 
 def main() -> None:
@@ -212,7 +259,12 @@ def main() -> None:
     prepare()
     bench = Devices(Path(out), "devices.json")
     for stage in stages:
-        {"place": bench.place, "faults": bench.faults, "load": bench.load}[stage]()
+        {
+            "place": bench.place,
+            "faults": bench.faults,
+            "load": lambda: bench.stop_under_load(rows(one=[0, 1])),
+            "pairs": bench.pairs,
+        }[stage]()
 
 
 if __name__ == "__main__":

@@ -14,53 +14,30 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+import shapes
+from shapes import ROOT
+
 BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
 SRV = WORK / "srv"
 CONCURRENCY = "1,16,64,256"
+PORT = 9010
 # The bundle has no flashinfer; NVLink multicast is off, since GPUs may be those of a host that others share.
 ENV = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0", "NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1",
     "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
 }  # fmt: skip
-SHAPES = {
-    "7b": {
-        "bytes": 15_231_233_024, "heads": 28, "kv": 4, "layers": 28, "hidden": 3584, "ffn": 18944, "vocab": 152064,
-    },
-    "32b": {
-        "bytes": 65_527_752_704, "heads": 40, "kv": 8, "layers": 64, "hidden": 5120, "ffn": 27648, "vocab": 152064,
-    },
-}  # fmt: skip
 
 
 def shape(name: str) -> Path:
-    """A model folder without weights: config.json of that shape, the demo's tokenizer stretched to its vocabulary."""
-    folder, row = WORK / "shapes" / name, SHAPES[name]
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(
-        ROOT / "models/demo",
-        folder,
-        ignore=shutil.ignore_patterns("*.safetensors*", "SHA256SUMS", "vocab.json", "merges.txt"),
-    )
-    config = {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "torch_dtype": "bfloat16", "hidden_size": row["hidden"],
-        "intermediate_size": row["ffn"], "num_hidden_layers": row["layers"], "num_attention_heads": row["heads"],
-        "num_key_value_heads": row["kv"], "vocab_size": row["vocab"], "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
-        "rope_theta": 1000000.0, "tie_word_embeddings": False, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    known = set(vocabulary.values()) | {token["id"] for token in tokenizer.get("added_tokens", [])}
-    vocabulary.update({f"w{i}": i for i in range(row["vocab"]) if i not in known})
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    return folder
+    """The folder of that shape below WORK."""
+    return shapes.shape(name, WORK / "shapes" / name)
 
 
 def gpus() -> tuple[int, int]:
@@ -84,10 +61,7 @@ def inventory() -> Path:
         "demo": {"sources": {"directory": {"path": str(ROOT / "models/demo")}}, "bytes": 2_911_000, "license": "apache-2.0",
                  "check": {"prompt": "What is 127 + 45?", "expect": "172"}},
         "demo-ties": {"sources": {"directory": {"path": str(ROOT / "models/demo-ties")}}, "bytes": 1_171_000, "license": "apache-2.0"},
-        **{name: {"sources": {"directory": {"path": str(WORK / "shapes" / name)}}, "bytes": row["bytes"], "license": "apache-2.0",
-                  "shape": {"layers": row["layers"], "kv_heads": row["kv"], "head_dim": 128, "attention_heads": row["heads"],
-                            "hidden_size": row["hidden"], "vocab_size": row["vocab"], "max_position_embeddings": 32768}}
-           for name, row in SHAPES.items()},
+        **{name: {"sources": {"directory": {"path": str(WORK / "shapes" / name)}}, **shapes.row_of(name)} for name in shapes.SHAPES},
     }  # fmt: skip
     host = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "serving_root": str(SRV), "supervisor": "supervisord",
@@ -107,6 +81,8 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
         "trust_remote_code": None, **changes.pop("engine_args", {}),
     }  # fmt: skip
     env = {**ENV, **changes.pop("env", {})}
+    if "BENCH_ENV" in os.environ:  # an environment that is there already: nothing is installed
+        changes.setdefault("native_env", os.environ["BENCH_ENV"])
     return {
         "qwq-32b": {
             "engine": "vllm",
@@ -122,17 +98,18 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
 
 class Bench:
     def __init__(self, out: Path, name: str = "results.json") -> None:
-        self.out = out
+        self.out, self.lock = out, threading.Lock()
         out.mkdir(parents=True, exist_ok=True)
         self.path = out / name
         self.results: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.inventory = inventory()
-        for name in SHAPES:
+        for name in shapes.SHAPES:
             shape(name)
 
     def note(self, key: str, value: Any) -> None:
-        self.results[key] = value
-        self.path.write_text(json.dumps(self.results, indent=1) + "\n")
+        with self.lock:  # two services may be asked at once
+            self.results[key] = value
+            self.path.write_text(json.dumps(self.results, indent=1) + "\n")
         print(key, json.dumps(value)[:600], flush=True)
 
     def play(self, book: str, *options: str, ok: bool | None = True, **values: Any) -> str:
@@ -184,22 +161,34 @@ class Bench:
         }  # fmt: skip
 
     def start(self, name: str, rows: dict[str, Any], seconds: float = 400) -> dict[str, Any]:
-        """Start random weights, whose answers say the same over and over, so that verify would refuse them; what the start measured."""
+        """Start random weights, whose answers say the same over and over, so that verify would refuse them; what the start measured.
+
+        Of several services each has its own row of what was measured, by its name.
+        """
         began = time.monotonic()
-        self.play("deploy.yml", "--tags", "preflight,fetch,serve", overrides=rows)
+        self.play("deploy.yml", "--tags", "preflight,fetch,serve", overrides=rows, runs=list(rows))
+        for row in rows.values():
+            self.wait(name, row.get("port", PORT), began + seconds)
+        ready = round(time.monotonic() - began, 1)
+        out = self.out / f"{name}.look.json"
+        self.play("benchmarks/gpu/look.yml", overrides=rows, runs=list(rows), out=str(out))
+        looked = json.loads(out.read_text())
+        for service in rows:
+            shutil.copy(SRV / f"logs/{service}.log", self.out / f"{name}.{service}.log")
+        if len(rows) == 1:
+            return {"deploy_and_ready_s": ready, **(looked["starts"].get(next(iter(rows))) or {})}
+        return {"deploy_and_ready_s": ready, "services": looked["starts"], "devices": looked["devices"]}
+
+    def wait(self, name: str, port: int, until: float) -> None:
+        """Until /health answers; SystemExit after `until`, by the monotonic clock."""
         while True:
             try:
-                with urllib.request.urlopen("http://127.0.0.1:9010/health", timeout=5):
-                    break
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    return
             except OSError:
-                if time.monotonic() - began > seconds:
-                    raise SystemExit(f"{name} is not ready after {seconds:.0f} s") from None
+                if time.monotonic() > until:
+                    raise SystemExit(f"{name} is not ready in time") from None
                 time.sleep(0.5)
-        ready = round(time.monotonic() - began, 1)
-        out = self.out / "look.json"
-        self.play("benchmarks/gpu/look.yml", overrides=rows, out=str(out))
-        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
-        return {"deploy_and_ready_s": ready, **(json.loads(out.read_text())["starts"].get("qwq-32b") or {})}
 
     def measure(
         self, name: str, model: str, rows: dict[str, Any], concurrency: str = CONCURRENCY, prompt: int = 512
@@ -210,13 +199,14 @@ class Bench:
             self.note(name, {"failed": str(error)})
             return
         found.update(self.load(model, concurrency, prompt))
-        shutil.copy(SRV / "logs/qwq-32b.log", self.out / f"{name}.log")
         self.note(name, found)
 
-    def load(self, model: str, concurrency: str, prompt: int = 512) -> dict[str, Any]:
-        """The load curve of the service that runs."""
-        key = (SRV / "services/qwq-32b/api_key").read_text().strip()
-        client = [sys.executable, str(ROOT / "benchmarks/gpu/client.py"), "http://127.0.0.1:9010", model, key]
+    def load(
+        self, model: str, concurrency: str, prompt: int = 512, service: str = "qwq-32b", port: int = PORT
+    ) -> dict[str, Any]:
+        """The load curve of a service that runs."""
+        key = (SRV / "services" / service / "api_key").read_text().strip()
+        client = [sys.executable, str(ROOT / "benchmarks/gpu/client.py"), f"http://127.0.0.1:{port}", model, key]
         done = subprocess.run(
             [*client, "--concurrency", concurrency, "--prompt", str(prompt)],
             capture_output=True,

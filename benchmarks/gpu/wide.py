@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""The vendor documents' own rows over all GPUs of one host, what fit ranks for them, and two services side by side.
+
+    python benchmarks/gpu/wide.py FOLDER STAGE...      stages: bare plan documents ranked deepseek vision beside
+Needs what run.py needs and two, four or eight GPUs; the documents have eight. FOLDER gets wide.json, plan.json and the services' logs.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from devices import ask, holders, processes
+from run import PORT, SRV, Bench, gpus, override, prepare
+
+QWQ, DEEPSEEK, VISION = "qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"
+WIDTHS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+# What the three documents have; {service: (shape, FlagGems, options)}.
+FLAGOS = {
+    "max_model_len": 32768, "max_num_seqs": 256, "gpu_memory_utilization": 0.9, "enforce_eager": True, "enable_chunked_prefill": True,
+}  # fmt: skip
+DOCUMENTS: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    QWQ: ("32b", False, FLAGOS),
+    DEEPSEEK: ("32b", True, FLAGOS),
+    VISION: ("vl", False, {"max_model_len": 32768, "gpu_memory_utilization": 0.9, "limit_mm_per_prompt": '{"image": 18}',
+                           "enforce_eager": False, "enable_chunked_prefill": True}),
+}  # fmt: skip
+
+
+def document(service: str, count: int, port: int = PORT, **changes: Any) -> dict[str, Any]:
+    """{service: overrides}: the document's row with random weights, natively, on so many GPUs."""
+    model, gems, args = DOCUMENTS[service]
+    args = {**args, "tensor_parallel_size": count, "load_format": "dummy", **changes.pop("engine_args", {})}
+    row = override(model, engine_args=args, flaggems=gems)[QWQ]
+    return {
+        service: {
+            **row,
+            "port": port,
+            "served_name": service,
+            "check": {"prompt": "Say hello.", "expect": ""},
+            **changes,
+        }
+    }
+
+
+def red_square() -> str:
+    """A data URL of an image."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.new("RGB", (224, 224), (255, 0, 0)).save(made, "PNG")
+    return "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()
+
+
+class Wide(Bench):
+    count = 0
+
+    def bare(self) -> None:
+        """From bare to a checked answer of a small model over all GPUs."""
+        args = {"max_model_len": 512, "gpu_memory_utilization": 0.1, "max_num_seqs": 32, "enforce_eager": True, "tensor_parallel_size": self.count}  # fmt: skip
+        rows = override("demo", engine_args=args)
+        began = time.monotonic()
+        self.play("deploy.yml", overrides=rows)
+        seconds = round(time.monotonic() - began, 1)
+        self.note("bare", {"seconds": seconds, "answer": self.report()["answer"], "holders": holders()})
+        self.stop(QWQ, rows)
+
+    def stop(self, service: str, rows: dict[str, Any]) -> None:
+        """Stop it; what is left on the GPUs and of its processes."""
+        began = time.monotonic()
+        self.play("playbooks/stop.yml", overrides=rows, runs=list(rows), service=service)
+        left = {"seconds": round(time.monotonic() - began, 1), "holders": holders(), "processes": processes(service)}
+        self.note(f"stopped_{service}", left)
+
+    def plan(self) -> None:
+        """What fit would choose for QwQ-32B's shape on this host, best first."""
+        path = self.out / "plan.json"
+        self.play("playbooks/plan.yml", overrides=self.auto(), plan_json=str(path))
+        ranked = self.candidates()
+        self.note("ranked_by_fit", [{key: row.get(key) for key in ("args", "replicas", "speed", "tokens", "requests")} for row in ranked])  # fmt: skip
+
+    def auto(self, **changes: Any) -> dict[str, Any]:
+        rows = override(
+            "32b",
+            served_name=QWQ,
+            check={"prompt": "Say hello.", "expect": ""},
+            wishes={"context": 16384, "concurrency": 256},
+        )
+        rows[QWQ]["engine_args"] = {
+            **dict.fromkeys(rows[QWQ]["engine_args"]),
+            "load_format": "dummy",
+            **dict.fromkeys(FLAGOS),
+            **changes,
+        }
+        if not changes:
+            chosen = ("tensor_parallel_size", "data_parallel_size", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization",
+                      "enforce_eager")  # fmt: skip
+            rows[QWQ]["engine_args"].update(dict.fromkeys(chosen, "auto"))
+        return rows
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Rows of the plan's best candidates that take the whole host, in its order."""
+        text = (self.out / "plan.json").read_text()
+        found: list[dict[str, Any]] = []
+
+        def walk(value: Any) -> None:
+            if isinstance(value, dict):
+                if isinstance(value.get("candidates"), list):
+                    found.extend(value["candidates"])
+                for inner in value.values():
+                    walk(inner)
+            elif isinstance(value, list):
+                for inner in value:
+                    walk(inner)
+
+        walk(json.loads(text))
+        return [row for row in found if math.prod(row["args"].get(key, 1) for key in WIDTHS) == self.count]
+
+    def loads(self, service: str, few: bool, port: int = PORT) -> dict[str, Any]:
+        """Short prompts, and long ones."""
+        short = self.load(service, "1,16,64" if few else "1,16,64,256", service=service, port=port)["load"]
+        return {
+            "load_512": short,
+            "load_4096": self.load(service, "1,16" if few else "1,16,64", 4096, service, port)["load"],
+        }
+
+    def documents(self) -> None:
+        rows = document(QWQ, self.count)
+        found = self.start("document", rows)
+        answer = ask(PORT, QWQ, seconds=90, max_tokens=32)
+        self.note("document", {**found, "answered": answer[:80], "holders": holders(), **self.loads(QWQ, few=False)})
+        self.stop(QWQ, rows)
+
+    def ranked(self) -> None:
+        """Each choice of fit's as it would be deployed, in its order, and measured."""
+        for number, row in enumerate(self.candidates()):
+            args = row["args"]
+            name = f"TP {args.get('tensor_parallel_size', 1)} x DP {args.get('data_parallel_size', 1)}"
+            rows = self.auto(**args)
+            try:
+                found = self.start(f"ranked-{number}", rows)
+            except SystemExit as error:
+                found = {"failed": str(error)}
+            else:
+                found |= {"holders": holders(), **self.loads(QWQ, few=False)}
+            self.note(f"ranked_{number}", {"name": name, "rank": number + 1, "args": args, **found})
+            self.stop(QWQ, rows)
+
+    def deepseek(self) -> None:
+        """The document's row with FlagGems; kill -9 of one worker of all; a stop under load."""
+        rows = document(DEEPSEEK, self.count)
+        found = self.start("deepseek", rows)
+        self.note(
+            "deepseek",
+            {**found, "answered": ask(PORT, DEEPSEEK, seconds=200, max_tokens=32)[:80], "holders": holders()},
+        )
+        before = processes(DEEPSEEK)
+        worker = min(pid for pid, title in before.items() if f"Worker_TP{self.count - 1}" in title)
+        began = time.monotonic()
+        os.kill(worker, signal.SIGKILL)
+        error_s, seen = None, []
+        while time.monotonic() - began < 240:
+            text, now = ask(PORT, DEEPSEEK, seconds=10, max_tokens=4), round(time.monotonic() - began, 1)
+            if text.startswith("["):
+                error_s = now if error_s is None else error_s
+                seen += [] if seen and seen[-1][1] == text[:100] else [[now, text[:100]]]
+            elif error_s is not None:
+                break
+            time.sleep(0.5)
+        left = [title[:60] for pid, title in processes(DEEPSEEK).items() if pid in before]
+        self.note("kill_worker", {"first_error_s": error_s, "answers_again_s": round(time.monotonic() - began, 1),
+                                  "callers_saw": seen[:6], "old_processes_left": left, "holders": holders()})  # fmt: skip
+        ends: list[str] = []
+
+        def one() -> None:
+            text = ask(PORT, DEEPSEEK, seconds=90, max_tokens=2000, ignore_eos=True)
+            ends.append(text[:60] if text.startswith("[") else "whole")
+
+        threads = [threading.Thread(target=one) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+        self.stop(DEEPSEEK, rows)
+        for thread in threads:
+            thread.join()
+        self.note("stop_under_load", {text: ends.count(text) for text in sorted(set(ends))})
+
+    def vision(self) -> None:
+        """The document's row with its vision tower, shown an image; a second setting where the bundle lacks what the first needs."""
+        for name, more in (("vision", {}), ("vision_sdpa", {"mm_encoder_attn_backend": "TORCH_SDPA"})):
+            rows = document(VISION, self.count, engine_args=more)
+            try:
+                found = self.start(name, rows)
+                content = [
+                    {"type": "image_url", "image_url": {"url": red_square()}},
+                    {"type": "text", "text": "What is 1 + 2?"},
+                ]
+                found["shown"] = ask(
+                    PORT, VISION, seconds=60, max_tokens=16, messages=[{"role": "user", "content": content}]
+                )[:120]
+                found["answered"] = ask(PORT, VISION, seconds=60, max_tokens=16)[:80]
+            except SystemExit as error:
+                found = {"failed": str(error)}
+            self.note(name, {**found, "holders": holders()})
+            self.stop(VISION, rows)
+            if not str(found.get("shown", "[")).startswith("["):
+                return
+
+    def beside(self) -> None:
+        """Two services side by side, each on half of the GPUs: the document's settings beside CUDA graphs; each asked alone, then both."""
+        half = self.count // 2
+        rows = {
+            **document(QWQ, half, devices=list(range(half))),
+            **document(
+                DEEPSEEK,
+                half,
+                PORT + 1,
+                devices=list(range(half, self.count)),
+                engine_args={"enforce_eager": False},
+                flaggems=False,
+            ),
+        }
+        found = self.start("beside", rows)
+        self.note("beside", {**found, "holders": holders()})
+        for key, service, port in (("beside_document", QWQ, PORT), ("beside_graphs", DEEPSEEK, PORT + 1)):
+            self.note(key, self.loads(service, few=True, port=port))
+        for service in rows:
+            self.stop(service, rows)
+
+
+def main() -> None:
+    out, *stages = sys.argv[1:]
+    prepare()
+    bench = Wide(Path(out), "wide.json")
+    bench.count = gpus()[0]
+    bench.note("gpus", [re.sub(r"\s+", " ", " ".join(map(str, gpus()))), str(SRV)])
+    for stage in stages:
+        began = time.monotonic()
+        try:
+            {"bare": bench.bare, "plan": bench.plan, "documents": bench.documents, "ranked": bench.ranked, "deepseek": bench.deepseek,
+             "vision": bench.vision, "beside": bench.beside}[stage]()  # fmt: skip
+        except (SystemExit, OSError, KeyError, ValueError) as error:
+            bench.note(f"{stage}_failed", f"{type(error).__name__}: {error}"[:600])
+            for service in DOCUMENTS:  # what still runs would hold the next stage's GPUs
+                if processes(service):
+                    bench.play("playbooks/stop.yml", ok=None, service=service, runs=[service], overrides={})
+        bench.note(f"{stage}_stage_s", round(time.monotonic() - began, 1))
+
+
+if __name__ == "__main__":
+    main()
