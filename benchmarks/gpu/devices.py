@@ -186,7 +186,7 @@ class Devices(Bench):
     def pairs(self) -> None:
         """On four GPUs: two services of two each, named by UUID, from bare; faults in both at once; a stranger who holds a GPU."""
         uuids = [row[0] for row in smi("gpu=uuid")]
-        both = rows(one=uuids[:2], two=uuids[2:4])
+        both = {name: {**row, "ready_timeout": 150} for name, row in rows(one=uuids[:2], two=uuids[2:4]).items()}
         began = time.monotonic()
         self.play("deploy.yml", overrides=both, **BOTH)
         report = json.loads((WORK / "reports/h200/report.json").read_text())
@@ -215,9 +215,8 @@ class Devices(Bench):
         stranger = self.stranger(0, 70)
         text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=both, **BOTH).split())
         self.note("stranger", text[text.find("does not fit") - 20 :][:600])
-        short = {name: {**row, "ready_timeout": 90} for name, row in both.items()}
         began = time.monotonic()
-        text = self.play("playbooks/start.yml", ok=None, overrides=short, service=ONE, **BOTH)
+        text = self.play("playbooks/start.yml", ok=None, overrides=both, service=ONE, **BOTH)
         self.note("start_without_memory", {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:]})
         stranger.kill()
         stranger.wait()

@@ -82,6 +82,11 @@ class Wide(Bench):
         left = {"seconds": round(time.monotonic() - began, 1), "holders": holders(), "processes": processes(service)}
         self.note(f"stopped_{service}", left)
 
+    def clear(self) -> None:
+        """Stop what a stage that failed has left: it would hold the next one's GPUs."""
+        for service in filter(processes, DOCUMENTS):
+            self.play("playbooks/stop.yml", ok=None, service=service, runs=[service], overrides={})
+
     def plan(self) -> None:
         """What fit would choose for QwQ-32B's shape on this host, best first."""
         path = self.out / "plan.json"
@@ -244,6 +249,7 @@ def main() -> None:
     bench = Wide(Path(out), "wide.json")
     bench.count = gpus()[0]
     bench.note("gpus", [re.sub(r"\s+", " ", " ".join(map(str, gpus()))), str(SRV)])
+    bench.clear()
     for stage in stages:
         began = time.monotonic()
         try:
@@ -251,9 +257,7 @@ def main() -> None:
              "vision": bench.vision, "beside": bench.beside}[stage]()  # fmt: skip
         except (SystemExit, OSError, KeyError, ValueError) as error:
             bench.note(f"{stage}_failed", f"{type(error).__name__}: {error}"[:600])
-            for service in DOCUMENTS:  # what still runs would hold the next stage's GPUs
-                if processes(service):
-                    bench.play("playbooks/stop.yml", ok=None, service=service, runs=[service], overrides={})
+            bench.clear()
         bench.note(f"{stage}_stage_s", round(time.monotonic() - began, 1))
 
 
