@@ -57,6 +57,13 @@ def test_two_recorded_gpus_and_who_holds_their_memory() -> None:
     assert gpus.islands(rows) == [[0, 1]] and rows[0]["links"] == {"1": "NV18"}
 
 
+def test_four_recorded_gpus_are_one_island() -> None:
+    found = gpus.parse_smi((FIXTURES / "nvidia/h100x4.xml").read_text())
+    assert [row["memory_total_bytes"] >> 20 for row in found["devices"]] == [81559] * 4 and found["problems"] == []
+    rows = gpus.parse_topo((FIXTURES / "nvidia/h100x4-topo.txt").read_text())
+    assert gpus.islands(rows) == [[0, 1, 2, 3]] and rows[3]["links"] == {"0": "NV18", "1": "NV18", "2": "NV18"}
+
+
 @pytest.mark.parametrize("cut", [120, 2000, len(LOG) // 2, len(LOG) - 20])
 def test_a_log_that_breaks_off_is_told_as_that(cut: int) -> None:
     log = nvidia_smi.read_log(-9, LOG[:cut], "")
