@@ -90,7 +90,7 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     # A header or a variable inside of a URL.
     (
         re.compile(
-            r"(?i)(\b[\w-]{0,40}(?:authorization|cookie|api[_-]?key|token|passw(?:or)?d|secret)(?:%3a|%3d|%22%3a%22)"
+            r"(?i)((?:authorization|cookie|api[_-]?key|token|passw(?:or)?d|secret)(?:%3a|%3d|%22%3a%22)"
             r"(?:%20|\+){0,4}(?:(?:bearer|basic|token)(?:%20|\+){1,4})?)(?:[\w.~*/=+-]|%(?!26)[0-9a-f]{2}){4,4000}"
         ),
         r"\1" + MASK,

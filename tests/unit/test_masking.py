@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import string
+import time
 import urllib.parse
 
 import pytest
@@ -227,14 +228,16 @@ WORDS = ["a", "key", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.",
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("lead", ["", "password='", "docker run ", "http://u:"])
 def test_a_long_word_takes_no_minutes(word: str, lead: str) -> None:
-    """Quadratic work on 150,000 characters would take many minutes; the suite's own time limit is the bound."""
-    text = lead + word * (150_000 // len(word))
+    """Linear work on 40,000 characters takes 0.05 s of this process; quadratic work takes a minute."""
+    text = lead + word * (40_000 // len(word))
+    began = time.process_time()
     masked(text, ["known-secret-1"])
+    assert time.process_time() - began < 10
 
 
-def test_ten_megabytes_are_read_in_one_go() -> None:
+def test_megabytes_are_read_in_one_go() -> None:
     rng = random.Random(3)
     line = "INFO 11-25 12:00:01 [core.py:58] prompt_tokens=38 id=%s path=/srv/vllm/x"
-    text = "\n".join(line % "".join(rng.choices(string.hexdigits, k=32)) for _ in range(100_000))
-    assert len(text) > 10_000_000
+    text = "\n".join(line % "".join(rng.choices(string.hexdigits, k=32)) for _ in range(20_000))
+    assert len(text) > 2_000_000
     assert masked(text + "\nHF_TOKEN=" + S).removesuffix(MASK) == text + "\nHF_TOKEN="
