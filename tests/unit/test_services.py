@@ -158,6 +158,9 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     assert look("demo")["beside"] == []
     assert look("new-1", "new-2", wanted="new")["meant"] == ["new-1", "new-2"]  # also before their first start
     assert look("new", wanted="all", every="deployed")["meant"] == ["demo"]
+    assert "means new-1, new-2, and this works on one" in look("new-1", "new-2", wanted="new", single=True)["msg"]
+    assert look("new", wanted="demo", single=True)["meant"] == ["demo"]
+    assert "this host has new" in look("new", wanted="demo", planned=True)["msg"]
     assert look(wanted="gone", required=False)["meant"] == ["gone"] and look(wanted="gone")["failed"]
     [words] = look("other")["beside"]
     assert words.startswith(
