@@ -49,8 +49,12 @@ def test_a_key_is_changed_in_two_steps(host: Host) -> None:
     assert path.read_text().split() == [new]
     assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]
     (host.root / "services/demo-1").mkdir()
-    (host.root / "services/demo-1/api_key").write_text("k" * 40 + "\n")  # a replica whose key changed first
+    first = host.root / "services/demo-1/api_key"
     shared = {**arguments, "shares_with": "demo-1"}
+    first.write_text(path.read_text())
+    dry = host.run("api_key", shared, check=True)  # the first one's would have changed by then
+    assert (dry["changed"], dry["count"]) == (True, 2) and path.read_text() == first.read_text()
+    first.write_text("k" * 40 + "\n")  # a replica whose key changed first
     assert host.run("api_key", shared)["changed"] and path.read_text().split()[0] == "k" * 40
     assert host.run("api_key", shared)["changed"] is False
 
