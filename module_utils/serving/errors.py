@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 
 UMASK = 0o022
-LONG = re.compile(r"\S{1000,}")  # one word of a message: a name in a file may be as long as the file
+LONG = re.compile(r"[^\s'\",]{1000,}")  # one word of a message: a name in a file may be as long as the file
 
 
 class Refusal(Exception):
