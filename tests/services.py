@@ -96,13 +96,14 @@ def boxed(kind: Callable[[Path], B], root: Path, tools: Path, service: str) -> I
         container.remove(force=True)
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 20, told: Callable[[], str] = str) -> Any:
+    """What `condition` returns once it is true; where it never is, the failure has the words of `told`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.1)
-    raise AssertionError(f"not so within {seconds} s")
+    raise AssertionError(f"not so within {seconds} s {told()}")
 
 
 def loaded(port: int, folder: Path) -> dict[str, str]:
