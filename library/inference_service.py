@@ -50,7 +50,7 @@ options:
   python: {description: Interpreter for it., type: path}
   supervisor: {description: Who runs it., type: str, choices: [auto, systemd, supervisord], default: auto}
   restarts:
-    description: "For V(started): where the process was to stay and its engine refuses an adapter, start it anew. Else it goes on, and RV(refused) says why."
+    description: "For V(started): where the process was to stay and its engine refuses an adapter, restart it. Else it goes on, and RV(refused) says why."
     type: bool
     default: true
 attributes:
@@ -99,7 +99,7 @@ NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_
 
 
 class Stays(Exception):
-    """The engine refuses what it was to do while it runs, and must not be started anew."""
+    """The engine refuses what it was to do while it runs, and must not be restarted."""
 
 
 class Lacking(Exception):

@@ -363,7 +363,7 @@ def last_exit(root: str, name: str) -> dict[str, Any] | None:
 
 
 def last_run(lines: list[str]) -> list[str]:
-    """The log lines of the newest run; of the one before too, while a failed service is being started anew.
+    """The log lines of the newest run; of the one before too, while a failed service is being restarted.
 
     A log outlives restarts and releases: what an earlier release said must not explain why this one fails.
     """

@@ -7,7 +7,7 @@ drains its requests; an engine that is not done OVERDUE seconds after its time i
 it ends, no process of it stays: as child subreaper this process inherits whatever the engine leaves behind
 (kill -9 of vLLM leaves EngineCore and its workers, with all their memory) and ends it. A run that was itself
 killed is cleaned up by the next start.
-An engine that ends with AGAIN is started anew: other hosts of its service are gone, which is no failure of this one.
+An engine that ends with AGAIN is restarted: other hosts of its service are gone, which is no failure of this one.
 run.json names the running process, exit.json how the last one ended.
 """
 
