@@ -201,10 +201,6 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
     return ["a restart was asked for"] if state == "restarted" else []
 
 
-def own_key_changed(folder: str, run: dict[str, Any] | None) -> bool:
-    return run is None or releases.key_changed_after(folder, float(run["started"]))
-
-
 def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> tuple[list[str], dict[str, str]]:
     name, root = module.params["name"], module.params["serving_root"]
     number, reasons, diff = released(module, folder)
@@ -214,7 +210,8 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     unit, replace = unit_reasons(module, owner, folder, spec)
     why = run_reasons(root, name, number, state)
     run = releases.running_release(root, name)
-    stays = bool(why) and state == "started" and not replace and not own_key_changed(folder, run)
+    stays = bool(why) and state == "started" and not replace
+    stays = stays and run is not None and not releases.key_changed_after(folder, float(run["started"]))
     whole = marked(folder, spec, module.params["secret_env"], make=False)
     stays = stays and live.stays(folder, run, whole, module.params["files"])
     if not module.check_mode:
@@ -229,6 +226,7 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
                 raise Stays(str(refusal)) from None
             why.append("%s; it is restarted with them" % refusal)
     if not module.check_mode and (why or replace):
+        releases.check_room(folder, "service '%s' is left as it is" % name)
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)
         remember_memory(folder, spec)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +95,22 @@ def boxed(kind: Callable[[Path], B], root: Path, tools: Path, service: str) -> I
         yield box
     for container in box.containers():
         container.remove(force=True)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str = "3m") -> Iterator[Callable[[], None]]:
+    """A file system of its own at this folder; what is yielded fills it."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+
+    def fill() -> None:
+        with open(folder / "ballast", "wb", buffering=0) as ballast, suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def until(condition: Callable[[], Any], seconds: float = 20, told: Callable[[], str] = str) -> Any:

@@ -16,7 +16,7 @@ import secrets
 import time
 from typing import Any
 
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import FULL, Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
     digest,
@@ -375,3 +375,17 @@ def last_run(lines: list[str]) -> list[str]:
     if not ended and len(starts) > 1 and lines[starts[-2]] == lines[starts[-1]]:
         return lines[starts[-2] :]
     return last
+
+
+def check_room(folder: str, before: str) -> None:
+    """Refuse, in a sentence that begins with `before`, where what is to happen could not even be noted in the folder."""
+    path = os.path.join(folder, ".room")
+    try:
+        write_atomic(path, bytes(1 << 16))
+        os.unlink(path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise Refusal(
+                "%s: the disk of %s is full; make room, df -h and df -i show what is left" % (before, folder)
+            ) from None
+        raise
