@@ -139,6 +139,8 @@ def why_free(lock: Run, me: Run, holder: dict[str, Any], max_age: int, now: floa
     alive = all(place) and place == (me.boot, me.namespace) and lock.run in (holder.get("live") or [])
     if ended or alive:
         return ended
+    if lock.since - now > max_age:
+        return "it is of a time to come: a clock was set back since"
     return "it is older than %d s" % max_age if now - lock.since > max_age else None
 
 

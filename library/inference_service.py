@@ -196,7 +196,7 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
         return ["it does not run"]
     if run["release"] != number:
         return ["it runs release %s, current is %s" % (run["release"], number)]
-    if releases.key_changed_after(releases.service_dir(root, name), float(run["started"])):
+    if releases.key_changed(releases.service_dir(root, name), run):
         return ["its API key was changed after it started"]
     return ["a restart was asked for"] if state == "restarted" else []
 
@@ -211,7 +211,7 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     why = run_reasons(root, name, number, state)
     run = releases.running_release(root, name)
     stays = bool(why) and state == "started" and not replace
-    stays = stays and run is not None and not releases.key_changed_after(folder, float(run["started"]))
+    stays = stays and run is not None and not releases.key_changed(folder, run)
     whole = marked(folder, spec, module.params["secret_env"], make=False)
     stays = stays and live.stays(folder, run, whole, module.params["files"])
     if not module.check_mode:

@@ -48,7 +48,7 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
         where = " %s" % error.filename if error.filename else ""
         text = "%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
         if error.errno in FULL:
-            text += "; make room: df -h and df -i show what is left, playbooks/uninstall.yml removes a service and what no other one needs"
+            text += "; make room: df -h and df -i show what is left, playbooks/prune.yml removes what nothing needs"
         module.fail_json(msg=as_shown(text))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]

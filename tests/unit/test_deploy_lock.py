@@ -107,6 +107,10 @@ def test_another_controllers_run_holds_until_its_age(run_module: Run, tmp_path: 
     lock = json.loads((tmp_path / "deploy.lock").read_text())
     (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() - 50000}))
     assert "older than" in take(run_module, tmp_path, ME)["taken_over"]
+    (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 3600}))
+    assert take(run_module, tmp_path, ME)["failed"]  # their clock is an hour ahead
+    (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 50000}))
+    assert "a time to come" in take(run_module, tmp_path, ME)["taken_over"]
 
 
 def test_released_by_the_holder_only(run_module: Run, tmp_path: Path) -> None:

@@ -310,13 +310,16 @@ def ensure_key(folder: str, given: str | None = None, dry: bool = False) -> str 
     return None
 
 
-def key_changed_after(folder: str, started: float) -> bool:
-    """Was the key file written after a process started that has read it?"""
+def key_changed(folder: str, run: dict[str, Any]) -> bool:
+    """Is the key file another one than the process has read? `run`: its run.json."""
     try:
-        # A time to come is that of a clock that was set back since, and no reason to restart with each run.
-        return started < os.stat(os.path.join(folder, "api_key")).st_mtime <= time.time()
+        written = os.stat(os.path.join(folder, "api_key")).st_mtime_ns
     except OSError:
         return False
+    if "key" in run:
+        return bool(written != run["key"])
+    # Of a process that notes no key. A time to come is that of a clock that was set back since.
+    return float(run["started"]) * 1e9 < written <= time.time_ns()
 
 
 def read_keys(folder: str) -> list[str]:

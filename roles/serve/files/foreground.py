@@ -53,6 +53,19 @@ def write(path: str, value: dict) -> None:
     os.rename(path + ".part", path)
 
 
+def boottime() -> float:
+    """Seconds by the clock of this boot, which nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def key_written(folder: str) -> int | None:
+    """Of the key file that ./start reads."""
+    try:
+        return os.stat(os.path.join(folder, "api_key")).st_mtime_ns
+    except OSError:
+        return None
+
+
 def ran(folder: str) -> str:
     """The release that this process was last: adapters that were loaded since have made it another one."""
     try:
@@ -191,7 +204,7 @@ def main() -> int:
         print(
             f"foreground: starting release {os.path.basename(release)}", flush=True
         )  # releases.last_run cuts the log here
-        began = time.time()
+        began, since, key = time.time(), boottime(), key_written(folder)
         child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
         if stopping:  # the signal came while the child was being made
             forward()
@@ -204,6 +217,8 @@ def main() -> int:
                 "group": os.getpgid(0),
                 "release": os.path.basename(release),
                 "started": began,
+                "boottime": since,
+                "key": key,
             },
         )
         code = child.wait()
@@ -216,11 +231,11 @@ def main() -> int:
     unasked = unasked_ends(folder, name) + (not stopping)
     write(
         os.path.join(folder, "exit.json"),
-        {"code": code, "release": name, "ended": time.time(), "seconds": time.time() - began, "unasked": unasked},
+        {"code": code, "release": name, "ended": time.time(), "seconds": boottime() - since, "unasked": unasked},
     )
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, "run.json"))
-    print(f"foreground: the engine ended with code {code} after {time.time() - began:.0f} s", flush=True)
+    print(f"foreground: the engine ended with code {code} after {boottime() - since:.0f} s", flush=True)
     return code if code >= 0 else 128 - code
 
 
