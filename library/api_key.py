@@ -70,9 +70,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             if value:
                 wanted = releases.with_key(keys, value)
             elif other != name:
-                wanted = releases.with_key(
-                    keys, next(iter(releases.read_keys(releases.service_dir(root, other))), None)
-                )
+                others = releases.read_keys(releases.service_dir(root, other))
+                if module.check_mode and len(others) < 2:
+                    others = [releases.new_key(), *others]  # as a run would have found them
+                wanted = releases.with_key(keys, next(iter(others), None))
             elif len(keys) < 2:
                 wanted = [releases.new_key(), *keys]
         changed = wanted != keys

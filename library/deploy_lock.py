@@ -47,7 +47,7 @@ import time
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.errors import FULL, Refusal, run_module
 from ansible.module_utils.serving.files import locked, remove_tree, write_json
 
 LIMIT = 1 << 16  # bytes of a lock file, of which we write some 400
@@ -139,6 +139,8 @@ def why_free(lock: Run, me: Run, holder: dict[str, Any], max_age: int, now: floa
     alive = all(place) and place == (me.boot, me.namespace) and lock.run in (holder.get("live") or [])
     if ended or alive:
         return ended
+    if lock.since - now > max_age:
+        return "it is of a time to come: a clock was set back since"
     return "it is older than %d s" % max_age if now - lock.since > max_age else None
 
 
@@ -170,6 +172,13 @@ def taken(path: str, me: Run, given: dict[str, Any], dry: bool) -> tuple[dict[st
     return mine, free or odd, odd
 
 
+def give_back(path: str, me: Run, dry: bool) -> None:
+    with contextlib.suppress(Refusal):  # odd, so not ours
+        lock, _ = read_lock(path)
+        if lock and lock.place() == me.place() and not dry:
+            os.unlink(path)
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     root = given["serving_root"]
@@ -183,14 +192,21 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     guard: Any = contextlib.nullcontext()
     if not module.check_mode:
         guard = locked(os.path.join(root, ".deploy.flock"), "the deploy lock", timeout=10)
-    with guard:
+    try:
+        with guard:
+            if given["state"] == "released":
+                give_back(path, me, module.check_mode)
+                return {"changed": False, "holder": None}
+            mine, free, odd = taken(path, me, given, module.check_mode)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # What frees space (uninstall.yml) and ends services must run all the same; a deploy is refused by preflight.
         if given["state"] == "released":
-            with contextlib.suppress(Refusal):  # odd, so not ours
-                lock, _ = read_lock(path)
-                if lock and lock.place() == me.place() and not module.check_mode:
-                    os.unlink(path)
+            give_back(path, me, module.check_mode)
             return {"changed": False, "holder": None}
-        mine, free, odd = taken(path, me, given, module.check_mode)
+        mine, free, odd = taken(path, me, given, True)
+        module.warn("the disk of %s is full, so no lock keeps others from deploying here meanwhile; make room" % root)
     if odd:
         module.warn("the deploy lock: %s" % odd)
     return {"changed": False, "holder": mine, "taken_over": free}

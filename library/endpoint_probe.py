@@ -102,6 +102,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import read_json, write_json
+from ansible.module_utils.serving.processes import age
 from ansible.module_utils.serving.service import members, releases, verdicts
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
@@ -128,7 +129,7 @@ def ready_seconds(folder: str, run: dict[str, Any], write: bool) -> float | None
         seen = {}
     if seen.get("pid") == run["pid"] and seen.get("ticks") == run["ticks"]:
         return float(seen["seconds"])
-    seconds = round(time.time() - float(run["started"]), 1)
+    seconds: float = round(age(run), 1)
     if write:
         write_json(path, {"pid": run["pid"], "ticks": run["ticks"], "seconds": seconds})
     return seconds
@@ -199,7 +200,7 @@ def described(
         "supervisor": owner.kind,
         "log": owner.log_place(name),
         "key_file": os.path.join(folder, "api_key") if spec.get("api_key") else None,
-        "uptime_seconds": round(time.time() - run["started"], 1) if run else None,
+        "uptime_seconds": round(age(run), 1) if run else None,
         "pid": run["pid"] if run else None,
         "changed_at": releases.changed_at(folder),
     }

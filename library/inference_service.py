@@ -50,7 +50,7 @@ options:
   python: {description: Interpreter for it., type: path}
   supervisor: {description: Who runs it., type: str, choices: [auto, systemd, supervisord], default: auto}
   restarts:
-    description: "For V(started): where the process was to stay and its engine refuses an adapter, start it anew. Else it goes on, and RV(refused) says why."
+    description: "For V(started): where the process was to stay and its engine refuses an adapter, restart it. Else it goes on, and RV(refused) says why."
     type: bool
     default: true
 attributes:
@@ -99,7 +99,7 @@ NEEDED = {"endpoint": str, "drain_timeout": int, "ready_timeout": int, "restart_
 
 
 class Stays(Exception):
-    """The engine refuses what it was to do while it runs, and must not be started anew."""
+    """The engine refuses what it was to do while it runs, and must not be restarted."""
 
 
 class Lacking(Exception):
@@ -196,13 +196,9 @@ def run_reasons(root: str, name: str, number: str | None, state: str) -> list[st
         return ["it does not run"]
     if run["release"] != number:
         return ["it runs release %s, current is %s" % (run["release"], number)]
-    if releases.key_changed_after(releases.service_dir(root, name), float(run["started"])):
+    if releases.key_changed(releases.service_dir(root, name), run):
         return ["its API key was changed after it started"]
     return ["a restart was asked for"] if state == "restarted" else []
-
-
-def own_key_changed(folder: str, run: dict[str, Any] | None) -> bool:
-    return run is None or releases.key_changed_after(folder, float(run["started"]))
 
 
 def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -> tuple[list[str], dict[str, str]]:
@@ -214,7 +210,8 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
     unit, replace = unit_reasons(module, owner, folder, spec)
     why = run_reasons(root, name, number, state)
     run = releases.running_release(root, name)
-    stays = bool(why) and state == "started" and not replace and not own_key_changed(folder, run)
+    stays = bool(why) and state == "started" and not replace
+    stays = stays and run is not None and not releases.key_changed(folder, run)
     whole = marked(folder, spec, module.params["secret_env"], make=False)
     stays = stays and live.stays(folder, run, whole, module.params["files"])
     if not module.check_mode:
@@ -229,6 +226,7 @@ def started(module: AnsibleModule, owner: Supervisor, folder: str, state: str) -
                 raise Stays(str(refusal)) from None
             why.append("%s; it is restarted with them" % refusal)
     if not module.check_mode and (why or replace):
+        releases.check_room(folder, "service '%s' is left as it is" % name)
         # A supervisor that brings it back meanwhile is no reason to do it twice.
         owner.stop(name)
         remember_memory(folder, spec)

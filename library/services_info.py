@@ -19,6 +19,8 @@ options:
     type: str
   every: {description: What V(all) means as O(wanted)., type: str, choices: [none, runs, deployed], default: none}
   rows: {description: Names of the rows of services. A service that has one is no replica of another., type: list, elements: str, default: []}
+  planned: {description: "V(true): O(wanted) may only name what is in O(runs), not what is deployed beside it.", type: bool, default: false}
+  single: {description: "V(true): O(wanted) must mean one service.", type: bool, default: false}
   required: {description: "V(false): a O(wanted) that is not here means that name all the same.", type: bool, default: true}
 attributes:
   check_mode: {support: full}
@@ -50,7 +52,7 @@ meant: {description: "What O(wanted) means: one service, replicas, or all.", ret
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.service import named, releases
 
 
@@ -62,11 +64,13 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if wanted is not None:
         deployed = [row["service"] for row in rows]
         every = {"none": None, "runs": given["runs"], "deployed": deployed}[given["every"]]
-        there = given["runs"] + [name for name in deployed if name not in given["runs"]]
-        if wanted not in ("", "all") and not given["required"]:
-            result["meant"] = named.meant(wanted, there, given["rows"]) or [wanted]
-        else:
-            result["meant"] = named.named(wanted, there, given["rows"], every)
+        beside = [] if given["planned"] else [name for name in deployed if name not in given["runs"]]
+        there = given["runs"] + beside
+        result["meant"] = named.named(wanted, there, given["rows"], every, given["required"])
+        if given["single"] and len(result["meant"]) > 1:
+            raise Refusal(
+                "-e service=%s means %s, and this works on one: name one of them" % (wanted, ", ".join(result["meant"]))
+            )
     return result
 
 
@@ -78,6 +82,8 @@ def main() -> None:
         "wanted": {"type": "str"},
         "every": {"type": "str", "choices": ["none", "runs", "deployed"], "default": "none"},
         "rows": {"type": "list", "elements": "str", "default": []},
+        "planned": {"type": "bool", "default": False},
+        "single": {"type": "bool", "default": False},
         "required": {"type": "bool", "default": True},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)

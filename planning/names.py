@@ -19,6 +19,11 @@ PATH = re.compile(r"/[\w./@+=-]*")
 HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+# What Linux calls network interfaces, by systemd's scheme and by drivers'.
+INTERFACE = re.compile(
+    r"lo|(?:eth|bond|team|ib|br|wlan|hsn|usb|tun|tap|wg|vlan|virbr|docker|dummy)\d{1,4}(?:\.\d{1,4})?"
+    r"|(?:en|ib)(?:o\d+|s\d+|x[0-9a-f]{12}|(?:P\d+)?p\d+s\d+)(?:f\d+)?(?:d\d+)?(?:n\w{0,3}\d+)?"
+)
 SOURCES: dict[str, tuple[str, ...]] = {
     "modelscope": ("repo", "revision"),
     "huggingface": ("repo", "revision"),
@@ -118,6 +123,11 @@ def check_address(where: str, address: str, container: bool) -> str:
     try:
         parsed = ipaddress.ip_address("" if "%" in bare else bare)
     except ValueError:
+        if INTERFACE.fullmatch(bare):
+            fail(
+                f"{where}: 'address' is {address!r}, which is the name of a network interface; write the IP address that it has "
+                "(`ip address` shows it), or 0.0.0.0 for all"
+            )
         if (
             re.fullmatch(r"[\d.]+|.*[:%*/].*", bare)
             or not HOST.fullmatch(bare)

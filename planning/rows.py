@@ -26,7 +26,7 @@ class Key(NamedTuple):
     text: str
 
 
-LONG = re.compile(r"[^\s'\",]{300,}")  # one word of a sentence: a value may be a whole file
+LONG = re.compile(r"[^\s'\",]{1000,}")  # one word of a sentence: a value may be a whole file
 
 
 def as_shown(text: str) -> str:

@@ -6,6 +6,7 @@ order of their names. What hosts, models and callers say is text there, whatever
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ FILTERS = {
 }
 
 
-def render(name: str, folder: Path = TEMPLATES, **given: Any) -> str:
+@functools.cache
+def templates(folder: Path) -> jinja2.Environment:
+    """The templates of a folder, compiled once."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.ChainableUndefined,
@@ -66,13 +69,17 @@ def render(name: str, folder: Path = TEMPLATES, **given: Any) -> str:
     )
     environment.filters.update(FILTERS)
     environment.globals["verdict_meaning"] = verdicts.MEANING
-    names = environment.list_templates()
 
     def sections(place: str) -> list[str]:
+        names = environment.list_templates()
         return sorted(one for one in names if one.startswith(f"{place}/") and one.endswith(".html.j2"))
 
     environment.globals["sections"] = sections
-    return environment.get_template(name).render(**given) + "\n"
+    return environment
+
+
+def render(name: str, folder: Path = TEMPLATES, **given: Any) -> str:
+    return templates(folder).get_template(name).render(**given) + "\n"
 
 
 def report_page(report: Mapping[str, Any], folder: Path = TEMPLATES) -> str:

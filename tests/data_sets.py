@@ -85,7 +85,7 @@ class Oracle(http.server.ThreadingHTTPServer):
         return json.dumps(found)
 
     def __enter__(self) -> Oracle:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,13 +97,30 @@ def boxed(kind: Callable[[Path], B], root: Path, tools: Path, service: str) -> I
         container.remove(force=True)
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+@contextmanager
+def small_disk(folder: Path, size: str = "3m") -> Iterator[Callable[[], None]]:
+    """A file system of its own at this folder; what is yielded fills it."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+
+    def fill() -> None:
+        with open(folder / "ballast", "wb", buffering=0) as ballast, suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def until(condition: Callable[[], Any], seconds: float = 20, told: Callable[[], str] = str) -> Any:
+    """What `condition` returns once it is true; where it never is, the failure has the words of `told`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.1)
-    raise AssertionError(f"not so within {seconds} s")
+    raise AssertionError(f"not so within {seconds} s {told()}")
 
 
 def loaded(port: int, folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import engine
 import testhosts
 from runner import Playbooks
+from services import until
 
 NAMES = ("two-a", "two-b")
 IMAGE = "registry.test:5000/flagrelease/flagrelease:test"
@@ -97,13 +98,9 @@ class Two(Playbooks):
         assert time.monotonic() - began < limit + 5
         return found
 
-    def healed(self) -> float:
-        """Seconds until a right answer."""
-        began = time.monotonic()
-        while "172" not in self.ask(30):
-            assert time.monotonic() - began < HEALED, self.status()
-            time.sleep(1)
-        return time.monotonic() - began
+    def healed(self) -> None:
+        """Return with a right answer."""
+        until(lambda: "172" in self.ask(30), HEALED, self.status)
 
     def engines(self) -> set[str]:
         """What runs the engine, as host and process."""
@@ -167,13 +164,11 @@ FAULTS: dict[str, Callable[[Two], None]] = {
 
 
 def heals(two: Two, figure: str) -> float:
-    """Seconds from the end of a fault to a right answer of engines that were all started anew: workers of before may have answered once more."""
+    """Seconds from the end of a fault to a right answer of engines that were all restarted: workers of before may have answered once more."""
     before = two.engines()
     FAULTS[figure](two)
     began = time.monotonic()
     two.ask()
-    while before & two.engines():
-        assert time.monotonic() - began < HEALED, two.status()
-        time.sleep(1)
+    until(lambda: not before & two.engines(), HEALED, two.status)
     two.healed()
     return round(time.monotonic() - began, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import traceback
@@ -11,7 +12,8 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 
 UMASK = 0o022
-LONG = re.compile(r"\S{1000,}")  # one word of a message: a name in a file may be as long as the file
+FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk without space or inodes, a quota that is used up
+LONG = re.compile(r"[^\s'\",]{1000,}")  # one word of a message: a name in a file may be as long as the file
 
 
 class Refusal(Exception):
@@ -45,6 +47,8 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
     except OSError as error:
         where = " %s" % error.filename if error.filename else ""
         text = "%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
+        if error.errno in FULL:
+            text += "; make room: df -h and df -i show what is left, playbooks/prune.yml removes what nothing needs"
         module.fail_json(msg=as_shown(text))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]

@@ -13,7 +13,7 @@ import stat
 import time
 from typing import Any, Iterator
 
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import FULL, Refusal
 
 BLOCK = 1 << 20
 FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
@@ -39,9 +39,11 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
             out.flush()
             os.fsync(out.fileno())
         os.rename(part, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        if isinstance(error, OSError) and error.filename is None:  # of write: it knows no path
+            error.filename = path
         raise
     fsync_dir(os.path.dirname(path))
 
@@ -191,7 +193,11 @@ def locked(path: str, what: str, timeout: float = 600.0, keep: bool = True) -> I
         time.sleep(0.2)
     try:
         os.ftruncate(fd, 0)
-        os.pwrite(fd, ("process %d" % os.getpid()).encode(), 0)
+        try:
+            os.pwrite(fd, ("process %d" % os.getpid()).encode(), 0)
+        except OSError as error:  # it is held without the name, too: what frees a full disk takes locks
+            if error.errno not in FULL:
+                raise
         yield fd
     finally:
         try:

@@ -12,6 +12,7 @@ from typing import Any, Iterable
 
 from ansible.module_utils.serving.known_secrets import without_known
 from ansible.module_utils.serving.named_secrets import is_login, without_named
+from ansible.module_utils.serving.tool_secrets import without_tools
 from ansible.module_utils.serving.url_secrets import BARE_LOGIN, MASK, QUERY, URL, mask_url
 
 # --- blocks of private keys -------------------------------------------------------------------------------------------------------
@@ -65,32 +66,35 @@ def mask_scheme(match: re.Match[str]) -> str:
     return match.group() if plain_word else scheme + MASK
 
 
+# How tokens begin, and at least how long they are.
+PREFIXED = (
+    r"hf_[A-Za-z0-9]{16,}", r"hf_oauth_[\w.-]{16,}", r"api_org_[A-Za-z0-9]{16,}", r"gh[opusr]_[A-Za-z0-9]{16,}", r"github_pat_\w{20,}",
+    r"gl(?:pat|ptt|dt|rt|cbt|ft|soat|agent|oas|imt|ffct)-[\w-]{16,}", r"GR1348941[\w-]{20,}", r"xox[abeoprs]-[\w-]{10,}", r"xapp-[\w-]{10,}",
+    r"npm_[A-Za-z0-9]{20,}", r"pypi-[\w-]{16,}", r"oy2[a-z0-9]{43}", r"rubygems_[a-f0-9]{40,}", r"dckr_(?:pat|oat)_[\w-]{16,}", r"do[por]_v1_[a-f0-9]{32,}",
+    r"nvapi-[\w-]{16,}", r"r8_[A-Za-z0-9]{20,}", r"gsk_[A-Za-z0-9]{20,}", r"xai-[A-Za-z0-9]{20,}", r"pplx-[A-Za-z0-9]{20,}", r"jina_[A-Za-z0-9]{20,}",
+    r"csk-[a-z0-9A-Z]{20,}", r"fw_[A-Za-z0-9]{20,}", r"wandb_v1_\w{20,}", r"lsv2_(?:pt|sk)_\w{20,}", r"bce-v3/ALTAK-[\w/-]{20,}", r"ABSK[A-Za-z0-9+/=]{30,}",
+    r"hv[sbr]\.[\w-]{16,}", r"[rs]k_(?:live|test)_[A-Za-z0-9]{10,}", r"whsec_[A-Za-z0-9]{16,}", r"SG\.[\w-]{16,}\.[\w-]{16,}", r"ya29\.[\w-]{16,}",
+    r"AIza[\w-]{30,}", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,20}", r"LTAI[A-Za-z0-9]{12,24}", r"AKID[A-Za-z0-9]{13,40}", r"AKCp[A-Za-z0-9]{60,}",
+    r"AGE-SECRET-KEY-1[A-Z0-9]{20,}", r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{5,11}-){3,5}[A-Z0-9]{5}", r"dapi[a-f0-9]{32}", r"gl(?:sa|c)_[\w+/=]{30,}",
+    r"ATATT3[\w=-]{30,}", r"NRAK-[A-Z0-9]{20,}", r"PMAK-[a-f0-9]{20,}-[a-f0-9]{20,}", r"pul-[a-f0-9]{40}", r"lin_(?:api|oauth)_[A-Za-z0-9]{30,}",
+    r"ntn_[A-Za-z0-9]{40,}", r"pscale_(?:tkn|pw|oauth)_[\w.-]{20,}", r"sntry[us]_[\w=+/-]{30,}", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}",
+    r"sgp_\w{30,}", r"tskey-[a-z]{2,8}-[\w-]{16,}", r"dp\.(?:pt|st|ct|sa|scim|audit)\.[\w.-]{20,}", r"dt0[a-z]\d\d\.[A-Z0-9]{20,}\.[A-Z0-9]{20,}",
+    r"xkeysib-[a-f0-9]{40,}-[A-Za-z0-9]{10,}", r"sha256~[\w-]{43}", r"sq0(?:atp|csp)-[\w-]{20,}", r"fo1_[\w-]{40,}", r"HRKU-AA[\w-]{40,}",
+    r"EAA[MC][A-Za-z0-9]{30,}", r"tfp_[\w-]{40,}", r"sk-[A-Za-z0-9][\w-]{15,}",
+    r"ms-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
+)  # fmt: skip
 FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)\b(bearer:?\s{1,4}|basic\s{1,4})([\w.~+/=-]{6,4096})"), mask_scheme),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*"), MASK),  # JWT
-    (
-        re.compile(
-            r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|api_org_[A-Za-z0-9]{16,}|gh[opusr]_[A-Za-z0-9]{16,}|github_pat_\w{20,}"
-            r"|gl(?:pat|ptt|dt|rt|cbt|ft|soat|agent)-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|npm_[A-Za-z0-9]{20,}|pypi-[\w-]{16,}"
-            r"|dckr_(?:pat|oat)_[\w-]{16,}|dop_v1_[a-f0-9]{32,}|nvapi-[\w-]{16,}|r8_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}"
-            r"|hv[sbr]\.[\w-]{16,}|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|ya29\.[\w-]{16,}"
-            r"|AIza[\w-]{30,}|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,20}|LTAI[A-Za-z0-9]{12,24}|AKID[A-Za-z0-9]{13,40}|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
-            r"|sk-[A-Za-z0-9][\w-]{15,}|ms-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12})(?![A-Za-z0-9])"
-        ),
-        MASK,
-    ),
+    (re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(PREFIXED) + r")(?![A-Za-z0-9])"), MASK),
+    (re.compile(r":A(?<=\d{5}:A)[\w-]{34}(?![\w-])"), MASK),  # Telegram
+    (re.compile(r"Q~(?<=\dQ~)[\w.~-]{31,40}(?![\w-])"), MASK),  # Azure
     (re.compile(r"\$(?:1|2[abxy]|5|6|y|7|gy|apr1|argon2\w{1,2}|scrypt|pbkdf2[\w-]{0,10})\$[^\s:\"']{8,400}"), MASK),  # hashed passwords
-    (re.compile(r"(\b(?:redis-cli\b[^\n]{0,200}? -a|htpasswd\s{1,4}-\w{0,8}b\w{0,8}\s{1,4}\S{1,200}\s{1,4}\S{1,100})\s{1,4})\S+"), r"\1" + MASK),
-    (re.compile(r"(\becho\s{1,4})[^\n|]{1,400}?(?=\s{0,4}\|\s{0,4}[^\n|]{0,100}--password-stdin)"), r"\1" + MASK),
     (re.compile(r"(?i)(\bpassword for [^\n]{1,80}?: {0,4})(?=\S+\s*$)\S+"), r"\1" + MASK),
-    (re.compile(r"(?i)(\blogin\s{1,4}\S{1,200}\s{1,80}password\s{1,4})\S+"), r"\1" + MASK),  # .netrc
-    (re.compile(r"(?i)(\b(?:identified\s{1,4}by|(?:with\s{1,4})?password)\s{1,4})'[^'\n]{1,400}'"), r"\1'" + MASK + "'"),  # SQL
-    (re.compile(r"(?im)(^\s{0,20}(?:requirepass|masterauth|rootpw|auth)\s{1,8})\S+\s*$"), r"\1" + MASK),  # redis, ldap
-    (re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user|--creds|--src-creds|--dest-creds)(?:\s{1,4}|=|(?=:))['\"]?[^\s:'\"]{0,128}:)[^\s'\"]+"), r"\1" + MASK),
     # A header or a variable inside of a URL.
     (
         re.compile(
-            r"(?i)(\b[\w-]{0,40}(?:authorization|cookie|api[_-]?key|token|passw(?:or)?d|secret)(?:%3a|%3d|%22%3a%22)"
+            r"(?i)((?=[actps])(?:authorization|cookie|api[_-]?key|token|passw(?:or)?d|secret)(?:%3a|%3d|%22%3a%22)"
             r"(?:%20|\+){0,4}(?:(?:bearer|basic|token)(?:%20|\+){1,4})?)(?:[\w.~*/=+-]|%(?!26)[0-9a-f]{2}){4,4000}"
         ),
         r"\1" + MASK,
@@ -99,32 +103,19 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"(?i)(\blogin\s{1,4}(?!-)\S{1,100}\s{1,4})(?-i:(?=\S{0,100}[a-z])(?=\S{0,100}[A-Z])(?=\S{0,100}\d))\S{8,200}"), r"\1" + MASK),
     (
         re.compile(
-            r"(\b(?:hooks\.slack\.com/(?:services|workflows)/|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot/v2/hook/|api\.telegram\.org/bot"
-            r"|discord(?:app)?\.com/api/webhooks/\d{1,25}/))[\w/:-]{10,200}?(?=/sendM|[^\w/:-]|$)"
+            r"(\b(?:hooks\.slack\.com/(?:services|workflows)/|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot/v2/hook/|api\.telegram\.org/(?:file/)?bot"
+            r"|discord(?:app)?\.com/api/webhooks/\d{1,25}/|\.webhook\.office\.com/webhookb2/|hooks\.zapier\.com/hooks/catch/))[\w/:@-]{10,300}?"
+            r"(?=/sendM|[^\w/:@-]|$)"
         ),
         r"\1" + MASK,
     ),
-    # Options of tools that take a secret under a name of one letter.
-    (
+    (  # XML: the tag is called like a secret, or names one
         re.compile(
-            r"(\b(?:ipmitool\b[^\n]{0,300}?\s-P|openssl\b[^\n]{0,300}?\s-[kK]|ldap\w{2,10}\b[^\n]{0,300}?\s-w|snmp\w{2,10}\b[^\n]{0,300}?\s-[AX]"
-            r"|curl\b[^\n]{0,300}?\s(?:-b|--cookie)|wandb\s{1,4}login|wpa_passphrase\s{1,4}\S{1,100}|mc\s{1,4}alias\s{1,4}set(?:\s{1,4}\S{1,200}){3})\s{1,4})"
-            r"(?!-)(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"
+            r"(?i)(<(?:[\w.:-]{0,40}SECRET[\w.:-]{0,20}(?:\s[^<>\n]{0,200})?|[\w.:-]{1,40}\s[^<>\n]{0,100}?(?:name|key|id)=[\"'][\w.:-]{0,40}SECRET[\"'][^<>\n]{0,100})>"
+            r"(?:<!\[CDATA\[)?)(?!<)[^\]<\n]{1,2000}".replace("SECRET", "(?:passw(?:or)?d|secret|token|api[_-]?key)")
         ),
         r"\1" + MASK,
     ),
-    (re.compile(r"(\bsmbclient\b[^\n]{0,300}?\s-U\s{0,4}[^\s%]{1,100}%)\S+"), r"\1" + MASK),
-    (re.compile(r"(?m)(^\s{0,20}stats\s{1,4}auth\s{1,4}[^\s:]{1,100}:)\S+"), r"\1" + MASK),  # HAProxy
-    (re.compile(r"(\bsshpass\s{1,4}-p\s{0,4})(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"), r"\1" + MASK),
-    (
-        re.compile(
-            r"(\b(?:docker|podman|nerdctl|skopeo|mysql|mysqldump|mariadb)\b[^\n]{0,300}?\s-p\s{0,4})(?=\S)(?!\d{1,5}:\d)(?!\d{1,3}\.\d)"
-            r"(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"
-        ),
-        r"\1" + MASK,
-    ),
-    (re.compile(r"(?i)(<([\w.:-]{0,40}(?:passw(?:or)?d|secret|token|api[_-]?key)[\w.:-]{0,20})(?:\s[^<>\n]{0,200})?>)[^<\n]{1,2000}(?=<)"), r"\1" + MASK),
-    (re.compile(r"(?im)(^\s{0,8}(?:ENV|ARG)\s{1,4}\w{0,60}(?:TOKEN|PASSWORD|SECRET|_KEY)\s{1,4})\S+"), r"\1" + MASK),  # Dockerfile
 )  # fmt: skip
 
 
@@ -132,7 +123,7 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without secrets: the known ones in every spelling, then what a name, a form or a prefix gives away."""
     text = without_blocks(without_known(text, secrets))
     text = QUERY.sub(lambda match: match.group(1) + MASK, URL.sub(mask_url, text))
-    text = without_named(BARE_LOGIN.sub(lambda match: match.group(1) + ":" + MASK + "@", text))
+    text = without_tools(without_named(BARE_LOGIN.sub(lambda match: match.group(1) + ":" + MASK + "@", text)))
     for pattern, to in FORMS:
         text = pattern.sub(to, text)
     return text

@@ -11,11 +11,12 @@ from ansible.module_utils.serving.url_secrets import MASK
 # --- names of secrets -------------------------------------------------------------------------------------------------------------
 
 TAIL = re.compile(
-    r"(?:values?|hash|plaintext|plain|base64|b64|encoded|old|new|current|previous|primary|secondary|[0-9]+)$"
+    r"(?:values?|data|hash|plaintext|plain|base64|b64|encoded|old|new|current|previous|primary|secondary|[0-9]+)$"
 )
 SECRET = re.compile(
-    r"(?:psk|bindpw|passw(?:or)?d|passphrase|passcode|passwort|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
-    r"|(?:api|access|secret|private|auth|account|master|shared|session|signing|encryption|service|client|deploy|license|root|storage|app)keys?"
+    r"(?:psk|bindpw|passw(?:or)?d|passphrase|passcode|passwort|pincode|seedphrase|mnemonic|artapi|(?:store|key|user|admin|login)pass|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
+    r"|(?:api|access|secret|private|auth|account|master|shared|session|signing|encryption|service|client|deploy|license|root|storage|app|activation"
+    r"|subscription|recovery|unlock|hmac|aes)keys?"
     r"|accesskeyid|(?:auth|access|api|bearer|refresh|bot|id|session|registry|identity|security)tokens|token)$"
 )
 # A token of a model's vocabulary or of a count, not of a login.
@@ -33,13 +34,25 @@ ABOUT = {
     "min", "max", "engine", "class", "reset", "change",
 }  # fmt: skip
 WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+TONGUES = "密码|口令|密钥|令牌|パスワード|비밀번호|пароль|contraseña|wachtwoord|senha|mot de passe"
+# With the letters that it may begin with in front, which is three times as fast.
 KEYWORD = re.compile(
-    r"(?i)(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|psk|bind_?pw|密码|口令|密钥|令牌)[\w.-]{0,60}"
+    r"(?i)(?=[abckmpstwx密口令パ비п])(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|sas(?![a-z])|creds?(?![a-z])|psk|bind_?pw"
+    r"|pin[_ -]?code|mnemonic|seed_?phrase|art-api|" + TONGUES + r")(?:(?![是为])[\w.-]){0,60}"
 )
-CHINESE = re.compile(r"(?:密码|口令|密钥|令牌)$")
+OTHER_TONGUES = re.compile(r"(?i)(?:" + TONGUES + r")$")
 HEADER = re.compile(r"(?i)(?:proxy-?)?authorization$|(?:set-?)?cookie$")
-LOGINS = ("auth", "_auth", "basic-auth", "basic_auth", "basicauth")  # secrets if they hold `user:password`
-MAYBE = re.compile(r"(?i)(?:^|[_.-])(?:key|signature|sig)$|[A-Z]_AUTH$")  # secrets if the value is random
+LOGINS = (
+    "x-registry-auth",
+    "auth",
+    "_auth",
+    "basic-auth",
+    "basic_auth",
+    "basicauth",
+)  # secrets if they hold `user:password`
+MAYBE = re.compile(
+    r"(?i)(?:^|[_.-])(?:key|signature|sig|sas|creds?|authentication)$|[A-Z]_AUTH$"
+)  # secrets if the value is random
 LONGEST_NAME = 80
 
 
@@ -53,7 +66,7 @@ def is_secret(name: str) -> bool:
     if len(words) > 1 and words[-1] == "token" and words[-2] in VOCABULARY:
         return False
     last = words[-1] if words else ""
-    if (SPOKEN & set(words) and last not in ABOUT) or CHINESE.search(name):
+    if (SPOKEN & set(words) and last not in ABOUT) or OTHER_TONGUES.search(name):
         return True
     if SECRET.search(flat) or last in ("pass", "pw") or (last == "pwd" and name not in ("PWD", "OLDPWD")):
         return True
@@ -70,13 +83,16 @@ HARMLESS = re.compile(
 )
 COUNT = re.compile(r"\d{1,6}(?:\.\d+)?[a-zA-Z%]?$")
 # Names whose value is no count, be it of digits alone; `token: 32` may be one.
-NO_COUNT = re.compile(r"(?i)pass|pwd|secret|密码|口令|(?:api|access|auth|private|root|admin)[_. -]?key$")
+NO_COUNT = re.compile(
+    r"(?i)pass|pwd|secret|pin[_ -]?code|" + TONGUES + r"|(?:api|access|auth|private|root|admin)[_. -]?key$"
+)
 SEPARATOR = re.compile(
-    r"[\"'\]\\]{0,8}[ \t\xa0]{0,8}(?::=|=>|->|\\u003[adAD]|[:=\u2192\uff1a\uff1d])[ \t\xa0]{0,8}(?:!!?\w{1,20} )?"
+    r"[\"'\]\\]{0,8}[ \t\xa0]{0,8}(?::=|=>|->|\\u003[adAD]|[:=\u2192\uff1a\uff1d是为])[ \t\xa0]{0,8}(?:!!?\w{1,20} )?"
 )
 # Letters and digits in one word: after a name of a secret it is one, without any `=` too.
 PROSE = re.compile(
-    r"[\"']?\s{1,8}(?:is |was )?(?:set to |provided:? )?[\"'(]?(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
+    r"[\"'\]]?\s{1,8}(?:\([^()\n]{1,40}\):? |for [\w@.-]{1,60} )?(?:is:? |was:? )?(?:set to |provided:? )?[\"'(]?"
+    r"(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
 )
 RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")
 LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
@@ -84,6 +100,13 @@ LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
 PAIR = re.compile(
     r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'](?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[a-z])(?=[\w+/=.~-]{0,200}[A-Z])[\w+/=.~-]{16,400}\\{0,7}[\"'])"
 )
+# A cell of a table, an argument, a list of two: only what is random is a value there.
+CELL = re.compile(
+    r"[\"'\])]{0,2}[ \t]{0,8}[|,/(\[][ \t]{0,8}[\"']?"
+    r"(?=[\w+=.~-]{0,60}\d)(?=[\w+=.~-]{0,60}[a-z])(?=[\w+=.~-]{0,60}[A-Z])(?=[A-Za-z0-9+=]{14,400}(?:[\s\"',;)|\]]|$))"
+)
+# What was typed at a prompt, on a line of its own.
+TYPED = re.compile(r"[ \t]{0,8}\n(?=([^\s:-][^\s:]{0,400})[ \t]{0,8}(?:\n|$))")
 SPACED = re.compile(r"\s{1,4}(?=[^\s-])")
 NAMED_VALUE = re.compile(r"\\{0,7}[\"']?\s{0,8},?\s{0,80}\\{0,7}[\"']?value\\{0,7}[\"']?\s{0,4}[:=]\s{0,4}")
 ITEMS = re.compile(r"[ \t]{0,8}\n(?:[ \t]{0,40}- [^\n:]{1,400}(?:\n|$)){1,50}")  # a list in YAML
@@ -172,12 +195,14 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
     if separator is None and text[max(0, left - 12) : left].rstrip("\"' ").endswith(("=", ":", "<")):
         separator = NAMED_VALUE.match(text, end)  # {name: API_KEY, value: abc}
     if separator is None and is_secret(name):
-        separator = PAIR.match(text, end) or PROSE.match(text, end)
+        separator = PAIR.match(text, end) or PROSE.match(text, end) or CELL.match(text, end)
     if separator is None:
         return None
     before = text[left - 1 : left] if left else ""
     spoken = re.search(r"(?i)pass|pwd|secret", name) is not None
     line = text.rfind("\n", max(0, left - 200), left)
+    if spoken and (typed := TYPED.match(text, separator.end())) and not typed[1].isalpha():
+        return typed.span(1)
     if HEADER.search(name) or "phrase" in name.lower() or (spoken and not text[line + 1 : left].strip(" \t-")):
         start, stop = value_span(text, separator.end(), before if before in ("'", '"') else "", True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 BOOT_ID = "proc/sys/kernel/random/boot_id"
 
@@ -24,6 +25,13 @@ def start_ticks(pid: int) -> str | None:
     except OSError:
         return None
     return None if not fields or fields[0] in ("Z", "X") else fields[19]
+
+
+def age(run: dict) -> float:
+    """Seconds since a process began that runs. `run`: its run.json."""
+    if "boottime" in run:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - float(run["boottime"])
+    return time.time() - float(run["started"])
 
 
 def runs_from(folder: str) -> bool:

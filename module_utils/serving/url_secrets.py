@@ -12,7 +12,9 @@ QUERY = re.compile(
     r"(?i)([?&;](?:sig|signature|key|auth|code|sid|sv|x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|awsaccesskeyid)=)"
     r"[^&\s\"'<>]{4,}"
 )
-BARE_LOGIN = re.compile(r"(?<![\w@/.:-])([A-Za-z0-9._-]{1,64}):([^\s@:/\"']{1,128})@(?=[A-Za-z0-9.-]{1,253}:\d{2,5}\b)")
+BARE_LOGIN = re.compile(
+    r"(?<![\w@/.:-])([A-Za-z0-9._-]{1,64}):([^\s@:/\"']{1,128})@(?=[A-Za-z0-9.-]{1,253}:\d{2,5}\b|(?:tcp|unix)\()"
+)
 
 
 def userinfo(rest: str) -> tuple[str, str] | None:

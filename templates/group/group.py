@@ -4,7 +4,7 @@
 
 The first host listens on its port `watch`. Each other one, a follower, holds a connection to it for as long as its engine runs: so an engine of
 one start never waits for, or meets, one of another start. A connection that closes (an engine, a runner or a host ended) or is silent for
-`silence` seconds (the link is cut) ends the engines at both ends of it, with AGAIN: foreground.py starts the part anew, and counts no failure.
+`silence` seconds (the link is cut) ends the engines at both ends of it, with AGAIN: foreground.py restarts the part, and counts no failure.
 An engine that ends by itself is the failure of its own host. The first host asks for real completions, too, because an engine whose followers are
 dead calls itself healthy. ../../group.json says how far it is: waiting, running or answering. Standard library only.
 """
@@ -233,7 +233,7 @@ class Part:
             self.links[rank].close()
             if self.child is not None:
                 link.close()  # it calls again
-                raise Broken(f"{link.host} has started anew")
+                raise Broken(f"{link.host} has restarted")
         self.links[rank] = link
 
     def check(self) -> None:

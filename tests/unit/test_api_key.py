@@ -49,8 +49,12 @@ def test_a_key_is_changed_in_two_steps(host: Host) -> None:
     assert path.read_text().split() == [new]
     assert "is not deployed" in host.run("api_key", {**arguments, "name": "other"})["msg"]
     (host.root / "services/demo-1").mkdir()
-    (host.root / "services/demo-1/api_key").write_text("k" * 40 + "\n")  # a replica whose key changed first
+    first = host.root / "services/demo-1/api_key"
     shared = {**arguments, "shares_with": "demo-1"}
+    first.write_text(path.read_text())
+    dry = host.run("api_key", shared, check=True)  # the first one's would have changed by then
+    assert (dry["changed"], dry["count"]) == (True, 2) and path.read_text() == first.read_text()
+    first.write_text("k" * 40 + "\n")  # a replica whose key changed first
     assert host.run("api_key", shared)["changed"] and path.read_text().split()[0] == "k" * 40
     assert host.run("api_key", shared)["changed"] is False
 
@@ -77,8 +81,26 @@ def test_a_run_killed_between_key_and_restart_is_healed(host: Host) -> None:
     assert found["reasons"] == ["its API key was changed after it started"]
     row = host.ask(wait=20)["services"][0]
     assert row["ready"] and row["pid"] != pid
-    os.utime(host.folder / "api_key", (time.time() + 3600,) * 2)  # the clock was set back since
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_clock_that_is_set_starts_nothing_anew_and_hides_no_key(host: Host, noted: bool) -> None:
+    """A host that boots in the year 2000 until it hears of the time; and one whose clock is set back. `noted`: by a runner of today."""
+    host.service()
+    before = host.ask(wait=20)["services"][0]
+    path = host.folder / "run.json"
+    run = json.loads(path.read_text())
+    if not noted:
+        del run["key"], run["boottime"]
+        os.utime(host.folder / "api_key", (time.time() + 3600,) * 2)  # the clock was set back since
+    path.write_text(json.dumps({**run, "started": 946_684_800.0} if noted else run))
     assert host.service()["changed"] is False
+    row = host.ask()["services"][0]
+    assert row["pid"] == before["pid"] and row["uptime_seconds"] < 600
+    if noted:
+        releases.write_keys(str(host.folder), ["another-key-0123456789"])
+        os.utime(host.folder / "api_key", (946_684_800,) * 2)
+        assert host.service()["reasons"] == ["its API key was changed after it started"]
 
 
 @pytest.mark.parametrize(

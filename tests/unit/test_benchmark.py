@@ -65,7 +65,7 @@ class Site:
                 self.wfile.write(text)
 
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def metrics(self) -> str:
         if not self.counts:

@@ -179,7 +179,7 @@ def test_a_hub_is_planned_and_lists_its_files(fleet: Fleet, tmp_path: Path) -> N
     server = ThreadingHTTPServer(
         ("127.0.0.1", free_port()), functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     given = {
         "name": "of-the-hub", "include": [], "exclude": [], "convert": None, "models_root": str(tmp_path), "require_pin": False,
         "sources": sources, "order": ["directory", "newhub"], "peers_file": "", "newhub_endpoint": f"http://127.0.0.1:{server.server_port}",

@@ -275,3 +275,17 @@ def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
 def test_one_that_gets_narrower_keeps_a_part_of_what_it_has(box: Box) -> None:
     box.runs("a", free_port(), [TWO, ONE])
     assert claims.assign([auto("a", free_port(), [0])], two_gpus(), [], str(box.root))["a"].names == [TWO]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("lo", "address is 'lo', a network interface of this host; write its IP address, 127.0.0.1"),
+        ("no-such-host.invalid", "this host has no address no-such-host.invalid; set address to one of its own"),
+        ("192.0.2.77", "this host has no address 192.0.2.77; set address to one of its own"),
+    ],
+)
+def test_an_address_that_is_not_the_hosts_is_told_before_a_start(
+    fit: Callable[..., dict[str, Any]], address: str, words: str
+) -> None:
+    assert words in fit(gpu_row("demo", free_port(), [0]) | {"address": address})["msg"]

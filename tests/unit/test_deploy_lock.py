@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import load, start_module
+from services import small_disk
 
 c = load("lookup_plugins/controller.py")
 Run = Callable[..., dict[str, Any]]
@@ -106,6 +107,10 @@ def test_another_controllers_run_holds_until_its_age(run_module: Run, tmp_path: 
     lock = json.loads((tmp_path / "deploy.lock").read_text())
     (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() - 50000}))
     assert "older than" in take(run_module, tmp_path, ME)["taken_over"]
+    (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 3600}))
+    assert take(run_module, tmp_path, ME)["failed"]  # their clock is an hour ahead
+    (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 50000}))
+    assert "a time to come" in take(run_module, tmp_path, ME)["taken_over"]
 
 
 def test_released_by_the_holder_only(run_module: Run, tmp_path: Path) -> None:
@@ -196,3 +201,19 @@ def test_a_process_is_named_by_number_and_start() -> None:
     assert c.started(pid) is None
     who = c.describe()
     assert who["run"] in who["live"] and who["boot"] and who["namespace"] and 0 < who["booted"] < who["now"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_keeps_nobody_from_making_room(run_module: Run, tmp_path: Path) -> None:
+    with small_disk(tmp_path) as fill:
+        fill()
+        found = take(run_module, tmp_path, ME)
+        assert not found["failed"] and found["holder"]["operator"] == "ann" and not (tmp_path / "deploy.lock").exists()
+        assert not take(run_module, tmp_path, ME, state="released")["failed"]
+        (tmp_path / "ballast").unlink()
+        take(run_module, tmp_path, BOB)
+        fill()
+        assert "another deploy is running" in take(run_module, tmp_path, ME)["msg"]
+        assert (
+            not take(run_module, tmp_path, BOB, state="released")["failed"] and not (tmp_path / "deploy.lock").exists()
+        )

@@ -18,6 +18,10 @@ from ansible.module_utils.serving.weights import acquire, folders, manifests
 from conftest import DEMO, start_module
 from folders_of_models import Run, exactly_the_manifest, fetch, files_of, parts
 from hub import Hub
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planning import rows
 
 SHARD = "model-00001-of-00002.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 15010\n"
@@ -309,3 +313,14 @@ def test_the_words_reach_the_operator(source: Path, tmp_path: Path) -> None:
     process = start_module("weights_fetch", args)
     result = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
     assert result["changed"] and sum("tied.weight" in str(text) for text in result["warnings"]) == 1
+
+
+@given(
+    st.text() | st.text("a\x1b\x07\u202e\u200b\u2028\udcff\x85\xad\n\t '\",\U0001f600", max_size=9),
+    st.sampled_from([0, 1, 999, 1000, 5000]),
+)
+def test_filters_and_modules_show_a_hostile_message_alike(text: str, times: int) -> None:
+    """Each has its own `as_shown`. A module's message may have lines; a fault of a row is one."""
+    text += times * "x"
+    lines = errors.as_shown(text).replace("\n", "\\n").replace("\t", "\\t")
+    assert rows.as_shown(text) == lines

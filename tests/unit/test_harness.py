@@ -81,7 +81,7 @@ class Service:
                 self.send(json.dumps({"choices": [choice]}).encode())
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def until_its_end(self) -> Iterator[Self]:
         yield self

@@ -217,7 +217,7 @@ def test_adapters_come_and_go_and_the_process_stays(loading: Loading) -> None:
     now = loading.process()
     assert now and now == {**before, "release": first["release"]}
 
-    # A process that is started anew has the adapters of its release.
+    # A process that is restarted has the adapters of its release.
     loading.run(
         "inference_service",
         {"name": "demo", "serving_root": str(loading.root), "state": "restarted", "supervisor": "supervisord"},
@@ -276,7 +276,7 @@ def test_behind_a_gateway_it_leaves_its_pool_before_that(loading: Loading, tmp_p
                 tmp_path, loading.root, [gate], swap_state="started", swap_stays_out=True,
                 swap_release=loading.given(adapters=adapters, check={"adapters": ["bad"]}),
             )  # fmt: skip
-        assert done.returncode == 0 and "demo has to be started anew" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "demo has to be restarted" in done.stdout, done.stdout + done.stderr
         assert (loading.process() or {})["pid"] != before["pid"] and set(drains.read(str(gate.folder))[0]) == {
             "here.demo"
         }

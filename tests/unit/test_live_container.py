@@ -86,6 +86,6 @@ def test_a_running_container_takes_adapters_that_came_after_its_start(box: Box) 
         mount["RW"] for mount in after.attrs["Mounts"] if mount["Destination"] in ("/adapters", "/run/owner_key")
     )
 
-    after.kill()  # what is started anew has those of its release
+    after.kill()  # what is restarted has those of its release
     until(lambda: [one for one in box.containers() if one.id != before.id and one.status == "running"], 40)
     assert set(box.has()) == {"chat"}

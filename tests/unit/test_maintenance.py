@@ -43,6 +43,7 @@ def until(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_stop_work_start_and_back_in_whatever_kills_it(site: Site, tmp_path: Path) -> None:
     site.deploy("good")
     pid, note = site.release(), site.root / "maintenance.json"

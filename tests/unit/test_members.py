@@ -39,7 +39,7 @@ def known(folder: Path, said: Any, rank: int = 1) -> dict[str, Any]:
         (
             {"pid": 7, "state": "ending", "missing": []},
             0,
-            "its engine ends and starts anew, because another host of it is gone or it did not answer",
+            "its engine ends and is restarted, because another host of it is gone or it did not answer",
         ),
         ({"pid": 7, "state": "running", "missing": []}, 0, None),  # it may be asked
         (None, 0, None),

@@ -86,6 +86,33 @@ def test_what_is_no_address(address: str) -> None:
         names.check_address("here", address, False)
 
 
+@pytest.mark.parametrize("container", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "eth0",
+        "lo",
+        "enp4s0f1np1",
+        "eno1",
+        "ens192",
+        "enP2p1s0",
+        "enx0a1b2c3d4e5f",
+        "ibp65s0",
+        "ib0",
+        "bond0.100",
+        "docker0",
+    ],
+)
+def test_an_interface_is_no_address(name: str, container: bool) -> None:
+    with pytest.raises(Faults, match=f"'{name}', which is the name of a network interface; write the IP address"):
+        names.check_address("here", name, container)
+
+
+@pytest.mark.parametrize("name", ["eth", "lo-1", "ensemble-1", "en0.example.org", "eth0.example.org", "brick1"])
+def test_names_that_begin_like_an_interface(name: str) -> None:
+    assert names.check_address("here", name, False) == name
+
+
 def test_a_container_listens_on_numbers() -> None:
     with pytest.raises(Faults, match="write the IP address"):
         names.check_address("here", "gpu-01", True)

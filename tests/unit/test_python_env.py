@@ -162,7 +162,7 @@ def test_what_pips_index_lacks_comes_from_the_extra_one(
     (site / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     index = f"http://127.0.0.1:{server.server_port}/simple"
     lock = hashed("vllm-ansible-only-here==1.0+cpu", hashlib.sha256((site / wheel).read_bytes()).hexdigest())
     given = args(tmp_path / "env", lock=lock, uv=str(tools / "bin/uv"))

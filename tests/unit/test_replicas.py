@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +102,20 @@ def test_replicas_have_one_key(host: Host) -> None:
     assert (host.folder / "api_key").read_text() == first.read_text()
     own = host.run("inference_service", {**args, "api_key": "o" * 40})  # a given one goes before it
     assert "the given one" in " ".join(own["reasons"]) and (host.folder / "api_key").read_text().startswith("o" * 40)
+
+
+@pytest.mark.slow
+def test_uninstall_says_of_each_whether_it_went(playbook: Callable[..., Any], tmp_path: Path) -> None:
+    """The last one not being there hides nothing of the first one."""
+    (tmp_path / "services/demo-1/releases/0123456789ab").mkdir(parents=True)
+    extra = {
+        "overrides": {"demo": {"replicas": 2}},
+        "serving_root": str(tmp_path),
+        "models_root": str(tmp_path / "models"),
+        "service": "demo",
+    }
+    done = playbook("playbooks/uninstall.yml", "-l", "local", "-e", json.dumps(extra))
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, said + done.stderr
+    assert "service 'demo-1' removed; service 'demo-2' is not deployed on this host;" in said
+    assert not (tmp_path / "services/demo-1").exists()

@@ -14,7 +14,7 @@ import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.service import named, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from services import Host, Result, host_fixture, members, until
+from services import Host, Result, host_fixture, lent_tools, members, small_disk, until
 
 host = pytest.fixture(host_fixture)
 
@@ -158,6 +158,9 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     assert look("demo")["beside"] == []
     assert look("new-1", "new-2", wanted="new")["meant"] == ["new-1", "new-2"]  # also before their first start
     assert look("new", wanted="all", every="deployed")["meant"] == ["demo"]
+    assert "means new-1, new-2, and this works on one" in look("new-1", "new-2", wanted="new", single=True)["msg"]
+    assert look("new", wanted="demo", single=True)["meant"] == ["demo"]
+    assert "this host has new" in look("new", wanted="demo", planned=True)["msg"]
     assert look(wanted="gone", required=False)["meant"] == ["gone"] and look(wanted="gone")["failed"]
     [words] = look("other")["beside"]
     assert words.startswith(
@@ -341,3 +344,28 @@ def test_the_log_can_be_read_and_is_named(host: Host, run_module: Callable[..., 
     assert result["log"] == str(host.root / "logs/demo.log")
     missing = run_module("service_log", {"name": "dem", "serving_root": str(host.root), "supervisor": "supervisord"})
     assert missing["failed"] and "deployed: demo" in missing["msg"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_ends_nothing_that_serves_and_can_be_made_room_on(
+    tmp_path: Path, tools: Path, run_module: Callable[..., Result]
+) -> None:
+    with small_disk(tmp_path) as fill, lent_tools(tmp_path, tools, "demo"):
+        host = Host(tmp_path, run_module)
+        host.service()
+        pid, key = host.ask(wait=20)["services"][0]["pid"], (host.folder / "api_key").read_text()
+        fill()
+        assert "is left as it is: the disk of" in host.service(None, state="restarted")["msg"]
+        for refused in (host.service("slow"), host.run("api_key", {"name": "demo", "serving_root": str(tmp_path)})):
+            assert (
+                "No space left on device" in refused["msg"]
+                and str(host.folder) in refused["msg"]
+                and "make room" in refused["msg"]
+            )
+        assert host.ask()["services"][0]["pid"] == pid and (host.folder / "api_key").read_text() == key
+        (tmp_path / "ballast").unlink()
+        assert host.service("slow")["changed"] and host.ask(wait=20)["services"][0]["ready"]
+        assert not list(host.folder.rglob("*.part*"))
+        fill()
+        assert host.service(None, state="stopped")["changed"] and host.service(None, state="absent")["changed"]
+        assert not host.folder.exists()

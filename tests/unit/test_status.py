@@ -84,6 +84,7 @@ def fleet(tmp_path: Path, *hosts: dict[str, Any]) -> str:
     return str(tmp_path / "hosts.yml")
 
 
+@pytest.mark.slow
 def test_the_playbook_ends_with_the_code_and_writes_the_file(playbook: Callable[..., Any], tmp_path: Path) -> None:
     extra = {"serving_root": str(tmp_path / "none"), "status_json": str(tmp_path / "out/status.json")}
 

@@ -160,7 +160,7 @@ def sentence(device: dict[str, Any], meaning: str, told: str, remedy: str) -> st
     )
 
 
-def findings(node: xml.Element, device: dict[str, Any], others: bool = False) -> list[tuple[str, str]]:
+def findings(node: xml.Element, device: dict[str, Any], others: bool) -> list[tuple[str, str]]:
     """(severity, sentence) of every row that holds for a GPU, the gravest first. `others`: other GPUs of the log tell who they are."""
     found = []
     said = sentences(node)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pwd
+import re
 import socket
 import struct
+
+INTERFACES = "/sys/class/net"
+SIOCGIFADDR = 0x8915  # linux/sockios.h
 
 
 def listener_inodes(port: int) -> set:
@@ -96,7 +101,24 @@ def port_problem(service: dict, running: dict) -> str | None:
     return None
 
 
+def address_of(interface: str) -> str:
+    """The IPv4 address of a network interface, for a sentence; empty where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            row = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
+        except OSError:
+            return ""
+    return socket.inet_ntoa(row[20:24])
+
+
 def problem_of(name: str, address: str, port: int, remedy: str, running: dict) -> str | None:
+    if re.fullmatch(r"[\w-]+", address) and os.path.isdir(os.path.join(INTERFACES, address)):
+        has = address_of(address)
+        return "service '%s': address is '%s', a network interface of this host; write its IP address%s" % (
+            name,
+            address,
+            ", " + has if has else "",
+        )
     code = can_bind(address, port)
     if code == 0:
         return None

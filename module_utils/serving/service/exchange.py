@@ -142,7 +142,7 @@ class Exchange:
 
     def late(self, early: bool = False) -> NotYet:
         words = ("no token" if self.stream else "no answer") if early else "no whole answer"
-        return NotYet("%s: %s within %d s" % (self.what, words, self.timeout), listens=self.sock is not None)
+        return NotYet("%s: %s within %g s" % (self.what, words, self.timeout), listens=self.sock is not None)
 
     def pieces(self, limit: int = BODY) -> Iterator[bytes]:
         """The body as it comes. NotYet where it is longer than `limit` bytes, cut, or not whole in time."""

@@ -9,6 +9,7 @@ or what is all that was said; any other is told as one that is possible, beside 
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 from typing import Iterable, NamedTuple
@@ -242,8 +243,12 @@ def known(said: Iterable[Statement], general: bool = False, passing: bool = Fals
     return next(((row, one) for one in said for row in rows if knows(row, one)), None)
 
 
+# There are more rows than the cache of module re holds, which would compile each anew for every line.
+compiled = functools.lru_cache(maxsize=None)(re.compile)
+
+
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
     text = ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
-    match = re.search(row.pattern, text)
+    match = compiled(row.pattern).search(text)
     return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))

@@ -1,7 +1,7 @@
 """Adapters that a running engine loads and gives up, so that its process stays: for releases whose spec says how (`live`).
 
 spec["live"]: {load, unload: paths of the engine's API, line: what begins the line of its file of options that lists adapters, seen: where a
-container's engine sees adapters, or null}. The release has them in that line, too, so a process that is started anew has the same ones.
+container's engine sees adapters, or null}. The release has them in that line, too, so a process that is restarted has the same ones.
 
 services/<name>/owner_key   0600, made once: the guard lets the two paths through for it alone, and nothing else
 services/<name>/adapters/   copies of adapters, which a running container sees; its other mounts are those of its start

@@ -40,7 +40,7 @@ def problem(found: dict[str, Any]) -> str | None:
     if found["missing"]:
         return "it waits for " + ", ".join(found["missing"])
     if found["state"] == "ending":
-        return "its engine ends and starts anew, because another host of it is gone or it did not answer"
+        return "its engine ends and is restarted, because another host of it is gone or it did not answer"
     if found["rank"] and found["state"] != "answering":
         return "its first host, %s, has no answer yet" % found["leader"]
     return None

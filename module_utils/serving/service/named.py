@@ -23,13 +23,17 @@ def meant(wanted: str, there: Iterable[str], rows: Iterable[str], every: Iterabl
     return sorted((name for name in found if found[name]), key=lambda name: int(name.rpartition("-")[2]))
 
 
-def named(wanted: str, there: Iterable[str], rows: Iterable[str], every: Iterable[str] | None = None) -> list[str]:
-    """The same. Raises Refusal where it names none of this host's services."""
+def named(
+    wanted: str, there: Iterable[str], rows: Iterable[str], every: Iterable[str] | None = None, required: bool = True
+) -> list[str]:
+    """The same. One that is not there is refused where it is `required`, and means that name where not. Refusal: nothing was named."""
     names = list(there)
     found = meant(wanted, names, rows, every)
     if found or (wanted == "all" and every is not None):
         return found
     has = "this host has %s" % (", ".join(names) or "none")
     if wanted and wanted != "all":
+        if not required:
+            return [wanted]
         raise Refusal("no service of this host is called '%s'; %s" % (wanted, has))
     raise Refusal("say which service: -e service=NAME%s; %s" % ("" if every is None else " or service=all", has))

@@ -16,7 +16,7 @@ import secrets
 import time
 from typing import Any
 
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import FULL, Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
     digest,
@@ -310,13 +310,16 @@ def ensure_key(folder: str, given: str | None = None, dry: bool = False) -> str 
     return None
 
 
-def key_changed_after(folder: str, started: float) -> bool:
-    """Was the key file written after a process started that has read it?"""
+def key_changed(folder: str, run: dict[str, Any]) -> bool:
+    """Is the key file another one than the process has read? `run`: its run.json."""
     try:
-        # A time to come is that of a clock that was set back since, and no reason to restart with each run.
-        return started < os.stat(os.path.join(folder, "api_key")).st_mtime <= time.time()
+        written = os.stat(os.path.join(folder, "api_key")).st_mtime_ns
     except OSError:
         return False
+    if "key" in run:
+        return bool(written != run["key"])
+    # Of a process that notes no key. A time to come is that of a clock that was set back since.
+    return float(run["started"]) * 1e9 < written <= time.time_ns()
 
 
 def read_keys(folder: str) -> list[str]:
@@ -363,7 +366,7 @@ def last_exit(root: str, name: str) -> dict[str, Any] | None:
 
 
 def last_run(lines: list[str]) -> list[str]:
-    """The log lines of the newest run; of the one before too, while a failed service is being started anew.
+    """The log lines of the newest run; of the one before too, while a failed service is being restarted.
 
     A log outlives restarts and releases: what an earlier release said must not explain why this one fails.
     """
@@ -375,3 +378,17 @@ def last_run(lines: list[str]) -> list[str]:
     if not ended and len(starts) > 1 and lines[starts[-2]] == lines[starts[-1]]:
         return lines[starts[-2] :]
     return last
+
+
+def check_room(folder: str, before: str) -> None:
+    """Refuse, in a sentence that begins with `before`, where what is to happen could not even be noted in the folder."""
+    path = os.path.join(folder, ".room")
+    try:
+        write_atomic(path, bytes(1 << 16))
+        os.unlink(path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise Refusal(
+                "%s: the disk of %s is full; make room, df -h and df -i show what is left" % (before, folder)
+            ) from None
+        raise

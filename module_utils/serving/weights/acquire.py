@@ -70,7 +70,7 @@ def bring(
         if convert:
             check_remote_changes(parts, staging, limits)
         try:
-            download(listing, parts, client, progress.add, staging.record)
+            download(parts, client, progress.add, staging.record)
         finally:
             staging.notes += [part.anew for part in parts if part.anew]
 

@@ -231,16 +231,12 @@ class Picker:
                 "%s names %s, which is left out (%s); keep both or exclude both in models.yml"
                 % (index, lost[0], self.left[lost[0]])
             )
-        other = next((shard for shard in sorted(shards) if not shard.endswith(end)), None)
-        if other and not lost:
+        stale = [(shard, "shard that is there") for shard in lost]
+        stale += [(shard, "%s file" % end) for shard in sorted(shards) if not shard.endswith(end)]
+        if stale:
             raise Refusal(
-                "%s names %s, which is no %s file; restore the index, or leave it out by `exclude` in models.yml"
-                % (index, other, end)
-            )
-        if lost:
-            raise Refusal(
-                "%s names %s, which is no shard that is there; restore it, or leave out a stale index by `exclude` "
-                "in models.yml" % (index, lost[0])
+                "%s names %s, which is no %s; restore it, or leave out a stale index by `exclude` in models.yml"
+                % (index, *stale[0])
             )
         return shards
 

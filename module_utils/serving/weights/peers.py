@@ -313,7 +313,7 @@ class Peers:
             parts = [part for entry in need.values() if (part := self.part(client, staging, entry, convert))]
             if parts:
                 try:
-                    download(listing, client.next_ones(parts), client, self.progress.add, staging.record)
+                    download(client.next_ones(parts), client, self.progress.add, staging.record)
                     failures = 0
                 except SourceFailed as problem:
                     failures += 1

@@ -17,7 +17,7 @@ from typing import Any, Callable
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.weights.answers import Stopped, Transient
 from ansible.module_utils.serving.weights.client import Client
-from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed
+from ansible.module_utils.serving.weights.listing import Entry, SourceFailed
 from ansible.module_utils.serving.weights.part import Part
 
 AT_FIRST = 4  # connections; the others join after half a second, unless these alone make FAST bytes a second
@@ -153,8 +153,79 @@ class Download:
             self.opened = False
 
 
+class Pieces:
+    """Pieces of all files, shared out among `limits.connections` threads, so that one large file uses them all too."""
+
+    def __init__(self, downloads: list[Download], client: Client, told: Callable[[int], None]) -> None:
+        self.client, self.told, self.lock = client, told, threading.Lock()
+        self.ready, self.left = collections.deque(downloads), len(downloads)
+        self.total = sum(one.entry.size for one in downloads)
+        connections = client.limits.connections
+        self.threads = min(connections, max(1, self.total // PIECE_MIN + len(downloads)))
+        self.shares = connections * 3
+        self.least, self.most = PIECE_MIN, PIECE_MAX
+        if client.limits.by_file:  # a slow connection must not hold up a whole file, so it gets little at a time
+            largest = max(one.entry.size for one in downloads)
+            self.most = min(self.most, max(PIECE_MIN // 4, largest // (connections * 16)))
+            self.least = min(self.least, self.most)
+        self.began, self.counted = time.monotonic(), 0
+        for one in downloads:
+            one.told = self.count
+
+    def count(self, number: int) -> None:
+        self.counted += number
+        self.told(number)
+
+    def take(self) -> tuple[Download, tuple[int, int]] | None:
+        """The next piece; None where all is taken for now. They shrink towards the end, so that all connections finish together."""
+        piece = min(self.most, max(self.least, (self.total - self.counted) // self.shares))
+        with self.lock:
+            while self.ready:
+                if (span := self.ready[0].take(piece)) is not None:
+                    return self.ready[0], span
+                self.ready.popleft()  # all of it is taken; a damaged one comes back
+            return None
+
+    def ended(self, one: Download) -> None:
+        """A file is believed, or is to be fetched once more."""
+        with self.lock:
+            if one.finished:
+                self.left -= 1
+            else:
+                self.ready.append(one)
+
+    def needed(self, number: int) -> bool:
+        """Does it take a connection of this number too? The later ones wait to see what the first ones make."""
+        if number < AT_FIRST:
+            return True
+        self.client.sleep(0.5)
+        return self.counted <= FAST * (time.monotonic() - self.began)
+
+    def work(self, number: int, done: Callable[[Entry, dict[str, Any]], None]) -> None:
+        """What one connection does until nothing is left. Whatever goes wrong stops the others."""
+        try:
+            if not self.needed(number):
+                return
+            while not self.client.stop.is_set():
+                job = self.take()
+                if job is None:
+                    if not self.left:
+                        return
+                    self.client.sleep(0.05)
+                    continue
+                one, (start, end) = job
+                one.fetch(start, end)
+                if one.leave():
+                    one.complete(done)
+                    self.ended(one)
+        except Stopped:
+            return
+        except BaseException:
+            self.client.stop.set()
+            raise
+
+
 def download(
-    listing: Listing,
     parts: list[Part],
     client: Client,
     told: Callable[[int], None],
@@ -163,76 +234,14 @@ def download(
     """Fetch every part; `told(n)` hears of bytes, `done(entry, row)` of each verified file before its rename.
 
     SourceFailed or Refusal ends it.
-
-    Pieces of all files are shared out among `limits.connections` threads, so that one large file uses them all too.
     """
-    downloads = [Download(part, client) for part in parts]
-    total = sum(d.entry.size for d in downloads)
-    connections = client.limits.connections
-    least, most = PIECE_MIN, PIECE_MAX
-    if client.limits.by_file:  # a slow connection must not hold up a whole file, so it gets little at a time
-        most = min(most, max(PIECE_MIN // 4, max(d.entry.size for d in downloads) // (connections * 16)))
-        least = min(least, most)
-    lock = threading.Lock()
-    ready, left = collections.deque(downloads), len(downloads)
-
-    def next_piece() -> tuple[Download, tuple[int, int]] | None:
-        # Pieces shrink towards the end, so that all connections finish together.
-        piece = min(most, max(least, (total - counted) // (connections * 3)))
-        with lock:
-            while ready:
-                if (span := ready[0].take(piece)) is not None:
-                    return ready[0], span
-                ready.popleft()  # all of it is taken; a damaged one comes back
-            return None
-
-    began, counted = time.monotonic(), 0
-
-    def count(number: int) -> None:
-        nonlocal counted
-        counted += number
-        told(number)
-
-    for one in downloads:
-        one.told = count
-
-    def work(number: int) -> None:
-        nonlocal left
-        try:
-            if number >= AT_FIRST:
-                client.sleep(0.5)
-                if counted > FAST * (time.monotonic() - began):
-                    return
-            while not client.stop.is_set():
-                job = next_piece()
-                if job is None:
-                    if not left:
-                        return
-                    client.sleep(0.05)
-                    continue
-                one, (start, end) = job
-                one.fetch(start, end)
-                if one.leave():
-                    one.complete(done)
-                    with lock:
-                        if one.finished:
-                            left -= 1
-                        else:
-                            ready.append(one)
-        except Stopped:
-            return
-        except BaseException:
-            client.stop.set()
-            raise
-
-    with concurrent.futures.ThreadPoolExecutor(min(connections, max(1, total // PIECE_MIN + len(parts)))) as workers:
-        jobs = [workers.submit(work, number) for number in range(workers._max_workers)]
+    pieces = Pieces([Download(part, client) for part in parts], client, told)
+    with concurrent.futures.ThreadPoolExecutor(pieces.threads) as workers:
+        jobs = [workers.submit(pieces.work, number, done) for number in range(pieces.threads)]
     for part in parts:
         part.close()
     problems = [error for job in jobs if (error := job.exception())]
-    for kind in (Refusal, OSError, SourceFailed):
+    for kind in (Refusal, OSError, SourceFailed, BaseException):
         for problem in problems:
             if isinstance(problem, kind):
                 raise problem
-    if problems:
-        raise problems[0]

@@ -7,7 +7,7 @@ drains its requests; an engine that is not done OVERDUE seconds after its time i
 it ends, no process of it stays: as child subreaper this process inherits whatever the engine leaves behind
 (kill -9 of vLLM leaves EngineCore and its workers, with all their memory) and ends it. A run that was itself
 killed is cleaned up by the next start.
-An engine that ends with AGAIN is started anew: other hosts of its service are gone, which is no failure of this one.
+An engine that ends with AGAIN is restarted: other hosts of its service are gone, which is no failure of this one.
 run.json names the running process, exit.json how the last one ended.
 """
 
@@ -51,6 +51,19 @@ def write(path: str, value: dict) -> None:
     with open(path + ".part", "w", encoding="utf-8") as out:
         json.dump(value, out)
     os.rename(path + ".part", path)
+
+
+def boottime() -> float:
+    """Seconds by the clock of this boot, which nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def key_written(folder: str) -> int | None:
+    """Of the key file that ./start reads."""
+    try:
+        return os.stat(os.path.join(folder, "api_key")).st_mtime_ns
+    except OSError:
+        return None
 
 
 def ran(folder: str) -> str:
@@ -191,7 +204,7 @@ def main() -> int:
         print(
             f"foreground: starting release {os.path.basename(release)}", flush=True
         )  # releases.last_run cuts the log here
-        began = time.time()
+        began, since, key = time.time(), boottime(), key_written(folder)
         child = subprocess.Popen(["./start"], stdin=subprocess.DEVNULL)
         if stopping:  # the signal came while the child was being made
             forward()
@@ -204,6 +217,8 @@ def main() -> int:
                 "group": os.getpgid(0),
                 "release": os.path.basename(release),
                 "started": began,
+                "boottime": since,
+                "key": key,
             },
         )
         code = child.wait()
@@ -216,11 +231,11 @@ def main() -> int:
     unasked = unasked_ends(folder, name) + (not stopping)
     write(
         os.path.join(folder, "exit.json"),
-        {"code": code, "release": name, "ended": time.time(), "seconds": time.time() - began, "unasked": unasked},
+        {"code": code, "release": name, "ended": time.time(), "seconds": boottime() - since, "unasked": unasked},
     )
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, "run.json"))
-    print(f"foreground: the engine ended with code {code} after {time.time() - began:.0f} s", flush=True)
+    print(f"foreground: the engine ended with code {code} after {boottime() - since:.0f} s", flush=True)
     return code if code >= 0 else 128 - code
 
 
