@@ -65,6 +65,12 @@ def maps(pools: Iterable[Pool], callers: Iterable[Mapping[str, Any]]) -> dict[st
     return {name: "".join(f"{line}\n" for line in dict.fromkeys(found)) for name, found in lines.items()}
 
 
+def drops_to(user: str) -> list[str]:
+    """Whom workers become: a name, or a number where no list of users is."""
+    words = ("uid", "gid") if user.isdigit() else ("user", "group")
+    return [f"  {word} {user}" for word in words] if user else []
+
+
 def head(settings: Mapping[str, Any]) -> list[str]:
     folder = settings["folder"]
     return [
@@ -78,7 +84,7 @@ def head(settings: Mapping[str, Any]) -> list[str]:
         f"  tune.bufsize {settings['body_bytes'] + 65536}",
         f"  hard-stop-after {settings['reload_seconds']}s",
         "  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
-        *([f"  user {settings['user']}", f"  group {settings['user']}"] if settings.get("user") else []),
+        *drops_to(settings.get("user") or ""),
         "",
         "defaults",
         "  mode http",
