@@ -14,6 +14,7 @@ description:
   - A run that was killed after it wrote files reloads in the next run, because only a finished reload is recorded.
   - HAProxy is a program of the host or, with O(runtime=container), a container of O(image) with the host's network, the folder and nothing else.
   - Another form, image, or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so.
+  - A port on which another program listens is refused; HAProxy itself would share it with another HAProxy.
   - O(state=absent) ends all programs of the gateway and removes its folder; the image and the distribution's package stay.
 options:
   state: {description: Whether there is a gateway., type: str, choices: [present, absent], default: present}
@@ -23,7 +24,11 @@ options:
   runtime: {description: "The form of HAProxy; M(gateway_info) chooses one.", type: str, choices: [package, container], default: package}
   haproxy: {description: HAProxy's program., type: str, default: haproxy}
   image: {description: "Id of the container's image on this host; empty in check mode alone, where it is not there yet.", type: str, default: ''}
-  ports: {description: "Ports on which HAProxy listens; one below 1024 needs a right of the container.", type: list, elements: int, default: []}
+  address: {description: Where HAProxy listens., type: str, default: 0.0.0.0}
+  ports:
+    description: "Its ports by the settings that say them, such as {gateway_port: 8443}; one below 1024 needs a right of the container."
+    type: dict
+    default: {}
   connections: {description: "Connections at a time, for which the container may open files.", type: int, default: 2000}
   config: {description: Text of haproxy.cfg; it has no secret. Needed while present., type: str}
   maps: {description: "Other files without a secret that can be used, {name: text}.", type: dict, default: {}}
@@ -77,11 +82,12 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.gateway import forms, places, runtime
+from ansible.module_utils.serving.gateway import forms, neighbours, places, runtime
 from ansible.module_utils.serving.gateway.units import AGENT, ALL, PROXY, run_unit
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 KEYS = "backend_keys.map"
+CALLERS = "callers.map"
 CERTIFICATE = "gateway.pem"
 
 
@@ -95,6 +101,28 @@ def keys_text(folder: str, given: dict[str, str], pools: list[str]) -> str:
             % ", ".join(missing)
         )
     return "".join("%s %s\n" % (pool, given.get(pool, had.get(pool))) for pool in sorted(pools))
+
+
+def own_ports(given: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """(address, port, setting) of what HAProxy listens on; a port 0 is none."""
+    return [(given["address"], int(port), setting) for setting, port in given["ports"].items() if int(port)]
+
+
+def tell_old_workers(folder: str, before: dict[str, str]) -> None:
+    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller whose key is gone."""
+    master = os.path.join(folder, "master.sock")
+
+    def rows(text: str) -> dict[str, str]:
+        return {line.split(None, 1)[0]: line for line in text.splitlines() if " " in line}
+
+    for name in (CALLERS, KEYS):
+        path = os.path.join(folder, name)
+        then, now = rows(before[name]), rows(read_text(path))
+        for key in then:
+            if key not in now:
+                runtime.of_old_workers(master, "del map %s %s" % (path, key))
+            elif now[key] != then[key]:
+                runtime.of_old_workers(master, "set map %s %s" % (path, now[key]))
 
 
 def put(folder: str, wanted: dict[str, str], form: forms.Program | forms.Container) -> None:
@@ -203,6 +231,10 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not module.check_mode:
         own_folder(folder, 0o700)
     with contextlib.nullcontext() if module.check_mode else locked(lock_of(folder), "the gateway"):
+        neighbours.check(
+            [*own_ports(given), ("127.0.0.1", json.loads(given["agent_settings"])["port"], "gateway_agent_port")],
+            folder,
+        )
         wanted[KEYS] = keys_text(folder, given["backend_keys"], given["pools"])
         files = [name for name, text in wanted.items() if read_text(os.path.join(folder, name)) != text]
         try:
@@ -223,6 +255,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         if module.check_mode:
             return result
+        had = {name: read_text(os.path.join(folder, name)) for name in (CALLERS, KEYS)}
         put(folder, wanted, form)
         states = os.path.join(folder, "servers.state")
         # HAProxy takes addresses from the states that it was left with, and not from its configuration.
@@ -235,6 +268,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         answers(api, owner)
         if not started and not ended and loaded != number:
             runtime.reload(api, os.path.join(folder, "master.sock"))
+            tell_old_workers(folder, had)
             result["reloaded"] = True
         form.settled()
         moved += readdress(folder, given["agent_settings"])
@@ -262,7 +296,8 @@ def main() -> None:
         "runtime": {"type": "str", "choices": ["package", "container"], "default": "package"},
         "haproxy": {"type": "str", "default": "haproxy"},
         "image": {"type": "str", "default": ""},
-        "ports": {"type": "list", "elements": "int", "default": []},
+        "address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 - where callers come from is the site's
+        "ports": {"type": "dict", "default": {}},
         "connections": {"type": "int", "default": 2000},
         "config": {"type": "str"},
         "maps": {"type": "dict", "default": {}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -119,7 +120,7 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
     )
     given = {"folder": str(folder), "serving_root": str(root), "supervisor": "supervisord", "config": plan["config"], "maps": plan["maps"],
              "agent": "import time\ntime.sleep(600)\n", "agent_settings": plan["agent"], "backend_keys": {plan["pools"][0]["name"]: "k"},
-             "pools": [plan["pools"][0]["name"]], "ports": [settings["port"]], "connections": 100, "image": image[1]}  # fmt: skip
+             "pools": [plan["pools"][0]["name"]], "ports": {"gateway_port": settings["port"]}, "connections": 100, "image": image[1]}  # fmt: skip
     box, api = forms.name_of(str(folder)), str(folder / "admin.sock")
 
     def run(form: str, check: bool = False, **more: Any) -> dict[str, Any]:
@@ -138,11 +139,22 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
 
     try:
         assert run("package")["ended"] == "" and served()
+        # A key that is gone is gone on kept connections, too, which a worker of before answers.
+        kept = http.client.HTTPConnection("127.0.0.1", settings["port"], timeout=30)
+        for maps, status in ((given["maps"], 200), ({**given["maps"], "callers.map": "0 nobody\n"}, 401)):
+            run("package", maps=maps)
+            kept.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+            answer = kept.getresponse()
+            assert (answer.status, answer.read() != b"") == (status, True)
+        assert answer.headers["Connection"] == "close" and run("package")["reloaded"]
         assert run("container", check=True)["ended"] == "HAProxy of this host" and not (folder / forms.START).exists()
         assert run("container")["ended"] == "HAProxy of this host"
         settle("container")
         # A low port needs a right that this container does not have.
-        assert "another image" in run("container", check=True, ports=[80])["ended"]
+        assert (
+            "another image"
+            in run("container", check=True, ports={"gateway_port": settings["port"], "gateway_http_port": 80})["ended"]
+        )
         # The client of Docker is gone, as after a restart of Docker with live-restore: the container and its streams stay.
         began, pid = runtime.worker(api), Supervisord(str(root)).rpc().getProcessInfo(PROXY)["pid"]
         os.kill(pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.serving.files import digest, remove_tree
@@ -165,7 +166,7 @@ class Container:
 
     spec = {**SPEC, "runtime": "container"}
 
-    def __init__(self, image: str, folder: str, ports: list[int], connections: int) -> None:
+    def __init__(self, image: str, folder: str, ports: Iterable[int], connections: int) -> None:
         self.image, self.folder = image, folder
         self.low = any(0 < port < 1024 for port in ports)
         self.files_open = 2 * connections + SPARE_FILES
@@ -236,5 +237,5 @@ def arguments(folder: str) -> list[str]:
 def form_of(given: dict[str, Any]) -> Program | Container:
     """The form that the options of module `gateway` ask for."""
     if given["runtime"] == "container":
-        return Container(given["image"], given["folder"], given["ports"], given["connections"])
+        return Container(given["image"], given["folder"], map(int, given["ports"].values()), given["connections"])
     return Program(given["haproxy"], given["folder"])

@@ -32,7 +32,8 @@ def ran(command: list[str]) -> tuple[int | None, str, str]:
     code, out, error = run_tool(command, ENGINE_SECONDS if container else TIMEOUT)
     if container and code in ENGINE_FAILED:
         words = " ".join((error or out).split())[-600:]
-        raise Refusal("the container engine can't run the gateway's HAProxy: %s" % words)
+        remedy = "; lower gateway_connections, or let Docker open more files" if "rlimit" in words else ""
+        raise Refusal("the container engine can't run the gateway's HAProxy: %s%s" % (words, remedy))
     return code, out, error
 
 
