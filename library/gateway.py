@@ -13,7 +13,7 @@ description:
   - Backends are reached where O(agent_settings) say from then on, though HAProxy remembers addresses over a reload.
   - A run that was killed after it wrote files reloads in the next run, because only a finished reload is recorded.
   - HAProxy is a program of the host or, with O(runtime=container), a container of O(image) with the host's network, the folder and nothing else.
-  - Another form, image, or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so.
+  - Another form or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so. Another image waits for O(replace).
   - A port on which another program listens is refused; HAProxy itself would share it with another HAProxy.
   - O(state=absent) ends all programs of the gateway and removes its folder; the image and the distribution's package stay.
 options:
@@ -25,6 +25,7 @@ options:
   haproxy: {description: HAProxy's program., type: str, default: haproxy}
   image: {description: "Id of the container's image on this host; empty in check mode alone, where it is not there yet.", type: str, default: ''}
   address: {description: Where HAProxy listens., type: str, default: 0.0.0.0}
+  replace: {description: "End a container that runs, and its streams, for one of another O(image).", type: bool, default: false}
   ports:
     description: "Its ports by the settings that say them, such as {gateway_port: 8443}; one below 1024 needs a right of the container."
     type: dict
@@ -58,6 +59,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 ended: {description: "The HAProxy that ran and ended, or would, with its streams, for one of another form; empty where none did.", returned: always, type: str}
+waits: {description: "Whether a container goes on with the image that it has, since O(replace) is not said.", returned: always, type: bool}
 files: {description: Names of files that changed., returned: always, type: list, elements: str}
 version: {description: "HAProxy's version; empty in check mode where it is not installed yet.", returned: always, type: str}
 reloaded: {description: Whether a running HAProxy has read a change., returned: always, type: bool}
@@ -187,6 +189,7 @@ def removed(module: AnsibleModule, owner: Supervisor) -> dict[str, Any]:
         "version": "",
         "reloaded": False,
         "ended": "",
+        "waits": False,
         "backends": [],
         "diff": diff,
     }
@@ -204,7 +207,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         return removed(module, owner)
     form = forms.form_of(given)
     try:
-        version = form.version() if given["image"] or given["runtime"] == "package" else ""
+        version = form.version() if form.named else ""
     except Refusal:
         if not module.check_mode:
             raise
@@ -247,6 +250,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         result = {
             "changed": loaded != number or not alive or not version or bool(ended),
             "ended": ended,
+            "waits": given["runtime"] == "container" and form.named != given["image"],
             "files": sorted(files),
             "version": version,
             "reloaded": False,
@@ -297,6 +301,7 @@ def main() -> None:
         "haproxy": {"type": "str", "default": "haproxy"},
         "image": {"type": "str", "default": ""},
         "address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 - where callers come from is the site's
+        "replace": {"type": "bool", "default": False},
         "ports": {"type": "dict", "default": {}},
         "connections": {"type": "int", "default": 2000},
         "config": {"type": "str"},

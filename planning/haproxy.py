@@ -14,7 +14,9 @@ from planning.rows import fail
 
 Pool = Mapping[str, Any]
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\[\]-]+")
-CLIENT_IDLE = 60  # seconds that a caller may take to send or to read on
+# Seconds that a caller may take to send or to read on, or keep a connection idle: more than the 60 for which load balancers of clouds keep one,
+# since one that we close just when they send on it is a 502 of theirs.
+CLIENT_IDLE = 75
 HEADER_SECONDS = 10
 BODY_SECONDS = 30
 RETRY_AFTER = 5
@@ -99,7 +101,7 @@ def head(settings: Mapping[str, Any]) -> list[str]:
         f"  timeout client-fin {CLIENT_IDLE}s",
         "  timeout server 600s",
         f"  timeout http-request {settings.get('header_seconds', HEADER_SECONDS)}s",
-        "  timeout http-keep-alive 60s",
+        f"  timeout http-keep-alive {CLIENT_IDLE}s",
         "  option http-server-close  # an engine may close an idle connection just when the next request is sent on it",
         "  option http-no-delay  # each token goes out at once",
         "  option abortonclose  # a caller who has gone leaves the queue, and the engine, which would work for nobody",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -134,6 +135,15 @@ def test_a_page_of_the_site_may_ask_and_no_other(gate: Gate, origin: str, allowe
 def test_what_is_no_origin_is_a_sentence(gate: Gate, origin: str) -> None:
     with pytest.raises(Faults, match="is no origin; write scheme://host"):
         planning.haproxy.configuration([], {**gate.settings, "origins": [origin]})
+
+
+def test_a_load_balancer_before_it_closes_idle_connections_first() -> None:
+    """Those of clouds keep them for 60 s; HAProxy 2.6 keeps one no longer than a caller may be idle."""
+    text = planning.haproxy.configuration(
+        [], {"folder": "/g", "address": "::", "port": 1, "body_bytes": 1, "connections": 1, "reload_seconds": 1}
+    )
+    kept, idle = (int(re.search(rf"timeout {name} (\d+)s", text)[1]) for name in ("http-keep-alive", "client"))  # type: ignore[index]
+    assert 60 < kept <= idle
 
 
 @pytest.mark.parametrize("address", ["::", "[::]"])

@@ -48,22 +48,32 @@ def listening(port: int) -> set[str]:
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """(name, id) of an image of this machine's HAProxy, with a container engine that has it."""
+def image(tmp_path: Path) -> Iterator[tuple[str, str, str]]:
+    """(name, id, id of a later one) of images of this machine's HAProxy, with a container engine that has them."""
     with engines.engine(tmp_path) as client:
         name = f"vllm-ansible-haproxy:{os.getpid()}"
-        found = engines.import_image(client, engines.haproxy_root(), name)
-        yield name, found.id
-        for one in client.containers.list(all=True, filters={"ancestor": found.id}):
-            one.remove(force=True)
-        client.images.remove(name, force=True)
+        root, later = engines.haproxy_root(), f"{name}-later"
+        ids = [
+            engines.import_image(client, root, name).id,
+            engines.import_image(client, root, later, changes=["LABEL later=1"]).id,
+        ]
+        yield name, *ids
+        for ident in ids:
+            for one in client.containers.list(all=True, filters={"ancestor": ident}):
+                one.remove(force=True)
+        for one in (name, later):
+            client.images.remove(one, force=True)
 
 
 @needs_engine
 def test_an_old_package_is_left_for_a_container_that_cuts_nothing(
-    image: tuple[str, str], tmp_path: Path, tools: Path, playbook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    image: tuple[str, str, str],
+    tmp_path: Path,
+    tools: Path,
+    playbook: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name, ident = image
+    name, ident, _ = image
     program(tmp_path / "old", "haproxy", OLD)
     monkeypatch.setenv("PATH", f"{tmp_path / 'old'}:{os.environ['PATH']}")
     with site_of(tmp_path, tools) as site:
@@ -108,7 +118,7 @@ def test_an_old_package_is_left_for_a_container_that_cuts_nothing(
 
 @needs_engine
 def test_another_form_is_told_and_a_killed_change_of_forms_heals(
-    image: tuple[str, str], tmp_path: Path, tools: Path, run_module: Run
+    image: tuple[str, str, str], tmp_path: Path, tools: Path, run_module: Run
 ) -> None:
     root, folder, one = tmp_path / "s", tmp_path / "s/gateway", Engine("one")
     root.mkdir()
@@ -155,12 +165,20 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
             "another image"
             in run("container", check=True, ports={"gateway_port": settings["port"], "gateway_http_port": 80})["ended"]
         )
+        assert "another image" in run("container", check=True, image=image[2], replace=True)["ended"]
+        later = run("container", image=image[2])
+        assert (later["waits"], later["ended"], later["changed"]) == (True, "", False) and inspected(
+            box, "{{.Image}}"
+        ) == image[1]
         # The client of Docker is gone, as after a restart of Docker with live-restore: the container and its streams stay.
         began, pid = runtime.worker(api), Supervisord(str(root)).rpc().getProcessInfo(PROXY)["pid"]
         os.kill(pid, signal.SIGKILL)
         until(lambda: Supervisord(str(root)).rpc().getProcessInfo(PROXY)["pid"] not in (0, pid))
         settle("container")
         assert runtime.worker(api) == began and inspected(box, "{{.State.Running}}") == "true"
+        run("container", image=image[2], replace=True)
+        assert inspected(box, "{{.Image}}") == image[2]
+        settle("container", image=image[2])
         # A run that was killed after it wrote the files of the other form.
         assert run("package")["ended"] == "its container" and inspected(box, "{{.Id}}") == ""
         (folder / forms.START).write_text("exit 1")

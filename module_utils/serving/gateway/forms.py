@@ -108,12 +108,17 @@ def name_of(folder: str) -> str:
     return "vllm-gateway-%s" % digest(folder)[:8]
 
 
-def runs_as(folder: str) -> str:
-    """The label of the container that runs for this gateway; empty where none does."""
+def running(folder: str, what: str) -> str:
+    """Something of the container that runs for this gateway, as a template of Docker's; empty where none does."""
     if not os.path.exists(os.path.join(folder, START)):
         return ""
-    shape = '{{if .State.Running}}{{index .Config.Labels "%s"}}{{end}}' % LABEL
+    shape = "{{if .State.Running}}{{%s}}{{end}}" % what
     return str(run_tool(["docker", "container", "inspect", "--format", shape, name_of(folder)])[1].strip())
+
+
+def runs_as(folder: str) -> str:
+    """Its label: what it is made of."""
+    return running(folder, 'index .Config.Labels "%s"' % LABEL)
 
 
 def end_container(folder: str) -> None:
@@ -128,7 +133,8 @@ class Program:
     spec = SPEC
 
     def __init__(self, program: str, folder: str) -> None:
-        self.program, self.folder = program, folder
+        self.program = self.named = program
+        self.folder = folder
 
     def version(self) -> str:
         return str(runtime.version([self.program], self.program))
@@ -167,7 +173,8 @@ class Container:
     spec = {**SPEC, "runtime": "container"}
 
     def __init__(self, image: str, folder: str, ports: Iterable[int], connections: int) -> None:
-        self.image, self.folder = image, folder
+        self.image = self.named = image  # empty in check mode alone, where it is not there yet
+        self.folder = folder
         self.low = any(0 < port < 1024 for port in ports)
         self.files_open = 2 * connections + SPARE_FILES
 
@@ -235,7 +242,8 @@ def arguments(folder: str) -> list[str]:
 
 
 def form_of(given: dict[str, Any]) -> Program | Container:
-    """The form that the options of module `gateway` ask for."""
+    """The form that the options of module `gateway` ask for. A container that runs keeps its image unless `replace` says otherwise."""
     if given["runtime"] == "container":
-        return Container(given["image"], given["folder"], map(int, given["ports"].values()), given["connections"])
+        image = ("" if given["replace"] else running(given["folder"], ".Image")) or given["image"]
+        return Container(image, given["folder"], map(int, given["ports"].values()), given["connections"])
     return Program(given["haproxy"], given["folder"])
