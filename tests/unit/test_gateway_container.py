@@ -17,7 +17,7 @@ import engine as engines
 import pytest
 from ansible.module_utils.serving.gateway import forms, runtime
 from ansible.module_utils.serving.gateway.units import PROXY
-from ansible.module_utils.serving.service.supervisors import Supervisord
+from ansible.module_utils.serving.service.supervisors import Supervisord, Systemd
 from conftest import load
 from gate import BACKEND_KEY, KEY, Engine, record, until
 from gated_role import ask, site_of
@@ -160,6 +160,10 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
         assert run("container", check=True)["ended"] == "HAProxy of this host" and not (folder / forms.START).exists()
         assert run("container")["ended"] == "HAProxy of this host"
         settle("container")
+        unit = Systemd(str(root)).unit_text(
+            PROXY, forms.Container(image[1], str(folder), [], 9).command(), str(folder), forms.Container.spec
+        )
+        assert "Wants=network-online.target docker.service" in unit
         # A low port needs a right that this container does not have.
         assert (
             "another image"
@@ -179,6 +183,11 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
         run("container", image=image[2], replace=True)
         assert inspected(box, "{{.Image}}") == image[2]
         settle("container", image=image[2])
+        # What a clean-up of images leaves: the one that it runs in.
+        (root / "images").mkdir()
+        for number, ident in enumerate(image[1:]):
+            (root / f"images/{number}.json").write_text(json.dumps({"image": f"haproxy:{number}", "id": ident}))
+        assert load("library/serving_prune.py").unneeded_images(str(root), [], []) == {image[1]: "haproxy:0"}
         # A run that was killed after it wrote the files of the other form.
         assert run("package")["ended"] == "its container" and inspected(box, "{{.Id}}") == ""
         (folder / forms.START).write_text("exit 1")
