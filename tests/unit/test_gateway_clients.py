@@ -168,6 +168,8 @@ def test_a_port_that_another_haproxy_has_is_refused(gate: Gate, tmp_path: Path) 
             ):
                 look(("127.0.0.1", port, "gateway_port"))
             look(("127.0.0.1", gate.port, "gateway_port"))  # its own
+            (tmp_path / "link").symlink_to(gate.folder)
+            neighbours.check([("127.0.0.1", gate.port, "gateway_port")], str(tmp_path / "link"))
             look(("127.0.0.1", free_port(), "gateway_agent_port"), ("no address", port, "gateway_port"))
         finally:
             other.terminate()

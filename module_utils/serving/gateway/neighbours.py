@@ -27,6 +27,12 @@ def numbers(address: str) -> list[str]:
         return []
 
 
+def ours(command: str, folder: str) -> bool:
+    """Does a process have a file of the gateway's folder among its words? It may have been started by another name of the folder."""
+    inside = os.path.join(os.path.realpath(folder), "")
+    return any(os.path.realpath(word).startswith(inside) for word in command.split() if word.startswith("/"))
+
+
 def check(wanted: list[tuple[str, int, str]], folder: str) -> None:
     """Raises Refusal where another program has a port. `wanted`: (address, port, the setting that says it). What we may not see, HAProxy finds out."""
     for address, port, setting in wanted:
@@ -35,7 +41,7 @@ def check(wanted: list[tuple[str, int, str]], folder: str) -> None:
             if not any(meet(one, there) for one in here):
                 continue
             who = owners({inode})
-            if who and not any(os.path.join(folder, "") in command for _, _, command in who):
+            if who and not any(ours(command, folder) for _, _, command in who):
                 pid, user, command = who[0]
                 raise Refusal(
                     "port %d is the gateway's (%s), but process %d of user %s listens there: %s; end it, or set %s to another port"
