@@ -89,7 +89,7 @@ from ansible.module_utils.serving.gateway.units import AGENT, ALL, PROXY, run_un
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 KEYS = "backend_keys.map"
-CALLERS = "callers.map"
+RIGHTS = ("callers.map", "ends.map", "allowed.map", KEYS)  # whom a worker lets through, and with what
 CERTIFICATE = "gateway.pem"
 
 
@@ -111,13 +111,13 @@ def own_ports(given: dict[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def tell_old_workers(folder: str, before: dict[str, str]) -> None:
-    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller whose key is gone."""
+    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller who may no longer ask."""
     master = os.path.join(folder, "master.sock")
 
     def rows(text: str) -> dict[str, str]:
         return {line.split(None, 1)[0]: line for line in text.splitlines() if " " in line}
 
-    for name in (CALLERS, KEYS):
+    for name in RIGHTS:
         path = os.path.join(folder, name)
         then, now = rows(before[name]), rows(read_text(path))
         for key in then:
@@ -259,7 +259,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         if module.check_mode:
             return result
-        had = {name: read_text(os.path.join(folder, name)) for name in (CALLERS, KEYS)}
+        had = {name: read_text(os.path.join(folder, name)) for name in RIGHTS}
         put(folder, wanted, form)
         states = os.path.join(folder, "servers.state")
         # HAProxy takes addresses from the states that it was left with, and not from its configuration.

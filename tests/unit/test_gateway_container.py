@@ -148,6 +148,7 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
         assert (again["changed"], again["ended"]) == (False, "") and served()
 
     try:
+        assert run("container", check=True)["changed"] and not folder.exists()
         assert run("package")["ended"] == "" and served()
         # A key that is gone is gone on kept connections, too, which a worker of before answers.
         kept = http.client.HTTPConnection("127.0.0.1", settings["port"], timeout=30)
@@ -164,6 +165,10 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
             PROXY, forms.Container(image[1], str(folder), [], 9).command(), str(folder), forms.Container.spec
         )
         assert "Wants=network-online.target docker.service" in unit
+        with pytest.MonkeyPatch.context() as patched:  # an engine that is not there now ends nothing
+            patched.setattr(forms, "run_tool", lambda *_: (1, "", "Cannot connect to the Docker daemon"))
+            silent = run_module("gateway", {**given, "runtime": "container"})
+        assert silent["failed"] and "doesn't say whether" in silent["msg"] and served()
         # A low port needs a right that this container does not have.
         assert (
             "another image"
@@ -197,6 +202,8 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
         assert bad["failed"] and "HAProxy refuses the configuration" in bad["msg"] and "nonsense" in bad["msg"]
         none = run_module("gateway", {**given, "runtime": "container", "image": "sha256:" + "0" * 64})
         assert none["failed"] and "the container engine can't run the gateway's HAProxy" in none["msg"]
+        many = run_module("gateway", {**given, "runtime": "container", "connections": 10**9})
+        assert many["failed"] and "lower gateway_connections" in many["msg"]
         settle("package")
         assert set(run("package", check=True, state="absent")["files"]) > {str(folder)} and served()
     finally:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import digest, remove_tree
 from ansible.module_utils.serving.gateway import runtime
 from ansible.module_utils.serving.gateway.units import SPEC
@@ -109,11 +110,20 @@ def name_of(folder: str) -> str:
 
 
 def running(folder: str, what: str) -> str:
-    """Something of the container that runs for this gateway, as a template of Docker's; empty where none does."""
+    """Something of the container that runs for this gateway, as a template of Docker's; empty where none does.
+
+    Raises Refusal where the engine doesn't say: what runs would be ended for it.
+    """
     if not os.path.exists(os.path.join(folder, START)):
         return ""
     shape = "{{if .State.Running}}{{%s}}{{end}}" % what
-    return str(run_tool(["docker", "container", "inspect", "--format", shape, name_of(folder)])[1].strip())
+    code, out, error = run_tool(["docker", "container", "inspect", "--format", shape, name_of(folder)])
+    if code != 0 and not re.search(r"no such container|is not installed", error, re.I):
+        raise Refusal(
+            "the container engine doesn't say whether the gateway's container runs (%s); look at docker info, then run this again"
+            % " ".join(error.split())[:300]
+        )
+    return str(out.strip())
 
 
 def runs_as(folder: str) -> str:
@@ -189,15 +199,21 @@ class Container:
             "--ulimit=nofile=%d:%d" % (self.files_open, self.files_open), "--entrypoint=haproxy",
         ]  # fmt: skip
 
-    def once(self, *words: str) -> list[str]:
-        """A command that runs HAProxy and ends."""
-        return ["docker", "run", "--rm", "--log-driver=none", *self.options(), self.image, *words]
-
     def version(self) -> str:
-        return str(runtime.version(self.once(), "haproxy of image %s" % self.image[:19]))
+        command = [
+            "docker",
+            "run",
+            "--rm",
+            "--pull=never",
+            "--network=none",
+            "--log-driver=none",
+            "--entrypoint=haproxy",
+            self.image,
+        ]
+        return str(runtime.version(command, "haproxy of image %s" % self.image[:19]))
 
     def check(self, config: str) -> None:
-        runtime.check(self.once(), config)
+        runtime.check(["docker", "run", "--rm", "--log-driver=none", *self.options(), self.image], config)
 
     def number(self) -> str:
         """Of what runs: another one is another container."""
@@ -224,13 +240,9 @@ class Container:
 
     def replaces(self) -> str:
         runs = runs_as(self.folder)
-        return (
-            ""
-            if runs == self.number()
-            else "a container of other options or of another image"
-            if runs
-            else "HAProxy of this host"
-        )
+        if runs == self.number():
+            return ""
+        return "a container of other options or of another image" if runs else "HAProxy of this host"
 
     def settled(self) -> None:
         remove_tree(os.path.join(self.folder, "haproxy.pid"))  # of this host's HAProxy, which ended
