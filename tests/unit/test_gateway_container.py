@@ -165,6 +165,12 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
             PROXY, forms.Container(image[1], str(folder), [], 9).command(), str(folder), forms.Container.spec
         )
         assert "Wants=network-online.target docker.service" in unit
+        # A drain through the socket that the container has made; a reload keeps it.
+        out = run_module("gateway_backend", {"folder": str(folder), "backend": "here.demo", "state": "drained"})
+        assert out["changed"] and out["alone"] and not out["left"]
+        run("container", config=plan["config"] + "# changed\n")
+        states = {row["name"]: row["out"] for row in run_module("gateway_info", {"folder": str(folder)})["backends"]}
+        assert run("container")["reloaded"] and states == {"here.demo": True}
         with pytest.MonkeyPatch.context() as patched:  # an engine that is not there now ends nothing
             patched.setattr(forms, "run_tool", lambda *_: (1, "", "Cannot connect to the Docker daemon"))
             silent = run_module("gateway", {**given, "runtime": "container"})
