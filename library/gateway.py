@@ -12,13 +12,27 @@ description:
   - A change is read by a reload, in which streams that run end by themselves and who is up, drained or in maintenance stays so.
   - Backends are reached where O(agent_settings) say from then on, though HAProxy remembers addresses over a reload.
   - A run that was killed after it wrote files reloads in the next run, because only a finished reload is recorded.
+  - HAProxy is a program of the host or, with O(runtime=container), a container of O(image) with the host's network, the folder and nothing else.
+  - Another form or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so. Another image waits for O(replace).
+  - A port on which another program listens is refused; HAProxy itself would share it with another HAProxy.
+  - O(state=absent) ends all programs of the gateway and removes its folder; the image and the distribution's package stay.
 options:
+  state: {description: Whether there is a gateway., type: str, choices: [present, absent], default: present}
   folder: {description: Where its files lie on the host., type: path, required: true}
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   supervisor: {description: Who runs the processes., type: str, choices: [auto, systemd, supervisord], default: auto}
+  runtime: {description: "The form of HAProxy; M(gateway_info) chooses one.", type: str, choices: [package, container], default: package}
   haproxy: {description: HAProxy's program., type: str, default: haproxy}
-  config: {description: Text of haproxy.cfg; it has no secret., type: str, required: true}
-  maps: {description: "Other files without a secret that can be used, {name: text}.", type: dict, required: true}
+  image: {description: "Id of the container's image on this host; empty in check mode alone, where it is not there yet.", type: str, default: ''}
+  address: {description: Where HAProxy listens., type: str, default: 0.0.0.0}
+  replace: {description: "End a container that runs, and its streams, for one of another O(image).", type: bool, default: false}
+  ports:
+    description: "Its ports by the settings that say them, such as {gateway_port: 8443}; one below 1024 needs a right of the container."
+    type: dict
+    default: {}
+  connections: {description: "Connections at a time, for which the container may open files.", type: int, default: 2000}
+  config: {description: Text of haproxy.cfg; it has no secret. Needed while present., type: str}
+  maps: {description: "Other files without a secret that can be used, {name: text}.", type: dict, default: {}}
   certificate: {description: Certificate chain and private key as PEM., type: str}
   certificate_keep: {description: Leave the certificate that is there as it is; M(gateway_acme) renews it., type: bool, default: false}
   backend_keys:
@@ -27,8 +41,8 @@ options:
     default: {}
   pools: {description: Pools that need a key., type: list, elements: str, default: []}
   refused: {description: "Backends that their pool refuses, and why; M(gateway_info) tells them.", type: dict, default: {}}
-  agent: {description: Text of the health agent., type: str, required: true}
-  agent_settings: {description: What it reads., type: str, required: true}
+  agent: {description: Text of the health agent. Needed while present., type: str}
+  agent_settings: {description: What it reads. Needed while present., type: str}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: The configuration; of other files only their names.}
@@ -44,6 +58,8 @@ EXAMPLES = r"""
     agent_settings: "{{ gateway_agent }}"
 """
 RETURN = r"""
+ended: {description: "The HAProxy that ran and ended, or would, with its streams, for one of another form; empty where none did.", returned: always, type: str}
+waits: {description: "Whether a container goes on with the image that it has, since O(replace) is not said.", returned: always, type: bool}
 files: {description: Names of files that changed., returned: always, type: list, elements: str}
 version: {description: "HAProxy's version; empty in check mode where it is not installed yet.", returned: always, type: str}
 reloaded: {description: Whether a running HAProxy has read a change., returned: always, type: bool}
@@ -68,11 +84,12 @@ from ansible.module_utils.serving.files import (
     write_atomic,
     write_json,
 )
-from ansible.module_utils.serving.gateway import places, runtime
-from ansible.module_utils.serving.gateway.units import AGENT, PROXY, run_unit
+from ansible.module_utils.serving.gateway import forms, neighbours, places, runtime
+from ansible.module_utils.serving.gateway.units import AGENT, ALL, PROXY, run_unit
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 KEYS = "backend_keys.map"
+RIGHTS = ("callers.map", "ends.map", "allowed.map", KEYS)  # whom a worker lets through, and with what
 CERTIFICATE = "gateway.pem"
 
 
@@ -88,7 +105,29 @@ def keys_text(folder: str, given: dict[str, str], pools: list[str]) -> str:
     return "".join("%s %s\n" % (pool, given.get(pool, had.get(pool))) for pool in sorted(pools))
 
 
-def put(folder: str, wanted: dict[str, str], program: str) -> None:
+def own_ports(given: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """(address, port, setting) of what HAProxy listens on; a port 0 is none."""
+    return [(given["address"], int(port), setting) for setting, port in given["ports"].items() if int(port)]
+
+
+def tell_old_workers(folder: str, before: dict[str, str]) -> None:
+    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller who may no longer ask."""
+    master = os.path.join(folder, "master.sock")
+
+    def rows(text: str) -> dict[str, str]:
+        return {line.split(None, 1)[0]: line for line in text.splitlines() if " " in line}
+
+    for name in RIGHTS:
+        path = os.path.join(folder, name)
+        then, now = rows(before[name]), rows(read_text(path))
+        for key in then:
+            if key not in now:
+                runtime.of_old_workers(master, "del map %s %s" % (path, key))
+            elif now[key] != then[key]:
+                runtime.of_old_workers(master, "set map %s %s" % (path, now[key]))
+
+
+def put(folder: str, wanted: dict[str, str], form: forms.Program | forms.Container) -> None:
     """Write the files and have HAProxy check them; the ones before come back if it refuses."""
     before = {
         name: read_text(os.path.join(folder, name)) for name in wanted if os.path.exists(os.path.join(folder, name))
@@ -97,7 +136,7 @@ def put(folder: str, wanted: dict[str, str], program: str) -> None:
         if text != before.get(name):
             write_atomic(os.path.join(folder, name), text.encode(), 0o600)
     try:
-        runtime.check(program, os.path.join(folder, "haproxy.cfg"))
+        form.check(os.path.join(folder, "haproxy.cfg"))
     except Refusal:
         for name in wanted:
             if name in before:
@@ -126,15 +165,53 @@ def readdress(folder: str, settings: str) -> int:
     return moved
 
 
+def removed(module: AnsibleModule, owner: Supervisor) -> dict[str, Any]:
+    """End and remove all of the gateway that this module and its sisters have made on this host."""
+    folder = module.params["folder"]
+    units = [name for name in ALL if os.path.exists(owner.unit_path(name))]
+    there = [*(owner.unit_path(name) for name in units), *([folder] if os.path.lexists(folder) else [])]
+    if there and not module.check_mode:
+        with locked(lock_of(folder), "the gateway", keep=False):
+            for name in units:
+                owner.stop(name)
+                owner.remove(name)
+            forms.end_container(folder)
+            remove_tree(folder)
+    diff = {
+        "before": "".join(path + "\n" for path in there),
+        "after": "",
+        "before_header": "gateway",
+        "after_header": "gateway",
+    }
+    return {
+        "changed": bool(there),
+        "files": there,
+        "version": "",
+        "reloaded": False,
+        "ended": "",
+        "waits": False,
+        "backends": [],
+        "diff": diff,
+    }
+
+
+def lock_of(folder: str) -> str:
+    return os.path.join(os.path.dirname(folder), ".gateway.lock")
+
+
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    folder, program = given["folder"], given["haproxy"]
+    folder = given["folder"]
+    owner = supervisor(given["serving_root"], given["supervisor"])
+    if given["state"] == "absent":
+        return removed(module, owner)
+    form = forms.form_of(given)
     try:
-        version = runtime.version(program)
+        version = form.version() if form.named else ""
     except Refusal:
         if not module.check_mode:
             raise
-        version = ""  # the package comes with the real run
+        version = ""  # package or image come with the real run
     config = os.path.join(folder, "haproxy.cfg")
     wanted = {
         "haproxy.cfg": given["config"],
@@ -142,6 +219,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         "agent.json": given["agent_settings"],
         "refused.json": json.dumps(given["refused"], indent=1, sort_keys=True) + "\n",
         **given["maps"],
+        **form.files(),
     }
     kept = given["certificate_keep"]
     if given["certificate"] and not (kept and os.path.exists(os.path.join(folder, CERTIFICATE))):
@@ -155,8 +233,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         )
     if not module.check_mode:
         own_folder(folder, 0o700)
-    lock = os.path.join(os.path.dirname(folder), ".gateway.lock")
-    with contextlib.nullcontext() if module.check_mode else locked(lock, "the gateway"):
+    with contextlib.nullcontext() if module.check_mode else locked(lock_of(folder), "the gateway"):
+        neighbours.check(
+            [*own_ports(given), ("127.0.0.1", json.loads(given["agent_settings"])["port"], "gateway_agent_port")],
+            folder,
+        )
         wanted[KEYS] = keys_text(folder, given["backend_keys"], given["pools"])
         files = [name for name, text in wanted.items() if read_text(os.path.join(folder, name)) != text]
         try:
@@ -164,10 +245,12 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         except ValueError:
             loaded = None
         number = digest({name: text for name, text in wanted.items() if not (kept and name == CERTIFICATE)})
-        owner = supervisor(given["serving_root"], given["supervisor"])
         alive = runtime.worker(api) is not None
+        ended = form.replaces() if alive else ""
         result = {
-            "changed": loaded != number or not alive or not version,
+            "changed": loaded != number or not alive or not version or bool(ended),
+            "ended": ended,
+            "waits": given["runtime"] == "container" and form.named != given["image"],
             "files": sorted(files),
             "version": version,
             "reloaded": False,
@@ -176,26 +259,22 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         }
         if module.check_mode:
             return result
-        put(folder, wanted, program)
+        had = {name: read_text(os.path.join(folder, name)) for name in RIGHTS}
+        put(folder, wanted, form)
         states = os.path.join(folder, "servers.state")
         # HAProxy takes addresses from the states that it was left with, and not from its configuration.
         moved = readdress(folder, given["agent_settings"])
         runtime.save_states(api, states)
-        own = [
-            *runtime.started_as(program),
-            "-W",
-            "-S",
-            os.path.join(folder, "master.sock"),
-            "-f",
-            config,
-            "-p",
-            os.path.join(folder, "haproxy.pid"),
-        ]
-        started = run_unit(owner, PROXY, own, folder, fresh=False)
+        if ended:
+            owner.stop(PROXY)
+            forms.end_container(folder)
+        started = run_unit(owner, PROXY, form.command(), folder, fresh=False, spec=form.spec)
         answers(api, owner)
-        if not started and loaded != number:
-            runtime.reload(api, os.path.join(folder, "haproxy.pid"))
+        if not started and not ended and loaded != number:
+            runtime.reload(api, os.path.join(folder, "master.sock"))
+            tell_old_workers(folder, had)
             result["reloaded"] = True
+        form.settled()
         moved += readdress(folder, given["agent_settings"])
         result["changed"] = result["changed"] or moved > 0
         stale = bool({"agent.py", "agent.json"} & set(files))
@@ -217,18 +296,26 @@ def main() -> None:
         "folder": {"type": "path", "required": True},
         "serving_root": {"type": "path", "required": True},
         "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "runtime": {"type": "str", "choices": ["package", "container"], "default": "package"},
         "haproxy": {"type": "str", "default": "haproxy"},
-        "config": {"type": "str", "required": True},
-        "maps": {"type": "dict", "required": True},
+        "image": {"type": "str", "default": ""},
+        "address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104 - where callers come from is the site's
+        "replace": {"type": "bool", "default": False},
+        "ports": {"type": "dict", "default": {}},
+        "connections": {"type": "int", "default": 2000},
+        "config": {"type": "str"},
+        "maps": {"type": "dict", "default": {}},
         "certificate": {"type": "str", "no_log": True},
         "certificate_keep": {"type": "bool", "default": False},
         "backend_keys": {"type": "dict", "default": {}, "no_log": True},
         "pools": {"type": "list", "elements": "str", "default": []},
         "refused": {"type": "dict", "default": {}},
-        "agent": {"type": "str", "required": True},
-        "agent_settings": {"type": "str", "required": True},
+        "agent": {"type": "str"},
+        "agent_settings": {"type": "str"},
     }
-    run_module(AnsibleModule(spec, supports_check_mode=True), body)
+    needed = [("state", "present", ["config", "agent", "agent_settings"])]
+    run_module(AnsibleModule(spec, required_if=needed, supports_check_mode=True), body)
 
 
 if __name__ == "__main__":

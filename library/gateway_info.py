@@ -11,6 +11,13 @@ description:
 options:
   folder: {description: Where the gateway's files lie on the host., type: path, required: true}
   haproxy: {description: HAProxy's program., type: str, default: haproxy}
+  runtime:
+    description:
+      - "Which form of HAProxy is wanted: package, container, or auto for the package where the one that is there or that the distribution offers
+        is 2.6 or later, else the container."
+      - Without it nothing is chosen, and RV(runtime) is empty.
+    type: str
+    choices: [auto, package, container]
 attributes:
   check_mode: {support: full}
   diff_mode: {support: none}
@@ -22,6 +29,11 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 version: {description: "HAProxy's version; empty where it is missing.", returned: always, type: str}
+runtime: {description: "The form that HAProxy has here: package or container; empty where none was asked for.", returned: always, type: str}
+offered: {description: "The version of haproxy that the package manager would install; empty where it was not asked.", returned: always, type: str}
+unlisted: {description: "Whether apt knows no haproxy, as where it never fetched its lists.", returned: always, type: bool}
+problem: {description: "Why that form can't be had, a sentence with its remedy; empty where it can.", returned: always, type: str}
+user: {description: "Whom HAProxy's workers become; empty for the user who starts it.", returned: always, type: str}
 family: {description: "What installs packages here: apt, dnf, or null.", returned: always, type: str}
 uid: {description: User id of this module., returned: always, type: int}
 python: {description: The Python that runs this module., returned: always, type: str}
@@ -48,7 +60,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import read_json
-from ansible.module_utils.serving.gateway import drains, runtime
+from ansible.module_utils.serving.gateway import drains, forms, runtime
 from ansible.module_utils.serving.host.system import os_release, run_tool
 from ansible.module_utils.serving.service.supervisors import read_text
 
@@ -96,10 +108,17 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     except ValueError:
         refused = {}
     names = {row["name"] for row in backends}
+    version = ".".join(map(str, runtime.installed([given["haproxy"]]) or ()))
+    family, root = os_release()["family"], os.getuid() == 0
+    form = {"runtime": "", "offered": "", "unlisted": False, "problem": ""}
+    if given["runtime"]:
+        form = forms.choose(given["runtime"], given["haproxy"], version, given["folder"], family, root)
     return {
         "changed": False,
-        "version": ".".join(map(str, runtime.installed(given["haproxy"]) or ())),
-        "family": os_release()["family"],
+        **form,
+        "user": "" if not root else str(forms.NOBODY) if form["runtime"] == "container" else "haproxy",
+        "version": version,
+        "family": family,
         "uid": os.getuid(),
         "python": sys.executable,
         "interfaces": interfaces(),
@@ -114,7 +133,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = {"folder": {"type": "path", "required": True}, "haproxy": {"type": "str", "default": "haproxy"}}
+    spec = {
+        "folder": {"type": "path", "required": True},
+        "haproxy": {"type": "str", "default": "haproxy"},
+        "runtime": {"type": "str", "choices": ["auto", "package", "container"]},
+    }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 
 

@@ -46,6 +46,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import in_use, read_json, remove_lock, remove_tree
+from ansible.module_utils.serving.gateway.forms import LABEL
 from ansible.module_utils.serving.host.environments import folders
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
@@ -105,6 +106,9 @@ def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
 def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> dict[str, str]:
     """{image id: what we know it by} of images that we have brought and no kept release names."""
     named = {(s.get("image") or {}).get("id") for s in left}
+    named |= set(
+        run_tool(["docker", "ps", "--no-trunc", "--filter", "label=" + LABEL, "--format", "{{.Image}}"])[1].split()
+    )
     known = {}  # what Docker finds an image by
     for spec in (releases.read_spec(path) or {} for path in gone):
         image = spec.get("image") or {}

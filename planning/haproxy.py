@@ -10,8 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planning.rows import fail
+
 Pool = Mapping[str, Any]
-CLIENT_IDLE = 60  # seconds that a caller may take to send or to read on
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\[\]-]+")
+# Seconds that a caller may take to send or to read on, or keep a connection idle: more than the 60 for which load balancers of clouds keep one,
+# since one that we close just when they send on it is a 502 of theirs.
+CLIENT_IDLE = 75
 HEADER_SECONDS = 10
 BODY_SECONDS = 30
 RETRY_AFTER = 5
@@ -33,7 +38,9 @@ def deny(status: int, kind: str, message: str, *headers: str) -> str:
 
 
 def socket_address(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    """As HAProxy binds and connects; `address` may have the brackets of IPv6."""
+    bare = address.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
 def path_pattern(path: str) -> str:
@@ -65,6 +72,12 @@ def maps(pools: Iterable[Pool], callers: Iterable[Mapping[str, Any]]) -> dict[st
     return {name: "".join(f"{line}\n" for line in dict.fromkeys(found)) for name, found in lines.items()}
 
 
+def drops_to(user: str) -> list[str]:
+    """Whom workers become: a name, or a number where no list of users is."""
+    words = ("uid", "gid") if user.isdigit() else ("user", "group")
+    return [f"  {word} {user}" for word in words] if user else []
+
+
 def head(settings: Mapping[str, Any]) -> list[str]:
     folder = settings["folder"]
     return [
@@ -78,7 +91,7 @@ def head(settings: Mapping[str, Any]) -> list[str]:
         f"  tune.bufsize {settings['body_bytes'] + 65536}",
         f"  hard-stop-after {settings['reload_seconds']}s",
         "  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
-        *([f"  user {settings['user']}", f"  group {settings['user']}"] if settings.get("user") else []),
+        *drops_to(settings.get("user") or ""),
         "",
         "defaults",
         "  mode http",
@@ -88,9 +101,11 @@ def head(settings: Mapping[str, Any]) -> list[str]:
         f"  timeout client-fin {CLIENT_IDLE}s",
         "  timeout server 600s",
         f"  timeout http-request {settings.get('header_seconds', HEADER_SECONDS)}s",
-        "  timeout http-keep-alive 60s",
+        f"  timeout http-keep-alive {CLIENT_IDLE}s",
         "  option http-server-close  # an engine may close an idle connection just when the next request is sent on it",
         "  option http-no-delay  # each token goes out at once",
+        "  option abortonclose  # a caller who has gone leaves the queue, and the engine, which would work for nobody",
+        "  option idle-close-on-response  # a reload ends a kept connection with its next answer, and not just when a request is on its way",
         "  option redispatch",
         "  retries 2",
         "  retry-on conn-failure  # nothing was sent: a request reaches one engine, once",
@@ -106,6 +121,32 @@ def head(settings: Mapping[str, Any]) -> list[str]:
             )
         ),
         "",
+    ]  # fmt: skip
+
+
+def origins_allowed(origins: Iterable[str]) -> list[str]:
+    """What lets pages of these origins ask from a browser, which first asks without a key whether it may (CORS). Empty: no page may.
+
+    Raises Faults for what is no origin.
+    """
+    origins = list(origins)
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(str(origin)):
+            fail(
+                f"gateway_origins: {origin!r} is no origin; write scheme://host[:port] without a path, such as https://chat.example.org, or '*' for all"
+            )
+    if not origins:
+        return []
+    known = "-m found" if "*" in origins else "-m str " + " ".join(map(quoted, origins))
+    allowed = "{ var(txn.origin) -m found }"
+    return [
+        f"http-request set-var(txn.origin) req.hdr(Origin) if {{ req.hdr(Origin) {known} }}",
+        f"http-after-response set-header Access-Control-Allow-Origin %[var(txn.origin)] if {allowed}",
+        f"http-after-response set-header Access-Control-Expose-Headers 'Retry-After, x-request-id' if {allowed}",
+        f"http-after-response add-header Vary Origin if {allowed}",
+        'http-request return status 204 hdr Access-Control-Allow-Methods "GET, POST, DELETE" hdr Access-Control-Max-Age 600'
+        ' hdr Access-Control-Allow-Headers "%[req.fhdr(Access-Control-Request-Headers)]"'
+        f" if {allowed} {{ method OPTIONS }} {{ req.hdr(Access-Control-Request-Method) -m found }}",
     ]  # fmt: skip
 
 
@@ -147,6 +188,7 @@ def front(settings: Mapping[str, Any]) -> list[str]:
         "http-request set-var(txn.model) path,regsub(^/models/,),regsub(/v1/.*$,),url_dec if { path_reg ^/models/.+/v1/ }",
         "http-request set-path %[path,regsub(^/models/.+/v1/,/v1/)] if { var(txn.model) -m found }",
         deny(404, "not_found", "there is no such path") + f" unless {{ path -m reg -f {file('paths.lst')} }}",
+        *origins_allowed(settings.get("origins") or []),
         deny(405, "method_not_allowed", "this method is not allowed") + " unless { method GET HEAD POST DELETE }",
         # Who asks? The key as OpenAI's clients send it, or as Anthropic's do.
         "http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower if { req.hdr(Authorization) -m found }",
@@ -226,7 +268,8 @@ def back(pool: Pool, settings: Mapping[str, Any]) -> list[str]:
 
 
 def configuration(pools: Iterable[Pool], settings: Mapping[str, Any]) -> str:
-    """haproxy.cfg. `settings`: folder, address, port, http_port and acme_port (0: none), body_bytes, connections, reload_seconds, agent_port, user."""
+    """haproxy.cfg. `settings`: folder, address, port, http_port and acme_port (0: none), body_bytes, connections, reload_seconds, agent_port,
+    user, origins (of pages that may ask from a browser)."""
     lines = [*head(settings), *front(settings)]
     for pool in pools:
         lines += back(pool, settings)

@@ -77,43 +77,53 @@ def started(folder: Path) -> Iterator[Any]:
             process.wait(30)
 
 
-def python_root(*ours: Path) -> bytes:
-    """A tar with /usr/bin/python3, sh, what they are linked with, the standard library without its tests, and programs of ours in /opt."""
-    data = io.BytesIO()
-    seen: set[str] = set()
-    with tarfile.open(fileobj=data, mode="w") as out:
+class Root:
+    """A tar of a root file system that is put together from this machine's files."""
 
-        def add(path: str) -> None:
-            """A file under each name it has, links and their targets."""
-            if path in seen:
-                return
-            seen.add(path)
-            if os.path.islink(path):
-                target = os.path.join(os.path.dirname(path), os.readlink(path))
-                out.add(path, recursive=False)
-                add(os.path.normpath(target))
-            else:
-                out.add(path, recursive=False)
+    def __init__(self) -> None:
+        self.data = io.BytesIO()
+        self.out = tarfile.open(fileobj=self.data, mode="w")
 
-        real = os.path.realpath("/usr/bin/python3")
-        out.add(real, arcname="/usr/bin/python3")
-        programs = [real, os.path.realpath("/bin/sh")]
-        out.add(programs[1], arcname="/bin/sh")
-        listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+    def program(self, *paths: tuple[str, str]) -> None:
+        """Programs, each (path here, path there), with the libraries that they are linked with."""
+        for here, there in paths:
+            self.out.add(here, arcname=there)
+        listed = subprocess.run(
+            ["ldd", *(here for here, _ in paths)], capture_output=True, text=True, check=True
+        ).stdout
         for path in sorted(set(re.findall(r"(/\S+\.so[.\d]*)", listed))):
-            out.add(os.path.realpath(path), arcname=path)
-        version = re.search(r"python(3\.\d+)", real)
-        library = Path("/usr/lib") / f"python{version[1] if version else '3'}"
-        for path in sorted(library.rglob("*")):
-            if not {"__pycache__", "test", "tests", "idlelib", "lib2to3", "dist-packages"} & set(path.parts):
-                out.add(str(path), recursive=False)
+            self.out.add(os.path.realpath(path), arcname=path)
+
+    def whole(self) -> bytes:
+        """Its text, with the folders that an engine mounts on."""
         for folder in ("tmp", "proc", "dev", "sys", "etc"):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
-            out.addfile(entry)
-        for path in ours:
-            out.add(str(path), arcname=f"opt/{path.name}")
-    return data.getvalue()
+            self.out.addfile(entry)
+        self.out.close()
+        return self.data.getvalue()
+
+
+def python_root(*ours: Path) -> bytes:
+    """A tar with /usr/bin/python3, sh, what they are linked with, the standard library without its tests, and programs of ours in /opt."""
+    root, real = Root(), os.path.realpath("/usr/bin/python3")
+    root.program((real, "/usr/bin/python3"), (os.path.realpath("/bin/sh"), "/bin/sh"))
+    version = re.search(r"python(3\.\d+)", real)
+    library = Path("/usr/lib") / f"python{version[1] if version else '3'}"
+    for path in sorted(library.rglob("*")):
+        if not {"__pycache__", "test", "tests", "idlelib", "lib2to3", "dist-packages"} & set(path.parts):
+            root.out.add(str(path), recursive=False)
+    for path in ours:
+        root.out.add(str(path), arcname=f"opt/{path.name}")
+    return root.whole()
+
+
+def haproxy_root() -> bytes:
+    """A tar with this machine's HAProxy and what it is linked with: no shell, no list of users."""
+    root, program = Root(), shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program
+    root.program((os.path.realpath(program), "/usr/local/sbin/haproxy"))
+    return root.whole()
 
 
 @contextmanager

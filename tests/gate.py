@@ -169,7 +169,7 @@ class Gate:
         folder.mkdir(exist_ok=True)
         (folder / "servers.state").write_text(runtime.NO_STATES)
         self.write()
-        runtime.check("haproxy", str(folder / "haproxy.cfg"))
+        runtime.check(["haproxy"], str(folder / "haproxy.cfg"))
         self.processes.append(self.haproxy())
         until(lambda: runtime.worker(self.api))
 
@@ -207,7 +207,7 @@ class Gate:
     def reload(self) -> None:
         self.write()
         runtime.save_states(self.api, str(self.folder / "servers.state"))
-        runtime.reload(self.api, str(self.folder / "haproxy.pid"))
+        runtime.reload(self.api, str(self.folder / "master.sock"))
 
     def status(self, name: str) -> str:
         return next(row["status"] for row in runtime.servers(self.api) if row["name"] == name)

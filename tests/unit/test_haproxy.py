@@ -324,5 +324,5 @@ def test_haproxy_is_found_where_an_ordinary_users_path_does_not_lead(tmp_path: P
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(runtime.PLACES, "haproxy", (str(program.parent),))
-    assert runtime.installed("haproxy") == (2, 8, 1) and runtime.started_as("haproxy") == [str(program)]
+    assert runtime.installed(["haproxy"]) == (2, 8, 1) and runtime.started_as("haproxy") == [str(program)]
     assert runtime.started_as("/opt/haproxy") == ["/opt/haproxy"]

@@ -6,7 +6,6 @@ import csv
 import os
 import re
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -14,20 +13,33 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import write_atomic
-from ansible.module_utils.serving.host.system import PLACES, run_tool
+from ansible.module_utils.serving.host.system import PLACES, TIMEOUT, run_tool
 
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
 LOOK = 0.2  # seconds between two looks at what changes
-AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next signal (HAProxy 2.6)
+AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next order (HAProxy 2.6)
+ENGINE_SECONDS = 120  # a start on a busy container engine
+ENGINE_FAILED = (125, 126, 127)  # codes of `docker run` for what the engine itself could not do
 NO_STATES = "1\n"  # a server-state-file without a server
 ACME = "acme"  # where the questions of an ACME server go: no backend of a model
 TAKEN_OUT = 0x01 | 0x08  # srv_admin_state of `show servers state`: maintenance or drain, by an order
 
 
-def installed(program: str) -> tuple[int, ...] | None:
-    """HAProxy's version, such as (2, 6, 12); None where it does not run."""
-    code, out, _ = run_tool([program, "-v"])
+def ran(command: list[str]) -> tuple[int | None, str, str]:
+    """As run_tool. Raises Refusal where `command` begins with docker and the engine itself could not run HAProxy."""
+    container = command[0] == "docker"
+    code, out, error = run_tool(command, ENGINE_SECONDS if container else TIMEOUT)
+    if container and code in ENGINE_FAILED:
+        words = " ".join((error or out).split())[-600:]
+        remedy = "; lower gateway_connections, or let Docker open more files" if "rlimit" in words else ""
+        raise Refusal("the container engine can't run the gateway's HAProxy: %s%s" % (words, remedy))
+    return code, out, error
+
+
+def installed(command: list[str]) -> tuple[int, ...] | None:
+    """The version of the HAProxy that `command` starts, such as (2, 6, 12); None where it does not run."""
+    code, out, _ = ran([*command, "-v"])
     match = re.search(r"[Vv]ersion (\d+(?:\.\d+)+)", out)
     return tuple(int(part) for part in match.group(1).split(".")) if code == 0 and match else None
 
@@ -42,17 +54,16 @@ def started_as(program: str) -> list[str]:
     return [shutil.which(program, path=places) or program]
 
 
-def version(program: str) -> str:
-    """HAProxy's version as text. Raises Refusal where it is missing or too old."""
-    found = installed(program)
+def version(command: list[str], name: str) -> str:
+    """HAProxy's version as text, of the one that `command` starts. Raises Refusal where it is missing or too old; `name` is its own there."""
+    found = installed(command)
     if found is None:
-        raise Refusal("%s does not run on this host; install haproxy 2.6 or later" % program)
+        raise Refusal("%s does not run on this host; install haproxy 2.6 or later" % name)
     text = ".".join(map(str, found))
     if found[:2] < LEAST:
         raise Refusal(
-            "%s is HAProxy %s, but the gateway needs 2.6 or later; "
-            "install a later one, or say in gateway_haproxy where it lies (Ubuntu: ppa:vbernat/haproxy-2.8)"
-            % (program, text)
+            "%s is HAProxy %s, but the gateway needs 2.6 or later; name a later one in %s, or have it run in a container: gateway_runtime"
+            % (name, text, "gateway_image" if command[0] == "docker" else "gateway_haproxy")
         )
     return text
 
@@ -195,9 +206,9 @@ def old_sessions(master: str, pool: str, name: str) -> int:
     return sum(int(row["scur"] or 0) for row in rows if row.get("svname") == name and row.get("pxname") == pool)
 
 
-def check(program: str, config: str) -> None:
-    """Raises Refusal with HAProxy's own words where it would not take the configuration."""
-    code, out, error = run_tool([program, "-c", "-f", config])
+def check(command: list[str], config: str) -> None:
+    """Raises Refusal with the words of the HAProxy that `command` starts where it would not take the configuration."""
+    code, out, error = ran([*command, "-c", "-f", config])
     if code != 0:
         words = [line for line in (error + out).splitlines() if "ALERT" in line] or (error + out).splitlines()
         raise Refusal("HAProxy refuses the configuration, so the old one goes on: %s" % " | ".join(words)[:1500])
@@ -212,25 +223,26 @@ def save_states(path: str, states: str) -> None:
     write_atomic(states, text.encode(), 0o600)
 
 
-def ask_reload(pid_file: str) -> None:
-    """Raises Refusal where there is no master process."""
+def ask_reload(master: str) -> None:
+    """As SIGUSR2 to the master process, which may be in a container and have another number there. Raises Refusal where nobody listens."""
     try:
-        with open(pid_file, encoding="ascii") as source:
-            os.kill(int(source.read().split()[0]), signal.SIGUSR2)
-    except (OSError, ValueError, IndexError):
+        command(master, "reload")
+    except (FileNotFoundError, ConnectionRefusedError):
         raise Refusal(
-            "the gateway's process can't be found in %s; start it: systemctl restart vllm-gateway-haproxy" % pid_file
+            "the gateway's HAProxy can't be asked at %s; start it: systemctl restart vllm-gateway-haproxy" % master
         ) from None
+    except OSError:
+        pass  # it is loading, and has closed the connection
 
 
-def reload(path: str, pid_file: str, seconds: float = 30.0) -> None:
+def reload(path: str, master: str, seconds: float = 30.0) -> None:
     """Have the master start a new worker; the old one ends with its last stream. Raises Refusal where the new one does not come."""
     before = worker(path)
     until = time.monotonic() + seconds
     asked = -AGAIN
     while time.monotonic() < until:
         if time.monotonic() - asked >= AGAIN:
-            ask_reload(pid_file)
+            ask_reload(master)
             asked = time.monotonic()
         now = worker(path)
         if now is not None and now != before:

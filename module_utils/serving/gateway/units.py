@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.module_utils.serving.files import own_folder, write_atomic
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text
@@ -11,13 +12,16 @@ PROXY = "gateway-haproxy"
 AGENT = "gateway-agent"
 RENEWAL = "gateway-acme"
 FLOATING = "gateway-keepalived"
+ALL = (FLOATING, RENEWAL, PROXY, AGENT)  # in the order in which they end: a pair's address moves first
 # Restarts are not given up: without the gateway nothing is reachable.
-SPEC = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}
+SPEC: dict[str, Any] = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}
 
 
-def run_unit(owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool) -> bool:
+def run_unit(
+    owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool, spec: dict[str, Any] | None = None
+) -> bool:
     """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
-    text = owner.unit_text(name, command, folder, SPEC)
+    text = owner.unit_text(name, command, folder, spec or SPEC)
     path = owner.unit_path(name)
     if read_text(path) != text:
         own_folder(os.path.dirname(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import ipaddress
 import os
 import pwd
 import re
@@ -14,9 +15,9 @@ INTERFACES = "/sys/class/net"
 SIOCGIFADDR = 0x8915  # linux/sockios.h
 
 
-def listener_inodes(port: int) -> set:
-    """Socket inodes that listen on a TCP port, from /proc/net/tcp and tcp6."""
-    found = set()
+def listeners(port: int) -> dict:
+    """{socket inode: address} of what listens on a TCP port, from /proc/net/tcp and tcp6."""
+    found = {}
     for name in ("tcp", "tcp6"):
         try:
             with open("/proc/net/%s" % name, encoding="ascii") as source:
@@ -24,9 +25,17 @@ def listener_inodes(port: int) -> set:
         except OSError:
             continue
         for row in rows:
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
-                found.add(row[9])
+            address, _, number = row[1].rpartition(":")
+            if row[3] == "0A" and int(number, 16) == port:
+                raw = bytes.fromhex(address)  # words of four bytes, the last one first
+                packed = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+                found[row[9]] = str(ipaddress.ip_address(packed))
     return found
+
+
+def listener_inodes(port: int) -> set:
+    """Socket inodes that listen on a TCP port."""
+    return set(listeners(port))
 
 
 def links(folder: str) -> set:
