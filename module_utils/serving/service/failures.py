@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import signal
+from functools import lru_cache
 from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.hints import (
@@ -42,7 +43,7 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.statements import CANN_CODE, Statement, first_words, statements
-from ansible.module_utils.serving.service.system_reasons import speaks_of
+from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
@@ -145,6 +146,9 @@ CODES = {
     127: ("a program that the start script names is not there", "run deploy.yml again, it finds what is missing; in an image check `activate`"),
 }  # fmt: skip
 
+# `re` itself keeps 512 patterns, fewer than there are rows: it would compile each one anew for every statement.
+compiled = lru_cache(maxsize=None)(re.compile)
+
 
 class Explanation(NamedTuple):
     meaning: str | None  # cause and remedy in one line; None if nobody knows
@@ -209,9 +213,10 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
             first = root
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
-        elif not row.proves:
+        sure = row.proves and not apart and not another_reason(row, one)
+        if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)
-        return Explanation(meaning, first_words(first.text), row.name, row.proves and not apart)
+        return Explanation(meaning, first_words(first.text), row.name, sure)
     if itself and not signal_row:
         meaning, one, sure = itself
         return Explanation(meaning if sure else "%s: %s" % (POSSIBLE, meaning), first_words(one.text), OWN_WORDS, sure)
@@ -242,8 +247,17 @@ def known(said: Iterable[Statement], general: bool = False, passing: bool = Fals
     return next(((row, one) for one in said for row in rows if knows(row, one)), None)
 
 
+def in_one_line(one: Statement) -> str:
+    return ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
+
+
+def another_reason(row: Hint, one: Statement) -> bool:
+    """Whether a statement that a row knows gives a reason of the system of which the row does not know."""
+    return gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one))
+
+
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
-    match = re.search(row.pattern, text)
+    text = in_one_line(one)
+    match = compiled(row.pattern).search(text)
     return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))

@@ -96,6 +96,13 @@ REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?='?[^'\s,])")
 REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError
+# What only says that another error came, and gives that one's name and message behind its own: `InductorError: RuntimeError: ...`.
+WRAPPED = re.compile(
+    r"^(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Failed|Unsupported)(?:\([^)\n]{0,80}\))?: (?:backend='[^'\n]{1,40}' raised: ?)?"
+    r"(?=(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception): \S)"
+)
+# The error that it speaks of is on the next line.
+INTRODUCES = re.compile(r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$")
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
@@ -154,7 +161,7 @@ def words_of(text: str) -> str:
     words = TUPLE.sub(
         lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
     )
-    words = REPEATED_KEY.sub(r"KeyError: \1", words)
+    words = WRAPPED.sub("", REPEATED_KEY.sub(r"KeyError: \1", words))
     return REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words)) if REPEATED.match(words) else words
 
 
@@ -273,7 +280,10 @@ class Reading:
         if one.frames and silent:  # where it was said must do
             words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)
         one.frames = False
-        if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
+        introduced = one.open_at == len(self.found) - 1 >= 0 and INTRODUCES.search(self.found[-1].text)
+        if introduced:
+            self.found.pop()
+        elif not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
             self.chains += 1
             one.chain = self.chains
         one.chained = False

@@ -287,6 +287,7 @@ HINTS = (
         "moby, daemon/apparmor_default.go",
         "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
         " such file or directory",
+        sure=False,
     ),
     Hint(
         "selinux-label",
@@ -295,6 +296,7 @@ HINTS = (
         "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it",
         "containers/crun, linux.c",
         "Error: OCI runtime error: crun: write to `/proc/self/attr/keycreate`: Invalid argument",
+        sure=False,
     ),
     Hint(
         "store-xattr",
@@ -311,6 +313,7 @@ HINTS = (
         "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
         "containers/podman#1430",
         "Error: unable to start container: container create failed (no logs from conmon): EOF",
+        sure=False,
     ),
     Hint(
         "kernel-namespace",

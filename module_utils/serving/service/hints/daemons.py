@@ -91,6 +91,7 @@ HINTS = (
         "runc, libcontainer/seccomp",
         "runc create failed: unable to start container process: unable to init seccomp: error loading seccomp filter into kernel: errno"
         " 524: unknown.",
+        sure=False,
     ),
     Hint(
         "oci-sysctl",
@@ -118,6 +119,7 @@ HINTS = (
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
         'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: invalid argument',
+        sure=False,
     ),
     Hint(
         "oci-workdir",
@@ -128,6 +130,7 @@ HINTS = (
         "runc",
         'runc create failed: unable to start container process: chdir to cwd ("/workspace") set in config.json failed: permission denied:'
         " unknown.",
+        sure=False,
     ),
     Hint(
         "containerd-store",
@@ -183,6 +186,7 @@ HINTS = (
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
         "moby, storage drivers",
         "failed to start daemon: error initializing graphdriver: prior storage driver aufs failed: driver not supported",
+        sure=False,
     ),
     Hint(
         "docker-second-daemon",
@@ -201,6 +205,7 @@ HINTS = (
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",
         'failed to start daemon: failed to dial "/run/containerd/containerd.sock": context deadline exceeded',
+        sure=False,
     ),
     Hint(
         "docker-networks-full",
@@ -241,6 +246,7 @@ HINTS = (
         "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
         "podman, netavark",
         "Error: netavark: setns: IO error: Operation not permitted (os error 1)",
+        sure=False,
     ),
     Hint(
         "docker-layer-closed",
@@ -262,6 +268,7 @@ HINTS = (
         " podman system migrate",
         "podman, rootless troubleshooting",
         'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
+        sure=False,
     ),
     Hint(
         "docker-shm-mount",
@@ -281,6 +288,7 @@ HINTS = (
         " kernel.apparmor_restrict_unprivileged_userns decide too",
         "podman, rootless troubleshooting",
         'Error: cannot set up namespace using "/usr/bin/newuidmap": exit status 1: newuidmap: write to uid_map failed: Operation not permitted',
+        sure=False,
     ),
     Hint(
         "image-name",

@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "model-refuses-dtype",
-        r"[Mm]odel type '?\w{1,40}'? does not support (?:float16|bfloat16|\w{1,10})|does not support float16",
+        r"[Mm]odel type '?\w{1,40}'? does not support (?:b?float(?:16|32)|fp16|bf16|half)\b|does not support float16",
         "this model can't be computed in that dtype",
         "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
         "vLLM, config/model.py",
@@ -78,8 +78,8 @@ HINTS = (
     ),
     Hint(
         "options-belong-together",
-        r"requires? (?:`|'|\")?-{1,2}[\w-]{3,60}|must (?:also )?(?:be|set)[^\n]{0,30}--[\w-]{3,60}|--[\w-]{3,60}[^\n]{0,60}(?:requires"
-        r"|must be (?:set|used|specified)|can only be used|cannot be used|mutually exclusive)|not allowed with argument",
+        r"--[\w-]{3,60} (?:currently )?requires? [`'\"]?--[\w-]{3,60}[`'\"]?(?: to be set)?(?:[.;,]|$)|--[\w-]{3,60}[^\n]{0,30} are mutually exclusive"
+        r"|argument --\S{1,60}: not allowed with argument",
         "two of the engine's options don't go together, or one lacks another",
         "correct engine_args; the message names them",
         "vLLM, entrypoints/openai/cli_args.py",

@@ -79,6 +79,7 @@ HINTS = (
         " NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
         "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
+        sure=False,
     ),
     Hint(
         "nccl-memlock",

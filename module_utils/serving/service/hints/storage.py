@@ -34,6 +34,7 @@ HINTS = (
         "moby/moby#30057",
         "error creating overlay mount to /var/lib/docker/overlay2/3f-init/merged: mountfrom re-exec error: exit status 1: output: no such file or"
         " directory",
+        sure=False,
     ),
     Hint(
         "container-mount-vanished",
@@ -60,6 +61,7 @@ HINTS = (
         " num_locks in containers.conf",
         "containers/podman#3843, #27093",
         "Error: allocating lock for new container: allocation failed; exceeded num_locks (2048)",
+        sure=False,
     ),
     Hint(
         "podman-database",
