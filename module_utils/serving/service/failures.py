@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.hints import (
+    ansible_side,
     ascend,
     cann,
     codes,
@@ -47,6 +48,7 @@ from ansible.module_utils.serving.service.system_reasons import gives_another_re
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *ansible_side.HINTS,
     *plugins.HINTS,
     *containers.HINTS,
     *storage.HINTS,
@@ -146,8 +148,11 @@ CODES = {
     127: ("a program that the start script names is not there", "run deploy.yml again, it finds what is missing; in an image check `activate`"),
 }  # fmt: skip
 
+
 # `re` itself keeps 512 patterns, fewer than there are rows: it would compile each one anew for every statement.
-compiled = lru_cache(maxsize=None)(re.compile)
+@lru_cache(maxsize=None)
+def compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 class Explanation(NamedTuple):

@@ -52,7 +52,7 @@ CONSEQUENCE = re.compile(
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
-    r"|^make(?:\[\d{1,3}\])?: \*\*\*"
+    r"|^make(?:\[\d{1,3}\])?: \*\*\*|process exited, code=exited, status=[12]/|: Failed with result 'exit-code'"
     r"|rtGetDevMsg execute failed|MQLLMEngine is already dead|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"

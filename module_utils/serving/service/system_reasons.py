@@ -41,7 +41,14 @@ EACH = re.compile(
 )
 
 
+MISSING = re.compile(r"(?i)missing|not (?:there|installed|found|in the)|\bgone\b|removed|no such|\bno\b")
+
+
 def gives_another_reason(row: str, text: str) -> bool:
-    """Whether `text` gives a reason of the system that does not stand in a row's own words."""
+    """Whether `text` gives a reason of the system of which a row (its words, with its pattern) does not speak; those of `speaks_of` are asked there."""
     known = row.lower()
-    return any(reason.lower() not in known for reason in EACH.findall(text))
+    for reason in EACH.findall(text):
+        spoken_of = reason.lower() in known or any(said.search(reason) for said, _ in REASONS)
+        if not spoken_of and not (reason.lower() == "no such file or directory" and MISSING.search(row)):
+            return True
+    return False

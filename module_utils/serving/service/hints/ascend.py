@@ -257,7 +257,7 @@ HINTS = (
     ),
     Hint(
         "hccl-rank-table",
-        r"EI0004\b|ranktable.{0,60}invalid|Init plugin so failed",
+        r"EI0004\b|ranktable.{0,60}invalid|\binvalid in ranktable|Init plugin so failed",
         "HCCL's rank table is wrong",
         "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
         CANN_CODES,

@@ -53,12 +53,20 @@ HINTS = (
     Hint(
         "nvidia-cli-no-driver",
         r"nvidia-container-cli(?:\.real)?: initialization error: (?:load library failed: |cannot open shared object)"
-        r"|initiali[sz]e NVML: (?:ERROR_LIBRARY_NOT_FOUND|could not load NVML library)",
+        r"|initiali[sz]e NVML: ERROR_LIBRARY_NOT_FOUND",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",
         "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or"
         " directory",
+    ),
+    Hint(
+        "nvml-not-loaded",
+        r"could not load NVML library",
+        "NVIDIA's management library is not where this process looks: no driver on the host, or a container that was given none of it",
+        "nvidia-smi on the host must work; give the container the GPU (accelerator.device_access, the nvidia runtime as its runtime)",
+        "NVIDIA/go-nvml",
+        "Failed to initialize NVML: could not load NVML library",
     ),
     Hint(
         "nvidia-cli-requirement",

@@ -158,7 +158,8 @@ HINTS = (
     ),
     Hint(
         "docker-socket-permission",
-        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied",
+        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied"
+        r"|server API version: [^\n]{0,60}(?:PermissionError\(|error\()13",
         "this user may not use Docker",
         "run as root (become: true), or add the user to the group docker and log in anew",
         "moby; docs.docker.com, post-installation steps",
@@ -167,7 +168,8 @@ HINTS = (
     Hint(
         "docker-not-running",
         r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
-        r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)",
+        r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)"
+        r"|server API version: [^\n]{0,60}(?:FileNotFoundError\(2|ConnectionRefusedError\()",
         "the container engine does not run, or not where the command looks for it (DOCKER_HOST, docker context)",
         "systemctl start docker (or podman.socket), and look at journalctl -u docker",
         "Docker 26.1.5",

@@ -101,6 +101,23 @@ HINTS = (
         'Assertion `false && "computeCapability not supported"\' failed.',
     ),
     Hint(
+        "fabric-version",
+        r"(?i)fabric ?manager [^\n]{0,80}version \S{1,20} (?:don't|doesn't|does not) match",
+        "the fabric manager is of another version than the driver that is loaded",
+        "install nvidia-fabricmanager of the driver's exact version (nvidia-smi shows it), restart it, then start the service again",
+        "NVIDIA, Fabric Manager user guide",
+        "nv-fabricmanager[9]: fabric manager NVIDIA GPU driver interface version 535.1 don't match with driver version 550.2",
+    ),
+    Hint(
+        "gpu-does-not-start",
+        r"RmInitAdapter failed|rm_init_adapter failed",
+        "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
+        "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
+        "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
+        "NVRM: GPU 0000:0b:00.0: RmInitAdapter failed! (0x62:0x40:1786)",
+        sure=False,
+    ),
+    Hint(
         "fabric-without-switch",
         r"NV_WARN_NOTHING_TO_DO",
         "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",

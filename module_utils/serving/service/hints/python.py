@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "pydantic-version",
+        r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_(?:core|settings)"
+        r"|pydantic[^\n]{0,60}(?:has been removed in V2|has been moved to)",
+        "pydantic is of another version than a package that uses it was written for (1 and 2 differ)",
+        "install the pydantic that this engine names and upgrade what the traceback shows beside it (deepspeed, peft), or use an image as it was built",
+        "pydantic, migration guide; vllm-project/vllm#4004",
+        "ImportError: cannot import name 'acme_validator' from 'pydantic' (/x/pydantic/__init__.py)",
+    ),
+    Hint(
         "externally-managed",
         r"externally-managed-environment|environment is externally managed",
         "pip may not install into the system's own Python",

@@ -17,8 +17,9 @@ HINTS = (
     ),
     Hint(
         "kernel-limit",
-        r"(?i)(?:inotify|\bwatch|fork|clone|unshare|\bsem(?:_open|get)|shmget|\block\b|cgroup|netlink|\bbpf\b|\bkey(?:ctl|ring))[^\n]{0,160}no space left on device",
-        "the kernel has no more room for this kind of thing; most often a limit is reached (inotify watches, namespaces, cgroups, semaphores), and no disk is full",
+        r"(?i)(?:inotify|\bwatch|fork|clone|unshare|\bsem(?:_open|get)|shmget|\block\b|cgroup|netlink|\bbpf\b|\bkey(?:ctl|ring))"
+        r"[^\n]{0,160}no space left on device",
+        "the kernel has no more room for this kind of thing; most often a limit is reached (watches, namespaces, cgroups, semaphores), and no disk is full",
         "sysctl -a | grep -e inotify -e max_ -e kernel.sem -e kernel.keys shows the limits; raise the one of what the message names",
         "Linux, ENOSPC",
         "libacme: sem_open: No space left on device",

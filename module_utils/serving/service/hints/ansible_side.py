@@ -1,0 +1,49 @@
+"""Failure hints: what Ansible says when it can't run a module on a host."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "ansible-python",
+        r"(?:MODULE FAILURE|module_stderr|interpreter)[^\n]{0,200}/[\w./+-]{1,120}: (?:No such file or directory|not found)",
+        "Ansible finds no Python on the host where it looks",
+        "install python3 there, or correct ansible_python_interpreter in the inventory",
+        "ansible/ansible#18846",
+        'h | FAILED! => {"module_stderr": "/bin/sh: /opt/acme/python: No such file or directory", "msg": "MODULE FAILURE"}',
+    ),
+    Hint(
+        "ansible-remote-tmp",
+        r"Authentication or permission failure\. In some cases|Failed to create temporary directory",
+        "Ansible can't make its temporary folder on the host: the user's home is missing or closed, or the disk is full",
+        "log in as that user: mkdir -p ~/.ansible/tmp and df -h ~ show why; else set ansible_remote_tmp to a folder that it may write",
+        "ansible, ssh connection plugin",
+        'fatal: [h]: UNREACHABLE! => {"msg": "Failed to create temporary directory. In some cases, you may have been able to authenticate"}',
+    ),
+    Hint(
+        "ansible-ssh",
+        r"Failed to connect to the host via ssh",
+        "Ansible can't log in to the host",
+        "the end of the message is ssh's own reason; ssh -v with the same user, port and key shows it (ansible_host, ansible_user, ansible_port)",
+        "ansible, ssh connection plugin",
+        'fatal: [h]: UNREACHABLE! => {"msg": "Failed to connect to the host via ssh: acme"}',
+        sure=False,
+    ),
+    Hint(
+        "ansible-sudo",
+        r"(?:Missing|Incorrect) (?:sudo|su) password|sudo: a (?:password|terminal) is required|Timeout \(\d{1,4}s\) waiting for privilege escalation",
+        "Ansible may not become root on the host without a password, or with the one that it has",
+        "give it with --ask-become-pass or ansible_become_password (vaulted), or let sudo ask that user for none",
+        "ansible, become plugins",
+        'fatal: [h]: FAILED! => {"msg": "Missing sudo password"}',
+    ),
+    Hint(
+        "ansible-mixed",
+        r"Could not find imported module support code for",
+        "a module of another version of Ansible, or of a collection that is not here, is found first",
+        "remove old modules from library folders and ANSIBLE_LIBRARY; run from an environment with this project's requirements.lock alone",
+        "ansible/ansible#71967",
+        'fatal: [h]: FAILED! => {"msg": "Could not find imported module support code for ansible.modules.acme. Looked for (acme)"}',
+    ),
+)
