@@ -18,6 +18,7 @@ from ansible.module_utils.serving.service.hints import (
     ansible_side,
     ascend,
     cann,
+    cgroups,
     codes,
     containers,
     daemons,
@@ -53,6 +54,7 @@ HINTS: tuple[Hint, ...] = (
     *containers.HINTS,
     *storage.HINTS,
     *podman.HINTS,
+    *cgroups.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *systemd.HINTS,
@@ -96,6 +98,7 @@ WARNED = (
             r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
         ),
     ),
+    (re.compile(r"Failed to import from vllm\._"), re.compile(r"failed to be inspected")),
     (
         re.compile(r"Retrying \(Retry\([^\n]{0,200}connection broken by"),
         re.compile(r"\(from versions: none\)|No matching distribution found"),
@@ -258,11 +261,11 @@ def in_one_line(one: Statement) -> str:
 
 def another_reason(row: Hint, one: Statement) -> bool:
     """Whether a statement that a row knows gives a reason of the system of which the row does not know."""
-    return gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one))
+    return bool(gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one)))
 
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
     text = in_one_line(one)
     match = compiled(row.pattern).search(text)
-    return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))
+    return match is not None and (row.general or bool(speaks_of(row.cause + " " + row.remedy, match[0], text)))

@@ -8,9 +8,8 @@ HINTS = (
     # Options.
     Hint(
         "unknown-option",
-        r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
-        r"|: error: the following arguments are required|unexpected keyword argument"
-        r" .{0,60}EngineArgs",
+        r"(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
+        r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
         "the engine does not know an option of the service's row or its value, or lacks one that it needs",
         "correct engine_args; the message names the option",
         "vLLM 0.32.0",
@@ -331,6 +330,14 @@ HINTS = (
         "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",
         "RuntimeError: No device were detected on your machine ! Please check that your driver is complete.",
+    ),
+    Hint(
+        "flagscale-config-part",
+        r"primary config '[^']{1,60}' must be a DictConfig",
+        "FlagScale was given a part of a configuration (the list below serve/) in place of the whole",
+        "name the folder above as --config-path and its main file (serve) as --config-name",
+        "flagos-ai/FlagScale#954; hydra",
+        "hydra.errors.ConfigCompositionException: primary config 'acme' must be a DictConfig, got ListConfig",
     ),
     Hint(
         "flagscale-config",

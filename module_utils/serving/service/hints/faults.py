@@ -19,6 +19,15 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "command-of-another-version",
+        r"error: (?:unrecognized arguments|argument \S|the following arguments are required|invalid choice)|invalid choice: ",
+        "a program does not know what it was asked for: it is older or newer than what calls it, or an option is misspelt",
+        "the line begins with the program's name: install the version that the caller needs; if it is the engine correct engine_args",
+        "Python, argparse",
+        "acme-cli: error: invalid choice: 'download' (choose from 'env')",
+        general=True,
+    ),
+    Hint(
         "hip",
         r"HIP error|hipError[A-Z]\w{1,60}",
         "a call of HIP failed",

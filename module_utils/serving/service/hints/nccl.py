@@ -291,6 +291,26 @@ HINTS = (
         "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
     ),
     Hint(
+        "nixl-plugin",
+        r"^KeyError: '(?:UCX|GDS|GDS_MT|Mooncake|LIBFABRIC)'",
+        "NIXL has no backend of that name here: its plugin, or a library that this one needs, was not found",
+        "install the nixl package whose CUDA is the environment's (nixl[cu12], nixl[cu13]) and drop NIXL_PLUGIN_DIR from env, or use the engine's image",
+        "vllm-project/vllm#29530; ai-dynamo/nixl",
+        "KeyError: 'UCX'",
+        sure=False,
+    ),
+    Hint(
+        "nvshmem",
+        r"NVSHMEM API called before|nvshmem\S{0,120}:\d{1,6}: (?:non-zero status|NULL value|init failed)|nvshmem[^\n]{0,60}init\w{0,14} failed"
+        r"|ibgda\.cpp:\d{1,6}: ",
+        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA) or the network do not allow it",
+        "its first lines say why (env NVSHMEM_DEBUG: INFO); IBGDA needs PeerMappingOverride=1 of the driver and NVSHMEM_HCA_LIST, NVSHMEM_IB_GID_INDEX"
+        " of the cards; else another all2all_backend",
+        "deepseek-ai/DeepEP, third-party README",
+        "/acme/nvshmem/src/host/mem.cu:7: NVSHMEM API called before NVSHMEM initialization has completed",
+        sure=False,
+    ),
+    Hint(
         "kv-transfer",
         r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
         "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"

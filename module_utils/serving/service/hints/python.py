@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "sources-unreadable",
+        r"^OSError: source code not available|^KeyError: '__firstlineno__'",
+        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only compiled files are there",
+        "use a Python that this engine's release names (an image has it), or install the package as its wheel is",
+        "vllm-project/vllm#23744",
+        "OSError: source code not available",
+        sure=False,
+    ),
+    Hint(
         "pydantic-version",
         r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_(?:core|settings)"
         r"|pydantic[^\n]{0,60}(?:has been removed in V2|has been moved to)",

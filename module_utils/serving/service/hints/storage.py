@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "download-part-gone",
+        r"No such file or directory: '[^'\n]{1,300}\.incomplete'",
+        "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
+        "run deploy.yml --tags fetch again, one at a time for a folder",
+        "huggingface/huggingface_hub#2355",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/x/.cache/huggingface/download/acme.0f.incomplete'",
+    ),
+    Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
         r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"
