@@ -206,6 +206,9 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     )
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
+    if found and found[0].late:
+        before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
+        found = known(before) or found
     signal_row, code_row = by_code(code, True), by_code(code, False)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
         found = (None if itself else generally) or (None if root else known(words + last, general=True))

@@ -254,6 +254,7 @@ HINTS = (
         "look for what the other ranks said before; set env HCCL_EXEC_TIMEOUT if one is only slow",
         CANN_CODES,
         "EI0002: [PID: 41] The wait execution of the Notify register times out.",
+        late=True,
     ),
     Hint(
         "hccl-rank-table",
@@ -351,6 +352,7 @@ HINTS = (
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507015",
+        late=True,
     ),
     Hint(
         "hccl",

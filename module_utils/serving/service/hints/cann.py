@@ -24,6 +24,7 @@ HINTS = (
         "vllm-project/vllm-ascend#16646",
         "The error from device(chipId:0, dieId:0), serial number is 9, hccl fftsplus task timeout occurred during task execution, stuck"
         " notify num:1",
+        late=True,
     ),
     Hint(
         "hccl-link",

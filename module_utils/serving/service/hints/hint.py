@@ -29,6 +29,7 @@ class Hint(NamedTuple):
     general: bool = False  # asked only when no other row knows any statement of the log
     passing: bool = False  # the words are decisive although they stand in an INFO or WARNING line
     sure: bool = True  # the words prove the cause; else it is told as one that is possible
+    late: bool = False  # said after the fact, as of kernels and of ranks that waited: an earlier line that another row knows counts before it
 
     @property
     def proves(self) -> bool:

@@ -68,6 +68,7 @@ HINTS = (
         "pytorch, ProcessGroupNCCL.cpp",
         "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12,"
         " OpType=ALLREDUCE)",
+        late=True,
     ),
     Hint(
         "nccl-infiniband",
@@ -153,6 +154,7 @@ HINTS = (
         "see dmesg for Xid lines",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+        late=True,
     ),
     Hint(
         "device-assert",
@@ -161,6 +163,7 @@ HINTS = (
         "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; check that tokenizer, config.json and weights belong together",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: device-side assert triggered",
+        late=True,
     ),
     Hint(
         "cublas",
@@ -205,6 +208,7 @@ HINTS = (
         "docs.nvidia.com, cuBLAS, cublasStatus_t",
         "RuntimeError: CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx(handle)`",
         general=True,
+        late=True,
     ),
     Hint(
         "ptxas-failed",

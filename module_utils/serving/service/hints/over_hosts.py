@@ -12,6 +12,7 @@ HINTS = (
         "look for what the other host said before; if nothing, at the link and the firewall between them",
         "NVIDIA/nccl, misc/socket.cc; pytorch, NCCLUtils.cpp",
         "node1:71:88 [0] misc/socket.cc:49 NCCL WARN socketProgress: Connection closed by remote peer gpu-02<47040>",
+        late=True,
     ),
     Hint(
         "nccl-poll-connect",

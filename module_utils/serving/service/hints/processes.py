@@ -239,6 +239,7 @@ HINTS = (
         "vllm-project/vllm#46611",
         "TimeoutError: RPC call to sample_tokens timed out.",
         general=True,
+        late=True,
     ),
     Hint(
         "peer-lost",
