@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from ansible.module_utils.serving.service import failures
-from ansible.module_utils.serving.service.own_words import names
+from ansible.module_utils.serving.service.own_words import OPTIONS, names
 from ansible.module_utils.serving.service.statements import Statement
+from conftest import ROOT
 
 
 def explained(text: str, code: int | None = 1) -> failures.Explanation:
@@ -100,6 +104,34 @@ def test_only_a_name_of_which_something_is_demanded_is_told() -> None:
     )
     assert "correct `acme_rows` as it says" in meaning
     assert "acme_run" not in meaning
+
+
+def test_only_an_option_of_an_engine_is_surely_what_is_to_be_corrected() -> None:
+    assert explained("ValueError: max_num_seqs must be even").sure
+    assert not explained("ValueError: acme_rows must be even").sure
+    known = [json.loads((ROOT / f"planning/{name}_options.json").read_text())["options"] for name in ("vllm", "sglang")]
+    assert not set(re.sub(r"[^\w|]", "", OPTIONS.pattern).split("|")) - set(known[0]) - set(known[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "helps"),
+    [
+        (
+            "RuntimeError: Acme is too old for this compiler: it only supports GPUs of capability 7.0",
+            "use another accelerator",
+        ),
+        (
+            "ImportError: the acme backend requires transformers>=9 for this, but got 4",
+            "install or upgrade in the environment",
+        ),
+        ("ValueError: Unsupported bits for gptq, only 4 and 8 are supported", "`quantization`"),
+        ("ValueError: Acme requires heads divisible by the number of ranks", "tensor_parallel_size"),
+        ("ValueError: the prompt is longer than the cache: not enough memory", "lower max_model_len"),
+    ],
+)
+def test_the_remedy_is_of_the_kind_that_the_sentence_speaks_of(line: str, helps: str) -> None:
+    found = explained(line)
+    assert found.hint == failures.OWN_WORDS and helps in (found.meaning or "")
 
 
 def test_names_are_keys_of_a_row_each_once_and_few() -> None:

@@ -7,6 +7,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # Options.
     Hint(
+        "parser-token",
+        r"^KeyError: '(?:<[\w/|]{2,30}>|\[\w{2,30}\])'",
+        "the tool or reasoning parser looks for a token that this model's tokenizer does not have: it is the parser of other models",
+        "correct tool_call_parser and reasoning_parser in engine_args to the model's own (its page names them), or leave them out",
+        "vllm-project/vllm#8912",
+        "KeyError: '<acme_call>'",
+        sure=False,
+    ),
+    Hint(
         "unknown-option",
         r"(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
         r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
@@ -330,23 +339,6 @@ HINTS = (
         "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",
         "RuntimeError: No device were detected on your machine ! Please check that your driver is complete.",
-    ),
-    Hint(
-        "flagscale-config-part",
-        r"primary config '[^']{1,60}' must be a DictConfig",
-        "FlagScale was given a part of a configuration (the list below serve/) in place of the whole",
-        "name the folder above as --config-path and its main file (serve) as --config-name",
-        "flagos-ai/FlagScale#954; hydra",
-        "hydra.errors.ConfigCompositionException: primary config 'acme' must be a DictConfig, got ListConfig",
-    ),
-    Hint(
-        "flagscale-config",
-        r"Key '([\w.]{1,60})' is not in struct|MissingMandatoryValue|Cannot find primary config|In '[^']{1,60}': Could not find '[^']{1,80}'|Unknown"
-        r" action \w{1,20}",
-        "FlagScale's configuration lacks a key or names a file that is not there",
-        "correct the row's FlagScale settings; the message names the key",
-        "FlagScale 0.8.0; hydra",
-        "omegaconf.errors.ConfigAttributeError: Key 'deploy' is not in struct",
     ),
     Hint(
         "launch-oom",

@@ -295,6 +295,15 @@ HINTS = (
         "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
     ),
     Hint(
+        "symmetric-memory",
+        r"SymmetricMemory|cuMulticast\w{2,30}",
+        "GPUs can't share memory as torch's symmetric memory wants it (NVLink multicast): the fabric manager is not up, or a container or driver refuses it",
+        "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say Completed for it to work",
+        "vllm-project/vllm#53320; torch, symmetric memory",
+        "RuntimeError: CUDASymmetricMemoryAllocator: acme failed",
+        sure=False,
+    ),
+    Hint(
         "nixl-plugin",
         r"^KeyError: '(?:UCX|GDS|GDS_MT|Mooncake|LIBFABRIC)'",
         "NIXL has no backend of that name here: its plugin, or a library that this one needs, was not found",

@@ -127,7 +127,8 @@ HINTS = (
     ),
     Hint(
         "driver-not-built",
-        r"Bad return status for module build|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
+        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build"
+        r"|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
         r"|kernel package linux-headers-\S{1,80} is not supported",
         "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",
         "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",

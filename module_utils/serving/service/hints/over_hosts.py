@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "gloo-address",
+        r"gloo::EnforceNotMet|gloo/transport/tcp/device\.cc",
+        "Gloo finds no address of this host to listen on: the host's own name is not in /etc/hosts or DNS, or names another host's address",
+        "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and write the host's name and address into /etc/hosts",
+        "pytorch/pytorch#30375",
+        "what():  [enforce fail at /acme/gloo/transport/tcp/device.cc:281] rv != -1. -1",
+        sure=False,
+    ),
+    Hint(
         "nccl-peer-closed",
         r"socketProgress[^\n]{0,40}: Connection closed by remote peer|remote process exited or there was a network error",
         "a rank on another host, or the link to it, was gone while NCCL used it",

@@ -127,4 +127,21 @@ HINTS = (
         "_pickle.UnpicklingError: invalid load key, '\\x00'.",
         sure=False,
     ),
+    Hint(
+        "flagscale-config-part",
+        r"primary config '[^']{1,60}' must be a DictConfig",
+        "FlagScale was given a part of a configuration (the list below serve/) in place of the whole",
+        "name the folder above as --config-path and its main file (serve) as --config-name",
+        "flagos-ai/FlagScale#954; hydra",
+        "hydra.errors.ConfigCompositionException: primary config 'acme' must be a DictConfig, got ListConfig",
+    ),
+    Hint(
+        "flagscale-config",
+        r"Key '([\w.]{1,60})' is not in struct|MissingMandatoryValue|Cannot find primary config|In '[^']{1,60}': Could not find '[^']{1,80}'|Unknown"
+        r" action \w{1,20}",
+        "FlagScale's configuration lacks a key or names a file that is not there",
+        "correct the row's FlagScale settings; the message names the key",
+        "FlagScale 0.8.0; hydra",
+        "omegaconf.errors.ConfigAttributeError: Key 'deploy' is not in struct",
+    ),
 )
