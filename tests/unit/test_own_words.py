@@ -58,6 +58,30 @@ def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(lin
     assert explained(line).hint != failures.OWN_WORDS
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Error: acme subnets are given twice", '"acme subnets are given twice": correct ports and network'),
+        (
+            "docker: Error response from daemon: failed to create task: acme rootfs is odd: unknown.",
+            '"acme rootfs is odd": check the row\'s `mounts`',
+        ),
+        (
+            "Error: OCI runtime error: crun: acme of the thing: Device or resource busy",
+            '"acme of the thing: Device or resource busy": ',
+        ),
+    ],
+)
+def test_the_innermost_part_of_a_container_engines_message_is_its_reason(line: str, told: str) -> None:
+    found = explained(line, 125)
+    assert (found.hint, found.sure, found.root) == (failures.OWN_WORDS, False, line)
+    assert told in (found.meaning or "")
+
+
+def test_a_container_engine_that_gives_no_reason_is_told_so() -> None:
+    assert explained("docker: Error response from daemon: acme: unknown.", 125).hint == "engine-refused"
+
+
 def test_only_the_first_error_and_its_chain_speak_for_themselves() -> None:
     first = (
         'Traceback (most recent call last):\n  File "/v/a.py", line 1, in f\nacme.Odd: no words that anybody knows\n'

@@ -14,6 +14,7 @@ import signal
 from functools import lru_cache
 from typing import Iterable, NamedTuple
 
+from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.hints import (
     ansible_side,
     ascend,
@@ -193,7 +194,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
     behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
     generally = known(behind + chain, general=True)
-    itself = told(chain) if generally is None or generally[0] in faults.LAST else None
+    itself = told(chain) or refused(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]

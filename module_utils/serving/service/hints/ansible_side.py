@@ -46,4 +46,12 @@ HINTS = (
         "ansible/ansible#71967",
         'fatal: [h]: FAILED! => {"msg": "Could not find imported module support code for ansible.modules.acme. Looked for (acme)"}',
     ),
+    Hint(
+        "ansible-host-package",
+        r"Unable to find any of pip\d?\S{0,6} to use|Could not import the (?:dnf|apt|yum|python3?-\w{1,20}) (?:python )?module",
+        "a module of Ansible needs a package of the host's own Python that is not there",
+        "install the one that the message names (python3-pip, python3-dnf, python3-apt), or correct ansible_python_interpreter to the system's Python",
+        "ansible, modules pip, dnf and apt",
+        'fatal: [h]: FAILED! => {"msg": "Unable to find any of pip3 to use. pip needs to be installed."}',
+    ),
 )

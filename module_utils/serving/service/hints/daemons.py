@@ -94,6 +94,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "oci-nested",
+        r"open sysctl \S{1,80} file: reopen fd \d{1,5}: permission denied",
+        "runc may not reopen a file below /proc: AppArmor of the container around this engine (LXC, Proxmox) refuses what runc does since 1.3.3",
+        "update the outer host's LXC and its AppArmor profile, or run containerd.io of before (1.7.28) until then",
+        "opencontainers/runc, releases 1.2.8, 1.3.3, 1.4.0-rc.3",
+        "error during container init: open sysctl net.ipv4.acme file: reopen fd 8: permission denied: unknown",
+        sure=False,
+    ),
+    Hint(
         "oci-sysctl",
         r"open sysctl \S{1,80}|(?:open|write to) `?/proc/sys/\S{1,80}[` ]?: (?i:permission denied|no such file|read-only|invalid argument)"
         r"|write sysctl key",
@@ -102,7 +111,7 @@ HINTS = (
         "remove it from the row's options, or for podman from default_sysctls in containers.conf; set it on the host; without root look at"
         " /etc/subuid and /etc/subgid",
         "runc",
-        "runc create failed: error during container init: open sysctl net.ipv4.ip_unprivileged_port_start file: reopen fd 8: permission denied",
+        "runc create failed: error during container init: open sysctl net.ipv4.acme file: no such file or directory",
     ),
     Hint(
         "oci-interpreter",
@@ -143,6 +152,14 @@ HINTS = (
         'failed to pull and unpack image "x": failed to prepare extraction snapshot "extract-81": failed to stat parent: stat'
         " snapshots/112/fs: no such file or directory",
         sure=False,
+    ),
+    Hint(
+        "cdi-integrated-gpu",
+        r"getting GPU device minor number: Not Supported",
+        "this GPU is part of the chip (Jetson, Thor): the driver's library can't describe it, so the CDI file is made from lists",
+        "nvidia-ctk cdi generate --mode=csv --output=/etc/cdi/nvidia.yaml",
+        "NVIDIA-ISAAC-ROS/isaac_ros_common#163; NVIDIA container toolkit",
+        "ERRO[0000] failed to generate CDI spec: acme: error getting GPU device minor number: Not Supported",
     ),
     Hint(
         "cdi-generate",

@@ -334,14 +334,4 @@ HINTS = (
         "docker, command line",
         "unknown flag: --gpus",
     ),
-    Hint(
-        "engine-refused",
-        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: "
-        r"|^Error: [^\n]{0,200}\b(?:container|image|pod|volume|network|storage|OCI)\b",
-        "the container engine could not do what it was asked for, mostly to start a container",
-        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
-        "moby; runc; podman",
-        "docker: Error response from daemon: nobody has seen this one.",
-        general=True,
-    ),
 )

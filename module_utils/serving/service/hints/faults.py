@@ -83,6 +83,15 @@ HINTS = (
 # Asked after an error's own words: they speak of who said it, or of the kind of error, only.
 LAST = (
     Hint(
+        "engine-refused",
+        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",
+        "the container engine could not do what it was asked for, mostly to start a container",
+        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
+        "moby; runc; podman",
+        "docker: Error response from daemon: acme.",
+        general=True,
+    ),
+    Hint(
         "container-daemon",
         r"^(?:dockerd|containerd)\b|module=libcontainerd|containerd did not exit|transport is closing|/var/(?:run|lib)/(?:docker|containerd)/"
         r"|/run/containerd/",

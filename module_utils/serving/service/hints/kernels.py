@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "onednn",
+        r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
+        "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32), or use the image for this CPU",
+        "vllm-project/vllm#24976, #10478; oneDNN",
+        "RuntimeError: could not create a primitive descriptor for acme",
+        sure=False,
+    ),
+    Hint(
         "marlin-unsupported",
         r"Marlin does not support|Invalid thread config|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|unsupported)"
         r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
