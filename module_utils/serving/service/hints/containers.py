@@ -7,6 +7,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # CDI and NVIDIA's container tools.
     Hint(
+        "container-user",
+        r"unable to find (?:user|group) \S{1,64}: no matching entries",
+        "the image does not know the user or group that the container is to run as",
+        "give its number instead of its name as the user of the row, or the user that the image has (docker run --rm IMAGE getent passwd)",
+        "moby; podman",
+        "Error: unable to find user acme: no matching entries in passwd file",
+    ),
+    Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices ([\w./:=-]{1,200})",
         "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",

@@ -71,7 +71,7 @@ HINTS = (
         r"|^TypeError: |^OverflowError: |^RuntimeError: (?:dictionary changed size|generator raised|There is no current event loop)"
         r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
         r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"
-        r"|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
+        r"|Expected all tensors to be on the same device|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
         ENGINE_FAULT,
         LOOK,
         "Python, built-in exceptions",

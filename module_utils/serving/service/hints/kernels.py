@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "not-a-number",
+        r"probability tensor contains either `inf`, `nan`",
+        "the model computed no numbers (NaN or infinite): a kernel of its quantisation or attention is at fault here, or float16 is too narrow for it",
+        "set engine_args.dtype: bfloat16 where the accelerator has it; then another attention backend, `flaggems: false`, or another quantisation",
+        "sgl-project/sglang#283; torch, multinomial",
+        "RuntimeError: probability tensor contains either `inf`, `nan` or element < 0",
+        sure=False,
+    ),
+    Hint(
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",

@@ -15,6 +15,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "kernels-version",
+        r"Either a revision or a version must be specified",
+        "the package `kernels` is newer than this transformers calls it",
+        "install the transformers and kernels that belong together (pip install 'kernels<0.10'), or remove kernels; an image has them right",
+        "odysseus-dev/odysseus#191; huggingface/kernels",
+        "ValueError: Either a revision or a version must be specified.",
+        sure=False,
+    ),
+    Hint(
         "pydantic-version",
         r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_(?:core|settings)"
         r"|pydantic[^\n]{0,60}(?:has been removed in V2|has been moved to)",
