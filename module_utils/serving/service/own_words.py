@@ -169,7 +169,7 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
             remedy = "correct %s as it says" % " and ".join(keys)
         elif settings:
             remedy = (
-                "correct %s as it says (in engine_args where it is an option, else in config.json or the request)"
+                "correct %s as it says (in engine_args where it is an option, else in config.json or the request; else a newer engine)"
                 % " and ".join("`%s`" % name for name in settings[:NAMED])
             )
         else:

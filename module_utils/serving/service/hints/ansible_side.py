@@ -1,4 +1,4 @@
-"""Failure hints: what Ansible says when it can't run a module on a host."""
+"""Failure hints: what Ansible and a host's package manager say when a task can't be done on it."""
 
 from __future__ import annotations
 
@@ -53,5 +53,21 @@ HINTS = (
         "install the one that the message names (python3-pip, python3-dnf, python3-apt), or correct ansible_python_interpreter to the system's Python",
         "ansible, modules pip, dnf and apt",
         'fatal: [h]: FAILED! => {"msg": "Unable to find any of pip3 to use. pip needs to be installed."}',
+    ),
+    Hint(
+        "host-package-missing",
+        r"E: Unable to locate package|Unable to find a match: |No match for argument: |No package \S{1,60} available",
+        "the host's package manager knows no package of that name: its repository is not configured, its lists are old, or this release has none",
+        "add the repository (NVIDIA's, Docker's) or its mirror, run apt-get update or dnf makecache, and check the name for this distribution",
+        "apt; dnf",
+        "E: Unable to locate package acme-toolkit",
+    ),
+    Hint(
+        "host-repository",
+        r"no valid OpenPGP data found|NO_PUBKEY|does not have a Release file|The repository '[^'\n]{1,200}' is not signed|Failed to download metadata for repo",
+        "a repository of the host's packages, or its key, can't be had: its address is wrong for this distribution, it is gone, or a proxy gives another page",
+        "open the address with curl -v from this host; correct it below /etc/apt/sources.list.d or /etc/yum.repos.d, or name the site's mirror",
+        "apt; dnf; NVIDIA/nvidia-container-toolkit, installation",
+        "gpg: no valid OpenPGP data found.",
     ),
 )

@@ -7,6 +7,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # Docker, podman, containerd, runc.
     Hint(
+        "docker-may-not-signal",
+        r"cannot (?:stop|kill|restart) container: [^\n]{0,120}permission denied",
+        "Docker may not signal the container's processes: AppArmor refuses it where Docker is a snap, or two Dockers are on this host",
+        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles; a reboot ends what hangs",
+        "canonical/docker-snap#272",
+        "Error response from daemon: cannot stop container: 5af2: permission denied",
+        sure=False,
+    ),
+    Hint(
         "device-node-missing",
         r"gathering device information while adding custom device \"([^\"]{1,200})\"|Error: stat (/dev/[\w./-]{1,100}): no such file",
         "a device node of the row is not on this host",

@@ -67,7 +67,8 @@ HINTS = (
     ),
     Hint(
         "engine-fault",
-        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
+        r"^RuntimeError: This event loop is already running"
+        r"|^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
         r"|^TypeError: |^OverflowError: |^RuntimeError: (?:dictionary changed size|generator raised|There is no current event loop)"
         r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
         r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"

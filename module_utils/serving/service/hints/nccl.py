@@ -62,7 +62,8 @@ HINTS = (
     ),
     Hint(
         "nccl-timeout",
-        r"Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
+        r"dump signal due to a collective timeout"
+        r"|Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
         "one rank waited in vain for the others: one of them hangs, died or is much slower",
         "look for what the other ranks said before; for one that hangs take py-spy dump of it",
         "pytorch, ProcessGroupNCCL.cpp",
@@ -296,7 +297,8 @@ HINTS = (
     ),
     Hint(
         "symmetric-memory",
-        r"SymmetricMemory|cuMulticast\w{2,30}",
+        r"(?:[Dd]evice|GPU)s? (?:does|do) not support multicast"
+        r"|SymmetricMemory|cuMulticast\w{2,30}",
         "GPUs can't share memory as torch's symmetric memory wants it (NVLink multicast): the fabric manager is not up, or a container or driver refuses it",
         "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say Completed for it to work",
         "vllm-project/vllm#53320; torch, symmetric memory",
