@@ -156,7 +156,7 @@ HINTS = (
     Hint(
         "cdi-integrated-gpu",
         r"getting GPU device minor number: Not Supported",
-        "this GPU is part of the chip (Jetson, Thor): the driver's library can't describe it, so the CDI file is made from lists",
+        "this GPU shares a package with the CPU (Jetson, Thor): the driver's library can't describe it, so the CDI file is made from lists",
         "nvidia-ctk cdi generate --mode=csv --output=/etc/cdi/nvidia.yaml",
         "NVIDIA-ISAAC-ROS/isaac_ros_common#163; NVIDIA container toolkit",
         "ERRO[0000] failed to generate CDI spec: acme: error getting GPU device minor number: Not Supported",

@@ -322,7 +322,7 @@ HINTS = (
         "its first lines say why (env NVSHMEM_DEBUG: INFO); IBGDA needs PeerMappingOverride=1 of the driver and NVSHMEM_HCA_LIST, NVSHMEM_IB_GID_INDEX"
         " of the cards; else another all2all_backend",
         "deepseek-ai/DeepEP, third-party README",
-        "/acme/nvshmem/src/host/mem.cu:7: NVSHMEM API called before NVSHMEM initialization has completed",
+        "/srv/acme/nvshmem/src/host/mem.cu:7: NVSHMEM API called before NVSHMEM initialization has completed",
         sure=False,
     ),
     Hint(

@@ -11,7 +11,7 @@ HINTS = (
         "Gloo finds no address of this host to listen on: the host's own name is not in /etc/hosts or DNS, or names another host's address",
         "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and write the host's name and address into /etc/hosts",
         "pytorch/pytorch#30375",
-        "what():  [enforce fail at /acme/gloo/transport/tcp/device.cc:281] rv != -1. -1",
+        "what():  [enforce fail at /srv/acme/gloo/transport/tcp/device.cc:281] rv != -1. -1",
         sure=False,
     ),
     Hint(
