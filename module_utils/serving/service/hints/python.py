@@ -30,7 +30,7 @@ HINTS = (
         "pydantic is of another version than a package that uses it was written for (1 and 2 differ)",
         "install the pydantic that this engine names and upgrade what the traceback shows beside it (deepspeed, peft), or use an image as it was built",
         "pydantic, migration guide; vllm-project/vllm#4004",
-        "ImportError: cannot import name 'acme_validator' from 'pydantic' (/x/pydantic/__init__.py)",
+        "ImportError: cannot import name 'acme_validator' from 'pydantic' (/srv/x/pydantic/__init__.py)",
     ),
     Hint(
         "externally-managed",

@@ -11,7 +11,7 @@ HINTS = (
         "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
         "run deploy.yml --tags fetch again, one at a time for a folder",
         "huggingface/huggingface_hub#2355",
-        "FileNotFoundError: [Errno 2] No such file or directory: '/x/.cache/huggingface/download/acme.0f.incomplete'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
     ),
     Hint(
         "container-leftover",
