@@ -85,3 +85,16 @@ def test_a_sure_row_knows_no_line_of_another_row() -> None:
         if name != row.name and failures.compiled(row.pattern).search(line)
     }
     assert too_general == SAYS_MORE, "make the pattern say more of the failure, or set sure=False"
+
+
+FAILS = re.compile(
+    r"^[^ {]*(?:\.|\[\^\\n\])\{0,\d+\}(?:\(\?:)?(?:.*\|)?(?:\[Ff\]|[Ff]|\[Ee\]|[Ee])(?:ail(?:ed|ure)?|rrors?|xception)(?:[|)]|$)"
+)
+
+
+def test_a_sure_row_does_not_rest_on_one_word_and_that_it_failed() -> None:
+    """`HcclSocket ... fail` was told as a rank that did not come, where a port was taken."""
+    assert FAILS.search(r"HcclSocket.{0,80}fail") and FAILS.search(r"mlock[^\n]{0,40}(?:[Ff]ailed|refused)")
+    assert not FAILS.search(r"HcclSocket.{0,80}timeout") and not FAILS.search(r"Load library[^\n]{0,40}failed")
+    rests = [row.name for row in failures.HINTS if row.proves and any(map(FAILS.search, alternatives(row.pattern)))]
+    assert not rests, "let the pattern name the reason, or set sure=False"

@@ -98,7 +98,7 @@ KINDS = tuple(
             "this accelerator is not one of those that it names: leave out the option, quantisation or backend that asks for them, or use another accelerator",
         ),
         (
-            r"\bplease (?:pip )?(?:install|upgrade|update)|\bis not installed|\bpip install|(?:requires|needs) [\w-]{2,40} ?[<>=]=?",
+            r"\bplease (?:pip )?(?:install|upgrade|update)|\bnot found in \$?path\b|\bis not installed|\bpip install|(?:requires|needs) [\w-]{2,40} ?[<>=]=?",
             "install or upgrade in the environment what it names, or use an image of an engine that brings it",
         ),
         (

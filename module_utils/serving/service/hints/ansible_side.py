@@ -70,4 +70,20 @@ HINTS = (
         "apt; dnf; NVIDIA/nvidia-container-toolkit, installation",
         "gpg: no valid OpenPGP data found.",
     ),
+    Hint(
+        "ansible-docker-library",
+        r"Failed to import (?:docker-py|docker or docker-py|the required Python library \(Docker SDK)",
+        "Docker's Python library is not there for the interpreter that Ansible uses on that host",
+        "install python3-docker (or pip install docker) for that interpreter, or set ansible_python_interpreter to one that has it",
+        "ansible/ansible#21086, #37640",
+        'h | FAILED! => {"changed": false, "msg": "Failed to import docker-py - No module named docker."}',
+    ),
+    Hint(
+        "ansible-module-removed",
+        r"This module has been removed\. The module documentation|This module has been removed from",
+        "this version of Ansible, or of the collection, no longer has a module that the play uses",
+        "run the play with the Ansible of this project's own environment (requirements.lock), and no other versions of collections on its path",
+        "ansible/ansible, plugins/action",
+        'h | FAILED! => {"changed": false, "msg": "This module has been removed. The module documentation may contain hints"}',
+    ),
 )

@@ -35,6 +35,7 @@ HINTS = (
         " HCCL_SOCKET_IFNAME the host's card",
         "vllm-project/vllm-ascend#3162",
         "EI0009: [PID: 41] Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]",
+        sure=False,
     ),
     Hint(
         "hccl-device-not-visible",

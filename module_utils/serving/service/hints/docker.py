@@ -314,7 +314,8 @@ HINTS = (
     Hint(
         "docker-iptables-kernel",
         r"(?:failed to start daemon|[Ee]rror starting daemon)(?![^\n]{0,900}(?:not found|initialize iptables|[Pp]ermission denied|must be root))"
-        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist",
+        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist"
+        r"|nf_tables\): {1,3}RULE_\w{3,10} failed",
         "the host's iptables and its kernel don't fit: the kernel's modules for it are not loaded or of another kernel than runs, or nf_tables and"
         " legacy rules are mixed",
         "after a kernel update reboot; modprobe nf_tables nft_compat xt_MASQUERADE; else update-alternatives --set iptables /usr/sbin/iptables-legacy,"

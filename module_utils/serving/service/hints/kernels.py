@@ -162,6 +162,7 @@ HINTS = (
         " image",
         "FlagOpen/FlagGems#6291",
         "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
+        sure=False,
     ),
     Hint(
         "layer-attribute",
@@ -194,5 +195,14 @@ HINTS = (
         "install gcc, g++ and libc's development files (build-essential), or use an image that has them; enforce_eager: true avoids torch's compiler",
         "vllm-project/vllm#19656",
         "/tmp/x/main.c:1:10: fatal error: stddef.h: No such file or directory",
+    ),
+    Hint(
+        "compiled-kernel-refused",
+        r"CUDA error \(\S{1,300}\.(?:h|hpp|cuh|cu|cpp):\d{1,6}\): (?:invalid argument|invalid device function|no kernel image)",
+        "a compiled kernel (most often of attention) is not made for this GPU or for these sizes",
+        "name another attention backend in the row, or use an image that is built for this GPU",
+        "Dao-AILab/flash-attention#1763",
+        "CUDA error (/srv/acme/flash_acme_template.h:188): invalid argument",
+        sure=False,
     ),
 )

@@ -41,6 +41,7 @@ HINTS = (
         "check quantization_config in config.json against the model's page, remove engine_args.quantization, or use a newer engine",
         "vLLM, weight_utils.py",
         "ValueError: Cannot find the config file for awq",
+        sure=False,
     ),
     Hint(
         "not-quantised-for-option",
@@ -95,7 +96,7 @@ HINTS = (
     ),
     Hint(
         "environment-value",
-        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid|is not (?:a )?valid|no longer)"
+        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid value|is not (?:a )?valid|no longer)"
         r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b",
         "a variable of the row's env has a value that the engine does not know",
         "correct it; the message names the variable or the value",
@@ -327,6 +328,7 @@ HINTS = (
         "remove engine_args.load_format: fastsafetensors (auto loads through the host's memory), or disable GDS in its options",
         "foundation-model-stack/fastsafetensors#28",
         "gds_device_buffer.cufile_register: cuFileBufRegister returned an error = 5016",
+        sure=False,
     ),
     Hint(
         "ray-memory",

@@ -26,6 +26,7 @@ HINTS = (
         "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
         "NVIDIA/nccl#976",
         "node1:71:71 [0] transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
+        sure=False,
     ),
     Hint(
         "nccl-shm-not-shared",

@@ -137,6 +137,7 @@ HINTS = (
         "install the triton-ascend that belongs to this CANN, or use the image as it was built; remove ~/.triton/cache after a change",
         "vllm-project/vllm-ascend#6271",
         "/root/.triton/cache/launcher.cxx:12:34: error: 'aclOpExecutor' was not declared in this scope",
+        sure=False,
     ),
     Hint(
         "npu-aclop-in-graph",

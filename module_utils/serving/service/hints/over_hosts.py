@@ -66,4 +66,12 @@ HINTS = (
         "E0808 10:00:00.000000  71 topology.cpp:50] No RDMA devices found",
         sure=False,
     ),
+    Hint(
+        "nccl-topology-file",
+        r"NCCL WARN Attribute \w{1,40} of node \w{1,40} not found",
+        "NCCL's description of this host's topology (NCCL_TOPO_FILE, or one that a network plugin brings) is not whole",
+        "take NCCL_TOPO_FILE out of the row's env, or correct that XML file; upgrade the plugin that brings it",
+        "NVIDIA/nccl#1726",
+        "h:4:9 [0] graph/xml.h:77 NCCL WARN Attribute acme of node cpu not found",
+    ),
 )

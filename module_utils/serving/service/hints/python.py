@@ -330,4 +330,12 @@ HINTS = (
         "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
         sure=False,
     ),
+    Hint(
+        "fastapi-version",
+        r"'_IncludedRouter' object has no attribute|prometheus_fastapi_instrumentator[^\n]{0,200}has no attribute",
+        "the installed fastapi is newer than this engine's metrics library knows",
+        "install fastapi below 0.137 in that environment, or use an image as it was built",
+        "vllm-project/vllm; prometheus-fastapi-instrumentator#370",
+        "AttributeError: '_IncludedRouter' object has no attribute 'acme'",
+    ),
 )

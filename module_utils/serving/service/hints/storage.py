@@ -79,4 +79,13 @@ HINTS = (
         "containers/podman#27480",
         "Error: adding container 4711 exit code 137: unable to open database file: no such file or directory",
     ),
+    Hint(
+        "overlay-option-refused",
+        r"creating overlay mount to [^\n]{0,300}(?:metacopy=on|nodev)[^\n]{0,2000}: invalid argument",
+        "the kernel refuses an option of the overlay mount, most often metacopy without root",
+        "take metacopy=on out of mountopt in storage.conf, or set mount_program to fuse-overlayfs there",
+        "containers/podman#10112",
+        'Error: mounting storage for container 47: creating overlay mount to /srv/a/merged, mount_data="nodev,metacopy=on,userxattr": invalid argument',
+        sure=False,
+    ),
 )

@@ -139,6 +139,7 @@ HINTS = (
         "for RDMA give `rdma: true` (ulimit memlock); else raise LimitMEMLOCK of the unit",
         "rdma-core",
         "mlx5: mlock failed: Cannot allocate memory",
+        sure=False,
     ),
     Hint(
         "numa-policy",
@@ -147,6 +148,7 @@ HINTS = (
         "add SYS_NICE to the row's `rights`, or bind cores without memory",
         "moby, seccomp profile",
         "RuntimeError: numa_migrate_pages failed. errno: 1",
+        sure=False,
     ),
     Hint(
         "libnuma-missing",
