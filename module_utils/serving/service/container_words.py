@@ -23,6 +23,15 @@ REASON = 200  # characters of a reason
 KINDS = tuple(
     (re.compile("(?i)" + subject), remedy)
     for subject, remedy in (
+        (r"\btty\b|terminal", "a service has no terminal: take `-t` and `tty` out of the row's container options"),
+        (
+            r"already dead|not running|already stopped",
+            "look at what its process said last (the service's log), and at dmesg",
+        ),
+        (
+            r"namespace path|/ns/",
+            "the container whose network, IPC or processes it shares has ended: start that one first",
+        ),
         (
             r"nvidia|\bgpus?\b|\bcdi\b|device",
             "nvidia-smi on the host must work; compare `devices` and accelerator.device_access of the row with what is there",

@@ -27,7 +27,7 @@ EXCEPTION = re.compile(
     r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
 )
 ABORT = re.compile(
-    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed"
+    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed|Failed to initialize NVML: "
 )
 CALLED = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
@@ -48,7 +48,8 @@ CONSEQUENCE = re.compile(
     r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
     r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
     r"|closed) by peer"
-    r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
+    r"|failed to be inspected|^Error in inspecting model architecture"
+    r"|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"

@@ -152,7 +152,7 @@ LAST = (
     ),
     Hint(
         "kv-connector",
-        r"(?i)lmcache|mooncake|\bnixl\b",
+        r"(?i)lmcache|mooncake|\bnixl\b|put operation[^\n]{0,40}rpc|RPC_FAIL\b",
         "what keeps or moves the KV cache outside of the engine (LMCache, Mooncake, NIXL) failed, or is of another version than the engine",
         "install the version that the engine's release names, or leave kv_transfer_config out of engine_args",
         "LMCache; Mooncake; NIXL",

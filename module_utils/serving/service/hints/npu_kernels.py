@@ -209,4 +209,12 @@ HINTS = (
         "[ERROR] GE(17,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildOutputs: Failed to find func by type TransData",
         sure=False,
     ),
+    Hint(
+        "mindspore-no-operators",
+        r"Load op info json failed|Get op info json suffix path failed",
+        "this MindSpore has no operators for this kind of NPU",
+        "use a MindSpore that names it (and the CANN that it was built with), or another NPU",
+        "mindspore-ai/mindspore#246",
+        "[mindspore/ccsrc/acme.cc:172] LoadOpInfoJson] Get op info json suffix path failed, soc_version: AscendAcme",
+    ),
 )

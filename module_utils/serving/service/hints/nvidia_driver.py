@@ -155,7 +155,7 @@ HINTS = (
     ),
     Hint(
         "gsp-firmware-missing",
-        r"Direct firmware load for nvidia/[^\n]{0,80} failed with error|/firmware/nvidia/[^\n]{0,80}\.bin failed with error",
+        r"Direct firmware load for nvidia/[^\n]{0,80} failed with error|firmware/nvidia/[^\n]{0,80}\.bin failed with error",
         "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",
         "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), then reboot",
         "NVIDIA/open-gpu-kernel-modules",

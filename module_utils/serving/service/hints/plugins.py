@@ -144,4 +144,22 @@ HINTS = (
         "FlagScale 0.8.0; hydra",
         "omegaconf.errors.ConfigAttributeError: Key 'deploy' is not in struct",
     ),
+    Hint(
+        "model-class-crashed",
+        r"vllm\.model_executor\.models\.registry'?\]?'? died with <Signals",
+        "the process that looks at the model's class crashed: a compiled library of the environment does not fit",
+        "use an image as it was built; in an environment of your own run python -c 'import vllm._C, torchvision, flash_attn' to see which one crashes",
+        "vllm-project/vllm#22084",
+        "subprocess.CalledProcessError: Command '['python', '-m', 'vllm.model_executor.models.registry']' died with <Signals.SIGSEGV: 11>.",
+        sure=False,
+    ),
+    Hint(
+        "mindie-own-log",
+        r"\bMIE\d{2}\w{5,10}\]|MINDIE_LOG_PATH",
+        "MindIE did not start, and writes why into its own log",
+        "read the newest files below ~/mindie/log (MINDIE_LOG_PATH) in the container",
+        "gpustack/gpustack#2221",
+        "[MIE04E0201AB] [endpoint] Failed to init engine! Please check in the env MINDIE_LOG_PATH",
+        general=True,
+    ),
 )
