@@ -70,6 +70,8 @@ def test_an_error_that_nobody_knows_is_shown_and_said_to_be_unknown() -> None:
         ("ModuleNotFoundError: No module named 'acme'", False),  # a row for a family of errors
         ("KeyError: 'layers.0.mlp.up_proj.weight'", False),  # words that come of several causes
         ("ValueError: Acme pooling is not supported with this model yet", False),  # it names nothing that a person sets
+        ("Error: crun: unknown version specified", True),
+        ("Error: crun: unknown version specified: Device or resource busy", False),  # the system's reason is another one
         (ODD, False),
     ],
 )  # fmt: skip
@@ -90,3 +92,35 @@ def test_a_row_that_knows_the_first_error_too_is_told_as_the_cause() -> None:
 def test_the_first_exception_counts_before_error_lines_that_came_before_it() -> None:
     log = f"ERROR 11-20 10:00:00 [fa.py:57] FlashAttention only supports Ampere GPUs or newer.\n{FULL}"
     assert (explained(log, 1).hint, explained(log, 1).sure) == ("disk-full", True)
+
+
+def test_what_is_said_after_the_fact_gives_way_to_an_earlier_line() -> None:
+    late = "RuntimeError: CUDA error: an illegal memory access was encountered"
+    xid = "NVRM: Xid (PCI:0000:0b:00): 94, pid=7, name=python3, Contained ECC error"
+    assert (explained(late).hint, explained(late).sure) == ("illegal-access", True)
+    assert (explained(f"{xid}\n{late}").hint, explained(f"{xid}\n{late}").root) == ("gpu-xid-memory", xid)
+    assert explained(f"{late}\nINFO:     bye\n{xid}").hint == "illegal-access"
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("model-refuses-dtype", "ValueError: Model type acme does not support beam widths"),
+        ("unknown-option", "acme-cli: error: invalid choice: 'fetch' (choose from 'pull')"),
+        ("no-gpu-visible", "ImportError: CUDA is not available in this build of acme"),
+        ("options-belong-together", "ValueError: --acme-mode requires CUDA"),
+        ("kv-cache-dtype", "NotImplementedError: FP8 KV cache requires head_size divisible by 32"),
+        ("marlin-unsupported", "ValueError: Acme Marlin requires zero points"),
+        ("disk-full", "failed to watch /srv/x: fork: No space left on device"),
+        ("cgroup-refused", "Error: OCI runtime error: crun: unknown cgroup mode `acme`"),
+        ("oci-seccomp", "Error: OCI runtime error: crun: invalid seccomp syscall `acme`"),
+        ("oci-mount", "Error: OCI runtime error: crun: pivot_root"),
+        ("podman-locks", "Error: acquiring lock 7 for container acme: exit status 1"),
+        ("nccl-infiniband", "h:7:7 [0] transport/net_ib.cc:7 NCCL WARN NET/IB: open failed in acme"),
+        ("nvidia-cli-no-driver", "Failed to initialize NVML: could not load NVML library"),
+        ("torch-abi", "ImportError: /x/acme.so: undefined symbol: _ZN4acme3runEv"),
+    ],
+)
+def test_words_near_those_of_a_row_prove_nothing(row: str, line: str) -> None:
+    found = explained(line, 1)
+    assert not (found.hint == row and found.sure)

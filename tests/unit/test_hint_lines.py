@@ -56,3 +56,45 @@ def test_lines_are_of_rows_that_exist_and_stand_once() -> None:
     assert not set(LINES) - {row.name for row in failures.HINTS}
     every = [line for lines in LINES.values() for line in lines]
     assert len(every) == len(set(every))
+
+
+# A row that knows a line of another one is asked after it: what it says is not wrong there, the other says more. Any other such row is not sure.
+SAYS_MORE = {
+    ("address-missing", "address-not-here"), ("architecture-not-imported", "architecture-unsupported"), ("cni-none", "host-program-missing"),
+    ("command-not-in-image", "host-program-missing"), ("container-port-taken", "port-taken"), ("cpuset-empty", "disk-full"),
+    ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("image-disk-full", "disk-full"), ("kernel-limit", "disk-full"),
+    ("npu-aicpu-failed", "npu-kernel-failed"), ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),
+    ("nvidia-hook-missing", "host-program-missing"),
+    ("oci-nested", "oci-sysctl"), ("podman-locks", "disk-full"), ("podman-registries", "image-gone"),
+    ("quantisation-needs-newer-gpu", "marlin-unsupported"), ("shm-too-small", "disk-full"), ("too-many-processes", "too-many-threads"),
+    ("user-namespaces-full", "disk-full"),
+}  # fmt: skip
+
+
+def test_a_sure_row_knows_no_line_of_another_row() -> None:
+    of_rows = [
+        (row.name, line)
+        for row in failures.HINTS
+        for line in [row.example.replace("\n", " "), *LINES.get(row.name, [])]
+    ]
+    too_general = {
+        (name, row.name)
+        for row in failures.HINTS
+        if row.proves
+        for name, line in of_rows
+        if name != row.name and failures.compiled(row.pattern).search(line)
+    }
+    assert too_general == SAYS_MORE, "make the pattern say more of the failure, or set sure=False"
+
+
+FAILS = re.compile(
+    r"^[^ {]*(?:\.|\[\^\\n\])\{0,\d+\}(?:\(\?:)?(?:.*\|)?(?:\[Ff\]|[Ff]|\[Ee\]|[Ee])(?:ail(?:ed|ure)?|rrors?|xception)(?:[|)]|$)"
+)
+
+
+def test_a_sure_row_does_not_rest_on_one_word_and_that_it_failed() -> None:
+    """`HcclSocket ... fail` was told as a rank that did not come, where a port was taken."""
+    assert FAILS.search(r"HcclSocket.{0,80}fail") and FAILS.search(r"mlock[^\n]{0,40}(?:[Ff]ailed|refused)")
+    assert not FAILS.search(r"HcclSocket.{0,80}timeout") and not FAILS.search(r"Load library[^\n]{0,40}failed")
+    rests = [row.name for row in failures.HINTS if row.proves and any(map(FAILS.search, alternatives(row.pattern)))]
+    assert not rests, "let the pattern name the reason, or set sure=False"

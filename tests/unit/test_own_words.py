@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from ansible.module_utils.serving.service import failures
-from ansible.module_utils.serving.service.own_words import names
+from ansible.module_utils.serving.service.own_words import OPTIONS, names
 from ansible.module_utils.serving.service.statements import Statement
+from conftest import ROOT
 
 
 def explained(text: str, code: int | None = 1) -> failures.Explanation:
@@ -18,7 +22,7 @@ def explained(text: str, code: int | None = 1) -> failures.Explanation:
         ("ValueError: tile_rows must be one of (8, 16, 32), got 4", "correct `tile_rows` as it says"),
         ("ValueError: --acme-size and --other-thing are incompatible here", "correct engine_args.acme_size and engine_args.other_thing as it says"),
         ("RuntimeError: Acme needs at least two ranks. Please set VLLM_ACME_RANKS or use --acme off", "correct engine_args.acme and env.VLLM_ACME_RANKS"),
-        ("NotImplementedError: Acme pooling is not supported with this model yet", "change the option, model or package that it speaks of"),
+        ("NotImplementedError: Acme pooling is not supported with this model yet", "leave that feature out of engine_args"),
         ("AssertionError: acme_width should be a multiple of 64", "correct `acme_width` as it says"),
         ("acme.errors.UnsupportedConfigError: streams cannot be shared between hosts", "change the option, model or package that it speaks of"),
         ("ValueError: Acme kind 'acme_fast' is not supported by this layer", "change the option, model or package that it speaks of"),
@@ -52,6 +56,30 @@ def test_a_sentence_that_gives_its_reason_needs_no_row(line: str, told: str) -> 
 )
 def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(line: str) -> None:
     assert explained(line).hint != failures.OWN_WORDS
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Error: acme subnets are given twice", '"acme subnets are given twice": correct ports and network'),
+        (
+            "docker: Error response from daemon: failed to create task: acme rootfs is odd: unknown.",
+            '"acme rootfs is odd": check the row\'s `mounts`',
+        ),
+        (
+            "Error: OCI runtime error: crun: acme of the thing: Device or resource busy",
+            '"acme of the thing: Device or resource busy": ',
+        ),
+    ],
+)
+def test_the_innermost_part_of_a_container_engines_message_is_its_reason(line: str, told: str) -> None:
+    found = explained(line, 125)
+    assert (found.hint, found.sure, found.root) == (failures.OWN_WORDS, False, line)
+    assert told in (found.meaning or "")
+
+
+def test_a_container_engine_that_gives_no_reason_is_told_so() -> None:
+    assert explained("docker: Error response from daemon: acme: unknown.", 125).hint == "engine-refused"
 
 
 def test_only_the_first_error_and_its_chain_speak_for_themselves() -> None:
@@ -100,6 +128,34 @@ def test_only_a_name_of_which_something_is_demanded_is_told() -> None:
     )
     assert "correct `acme_rows` as it says" in meaning
     assert "acme_run" not in meaning
+
+
+def test_only_an_option_of_an_engine_is_surely_what_is_to_be_corrected() -> None:
+    assert explained("ValueError: max_num_seqs must be even").sure
+    assert not explained("ValueError: acme_rows must be even").sure
+    known = [json.loads((ROOT / f"planning/{name}_options.json").read_text())["options"] for name in ("vllm", "sglang")]
+    assert not set(re.sub(r"[^\w|]", "", OPTIONS.pattern).split("|")) - set(known[0]) - set(known[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "helps"),
+    [
+        (
+            "RuntimeError: Acme is too old for this compiler: it only supports GPUs of capability 7.0",
+            "use another accelerator",
+        ),
+        (
+            "ImportError: the acme backend requires transformers>=9 for this, but got 4",
+            "install or upgrade in the environment",
+        ),
+        ("ValueError: Unsupported bits for gptq, only 4 and 8 are supported", "`quantization`"),
+        ("ValueError: Acme requires heads divisible by the number of ranks", "tensor_parallel_size"),
+        ("ValueError: the prompt is longer than the cache: not enough memory", "lower max_model_len"),
+    ],
+)
+def test_the_remedy_is_of_the_kind_that_the_sentence_speaks_of(line: str, helps: str) -> None:
+    found = explained(line)
+    assert found.hint == failures.OWN_WORDS and helps in (found.meaning or "")
 
 
 def test_names_are_keys_of_a_row_each_once_and_few() -> None:

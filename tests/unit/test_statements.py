@@ -155,10 +155,17 @@ AssertionError"""
         ("ERROR 11-20 10:00:00 engine.py:158] ValueError('nobody knows this')", "ValueError: nobody knows this"),
         ("RuntimeError: ('nobody knows ', 'this of two parts')", "RuntimeError: nobody knows this of two parts"),
         ("2026-11-20 10:00:00.123 [Error] (Router) nobody knows: failed", "(Router) nobody knows: failed"),
+        ("acme.exc.InductorError: RuntimeError: nobody knows this", "RuntimeError: nobody knows this"),
+        (
+            "acme.exc.CompilerFailed: backend='acme' raised:\nImportError: nobody knows this",
+            "ImportError: nobody knows this",
+        ),
+        ('dockerd[71]: time="2026-11-20T10:00:00Z" level=error msg="nobody knows: failed"', '"nobody knows: failed"'),
+        ("ERRO[2026-11-20T10:00:00.5+08:00] nobody knows: failed", "nobody knows: failed"),
     ],
 )
 def test_ways_to_write_an_exception(line: str, said: str) -> None:
-    assert [one.text for one in statements([line])] == [said]
+    assert [one.text for one in statements(line.splitlines())] == [said]
 
 
 def test_a_traceback_that_another_program_prints_further_in() -> None:

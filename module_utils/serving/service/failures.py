@@ -9,14 +9,17 @@ or what is all that was said; any other is told as one that is possible, beside 
 
 from __future__ import annotations
 
-import functools
 import re
 import signal
+from functools import lru_cache
 from typing import Iterable, NamedTuple
 
+from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.hints import (
+    ansible_side,
     ascend,
     cann,
+    cgroups,
     codes,
     containers,
     daemons,
@@ -43,14 +46,16 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.statements import CANN_CODE, Statement, first_words, statements
-from ansible.module_utils.serving.service.system_reasons import speaks_of
+from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *ansible_side.HINTS,
     *plugins.HINTS,
     *containers.HINTS,
     *storage.HINTS,
     *podman.HINTS,
+    *cgroups.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *systemd.HINTS,
@@ -94,6 +99,7 @@ WARNED = (
             r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
         ),
     ),
+    (re.compile(r"Failed to import from vllm\._"), re.compile(r"failed to be inspected")),
     (
         re.compile(r"Retrying \(Retry\([^\n]{0,200}connection broken by"),
         re.compile(r"\(from versions: none\)|No matching distribution found"),
@@ -147,6 +153,12 @@ CODES = {
 }  # fmt: skip
 
 
+# `re` itself keeps 512 patterns, fewer than there are rows: it would compile each one anew for every statement.
+@lru_cache(maxsize=None)
+def compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
 class Explanation(NamedTuple):
     meaning: str | None  # cause and remedy in one line; None if nobody knows
     root: str | None  # the error that came first, in the engine's own words
@@ -182,7 +194,7 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
     behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
     generally = known(behind + chain, general=True)
-    itself = told(chain) if generally is None or generally[0] in faults.LAST else None
+    itself = told(chain) or refused(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
     ]
@@ -195,6 +207,9 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
     )
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
+    if found and found[0].late:
+        before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
+        found = known(before) or found
     signal_row, code_row = by_code(code, True), by_code(code, False)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
@@ -210,9 +225,10 @@ def explain(lines: list[str], code: int | None = None) -> Explanation:
             first = root
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
-        elif not row.proves:
+        sure = row.proves and not apart and not another_reason(row, one)
+        if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)
-        return Explanation(meaning, first_words(first.text), row.name, row.proves and not apart)
+        return Explanation(meaning, first_words(first.text), row.name, sure)
     if itself and not signal_row:
         meaning, one, sure = itself
         return Explanation(meaning if sure else "%s: %s" % (POSSIBLE, meaning), first_words(one.text), OWN_WORDS, sure)
@@ -243,12 +259,17 @@ def known(said: Iterable[Statement], general: bool = False, passing: bool = Fals
     return next(((row, one) for one in said for row in rows if knows(row, one)), None)
 
 
-# There are more rows than the cache of module re holds, which would compile each anew for every line.
-compiled = functools.lru_cache(maxsize=None)(re.compile)
+def in_one_line(one: Statement) -> str:
+    return ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
+
+
+def another_reason(row: Hint, one: Statement) -> bool:
+    """Whether a statement that a row knows gives a reason of the system of which the row does not know."""
+    return bool(gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one)))
 
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
+    text = in_one_line(one)
     match = compiled(row.pattern).search(text)
-    return match is not None and (row.general or speaks_of(row.cause + " " + row.remedy, match[0], text))
+    return match is not None and (row.general or bool(speaks_of(row.cause + " " + row.remedy, match[0], text)))

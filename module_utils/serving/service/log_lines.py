@@ -13,6 +13,7 @@ PREFIXES = tuple(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
         r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
         r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
+        r"[\w.@-]{1,64}\[\d{1,8}\]: (?=time=\")",  # syslog that lost its date, before logrus
         r"[\w.-]{1,64} +\| ",  # docker compose
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",
@@ -43,7 +44,7 @@ LEVELS = tuple(
         # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
         r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
         r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
-        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[\d{4,6}\] ",  # logrus: podman, nvidia-ctk, crictl
+        r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[[\dTZ:.+-]{4,40}\] ",  # logrus: podman, nvidia-ctk, crictl, dockerd
         r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",

@@ -12,9 +12,10 @@ from ansible.module_utils.serving.service.statements import Statement
 # Errors by which an engine refuses something. Those that Python raises at its own account (KeyError, AttributeError...) say nothing of a reason.
 REFUSALS = re.compile(
     r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
+    r"|ImportError(?!: (?:cannot import name|No module named|DLL|lib|/))"
     r"|\w{0,40}(?:Config"
     r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
-    r"|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
+    r"|^TypeError: Error: (?=[^\n]{12,})|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
 )
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
 REASON = re.compile(
@@ -24,9 +25,11 @@ REASON = re.compile(
     r"|\b(?:does not|doesn't|do not|don't) (?:yet |currently )?(?:support|exist|match|fit|have|allow|contain)\b|\b(?:incompatible"
     r"|mutually exclusive|invalid"
     r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
-    r"|\b(?:larger|greater|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
+    r"|\b(?:larger|greater|longer|shorter|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
     r"|[Cc]onsider)"
-    r" \w{1,20}ing\b|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
+    r" \w{1,20}ing\b|\bnot support\b|\b(?:supported|available|valid|allowed|possible|known|registered) (?:\w{1,30} ){0,2}(?:are|is)\b"
+    r"|(?:expected|must be) one of"
+    r"|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
     re.I,
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
@@ -34,16 +37,16 @@ INSIDE = re.compile(
     r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
     r"|dim\w{0,6}|rank)\b|\breduction dim|\bmat[12]\b|\bsizes? of tensor|\bnumel\b|\bstrides?\b|\bbroadcast\w{0,4}\b|\bfake tensor"
     r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
-    r"|is not initialized"
+    r"|is not initialized|\bforward\b|__\w{1,30}__|by this point|because of the following error|\bshould not be called|\bshapes?\b|\bdims?\b|\bbuffers?\b"
 )
 # What an operator can set, install or replace. A sentence about none of it ("both operands must
 # agree") gives no reason to a person.
 SUBJECT = re.compile(
-    r"\b(?:models?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|fp\d{1,2}|int\d|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
+    r"\b(?:models?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|\w{0,3}fp\d{1,2}|int\d|heads?|tp|gptq|awq|moe|bits|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
     r"|cann|versions?|packages?|install\w{0,4}|librar(?:y|ies)|tokeni[sz]ers?|templates?|lora|adapters?|parallel\w{0,4}|memory|cache|length|tokens?"
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
-    r"|experts?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
+    r"|experts?|methods?|triton|gpus?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
     r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?)\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
     re.I,
 )
@@ -61,15 +64,72 @@ VARIABLE = re.compile(
 # In quotes and refused ("'x_y' is not supported") it is a value.
 NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})(?!['\"] (?:is|are) (?:not |un|in))[`'\"]?(?![\w./(\[])"
 SETTING = re.compile(
-    r"%s(?= ?(?:=|\(\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
+    r"%s(?= ?(?:=|\(=?\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
     r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Aa]djust|[Cc]hange|[Cc]orrect|[Dd]isable|[Ee]nable|[Ss]pecify"
     r"|[Pp]ass|option|argument|value of"
     r"|than|by) %s" % (NAME, NAME)
 )
 LISTED = re.compile(r"\b[a-z]\w{0,40}=")
 NAMED = 3  # names that are told of a sentence
+# Names that are options of an engine wherever they are said; any other may as well be a name of the code's inside.
+OPTIONS = re.compile(
+    r"additional_config|all2all_backend|api_key|api_server_count|attention_backend|attention_config|block_size|chat_template"
+    r"|compilation_config|cp_kv_cache_interleave_size|cudagraph_capture_sizes|data_parallel_rank|data_parallel_size"
+    r"|data_parallel_size_local|decode_context_parallel_size|disable_sliding_window|distributed_executor_backend"
+    r"|enable_chunked_prefill|enable_eplb|enable_expert_parallel|enable_flashinfer_autotune|enable_lora|enable_prefix_caching"
+    r"|enable_sleep_mode|enforce_eager|eplb_config|fully_sharded_loras|gdn_prefill_backend|generation_config|gpu_memory_utilization"
+    r"|hf_overrides|kernel_config|kv_cache_dtype|kv_transfer_config|language_model_only|limit_mm_per_prompt|load_format"
+    r"|long_prefill_token_threshold|mamba_block_size|mamba_cache_mode|max_cpu_loras|max_cudagraph_capture_size|max_lora_rank"
+    r"|max_loras|max_model_len|max_num_batched_tokens|max_num_seqs|mm_encoder_attn_backend|mm_processor_cache_gb"
+    r"|mm_processor_kwargs|model_loader_extra_config|moe_backend|num_redundant_experts|num_speculative_tokens|numa_bind"
+    r"|numa_bind_nodes|otlp_traces_endpoint|pipeline_parallel_size|pooler_config|prefill_context_parallel_size|reasoning_config"
+    r"|served_model_name|skip_tokenizer_init|speculative_config|structured_outputs_config|tensor_parallel_size|tokenizer_mode"
+    r"|trust_remote_code|video_pruning_rate|worker_cls"
+)
 
-CAUSE = "the engine refuses what it was asked for or given, and this line is its own reason"
+CAUSE = "the engine says itself, in that line, what it refuses or lacks"
+# What a sentence speaks of, the first that it names, and what helps there.
+KINDS = tuple(
+    (re.compile("(?i)" + subject), remedy)
+    for subject, remedy in (
+        (
+            r"capability|\bsm_?\d{2,3}\b|hopper|blackwell|ampere|\bturing\b|\bgpus?\b[^\n]{0,40}\b(?:too old|or newer)"
+            r"|only (?:supported )?(?:on|for) [^\n]{0,20}gpu",
+            "this accelerator is not one of those that it names: leave out the option, quantisation or backend that asks for them, or use another accelerator",
+        ),
+        (
+            r"\bplease (?:pip )?(?:install|upgrade|update)|\bnot found in \$?path\b|\bis not installed|\bpip install|(?:requires|needs) [\w-]{2,40} ?[<>=]=?",
+            "install or upgrade in the environment what it names, or use an image of an engine that brings it",
+        ),
+        (
+            r"quanti[sz]|\b(?:awq|gptq|fp8|mxfp4|nvfp4|int4|int8|bitsandbytes|gguf|compressed.tensors|modelopt)\b",
+            "leave `quantization` and kv_cache_dtype out of engine_args, use the model in another quantisation, or a newer engine",
+        ),
+        (
+            r"parallel|\bdivisible|\btp\b|\btp_size|world.?size|\branks?\b",
+            "choose other widths (tensor_parallel_size and its like) in engine_args: the sentence says which fit",
+        ),
+        (
+            r"speculat|\bdraft|\beagle|\bmtp\b|\blora|adapter|prefix cach|chunked prefill|pooling|sleep mode|cuda ?graph",
+            "leave that feature out of engine_args, or use a model or a newer engine that has it",
+        ),
+        (
+            r"\bmemory\b|kv.?cache|\bmax_model_len|\bmax_num_|context length|\btokens\b",
+            "lower max_model_len, max_num_seqs or what it names, or give the service more memory",
+        ),
+        (
+            r"backend|attention",
+            "leave the backend out of engine_args and env, so that the engine chooses, or name one that it lists",
+        ),
+        (
+            r"\bfiles?\b|\bfolders?\b|director|\bpath\b|config\.json|checkpoint|\bweights\b|tokenizer|template",
+            "compare the model's folder with its page, and run deploy.yml --tags fetch",
+        ),
+    )
+)
+OTHERWISE = (
+    "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"
+)
 
 
 def names(sentence: str) -> list[str]:
@@ -84,7 +144,7 @@ def names(sentence: str) -> list[str]:
 def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
     """(cause and remedy, the error that gives its own reason, whether it surely does), the first of a chain that does.
 
-    It surely does where it names what an operator sets; a sentence without such a name may as well speak of the code's inside.
+    It surely does where it names what an operator sets; any other name, and a sentence without one, may as well be of the code's inside.
     """
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
@@ -109,10 +169,14 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
             remedy = "correct %s as it says" % " and ".join(keys)
         elif settings:
             remedy = (
-                "correct %s as it says (in engine_args where it is an option, else in config.json or the request)"
+                "correct %s as it says (in engine_args where it is an option, else in config.json or the request; else a newer engine)"
                 % " and ".join("`%s`" % name for name in settings[:NAMED])
             )
         else:
-            remedy = "change the option, model or package that it speaks of; if it speaks of none, look for it in the engine's issues"
-        return "%s: %s" % (CAUSE, remedy), one, bool(keys or settings or of_settings)
+            remedy = next((helps for subject, helps in KINDS if subject.search(sentence)), OTHERWISE)
+        return (
+            "%s: %s" % (CAUSE, remedy),
+            one,
+            bool(keys or of_settings or any(OPTIONS.fullmatch(name) for name in settings)),
+        )
     return None

@@ -27,7 +27,7 @@ EXCEPTION = re.compile(
     r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
 )
 ABORT = re.compile(
-    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed"
+    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed|Failed to initialize NVML: "
 )
 CALLED = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
@@ -48,11 +48,12 @@ CONSEQUENCE = re.compile(
     r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
     r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
     r"|closed) by peer"
-    r"|failed to be inspected|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
+    r"|failed to be inspected|^Error in inspecting model architecture"
+    r"|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
     r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
-    r"|^make(?:\[\d{1,3}\])?: \*\*\*"
+    r"|^make(?:\[\d{1,3}\])?: \*\*\*|process exited, code=exited, status=[12]/|: Failed with result 'exit-code'"
     r"|rtGetDevMsg execute failed|MQLLMEngine is already dead|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
@@ -81,7 +82,7 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
+    r"|invoking|called before|non-zero|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
 SYSTEM = re.compile(
@@ -96,6 +97,13 @@ REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?='?[^'\s,])")
 REPEATED_KEY = re.compile(
     r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
 )  # str() of a KeyError
+# What only says that another error came, and gives that one's name and message behind its own: `InductorError: RuntimeError: ...`.
+WRAPPED = re.compile(
+    r"^(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Failed|Unsupported)(?:\([^)\n]{0,80}\))?: (?:backend='[^'\n]{1,40}' raised: ?)?"
+    r"(?=(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception): \S)"
+)
+# The error that it speaks of is on the next line.
+INTRODUCES = re.compile(r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$")
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
@@ -154,7 +162,7 @@ def words_of(text: str) -> str:
     words = TUPLE.sub(
         lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
     )
-    words = REPEATED_KEY.sub(r"KeyError: \1", words)
+    words = WRAPPED.sub("", REPEATED_KEY.sub(r"KeyError: \1", words))
     return REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words)) if REPEATED.match(words) else words
 
 
@@ -273,7 +281,10 @@ class Reading:
         if one.frames and silent:  # where it was said must do
             words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)
         one.frames = False
-        if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
+        introduced = one.open_at == len(self.found) - 1 >= 0 and INTRODUCES.search(self.found[-1].text)
+        if introduced:
+            self.found.pop()
+        elif not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
             self.chains += 1
             one.chain = self.chains
         one.chained = False

@@ -6,6 +6,8 @@ modules that are missing is wrong where the message goes on with "Permission den
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 # How the system says it, and a word of which a row that knows the reason uses at least one.
@@ -30,3 +32,23 @@ REASONS = tuple(
 def speaks_of(meaning: str, matched: str, text: str) -> bool:
     """Whether a row (`meaning`: its cause and remedy) speaks of each reason of the system in `text`; what its own pattern matched, it knows."""
     return all(spoken_of.search(meaning) or said.search(matched) for said, spoken_of in REASONS if said.search(text))
+
+
+# Each reason that the system has, as it stands at the end of a part of a message: `...: Device or resource busy`.
+EACH = re.compile(
+    r"(?i)[:(\]] ?(%s)(?=[\s.:;,)'\"]|$)"
+    % "|".join(sorted({re.escape(os.strerror(number)) for number in errno.errorcode}, key=len, reverse=True))
+)
+
+
+MISSING = re.compile(r"(?i)missing|not (?:there|installed|found|in the)|\bgone\b|removed|no such|\bno\b")
+
+
+def gives_another_reason(row: str, text: str) -> bool:
+    """Whether `text` gives a reason of the system of which a row (its words, with its pattern) does not speak; those of `speaks_of` are asked there."""
+    known = row.lower()
+    for reason in EACH.findall(text):
+        spoken_of = reason.lower() in known or any(said.search(reason) for said, _ in REASONS)
+        if not spoken_of and not (reason.lower() == "no such file or directory" and MISSING.search(row)):
+            return True
+    return False

@@ -36,7 +36,8 @@ HINTS = (
     ),
     Hint(
         "npu-port-taken",
-        r"EJ0003|EI0019|Communication_Error_Bind_IP_Port|Failed to bind the IP port|HCCL_IF_BASE_PORT[^\n]{0,80}(?:in use|bound)",
+        r"EJ0003|EI0019|Communication_Error_Bind_IP_Port|Failed to bind the IP port|HCCL_IF_BASE_PORT[^\n]{0,80}(?:in use|bound)"
+        r"|listen on ip\[[^\]\n]{1,60}\] and specific port\[\d{1,5}\] fail",
         "a port that HCCL uses is taken on this host",
         "end the other process, or move HCCL's ports with env HCCL_IF_BASE_PORT (HCCL_NPU_SOCKET_PORT_RANGE for those of the NPUs)",
         CANN_CODES,
@@ -254,10 +255,11 @@ HINTS = (
         "look for what the other ranks said before; set env HCCL_EXEC_TIMEOUT if one is only slow",
         CANN_CODES,
         "EI0002: [PID: 41] The wait execution of the Notify register times out.",
+        late=True,
     ),
     Hint(
         "hccl-rank-table",
-        r"EI0004\b|ranktable.{0,60}invalid|Init plugin so failed",
+        r"EI0004\b|ranktable.{0,60}invalid|\binvalid in ranktable|Init plugin so failed",
         "HCCL's rank table is wrong",
         "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
         CANN_CODES,
@@ -274,9 +276,10 @@ HINTS = (
     ),
     Hint(
         "hccl-connect-timeout",
-        r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}[Bb]ind).{0,80}fail|remote does not initiate a connect request|connect timeout.{0,60}rank"
+        r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,80}(?:connect|establish).{0,60}fail"
+        r"|remote does not initiate a connect request|connect timeout.{0,60}rank"
         r"|socket establish timeout|Wait links establish"
-        r"|topo exchange server.{0,40}fail",
+        r"|topo exchange server (?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,40}(?:connect|accept).{0,40}fail",
         "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
         "for MindSpore MS_NODE_TIMEOUT",
@@ -351,6 +354,7 @@ HINTS = (
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507015",
+        late=True,
     ),
     Hint(
         "hccl",

@@ -24,6 +24,7 @@ HINTS = (
         "vllm-project/vllm-ascend#16646",
         "The error from device(chipId:0, dieId:0), serial number is 9, hccl fftsplus task timeout occurred during task execution, stuck"
         " notify num:1",
+        late=True,
     ),
     Hint(
         "hccl-link",
@@ -34,6 +35,7 @@ HINTS = (
         " HCCL_SOCKET_IFNAME the host's card",
         "vllm-project/vllm-ascend#3162",
         "EI0009: [PID: 41] Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]",
+        sure=False,
     ),
     Hint(
         "hccl-device-not-visible",

@@ -7,6 +7,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # CDI and NVIDIA's container tools.
     Hint(
+        "container-user",
+        r"unable to find (?:user|group) \S{1,64}: no matching entries",
+        "the image does not know the user or group that the container is to run as",
+        "give its number instead of its name as the user of the row, or the user that the image has (docker run --rm IMAGE getent passwd)",
+        "moby; podman",
+        "Error: unable to find user acme: no matching entries in passwd file",
+    ),
+    Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices ([\w./:=-]{1,200})",
         "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
@@ -53,12 +61,20 @@ HINTS = (
     Hint(
         "nvidia-cli-no-driver",
         r"nvidia-container-cli(?:\.real)?: initialization error: (?:load library failed: |cannot open shared object)"
-        r"|initiali[sz]e NVML: (?:ERROR_LIBRARY_NOT_FOUND|could not load NVML library)",
+        r"|initiali[sz]e NVML: ERROR_LIBRARY_NOT_FOUND",
         "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
         "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
         "NVIDIA/libnvidia-container, src/nvc.c",
         "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or"
         " directory",
+    ),
+    Hint(
+        "nvml-not-loaded",
+        r"could not load NVML library",
+        "NVIDIA's management library is not where this process looks: no driver on the host, or a container that was given none of it",
+        "nvidia-smi on the host must work; give the container the GPU (accelerator.device_access, the nvidia runtime as its runtime)",
+        "NVIDIA/go-nvml",
+        "Failed to initialize NVML: could not load NVML library",
     ),
     Hint(
         "nvidia-cli-requirement",
@@ -287,6 +303,7 @@ HINTS = (
         "moby, daemon/apparmor_default.go",
         "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
         " such file or directory",
+        sure=False,
     ),
     Hint(
         "selinux-label",
@@ -295,6 +312,7 @@ HINTS = (
         "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it",
         "containers/crun, linux.c",
         "Error: OCI runtime error: crun: write to `/proc/self/attr/keycreate`: Invalid argument",
+        sure=False,
     ),
     Hint(
         "store-xattr",
@@ -311,6 +329,7 @@ HINTS = (
         "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
         "containers/podman#1430",
         "Error: unable to start container: container create failed (no logs from conmon): EOF",
+        sure=False,
     ),
     Hint(
         "kernel-namespace",

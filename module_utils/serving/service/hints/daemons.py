@@ -91,6 +91,16 @@ HINTS = (
         "runc, libcontainer/seccomp",
         "runc create failed: unable to start container process: unable to init seccomp: error loading seccomp filter into kernel: errno"
         " 524: unknown.",
+        sure=False,
+    ),
+    Hint(
+        "oci-nested",
+        r"open sysctl \S{1,80} file: reopen fd \d{1,5}: permission denied",
+        "runc may not reopen a file below /proc: AppArmor of the container around this engine (LXC, Proxmox) refuses what runc does since 1.3.3",
+        "update the outer host's LXC and its AppArmor profile, or run containerd.io of before (1.7.28) until then",
+        "opencontainers/runc, releases 1.2.8, 1.3.3, 1.4.0-rc.3",
+        "error during container init: open sysctl net.ipv4.acme file: reopen fd 8: permission denied: unknown",
+        sure=False,
     ),
     Hint(
         "oci-sysctl",
@@ -101,7 +111,7 @@ HINTS = (
         "remove it from the row's options, or for podman from default_sysctls in containers.conf; set it on the host; without root look at"
         " /etc/subuid and /etc/subgid",
         "runc",
-        "runc create failed: error during container init: open sysctl net.ipv4.ip_unprivileged_port_start file: reopen fd 8: permission denied",
+        "runc create failed: error during container init: open sysctl net.ipv4.acme file: no such file or directory",
     ),
     Hint(
         "oci-interpreter",
@@ -118,6 +128,7 @@ HINTS = (
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
         'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: invalid argument',
+        sure=False,
     ),
     Hint(
         "oci-workdir",
@@ -128,6 +139,7 @@ HINTS = (
         "runc",
         'runc create failed: unable to start container process: chdir to cwd ("/workspace") set in config.json failed: permission denied:'
         " unknown.",
+        sure=False,
     ),
     Hint(
         "containerd-store",
@@ -140,6 +152,14 @@ HINTS = (
         'failed to pull and unpack image "x": failed to prepare extraction snapshot "extract-81": failed to stat parent: stat'
         " snapshots/112/fs: no such file or directory",
         sure=False,
+    ),
+    Hint(
+        "cdi-integrated-gpu",
+        r"getting GPU device minor number: Not Supported",
+        "this GPU shares a package with the CPU (Jetson, Thor): the driver's library can't describe it, so the CDI file is made from lists",
+        "nvidia-ctk cdi generate --mode=csv --output=/etc/cdi/nvidia.yaml",
+        "NVIDIA-ISAAC-ROS/isaac_ros_common#163; NVIDIA container toolkit",
+        "ERRO[0000] failed to generate CDI spec: acme: error getting GPU device minor number: Not Supported",
     ),
     Hint(
         "cdi-generate",
@@ -183,6 +203,7 @@ HINTS = (
         "use overlay2 on ext4 or xfs with ftype=1; move the old data folder away if the driver was changed",
         "moby, storage drivers",
         "failed to start daemon: error initializing graphdriver: prior storage driver aufs failed: driver not supported",
+        sure=False,
     ),
     Hint(
         "docker-second-daemon",
@@ -201,6 +222,7 @@ HINTS = (
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",
         'failed to start daemon: failed to dial "/run/containerd/containerd.sock": context deadline exceeded',
+        sure=False,
     ),
     Hint(
         "docker-networks-full",
@@ -241,6 +263,7 @@ HINTS = (
         "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
         "podman, netavark",
         "Error: netavark: setns: IO error: Operation not permitted (os error 1)",
+        sure=False,
     ),
     Hint(
         "docker-layer-closed",
@@ -262,6 +285,7 @@ HINTS = (
         " podman system migrate",
         "podman, rootless troubleshooting",
         'Error: error committing the finished image: error adding layer with blob "sha256:4047": processing tar file: operation not permitted',
+        sure=False,
     ),
     Hint(
         "docker-shm-mount",
@@ -281,6 +305,7 @@ HINTS = (
         " kernel.apparmor_restrict_unprivileged_userns decide too",
         "podman, rootless troubleshooting",
         'Error: cannot set up namespace using "/usr/bin/newuidmap": exit status 1: newuidmap: write to uid_map failed: Operation not permitted',
+        sure=False,
     ),
     Hint(
         "image-name",

@@ -7,6 +7,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # Docker, podman, containerd, runc.
     Hint(
+        "docker-may-not-signal",
+        r"cannot (?:stop|kill|restart) container: [^\n]{0,120}permission denied",
+        "Docker may not signal the container's processes: AppArmor refuses it where Docker is a snap, or two Dockers are on this host",
+        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles; a reboot ends what hangs",
+        "canonical/docker-snap#272",
+        "Error response from daemon: cannot stop container: 5af2: permission denied",
+        sure=False,
+    ),
+    Hint(
         "device-node-missing",
         r"gathering device information while adding custom device \"([^\"]{1,200})\"|Error: stat (/dev/[\w./-]{1,100}): no such file",
         "a device node of the row is not on this host",
@@ -158,7 +167,8 @@ HINTS = (
     ),
     Hint(
         "docker-socket-permission",
-        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied",
+        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied"
+        r"|server API version: [^\n]{0,60}(?:PermissionError\(|error\()13",
         "this user may not use Docker",
         "run as root (become: true), or add the user to the group docker and log in anew",
         "moby; docs.docker.com, post-installation steps",
@@ -167,7 +177,8 @@ HINTS = (
     Hint(
         "docker-not-running",
         r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
-        r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)",
+        r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)"
+        r"|server API version: [^\n]{0,60}(?:FileNotFoundError\(2|ConnectionRefusedError\()",
         "the container engine does not run, or not where the command looks for it (DOCKER_HOST, docker context)",
         "systemctl start docker (or podman.socket), and look at journalctl -u docker",
         "Docker 26.1.5",
@@ -292,42 +303,6 @@ HINTS = (
         "Error response from daemon: received unexpected HTTP status: 502 Bad Gateway",
     ),
     Hint(
-        "cgroup-memory",
-        r"(?:/sys/fs/cgroup|cgroup)[^\n]{0,160}(?:cannot allocate memory|no space left on device)",
-        "the kernel has no room for another cgroup: too many are left over, or kernel memory accounting of an old kernel leaks",
-        "remove left-over containers, then reboot; upgrade a kernel older than 5",
-        "docker/for-linux#841",
-        "applying cgroup configuration for process: mkdir /sys/fs/cgroup/memory/docker/b27: cannot allocate memory",
-        sure=False,
-    ),
-    Hint(
-        "cgroup-driver",
-        r"cannot use systemd cgroups? manager|systemd support for managing cgroups is not available",
-        "the container engine is set to let systemd make cgroups, and no systemd runs on this host (a container, WSL, another init)",
-        "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker, or start systemd",
-        "moby; runc",
-        "runc create failed: systemd not running on this host, cannot use systemd cgroups manager: unknown.",
-    ),
-    Hint(
-        "cgroup-systemd",
-        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|/run/systemd/private))|org\.freedesktop\.systemd1"
-        r" was not provided",
-        "systemd did not make the container's cgroup: its bus (D-Bus) does not answer, or systemd refused the unit",
-        "systemctl status dbus and journalctl of the unit docker-*.scope say why; after an upgrade of systemd or D-Bus reboot the host",
-        "opencontainers/runc#3312; moby/moby#47824",
-        'runc create failed: unable to apply cgroup configuration: unable to start unit "docker-4d5f.scope": Launch helper exited with code 1',
-    ),
-    Hint(
-        "cgroup-refused",
-        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
-        r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
-        r"|mkdir /sys/fs/docker: ",
-        "the container engine can't set up the container's cgroup",
-        "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
-        "runc, libcontainer/cgroups",
-        "runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: read-only file system",
-    ),
-    Hint(
         "session-keys",
         r"unable to (?:create|join) session key(?:ring)?: .{0,40}disk quota exceeded",
         "the kernel's quota of session keys is used up",
@@ -339,7 +314,8 @@ HINTS = (
     Hint(
         "docker-iptables-kernel",
         r"(?:failed to start daemon|[Ee]rror starting daemon)(?![^\n]{0,900}(?:not found|initialize iptables|[Pp]ermission denied|must be root))"
-        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist",
+        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist"
+        r"|nf_tables\): {1,3}RULE_\w{3,10} failed",
         "the host's iptables and its kernel don't fit: the kernel's modules for it are not loaded or of another kernel than runs, or nf_tables and"
         " legacy rules are mixed",
         "after a kernel update reboot; modprobe nf_tables nft_compat xt_MASQUERADE; else update-alternatives --set iptables /usr/sbin/iptables-legacy,"
@@ -367,15 +343,5 @@ HINTS = (
         "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",
         "unknown flag: --gpus",
-    ),
-    Hint(
-        "engine-refused",
-        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: "
-        r"|^Error: [^\n]{0,200}\b(?:container|image|pod|volume|network|storage|OCI)\b",
-        "the container engine could not do what it was asked for, mostly to start a container",
-        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
-        "moby; runc; podman",
-        "docker: Error response from daemon: nobody has seen this one.",
-        general=True,
     ),
 )

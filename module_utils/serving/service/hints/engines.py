@@ -7,10 +7,18 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     # Options.
     Hint(
+        "parser-token",
+        r"^KeyError: '(?:<[\w/|]{2,30}>|\[\w{2,30}\])'",
+        "the tool or reasoning parser looks for a token that this model's tokenizer does not have: it is the parser of other models",
+        "correct tool_call_parser and reasoning_parser in engine_args to the model's own (its page names them), or leave them out",
+        "vllm-project/vllm#8912",
+        "KeyError: '<acme_call>'",
+        sure=False,
+    ),
+    Hint(
         "unknown-option",
-        r"unrecognized arguments|you should provide the model as a positional argument|invalid choice:|: error: argument"
-        r"|: error: the following arguments are required|unexpected keyword argument"
-        r" .{0,60}EngineArgs",
+        r"(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
+        r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
         "the engine does not know an option of the service's row or its value, or lacks one that it needs",
         "correct engine_args; the message names the option",
         "vLLM 0.32.0",
@@ -272,7 +280,7 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"^IndexError: start out of range|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
@@ -331,15 +339,6 @@ HINTS = (
         "set GEMS_VENDOR in the row's env to its name of the accelerator, or flaggems: false",
         "FlagOpen/FlagGems, runtime/backend",
         "RuntimeError: No device were detected on your machine ! Please check that your driver is complete.",
-    ),
-    Hint(
-        "flagscale-config",
-        r"Key '([\w.]{1,60})' is not in struct|MissingMandatoryValue|Cannot find primary config|In '[^']{1,60}': Could not find '[^']{1,80}'|Unknown"
-        r" action \w{1,20}",
-        "FlagScale's configuration lacks a key or names a file that is not there",
-        "correct the row's FlagScale settings; the message names the key",
-        "FlagScale 0.8.0; hydra",
-        "omegaconf.errors.ConfigAttributeError: Key 'deploy' is not in struct",
     ),
     Hint(
         "launch-oom",

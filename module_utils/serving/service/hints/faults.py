@@ -19,6 +19,15 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "command-of-another-version",
+        r"error: (?:unrecognized arguments|argument \S|the following arguments are required|invalid choice)|invalid choice: ",
+        "a program does not know what it was asked for: it is older or newer than what calls it, or an option is misspelt",
+        "the line begins with the program's name: install the version that the caller needs; if it is the engine correct engine_args",
+        "Python, argparse",
+        "acme-cli: error: invalid choice: 'download' (choose from 'env')",
+        general=True,
+    ),
+    Hint(
         "hip",
         r"HIP error|hipError[A-Z]\w{1,60}",
         "a call of HIP failed",
@@ -58,11 +67,12 @@ HINTS = (
     ),
     Hint(
         "engine-fault",
-        r"^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
+        r"^RuntimeError: This event loop is already running"
+        r"|^(?:AttributeError(?!: (?:partially initialized )?module )|UnboundLocalError|NameError|IndexError|ZeroDivisionError|RecursionError)\b"
         r"|^TypeError: |^OverflowError: |^RuntimeError: (?:dictionary changed size|generator raised|There is no current event loop)"
         r"|^ValueError: (?:max|min)\(\) (?:arg|iterable)|could not broadcast input array|is not initialized\. Please call"
         r"|^ValueError: (?:not enough|too many) values to unpack|^KeyError: (?:<|\(|-?\d|None)"
-        r"|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
+        r"|Expected all tensors to be on the same device|INTERNAL ASSERT FAILED(?! at \"[^\"\n]{0,120}distributed)|Current vLLM config is not set",
         ENGINE_FAULT,
         LOOK,
         "Python, built-in exceptions",
@@ -71,8 +81,84 @@ HINTS = (
     ),
 )
 
-# Asked after an error's own words: they speak of the kind of error only.
+# Asked after an error's own words: they speak of who said it, or of the kind of error, only.
 LAST = (
+    Hint(
+        "engine-refused",
+        r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",
+        "the container engine could not do what it was asked for, mostly to start a container",
+        "the last part of the message is its reason; run `start` in the release's folder by hand to see all of it",
+        "moby; runc; podman",
+        "docker: Error response from daemon: acme.",
+        general=True,
+    ),
+    Hint(
+        "container-daemon",
+        r"^(?:dockerd|containerd)\b|module=libcontainerd|containerd did not exit|transport is closing|/var/(?:run|lib)/(?:docker|containerd)/"
+        r"|/run/containerd/",
+        "the container engine's own service (dockerd, containerd) met an error: its state after a crash, a program of it that is damaged or gone, or"
+        " the two of different versions",
+        "systemctl restart containerd docker; journalctl -u docker -u containerd shows the first error; move aside what it names below /var/run, or"
+        " install both anew",
+        "moby; containerd",
+        "FATA[0000] open /var/run/docker/acme.json: nobody has seen this one, which fails",
+        general=True,
+    ),
+    Hint(
+        "nvidia-driver-says",
+        r"\bNVRM: |nvidia-modeset: ERROR|nvidia-uvm: ",
+        "NVIDIA's driver reports an error",
+        "see the lines around it in dmesg; nvidia-smi -q on the host; reboot, then a newer driver, then the card",
+        "NVIDIA, driver",
+        "NVRM: nobody has seen this one fail",
+        general=True,
+    ),
+    Hint(
+        "ansible-says",
+        r"^(?:fatal: )?\[?[\w.-]{1,80}\]?:? ?(?:\| )?(?:FAILED|UNREACHABLE)! =>",
+        "a task of Ansible failed on a host",
+        "the end of `msg` is its reason; run it again with -vvv, and only for that host (-l)",
+        "Ansible",
+        'fatal: [h]: FAILED! => {"msg": "nobody has seen this one"}',
+        general=True,
+    ),
+    Hint(
+        "network-client",
+        r"^(?:requests|urllib3|httpx|httpcore|aiohttp)\.(?:\w{1,30}\.){0,3}\w{1,40}(?:Error|Exception|Timeout|Refused)",
+        "a request over the network failed",
+        "the message names the address: check that this host reaches it (curl -v), its proxy, DNS and certificates; a release needs none at run time",
+        "requests, urllib3, httpx",
+        "requests.exceptions.RequestError: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "hydra",
+        r"^(?:hydra|omegaconf)\.",
+        "FlagScale's configuration can't be read or put together",
+        "correct the row's FlagScale settings; the message names the file or key",
+        "hydra, omegaconf",
+        "hydra.errors.OddError: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "kernel-library",
+        r"(?i)\bflash_?infer|deep_?gemm|\bdeep_?ep\b|\bflash_?attn|flash_?mla|\bcutlass|flash_?linear",
+        "a library of kernels (the message names it) does not do what the engine asks of it on this accelerator, or is of another version",
+        "use an image as it was built or a newer one; let another do its work: VLLM_USE_FLASHINFER_SAMPLER: 0, VLLM_USE_DEEP_GEMM: 0, attention_backend"
+        " or all2all_backend of engine_args",
+        "vLLM, environment variables",
+        "RuntimeError: flashinfer: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "kv-connector",
+        r"(?i)lmcache|mooncake|\bnixl\b|put operation[^\n]{0,40}rpc|RPC_FAIL\b",
+        "what keeps or moves the KV cache outside of the engine (LMCache, Mooncake, NIXL) failed, or is of another version than the engine",
+        "install the version that the engine's release names, or leave kv_transfer_config out of engine_args",
+        "LMCache; Mooncake; NIXL",
+        "RuntimeError: lmcache: nobody has seen this one",
+        general=True,
+    ),
     Hint(
         "not-implemented",
         r"^NotImplementedError\b",

@@ -1,9 +1,9 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
-How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), docker, podman, daemons
+How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), cgroups, docker, podman, daemons
 (runc, engines), systemd, storage. Accelerators: nvidia, nvidia_driver, nccl, over_hosts, intel, ascend, cann (families of codes), codes (by class),
 npu_kernels.
-Engines: engines, plugins, models, kernels, sglang, processes, python. The host: system. Asked last: faults (errors by which a
+Engines: engines, plugins, models, kernels, sglang, processes, python. The host: system; Ansible: ansible_side. Asked last: faults (errors by which a
 program says no more than that it failed).
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other
@@ -29,6 +29,7 @@ class Hint(NamedTuple):
     general: bool = False  # asked only when no other row knows any statement of the log
     passing: bool = False  # the words are decisive although they stand in an INFO or WARNING line
     sure: bool = True  # the words prove the cause; else it is told as one that is possible
+    late: bool = False  # said after the fact, as of kernels and of ranks that waited: an earlier line that another row knows counts before it
 
     @property
     def proves(self) -> bool:

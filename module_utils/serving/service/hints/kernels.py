@@ -6,9 +6,26 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "not-a-number",
+        r"probability tensor contains either `inf`, `nan`",
+        "the model computed no numbers (NaN or infinite): a kernel of its quantisation or attention is at fault here, or float16 is too narrow for it",
+        "set engine_args.dtype: bfloat16 where the accelerator has it; then another attention backend, `flaggems: false`, or another quantisation",
+        "sgl-project/sglang#283; torch, multinomial",
+        "RuntimeError: probability tensor contains either `inf`, `nan` or element < 0",
+        sure=False,
+    ),
+    Hint(
+        "onednn",
+        r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
+        "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32), or use the image for this CPU",
+        "vllm-project/vllm#24976, #10478; oneDNN",
+        "RuntimeError: could not create a primitive descriptor for acme",
+        sure=False,
+    ),
+    Hint(
         "marlin-unsupported",
-        r"Marlin does not support|Invalid thread config|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|requires"
-        r"|unsupported)"
+        r"Marlin does not support|Invalid thread config|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|unsupported)"
         r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
         r"|No compressed-tensors compatible scheme|not supported for the current GPU",
         "this GPU or engine has no kernel for the model's quantisation (its bits, group size or scheme; Marlin needs compute capability 8.0)",
@@ -101,7 +118,7 @@ HINTS = (
         "kv-cache-dtype",
         r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
         r"|FP8 KV cache[^\n]{0,80}(?:not supported"
-        r"|requires|unsupported|only)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
+        r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
         "vLLM, attention backends",
@@ -145,6 +162,7 @@ HINTS = (
         " image",
         "FlagOpen/FlagGems#6291",
         "[03:31:36.671][MCR][E]mx_device.cpp :10106: trapping: kernelName: mm_kernel, trapType: Memory Violation(0x4)",
+        sure=False,
     ),
     Hint(
         "layer-attribute",
@@ -177,5 +195,14 @@ HINTS = (
         "install gcc, g++ and libc's development files (build-essential), or use an image that has them; enforce_eager: true avoids torch's compiler",
         "vllm-project/vllm#19656",
         "/tmp/x/main.c:1:10: fatal error: stddef.h: No such file or directory",
+    ),
+    Hint(
+        "compiled-kernel-refused",
+        r"CUDA error \(\S{1,300}\.(?:h|hpp|cuh|cu|cpp):\d{1,6}\): (?:invalid argument|invalid device function|no kernel image)",
+        "a compiled kernel (most often of attention) is not made for this GPU or for these sizes",
+        "name another attention backend in the row, or use an image that is built for this GPU",
+        "Dao-AILab/flash-attention#1763",
+        "CUDA error (/srv/acme/flash_acme_template.h:188): invalid argument",
+        sure=False,
     ),
 )

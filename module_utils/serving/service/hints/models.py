@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "model-refuses-dtype",
-        r"[Mm]odel type '?\w{1,40}'? does not support (?:float16|bfloat16|\w{1,10})|does not support float16",
+        r"[Mm]odel type '?\w{1,40}'? does not support (?:b?float(?:16|32)|fp16|bf16|half)\b|does not support float16",
         "this model can't be computed in that dtype",
         "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
         "vLLM, config/model.py",
@@ -41,6 +41,7 @@ HINTS = (
         "check quantization_config in config.json against the model's page, remove engine_args.quantization, or use a newer engine",
         "vLLM, weight_utils.py",
         "ValueError: Cannot find the config file for awq",
+        sure=False,
     ),
     Hint(
         "not-quantised-for-option",
@@ -78,8 +79,8 @@ HINTS = (
     ),
     Hint(
         "options-belong-together",
-        r"requires? (?:`|'|\")?-{1,2}[\w-]{3,60}|must (?:also )?(?:be|set)[^\n]{0,30}--[\w-]{3,60}|--[\w-]{3,60}[^\n]{0,60}(?:requires"
-        r"|must be (?:set|used|specified)|can only be used|cannot be used|mutually exclusive)|not allowed with argument",
+        r"--[\w-]{3,60} (?:currently )?requires? [`'\"]?--[\w-]{3,60}[`'\"]?(?: to be set)?(?:[.;,]|$)|--[\w-]{3,60}[^\n]{0,30} are mutually exclusive"
+        r"|argument --\S{1,60}: not allowed with argument",
         "two of the engine's options don't go together, or one lacks another",
         "correct engine_args; the message names them",
         "vLLM, entrypoints/openai/cli_args.py",
@@ -95,7 +96,7 @@ HINTS = (
     ),
     Hint(
         "environment-value",
-        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid|is not (?:a )?valid|no longer)"
+        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid value|is not (?:a )?valid|no longer)"
         r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b",
         "a variable of the row's env has a value that the engine does not know",
         "correct it; the message names the variable or the value",
@@ -327,6 +328,7 @@ HINTS = (
         "remove engine_args.load_format: fastsafetensors (auto loads through the host's memory), or disable GDS in its options",
         "foundation-model-stack/fastsafetensors#28",
         "gds_device_buffer.cufile_register: cuFileBufRegister returned an error = 5016",
+        sure=False,
     ),
     Hint(
         "ray-memory",

@@ -26,6 +26,7 @@ HINTS = (
         "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
         "NVIDIA/nccl#976",
         "node1:71:71 [0] transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
+        sure=False,
     ),
     Hint(
         "nccl-shm-not-shared",
@@ -62,12 +63,14 @@ HINTS = (
     ),
     Hint(
         "nccl-timeout",
-        r"Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
+        r"dump signal due to a collective timeout"
+        r"|Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
         "one rank waited in vain for the others: one of them hangs, died or is much slower",
         "look for what the other ranks said before; for one that hangs take py-spy dump of it",
         "pytorch, ProcessGroupNCCL.cpp",
         "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12,"
         " OpType=ALLREDUCE)",
+        late=True,
     ),
     Hint(
         "nccl-infiniband",
@@ -79,6 +82,7 @@ HINTS = (
         " NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
         "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",
+        sure=False,
     ),
     Hint(
         "nccl-memlock",
@@ -152,6 +156,7 @@ HINTS = (
         "see dmesg for Xid lines",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+        late=True,
     ),
     Hint(
         "device-assert",
@@ -160,6 +165,7 @@ HINTS = (
         "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; check that tokenizer, config.json and weights belong together",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: device-side assert triggered",
+        late=True,
     ),
     Hint(
         "cublas",
@@ -204,6 +210,7 @@ HINTS = (
         "docs.nvidia.com, cuBLAS, cublasStatus_t",
         "RuntimeError: CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx(handle)`",
         general=True,
+        late=True,
     ),
     Hint(
         "ptxas-failed",
@@ -288,6 +295,36 @@ HINTS = (
         "give both instances the same kv_cache_memory_bytes and tensor_parallel_size, or use a newer engine",
         "vllm-project/vllm#19338",
         "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
+    ),
+    Hint(
+        "symmetric-memory",
+        r"(?:[Dd]evice|GPU)s? (?:does|do) not support multicast"
+        r"|SymmetricMemory|cuMulticast\w{2,30}",
+        "GPUs can't share memory as torch's symmetric memory wants it (NVLink multicast): the fabric manager is not up, or a container or driver refuses it",
+        "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say Completed for it to work",
+        "vllm-project/vllm#53320; torch, symmetric memory",
+        "RuntimeError: CUDASymmetricMemoryAllocator: acme failed",
+        sure=False,
+    ),
+    Hint(
+        "nixl-plugin",
+        r"^KeyError: '(?:UCX|GDS|GDS_MT|Mooncake|LIBFABRIC)'",
+        "NIXL has no backend of that name here: its plugin, or a library that this one needs, was not found",
+        "install the nixl package whose CUDA is the environment's (nixl[cu12], nixl[cu13]) and drop NIXL_PLUGIN_DIR from env, or use the engine's image",
+        "vllm-project/vllm#29530; ai-dynamo/nixl",
+        "KeyError: 'UCX'",
+        sure=False,
+    ),
+    Hint(
+        "nvshmem",
+        r"NVSHMEM API called before|nvshmem\S{0,120}:\d{1,6}: (?:non-zero status|NULL value|init failed)|nvshmem[^\n]{0,60}init\w{0,14} failed"
+        r"|ibgda\.cpp:\d{1,6}: ",
+        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA) or the network do not allow it",
+        "its first lines say why (env NVSHMEM_DEBUG: INFO); IBGDA needs PeerMappingOverride=1 of the driver and NVSHMEM_HCA_LIST, NVSHMEM_IB_GID_INDEX"
+        " of the cards; else another all2all_backend",
+        "deepseek-ai/DeepEP, third-party README",
+        "/srv/acme/nvshmem/src/host/mem.cu:7: NVSHMEM API called before NVSHMEM initialization has completed",
+        sure=False,
     ),
     Hint(
         "kv-transfer",

@@ -137,6 +137,7 @@ HINTS = (
         "install the triton-ascend that belongs to this CANN, or use the image as it was built; remove ~/.triton/cache after a change",
         "vllm-project/vllm-ascend#6271",
         "/root/.triton/cache/launcher.cxx:12:34: error: 'aclOpExecutor' was not declared in this scope",
+        sure=False,
     ),
     Hint(
         "npu-aclop-in-graph",
@@ -207,5 +208,13 @@ HINTS = (
         "vllm-project/vllm-ascend#5361",
         "[ERROR] GE(17,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildOutputs: Failed to find func by type TransData",
         sure=False,
+    ),
+    Hint(
+        "mindspore-no-operators",
+        r"Load op info json failed|Get op info json suffix path failed",
+        "this MindSpore has no operators for this kind of NPU",
+        "use a MindSpore that names it (and the CANN that it was built with), or another NPU",
+        "mindspore-ai/mindspore#246",
+        "[mindspore/ccsrc/acme.cc:172] LoadOpInfoJson] Get op info json suffix path failed, soc_version: AscendAcme",
     ),
 )

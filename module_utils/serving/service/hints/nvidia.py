@@ -137,7 +137,7 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"CUDA is not available|No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
+        r"No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
         r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
@@ -146,6 +146,16 @@ HINTS = (
         " must work there",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
+    ),
+    Hint(
+        "cuda-not-available",
+        r"CUDA is not available",
+        "the engine sees no GPU, or its torch was built without CUDA",
+        "nvidia-smi must work in there; check accelerator.device_access and `devices` of the row, and that python -c 'import torch;"
+        " print(torch.version.cuda)' names a CUDA",
+        CUDA_ERRORS,
+        "RuntimeError: CUDA is not available",
+        sure=False,
     ),
     Hint(
         "cuda-unknown",
@@ -254,6 +264,7 @@ HINTS = (
         "use an image as it was built; in an environment of your own install the versions that belong together",
         "vllm-project/vllm, ImportError of _C",
         "ImportError: /usr/lib/python3/flash_attn_2_cuda.so: undefined symbol: _ZN3c105ErrorC2ENS_14SourceLocationE",
+        sure=False,
     ),
     Hint(
         "mixed-cuda-libraries",

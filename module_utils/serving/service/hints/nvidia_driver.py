@@ -101,6 +101,23 @@ HINTS = (
         'Assertion `false && "computeCapability not supported"\' failed.',
     ),
     Hint(
+        "fabric-version",
+        r"(?i)fabric ?manager [^\n]{0,80}version \S{1,20} (?:don't|doesn't|does not) match",
+        "the fabric manager is of another version than the driver that is loaded",
+        "install nvidia-fabricmanager of the driver's exact version (nvidia-smi shows it), restart it, then start the service again",
+        "NVIDIA, Fabric Manager user guide",
+        "nv-fabricmanager[9]: fabric manager NVIDIA GPU driver interface version 535.1 don't match with driver version 550.2",
+    ),
+    Hint(
+        "gpu-does-not-start",
+        r"RmInitAdapter failed|rm_init_adapter failed",
+        "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
+        "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
+        "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
+        "NVRM: GPU 0000:0b:00.0: RmInitAdapter failed! (0x62:0x40:1786)",
+        sure=False,
+    ),
+    Hint(
         "fabric-without-switch",
         r"NV_WARN_NOTHING_TO_DO",
         "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",
@@ -110,7 +127,8 @@ HINTS = (
     ),
     Hint(
         "driver-not-built",
-        r"Bad return status for module build|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
+        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build"
+        r"|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
         r"|kernel package linux-headers-\S{1,80} is not supported",
         "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",
         "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",
@@ -134,5 +152,13 @@ HINTS = (
         "vllm-project/vllm#9865",
         "pynvml.NVMLError_InvalidArgument: Invalid Argument",
         sure=False,
+    ),
+    Hint(
+        "gsp-firmware-missing",
+        r"Direct firmware load for nvidia/[^\n]{0,80} failed with error|firmware/nvidia/[^\n]{0,80}\.bin failed with error",
+        "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",
+        "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), then reboot",
+        "NVIDIA/open-gpu-kernel-modules",
+        "nvidia 0000:0b:00.0: Direct firmware load for nvidia/570.1/gsp_acme.bin failed with error -2",
     ),
 )

@@ -6,12 +6,22 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "gloo-address",
+        r"gloo::EnforceNotMet|gloo/transport/tcp/device\.cc",
+        "Gloo finds no address of this host to listen on: the host's own name is not in /etc/hosts or DNS, or names another host's address",
+        "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and write the host's name and address into /etc/hosts",
+        "pytorch/pytorch#30375",
+        "what():  [enforce fail at /srv/acme/gloo/transport/tcp/device.cc:281] rv != -1. -1",
+        sure=False,
+    ),
+    Hint(
         "nccl-peer-closed",
         r"socketProgress[^\n]{0,40}: Connection closed by remote peer|remote process exited or there was a network error",
         "a rank on another host, or the link to it, was gone while NCCL used it",
         "look for what the other host said before; if nothing, at the link and the firewall between them",
         "NVIDIA/nccl, misc/socket.cc; pytorch, NCCLUtils.cpp",
         "node1:71:88 [0] misc/socket.cc:49 NCCL WARN socketProgress: Connection closed by remote peer gpu-02<47040>",
+        late=True,
     ),
     Hint(
         "nccl-poll-connect",
@@ -55,5 +65,13 @@ HINTS = (
         "vllm-project/vllm#51518; kvcache-ai/Mooncake",
         "E0808 10:00:00.000000  71 topology.cpp:50] No RDMA devices found",
         sure=False,
+    ),
+    Hint(
+        "nccl-topology-file",
+        r"NCCL WARN Attribute \w{1,40} of node \w{1,40} not found",
+        "NCCL's description of this host's topology (NCCL_TOPO_FILE, or one that a network plugin brings) is not whole",
+        "take NCCL_TOPO_FILE out of the row's env, or correct that XML file; upgrade the plugin that brings it",
+        "NVIDIA/nccl#1726",
+        "h:4:9 [0] graph/xml.h:77 NCCL WARN Attribute acme of node cpu not found",
     ),
 )

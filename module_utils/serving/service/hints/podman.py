@@ -8,6 +8,14 @@ PODMAN = "containers/podman, troubleshooting.md"
 
 HINTS = (
     Hint(
+        "quadlet-key",
+        r"[Uu]nsupported key '[^']{1,60}' in group '",
+        "this podman is older than a key of the unit's quadlet file",
+        "upgrade podman, or give it as PodmanArgs= in the file; podman version, and podman-systemd.unit(5) of that version",
+        "podman, quadlet",
+        "quadlet-generator[7]: converting \"acme.container\": unsupported key 'Acme' in group 'Container'",
+    ),
+    Hint(
         "inotify-full",
         r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)",
         "the limit of watched files (inotify) of this user is used up; the disk is not full",

@@ -239,6 +239,7 @@ HINTS = (
         "vllm-project/vllm#46611",
         "TimeoutError: RPC call to sample_tokens timed out.",
         general=True,
+        late=True,
     ),
     Hint(
         "peer-lost",
@@ -321,7 +322,8 @@ HINTS = (
     ),
     Hint(
         "compile-cache-damaged",
-        r"corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        r"No such file or directory: '[^'\n]{0,200}(?:torchinductor_\w|torch_compile_cache|/\.?triton/)"
+        r"|corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
         "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
         "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
         "vllm-project/vllm#18956",

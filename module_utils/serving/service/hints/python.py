@@ -6,6 +6,33 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "sources-unreadable",
+        r"^OSError: source code not available|^KeyError: '__firstlineno__'",
+        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only compiled files are there",
+        "use a Python that this engine's release names (an image has it), or install the package as its wheel is",
+        "vllm-project/vllm#23744",
+        "OSError: source code not available",
+        sure=False,
+    ),
+    Hint(
+        "kernels-version",
+        r"Either a revision or a version must be specified",
+        "the package `kernels` is newer than this transformers calls it",
+        "install the transformers and kernels that belong together (pip install 'kernels<0.10'), or remove kernels; an image has them right",
+        "odysseus-dev/odysseus#191; huggingface/kernels",
+        "ValueError: Either a revision or a version must be specified.",
+        sure=False,
+    ),
+    Hint(
+        "pydantic-version",
+        r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_(?:core|settings)"
+        r"|pydantic[^\n]{0,60}(?:has been removed in V2|has been moved to)",
+        "pydantic is of another version than a package that uses it was written for (1 and 2 differ)",
+        "install the pydantic that this engine names and upgrade what the traceback shows beside it (deepspeed, peft), or use an image as it was built",
+        "pydantic, migration guide; vllm-project/vllm#4004",
+        "ImportError: cannot import name 'acme_validator' from 'pydantic' (/srv/x/pydantic/__init__.py)",
+    ),
+    Hint(
         "externally-managed",
         r"externally-managed-environment|environment is externally managed",
         "pip may not install into the system's own Python",
@@ -302,5 +329,13 @@ HINTS = (
         "vllm-project/vllm-ascend, versioning policy",
         "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
         sure=False,
+    ),
+    Hint(
+        "fastapi-version",
+        r"'_IncludedRouter' object has no attribute|prometheus_fastapi_instrumentator[^\n]{0,200}has no attribute",
+        "the installed fastapi is newer than this engine's metrics library knows",
+        "install fastapi below 0.137 in that environment, or use an image as it was built",
+        "vllm-project/vllm; prometheus-fastapi-instrumentator#370",
+        "AttributeError: '_IncludedRouter' object has no attribute 'acme'",
     ),
 )

@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "download-part-gone",
+        r"No such file or directory: '[^'\n]{1,300}\.incomplete'",
+        "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
+        "run deploy.yml --tags fetch again, one at a time for a folder",
+        "huggingface/huggingface_hub#2355",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
+    ),
+    Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
         r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"
@@ -34,6 +42,7 @@ HINTS = (
         "moby/moby#30057",
         "error creating overlay mount to /var/lib/docker/overlay2/3f-init/merged: mountfrom re-exec error: exit status 1: output: no such file or"
         " directory",
+        sure=False,
     ),
     Hint(
         "container-mount-vanished",
@@ -60,6 +69,7 @@ HINTS = (
         " num_locks in containers.conf",
         "containers/podman#3843, #27093",
         "Error: allocating lock for new container: allocation failed; exceeded num_locks (2048)",
+        sure=False,
     ),
     Hint(
         "podman-database",
@@ -68,5 +78,39 @@ HINTS = (
         "df -h and ls -l of the storage folder (podman info, graphRoot); end other podman processes",
         "containers/podman#27480",
         "Error: adding container 4711 exit code 137: unable to open database file: no such file or directory",
+    ),
+    Hint(
+        "overlay-option-refused",
+        r"creating overlay mount to [^\n]{0,300}(?:metacopy=on|nodev)[^\n]{0,2000}: invalid argument",
+        "the kernel refuses an option of the overlay mount, most often metacopy without root",
+        "take metacopy=on out of mountopt in storage.conf, or set mount_program to fuse-overlayfs there",
+        "containers/podman#10112",
+        'Error: mounting storage for container 47: creating overlay mount to /srv/a/merged, mount_data="nodev,metacopy=on,userxattr": invalid argument',
+        sure=False,
+    ),
+    Hint(
+        "download-damaged",
+        r"integrity check failed, expected sha256|FileIntegrityError",
+        "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",
+        "run deploy.yml --tags fetch again, one at a time for a folder; an engine that fetches by itself with several workers is best given a local folder",
+        "vllm-project/vllm#13962",
+        "FileIntegrityError: File /srv/x/model.safetensors integrity check failed, expected sha256 signature is 5, actual is 2",
+    ),
+    Hint(
+        "crun-under-rootfs",
+        r"crun: cannot resolve [^\n]{1,60} under rootfs",
+        "this crun can't set up the container on this host (with cgroups v1 some versions can't)",
+        "install another version of crun, or set runtime to runc in containers.conf",
+        "mgoltzsche/podman-static#126",
+        "Error: crun: cannot resolve `acme` under rootfs: No such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "container-not-running",
+        r"no running task found",
+        "the container does not run (any more)",
+        "see the service's log for how it ended, then restart the service",
+        "containerd/nerdctl#492",
+        "no running task found: task 4711 not found: not found",
     ),
 )

@@ -16,6 +16,16 @@ HINTS = (
         "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 64 MiB free.",
     ),
     Hint(
+        "kernel-limit",
+        r"(?i)(?:inotify|\bwatch|fork|clone|unshare|\bsem(?:_open|get)|shmget|\block\b|cgroup|netlink|\bbpf\b|\bkey(?:ctl|ring))"
+        r"[^\n]{0,160}no space left on device",
+        "the kernel has no more room for this kind of thing; most often a limit is reached (watches, namespaces, cgroups, semaphores), and no disk is full",
+        "sysctl -a | grep -e inotify -e max_ -e kernel.sem -e kernel.keys shows the limits; raise the one of what the message names",
+        "Linux, ENOSPC",
+        "libacme: sem_open: No space left on device",
+        sure=False,
+    ),
+    Hint(
         "disk-full",
         r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
         r"|inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
@@ -129,6 +139,7 @@ HINTS = (
         "for RDMA give `rdma: true` (ulimit memlock); else raise LimitMEMLOCK of the unit",
         "rdma-core",
         "mlx5: mlock failed: Cannot allocate memory",
+        sure=False,
     ),
     Hint(
         "numa-policy",
@@ -137,6 +148,7 @@ HINTS = (
         "add SYS_NICE to the row's `rights`, or bind cores without memory",
         "moby, seccomp profile",
         "RuntimeError: numa_migrate_pages failed. errno: 1",
+        sure=False,
     ),
     Hint(
         "libnuma-missing",

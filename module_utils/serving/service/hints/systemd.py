@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "systemd-step",
+        r"Failed at step (?:OOM_ADJUST|CGROUP|LIMITS|NICE|CAPABILITIES|SECCOMP|APPARMOR_PROFILE|SELINUX_CONTEXT|KEYRING|CPUAFFINITY|SCHED\w{2,10}) spawning",
+        "systemd may not set something for the unit that the message names after `step`: this host (a container, or a user's systemd) refuses it",
+        "remove that setting from the unit or its drop-ins (systemctl cat UNIT), or give the outer container the right to it",
+        "systemd.exec(5); systemd/systemd#719",
+        "systemd[7]: Failed at step OOM_ADJUST spawning /usr/bin/acme: Permission denied",
+    ),
+    Hint(
         "systemd-exec",
         r"status=203/EXEC|Failed (?:at step EXEC|to execute (?:command|/))|Failed to locate executable",
         "systemd can't run the unit's program: it is missing, not executable, on a file system without exec, or SELinux refuses it",

@@ -1,0 +1,63 @@
+"""Failure hints: cgroups that a container engine can't make, join or mount."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "cgroup-memory",
+        r"(?:/sys/fs/cgroup|cgroup)[^\n]{0,160}(?:cannot allocate memory|no space left on device)",
+        "the kernel has no room for another cgroup: too many are left over, or kernel memory accounting of an old kernel leaks",
+        "remove left-over containers, then reboot; upgrade a kernel older than 5",
+        "docker/for-linux#841",
+        "applying cgroup configuration for process: mkdir /sys/fs/cgroup/memory/docker/b27: cannot allocate memory",
+        sure=False,
+    ),
+    Hint(
+        "cgroup-driver",
+        r"cannot use systemd cgroups? manager|systemd support for managing cgroups is not available",
+        "the container engine is set to let systemd make cgroups, and no systemd runs on this host (a container, WSL, another init)",
+        "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker, or start systemd",
+        "moby; runc",
+        "runc create failed: systemd not running on this host, cannot use systemd cgroups manager: unknown.",
+    ),
+    Hint(
+        "cgroup-systemd",
+        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|/run/systemd/private))|org\.freedesktop\.systemd1"
+        r" was not provided",
+        "systemd did not make the container's cgroup: its bus (D-Bus) does not answer, or systemd refused the unit",
+        "systemctl status dbus and journalctl of the unit docker-*.scope say why; after an upgrade of systemd or D-Bus reboot the host",
+        "opencontainers/runc#3312; moby/moby#47824",
+        'runc create failed: unable to apply cgroup configuration: unable to start unit "docker-4d5f.scope": Launch helper exited with code 1',
+    ),
+    Hint(
+        "runc-other-cgroups",
+        r"no subsystem for mount|cgroup[^\n]{0,200}memory\.oom\.group: no such file|writing file [`'\"]?devices\.(?:allow|deny)",
+        "runc or crun does not get on with this host's cgroups: its release is of another time than the kernel or systemd, or has a fault there",
+        "upgrade runc and crun (or go back by one release); in a container give the engine its own cgroup namespace, and /sys/fs/cgroup read-only",
+        "opencontainers/runc#3387, #1175; containers/crun#1589",
+        "docker: Error response from daemon: oci runtime error: no subsystem for mount.",
+        sure=False,
+    ),
+    Hint(
+        "cgroup-mount-denied",
+        r"mounting \"cgroup2?\" to rootfs[^\n]{0,300}(?:operation not permitted|permission denied)",
+        "the container may not mount its cgroups: with user namespaces (rootless, --uidmap) or an engine inside a container, or by a fault of runc 1.1",
+        "upgrade runc or use crun; run the engine as root on the host, or give the outer container its own cgroup namespace and the right to mount",
+        "opencontainers/runc#3511",
+        'runc create failed: error mounting "cgroup" to rootfs at "/sys/fs/cgroup": mount x: operation not permitted',
+        sure=False,
+    ),
+    Hint(
+        "cgroup-refused",
+        r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
+        r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "
+        r"|mkdir /sys/fs/docker: ",
+        "the container engine can't set up the container's cgroup",
+        "look at the words after it; an engine in a container needs its own cgroup namespace, a rootless one delegation (systemd Delegate=yes)",
+        "runc, libcontainer/cgroups",
+        "runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: read-only file system",
+        sure=False,
+    ),
+)
