@@ -105,8 +105,8 @@ def test_what_came_slowly_is_there_after_kill_9(hub: Hub, tmp_path: Path) -> Non
 
 def test_a_block_before_a_long_silence_is_stored_within_a_second(tmp_path: Path, hub: Hub) -> None:
     size, first = 50_000, 20_000
-    hub.trouble.file_answer = lambda http: (http.wfile.write(head("200 OK", f"Content-Length: {size}") + b"x" * first), time.sleep(3))[1]  # fmt: skip
-    client, stored = Client({}, hub.url, None, Limits(1, 2, 0)), []
+    hub.trouble.file_answer = lambda http: (http.wfile.write(head("200 OK", f"Content-Length: {size}") + b"x" * first), time.sleep(4))[1]  # fmt: skip
+    client, stored = Client({}, hub.url, None, Limits(1, 3, 0)), []
 
     def sink(_offset: int, block: memoryview) -> int:
         stored.append((time.monotonic(), len(block)))
