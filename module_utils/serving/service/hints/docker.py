@@ -117,8 +117,8 @@ HINTS = (
     ),
     Hint(
         "registry-unreachable",
-        r"https?://[^\s\"]{1,200}/v2/.{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|request canceled"
-        r"|TLS handshake timeout|server misbehaving|connection reset|EOF)"
+        r"https?://[^\s\"]{1,200}/(?:v2/|token\?).{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded"
+        r"|request canceled|TLS handshake timeout|server misbehaving|connection reset|EOF)"
         r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
         "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",

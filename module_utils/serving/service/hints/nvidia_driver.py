@@ -161,4 +161,22 @@ HINTS = (
         "NVIDIA/open-gpu-kernel-modules",
         "nvidia 0000:0b:00.0: Direct firmware load for nvidia/570.1/gsp_acme.bin failed with error -2",
     ),
+    Hint(
+        "nvidia-requirement-unread",
+        r"requirement error: invalid expression",
+        "NVIDIA's container tools can't read what the image asks of the driver (NVIDIA_REQUIRE_...): they are older than the image",
+        "upgrade nvidia-container-toolkit, or set NVIDIA_DISABLE_REQUIRE: 1 in the row's env if the driver is new enough",
+        "mudler/LocalAGI#49; NVIDIA, container toolkit",
+        "nvidia-container-cli: requirement error: invalid expression: unknown",
+        sure=False,
+    ),
+    Hint(
+        "cuda-system-call",
+        r"OS call failed or operation not supported on this OS|cudaErrorOperatingSystem|CUDA_ERROR_OPERATING_SYSTEM",
+        "the operating system refused what CUDA asked of it: host memory that may not be pinned (memlock, WSL), MPS, or sharing between containers",
+        "take what needs pinned memory out of engine_args (offloading, swap_space), raise the limit memlock, upgrade the driver; dmesg may say more",
+        "NVIDIA, CUDA driver API; vllm-project/vllm#43473",
+        "RuntimeError: CUDA error: OS call failed or operation not supported on this OS",
+        sure=False,
+    ),
 )
