@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from typing import Any
 
@@ -13,9 +14,36 @@ def spec_reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """What differs between two specs, by key."""
     if old is None:
         return []
-    keys = sorted((set(old) | set(new)) - {"inputs"})
-    found = ["%s: %s -> %s" % (k, old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)]
-    return found + input_reasons(old.get("inputs") or {}, new.get("inputs") or {})
+    given = [{key: value for key, value in spec.items() if key != "inputs"} for spec in (old, new)]
+    return changes("", *given) + input_reasons(old.get("inputs") or {}, new.get("inputs") or {})
+
+
+def changes(name: str, old: Any, new: Any) -> list[str]:
+    """What differs between two values, a line for each key of mappings that differs; a model is told by its name and revision."""
+    if old == new:
+        return []
+    if (
+        isinstance(old, dict)
+        and isinstance(new, dict)
+        and (not name or shown(old) == shown(new) or "revision" not in new)
+    ):
+        keys = sorted(set(old) | set(new))
+        inner = [(key, "%s.%s" % (name, key) if name else key) for key in keys]
+        return [line for key, full in inner for line in changes(full, old.get(key), new.get(key))]
+    return ["%s: %s -> %s" % (name, shown(old), shown(new))]
+
+
+def shown(value: Any) -> str:
+    """A value of a spec as a person writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, dict) and value.get("name"):
+        return (
+            "%s@%s" % (value["name"], value["revision"] or "<revision>") if "revision" in value else str(value["name"])
+        )
+    if isinstance(value, list) and value and not any(isinstance(item, (dict, list)) for item in value):
+        return ", ".join(map(shown, value))
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
