@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,37 @@ def processes(name: str) -> dict[int, str]:
     return found
 
 
+def fault(
+    service: str, port: int, words: str, number: int, right: Callable[[str], bool], limit: float = 240
+) -> dict[str, Any]:
+    """Send a signal to the process of a service whose title has these words; seconds until callers get errors, and until it answers right again."""
+    found = processes(service)
+    victims = [pid for pid, title in sorted(found.items()) if words in title]
+    if not victims:
+        return {"no process": words, "there are": sorted(found.values())}
+    began = time.monotonic()
+    os.kill(victims[0], number)
+    first_error, seen, healed = None, [], None
+    while time.monotonic() - began < limit:
+        text = ask(port, service, seconds=10)
+        now = round(time.monotonic() - began, 1)
+        if not right(text):
+            first_error = now if first_error is None else first_error
+            if not seen or seen[-1][1] != text[:120]:
+                seen.append([now, text[:120]])
+        elif first_error is not None or now > 15:
+            healed = now
+            break
+        time.sleep(0.5)
+    if number == signal.SIGSTOP and healed is None:
+        os.kill(victims[0], signal.SIGCONT)
+    left = {pid for pid in found if pid in processes(service)}
+    return {
+        "killed": found[victims[0]][:80], "first_error_s": first_error, "right_again_s": healed, "callers_saw": seen[:6],
+        "old_processes_left": [found[p][:60] for p in sorted(left)], "holders": holders(),
+    }  # fmt: skip
+
+
 class Devices(Bench):
     def place(self) -> None:
         """Two of one GPU, one of two in their place, back, by UUID, and a stranger who holds a GPU."""
@@ -134,35 +166,8 @@ class Devices(Bench):
     def fault(
         self, key: str, words: str, number: int, limit: float = 240, service: str = ONE, port: int = 9010
     ) -> None:
-        """Send a signal to one process of a TP 2 service; seconds until callers get errors and until it answers right again."""
-        found = processes(service)
-        victims = [pid for pid, title in sorted(found.items()) if words in title]
-        if not victims:
-            self.note(key, {"no process": words, "there are": sorted(found.values())})
-            return
-        began = time.monotonic()
-        os.kill(victims[0], number)
-        first_error, seen, healed = None, [], None
-        while time.monotonic() - began < limit:
-            text = ask(port, service, seconds=10)
-            now = round(time.monotonic() - began, 1)
-            if text != "172":
-                if first_error is None:
-                    first_error = now
-                if not seen or seen[-1][1] != text[:120]:
-                    seen.append([now, text[:120]])
-            elif first_error is not None or now > 15:
-                healed = now
-                break
-            time.sleep(0.5)
-        if number == signal.SIGSTOP and healed is None:
-            os.kill(victims[0], signal.SIGCONT)
-        left = {pid for pid in found if pid in processes(service)}
-        self.note(
-            key,
-            {"killed": found[victims[0]][:80], "first_error_s": first_error, "right_again_s": healed, "callers_saw": seen[:6],
-             "old_processes_left": [found[p][:60] for p in sorted(left)], "holders": holders()},
-        )  # fmt: skip
+        """Note what a signal to one process of a service does, whose right answer is 172."""
+        self.note(key, fault(service, port, words, number, lambda text: text == "172", limit))
 
     def faults(self) -> None:
         both = rows(one=[0, 1])

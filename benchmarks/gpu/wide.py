@@ -11,7 +11,6 @@ import base64
 import io
 import json
 import math
-import os
 import re
 import signal
 import sys
@@ -20,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from devices import ask, holders, processes
+from devices import ask, fault, holders, processes
 from run import PORT, SRV, Bench, gpus, override, prepare
 
 QWQ, DEEPSEEK, VISION = "qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"
@@ -157,7 +156,7 @@ class Wide(Bench):
             except SystemExit as error:
                 found = {"failed": str(error)}
             else:
-                found |= {"holders": holders(), **self.loads(QWQ, few=False)}
+                found |= {"holders": holders(), **self.loads(QWQ, few=True)}
             self.note(f"ranked_{number}", {"name": name, "rank": number + 1, "args": args, **found})
             self.stop(QWQ, rows)
 
@@ -169,22 +168,10 @@ class Wide(Bench):
             "deepseek",
             {**found, "answered": ask(PORT, DEEPSEEK, seconds=200, max_tokens=32)[:80], "holders": holders()},
         )
-        before = processes(DEEPSEEK)
-        worker = min(pid for pid, title in before.items() if f"Worker_TP{self.count - 1}" in title)
-        began = time.monotonic()
-        os.kill(worker, signal.SIGKILL)
-        error_s, seen = None, []
-        while time.monotonic() - began < 240:
-            text, now = ask(PORT, DEEPSEEK, seconds=10, max_tokens=4), round(time.monotonic() - began, 1)
-            if text.startswith("["):
-                error_s = now if error_s is None else error_s
-                seen += [] if seen and seen[-1][1] == text[:100] else [[now, text[:100]]]
-            elif error_s is not None:
-                break
-            time.sleep(0.5)
-        left = [title[:60] for pid, title in processes(DEEPSEEK).items() if pid in before]
-        self.note("kill_worker", {"first_error_s": error_s, "answers_again_s": round(time.monotonic() - began, 1),
-                                  "callers_saw": seen[:6], "old_processes_left": left, "holders": holders()})  # fmt: skip
+        killed = fault(
+            DEEPSEEK, PORT, f"Worker_TP{self.count - 1}", signal.SIGKILL, lambda text: not text.startswith("[")
+        )
+        self.note("kill_worker", killed)
         ends: list[str] = []
 
         def one() -> None:
