@@ -60,7 +60,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ended: {description: "The HAProxy that ran and ended, or would, with its streams, for one of another form; empty where none did.", returned: always, type: str}
 waits: {description: "Whether a container goes on with the image that it has, since O(replace) is not said.", returned: always, type: bool}
-files: {description: Names of files that changed., returned: always, type: list, elements: str}
+files: {description: "Names of files that changed; with O(state=absent), paths of what was removed.", returned: always, type: list, elements: str}
 version: {description: "HAProxy's version; empty in check mode where it is not installed yet.", returned: always, type: str}
 reloaded: {description: Whether a running HAProxy has read a change., returned: always, type: bool}
 backends: {description: "Each backend: {pool, name, status, sessions, queued}.", returned: success, type: list, elements: dict}

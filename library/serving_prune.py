@@ -46,12 +46,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import in_use, read_json, remove_lock, remove_tree
-from ansible.module_utils.serving.gateway.forms import LABEL
+from ansible.module_utils.serving.gateway.forms import LABEL, START
 from ansible.module_utils.serving.host.environments import folders
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord
+from ansible.module_utils.serving.service.supervisors import Supervisord, read_text
 from ansible.module_utils.serving.sizing import learned, rates
 from ansible.module_utils.serving.weights.model_state import unused, uses
 
@@ -109,6 +109,8 @@ def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> d
     named |= set(
         run_tool(["docker", "ps", "--no-trunc", "--filter", "label=" + LABEL, "--format", "{{.Image}}"])[1].split()
     )
+    # A gateway that is stopped, or between two starts, has no container, and needs its image all the same.
+    named |= set(re.findall(r"sha256:[0-9a-f]{64}", read_text(os.path.join(root, "gateway", START))))
     known = {}  # what Docker finds an image by
     for spec in (releases.read_spec(path) or {} for path in gone):
         image = spec.get("image") or {}

@@ -13,9 +13,11 @@ from typing import Any
 from planning.rows import fail
 
 Pool = Mapping[str, Any]
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:\[\]-]+")
-# Seconds that a caller may take to send or to read on, or keep a connection idle: more than the 60 for which load balancers of clouds keep one,
-# since one that we close just when they send on it is a 502 of theirs.
+ORIGIN = re.compile(
+    r"(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
+)  # as a browser writes it
+# Seconds that a caller may take to send or to read on, or keep a connection idle: more than the 60 for which many load balancers keep one (AWS's
+# by default, nginx's), since one that we close just when they send on it is a 502 of theirs. Google's keep one for 600 s, and ask anew.
 CLIENT_IDLE = 75
 HEADER_SECONDS = 10
 BODY_SECONDS = 30
@@ -129,11 +131,11 @@ def origins_allowed(origins: Iterable[str]) -> list[str]:
 
     Raises Faults for what is no origin.
     """
-    origins = list(origins)
+    origins = [origins] if isinstance(origins, str) else list(origins)
     for origin in origins:
         if origin != "*" and not ORIGIN.fullmatch(str(origin)):
             fail(
-                f"gateway_origins: {origin!r} is no origin; write scheme://host[:port] without a path, such as https://chat.example.org, or '*' for all"
+                f"gateway_origins: {origin!r} is no origin; write scheme://host[:port] as browsers do, such as https://chat.example.org, or '*' for all"
             )
     if not origins:
         return []
@@ -182,13 +184,15 @@ def front(settings: Mapping[str, Any]) -> list[str]:
         "",
         *(["backend acme  # certbot, which listens while it asks", f"  server certbot 127.0.0.1:{acme}", ""] if acme else []),
     ] if plain else []  # fmt: skip
+    cors = origins_allowed(settings.get("origins") or [])
     rules = [
         "http-request return status 200 content-type text/plain string ok if { path /health }",
         # /models/NAME/v1/...: the model's name in the path, for bodies of any size and requests without one.
         "http-request set-var(txn.model) path,regsub(^/models/,),regsub(/v1/.*$,),url_dec if { path_reg ^/models/.+/v1/ }",
         "http-request set-path %[path,regsub(^/models/.+/v1/,/v1/)] if { var(txn.model) -m found }",
+        *cors[:-1],  # so that a page can read 404, too
         deny(404, "not_found", "there is no such path") + f" unless {{ path -m reg -f {file('paths.lst')} }}",
-        *origins_allowed(settings.get("origins") or []),
+        *cors[-1:],
         deny(405, "method_not_allowed", "this method is not allowed") + " unless { method GET HEAD POST DELETE }",
         # Who asks? The key as OpenAI's clients send it, or as Anthropic's do.
         "http-request set-var(txn.key) http_auth_bearer,sha2(256),hex,lower if { req.hdr(Authorization) -m found }",

@@ -19,9 +19,9 @@ PATH = re.compile(r"/[\w./@+=-]*")
 HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
-# What Linux calls network interfaces, by systemd's scheme and by drivers'.
+# What Linux calls network interfaces, by systemd's scheme and by drivers', as far as no host is called so; preflight knows the others.
 INTERFACE = re.compile(
-    r"lo|(?:eth|bond|team|ib|br|wlan|hsn|usb|tun|tap|wg|vlan|virbr|docker|dummy)\d{1,4}(?:\.\d{1,4})?"
+    r"lo|(?:eth|ib|wlan|hsn|virbr)\d{1,4}(?:\.\d{1,4})?|docker0|(?:br|bond)0(?:\.\d{1,4})?"
     r"|(?:en|ib)(?:o\d+|s\d+|x[0-9a-f]{12}|(?:P\d+)?p\d+s\d+)(?:f\d+)?(?:d\d+)?(?:n\w{0,3}\d+)?"
 )
 SOURCES: dict[str, tuple[str, ...]] = {

@@ -112,9 +112,9 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (  # XML: the tag is called like a secret, or names one
         re.compile(
             r"(?i)(<(?:[\w.:-]{0,40}SECRET[\w.:-]{0,20}(?:\s[^<>\n]{0,200})?|[\w.:-]{1,40}\s[^<>\n]{0,100}?(?:name|key|id)=[\"'][\w.:-]{0,40}SECRET[\"'][^<>\n]{0,100})>"
-            r"(?:<!\[CDATA\[)?)(?!<)[^\]<\n]{1,2000}".replace("SECRET", "(?:passw(?:or)?d|secret|token|api[_-]?key)")
+            r")(?:(?!<)[^<\n]{1,2000}(?=</)|(<!\[CDATA\[)[^\n]{1,2000}?(?=\]\]>))".replace("SECRET", "(?:passw(?:or)?d|secret|token|api[_-]?key)")
         ),
-        r"\1" + MASK,
+        lambda match: match.group(1) + (match.group(2) or "") + MASK,
     ),
 )  # fmt: skip
 

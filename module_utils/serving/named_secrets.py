@@ -91,7 +91,7 @@ SEPARATOR = re.compile(
 )
 # Letters and digits in one word: after a name of a secret it is one, without any `=` too.
 PROSE = re.compile(
-    r"[\"'\]]?\s{1,8}(?:\([^()\n]{1,40}\):? |for [\w@.-]{1,60} )?(?:is:? |was:? )?(?:set to |provided:? )?[\"'(]?"
+    r"[\"'\]]?\s{1,8}(?:\([^()\n]{1,40}\):? |for [\w@.-]{1,60}(?:: | (?=(?:is|was|set)\b)))?(?:is:? |was:? )?(?:set to |provided:? )?[\"'(]?"
     r"(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
 )
 RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")

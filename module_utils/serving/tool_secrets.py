@@ -17,12 +17,12 @@ OPTIONS = (
     r"ipmitool" + BESIDE + "-P",
     r"openssl" + BESIDE + "-[kK]",
     r"ldap\w{2,10}" + BESIDE + "-w",
-    r"snmp\w{2,10}" + BESIDE + "-[AXc]",
+    r"snmp(?!_)\w{2,10}(?=\s)" + BESIDE + "-[AXc]",
     r"curl" + BESIDE + "(?:-b|--cookie)",
     r"(?:un)?zip" + BESIDE + "-P",
     r"(?:redfish\w{0,10}|racadm|ilorest|mongo\w{0,10}|cqlsh|useradd|usermod|rdesktop)" + BESIDE + "-p",
     r"login" + BESIDE + r"-p(?!\s{1,4}\d{1,5}(?:\s|$))",
-    r"wandb\s{1,4}login",
+    r"wandb\s{1,4}login(?=\s{1,4}\S{0,100}\d)",
     r"wpa_passphrase\s{1,4}\S{1,100}",
     r"mc\s{1,4}alias\s{1,4}set(?:\s{1,4}\S{1,200}){3}",
     r"SMCIPMITool(?:\s{1,4}\S{1,200}){2}",
@@ -35,17 +35,18 @@ OPTIONS = (
 )
 # Tools that read a secret from their input.
 READERS = (
-    r"(?:--password-stdin|--with-token|\bchpasswd\b|\bsmbpasswd\b|\bpasswd\b[^\n|]{0,60}--stdin|\bsudo\s{1,4}(?:-\w{1,8}\s{1,4}){0,3}-\w{0,4}S\b"
+    r"(?:--password-stdin|--with-token|\bchpasswd\b|\bsmbpasswd\b|\bpasswd\b[^\n|]{0,60}--stdin|\bsudo\s{1,4}(?:-\w{1,8}(?:\s{1,4}[\w.-]{1,60})?\s{1,4}){0,3}-\w{0,4}S\b"
     r"|\bcryptsetup\b|\bsecret\s{1,4}create\b|\bkinit\b|--passphrase-fd|\bvault\s{1,4}login)"
 )
 FILE = re.compile(r"(?:>{1,2}|\btee(?:[ \t]{1,4}-a)?(?=[ \t]))[ \t]{0,4}(?:-a[ \t]{1,4})?['\"]?([^\s;&|'\"<>]{1,300})")
 FILES = ("netrc", "pgpass", "htpasswd")
 READER = re.compile(READERS)
 SHOWN = re.compile(
-    r"(\b(?:echo|printf)[ \t]{1,4})([^\n|>]{1,400}?)(?=[ \t]{0,4}(>{1,2}[ \t]{0,4}\S[^\n]{0,200}|\|[^\n]{0,200}))"
+    r"(\b(?:echo|printf)[ \t]{1,4})((?:'[^'\n]{0,400}'|\"[^\"\n]{0,400}\"|'(?![^'\n]{0,400}')|\"(?![^\"\n]{0,400}\")|[^\n|>'\"]){1,400}?)"
+    r"(?=[ \t]{0,4}(>{1,2}[ \t]{0,4}\S[^\n]{0,200}|\|[^\n]{0,200}))"
 )
 HERE_TEXT = re.compile(
-    r"<<-?[ \t]?(['\"]?)(\w{1,20})\1([^\n]{0,200})\n(.{1,4000}?)(?=\n[ \t]{0,20}\2[ \t]{0,20}(?:\n|$))", re.S
+    r"(?<!<)<<-?[ \t]?(['\"]?)(\w{1,20})\b\1([^\n]{0,200})\n(.{1,4000}?)(?=\n[ \t]{0,20}\2[ \t]{0,20}(?:\n|$))", re.S
 )
 HERE_WORD = re.compile(r"(?<!<)<<<[ \t]{0,4}(" + VALUE + ")")
 
@@ -99,7 +100,7 @@ TOOLS = tuple(
         (r"(^[\s>]{0,20}(?:requirepass|masterauth|rootpw|auth(?:\s{1,4}default)?)\s{1,8})\S+\s*$", re.I | re.M, r"\1" + MASK),
         (r"(^\s{0,20}stats\s{1,4}auth\s{1,4}[^\s:]{1,100}:)\S+", re.M, r"\1" + MASK),
         (r"(\blogin\s{1,4}\S{1,200}\s{1,80}password\s{1,4})\S+", re.I, r"\1" + MASK),
-        (r"(^[^\s:]{1,253}:(?:\d{2,5}|\*):[^\s:]{1,63}:[^\s:]{1,63}:)\S{1,200}$", re.M, r"\1" + MASK),
+        (r"(^(?!\S{0,250}\.py:)(?=\S{0,250}[g-zG-Z_*])[^\s:]{1,253}:(?:\d{4,5}|\*):[^\s:]{1,63}:[^\s:]{1,63}:)[^\s:]{1,200}$", re.M, r"\1" + MASK),
         (r"(\bhtdigest\b[^\n]{0,200}?:)[0-9a-f]{32}\b", re.I, r"\1" + MASK),
         (r"(^\s{0,8}(?:ENV|ARG)\s{1,4}\w{0,60}(?:TOKEN|PASSWORD|SECRET|_KEY)\s{1,4})\S+", re.I | re.M, r"\1" + MASK),
         # SQL

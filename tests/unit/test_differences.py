@@ -25,6 +25,8 @@ LARGE = {"name": "large", "revision": None, "identity": None, "path": "/srv/mode
         ({"adapters": {"a": DEMO}}, {"adapters": {"a": {**DEMO, "revision": "0123"}, "b": LARGE}},
          ["adapters.a: demo@98be0aea6c4d -> demo@0123", "adapters.b: none -> large@<revision>"]),
         ({"old": 1}, {"old": 1, "group": {"hosts": [{"a": 1}]}}, ['group: none -> {"hosts": [{"a": 1}]}']),
+        ({"env": {"X": "1"}}, {"env": {"X": 1}}, ['env.X: "1" -> 1']),
+        ({"probe": {"a": 1}}, {"probe": {"a": 1, "b": None}}, ['probe: {"a": 1} -> {"a": 1, "b": null}']),
         ({"ready_timeout": 150}, {"ready_timeout": 400, "inputs": {"t.jinja": "1"}}, ["ready_timeout: 150 -> 400", "t.jinja is a new input"]),
     ],
 )  # fmt: skip

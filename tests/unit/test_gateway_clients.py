@@ -96,8 +96,9 @@ def test_an_engine_works_for_nobody_who_has_gone(gate: Gate, engine: Engine) -> 
         engine.hold.set()
 
 
-def test_a_kept_connection_is_answered_after_a_reload(gate: Gate) -> None:
+def test_a_kept_connection_is_answered_after_a_reload(engine: Engine, tmp_path: Path) -> None:
     """A client that writes just when an idle connection is closed sees a broken pipe."""
+    gate = Gate(tmp_path, [record(engine, "here")], CALLERS)  # whose connections may be idle for longer
     kept = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=30)
 
     def ask() -> http.client.HTTPResponse:
@@ -106,10 +107,14 @@ def test_a_kept_connection_is_answered_after_a_reload(gate: Gate) -> None:
         answer.read()
         return answer
 
-    assert ask().status == 200 and kept.sock
-    gate.reload()
-    answer = ask()
-    assert answer.status == 200 and answer.headers["Connection"] == "close"
+    try:
+        until(lambda: gate.status("here.demo") == "UP")
+        assert ask().status == 200 and kept.sock
+        gate.reload()
+        answer = ask()
+        assert answer.status == 200 and answer.headers["Connection"] == "close"
+    finally:
+        gate.close()
 
 
 @pytest.mark.parametrize(
@@ -129,12 +134,26 @@ def test_a_page_of_the_site_may_ask_and_no_other(gate: Gate, origin: str, allowe
         status, headers, _ = gate.ask(body={"model": "demo"}, key=key, Origin=origin)
         assert (status, headers.get("access-control-allow-origin")) == (code, origin if allowed else None)
     assert gate.ask("/metrics", method="OPTIONS", key=None, **asks)[0] == 404
+    status, headers, _ = gate.ask("/metrics", method="GET", key=KEY, Origin=origin)
+    assert (status, headers.get("access-control-allow-origin")) == (404, origin if allowed else None)
 
 
-@pytest.mark.parametrize("origin", ["chat.example.org", "https://chat.example.org/", "https://a b", "https://x'"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "chat.example.org",
+        "https://chat.example.org/",
+        "https://a b",
+        "https://x'",
+        "https://Chat.example.org",
+        "https://x:443",
+        "http://x:80",
+    ],
+)
 def test_what_is_no_origin_is_a_sentence(gate: Gate, origin: str) -> None:
     with pytest.raises(Faults, match="is no origin; write scheme://host"):
         planning.haproxy.configuration([], {**gate.settings, "origins": [origin]})
+    assert PAGE in planning.haproxy.configuration([], {**gate.settings, "origins": PAGE})  # -e gateway_origins=...
 
 
 def test_a_load_balancer_before_it_closes_idle_connections_first() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import engine as engines
 import pytest
+from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.gateway import forms, runtime
 from ansible.module_utils.serving.gateway.units import PROXY
 from ansible.module_utils.serving.service.supervisors import Supervisord, Systemd
@@ -295,3 +296,46 @@ def test_what_is_there_decides_first(
     if started:
         (tmp_path / forms.START).write_text("")
     assert forms.choose(asked, haproxy, there, str(tmp_path), "apt", root)["runtime"] == form
+
+
+def test_a_container_that_is_there_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin", "docker", "echo gone >&2; exit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / forms.START).write_text("")
+    problem = forms.choose("auto", "haproxy", "2.8.1", str(tmp_path), "apt", True)["problem"]
+    assert (
+        "the gateway runs in a container on this host, but no container engine answers (gone)" in problem
+        and "gateway_runtime=package" in problem
+    )
+
+
+def test_an_engine_that_does_not_answer_is_no_fault_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "run_tool", lambda command, timeout: (None, "", "docker did not answer within 120 s"))
+    for asked in (
+        lambda: runtime.check(["docker", "run"], "/x"),
+        lambda: runtime.version(["docker", "run"], "haproxy of image x"),
+    ):
+        with pytest.raises(
+            Refusal, match="the container engine can't run the gateway's HAProxy: docker did not answer within 120 s"
+        ):
+            asked()
+
+
+def test_connections_make_another_container_only_in_large_steps() -> None:
+    numbers = [
+        forms.Container("sha256:1", "/g", [8443], connections).number() for connections in (100, 2000, 30_000, 40_000)
+    ]
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]
+
+
+def test_the_image_of_a_gateway_that_is_stopped_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin", "docker", 'if [ "$1" = image ]; then shift 4; echo "$1"; fi\n')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    kept, other = (f"sha256:{digit * 64}" for digit in "12")
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    (folder / forms.START).write_text(forms.Container(kept, str(folder), [8443], 100).files()[forms.START])
+    (tmp_path / "images").mkdir()
+    for number, digest in enumerate((kept, other)):
+        (tmp_path / f"images/{number}.json").write_text(json.dumps({"image": f"acme/haproxy:{number}", "id": digest}))
+    assert list(load("library/serving_prune.py").unneeded_images(str(tmp_path), [], [])) == [other]

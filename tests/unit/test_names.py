@@ -108,7 +108,9 @@ def test_an_interface_is_no_address(name: str, container: bool) -> None:
         names.check_address("here", name, container)
 
 
-@pytest.mark.parametrize("name", ["eth", "lo-1", "ensemble-1", "en0.example.org", "eth0.example.org", "brick1"])
+@pytest.mark.parametrize(
+    "name", ["eth", "lo-1", "team1", "docker1", "usb0", "ensemble-1", "en0.example.org", "eth0.example.org", "brick1"]
+)
 def test_names_that_begin_like_an_interface(name: str) -> None:
     assert names.check_address("here", name, False) == name
 

@@ -61,7 +61,14 @@ def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(lin
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("Error: acme subnets are given twice", '"acme subnets are given twice": correct ports and network'),
+        (
+            "Error: podman's acme subnets are given twice",
+            '"podman\'s acme subnets are given twice": correct ports and network',
+        ),
+        (
+            "Error: OCI runtime error: crun: acme of the overlay mount: Device or resource busy",
+            '"acme of the overlay mount: Device or resource busy": check the row\'s `mounts`',
+        ),
         (
             "docker: Error response from daemon: failed to create task: acme rootfs is odd: unknown.",
             '"acme rootfs is odd": check the row\'s `mounts`',
@@ -76,6 +83,13 @@ def test_the_innermost_part_of_a_container_engines_message_is_its_reason(line: s
     found = explained(line, 125)
     assert (found.hint, found.sure, found.root) == (failures.OWN_WORDS, False, line)
     assert told in (found.meaning or "")
+
+
+@pytest.mark.parametrize(
+    "line", ["Error: Invalid value for '--acme': '80x' is no integer.", "Error: cannot find the port 8000 of acme"]
+)
+def test_any_program_s_error_is_no_container_engine_s(line: str) -> None:
+    assert "container engine" not in (explained(line, 1).meaning or "")
 
 
 def test_a_container_engine_that_gives_no_reason_is_told_so() -> None:

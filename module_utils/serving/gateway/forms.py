@@ -22,6 +22,7 @@ LABEL = "vllm-ansible.gateway"
 # Whom HAProxy's workers run as in a container that root starts: a number that neither distributions nor systemd give to anybody.
 NOBODY = 61099
 SPARE_FILES = 4096  # open files beside two for each connection: checks of backends, threads, listeners
+FILES_STEP = 65536  # the limit is a multiple: other settings of connections are another container, whose start cuts streams, only beyond it
 PACKAGES_SECONDS = 300  # dnf may fetch its lists first
 
 
@@ -68,11 +69,11 @@ def choose(wanted: str, program: str, there: str, folder: str, family: str | Non
         "runtime": form,
         "offered": version,
         "unlisted": asked and not version and family == "apt",
-        "problem": problem_of(form, wanted, there, version, family, root),
+        "problem": problem_of(form, wanted, there, version, family, root, kept and not package),
     }
 
 
-def problem_of(form: str, wanted: str, there: str, version: str, family: str | None, root: bool) -> str:
+def problem_of(form: str, wanted: str, there: str, version: str, family: str | None, root: bool, kept: bool) -> str:
     least = "haproxy 2.6 or later"
     if form == "package":
         if version and numbers(version)[:2] < runtime.LEAST:
@@ -85,6 +86,11 @@ def problem_of(form: str, wanted: str, there: str, version: str, family: str | N
     engine = engine_problem()
     if not engine:
         return ""
+    if kept:
+        return (
+            "the gateway runs in a container on this host, but %s; start Docker, or take HAProxy of this host: gateway_runtime=package"
+            % engine
+        )
     why = "gateway_runtime is container"
     if wanted == "auto":
         offer = ", and %s" % (
@@ -186,7 +192,7 @@ class Container:
         self.image = self.named = image  # empty in check mode alone, where it is not there yet
         self.folder = folder
         self.low = any(0 < port < 1024 for port in ports)
-        self.files_open = 2 * connections + SPARE_FILES
+        self.files_open = -(-(2 * connections + SPARE_FILES) // FILES_STEP) * FILES_STEP
 
     def options(self) -> list[str]:
         """Of `docker run`, for HAProxy and for its own check of a configuration."""

@@ -30,7 +30,7 @@ def ran(command: list[str]) -> tuple[int | None, str, str]:
     """As run_tool. Raises Refusal where `command` begins with docker and the engine itself could not run HAProxy."""
     container = command[0] == "docker"
     code, out, error = run_tool(command, ENGINE_SECONDS if container else TIMEOUT)
-    if container and code in ENGINE_FAILED:
+    if container and (code is None or code in ENGINE_FAILED):  # None: it is not there, or did not answer in time
         words = " ".join((error or out).split())[-600:]
         remedy = "; lower gateway_connections, or let Docker open more files" if "rlimit" in words else ""
         raise Refusal("the container engine can't run the gateway's HAProxy: %s%s" % (words, remedy))
@@ -62,8 +62,14 @@ def version(command: list[str], name: str) -> str:
     text = ".".join(map(str, found))
     if found[:2] < LEAST:
         raise Refusal(
-            "%s is HAProxy %s, but the gateway needs 2.6 or later; name a later one in %s, or have it run in a container: gateway_runtime"
-            % (name, text, "gateway_image" if command[0] == "docker" else "gateway_haproxy")
+            "%s is HAProxy %s, but the gateway needs 2.6 or later; name a later one in %s"
+            % (
+                name,
+                text,
+                "gateway_image"
+                if command[0] == "docker"
+                else "gateway_haproxy, or have it run in a container: gateway_runtime",
+            )
         )
     return text
 

@@ -12,7 +12,8 @@ from ansible.module_utils.serving.service.statements import Statement
 from ansible.module_utils.serving.service.system_reasons import EACH
 
 SAYS = re.compile(
-    r"^(?:docker: )?[Ee]rror response from daemon: |^(?:Error|docker|podman|ctr|nerdctl): (?=\S)"
+    r"^(?:docker: )?[Ee]rror response from daemon: |^(?:docker|podman|ctr|nerdctl): (?=\S)"
+    r"|^Error: (?=[^\n]{0,1000}\b(?:OCI|crun|runc|conmon|containers?|podman|netavark)\b)"  # podman's own; any program begins so
     r"|OCI runtime (?:create failed|error): |runc (?:create|run) failed: "
 )
 NOTHING = frozenset(("unknown", "exit status 1", "OCI runtime error", "OCI permission denied", "OCI not found"))
@@ -82,6 +83,7 @@ def refused(said: list[Statement]) -> tuple[str, Statement, bool] | None:
         reason = ": ".join(parts[-2:] if bare else parts[-1:])
         if len(reason.split()) < WORDS:
             continue
-        remedy = next((helps for subject, helps in KINDS if subject.search(reason)), OTHERWISE)
+        subjects = EACH.sub(": ", ": " + reason)  # the system's "Device or resource busy" speaks of no device
+        remedy = next((helps for subject, helps in KINDS if subject.search(subjects)), OTHERWISE)
         return 'the container engine gives its own reason, "%s": %s' % (reason[-REASON:], remedy), one, False
     return None

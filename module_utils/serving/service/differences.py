@@ -29,8 +29,11 @@ def changes(name: str, old: Any, new: Any) -> list[str]:
     ):
         keys = sorted(set(old) | set(new))
         inner = [(key, "%s.%s" % (name, key) if name else key) for key in keys]
-        return [line for key, full in inner for line in changes(full, old.get(key), new.get(key))]
-    return ["%s: %s -> %s" % (name, shown(old), shown(new))]
+        lines = [line for key, full in inner for line in changes(full, old.get(key), new.get(key))]
+        if lines or not name:
+            return lines
+    alike = shown(old) == shown(new)  # "1" and 1, a key that is there without a value
+    return ["%s: %s -> %s" % (name, *(json.dumps(value) if alike else shown(value) for value in (old, new)))]
 
 
 def shown(value: Any) -> str:
