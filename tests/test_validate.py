@@ -62,6 +62,7 @@ def test_a_row_that_stands_twice_is_refused(playbook: Any, tmp_path: Path) -> No
     assert done.returncode != 0 and "duplicate mapping key 'demo'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_fault_in_a_row_hides_no_status(playbook: Any, tmp_path: Path) -> None:
     extra = {"overrides": {"demo": {"env": {"a-b": 1}}}, "serving_root": str(tmp_path)}
     done = playbook("playbooks/status.yml", "-l", "local", "-e", json.dumps(extra))

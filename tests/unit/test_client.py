@@ -62,6 +62,7 @@ def test_a_byte_a_second_without_another_source_ends_too(run_module: Run, hub: H
     assert result["failed"] and "it stalls" in result["msg"] and "without progress" in result["msg"]
 
 
+@pytest.mark.slow
 def test_a_slow_honest_line_is_waited_for_where_it_is_the_only_one(run_module: Run, tmp_path: Path) -> None:
     """4 KB a second over several connections; beside another source the same line is too slow."""
     folder = tmp_path / "model"
@@ -81,6 +82,7 @@ def test_a_slow_honest_line_is_waited_for_where_it_is_the_only_one(run_module: R
         good.close()
 
 
+@pytest.mark.slow
 def test_what_came_slowly_is_there_after_kill_9(hub: Hub, tmp_path: Path) -> None:
     """At 4 KB a second too: the journal is a second behind, not a block."""
     hub.trouble.bytes_per_second = 4000

@@ -105,12 +105,14 @@ def test_more_is_said_on_request_and_check_mode_writes_nothing(tmp_path: Path) -
     assert "Origin:" in output and "the sentence stands above" in output and not (tmp_path / "reports").exists()
 
 
+@pytest.mark.slow
 def test_changes_that_were_only_looked_for_are_not_told_as_made(tmp_path: Path) -> None:
     touch = {"name": "Touch", "ansible.builtin.file": {"path": str(tmp_path / "x"), "state": "touch"}}
     assert "a  done  would make 1 change" in run(tmp_path, [{**touch, "check_mode": True}], hosts="a")
     assert "a  done  2 changes" in run(tmp_path, [{**touch, "check_mode": True}, touch], hosts="a")
 
 
+@pytest.mark.slow
 def test_a_change_says_why_and_loops_say_each_failure(tmp_path: Path) -> None:
     lock = {
         "name": "Lock",

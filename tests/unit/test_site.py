@@ -163,6 +163,7 @@ def test_inventories_of_all_forms_plan_the_same_and_leave_others_alone(second: F
     assert tree(second.product) == second.before
 
 
+@pytest.mark.slow
 def test_what_a_site_forgets_or_calls_by_an_old_name_is_a_sentence(second: Fleet) -> None:
     site = second.folder.name
     hosts = f"{site}/inventory/hosts.yml"
@@ -189,6 +190,7 @@ def test_what_a_site_forgets_or_calls_by_an_old_name_is_a_sentence(second: Fleet
     assert "product_versions is 'seven', but must be a range" in second.play("playbooks/validate.yml", ok=False)
 
 
+@pytest.mark.slow
 def test_rows_of_a_site_change_add_and_remove_rows_and_say_so(second: Fleet) -> None:
     site = second.folder.name
     second.write(f"{site}/inventory/hosts.yml", "accelerators: {hosts: {one: {board: local, runs: [demo, mine]}}}\n")
@@ -202,6 +204,7 @@ def test_rows_of_a_site_change_add_and_remove_rows_and_say_so(second: Fleet) -> 
     assert "service 'qwq-32b' is not in services.yml; did you mean 'qwq-32b-atlas'?" in told
 
 
+@pytest.mark.slow
 def test_a_vault_is_read_with_its_password_and_one_sentence_without(second: Fleet) -> None:
     site = second.folder.name
     second.write(f"{site}/inventory/hosts.yml", "accelerators: {hosts: {one: {board: local, runs: [demo]}}}\n")
