@@ -102,6 +102,29 @@ def test_what_is_said_after_the_fact_gives_way_to_an_earlier_line() -> None:
     assert explained(f"{late}\nINFO:     bye\n{xid}").hint == "illegal-access"
 
 
+CRASH = """INFO 11-26 13:32:10 [core.py:1] warming up
+Fatal Python error: Segmentation fault
+
+Thread 0x00007f1 (most recent call first):
+  File "/usr/lib/python3.12/threading.py", line 359 in wait
+
+Current thread 0x00007f2 [acme] (most recent call first):
+  File "/srv/envs/x/lib/python3.12/site-packages/flag_acme/ops/mul.py", line 40 in mul
+  File "/srv/envs/x/lib/python3.12/site-packages/torch/nn/modules/linear.py", line 4 in forward
+
+Extension modules: numpy._core, torch._C (total: 2)"""
+
+
+@pytest.mark.parametrize("code", [-11, 139, 1, None])
+@pytest.mark.parametrize("prefix", ["", "(EngineCore pid=12) "])
+def test_a_crash_of_compiled_code_says_where_python_was(code: int | None, prefix: str) -> None:
+    found = explained("\n".join(prefix + line for line in CRASH.splitlines()), code)
+    assert (found.meaning or "").endswith("; it was in flag_acme/ops/mul.py, line 40 (mul)")
+    bare = "\n".join(line for line in CRASH.splitlines() if "File" not in line)
+    assert "it was in" not in (explained(bare, code).meaning or "")
+    assert "it was in" not in (explained("ValueError: x\n" + CRASH.split("\n\n", 2)[2], 1).meaning or "")
+
+
 @pytest.mark.parametrize(
     ("row", "line"),
     [

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.container_words import refused
+from ansible.module_utils.serving.service.crashes import crashed_in
 from ansible.module_utils.serving.service.hints import (
     ansible_side,
     ascend,
@@ -178,7 +179,14 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 
 
 def explain(lines: list[str], code: int | None = None) -> Explanation:
-    """What the last lines of a log (and the exit code, negative for a signal) mean.
+    """What the last lines of a log (and the exit code, negative for a signal) mean."""
+    found = cause(lines, code)
+    where = crashed_in(lines) if found.meaning and "Fatal Python error" in (found.root or "") else None
+    return found._replace(meaning="%s; it was in %s" % (found.meaning, where)) if where else found
+
+
+def cause(lines: list[str], code: int | None) -> Explanation:
+    """The same, without where in the code it was.
 
     The first error and its chain decide where a specific row knows one of them; else the first other statement that one knows; then words that are
     decisive in passing; then a signal; then general rows about the first error and its chain, and other codes.
