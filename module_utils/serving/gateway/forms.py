@@ -22,7 +22,6 @@ LABEL = "vllm-ansible.gateway"
 # Whom HAProxy's workers run as in a container that root starts: a number that neither distributions nor systemd give to anybody.
 NOBODY = 61099
 SPARE_FILES = 4096  # open files beside two for each connection: checks of backends, threads, listeners
-FILES_STEP = 65536  # the limit is a multiple: other settings of connections are another container, whose start cuts streams, only beyond it
 PACKAGES_SECONDS = 300  # dnf may fetch its lists first
 
 
@@ -192,7 +191,8 @@ class Container:
         self.image = self.named = image  # empty in check mode alone, where it is not there yet
         self.folder = folder
         self.low = any(0 < port < 1024 for port in ports)
-        self.files_open = -(-(2 * connections + SPARE_FILES) // FILES_STEP) * FILES_STEP
+        # A power of two: a few connections more are no other container, whose start would cut streams.
+        self.files_open = 1 << (2 * connections + SPARE_FILES - 1).bit_length()
 
     def options(self) -> list[str]:
         """Of `docker run`, for HAProxy and for its own check of a configuration."""
