@@ -132,6 +132,7 @@ def test_each_change_touches_the_files_that_the_page_says(fleet: Fleet) -> None:
         assert files and all((ROOT / file).exists() for file in files), change
 
 
+@pytest.mark.slow
 def test_a_row_of_each_table_a_rule_and_a_setting_work(fleet: Fleet) -> None:
     told = fleet.play("playbooks/validate.yml", ok=False)
     assert "one: new-service: port is 80; take another one [no-port-80]" in told
@@ -144,6 +145,7 @@ def test_a_row_of_each_table_a_rule_and_a_setting_work(fleet: Fleet) -> None:
     assert "7-use water" in asked.stdout
 
 
+@pytest.mark.slow
 def test_a_verb_works_where_it_lies(fleet: Fleet) -> None:
     assert "vendor:" in fleet.play("playbooks/new_verb.yml")
 
@@ -159,6 +161,7 @@ def test_a_hint_explains_a_log(fleet: Fleet) -> None:
     assert "call the fire brigade" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_hub_is_planned_and_lists_its_files(fleet: Fleet, tmp_path: Path) -> None:
     sources = {"newhub": {"repo": "org/m", "revision": None}}
     models = {"of-the-hub": {"sources": sources, "bytes": 10, "license": "mit"}}

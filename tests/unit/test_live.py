@@ -195,6 +195,7 @@ def loading(host: Host) -> Loading:
     return found
 
 
+@pytest.mark.slow
 def test_adapters_come_and_go_and_the_process_stays(loading: Loading) -> None:
     first = loading.deploy("sql")
     assert set(loading.has()) == {"sql"} and (loading.folder / "owner_key").stat().st_mode & 0o777 == 0o600
@@ -225,6 +226,7 @@ def test_adapters_come_and_go_and_the_process_stays(loading: Loading) -> None:
     assert set(loading.has()) == {"sql"}
 
 
+@pytest.mark.slow
 def test_what_was_loaded_half_way_is_mended_and_what_is_refused_is_one_restart(loading: Loading) -> None:
     loading.deploy("sql")
     before = loading.process()
@@ -244,6 +246,7 @@ def test_what_was_loaded_half_way_is_mended_and_what_is_refused_is_one_restart(l
     assert other["changed"] and (loading.process() or {})["pid"] != before["pid"] and set(loading.has()) == {"sql"}
 
 
+@pytest.mark.slow
 def test_an_adapter_that_the_engine_refuses_costs_the_swap_that_it_always_did(loading: Loading) -> None:
     loading.deploy("sql")
     before = loading.process()

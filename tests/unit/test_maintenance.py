@@ -66,6 +66,7 @@ def test_stop_work_start_and_back_in_whatever_kills_it(site: Site, tmp_path: Pat
     assert "localhost  ready" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -107,6 +107,7 @@ def test_the_folder_of_the_file_is_made(run_module: Run, tmp_path: Path) -> None
     assert record(run_module, path, {"one": found})["changed"] and path.is_file()
 
 
+@pytest.mark.slow
 def test_a_file_that_lies_elsewhere_is_read_too(playbook: Callable[..., Any], tmp_path: Path) -> None:
     """Ansible reads the pins of an inventory's group_vars by itself; a site may keep them where it likes."""
     pins = tmp_path / "kept" / "pins.json"

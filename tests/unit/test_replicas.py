@@ -89,6 +89,7 @@ def test_names_are_known_whatever_is_wrong_with_the_rows() -> None:
     assert p.replica_names(None, rows) == []
 
 
+@pytest.mark.slow
 def test_replicas_have_one_key(host: Host) -> None:
     first = host.root / "services/demo-1/api_key"
     first.parent.mkdir(parents=True)
