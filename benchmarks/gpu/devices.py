@@ -124,6 +124,28 @@ def fault(
     }  # fmt: skip
 
 
+def asked_during(
+    service: str, port: int, act: Callable[[], object], lead: float, **request: Any
+) -> tuple[float, dict[str, int]]:
+    """(seconds that `act` took, {how a request ended: number}) of 64 requests that were asked `lead` seconds before it."""
+    ends: list[str] = []
+
+    def one() -> None:
+        text = ask(port, service, ignore_eos=True, **request)
+        ends.append(text[:60] if text.startswith("[") else "whole")
+
+    threads = [threading.Thread(target=one) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    time.sleep(lead)
+    began = time.monotonic()
+    act()
+    seconds = round(time.monotonic() - began, 1)
+    for thread in threads:
+        thread.join()
+    return seconds, {text: ends.count(text) for text in sorted(set(ends))}
+
+
 class Devices(Bench):
     def place(self) -> None:
         """Two of one GPU, one of two in their place, back, by UUID, and a stranger who holds a GPU."""
@@ -233,25 +255,10 @@ class Devices(Bench):
 
     def stop_under_load(self, deployed: dict[str, Any]) -> None:
         """A stop while 64 requests run: how each of them ended."""
-        ends: list[str] = []
-        lock = threading.Lock()
-
-        def one() -> None:
-            text = ask(9010, ONE, seconds=60, max_tokens=450, ignore_eos=True)
-            with lock:
-                ends.append(text[:60] if text.startswith("[") else "whole")
-
-        threads = [threading.Thread(target=one) for _ in range(64)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.7)
-        began = time.monotonic()
         given = {"overrides": deployed, "service": ONE, "runs": list(deployed)}
-        self.play("playbooks/stop.yml", **given)
-        seconds = round(time.monotonic() - began, 1)
-        for thread in threads:
-            thread.join()
-        count = {text: ends.count(text) for text in sorted(set(ends))}
+        seconds, count = asked_during(
+            ONE, 9010, lambda: self.play("playbooks/stop.yml", **given), 0.7, seconds=60, max_tokens=450
+        )
         self.note(
             "stop_under_load", {"stop_s": seconds, "requests": count, "holders": holders(), "processes": processes(ONE)}
         )

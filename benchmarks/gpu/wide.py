@@ -11,16 +11,14 @@ import base64
 import io
 import json
 import math
-import re
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from devices import ask, fault, holders, processes
-from run import PORT, SRV, Bench, gpus, override, prepare
+from devices import ask, asked_during, fault, holders, processes
+from run import PORT, Bench, gpus, override, prepare
 
 QWQ, DEEPSEEK, VISION = "qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"
 WIDTHS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -114,20 +112,7 @@ class Wide(Bench):
 
     def candidates(self) -> list[dict[str, Any]]:
         """Rows of the plan's best candidates that take the whole host, in its order."""
-        text = (self.out / "plan.json").read_text()
-        found: list[dict[str, Any]] = []
-
-        def walk(value: Any) -> None:
-            if isinstance(value, dict):
-                if isinstance(value.get("candidates"), list):
-                    found.extend(value["candidates"])
-                for inner in value.values():
-                    walk(inner)
-            elif isinstance(value, list):
-                for inner in value:
-                    walk(inner)
-
-        walk(json.loads(text))
+        found = json.loads((self.out / "plan.json").read_text())["h200"]["services"][0]["sized"]["candidates"]
         return [row for row in found if math.prod(row["args"].get(key, 1) for key in WIDTHS) == self.count]
 
     def loads(self, service: str, few: bool, port: int = PORT) -> dict[str, Any]:
@@ -172,20 +157,8 @@ class Wide(Bench):
             DEEPSEEK, PORT, f"Worker_TP{self.count - 1}", signal.SIGKILL, lambda text: not text.startswith("[")
         )
         self.note("kill_worker", killed)
-        ends: list[str] = []
-
-        def one() -> None:
-            text = ask(PORT, DEEPSEEK, seconds=90, max_tokens=2000, ignore_eos=True)
-            ends.append(text[:60] if text.startswith("[") else "whole")
-
-        threads = [threading.Thread(target=one) for _ in range(64)]
-        for thread in threads:
-            thread.start()
-        time.sleep(3)
-        self.stop(DEEPSEEK, rows)
-        for thread in threads:
-            thread.join()
-        self.note("stop_under_load", {text: ends.count(text) for text in sorted(set(ends))})
+        _, ends = asked_during(DEEPSEEK, PORT, lambda: self.stop(DEEPSEEK, rows), 3, seconds=90, max_tokens=2000)
+        self.note("stop_under_load", ends)
 
     def vision(self) -> None:
         """The document's row with its vision tower, shown an image; a second setting where the bundle lacks what the first needs."""
@@ -234,8 +207,8 @@ def main() -> None:
     out, *stages = sys.argv[1:]
     prepare()
     bench = Wide(Path(out), "wide.json")
-    bench.count = gpus()[0]
-    bench.note("gpus", [re.sub(r"\s+", " ", " ".join(map(str, gpus()))), str(SRV)])
+    bench.count, memory = gpus()
+    bench.note("gpus", {"count": bench.count, "memory_bytes": memory})
     bench.clear()
     for stage in stages:
         began = time.monotonic()
