@@ -2,14 +2,17 @@
 """Where one stream's time goes while decoding, and what wins it back: Qwen2-7B's shape, dummy weights, vLLM's offline engine.
 
     ENV/bin/python benchmarks/gpu/decode.py FOLDER [VARIANT...]      ENV: the environment that a deploy has made (vllm-gpu.lock)
+    ENV/bin/python benchmarks/gpu/decode.py FOLDER all_reduce        on two GPUs: what reducing over them takes of QwQ-32B's shape
 One process for each variant. FOLDER gets decode.json: seconds per token, seconds of kernels per token by name, and the limit, which is
 the bytes that a token reads (weights without the embedding, of which a token reads a row) over the bandwidth that reading them has.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKENS = 257
+ALL_REDUCE = ("all_reduce", "allreduce", "cross_device_reduce", "ncclDevKernel")
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "async": {"async_scheduling": True},
@@ -80,22 +84,68 @@ def measure(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def all_reduce(folder: Path) -> dict[str, Any]:
+    """QwQ-32B's shape over two GPUs with CUDA graphs: the share of the kernels' time that reducing over the GPUs takes, by requests at once.
+
+    A kernel that waits for its peers counts as long as it waits. Each worker writes its own trace.
+    """
+    from run import shape
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    traces = folder / "traces"
+    shutil.rmtree(traces, ignore_errors=True)
+    llm = LLM(
+        model=str(shape("32b")), load_format="dummy", max_model_len=8192, max_num_seqs=256, gpu_memory_utilization=0.9, enable_prefix_caching=False,
+        tensor_parallel_size=2, profiler_config={"profiler": "torch", "torch_profiler_dir": str(traces), "torch_profiler_with_stack": False},
+    )  # fmt: skip
+    found: dict[str, Any] = {}
+    for count, tokens in ((1, 512), (16, 512), (64, 512), (1, 4096)):
+        prompts = [TokensPrompt(prompt_token_ids=[1000 + 7 * i + n for i in range(tokens)]) for n in range(count)]
+        params = SamplingParams(temperature=0, max_tokens=33, ignore_eos=True)
+        llm.generate(prompts, params, use_tqdm=False)
+        seen = set(traces.glob("*.json.gz")) if traces.exists() else set()
+        llm.start_profile()
+        llm.generate(prompts, params, use_tqdm=False)
+        llm.stop_profile()
+        found[f"{count} x {tokens}"] = [share(path) for path in sorted(set(traces.glob("*.json.gz")) - seen)]
+    return found
+
+
+def share(trace: Path) -> dict[str, Any]:
+    """Of one worker's trace: seconds of all kernels, of those that reduce over GPUs, and their names with seconds."""
+    kernels: dict[str, float] = {}
+    for event in json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]:
+        if event.get("cat") == "kernel":
+            kernels[event["name"]] = kernels.get(event["name"], 0.0) + event["dur"] / 1e6
+    reducing = {name: seconds for name, seconds in kernels.items() if any(word in name for word in ALL_REDUCE)}
+    whole = sum(kernels.values())
+    return {
+        "trace": trace.name, "kernels_s": round(whole, 5), "reducing_s": round(sum(reducing.values()), 5),
+        "share": round(sum(reducing.values()) / whole, 4) if whole else None,
+        "names": {name[:80]: round(seconds, 5) for name, seconds in sorted(kernels.items(), key=lambda row: -row[1])[:8]},
+    }  # fmt: skip
+
+
 def main() -> None:
     if sys.argv[1] == "--one":
-        Path(sys.argv[3]).write_text(json.dumps(measure(sys.argv[2])))
+        out = Path(sys.argv[3])
+        out.write_text(json.dumps(all_reduce(out.parent) if sys.argv[2] == "all_reduce" else measure(sys.argv[2])))
         return
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     path, results = folder / "decode.json", {}
     env = {
         **os.environ, "VLLM_USE_FLASHINFER_SAMPLER": "0", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process, where the profiler sees it
+        "NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1", "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
     }  # fmt: skip
     for name in sys.argv[2:] or VARIANTS:
+        # One GPU's engine runs in this process, where the profiler sees it.
+        env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if name == "all_reduce" else "0"
         out = folder / f"decode-{name}.json"
         with (folder / f"decode-{name}.log").open("w") as log:
             words = [sys.executable, __file__, "--one", name, str(out)]
-            done = subprocess.run(words, env=env, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=400)
+            done = subprocess.run(words, env=env, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=500)
         results[name] = json.loads(out.read_text()) if done.returncode == 0 else {"failed": done.returncode}
         path.write_text(json.dumps(results, indent=1) + "\n")
         print(name, json.dumps(results[name])[:900], flush=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Devices and faults on two real GPUs: which process sits where, and how long it takes until a service answers again.
 
-    python benchmarks/gpu/devices.py FOLDER STAGE...      stages: place faults load; pairs, on four GPUs
+    python benchmarks/gpu/devices.py FOLDER STAGE...      stages: place memory faults load; pairs, on four GPUs
 Needs what run.py needs, two GPUs, and the demo model of this repository. FOLDER gets devices.json and logs.
 """
 
@@ -147,18 +147,17 @@ def asked_during(
 
 
 class Devices(Bench):
+    def deployed(self, key: str, overrides: dict[str, Any], **values: Any) -> None:
+        began = time.monotonic()
+        self.play("deploy.yml", "--tags", "preflight,prepare,fetch,serve,verify", overrides=overrides, **values)
+        seconds = round(time.monotonic() - began, 1)
+        proof = json.loads((WORK / "reports/h200/report.json").read_text()).get("devices")
+        answers = {name: ask(row["port"], name) for name, row in overrides.items()}
+        self.note(key, {"seconds": seconds, "holders": holders(), "answers": answers, "proof": proof})
+
     def place(self) -> None:
-        """Two of one GPU, one of two in their place, back, by UUID, and a stranger who holds a GPU."""
-        uuids = [row[0] for row in smi("gpu=uuid")]
-
-        def deployed(key: str, overrides: dict[str, Any], **values: Any) -> None:
-            began = time.monotonic()
-            self.play("deploy.yml", "--tags", "preflight,prepare,fetch,serve,verify", overrides=overrides, **values)
-            seconds = round(time.monotonic() - began, 1)
-            proof = json.loads((WORK / "reports/h200/report.json").read_text()).get("devices")
-            answers = {name: ask(row["port"], name) for name, row in overrides.items()}
-            self.note(key, {"seconds": seconds, "holders": holders(), "answers": answers, "proof": proof})
-
+        """Two of one GPU, one of two in their place, back, by UUID."""
+        uuids, deployed = [row[0] for row in smi("gpu=uuid")], self.deployed
         deployed("two_of_one", rows(one=[0], two=[1]), **BOTH)
         deployed("two_of_one_again", rows(one=[0], two=[1]), **BOTH)
         deployed("swapped", rows(one=[1], two=[0]), **BOTH)
@@ -170,13 +169,55 @@ class Devices(Bench):
         for name in (ONE, TWO):
             self.play("playbooks/stop.yml", service=name, overrides=rows(one=[0], two=[1]), **BOTH)
         self.note("after_stop", holders())
-        stranger = self.stranger(1, 70)
-        text = " ".join(
-            self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=rows(one=[0], two=[1]), **BOTH).split()
+
+    def memory(self) -> None:
+        """Two in place of one of TP 2 whose worker had hung; more KV cache than the GPU holds; a stranger who holds a GPU's memory."""
+        wide, both = rows(one=[0, 1]), rows(one=[0], two=[1])
+        wide[ONE]["env"] = {**wide[ONE]["env"], "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "40"}
+        self.deployed("one_of_two", wide, **FIRST)
+        self.fault("stop_worker_40", "Worker_TP1", signal.SIGSTOP, limit=180)
+        self.deployed("back_to_two", both, **BOTH)
+        began = time.monotonic()
+        huge = {
+            **both,
+            ONE: {
+                **both[ONE],
+                "ready_timeout": 120,
+                "engine_args": {**both[ONE]["engine_args"], "kv_cache_memory_bytes": 90 << 30},
+            },
+        }
+        text = self.play("deploy.yml", "--tags", "fetch,serve,verify", ok=None, overrides=huge, **BOTH)
+        self.note(
+            "out_of_memory",
+            {
+                "seconds": round(time.monotonic() - began, 1),
+                "said": text[-2500:],
+                "answers": ask(9010, ONE),
+                "holders": holders(),
+            },
         )
+        for name in both:
+            self.play("playbooks/stop.yml", service=name, overrides=both, **BOTH)
+        stranger = self.stranger(1, 70)
+        text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=None, overrides=both, **BOTH).split())
         self.note("stranger", text[text.find("does not fit") - 20 :][:600])
+        began = time.monotonic()
+        text = self.play("playbooks/start.yml", ok=None, overrides=both, service=TWO, **BOTH)
+        self.note(
+            "start_without_memory",
+            {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:], "answer": ask(9011, TWO)},
+        )
         stranger.kill()
         stranger.wait()
+        began = time.monotonic()
+        while ask(9011, TWO, seconds=5) != "172" and time.monotonic() - began < 90:
+            time.sleep(1)
+        self.note(
+            "after_the_stranger",
+            {"seconds": round(time.monotonic() - began, 1), "answer": ask(9011, TWO), "holders": holders()},
+        )
+        for name in both:
+            self.play("playbooks/stop.yml", service=name, overrides=both, **BOTH)
 
     def stranger(self, gpu: int, gib: int) -> subprocess.Popen[str]:
         code = f"import torch, time\nx = torch.empty({gib} * 2**30, dtype=torch.uint8, device='cuda')\nprint('held', flush=True)\ntime.sleep(600)"
@@ -202,16 +243,11 @@ class Devices(Bench):
         self.fault("stop_worker", "Worker_TP1", signal.SIGSTOP, limit=60)
         self.play("playbooks/restart.yml", overrides=both, service=ONE, **FIRST)
         self.stop_under_load(both)
-        stranger = self.stranger(0, 70)
-        text = self.play("playbooks/restart.yml", ok=False, overrides=rows(one=[0, 1]), service=ONE, **FIRST)
-        self.note("restart_without_memory", text[-1500:])
-        stranger.kill()
-        stranger.wait()
         self.play("playbooks/stop.yml", overrides=both, service=ONE, **FIRST)
         self.note("after_faults", {"holders": holders(), "processes": processes(ONE)})
 
     def pairs(self) -> None:
-        """On four GPUs: two services of two each, named by UUID, from bare; faults in both at once; a stranger who holds a GPU."""
+        """On four GPUs: two services of two each, named by UUID, from bare; faults in both at once."""
         uuids = [row[0] for row in smi("gpu=uuid")]
         both = {name: {**row, "ready_timeout": 150} for name, row in rows(one=uuids[:2], two=uuids[2:4]).items()}
         began = time.monotonic()
@@ -239,14 +275,6 @@ class Devices(Bench):
         self.play("playbooks/restart.yml", overrides=both, service=ONE, **BOTH)
         self.stop_under_load(both)
         self.play("playbooks/stop.yml", overrides=both, service=ONE, **BOTH)
-        stranger = self.stranger(0, 70)
-        text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=both, **BOTH).split())
-        self.note("stranger", text[text.find("does not fit") - 20 :][:600])
-        began = time.monotonic()
-        text = self.play("playbooks/start.yml", ok=None, overrides=both, service=ONE, **BOTH)
-        self.note("start_without_memory", {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:]})
-        stranger.kill()
-        stranger.wait()
         for name in both:
             self.play("playbooks/stop.yml", overrides=both, service=name, **BOTH)
         self.note(
@@ -272,6 +300,7 @@ def main() -> None:
     for stage in stages:
         {
             "place": bench.place,
+            "memory": bench.memory,
             "faults": bench.faults,
             "load": lambda: bench.stop_under_load(rows(one=[0, 1])),
             "pairs": bench.pairs,

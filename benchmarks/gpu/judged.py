@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a GPU answer like its reference, with and without FlagGems; and which operator makes the difference? On one real GPU.
 
-    python benchmarks/gpu/judged.py FOLDER STAGE...      stages: native localise gems gems_rest packs_demo packs_ties
+    python benchmarks/gpu/judged.py FOLDER STAGE...      stages: native localise gems gems_rest packs_demo packs_ties; tp2 packs_tp2, on two GPUs
 Needs what run.py needs. Every question is a checked one: the small models of this repository and the packs of references/.
 FOLDER gets judged.json, the packs, reports and logs.
 """
@@ -30,6 +30,11 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fp8-cache": ({"kv_cache_dtype": "fp8"}, {}),
     "gems": ({}, {"flaggems": True}),
     "gems-graphs": ({"enforce_eager": False, "compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}}, {"flaggems": True}),
+    "tp2": ({"tensor_parallel_size": 2}, {}),
+    "tp2-graphs": ({"tensor_parallel_size": 2, "enforce_eager": False}, {}),
+    "tp2-fp16": ({"tensor_parallel_size": 2, "dtype": "float16"}, {}),
+    "tp2-fp8-cache": ({"tensor_parallel_size": 2, "kv_cache_dtype": "fp8"}, {}),
+    "tp2-gems": ({"tensor_parallel_size": 2}, {"flaggems": True}),
     # Every operator but upstream's list and the one that localise found.
     "gems-rest": ({}, {"flaggems": {"deny": [*DENY.split(","), "mul"]}}),
 }  # fmt: skip
@@ -81,10 +86,10 @@ class Judged(Bench):
                 continue
             self.note(way, {**found, "judged": self.verdict()})
 
-    def packs(self, model: str) -> None:
-        """A pack of the small model for each way, and the matrix of them."""
-        made: list[str] = []
-        for way in WAYS:
+    def packs(self, model: str, ways: list[str]) -> None:
+        """A pack of the small model for each way, and the matrix of them and of the packs of one GPU that ship."""
+        made = [str(path) for path in sorted((ROOT / "references").glob(f"{model}-h100*"))]
+        for way in ways:
             name = f"{model}-h100-{way}"
             try:
                 found = self.serve(name, row(way, model))
@@ -114,9 +119,11 @@ def main() -> None:
     out, *stages = sys.argv[1:]
     prepare()
     bench = Judged(Path(out), "judged.json")
+    one, two = ([way for way in WAYS if way.startswith("tp2") is wide] for wide in (False, True))
     for stage in stages:
         {"native": bench.native, "localise": bench.localise, "gems": lambda: bench.gems("gems", "gems-graphs"), "gems_rest": lambda: bench.gems("gems-rest"),
-         "packs_demo": lambda: bench.packs("demo"), "packs_ties": lambda: bench.packs("demo-ties")}[stage]()  # fmt: skip
+         "packs_demo": lambda: bench.packs("demo", one), "packs_ties": lambda: bench.packs("demo-ties", one),
+         "tp2": lambda: bench.gems("tp2", "tp2-graphs"), "packs_tp2": lambda: bench.packs("demo-ties", two)}[stage]()  # fmt: skip
 
 
 if __name__ == "__main__":

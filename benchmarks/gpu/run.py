@@ -282,13 +282,14 @@ class Bench:
         self.measure("7b_ours", "7b", self.settings("7b", "ours"))
 
     def shape_32b(self) -> None:
-        self.measure("32b_document", "32b", self.settings("32b", "document"))
-        self.measure("32b_ours", "32b", self.settings("32b", "ours"))
+        """Short prompts, and long ones; 32,768 tokens of KV cache are most of what a card has beside these weights."""
+        for name in ("document", "ours"):
+            self.measure(f"32b_{name}", "32b", self.settings("32b", name), "1,16,64")
+            self.note(f"32b_{name}_4096", self.load("32b", "1,16", 4096))
 
     def gems(self) -> None:
         """Eager, CUDA graphs with and without torch.compile, each beside native operators; kernels are compiled on the first pass."""
         few, graphs = "1,64,1,64", {"compilation_config": {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}}
-        self.measure("7b_gems_graphs", "7b", self.settings("7b", "ours", flaggems=True), few)
         self.measure(
             "7b_gems_graphs_uncompiled", "7b", self.settings("7b", "ours", flaggems=True, engine_args=graphs), few
         )
@@ -299,15 +300,16 @@ class Bench:
         self.measure("7b_gems_eager", "7b", self.settings("7b", "document", flaggems=True), few)
 
     def caches(self) -> None:
-        """Seconds to the first answer with an empty cache, and after a restart that finds what the first start has compiled."""
+        """Starts with an empty cache and with what an earlier start has compiled, where their seconds go, and the load that follows."""
         for name, more in (("native", {}), ("flaggems", {"flaggems": True})):
             rows = self.settings("7b", "ours", **more)
             shutil.rmtree(SRV / "cache", ignore_errors=True)
-            cold = self.start(f"7b_cold_{name}", rows)["deploy_and_ready_s"]
-            self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
-            warm = self.start(f"7b_warm_{name}", rows)["deploy_and_ready_s"]
-            self.note(f"7b_cache_{name}", {"cold_ready_s": cold, "warm_ready_s": warm})
-            self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
+            found: dict[str, Any] = {}
+            for state in ("cold", "warm"):
+                found[state] = self.start(f"7b_{state}_{name}", rows)
+                found[state] |= {"load": self.load("7b", "1,64,1,64")["load"]} if state == "warm" else {}
+                self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
+            self.note(f"7b_cache_{name}", found)
 
     def proof(self) -> None:
         """Asked for and not active is caught: FlagGems' plugin is there and every operator denied."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What fit predicts against what the engine logs, and `engine_args: auto` against the vendor documents' settings, on one real GPU.
 
-    python benchmarks/gpu/sizes.py FOLDER STAGE...      stages: auto fit
+    python benchmarks/gpu/sizes.py FOLDER STAGE...      stages: auto fit; fit_pairs, on two GPUs
 Needs what run.py needs. FOLDER gets sizes.json and the services' logs.
 """
 
@@ -30,6 +30,14 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+# The same over two GPUs.
+PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
+    "32b_tp2_eager_95_fp8_32k": ("32b", {"gpu_memory_utilization": 0.95, "enforce_eager": True, "kv_cache_dtype": "fp8", "max_model_len": 32768}),
+    "7b_tp2_eager_70_fp8": ("7b", {"gpu_memory_utilization": 0.7, "enforce_eager": True, "kv_cache_dtype": "fp8"}),
+    "7b_tp2_graphs_90_32k": ("7b", {"gpu_memory_utilization": 0.9, "enforce_eager": False, "max_model_len": 32768}),
+}  # fmt: skip
+
+
 class Sizes(Bench):
     def rows(self, model: str, args: dict[str, Any]) -> dict[str, Any]:
         return override(
@@ -52,8 +60,9 @@ class Sizes(Bench):
         pins = json.loads((self.inventory.parent / "pins.json").read_text())
         self.note("7b_auto_choice", pins["pins"].get("choices"))
 
-    def fit(self) -> None:
-        for name, (model, args) in SETTINGS.items():
+    def fit(self, settings: dict[str, tuple[str, dict[str, Any]]], width: int = 1) -> None:
+        for name, (model, given) in settings.items():
+            args = {**given, "tensor_parallel_size": width}
             try:
                 found = self.start(name, self.rows(model, args))
             except SystemExit as error:
@@ -68,7 +77,7 @@ def main() -> None:
     prepare()
     bench = Sizes(Path(out), "sizes.json")
     for stage in stages:
-        {"auto": bench.auto, "fit": bench.fit}[stage]()
+        {"auto": bench.auto, "fit": lambda: bench.fit(SETTINGS), "fit_pairs": lambda: bench.fit(PAIRS, 2)}[stage]()
 
 
 if __name__ == "__main__":
