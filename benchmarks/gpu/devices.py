@@ -198,7 +198,7 @@ class Devices(Bench):
         )
         for name in both:
             self.play("playbooks/stop.yml", service=name, overrides=both, **BOTH)
-        stranger = self.stranger(1, 70)
+        stranger = self.stranger(1, 62)
         text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=None, overrides=both, **BOTH).split())
         self.note("stranger", text[text.find("does not fit") - 20 :][:600])
         began = time.monotonic()

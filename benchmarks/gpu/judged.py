@@ -80,7 +80,7 @@ class Judged(Bench):
         for way in ways:
             rows = row(way, reference="demo-h100")
             try:
-                found = self.serve(way, rows, tags="fetch,serve,verify,judge,report")
+                found = self.serve(way, rows, tags="prepare,fetch,serve,verify,judge,report")
             except SystemExit as error:
                 self.note(way, {"failed": str(error)})
                 continue

@@ -27,7 +27,7 @@ BUNDLES = Path(os.environ.get("BUNDLES", "/tmp/bundles"))
 WORK = Path(os.environ.get("BENCH_WORK", "/tmp/gpu-bench"))
 SRV = WORK / "srv"
 CONCURRENCY = "1,16,64,256"
-PORT = 9010
+PORT = int(os.environ.get("BENCH_PORT", "9010"))  # two benchmarks on one machine: another BENCH_WORK and port
 # The bundle has no flashinfer; NVLink multicast is off, since GPUs may be those of a host that others share.
 ENV = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0", "NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1",
@@ -88,6 +88,7 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
             "engine": "vllm",
             "model": model,
             "served_name": model,
+            "port": PORT,
             "flaggems": False,
             "engine_args": args,
             "env": env,

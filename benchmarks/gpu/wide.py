@@ -127,7 +127,9 @@ class Wide(Bench):
         rows = document(QWQ, self.count)
         found = self.start("document", rows)
         answer = ask(PORT, QWQ, seconds=90, max_tokens=32)
-        self.note("document", {**found, "answered": answer[:80], "holders": holders(), **self.loads(QWQ, few=False)})
+        self.note(
+            "document", {**found, "answered": answer[:80], "holders": holders(), **self.loads(QWQ, few=self.count < 4)}
+        )
         self.stop(QWQ, rows)
 
     def ranked(self) -> None:
