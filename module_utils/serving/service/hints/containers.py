@@ -202,8 +202,9 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own",
-        "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers too late",
+        "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
+        " its debug log says more",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
         general=True,

@@ -118,7 +118,7 @@ HINTS = (
         "kv-cache-dtype",
         r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
         r"|FP8 KV cache[^\n]{0,80}(?:not supported"
-        r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
+        r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype|\bkv_data_type \S{1,40} is not supported",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
         "vLLM, attention backends",
@@ -203,6 +203,16 @@ HINTS = (
         "name another attention backend in the row, or use an image that is built for this GPU",
         "Dao-AILab/flash-attention#1763",
         "CUDA error (/srv/acme/flash_acme_template.h:188): invalid argument",
+        sure=False,
+    ),
+    Hint(
+        "header-missing",
+        r"fatal error: (?!Python|(?:cu[a-z]|nv\w|cublas|crt/|std|limits|errno|math|string|features|omp|bits/|sys/))[\w./+-]{1,120}\.(?:h|hpp|cuh)"
+        r"(?:: No such file|' file not found)",
+        "the compiler does not find a header of another library: its development package is not installed, or it is of another version",
+        "install the package that has the header (numa.h: libnuma-dev, numactl-devel; infiniband/verbs.h: libibverbs-dev), or use an image or a wheel",
+        "GCC",
+        "/tmp/acme.cpp:2:12: fatal error: numa.h: No such file or directory",
         sure=False,
     ),
 )

@@ -92,7 +92,7 @@ HINTS = (
     ),
     Hint(
         "cann-python",
-        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN",
+        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN|EH9999 +\[Init\]\[Env\]init env failed",
         "CANN's Python part failed: it does not fit this version of Python, or a package that it needs is missing",
         "use a Python that this CANN names (3.9 to 3.11 for most) and install its packages (decorator, sympy, scipy, attrs...), or use the image as"
         " it was built",

@@ -179,4 +179,13 @@ HINTS = (
         "RuntimeError: CUDA error: OS call failed or operation not supported on this OS",
         sure=False,
     ),
+    Hint(
+        "nvml-not-supported",
+        r"NVMLError_NotSupported|NVML_ERROR_NOT_SUPPORTED|nvmlDevice\w{3,60}[^\n]{0,40}[Nn]ot [Ss]upported",
+        "this GPU does not answer what the engine asks the driver of it, as vGPUs, MIG parts, Jetson and other integrated GPUs do not",
+        "use an engine release that knows such GPUs (for Jetson its own image), or a whole GPU; nvidia-smi -q shows N/A for what is not answered",
+        "NVML, return codes",
+        "pynvml.NVMLError_NotSupported: Not Supported",
+        sure=False,
+    ),
 )

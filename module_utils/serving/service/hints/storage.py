@@ -113,4 +113,13 @@ HINTS = (
         "containerd/nerdctl#492",
         "no running task found: task 4711 not found: not found",
     ),
+    Hint(
+        "overlay-input-output",
+        r"overlay mount to [^\n]{0,400}: input/output error|(?:readlink|getxattr|lstat|open) /\S{1,300}/overlay2?/\S{1,200}: input/output error",
+        "the container engine can't read its own layers: the layers are damaged, or the disk or network file system below them answers with errors",
+        "dmesg shows whether the disk is at fault; if it is not: podman system check --repair (or system reset), remove the image and fetch it again",
+        "containers/podman#22046",
+        "Error: mounting storage for container 50a9: creating overlay mount to /srv/acme/merged: input/output error",
+        sure=False,
+    ),
 )
