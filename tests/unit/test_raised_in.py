@@ -32,6 +32,8 @@ LIB = "/srv/env/lib/python3.12/site-packages"
         (LIB + "/vllm/model_executor/layers/quantization/acme.py", "another quantisation"),
         (LIB + "/xgrammar/acme.py", "structured_outputs_config"),
         (LIB + "/vllm/v1/spec_decode/acme.py", "speculative_config"),
+        (LIB + "/vllm/v1/core/sched/acme.py", "async_scheduling"),
+        (LIB + "/vllm/distributed/device_communicators/acme.py", "disable_custom_all_reduce"),
         (LIB + "/vllm/lora/acme.py", "without the adapters"),
         (LIB + "/torch/_inductor/acme.py", "enforce_eager"),
         (LIB + "/triton/compiler/acme.py", "Triton that belongs"),

@@ -101,7 +101,7 @@ WARNED = (
     (
         re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
         re.compile(
-            r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+            r"'_OpNamespace' '|NameError: name '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
         ),
     ),
     (re.compile(r"Failed to import from vllm\._"), re.compile(r"failed to be inspected")),

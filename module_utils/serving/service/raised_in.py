@@ -39,7 +39,7 @@ PARTS = tuple(
             "start once without kv_transfer_config or its package; install the release of it that names this engine's",
         ),
         (
-            r"/(?:bitsandbytes|auto_gptq|gptqmodel|awq|autoawq|compressed_tensors|quark|modelopt|torchao)/|/layers/quantization/",
+            r"/(?:bitsandbytes|auto_gptq|gptqmodel|awq|autoawq|compressed_tensors|quark|modelopt|torchao)/|\blayers/quantization/",
             "the code of a quantisation",
             "use the model in another quantisation or a newer engine; leave `quantization` out of engine_args, so that config.json decides",
         ),
@@ -54,12 +54,22 @@ PARTS = tuple(
             "start once without speculative_config: where that helps, use a draft model that this release names, or another release",
         ),
         (
+            r"/(?:device_communicators|parallel_state|custom_all_reduce\w{0,10})(?:/|\.py$)",
+            "the communication between the devices",
+            "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
+        ),
+        (
+            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
+            "the scheduling of requests, which fails under load or with features that this release does not join well",
+            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
+        ),
+        (
             r"/lora/|/peft/",
             "the part for LoRA adapters",
             "start once without the adapters; compare the adapter's base model, rank and target modules with what the release supports",
         ),
         (
-            r"/torch/_(?:inductor|dynamo|functorch)/|/torch/fx/|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
+            r"\btorch/_(?:inductor|dynamo|functorch)/|\btorch/fx/|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
             "the compilation of the model or the capture of its graphs",
             "set enforce_eager: true: where that helps, remove the compile cache, leave compilation_config out, or use another release",
         ),
@@ -74,7 +84,7 @@ PARTS = tuple(
             "install the four releases that vllm-mindspore's page names together (mindspore, mindformers, vLLM, CANN), or use its image",
         ),
         (
-            r"/(?:vllm_ascend|torch_npu|torchair)/|/hardware_backend/npu/",
+            r"/(?:vllm_ascend|torch_npu|torchair)/|\bhardware_backend/npu/",
             "the NPU's side (vllm-ascend, torch-npu)",
             "install the vLLM, vllm-ascend, torch-npu and CANN that vllm-ascend's page names together, or use its image; try enforce_eager: true",
         ),
@@ -89,7 +99,7 @@ PARTS = tuple(
             "compare the model's folder with its page and run deploy.yml --tags fetch; use the transformers and tokenizers that the engine names",
         ),
         (
-            r"/transformers/(?:image|feature|video|processing)\w{0,60}\.py$|/multimodal/|/transformers/models/\w{1,60}/(?:image_)?processing_",
+            r"/transformers/(?:image|feature|video|processing)\w{0,60}\.py$|/multimodal/|\btransformers/models/\w{1,60}/(?:image_)?processing_",
             "the part that prepares pictures, sound or video",
             "look at the request's media; use the transformers that the engine names, or set limit_mm_per_prompt to 0 for what is not needed",
         ),

@@ -359,7 +359,7 @@ HINTS = (
     Hint(
         "hccl",
         r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\("
-        r"|DIST call hccl api failed",
+        r"|DIST call hccl api failed|\bra (?:hdc|socket) [^\n]{0,40}fail",
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the"
         " same image",

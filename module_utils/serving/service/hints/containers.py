@@ -265,8 +265,8 @@ HINTS = (
     Hint(
         "docker-without-cdi",
         r"could not select device driver \"cdi\"|CDI (?:device )?injection is not (?:enabled|supported)|CDI is (?:not enabled|disabled)",
-        "this Docker does not do CDI: it is too old, or the feature is switched off",
-        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json and restart Docker",
+        "Docker has no CDI at hand: it is too old, the feature is switched off, or it started before the CDI file was made",
+        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json; restart it once nvidia-ctk cdi list shows GPUs",
         "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
         'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
     ),

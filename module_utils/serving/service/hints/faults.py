@@ -85,6 +85,15 @@ HINTS = (
 # Asked after an error's own words: they speak of who said it, or of the kind of error, only.
 LAST = (
     Hint(
+        "sglang-capture",
+        r"Capture (?:cuda|CUDA|npu)? ?graph failed",
+        "CUDA graphs could not be captured: the words behind it say why, most often too little memory",
+        "lower mem_fraction_static or cuda_graph_max_bs in engine_args, or set disable_cuda_graph: true",
+        "sgl-project/sglang, cuda_graph_runner.py",
+        "Exception: Capture cuda graph failed: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
         "rust-panic",
         r"^thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at |PanicException",
         "a part that is written in Rust (tokenizers, safetensors, llguidance, a router) met what it does not handle, and broke off",

@@ -106,7 +106,8 @@ HINTS = (
         r"(?:mat1 and mat2 shapes cannot be multiplied|must have same reduction dim|The size of tensor a \(\d{1,9}\) must match"
         r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
         r"|Expected hidden_size to be"
-        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
+        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects"
+        r"|stack expects each tensor to be equal size|Sizes of tensors must match)",
         "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
         " wrongly, or a fault of this release",
         "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
@@ -167,7 +168,7 @@ HINTS = (
     Hint(
         "layer-attribute",
         r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
-        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute (?!'pooler')",
         "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#11537",
@@ -214,5 +215,22 @@ HINTS = (
         "GCC",
         "/tmp/acme.cpp:2:12: fatal error: numa.h: No such file or directory",
         sure=False,
+    ),
+    Hint(
+        "pooler-missing",
+        r"'\w{1,60}' object has no attribute 'pooler'",
+        "the row asks for embeddings, scores or classes, and the engine built this model for text: this release has no such form of it, or was not told",
+        "set `runner: pooling` and `convert` (or hf_overrides that the model's page names) in engine_args, or use a newer engine",
+        "vllm-project/vllm#20051",
+        "AttributeError: 'AcmeForCausalLM' object has no attribute 'pooler'",
+        sure=False,
+    ),
+    Hint(
+        "quantisation-not-for-layer",
+        r"AssertionError: assert self\.quant_method is not None",
+        "the engine has no form of the model's quantisation for this kind of layer (the file's name tells which: MoE, linear, embedding)",
+        "use the model in another quantisation (for AWQ of MoE models awq_marlin or compressed-tensors), or a newer engine; leave `quantization` out",
+        "vllm-project/vllm#22004",
+        "AssertionError: assert self.quant_method is not None (acme/layer.py:7)",
     ),
 )

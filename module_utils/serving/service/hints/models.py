@@ -207,7 +207,7 @@ HINTS = (
     Hint(
         "hub-not-found",
         r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
-        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError",
         "the hub has no such file, branch or repository, or does not show it without a token",
         "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
         "huggingface_hub, errors",

@@ -217,4 +217,14 @@ HINTS = (
         "mindspore-ai/mindspore#246",
         "[mindspore/ccsrc/acme.cc:172] LoadOpInfoJson] Get op info json suffix path failed, soc_version: AscendAcme",
     ),
+    Hint(
+        "tbe-main-gone",
+        r"TBE Subprocess[^\n]{0,40}main process disappeared",
+        "the helper processes of CANN's compiler found the main process gone: it ended before them, and the reason is what it said itself",
+        "look for the error before this line; where there is none the program ended without closing its engine, and nothing is wrong",
+        "vllm-project/vllm-ascend#198",
+        "[ERROR] TBE Subprocess[task_distribute] raise error[], main process disappeared!",
+        sure=False,
+        late=True,
+    ),
 )
