@@ -169,6 +169,10 @@ def test_only_an_option_of_an_engine_is_surely_what_is_to_be_corrected() -> None
             "ImportError: the acme backend requires transformers>=9 for this, but got 4",
             "install or upgrade in the environment",
         ),
+        (
+            "acme.utils.BackendSupportedError: mm_acme does not support backend 'acme' with capability 121",
+            "use another accelerator",
+        ),
         ("NotImplementedError: Acme is only supported on Cuda toolkit 13.1 and above!", "built with that CUDA"),
         ("ValueError: Unsupported bits for gptq, only 4 and 8 are supported", "`quantization`"),
         ("ValueError: Acme requires heads divisible by the number of ranks", "tensor_parallel_size"),

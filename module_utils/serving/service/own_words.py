@@ -14,7 +14,7 @@ REFUSALS = re.compile(
     r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
     r"|ImportError(?!: (?:cannot import name|No module named|DLL|lib|/))"
     r"|\w{0,40}(?:Config"
-    r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
+    r"\w{0,10}|Argument|Option|Validation|(?:Uns|S)upported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^TypeError: Error: (?=[^\n]{12,})|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
 )
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.

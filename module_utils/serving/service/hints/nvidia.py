@@ -26,7 +26,7 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU",
+        r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",

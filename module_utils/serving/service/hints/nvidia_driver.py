@@ -188,4 +188,21 @@ HINTS = (
         "pynvml.NVMLError_NotSupported: Not Supported",
         sure=False,
     ),
+    Hint(
+        "gpu-handle",
+        r"Unable to determine the device handle for (?i:gpu)[^\n]{0,60}: Not Found",
+        "a GPU stands on the bus, and the driver has none of that address: it did not start under this driver, or was taken away since",
+        "dmesg | grep -i nvrm shows why it did not start; try the other kind of kernel module (open, closed) or a newer driver, then power off and on",
+        "NVIDIA/open-gpu-kernel-modules#246",
+        "Unable to determine the device handle for GPU 0000:01:00.0: Not Found",
+        sure=False,
+    ),
+    Hint(
+        "gpu-no-address-space",
+        r"PCI I/O region assigned to your NVIDIA device is invalid|NVRM: BAR\d is 0M",
+        "firmware or hypervisor gave the GPU no room for its memory in the host's addresses (BAR)",
+        "switch Above 4G Decoding on in the BIOS; in a virtual machine use UEFI (OVMF) and a large 64-bit MMIO window; kernel option pci=realloc",
+        "NVIDIA driver, README, known issues",
+        "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
+    ),
 )
