@@ -322,7 +322,7 @@ HINTS = (
         "npu-user-unknown",
         r"getpwuid\(\): uid not found",
         "the container's user has no entry in /etc/passwd, and HCCL or torch ask for its name",
-        "run the image as a user that it knows",
+        "run the image as a user that it knows, or set env USER and TORCHINDUCTOR_CACHE_DIR",
         "vllm-project/vllm-ascend#9490",
         "KeyError: 'getpwuid(): uid not found: 1234'",
     ),
