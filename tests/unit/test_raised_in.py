@@ -67,6 +67,13 @@ def test_the_innermost_file_of_a_known_part_counts_and_only_the_error_s_own() ->
     }
 
 
+def test_a_file_that_stands_around_all_that_an_engine_does_is_not_blamed() -> None:
+    around = [LIB + "/sglang/srt/managers/scheduler.py", LIB + "/torch/_dynamo/eval_frame.py"]
+    inside = [f"{LIB}/acme/{number}.py" for number in range(4)]
+    assert explained(traceback(*around, *inside, error="acme.Odd: nobody knows")).hint is None
+    assert explained(traceback(*around, *inside[:3], error="acme.Odd: nobody knows")).hint == failures.RAISED_IN
+
+
 def test_what_says_more_comes_first() -> None:
     """A row of the error itself, its own words, a signal."""
     at = LIB + "/flag_gems/b.py"
@@ -110,6 +117,13 @@ def test_an_error_that_only_names_a_key_gives_way_to_what_it_was_raised_for() ->
     assert explained(first + link + traceback("/a.py", error="OSError: nobody knows")).root == "OSError: nobody knows"
     assert explained(first + link + traceback("/a.py", error="KeyError: 8")).root == "KeyError: 7"
     assert explained(first + "\n" + traceback("/a.py", error="OSError: nobody knows")).root == "KeyError: 7"
+
+
+def test_a_compiled_part_that_could_not_be_loaded_counts_where_then_a_name_is_missing() -> None:
+    warned = "WARNING 09-04 04:55:04 a.py:180] Failed to import from vllm._acme with ImportError('/a/_C.abi3.so: undefined symbol: _ZN5torch1aEv')"
+    missing = traceback("/a.py", error="NameError: name 'AcmeType' is not defined")
+    assert explained(warned + "\n" + missing).hint == "torch-abi"
+    assert explained(missing).hint == "engine-fault"
 
 
 def test_podman_that_cleans_up_hides_no_reason() -> None:

@@ -11,7 +11,7 @@ from ansible.module_utils.serving.service.statements import Statement
 
 # Path of a file, whose code it is, and what helps. Where one path is of two of them, the first counts.
 PARTS = tuple(
-    (re.compile(path), "the error came from %s; no hint knows its words" % whose, remedy)
+    (re.compile(path), "the error came from %s; its words are not among the known failures" % whose, remedy)
     for path, whose, remedy in (
         (
             r"/(?:flag_?gems|FlagGems)/",
@@ -117,9 +117,13 @@ PARTS = tuple(
 )
 
 
+# Files further out only called what failed: a scheduler or a compiler's wrapper stands around all that an engine does.
+NEAR = 4
+
+
 def raised_in(error: Statement) -> str | None:
     """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known."""
-    for file in reversed(error.files):
+    for file in reversed(error.files[-NEAR:]):
         for path, whose, remedy in PARTS:
             if path.search(file):
                 return "%s: %s" % (whose, remedy)

@@ -85,7 +85,7 @@ HINTS = (
     ),
     Hint(
         "registry-credential-helper",
-        r"docker-credential-[\w-]{1,40}['\"]?:? (?:executable file not found|not installed|not found)|exec: \"docker-credential-",
+        r"docker-credential-[\w-]{1,40}['\"]?:? (?:executable file not found|not installed|not found)",
         "the login file of this user (~/.docker/config.json) names a program that keeps passwords, and that program is not installed here",
         "remove credsStore and credHelpers from ~/.docker/config.json and log in again, or install docker-credential-NAME",
         "docker/docker-credential-helpers",

@@ -356,4 +356,13 @@ HINTS = (
         "re.error: global flags not at the start of the expression at position 5",
         sure=False,
     ),
+    Hint(
+        "web-middleware",
+        r"Cannot add middleware after an application has started",
+        "the web framework and what hooks into it are of different times: starlette is newer than the metrics library (or another middleware) knows",
+        "install the fastapi, starlette and prometheus-fastapi-instrumentator that the engine's release names, or use an image as it was built",
+        "trallnag/prometheus-fastapi-instrumentator#214",
+        "RuntimeError: Cannot add middleware after an application has started",
+        sure=False,
+    ),
 )

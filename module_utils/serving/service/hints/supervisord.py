@@ -9,8 +9,8 @@ HINTS = (
         "supervisord-gave-up",
         r"gave up: \S{1,80} entered FATAL state|\bFATAL +Exited too quickly|\bBACKOFF +Exited too quickly|ERROR \(abnormal termination\)"
         r"|ERROR \(spawn error\)",
-        "the program ended each time before it had run for startsecs, so that supervisord starts it no more: the reason stands in the program's own log",
-        "look at the program's log (supervisorctl tail NAME stderr; here logs/), and at the exit status that supervisord.log tells",
+        "supervisord could not get the program to run for startsecs: it ended at once each time, or can't be started at all",
+        "look at the program's log (supervisorctl tail NAME stderr; here logs/), and at the exit status or spawnerr that supervisord.log tells",
         "Supervisor/supervisor#798",
         "2026-11-20 10:11:12,993 INFO gave up: vllm-acme entered FATAL state, too many start retries too quickly",
         passing=True,
