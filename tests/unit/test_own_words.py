@@ -133,6 +133,13 @@ def test_a_signal_says_more_than_a_sentence() -> None:
     assert explained("ValueError: acme_size must be even", -9).hint == "exit--9"
 
 
+def test_two_words_and_a_list_of_what_to_try_are_no_reason() -> None:
+    assert explained("RuntimeError: invalid argument").hint is None
+    log = "Exception: Capture cuda graph failed: acme\nPossible solutions:\n1. set --mem-fraction-static to a smaller value"
+    found = explained(log)
+    assert (found.hint, found.sure) == ("sglang-capture", False)
+
+
 def test_only_a_name_of_which_something_is_demanded_is_told() -> None:
     meaning = (
         explained(
@@ -162,6 +169,11 @@ def test_only_an_option_of_an_engine_is_surely_what_is_to_be_corrected() -> None
             "ImportError: the acme backend requires transformers>=9 for this, but got 4",
             "install or upgrade in the environment",
         ),
+        (
+            "acme.utils.BackendSupportedError: mm_acme does not support backend 'acme' with capability 121",
+            "use another accelerator",
+        ),
+        ("NotImplementedError: Acme is only supported on Cuda toolkit 13.1 and above!", "built with that CUDA"),
         ("ValueError: Unsupported bits for gptq, only 4 and 8 are supported", "`quantization`"),
         ("ValueError: Acme requires heads divisible by the number of ranks", "tensor_parallel_size"),
         ("ValueError: the prompt is longer than the cache: not enough memory", "lower max_model_len"),

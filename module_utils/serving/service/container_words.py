@@ -16,7 +16,9 @@ SAYS = re.compile(
     r"|^Error: (?=[^\n]{0,1000}\b(?:OCI|crun|runc|conmon|containers?|podman|netavark)\b)"  # podman's own; any program begins so
     r"|OCI runtime (?:create failed|error): |runc (?:create|run) failed: "
 )
-NOTHING = frozenset(("unknown", "exit status 1", "OCI runtime error", "OCI permission denied", "OCI not found"))
+NOTHING = frozenset(
+    ("unknown", "exit status 1", "OCI runtime error", "OCI permission denied", "OCI not found", "internal libpod error")
+)
 WORDS = 3  # a reason has as many, else the part before it is told too
 REASON = 200  # characters of a reason
 

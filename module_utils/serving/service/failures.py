@@ -41,11 +41,13 @@ from ansible.module_utils.serving.service.hints import (
     python,
     sglang,
     storage,
+    supervisord,
     system,
     systemd,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
+from ansible.module_utils.serving.service.raised_in import raised_in
 from ansible.module_utils.serving.service.statements import CANN_CODE, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
@@ -60,6 +62,7 @@ HINTS: tuple[Hint, ...] = (
     *docker.HINTS,
     *daemons.HINTS,
     *systemd.HINTS,
+    *supervisord.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
@@ -80,6 +83,7 @@ HINTS: tuple[Hint, ...] = (
     *faults.LAST,
 )
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
+RAISED_IN = "raised-in"  # of what no words explain, but whose code raised it
 
 POSSIBLE = "one possible cause"
 APART = POSSIBLE + ", by what was said apart from the first error (%s): %s"
@@ -97,7 +101,7 @@ WARNED = (
     (
         re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
         re.compile(
-            r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+            r"'_OpNamespace' '|NameError: name '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
         ),
     ),
     (re.compile(r"Failed to import from vllm\._"), re.compile(r"failed to be inspected")),
@@ -111,6 +115,11 @@ WARNED = (
             r"No CUDA GPUs are available|Failed to infer device type|Torch not compiled with CUDA|no (?:GPU|accelerator)"
         ),
     ),
+)
+
+# An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
+SAYS_LITTLE = re.compile(
+    r"KeyError\b|IndexError\b|StopIteration\b|AttributeError: 'NoneType' object|E[A-Z]9999: Inner Error"
 )
 
 # MindSpore says that CANN's own words come below; the code there is the cause.
@@ -146,6 +155,7 @@ SIGNALS = {
     ),
     signal.SIGINT: ("the engine was interrupted (SIGINT): somebody or something stopped it", "start the service again"),
 }
+FROM_OUTSIDE = ("-137", "-9", "-143", "-15", "-130", "-2")  # names of codes of signals that others send
 CODES = {
     0: ("the engine ended by itself without an error code", "a server must not end: look at its last lines, and at what the start script runs"),
     125: ("the container engine could not make the container", "its own message in the log says why"),
@@ -201,7 +211,7 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     root = next((one for one in errors if one.kind == "exception"), errors[0] if errors else None)
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
     behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
-    generally = known(behind + chain, general=True)
+    generally = known(sorted(behind + chain, key=lambda one: bool(SAYS_LITTLE.match(one.text))), general=True)
     itself = told(chain) or refused(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
@@ -219,6 +229,12 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
     signal_row, code_row = by_code(code, True), by_code(code, False)
+    telling = next((one for one in chain if not SAYS_LITTLE.match(one.text)), root)
+    unknown = generally is None or generally[0] in faults.LAST or generally[0].name in faults.OF_A_KIND
+    if telling and unknown and not found and not itself and not signal_row:
+        whose = raised_in(telling)
+        if whose:
+            return Explanation("%s: %s" % (POSSIBLE, whose), first_words(telling.text), RAISED_IN)
     if not found and (not signal_row or code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
@@ -231,6 +247,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         )
         if root and (apart or one.consequence):
             first = root
+        if telling and row.name in faults.OF_A_KIND and SAYS_LITTLE.match(one.text):
+            first = telling
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
         sure = row.proves and not apart and not another_reason(row, one)
@@ -240,11 +258,16 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     if itself and not signal_row:
         meaning, one, sure = itself
         return Explanation(meaning if sure else "%s: %s" % (POSSIBLE, meaning), first_words(one.text), OWN_WORDS, sure)
-    one_of_all = root or next((one for one in firm if one.kind != "words"), None)
+    one_of_all = telling or next((one for one in firm if one.kind != "words"), None)
     one_of_all = one_of_all or next((one for one in firm if EMPHATIC.search(one.text)), firm[-1] if firm else None)
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
-    return Explanation("%s: %s" % by[1:], shown, by[0], True) if by else Explanation(None, shown, None)
+    if not by:
+        return Explanation(None, shown, None)
+    proven = not (
+        root and by is signal_row and by[0].endswith(FROM_OUTSIDE)
+    )  # who killed it may have done so because of that error
+    return Explanation(("" if proven else POSSIBLE + ": ") + "%s: %s" % by[1:], shown, by[0], proven)
 
 
 def stands_apart(one: Statement, chain: list[Statement], generally: bool) -> bool:

@@ -14,7 +14,7 @@ REFUSALS = re.compile(
     r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
     r"|ImportError(?!: (?:cannot import name|No module named|DLL|lib|/))"
     r"|\w{0,40}(?:Config"
-    r"\w{0,10}|Argument|Option|Validation|Unsupported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
+    r"\w{0,10}|Argument|Option|Validation|(?:Uns|S)upported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^TypeError: Error: (?=[^\n]{12,})|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
 )
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
@@ -53,7 +53,7 @@ SUBJECT = re.compile(
 # Where a message stops saying what is wrong and says how to look closer, or where to read on.
 ADVICE = re.compile(
     r"\b(?:Set TORCH|For debugging|You can suppress|Compile with|For further information|For even more|(?:CUDA|HIP) kernel errors might|NOTE:|See https?:"
-    r"|[Pp]lease rerun)"
+    r"|[Pp]lease rerun|Possible (?:solutions|causes?|fix(?:es)?):)"
 )
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]{0,30}(?:[-_][a-z0-9]{1,30}){0,6})")
 VARIABLE = re.compile(
@@ -70,6 +70,8 @@ SETTING = re.compile(
     r"|than|by) %s" % (NAME, NAME)
 )
 LISTED = re.compile(r"\b[a-z]\w{0,40}=")
+HEADING = re.compile(r"^Capture \w{0,5} ?graph failed: ")  # SGLang's, before what another error said
+WORDS = 3  # of a sentence that gives a reason: "invalid argument" gives none
 NAMED = 3  # names that are told of a sentence
 # Names that are options of an engine wherever they are said; any other may as well be a name of the code's inside.
 OPTIONS = re.compile(
@@ -96,6 +98,10 @@ KINDS = tuple(
             r"capability|\bsm_?\d{2,3}\b|hopper|blackwell|ampere|\bturing\b|\bgpus?\b[^\n]{0,40}\b(?:too old|or newer)"
             r"|only (?:supported )?(?:on|for) [^\n]{0,20}gpu",
             "this accelerator is not one of those that it names: leave out the option, quantisation or backend that asks for them, or use another accelerator",
+        ),
+        (
+            r"\bcuda (?:toolkit|version|runtime)\b|\bcuda \d{2}\.\d",
+            "use an image or a wheel that is built with that CUDA, on a driver that carries it, or leave out what asks for it",
         ),
         (
             r"\bplease (?:pip )?(?:install|upgrade|update)|\bnot found in \$?path\b|\bis not installed|\bpip install|(?:requires|needs) [\w-]{2,40} ?[<>=]=?",
@@ -151,8 +157,8 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
         begins = REFUSALS.match(text)
         if begins is None:
             continue
-        sentence = ADVICE.split(text[begins.end() :], maxsplit=1)[0]
-        if not REASON.search(sentence) or INSIDE.search(sentence):
+        sentence = HEADING.sub("", ADVICE.split(text[begins.end() :], maxsplit=1)[0])
+        if len(sentence.split()) < WORDS or not REASON.search(sentence) or INSIDE.search(sentence):
             continue
         keys = names(sentence)
         # Where a sentence lists what it was given (`a=1 b=2 c=3`), the names are of that, not of what is to be set.

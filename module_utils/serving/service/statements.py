@@ -27,7 +27,8 @@ EXCEPTION = re.compile(
     r"(?: ?\([^)\n]{0,60}\))?(?::|$)"
 )
 ABORT = re.compile(
-    r"terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed|Failed to initialize NVML: "
+    r"thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at "
+    r"|terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed|Failed to initialize NVML: "
 )
 CALLED = re.compile(
     r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
@@ -58,6 +59,7 @@ CONSEQUENCE = re.compile(
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
     r"|^subprocess\.CalledProcessError|scheduler is dead\b"
     r"|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
+    r"|^\"?(?:[Ee]rror )?[Uu]nmounting /"  # podman takes away what it had begun
     r"|subprocess-exited-with-error|metadata-generation-failed|Failed building (?:wheel|editable)|did not run successfully|ninja: build stopped"
 )
 # Errors that their own words call handled: the process goes on. What they and their tracebacks say is no cause, until its next line of another kind.
@@ -69,6 +71,8 @@ HANDLED = re.compile(
 RETRIED = re.compile(
     r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
 )
+# An error whose reason is on the next line.
+HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$")
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -102,8 +106,10 @@ WRAPPED = re.compile(
     r"^(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Failed|Unsupported)(?:\([^)\n]{0,80}\))?: (?:backend='[^'\n]{1,40}' raised: ?)?"
     r"(?=(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception): \S)"
 )
-# The error that it speaks of is on the next line.
-INTRODUCES = re.compile(r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$")
+# The error that it speaks of is on the next line; Triton shows the kernel's source before it.
+INTRODUCES = re.compile(
+    r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$|^triton\.compiler\.errors\.\w{1,40}: at \d{1,5}:\d{1,5}:"
+)
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
@@ -112,12 +118,16 @@ SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
+FILE = re.compile(r"\s*File \"([^\"\n]{1,400})\"")
+PANIC = re.compile(r"thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at (\S{1,300}):\d{1,7}:\d{1,5}")
+FRAMES = 40  # frames of a traceback that are kept: the innermost
 
 
 class Statement(NamedTuple):
     text: str
     kind: str  # "exception", "error" (a line of that level), "words" (without one), "passing", "other" (a last line without a telling word)
     chain: int = 0  # exceptions that were raised while the one before was handled share it
+    files: tuple[str, ...] = ()  # of its traceback's frames, the innermost last
 
     @property
     def consequence(self) -> bool:
@@ -134,6 +144,7 @@ class Speaker:
         self.indent = 0  # of the traceback: pip and compose print it further in
         self.source = ""  # the last line of source in it
         self.place = ""  # the last frame, as package/file.py:line
+        self.files: list[str] = []  # of the frames so far
         self.open_at, self.count = -1, 0  # index of its last exception, lines of its message so far
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
@@ -203,8 +214,8 @@ class Reading:
         else:
             self.error(one, said, last)
 
-    def add(self, text: str, kind: str, chain: int = 0) -> None:
-        self.found.append(Statement(text, kind, chain))
+    def add(self, text: str, kind: str, chain: int = 0, files: tuple[str, ...] = ()) -> None:
+        self.found.append(Statement(text, kind, chain, files))
 
     def longer(self, at: int, text: str) -> None:
         self.found[at] = self.found[at]._replace(text=self.found[at].text + text)
@@ -243,12 +254,15 @@ class Reading:
             return False
         one.handled = one.handled and (one.chained or one.open_at < 0)
         if not one.frames:
+            one.files = []
             one.indent = max(indentation(said.text) - (0 if headed else 2), 0)
         one.frames = True
         one.source_next = bool(FRAME.match(said.text))
         one.close()
         place = PLACE.search(said.text)
         one.place = "%s:%s" % place.groups() if place else one.place
+        file = FILE.match(said.text)
+        one.files = [*one.files[1 - FRAMES :], file[1]] if file else one.files
         return True
 
     def source(self, one: Speaker, said: Line) -> bool:
@@ -281,14 +295,19 @@ class Reading:
         if one.frames and silent:  # where it was said must do
             words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)
         one.frames = False
-        introduced = one.open_at == len(self.found) - 1 >= 0 and INTRODUCES.search(self.found[-1].text)
-        if introduced:
-            self.found.pop()
-        elif not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
+        panic = PANIC.match(words)
+        files, kind = (panic[1],) if panic else tuple(one.files), "passing" if one.handled else "exception"
+        one.files = []
+        before = self.found[one.open_at] if 0 <= one.open_at < len(self.found) else None
+        if before and INTRODUCES.search(before.text):
+            self.found[one.open_at] = Statement(words, kind, one.chain, before.files or files)
+            one.chained = False
+            return True
+        if not one.chained and not words.startswith("what():"):  # what() is said of the abort before it
             self.chains += 1
             one.chain = self.chains
         one.chained = False
-        self.add(words, "passing" if one.handled else "exception", one.chain)
+        self.add(words, kind, one.chain, files)
         one.open_at, one.count = len(self.found) - 1, 0
         return True
 
@@ -323,7 +342,7 @@ class Reading:
         if (said.level and said.level != "NCCL") or DAEMON.search(said.words):
             one.handled = one.handled and not CONSEQUENCE.search(said.words)
             self.add(said.words, "passing" if one.handled else "error")
-            one.headline = len(self.found) - 1 if said.words.endswith("because:") else -1
+            one.headline = len(self.found) - 1 if HEADLINE.search(said.words) else -1
         elif said.level or TELLING.search(said.words) or SYSTEM.search(said.words):
             self.add(said.words, "words")
         elif last:

@@ -17,7 +17,7 @@ HINTS = (
     ),
     Hint(
         "npu-not-usable",
-        r"ret is -8005|dcmi module initialize failed",
+        r"ret is -80(?:05|09|1[012])\b|dcmi module initialize failed",
         "the NPU can't be used: in a container another one holds it or a device node is missing; on the host, after an upgrade, the driver waits"
         " for a reboot",
         "npu-smi info on the host must show the NPUs (else reboot it); compare with `devices` and `device_nodes` of the row",
@@ -224,7 +224,7 @@ HINTS = (
     ),
     Hint(
         "hccl-resources",
-        r"EI0007|Failed to allocate resource\[",
+        r"EI0007|Failed to allocate resource\[|Failed to allocate memory or the Notify register",
         "HCCL gets no memory, queue or notify for its links on this NPU",
         "the message names the resource; lower gpu_memory_utilization or env HCCL_BUFFSIZE, end other processes on the NPU, use fewer ranks or"
         " groups",
@@ -322,7 +322,7 @@ HINTS = (
         "npu-user-unknown",
         r"getpwuid\(\): uid not found",
         "the container's user has no entry in /etc/passwd, and HCCL or torch ask for its name",
-        "run the image as a user that it knows",
+        "run the image as a user that it knows, or set env USER and TORCHINDUCTOR_CACHE_DIR",
         "vllm-project/vllm-ascend#9490",
         "KeyError: 'getpwuid(): uid not found: 1234'",
     ),
@@ -336,7 +336,7 @@ HINTS = (
     ),
     Hint(
         "npu-memory-allocation",
-        r"EL0004|Memory_Allocation_Failure",
+        r"EL0004|Memory_Allocation_Failure|EE9999[^\n]{0,40} Failed to allocate memory, retcode|\[FUNC:(?:Svm|Dev|Hal)\w{0,10}Malloc\w{0,10}\]",
         "the NPU can't allocate memory",
         "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization",
         CANN_CODES,
@@ -359,7 +359,7 @@ HINTS = (
     Hint(
         "hccl",
         r"EI\d{4}\b|HCCL (?:function )?error|Hccl\w{3,40} fail|Hccl\w{1,40}, error code is|hcclComm\w{1,40}\("
-        r"|DIST call hccl api failed",
+        r"|DIST call hccl api failed|\bra (?:hdc|socket) [^\n]{0,40}fail",
         "the NPUs can't talk to each other",
         "look for what the other ranks said before, then at plog below ~/ascend/log; hccn_tool shows links and addresses, and all ranks need the"
         " same image",

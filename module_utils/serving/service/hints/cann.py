@@ -28,7 +28,8 @@ HINTS = (
     ),
     Hint(
         "hccl-link",
-        r"EI0009|EI0010|EI0011|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink|(?:NPU|npu|hccn|device)[^\n]{0,60}link (?:status )?is down"
+        r"EI0009|EI0010|EI0011(?![^\n]{0,80}allocate)|Transport init error|[Cc]reate[^\n]{0,10}Dest ?[Ll]ink"
+        r"|(?:NPU|npu|hccn|device)[^\n]{0,60}link (?:status )?is down"
         r"|LINK_ERROR_INFO|hccl[^\n]{0,80}(?:roce|RoCE|rdma)[^\n]{0,60}(?:fail|error)",
         "two NPUs can't make their link: the other rank died first, a port's address, cable or switch is at fault, or TLS is on at one end only",
         "look for what the other ranks said before; hccn_tool -i N -link -g and -ping show each port, env HCCL_IF_IP and"
@@ -297,5 +298,14 @@ HINTS = (
         "use the image of a newer release, or a newer CANN toolkit and ops package on the host",
         "Ascend/pytorch, op-plugin",
         "RuntimeError: The format is FRACTAL_NZ, current CANN version do not support it. Please update the version of CANN.",
+    ),
+    Hint(
+        "cann-operator-not-run",
+        r"(?:OPS|NPU) function error: \S{1,80}, error code is 500002\b",
+        "CANN could not build or run an operator for this NPU: its kernels are not installed, or it takes no such shape or dtype",
+        "the line names the operator; install the kernels package of this NPU and CANN, try dtype: float16 or bfloat16, or another release",
+        "Ascend/pytorch, error codes",
+        "RuntimeError: InnerRun:acme.ts:218 OPS function error: Conv3D, error code is 500002",
+        sure=False,
     ),
 )

@@ -202,8 +202,9 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own",
-        "set accelerator.device_access: cdi; else no-cgroups = true in /etc/nvidia-container-runtime/config.toml and its debug log",
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers too late",
+        "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
+        " its debug log says more",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
         general=True,
@@ -264,8 +265,8 @@ HINTS = (
     Hint(
         "docker-without-cdi",
         r"could not select device driver \"cdi\"|CDI (?:device )?injection is not (?:enabled|supported)|CDI is (?:not enabled|disabled)",
-        "this Docker does not do CDI: it is too old, or the feature is switched off",
-        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json and restart Docker",
+        "Docker has no CDI at hand: it is too old, the feature is switched off, or it started before the CDI file was made",
+        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json; restart it once nvidia-ctk cdi list shows GPUs",
         "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
         'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
     ),

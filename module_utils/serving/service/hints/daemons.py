@@ -85,7 +85,8 @@ HINTS = (
     ),
     Hint(
         "oci-seccomp",
-        r"seccomp[^\n]{0,120}(?:failed|error|not supported|unable|invalid)|(?:unable|failed|error)[^\n]{0,60}seccomp",
+        r"seccomp(?! is experimental)[^\n]{0,120}(?:failed|error|not supported|unable|invalid)"
+        r"|(?:unable|failed|error)(?![^\n]{0,60}seccomp is exp)[^\n]{0,60}seccomp",
         "the container's system call filter (seccomp) can't be set",
         "upgrade libseccomp and runc together; the kernel needs CONFIG_SECCOMP_FILTER",
         "runc, libcontainer/seccomp",

@@ -34,7 +34,7 @@ HINTS = (
     ),
     Hint(
         "podman-low-port",
-        r"cannot expose privileged port (\d{1,5})",
+        r"cannot expose privileged port (\d{1,5})|Failed to bind port \d{1,3} \(Permission denied\)",
         "podman without root may not open ports below 1024",
         "give the service a port above 1023",
         "podman, rootlessport",
@@ -212,7 +212,8 @@ HINTS = (
     Hint(
         "compose-old",
         r"Additional properties are not allowed \('(?:devices|gpus|runtime|device_cgroup_rules)"
-        r"|Unsupported config option for services[^\n]{0,60}(?:device\w{0,10}|gpus|runtime)|unexpected keyword argument 'gpus'",
+        r"|Unsupported config option for services[^\n]{0,60}(?:device\w{0,10}|gpus|runtime)|unexpected keyword argument 'gpus'"
+        r"|value '(?:devices|gpus|runtime)' does not match any of the regexes",
         "this docker-compose is too old to give GPUs to a container",
         "use docker compose (the plugin, 2.x) in place of docker-compose 1.x",
         "docker/compose#6691",

@@ -169,7 +169,7 @@ HINTS = (
         r"|Pooler)\w{0,20}Config')"
         r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
         r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)"
-        r"|cannot import name '[^']{1,80}' from 'transformers",
+        r"|cannot import name '[^']{1,80}' from 'transformers|defined in the BACKENDS_MAPPING",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
@@ -258,7 +258,7 @@ HINTS = (
     Hint(
         "tokenizer-unreadable",
         r"Can't load tokenizer for|Failed to load the tokenizer|Converting from (?:Tiktoken|SentencePiece|slow)[^\n]{0,40}failed"
-        r"|No tokenizer file found|Couldn't instantiate the backend tokenizer"
+        r"|No tokenizer file found|could not parse ModelProto|Couldn't instantiate the backend tokenizer"
         r"|Tokenizer class (\S{1,60}) does not exist|data"
         r" did not match any variant"
         r" of untagged enum",

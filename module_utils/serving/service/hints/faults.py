@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.module_utils.serving.service.hints.hint import Hint
 
 ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
+OF_A_KIND = ("engine-fault", "key-missing")  # rows that know no more than the kind of an error
 LOOK = "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells"
 
 HINTS = (
@@ -83,6 +84,24 @@ HINTS = (
 
 # Asked after an error's own words: they speak of who said it, or of the kind of error, only.
 LAST = (
+    Hint(
+        "sglang-capture",
+        r"Capture (?:cuda|CUDA|npu)? ?graph failed",
+        "CUDA graphs could not be captured: the words behind it say why, most often too little memory",
+        "lower mem_fraction_static or cuda_graph_max_bs in engine_args, or set disable_cuda_graph: true",
+        "sgl-project/sglang, cuda_graph_runner.py",
+        "Exception: Capture cuda graph failed: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
+        "rust-panic",
+        r"^thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at |PanicException",
+        "a part that is written in Rust (tokenizers, safetensors, llguidance, a router) met what it does not handle, and broke off",
+        "the path after `panicked at` names the part: upgrade it or take another backend; check the file or request that it was reading",
+        "Rust, std::panic",
+        "thread '<unnamed>' panicked at acme/src/nobody.rs:1:1:\nnobody has seen this one",
+        general=True,
+    ),
     Hint(
         "engine-refused",
         r"[Ee]rror response from daemon: |OCI runtime (?:create failed|error)|runc (?:create|run) failed|crun: ",

@@ -106,7 +106,8 @@ HINTS = (
         r"(?:mat1 and mat2 shapes cannot be multiplied|must have same reduction dim|The size of tensor a \(\d{1,9}\) must match"
         r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
         r"|Expected hidden_size to be"
-        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects|Sizes of tensors must match)",
+        r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects"
+        r"|stack expects each tensor to be equal size|Sizes of tensors must match)",
         "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
         " wrongly, or a fault of this release",
         "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",
@@ -118,7 +119,7 @@ HINTS = (
         "kv-cache-dtype",
         r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
         r"|FP8 KV cache[^\n]{0,80}(?:not supported"
-        r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype",
+        r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype|\bkv_data_type \S{1,40} is not supported",
         "the attention backend can't keep the KV cache in that dtype",
         "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
         "vLLM, attention backends",
@@ -167,7 +168,7 @@ HINTS = (
     Hint(
         "layer-attribute",
         r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
-        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute",
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute (?!'pooler')",
         "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#11537",
@@ -204,5 +205,32 @@ HINTS = (
         "Dao-AILab/flash-attention#1763",
         "CUDA error (/srv/acme/flash_acme_template.h:188): invalid argument",
         sure=False,
+    ),
+    Hint(
+        "header-missing",
+        r"fatal error: (?!Python|(?:cu[a-z]|nv\w|cublas|crt/|std|limits|errno|math|string|features|omp|bits/|sys/))[\w./+-]{1,120}\.(?:h|hpp|cuh)"
+        r"(?:: No such file|' file not found)",
+        "the compiler does not find a header of another library: its development package is not installed, or it is of another version",
+        "install the package that has the header (numa.h: libnuma-dev, numactl-devel; infiniband/verbs.h: libibverbs-dev), or use an image or a wheel",
+        "GCC",
+        "/tmp/acme.cpp:2:12: fatal error: numa.h: No such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "pooler-missing",
+        r"'\w{1,60}' object has no attribute 'pooler'",
+        "the row asks for embeddings, scores or classes, and the engine built this model for text: this release has no such form of it, or was not told",
+        "set `runner: pooling` and `convert` (or hf_overrides that the model's page names) in engine_args, or use a newer engine",
+        "vllm-project/vllm#20051",
+        "AttributeError: 'AcmeForCausalLM' object has no attribute 'pooler'",
+        sure=False,
+    ),
+    Hint(
+        "quantisation-not-for-layer",
+        r"AssertionError: assert self\.quant_method is not None",
+        "the engine has no form of the model's quantisation for this kind of layer (the file's name tells which: MoE, linear, embedding)",
+        "use the model in another quantisation (for AWQ of MoE models awq_marlin or compressed-tensors), or a newer engine; leave `quantization` out",
+        "vllm-project/vllm#22004",
+        "AssertionError: assert self.quant_method is not None (acme/layer.py:7)",
     ),
 )

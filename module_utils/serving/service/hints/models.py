@@ -137,7 +137,7 @@ HINTS = (
     ),
     Hint(
         "tokenizer-file-missing",
-        r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string",
+        r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string|Unable to load vocabulary from file",
         "the tokenizer that was asked for has no file in the model's folder (tokenizer.model), or config.json names another class than the model's",
         "run deploy.yml --tags fetch, and compare the folder with the model's page; leave tokenizer_mode: slow out of engine_args",
         "google/sentencepiece; huggingface/transformers#29137",
@@ -159,7 +159,8 @@ HINTS = (
         "processor",
         r"Failed to apply \w{1,60}Processor|Can't load (?:image|feature|video)[^\n]{0,20}processor|preprocessor_config\.json"
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
-        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to",
+        r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to"
+        r"|Invalid type of HuggingFace processor|Received a \w{2,60} for argument \w{0,20}processor",
         "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items don't fit it",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
@@ -206,7 +207,7 @@ HINTS = (
     Hint(
         "hub-not-found",
         r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
-        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier",
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError",
         "the hub has no such file, branch or repository, or does not show it without a token",
         "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
         "huggingface_hub, errors",
@@ -352,7 +353,7 @@ HINTS = (
         "tokenizer-package",
         r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"
-        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|(?:HarmonyError|openai_harmony)[^\n]{0,80}vocab",
+        r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|(?:HarmonyError|openai_harmony|Harmony encoding)[^\n]{0,80}vocab",
         "the model's tokenizer needs a package or a vocabulary file that is not there",
         "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
         "huggingface/transformers; openai/harmony",

@@ -327,6 +327,24 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "mooncake-plugin",
+        r"Unable to find metadata storage plugin \w{1,40}",
+        "this Mooncake was built without the kind of metadata server that its configuration names",
+        "give metadata_server as http://HOST:8080/metadata or P2PHANDSHAKE, or build Mooncake with that kind (USE_ETCD=ON)",
+        "kvcache-ai/Mooncake#386",
+        "F0521 06:50:40.064657 223 acme.cpp:450] Unable to find metadata storage plugin etcd with conn string: etcd://acme:2379",
+    ),
+    Hint(
+        "mooncake-master",
+        r"read rpc body failed|Failed to mount segment|Failed to start put operation|(?:Put|Get) operation failed with error: \w{4,30}"
+        r"|Failed to (?:open|retrieve) segment|Error from http client, GET http",
+        "Mooncake's master, metadata server or another instance gave no answer: it does not run, is of another version, or a proxy or firewall stands between",
+        "mooncake_master and the metadata server must run where the configuration says; the same mooncake-transfer-engine everywhere; set env NO_PROXY",
+        "kvcache-ai/Mooncake#456, #809",
+        "E0417 19:46:42.567027 481 acme.cpp:192] Failed to mount segment due to rpc error",
+        sure=False,
+    ),
+    Hint(
         "kv-transfer",
         r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
         "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
@@ -344,6 +362,15 @@ HINTS = (
         "remove cpu_offload_gb and other offload options from engine_args, leave the operator out (flaggems: false), or use another release",
         "triton-lang/triton",
         "ValueError: Pointer argument (at 0) cannot be accessed from Triton (cpu tensor?)",
+        sure=False,
+    ),
+    Hint(
+        "nccl-not-supported",
+        r"NCCL WARN Cuda failure (?:\d{1,4} )?'operation not supported'",
+        "this GPU, driver or virtualisation refuses what NCCL asked of CUDA: a vGPU or a virtual machine without peer access or virtual memory functions",
+        "set env NCCL_CUMEM_ENABLE: 0, then NCCL_P2P_DISABLE: 1; the vGPU profile must allow unified memory; else pass whole GPUs through",
+        "vllm-project/vllm#20226",
+        "server:71:71 [0] init.cc:416 NCCL WARN Cuda failure 'operation not supported'",
         sure=False,
     ),
 )

@@ -92,7 +92,7 @@ HINTS = (
     ),
     Hint(
         "cann-python",
-        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN",
+        r"E40024|Failed call Python Func|PY_SSIZE_T_CLEAN|EH9999 +\[Init\]\[Env\]init env failed",
         "CANN's Python part failed: it does not fit this version of Python, or a package that it needs is missing",
         "use a Python that this CANN names (3.9 to 3.11 for most) and install its packages (decorator, sympy, scipy, attrs...), or use the image as"
         " it was built",
@@ -216,5 +216,15 @@ HINTS = (
         "use a MindSpore that names it (and the CANN that it was built with), or another NPU",
         "mindspore-ai/mindspore#246",
         "[mindspore/ccsrc/acme.cc:172] LoadOpInfoJson] Get op info json suffix path failed, soc_version: AscendAcme",
+    ),
+    Hint(
+        "tbe-main-gone",
+        r"TBE Subprocess[^\n]{0,40}main process disappeared",
+        "the helper processes of CANN's compiler found the main process gone: it ended before them, and the reason is what it said itself",
+        "look for the error before this line; where there is none the program ended without closing its engine, and nothing is wrong",
+        "vllm-project/vllm-ascend#198",
+        "[ERROR] TBE Subprocess[task_distribute] raise error[], main process disappeared!",
+        sure=False,
+        late=True,
     ),
 )

@@ -26,7 +26,7 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU",
+        r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
@@ -176,7 +176,7 @@ HINTS = (
     ),
     Hint(
         "device-number",
-        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id",
+        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id|local rank \d{1,4} is out of bounds",
         "the engine asks for a GPU that it was not given",
         "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the"
         " row's env",
@@ -210,7 +210,8 @@ HINTS = (
     ),
     Hint(
         "ptxas-too-old",
-        r"ptxas'[^\n]{0,120}--gpu-name=sm_1[0-9]{2}|ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'",
+        r"ptxas'[^\n]{0,120}--gpu-name=sm_1[0-9]{2}|ptxas fatal ?: [^\n]{0,40}sm_\d|Value '(sm_\w{1,6})' is not defined for option 'gpu-name'"
+        r"|fatal +: Unsupported \.version \d",
         "Triton's assembler does not take this GPU or its code, most often because it is older than the GPU",
         "use an image with a newer CUDA, or set env TRITON_PTXAS_PATH to the ptxas of one that knows the GPU",
         "triton-lang/triton#5919",

@@ -8,6 +8,16 @@ PODMAN = "containers/podman, troubleshooting.md"
 
 HINTS = (
     Hint(
+        "pasta-closed",
+        r"(?:netns dir open|open network namespace)[^\n]{0,160}(?i:permission denied)|Failed to bind port \d{4,5} \(Permission denied\)",
+        "pasta, podman's network without root, may not open what it needs: SELinux or AppArmor keep it from that, or another user made it",
+        "ausearch -m avc (or dmesg, for AppArmor) shows the refusal: upgrade passt with its policy, restorecon -R /run/user/UID, or take"
+        " network: slirp4netns or host",
+        "containers/podman#22934, #26157",
+        "Error: pasta failed with exit code 1: netns dir open: Permission denied, exiting",
+        sure=False,
+    ),
+    Hint(
         "quadlet-key",
         r"[Uu]nsupported key '[^']{1,60}' in group '",
         "this podman is older than a key of the unit's quadlet file",
@@ -72,6 +82,14 @@ HINTS = (
         "give the image's full name with its registry; look at the line of registries.conf that the message names",
         PODMAN,
         "error getting default registries to try: Near line 7 (last key parsed ''): Bare keys cannot contain ':'.",
+    ),
+    Hint(
+        "registry-credential-helper",
+        r"docker-credential-[\w-]{1,40}['\"]?:? (?:executable file not found|not installed|not found)",
+        "the login file of this user (~/.docker/config.json) names a program that keeps passwords, and that program is not installed here",
+        "remove credsStore and credHelpers from ~/.docker/config.json and log in again, or install docker-credential-NAME",
+        "docker/docker-credential-helpers",
+        'error getting credentials - err: exec: "docker-credential-desktop": executable file not found in $PATH, out: ``',
     ),
     Hint(
         "registry-login-stale",
@@ -164,5 +182,23 @@ HINTS = (
         "boot with systemd.unified_cgroup_hierarchy=1, run the engine as root, or take the limits out of the row",
         PODMAN,
         "Error: OCI runtime error: runc: runc create failed: cannot set resource limits without cgroups v2 and systemd",
+    ),
+    Hint(
+        "rootless-netns-gone",
+        r"(?:runtime directory for |setup |mount )rootless[- ]netns[^\n]{0,160}(?i:no such file|permission denied)|rootless-netns[^\n]{0,80}(?i:no such file)",
+        "the folder of this user's own networks is gone or was made by another session: /run/user/UID was removed when the last session ended",
+        "loginctl enable-linger USER; podman system migrate, or stop all its containers and remove the netns folder below /run/user/UID, then start again",
+        "containers/podman#13671",
+        'ERRO[0000] "failed to mount runtime directory for rootless netns: no such file or directory"',
+        sure=False,
+    ),
+    Hint(
+        "tun-missing",
+        r"/dev/net/tun\W{1,6}[^\n]{0,40}(?i:no such|not permitted|permission denied)",
+        "networks without root need /dev/net/tun, which is not there or not open: the kernel module tun is not loaded, or the host is itself a container",
+        "modprobe tun (and a line in /etc/modules-load.d); in a container or LXC pass /dev/net/tun in; or take network: host",
+        "rootless-containers/slirp4netns",
+        'Error: slirp4netns failed: "open(\\"/dev/net/tun\\"): No such device"',
+        sure=False,
     ),
 )

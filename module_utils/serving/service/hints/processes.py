@@ -225,7 +225,7 @@ HINTS = (
     Hint(
         "deep-gemm-jit",
         r"jit/(?:kernel_runtime|compiler|cache|device_runtime)\.\w{2,4}[^\n]{0,80}|DG_\w{2,20}[^\n]{0,40}(?:assert|fail)",
-        "DeepGEMM could not compile or load its kernel at run time: a CUDA tool (nvcc, cuobjdump) is missing in the image or of another version",
+        "DeepGEMM could not compile or load its kernel at run time: it does not know this GPU, or CUDA's tools (nvcc, cuobjdump) are missing or others",
         "set env VLLM_USE_DEEP_GEMM: 0, or use an image with CUDA's development tools",
         "llm-d/llm-d#1269",
         "RuntimeError: Assertion error (csrc/jit/compiler.hpp:90): return_code == 0",

@@ -281,6 +281,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "dtype-unknown-to-torch",
+        r"module 'torch' has no attribute '(?:nvfp4|mxfp4|fp4|fp8\w{0,12}|int4|auto|half_float|turboquant\w{0,20})'",
+        "the engine took the name of a dtype to torch, which has none of that name: the option's value is known to the engine, not to the kernels behind it",
+        "remove kv_cache_dtype (or dtype) from engine_args, choose another attention backend, or a newer engine",
+        "vllm-project/vllm#43562",
+        "AttributeError: module 'torch' has no attribute 'nvfp4'",
+    ),
+    Hint(
         "torch-attribute",
         r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch[.']|No module named 'torch\.\w{1,40}"
         r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
@@ -337,5 +345,24 @@ HINTS = (
         "install fastapi below 0.137 in that environment, or use an image as it was built",
         "vllm-project/vllm; prometheus-fastapi-instrumentator#370",
         "AttributeError: '_IncludedRouter' object has no attribute 'acme'",
+    ),
+    Hint(
+        "regular-expression",
+        r"^(?:re\.(?:error|PatternError)|regex\._regex_core\.error): ",
+        "a regular expression can't be read: one of a request or of the model's files, or one that a package wrote for an older Python (3.11 refuses flags"
+        " that are not first)",
+        "the traceback's last files name who wrote it: correct the request or schema, upgrade that package, or use the engine's own Python",
+        "Python, re; lark-parser/lark#1207",
+        "re.error: global flags not at the start of the expression at position 5",
+        sure=False,
+    ),
+    Hint(
+        "web-middleware",
+        r"Cannot add middleware after an application has started",
+        "the web framework and what hooks into it are of different times: starlette is newer than the metrics library (or another middleware) knows",
+        "install the fastapi, starlette and prometheus-fastapi-instrumentator that the engine's release names, or use an image as it was built",
+        "trallnag/prometheus-fastapi-instrumentator#214",
+        "RuntimeError: Cannot add middleware after an application has started",
+        sure=False,
     ),
 )

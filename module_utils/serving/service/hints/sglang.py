@@ -64,13 +64,4 @@ HINTS = (
         "[2026-04-10 10:00:00] Health check failed. Server couldn't get a response from detokenizer for last 20 seconds.",
         sure=False,
     ),
-    Hint(
-        "sglang-capture",
-        r"Capture (?:cuda|CUDA|npu)? ?graph failed",
-        "CUDA graphs could not be captured: the words behind it say why, most often too little memory",
-        "lower mem_fraction_static or cuda_graph_max_bs in engine_args, or set disable_cuda_graph: true",
-        "sgl-project/sglang, cuda_graph_runner.py",
-        "Exception: Capture cuda graph failed: nobody has seen this one",
-        general=True,
-    ),
 )

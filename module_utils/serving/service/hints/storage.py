@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "hub-through-another",
+        r"Distant resource does not (?:have a Content-Length|seem to be on)|FileMetadataError",
+        "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a firewall stands between",
+        "try another address in `sources` (or HF_ENDPOINT), or the hub's own; let the proxy pass headers; curl -I of the file's address shows them",
+        "huggingface/huggingface_hub#1670, #4637",
+        "huggingface_hub.errors.FileMetadataError: Distant resource does not have a Content-Length.",
+    ),
+    Hint(
         "download-part-gone",
         r"No such file or directory: '[^'\n]{1,300}\.incomplete'",
         "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
@@ -112,5 +120,22 @@ HINTS = (
         "see the service's log for how it ended, then restart the service",
         "containerd/nerdctl#492",
         "no running task found: task 4711 not found: not found",
+    ),
+    Hint(
+        "overlay-input-output",
+        r"overlay mount to [^\n]{0,400}: input/output error|(?:readlink|getxattr|lstat|open) /\S{1,300}/overlay2?/\S{1,200}: input/output error",
+        "the container engine can't read its own layers: the layers are damaged, or the disk or network file system below them answers with errors",
+        "dmesg shows whether the disk is at fault; if it is not: podman system check --repair (or system reset), remove the image and fetch it again",
+        "containers/podman#22046",
+        "Error: mounting storage for container 50a9: creating overlay mount to /srv/acme/merged: input/output error",
+        sure=False,
+    ),
+    Hint(
+        "git-repository",
+        r"info/refs not valid: is this a git repository|fatal: repository '[^'\n]{1,300}' not found|fatal: could not read Username for 'https://",
+        "git finds no repository at that address that it may read: the address is another's, the repository is private, or its name is not right",
+        "copy the address from the model's page (ModelScope: https://www.modelscope.cn/OWNER/NAME.git); set a token for private ones",
+        "git-clone",
+        "fatal: https://acme.example/models/acme.git/info/refs not valid: is this a git repository?",
     ),
 )

@@ -36,7 +36,7 @@ HINTS = (
     ),
     Hint(
         "name-too-long",
-        r"\[Errno 36\]|File name too long|AF_UNIX path too long",
+        r"\[Errno 36\]|File name too long|AF_UNIX path too long|(?:ipc|unix|socket) path \S{1,300} is longer than \d{2,3} characters",
         "a path is longer than the file system, or a socket, takes (255 characters a name; 107 for a socket's whole path)",
         "give a shorter serving_root, name or TMPDIR (env of the row)",
         "Linux, unix(7)",

@@ -117,4 +117,22 @@ HINTS = (
         "host systemd[1]: vllm-x.service: Start request repeated too quickly.",
         general=True,
     ),
+    Hint(
+        "persistenced-no-driver",
+        r"nvidia-persistenced[^\n]{0,100}(?:failed because|unmet condition|[Ff]ailed to (?:query|open|initialize)|result 'exit-code')",
+        "NVIDIA's persistence daemon found no GPU to keep awake: the driver was not loaded when it started, or another persistence daemon runs",
+        "nvidia-smi must work first (modprobe nvidia, dmesg); then systemctl restart nvidia-persistenced; journalctl -u nvidia-persistenced says more",
+        "NVIDIA/nvidia-persistenced#2",
+        "Job for nvidia-persistenced.service failed because the control process exited with error code.",
+        sure=False,
+    ),
+    Hint(
+        "systemd-job",
+        r"Job for \S{1,100} failed because|^Failed to start [^\n]{1,100}\.$",
+        "systemd started the unit, and its program ended with an error of its own",
+        "journalctl -u UNIT -n 50 shows what it said; systemctl status UNIT the exit code",
+        "systemctl",
+        "Job for acme.service failed because the control process exited with error code.",
+        general=True,
+    ),
 )

@@ -1,0 +1,130 @@
+"""Whose code raised an error that nobody knows: the innermost file of its traceback that is of a part of the engine which a row can set or leave out.
+
+That is no cause, but where to turn: an error from FlagGems' files goes away without FlagGems, one from the model's own code does not.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible.module_utils.serving.service.statements import Statement
+
+# Path of a file, whose code it is, and what helps. Where one path is of two of them, the first counts.
+PARTS = tuple(
+    (re.compile(path), "the error came from %s; its words are not among the known failures" % whose, remedy)
+    for path, whose, remedy in (
+        (
+            r"/(?:flag_?gems|FlagGems)/",
+            "FlagGems' code, which may not fit this Triton, torch or accelerator",
+            "set flaggems: false, or leave the operator out that the file's name tells; else use the flag_gems that the image was built with",
+        ),
+        (
+            r"/transformers_modules/|/(?:configuration|modeling|tokenization|processing)_\w{1,60}_remote\.py$",
+            "code that the model brings with it (trust_remote_code), written for certain releases of transformers and torch",
+            "use the transformers that the model's page names, a newer revision of the model, or an engine that has the model itself",
+        ),
+        (
+            r"/(?:deep_gemm|deep_ep|flash_mla)/",
+            "DeepSeek's kernels (deep_gemm, deep_ep, flash_mla), which take few accelerators and shapes",
+            "set env VLLM_USE_DEEP_GEMM: 0, another all2all_backend or attention backend, or use the image as it was built",
+        ),
+        (
+            r"/(?:flashinfer|flash_attn\w{0,20}|vllm_flash_attn|xformers)/",
+            "a library of attention kernels (flashinfer, flash_attn, xformers)",
+            "let the engine choose another attention backend, set env VLLM_USE_FLASHINFER_SAMPLER: 0, or install the release of it that the engine names",
+        ),
+        (
+            r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake)/|/kv_(?:transfer|connector)/",
+            "what moves or keeps the KV cache beside the engine (LMCache, NIXL, Mooncake, kvcached)",
+            "start once without kv_transfer_config or its package; install the release of it that names this engine's",
+        ),
+        (
+            r"/(?:bitsandbytes|auto_gptq|gptqmodel|awq|autoawq|compressed_tensors|quark|modelopt|torchao)/|\blayers/quantization/",
+            "the code of a quantisation",
+            "use the model in another quantisation or a newer engine; leave `quantization` out of engine_args, so that config.json decides",
+        ),
+        (
+            r"(?:^|/)(?:xgrammar|outlines\w{0,10}|llguidance\w{0,10}|toktrie|derivre|lmformatenforcer)\S{0,20}/|/structured_output/",
+            "the part that keeps answers to a grammar or JSON schema",
+            "look at the schema of the request; choose another backend in structured_outputs_config, or a newer engine",
+        ),
+        (
+            r"/(?:spec_decode|speculative)/|/(?:eagle|medusa|mtp|ngram_proposer)\w{0,20}\.py$",
+            "the part for speculative decoding",
+            "start once without speculative_config: where that helps, use a draft model that this release names, or another release",
+        ),
+        (
+            r"/(?:device_communicators|parallel_state|custom_all_reduce\w{0,10})(?:/|\.py$)",
+            "the communication between the devices",
+            "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
+        ),
+        (
+            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
+            "the scheduling of requests, which fails under load or with features that this release does not join well",
+            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
+        ),
+        (
+            r"/lora/|/peft/",
+            "the part for LoRA adapters",
+            "start once without the adapters; compare the adapter's base model, rank and target modules with what the release supports",
+        ),
+        (
+            r"\btorch/_(?:inductor|dynamo|functorch)/|\btorch/fx/|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
+            "the compilation of the model or the capture of its graphs",
+            "set enforce_eager: true: where that helps, remove the compile cache, leave compilation_config out, or use another release",
+        ),
+        (
+            r"/triton/",
+            "Triton, which compiles kernels at run time",
+            "use the Triton that belongs to this torch, or an image as it was built; remove ~/.triton; choose another attention backend",
+        ),
+        (
+            r"/(?:mindspore|mindformers|vllm_mindspore|msadapter)/",
+            "MindSpore's side (mindspore, mindformers, vllm-mindspore)",
+            "install the four releases that vllm-mindspore's page names together (mindspore, mindformers, vLLM, CANN), or use its image",
+        ),
+        (
+            r"/(?:vllm_ascend|torch_npu|torchair)/|\bhardware_backend/npu/",
+            "the NPU's side (vllm-ascend, torch-npu)",
+            "install the vLLM, vllm-ascend, torch-npu and CANN that vllm-ascend's page names together, or use its image; try enforce_eager: true",
+        ),
+        (
+            r"/(?:huggingface_hub|modelscope)/",
+            "the client of a model hub: the engine fetches by itself",
+            "run deploy.yml --tags fetch, and serve the folder with env HF_HUB_OFFLINE: 1",
+        ),
+        (
+            r"(?:^|/)tokenizers?(?:-\S{1,20})?/|/(?:transformers|tokenization)\w{0,20}/(?:tokenization|convert_slow)\w{0,60}\.py$|/(?:mistral_common|tiktoken|sentencepiece)/",
+            "the reading of the tokenizer",
+            "compare the model's folder with its page and run deploy.yml --tags fetch; use the transformers and tokenizers that the engine names",
+        ),
+        (
+            r"/transformers/(?:image|feature|video|processing)\w{0,60}\.py$|/multimodal/|\btransformers/models/\w{1,60}/(?:image_)?processing_",
+            "the part that prepares pictures, sound or video",
+            "look at the request's media; use the transformers that the engine names, or set limit_mm_per_prompt to 0 for what is not needed",
+        ),
+        (
+            r"/transformers/",
+            "transformers, which reads the model's config.json and classes",
+            "use the transformers that this engine's release names, or a newer engine; check that the model's folder is whole",
+        ),
+        (
+            r"/model_loader/|/weight_utils\.py$|(?:^|/)safetensors(?:-\S{1,20})?/",
+            "the loading of the weights, which may not fit the class that the engine chose",
+            "check the model with weights_info (full: true); use the revision that the engine's release was tested with, or a newer engine",
+        ),
+    )
+)
+
+
+# Files further out only called what failed: a scheduler or a compiler's wrapper stands around all that an engine does.
+NEAR = 4
+
+
+def raised_in(error: Statement) -> str | None:
+    """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known."""
+    for file in reversed(error.files[-NEAR:]):
+        for path, whose, remedy in PARTS:
+            if path.search(file):
+                return "%s: %s" % (whose, remedy)
+    return None
