@@ -105,6 +105,35 @@ def test_what_can_not_be_an_input_is_said_in_one_sentence(
     assert i.input_problems([row(files={name: "f"})], str(tmp_path)) == [str(error.value)]
 
 
+def test_an_empty_file_of_a_folder_is_part_of_it(tmp_path: Path) -> None:
+    """A package of Python has its `__init__.py`."""
+    (tmp_path / "parsers").mkdir()
+    (tmp_path / "parsers/__init__.py").write_text("")
+    (tmp_path / "parsers/mine.py").write_text("x = 1")
+    found = i.input_files(row(files={"parsers": "parsers"}), str(tmp_path))
+    assert sorted(found) == ["inputs/parsers/__init__.py", "inputs/parsers/mine.py"]
+    folder = str(tmp_path / "demo")
+    os.makedirs(folder + "/releases")
+    spec = {"inputs": {name: "sha256:" + releases.sha256_file(path) for name, path in found.items()}}
+    number, _ = releases.write_release(folder, spec, {"start": "x"}, found)
+    assert Path(folder, "releases", number, "inputs/parsers/__init__.py").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.txt", b"a\nb.txt", "a\u202eb".encode()])
+def test_a_name_that_no_text_can_show_is_refused(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "d").mkdir()
+    with open(os.fsencode(tmp_path / "d") + b"/" + name, "wb") as out:
+        out.write(b"x")
+    with pytest.raises(
+        AnsibleFilterError, match=r"files.d: .* has a name that is not readable text; rename it"
+    ) as error:
+        i.input_files(row(files={"d": "d"}), str(tmp_path))
+    assert str(error.value).isprintable() and str(error.value).encode()
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/名前 1.txt").write_text("x")
+    assert list(i.input_files(row(files={"e": "e"}), str(tmp_path))) == ["inputs/e/名前 1.txt"]
+
+
 @pytest.mark.parametrize("given", [3, None, "", "  ", ["x"], {"path": "x"}])
 def test_a_path_that_is_none_is_refused(given: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="must be a path on the controller"):
@@ -198,6 +227,37 @@ def test_where_a_path_of_the_engine_lies_on_the_host() -> None:
     assert [one["path"] for one in i.host_inputs(native)] == ["/srv/c.jinja"]
 
 
+@pytest.mark.parametrize("mount", ["/srv/t:/t", "/srv/t:/t:rw", "/srv/t/:/t/", "//srv//t:/t:rw,z", "/srv/t:/t:ro"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"engine_args": {"chat_template": "/t"}},
+        {"engine_args": {"lora_modules": [{"name": "a", "path": "/t/"}]}},
+        {"engine_args": {"hf_config_path": "/t"}},
+        {"env": {"VLLM_TUNED_CONFIG_FOLDER": "/t"}},
+        {"env": {"VLLM_MODEL_REDIRECT_PATH": "/t"}},
+    ],
+)
+def test_what_is_mounted_and_named_counts_by_its_content_once(mount: str, names: dict[str, Any]) -> None:
+    """The service reads it, although it could write to it."""
+    found = i.host_inputs(row(mounts=[mount], **names))
+    assert [(one["where"], one["content"], "may_lack" in one) for one in found] == [("mounts", True, False)]
+
+
+def test_folders_and_files_that_variables_of_engines_name(tmp_path: Path) -> None:
+    env = {
+        "VLLM_TUNED_CONFIG_FOLDER": "/srv/moe",
+        "VLLM_MODEL_REDIRECT_PATH": "/srv/names",
+        "SGLANG_MOE_CONFIG_DIR": "relative/moe",
+        "NCCL_TOPO_FILE": "/srv/topo.xml",
+        "SSL_CERT_FILE": "/srv/ca.pem",
+        "VLLM_CACHE_ROOT": "/srv/cache",
+    }
+    found = i.host_inputs(row(runtime="native", env=env))
+    assert [one["path"] for one in found] == ["/srv/moe", "/srv/names", "/srv/topo.xml", "/srv/ca.pem"]
+    assert all(one["content"] and one["may_lack"] for one in found)
+
+
 def test_other_options_and_variables_count_where_they_name_configuration(tmp_path: Path) -> None:
     args = {
         "speculative_config": {"model": "/drafts/eagle", "num_speculative_tokens": 3},
@@ -243,6 +303,21 @@ def test_content_is_known_by_bytes_or_by_its_list(tmp_path: Path, monkeypatch: p
     assert host_inputs.content_of(str(folder)) == "folder" and host_inputs.content_of(str(file)).startswith("list:")
     os.mkfifo(tmp_path / "pipe")
     assert host_inputs.content_of(str(tmp_path / "pipe")) == "special" == host_inputs.content_of("/dev/null")
+
+
+def test_a_link_to_a_file_counts_with_what_it_leads_to(tmp_path: Path) -> None:
+    """An adapter's folder may be links alone, and who edits the file behind one changes what is served."""
+    store, folder = tmp_path / "store", tmp_path / "adapter"
+    store.mkdir()
+    folder.mkdir()
+    (store / "weights").write_text("one")
+    (folder / "adapter_model.safetensors").symlink_to("../store/weights")
+    (folder / "gone").symlink_to("../store/nothing")
+    (folder / "folder").symlink_to("../store")
+    before = host_inputs.content_of(str(folder))
+    assert host_inputs.content_of(str(folder)) == before
+    (store / "weights").write_text("other bytes")
+    assert host_inputs.content_of(str(folder)) != before
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
