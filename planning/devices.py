@@ -110,7 +110,10 @@ def check_name(where: str, name: Any, service: Row, board: Row, wide: Mapping[st
 def devices_of(
     where: str, service: Row, board: Row, taken: dict[Any, str], wide: Mapping[str, int]
 ) -> list[Any] | None:
-    """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted."""
+    """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted.
+
+    Services whose rows name devices come first, so that the others get what these leave.
+    """
     count: Any = board.get("count")
     wanted, kind = service["devices"], board["kind"]
     name = where.rpartition("service ")[2].strip("'")
@@ -140,10 +143,6 @@ def devices_of(
                 f"are free (taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
             )
         wanted = free[:width]
-    if None in taken:
-        fail(
-            f"{where}: service '{taken[None]}' names no devices, and the board's count isn't set, so it takes any; set its 'devices'"
-        )
     for one in wanted:
         check_name(where, one, service, board, wide)
         if one in taken:

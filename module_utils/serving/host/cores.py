@@ -121,6 +121,22 @@ def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: 
                 shares[name]["mems"] = ""
 
 
+def named_problems(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> list[str]:
+    """What is wrong with the CPUs that rows name: this host doesn't have them or gives them to nobody here, or two services get one."""
+    there = {cpu for _, cores in nodes for core in cores for cpu in core}
+    rows = {service["service"]: explicit(service) for service in plan}
+    named = {
+        name: [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)] for name, words in rows.items() if words
+    }
+    found = [
+        "service '%s': it names CPUs %s, which this host does not have, has switched off, or does not let processes use; it has %s; correct `cpus`"
+        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)))
+        for name, cpus in named.items()
+        if set(cpus) - there
+    ]
+    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()})
+
+
 def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:
     """Services whose rows name the same cores."""
     owner: dict[int, str] = {}

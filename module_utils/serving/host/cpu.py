@@ -128,10 +128,12 @@ def usable_cpus() -> int | None:
 
 def cpu_record(root: str = "/") -> dict:
     """The record of a host that computes on its CPU."""
-    nodes = numa_nodes(root)
+    every = [node for node in numa_nodes(root) if node["cpus"]]  # memory alone computes nothing (CXL, HBM, a GPU's)
+    mask = os.sched_getaffinity(0) if root == "/" else {cpu for node in every for cpu in node["cpus"]}
+    nodes = [node for node in every if mask & set(node["cpus"])]
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
     if cpu["sockets"] is None and cpu["threads"]:
-        cpu.update(topology(root, len(nodes)))
+        cpu.update(topology(root, len(every)))
     cpu["usable"] = usable_cpus()
     pages = re.search(r"\[(\w+)\]", read(os.path.join(root, "sys/kernel/mm/transparent_hugepage/enabled")))
     cpu["large_pages"] = pages.group(1) if pages else None

@@ -87,3 +87,16 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
         if row["content"] and content not in ("folder", "special"):
             found[path] = content
     return found, problems
+
+
+def edited(inputs: dict[str, str]) -> list[str]:
+    """A sentence for each file or folder of this host that has other content than a release noted: no rollback brings it back."""
+    found = []
+    for path, content in sorted(inputs.items()):
+        try:
+            same = not path.startswith("/") or content_of(path) == content
+        except OSError:
+            same = True  # what is gone is said elsewhere
+        if not same:
+            found.append("%s has other content than that release had; put the old one back if that is meant" % path)
+    return found
