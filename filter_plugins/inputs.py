@@ -129,7 +129,8 @@ def paths_in(value: Any) -> Iterator[str]:
 def named(service: Record) -> Iterator[tuple[str, str]]:
     """(option, path as the engine sees it) of the options that name a file which must be there.
 
-    A chat template may also be the text itself. Options that take a path or a name on a hub count where they are plainly a path.
+    A chat template may also be the text itself. Options that take a path or a name of something else, such as a repository of a hub,
+    count where they are plainly a path, or end like a file of configuration.
     """
     options = service["engine_facts"]["options"]
     ours = (options.get("adapters") or {}).get("list") if service.get("adapters") else None  # fetched as models are
@@ -140,7 +141,11 @@ def named(service: Record) -> Iterator[tuple[str, str]]:
         if name in options["files"]:
             yield from ((f"engine_args.{key}", path) for path in paths_in(value))
         elif name in options["paths"]:
-            yield from ((f"engine_args.{key}", path) for path in paths_in(value) if path.startswith(("/", "~")))
+            yield from (
+                (f"engine_args.{key}", path)
+                for path in paths_in(value)
+                if path.startswith(("/", "~")) or path.endswith(CONFIGURATION)
+            )
 
 
 def configured(value: Any) -> Iterator[str]:
@@ -230,6 +235,10 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
             for path in given:
                 for kind, value_there in place_of(service, path).items():
                     add(kind, value_there, {"where": f"{table}.{key}", "content": kind == "path", "may_lack": True})
+    # What a container's shell line reads lies in the image, or below a mount. A folder there may be a whole environment.
+    for path in re.findall(r"(?<![\w./$}-])/[\w./@+-]+", service.get("activate") or ""):
+        for kind, value in place_of(service, path).items() if service["runtime"] == "container" else ():
+            add(kind, value, {"where": "activate", "content": kind == "path", "may_lack": True})
     return list(found.values())
 
 
