@@ -101,6 +101,19 @@ def test_only_nodes_that_processes_may_use_are_counted(
     assert [node["node"] for node in record["topology"]["numa"]] == nodes and record["count"] == max(1, len(nodes))
 
 
+@pytest.mark.parametrize(
+    ("user", "systemd", "seen"), [(0, True, {0, 1}), (0, False, {0}), (1000, True, {0}), (1000, False, {0})]
+)
+def test_root_s_services_have_the_mask_of_systemd(
+    monkeypatch: pytest.MonkeyPatch, user: int, systemd: bool, seen: set[int]
+) -> None:
+    """A session of ssh may be held on a few cores (AllowedCPUs of user.slice); a system unit isn't."""
+    monkeypatch.setattr(cpu.os, "geteuid", lambda: user)
+    monkeypatch.setattr(cpu.os.path, "isdir", lambda path: systemd)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", {0: {0}, 1: {0, 1}}.__getitem__)
+    assert cpu.usable() == seen
+
+
 # As a Kunpeng 920 lists each core: no socket, no core number.
 KUNPENG = "processor\t: %d\nBogoMIPS\t: 200.00\nFeatures\t: fp asimd\nCPU implementer\t: 0x48\nCPU part\t: 0xd01\n\n"
 

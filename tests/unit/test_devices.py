@@ -172,7 +172,8 @@ def test_an_index_becomes_its_uuid_and_a_uuid_stays() -> None:
 def test_the_first_characters_of_a_uuid_name_it_where_they_are_its_alone() -> None:
     there = record("GPU-47ae04c4-fbe5", "GPU-28469c12-5e20")
     assert devices.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
-    assert devices.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
+    [problem] = devices.place([ONE[:20]], record(ONE, TWO), []).problems
+    assert problem == f"GPU {ONE[:20]} is the beginning of 2 UUIDs ({ONE}, {TWO}); write one of them in `devices`"
 
 
 def test_what_is_not_there_is_said_with_what_is() -> None:
