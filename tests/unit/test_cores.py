@@ -45,6 +45,12 @@ def test_two_services_get_a_node_each() -> None:
     }
 
 
+def test_another_order_of_runs_moves_nobody() -> None:
+    plan = [service("a", ranks=2), service("b"), service("c", cpus="3"), service("d")]
+    first = share(plan, host(2, 8))
+    assert len(first) == 4 and share(plan[::-1], host(2, 8)) == first == share(plan[2:] + plan[:2], host(2, 8))
+
+
 def test_threads_of_one_core_stay_together() -> None:
     """Halves of a cpulist `0-7,8-15` would put both services on the same eight cores."""
     found = share([service("a"), service("b")], host(1, 8, threads=2))

@@ -79,7 +79,8 @@ def share(
         if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
             found[service["service"]] = {**kept, "bind": None}
             taken.update(parse_cpulist(kept["cpus"]))
-    rest = [service for service in plan if service["service"] not in found and bound(service)]
+    # By name, so that the order of `runs` moves nobody.
+    rest = sorted((s for s in plan if s["service"] not in found and bound(s)), key=lambda s: str(s["service"]))
     if len(plan) + len(others or []) < 2 or not rest:
         return found
     free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
