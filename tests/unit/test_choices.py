@@ -82,6 +82,37 @@ def test_auto_is_open_until_it_is_chosen_and_then_the_same_row_gives_the_same_pl
     assert chosen(after, starts=taught) == {} and chosen(after, replan=True, starts=taught)["asked"] == choice["asked"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "rooms"),
+    [
+        # (devices that the row names, width that it gives, is its width open?), on 8 GPUs
+        ([(None, 1, True), (None, 1, True)], [4, 4]),
+        (
+            [(range(6), 6, True), (None, 1, True)],
+            [6, 2],
+        ),  # half of the host was given to the second one, which then found 2 free
+        (
+            [(None, 4, False), (None, 1, True), (None, 1, True)],
+            [4, 2, 2],
+        ),  # a third was left to the first one, and nothing fit
+        ([(None, 4, True), (None, 4, False)], [4, 4]),
+        ([(None, 6, False), (range(2), 2, True)], [6, 2]),
+        ([(None, 1, True)], [8]),
+    ],
+)
+def test_services_that_choose_share_what_the_others_leave(rows: list[tuple[Any, int, bool]], rooms: list[int]) -> None:
+    plan = [
+        {
+            "service": str(n), "devices": list(devices or range(width)), "devices_given": devices is not None, "widths": {"devices": width},
+            "choice": {"chosen": {"max_model_len": None, **({"tensor_parallel_size": None} if is_open else {})}},
+        }
+        for n, (devices, width, is_open) in enumerate(rows)
+    ]  # fmt: skip
+    names = [row["service"] for row in plan]
+    assert [choose.room(plan, row, names, 8) for row in plan] == rooms
+    assert choose.room(plan, plan[0], names[:1], 8) >= rooms[0]  # the others have chosen
+
+
 def test_auto_over_the_catalogues_row_leaves_other_options_as_they_are() -> None:
     """A site's row, or a host's override, that says auto lies over the catalogue's engine_args key by key."""
     site = {"services": {"demo": {"engine_args": "auto"}}}
