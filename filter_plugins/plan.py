@@ -260,6 +260,7 @@ class FilterModule:
             "explained": explained,
             "model_forms": model_forms,
             "undecided": choices.undecided,
+            "to_choose_from": choices.to_choose_from,
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,
