@@ -21,9 +21,9 @@ Record = Mapping[str, Any]
 LIMIT = 2 << 30  # bytes of all files of a row: what is larger belongs on the host, in `mounts`
 COUNT = 1000
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-# Any other option or variable counts with a path that ends like this: logs and caches don't.
+# Any other option or variable counts with a path that ends like this: logs, caches and the system's certificates don't.
 CONFIGURATION = (
-    ".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py", ".xml", ".pem", ".crt",
+    ".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py", ".xml",
 )  # fmt: skip
 # Variables by which engines read a folder or a file of whatever name.
 VARIABLES = ("VLLM_TUNED_CONFIG_FOLDER", "VLLM_MODEL_REDIRECT_PATH", "SGLANG_MOE_CONFIG_DIR")

@@ -71,7 +71,7 @@ def test_folders_and_files_that_variables_of_engines_name(tmp_path: Path) -> Non
         "VLLM_CACHE_ROOT": "/srv/cache",
     }
     found = i.host_inputs(row(runtime="native", env=env))
-    assert [one["path"] for one in found] == ["/srv/moe", "/srv/names", "/srv/topo.xml", "/srv/ca.pem"]
+    assert [one["path"] for one in found] == ["/srv/moe", "/srv/names", "/srv/topo.xml"]
     assert all(one["content"] and one["may_lack"] for one in found)
 
 
