@@ -114,6 +114,8 @@ def leftover_problems(plan: list, running: dict, places: dict) -> list:
     found = []
     for claim in left_over(plan, running):
         held = {str(name) for name in claim.devices or []}
+        replicas = [service["service"] for service in plan if service.get("replica_of") == claim.name]
+        why = "whose replicas %s take its place" % ", ".join(replicas) if replicas else "which `runs` does not name"
         for service in plan:
             place = places.get(service["service"])
             given = sorted(held & {str(name) for name in place.names}) if place else []
@@ -125,8 +127,8 @@ def leftover_problems(plan: list, running: dict, places: dict) -> list:
                 else ""
             )
             if what:
-                found.append("service '%s': %s is held by service '%s', which `runs` does not name; stop that one first: playbooks/stop.yml -e service=%s"
-                             % (service["service"], what, claim.name, claim.name))  # fmt: skip
+                found.append("service '%s': %s is held by service '%s', %s; stop that one first: playbooks/stop.yml -e service=%s"
+                             % (service["service"], what, claim.name, why, claim.name))  # fmt: skip
     return found
 
 

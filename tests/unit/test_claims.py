@@ -122,6 +122,19 @@ def test_what_a_service_of_ours_gives_up_is_free(box: Box, fit: Callable[..., di
     assert "playbooks/stop.yml -e service=wide" in alone["msg"]
 
 
+def test_a_service_that_becomes_replicas_is_told_as_such(box: Box, fit: Callable[..., dict[str, Any]]) -> None:
+    """`runs` names its row as before: that it doesn't name the service would be wrong."""
+    port = free_port()
+    box.runs("wide", port, [ONE])
+    plan = [{**gpu_row(f"wide-{n}", at, [n - 1]), "replica_of": "wide"} for n, at in ((1, port), (2, free_port()))]
+    said = fit(*plan)["msg"]
+    assert (
+        f"device {ONE} is held by service 'wide', whose replicas wide-1, wide-2 take its place; stop that one first"
+        in said
+    )
+    assert "which `runs` does not name" not in said
+
+
 def test_a_stranger_beside_our_service_is_seen_where_the_driver_tells(
     box: Box, fit: Callable[..., dict[str, Any]]
 ) -> None:
