@@ -21,12 +21,16 @@ Record = Mapping[str, Any]
 LIMIT = 2 << 30  # bytes of all files of a row: what is larger belongs on the host, in `mounts`
 COUNT = 1000
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-# Any other option or variable counts with a path that ends like this: logs and caches don't.
-CONFIGURATION = (".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py")
+# Any other option or variable counts with a path that ends like this: logs, caches and the system's certificates don't.
+CONFIGURATION = (
+    ".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".conf", ".jinja", ".jinja2", ".j2", ".py", ".xml",
+)  # fmt: skip
+# Variables by which engines read a folder or a file of whatever name.
+VARIABLES = ("VLLM_TUNED_CONFIG_FOLDER", "VLLM_MODEL_REDIRECT_PATH", "SGLANG_MOE_CONFIG_DIR")
 
 
-def problem_of(path: str) -> str | None:
-    """Why a file of the controller can't be an input; None if it can."""
+def problem_of(path: str, in_folder: bool = False) -> str | None:
+    """Why a file of the controller can't be an input; None if it can. In a folder it may be empty, as `__init__.py` often is."""
     if not os.path.isfile(path):
         return "is neither a file nor a folder" if os.path.exists(path) else "does not exist on the controller"
     try:
@@ -34,7 +38,7 @@ def problem_of(path: str) -> str | None:
             head = source.read(64)
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    if not head:
+    if not head and not in_folder:
         return "is empty"
     if head.startswith(b"$ANSIBLE_VAULT"):
         return "is encrypted with vault, and files of a release may be read by everybody on the host; use secret variables instead"
@@ -92,7 +96,9 @@ def input_files(service: Record, base: str) -> dict[str, str]:
         if not rows:
             raise AnsibleFilterError(f"{where}: the folder {path} is empty")
         for inner, one in rows:
-            if problem := problem_of(one):
+            if not inner.isprintable():
+                raise AnsibleFilterError(f"{where}: {one!a} has a name that is not readable text; rename it")
+            if problem := problem_of(one, inner != name):
                 raise AnsibleFilterError(f"{where}: {one} {problem}")
             size += os.path.getsize(one)
             found[f"inputs/{inner}"] = one
@@ -123,7 +129,8 @@ def paths_in(value: Any) -> Iterator[str]:
 def named(service: Record) -> Iterator[tuple[str, str]]:
     """(option, path as the engine sees it) of the options that name a file which must be there.
 
-    A chat template may also be the text itself. Options that take a path or a name on a hub count where they are plainly a path.
+    A chat template may also be the text itself. Options that take a path or a name of something else, such as a repository of a hub,
+    count where they are plainly a path, or end like a file of configuration.
     """
     options = service["engine_facts"]["options"]
     ours = (options.get("adapters") or {}).get("list") if service.get("adapters") else None  # fetched as models are
@@ -134,7 +141,11 @@ def named(service: Record) -> Iterator[tuple[str, str]]:
         if name in options["files"]:
             yield from ((f"engine_args.{key}", path) for path in paths_in(value))
         elif name in options["paths"]:
-            yield from ((f"engine_args.{key}", path) for path in paths_in(value) if path.startswith(("/", "~")))
+            yield from (
+                (f"engine_args.{key}", path)
+                for path in paths_in(value)
+                if path.startswith(("/", "~")) or path.endswith(CONFIGURATION)
+            )
 
 
 def configured(value: Any) -> Iterator[str]:
@@ -206,19 +217,28 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
     `may_lack`: nothing says that it must be there.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(kind: str, place: str, one: dict[str, Any]) -> None:
+        # A mount may be writable and yet be what an option names: then the service reads it.
+        first = found.setdefault((kind, posixpath.normpath(place)), {**one, kind: place})
+        first["content"] = first["content"] or one["content"]
+
     for mount in service["mounts"] if service["runtime"] == "container" else []:
         source, _, *mode = mount.split(":")
-        found["path", source] = {"where": "mounts", "path": source, "content": "ro" in ",".join(mode).split(",")}
+        add("path", source, {"where": "mounts", "content": "ro" in ",".join(mode).split(",")})
     for where, path in named(service):
-        place = place_of(service, path)
-        for kind, value in place.items():
-            found.setdefault((kind, value), {"where": where, **place, "content": kind == "path"})
+        for kind, value in place_of(service, path).items():
+            add(kind, value, {"where": where, "content": kind == "path"})
     for table in ("engine_args", "env"):
         for key, value in service[table].items():
-            for path in configured(value):
+            given = [value] if key in VARIABLES and str(value).startswith("/") else configured(value)
+            for path in given:
                 for kind, value_there in place_of(service, path).items():
-                    one = {"where": f"{table}.{key}", kind: value_there, "content": kind == "path", "may_lack": True}
-                    found.setdefault((kind, value_there), one)
+                    add(kind, value_there, {"where": f"{table}.{key}", "content": kind == "path", "may_lack": True})
+    # What a container's shell line reads lies in the image, or below a mount. A folder there may be a whole environment.
+    for path in re.findall(r"(?<![\w./$}-])/[\w./@+-]+", service.get("activate") or ""):
+        for kind, value in place_of(service, path).items() if service["runtime"] == "container" else ():
+            add(kind, value, {"where": "activate", "content": kind == "path", "may_lack": True})
     return list(found.values())
 
 

@@ -65,6 +65,15 @@ def check_runs(host: str, runs: Any) -> None:
         fail(f"host {host}: 'runs' names {', '.join(doubled)} more than once")
 
 
+def names_devices(row: Any, override: Any) -> bool:
+    """Does a service name the devices that it gets? Its row, or what the host changes of it."""
+    said: dict[str, Any] = {}
+    for level in (row, override):
+        if isinstance(level, Mapping):
+            said.update(level)
+    return said.get("devices") is not None
+
+
 def planned(
     runs: Any,
     tables: Tables,
@@ -115,12 +124,15 @@ def planned(
     }
     taken: dict[Any, str] = {}
     ports: dict[int, str] = {}
-    for name in runs:
+    resolved_rows: dict[str, Row | None] = {}
+    # Rows that name devices come first: the others take what is left, whatever the order of runs.
+    for name in sorted(runs, key=lambda one: not names_devices(services.get(one), changes.get(one))):
         where = f"host {host}: service '{name}'" if name in tables["services"] else f"host {host}"
-        record, secrets = found.run(resolve_service, name, where, given, resolved, changes.get(name) or {}, taken) or (
-            None,
-            {},
-        )
+        resolved_rows[name], values[name] = found.run(
+            resolve_service, name, where, given, resolved, changes.get(name) or {}, taken
+        ) or (None, {})
+    for name in runs:
+        record = resolved_rows[name]
         if record is None:
             continue
         record["replica_of"] = origin.get(name)
@@ -133,7 +145,7 @@ def planned(
             )
         ports[port] = name
         records.append(record)
-        values[name] = secrets
+    values = {record["service"]: values[record["service"]] for record in records}
     return {"services": records, "secrets": values, "faults": found.faults}
 
 
@@ -248,6 +260,7 @@ class FilterModule:
             "explained": explained,
             "model_forms": model_forms,
             "undecided": choices.undecided,
+            "to_choose_from": choices.to_choose_from,
             "with_places": with_places,
             "group_faults": groups.group_faults,
             "absent_members": groups.absent,

@@ -50,7 +50,7 @@ def plan_row(host: Mapping[str, Any], written: str = "") -> Row:
         "install": [{"path": one["path"], "reasons": one.get("reasons") or []} for one in made if one.get("changed")],
         "prepare": list(fit["record"].get("pending") or []),
         "services": [
-            {**facts["would_run_" + re.sub("[^0-9A-Za-z]", "_", name)], "sized": sized}
+            {**facts["would_run_" + re.sub("[^0-9A-Za-z]", lambda odd: f"_{ord(odd[0]):x}_", name)], "sized": sized}
             for name, sized in fit["sized"].items()
         ],
         "beside": host["plan_beside"]["beside"],

@@ -240,7 +240,9 @@ def fetch_is_pending(service: Record, facts: Mapping[str, Any], keep_source: boo
         *([name] if keep_source else []),
         *(row["name"] for row in service["adapters"]),
     ]
-    return any(facts.get("would_publish_" + re.sub(r"[^0-9A-Za-z]", "_", form)) for form in forms)
+    # As weights_fetch names its facts: `a-b` and `a.b` are two models.
+    names = (re.sub(r"[^0-9A-Za-z]", lambda odd: f"_{ord(odd[0]):x}_", form) for form in forms)
+    return any(facts.get("would_publish_" + name) for name in names)
 
 
 def template_problem(name: str, product: str, site: str) -> str | None:

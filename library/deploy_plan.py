@@ -35,7 +35,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 row:
-  description: action (nothing, start, restart), why, fetch, pull, convert, gap, rights, differences, chosen. It is the fact C(would_run_<service>), too.
+  description: action (nothing, start, restart), why, fetch, pull, convert, gap, rights, differences, chosen. It is a fact C(would_run_...), too.
   returned: always
   type: dict
   sample: {service: qwq-32b, action: start, why: [it does not run], fetch: {bytes: 65527752704, from: modelscope, seconds: 900}}
@@ -54,7 +54,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": False,
         "row": found,
-        "ansible_facts": {"would_run_" + re.sub("[^0-9A-Za-z]", "_", found["service"]): found},
+        "ansible_facts": {
+            "would_run_" + re.sub("[^0-9A-Za-z]", lambda odd: "_%x_" % ord(odd.group()), found["service"]): found
+        },
     }
 
 

@@ -89,6 +89,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
 from ansible.module_utils.serving.host.accelerators import accelerator_record
+from ansible.module_utils.serving.host.cores import cores_of, named_problems
+from ansible.module_utils.serving.host.cpu import usable
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
@@ -112,6 +114,8 @@ def leftover_problems(plan: list, running: dict, places: dict) -> list:
     found = []
     for claim in left_over(plan, running):
         held = {str(name) for name in claim.devices or []}
+        replicas = [service["service"] for service in plan if service.get("replica_of") == claim.name]
+        why = "whose replicas %s take its place" % ", ".join(replicas) if replicas else "which `runs` does not name"
         for service in plan:
             place = places.get(service["service"])
             given = sorted(held & {str(name) for name in place.names}) if place else []
@@ -123,8 +127,8 @@ def leftover_problems(plan: list, running: dict, places: dict) -> list:
                 else ""
             )
             if what:
-                found.append("service '%s': %s is held by service '%s', which `runs` does not name; stop that one first: playbooks/stop.yml -e service=%s"
-                             % (service["service"], what, claim.name, claim.name))  # fmt: skip
+                found.append("service '%s': %s is held by service '%s', %s; stop that one first: playbooks/stop.yml -e service=%s"
+                             % (service["service"], what, claim.name, why, claim.name))  # fmt: skip
     return found
 
 
@@ -315,6 +319,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         used = taken(record, use_of(record["kind"]) if mine else Use(), list(mine.values()), places)
         problems += doubled(places)
     problems += leftover_problems(plan, running, places)
+    if record["kind"] == "cpu":
+        problems += named_problems(plan, cores_of(record["topology"]["numa"], usable()))
     for service in plan:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         if service["service"] in places:

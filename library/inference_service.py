@@ -87,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, locked, own_folder, remove_tree, write_atomic, write_json
 from ansible.module_utils.serving.host.device_use import use_of
+from ansible.module_utils.serving.host.host_inputs import edited
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.service import live, releases
 from ansible.module_utils.serving.service.claims import claims, port_of
@@ -297,7 +298,7 @@ def rolled_back(module: AnsibleModule, owner: Supervisor, folder: str, state: st
     if not module.check_mode:
         releases.make_current(folder, target)
         started(module, owner, folder, "started")
-    return ["release %s -> %s" % (now, target)]
+    return ["release %s -> %s" % (now, target), *edited(spec.get("inputs") or {})]
 
 
 def removed(module: AnsibleModule, owner: Supervisor, folder: str) -> list[str]:

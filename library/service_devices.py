@@ -40,13 +40,13 @@ stop: {description: Running services that have to stop first., returned: success
 reasons: {description: Why each of them has to., returned: success, type: dict}
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.accelerators import accelerator_record
-from ansible.module_utils.serving.host.cores import cores_of, loosen, overlaps, share
+from ansible.module_utils.serving.host.cores import cores_of, loosen, named_problems, share
+from ansible.module_utils.serving.host.cpu import usable
 from ansible.module_utils.serving.host.cpu_memory import cache_sizes, memory_of
 from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.service import releases
@@ -64,13 +64,13 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     places = {}
     caches: dict[str, int] = {}
     if kind == "cpu":
-        nodes = cores_of(record["topology"]["numa"], set(os.sched_getaffinity(0)))
+        nodes = cores_of(record["topology"]["numa"], usable())
         others = [claim.spec for claim in left_over(plan, running)]
         now = {s["service"]: releases.current_spec(root, s["service"]) or {} for s in plan} if others else {}
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
                       {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
         loosen(cores, plan, record["topology"]["numa"])
-        problems += overlaps(cores)
+        problems += named_problems(plan, nodes)
         if given["memory_share"]:
             caches, faults = cache_sizes(plan, memory_of(record), given["memory_share"])
             problems += faults

@@ -310,7 +310,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     wanted = wanted_of(module.params)
     folder, reasons = records.why_not_published(root, key, sources, wanted)
     # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
-    fact = "would_publish_" + re.sub("[^0-9A-Za-z]", "_", key)
+    fact = "would_publish_" + re.sub("[^0-9A-Za-z]", lambda odd: "_%x_" % ord(odd.group()), key)
     if folder:
         manifest = manifests.read_manifest(folder) or {}
         code.check_published(name, module.params["code"], folder, manifest.get("files", ()))

@@ -97,6 +97,17 @@ def check_pins(where: str, pins: Any) -> Row:
     return dict(pins or {})
 
 
+def to_choose_from(pins: Any, replan: Any) -> Any:
+    """The pins of which a plan is made before anything is chosen in this run: with `replan` without the choices of earlier ones.
+
+    Else a choice that leaves no device for a service that is new could never be made anew.
+    """
+    anew = str(replan).lower() in ("true", "yes", "on", "1")
+    return (
+        {key: value for key, value in pins.items() if key != "choices"} if anew and isinstance(pins, Mapping) else pins
+    )
+
+
 def closed(
     where: str, name: str, service: Row, model: Mapping[str, Any], pins: Mapping[str, Any], host: str, board: str
 ) -> Row:

@@ -7,7 +7,7 @@ that it fits, a container's options) reads it there. Which GPU an index is, only
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.rows import fail
@@ -108,9 +108,12 @@ def check_name(where: str, name: Any, service: Row, board: Row, wide: Mapping[st
 
 
 def devices_of(
-    where: str, service: Row, board: Row, taken: dict[Any, str], wide: Mapping[str, int]
+    where: str, service: Row, board: Row, taken: dict[Any, str], wide: Mapping[str, int], chosen: Iterable[str] = ()
 ) -> list[Any] | None:
-    """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted."""
+    """Devices of one service: indices, or the names that its row gives; fills `taken`. None where devices aren't counted.
+
+    Services whose rows name devices come first, so that the others get what these leave. `chosen`: those for which `auto` was chosen before.
+    """
     count: Any = board.get("count")
     wanted, kind = service["devices"], board["kind"]
     name = where.rpartition("service ")[2].strip("'")
@@ -135,15 +138,17 @@ def devices_of(
         free = [i for i in range(count) if i not in taken]
         if len(free) - named < width:
             holders = ", ".join(sorted(set(taken.values()))) or "none"
+            anew = sorted(set(taken.values()) & set(chosen))
             fail(
                 f"{where}: needs {width} devices (tensor x pipeline x data parallel size), but {max(0, len(free) - named)} of {count} "
                 f"are free (taken by: {holders}); lower tensor_parallel_size in overrides, or run it on another host"
+                + (
+                    f", or have devices shared out anew with -e replan=true, for `auto` chose those of {', '.join(anew)}"
+                    if anew
+                    else ""
+                )
             )
         wanted = free[:width]
-    if None in taken:
-        fail(
-            f"{where}: service '{taken[None]}' names no devices, and the board's count isn't set, so it takes any; set its 'devices'"
-        )
     for one in wanted:
         check_name(where, one, service, board, wide)
         if one in taken:

@@ -103,7 +103,11 @@ OPTIONS: dict[str, Key] = {
         "May a service have several names (`aliases` of its row)? Where `several` says that it takes lists.",
     ),
     "files": Key("list", [], "Options that name a file which must be there."),
-    "paths": Key("list", [], "Options that name a file or folder, or a repository of a hub."),
+    "paths": Key(
+        "list",
+        [],
+        "Options that name a file or folder, or something else by its name: a repository of a hub, a template of the engine.",
+    ),
 }
 PROBE: dict[str, Key] = {
     "tokens": Key("str", None, "Name of the counter of generated tokens in /metrics."),

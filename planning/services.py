@@ -245,6 +245,7 @@ def resolve_service(
     if group:
         wide = groups.shared(wide, group["size"])
     devices.check_cpus(where, service, board["kind"], wide)
+    earlier = (tables["pins"].get("choices") or {}).get(tables["host"]) or {}
 
     service.update(
         service=name,
@@ -261,7 +262,7 @@ def resolve_service(
         notes=draft.notes,
     )
     service.update(
-        devices=None if taken is None else devices.devices_of(where, service, board, taken, wide),
+        devices=None if taken is None else devices.devices_of(where, service, board, taken, wide, earlier),
         devices_given=service["devices"] is not None,
         widths=wide,
         utilization=devices.utilization(service["engine_args"], engine["options"]["share"]),

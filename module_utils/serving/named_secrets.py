@@ -14,10 +14,10 @@ TAIL = re.compile(
     r"(?:values?|data|hash|plaintext|plain|base64|b64|encoded|old|new|current|previous|primary|secondary|[0-9]+)$"
 )
 SECRET = re.compile(
-    r"(?:psk|bindpw|passw(?:or)?d|passphrase|passcode|passwort|pincode|seedphrase|mnemonic|artapi|(?:store|key|user|admin|login)pass|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
+    r"(?:psk|bindpw|passw(?:or)?d|passphrase|passcode|passwort|pincode|seedphrase|mnemonic|artapi|(?:store|key|user|admin|login|ssh)pass|secrets?|secretid|credentials?|authorization|cookies?|sessionid|csrf|xsrf|requirepass"
     r"|(?:api|access|secret|private|auth|account|master|shared|session|signing|encryption|service|client|deploy|license|root|storage|app|activation"
     r"|subscription|recovery|unlock|hmac|aes)keys?"
-    r"|accesskeyid|(?:auth|access|api|bearer|refresh|bot|id|session|registry|identity|security)tokens|token)$"
+    r"|accesskeyid|accesssignature|(?:auth|access|api|bearer|refresh|bot|id|session|registry|identity|security)tokens|token)$"
 )
 # A token of a model's vocabulary or of a count, not of a login.
 VOCABULARY = {
@@ -37,7 +37,7 @@ WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 TONGUES = "密码|口令|密钥|令牌|パスワード|비밀번호|пароль|contraseña|wachtwoord|senha|mot de passe"
 # With the letters that it may begin with in front, which is three times as fast.
 KEYWORD = re.compile(
-    r"(?i)(?=[abckmpstwx密口令パ비п])(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|sas(?![a-z])|creds?(?![a-z])|psk|bind_?pw"
+    r"(?i)(?=[abckmpstwx密口令パ비п])(?:pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|cookie|sess|csrf|xsrf|sig|sas(?![a-z])|salt(?![a-z])|pepper(?![a-z])|creds?(?![a-z])|psk|bind_?pw"
     r"|pin[_ -]?code|mnemonic|seed_?phrase|art-api|" + TONGUES + r")(?:(?![是为])[\w.-]){0,60}"
 )
 OTHER_TONGUES = re.compile(r"(?i)(?:" + TONGUES + r")$")
@@ -51,7 +51,7 @@ LOGINS = (
     "basicauth",
 )  # secrets if they hold `user:password`
 MAYBE = re.compile(
-    r"(?i)(?:^|[_.-])(?:key|signature|sig|sas|creds?|authentication)$|[A-Z]_AUTH$"
+    r"(?i)(?:^|[_.-])(?:key|signature|sig|sas|salt|pepper|creds?|authentication)$|[A-Z]_AUTH$"
 )  # secrets if the value is random
 LONGEST_NAME = 80
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.serving.host import cpu
 from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpuinfo, parse_cpulist, parse_meminfo
 from conftest import FIXTURES, ROOT
 from hypothesis import given
@@ -73,6 +74,44 @@ def test_record_of_two_numa_nodes(tmp_path: Path, run_module: Callable[..., dict
     assert len(record["topology"]["numa"][1]["cpus"]) == 96
     assert record["memory"] == {"total_bytes": 1 << 20, "available_bytes": 1 << 19, "limit_bytes": None}
     assert record["live"]
+
+
+def test_a_numa_node_that_computes_nothing_is_no_place_for_a_rank(tmp_path: Path) -> None:
+    """Memory of CXL, of a CPU's HBM and of a GPU are NUMA nodes without CPUs; numbers may have gaps."""
+    root = host(tmp_path)
+    for node in (2, 8, 16):
+        base = root / f"sys/devices/system/node/node{node}"
+        base.mkdir()
+        (base / "cpulist").write_text("192-193\n" if node == 8 else "\n")
+        (base / "meminfo").write_text(f"Node {node} MemTotal:       4096 kB\n")
+    record = cpu.cpu_record(str(root))
+    assert [node["node"] for node in record["topology"]["numa"]] == [0, 1, 8]
+    assert record["count"] == 3 == len(record["devices"])
+
+
+@pytest.mark.parametrize(("mask", "nodes"), [({5, 100}, [0, 1]), (set(range(96, 192)), [1]), ({3}, [0]), (set(), [])])
+def test_only_nodes_that_processes_may_use_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: set[int], nodes: list[int]
+) -> None:
+    """A container or a slice may be held on one socket of two: a second rank would have no node."""
+    there = cpu.numa_nodes(str(host(tmp_path)))
+    monkeypatch.setattr(cpu, "numa_nodes", lambda root: there)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: mask)
+    record = cpu.cpu_record()
+    assert [node["node"] for node in record["topology"]["numa"]] == nodes and record["count"] == max(1, len(nodes))
+
+
+@pytest.mark.parametrize(
+    ("user", "systemd", "seen"), [(0, True, {0, 1}), (0, False, {0}), (1000, True, {0}), (1000, False, {0})]
+)
+def test_root_s_services_have_the_mask_of_systemd(
+    monkeypatch: pytest.MonkeyPatch, user: int, systemd: bool, seen: set[int]
+) -> None:
+    """A session of ssh may be held on a few cores (AllowedCPUs of user.slice); a system unit isn't."""
+    monkeypatch.setattr(cpu.os, "geteuid", lambda: user)
+    monkeypatch.setattr(cpu.os.path, "isdir", lambda path: systemd)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", {0: {0}, 1: {0, 1}}.__getitem__)
+    assert cpu.usable() == seen
 
 
 # As a Kunpeng 920 lists each core: no socket, no core number.

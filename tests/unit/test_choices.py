@@ -82,6 +82,64 @@ def test_auto_is_open_until_it_is_chosen_and_then_the_same_row_gives_the_same_pl
     assert chosen(after, starts=taught) == {} and chosen(after, replan=True, starts=taught)["asked"] == choice["asked"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "rooms"),
+    [
+        # (devices that the row names, width that it gives, is its width open?), on 8 GPUs
+        ([(None, 1, True), (None, 1, True)], [4, 4]),
+        (
+            [(range(6), 6, True), (None, 1, True)],
+            [6, 2],
+        ),  # half of the host was given to the second one, which then found 2 free
+        (
+            [(None, 4, False), (None, 1, True), (None, 1, True)],
+            [4, 2, 2],
+        ),  # a third was left to the first one, and nothing fit
+        ([(None, 4, True), (None, 4, False)], [4, 4]),
+        ([(None, 6, False), (range(2), 2, True)], [6, 2]),
+        ([(None, 1, True)], [8]),
+    ],
+)
+def test_services_that_choose_share_what_the_others_leave(rows: list[tuple[Any, int, bool]], rooms: list[int]) -> None:
+    plan = [
+        {
+            "service": str(n), "devices": list(devices or range(width)), "devices_given": devices is not None, "widths": {"devices": width},
+            "choice": {"chosen": {"max_model_len": None, **({"tensor_parallel_size": None} if is_open else {})}},
+        }
+        for n, (devices, width, is_open) in enumerate(rows)
+    ]  # fmt: skip
+    names = [row["service"] for row in plan]
+    assert [choose.room(plan, row, names, 8) for row in plan] == rooms
+    assert choose.room(plan, plan[0], names[:1], 8) >= rooms[0]  # the others have chosen
+
+
+def test_a_service_beside_one_that_chose_the_whole_host_is_told_how_and_then_fits() -> None:
+    """The first one alone was given all GPUs: a plan with the second one fails, and so did choosing anew, which needs a plan."""
+    rows = {
+        name: {**TABLES["services"]["qwq-32b"], "port": port, "engine_args": "auto"}
+        for name, port in (("one", 9000), ("two", 9001))
+    }
+    tables, board = {**TABLES, "services": rows}, rows["one"]["boards"][0]
+
+    def at(names: list[str], pins: Any) -> dict[str, Any]:
+        return dict(p.planned(names, tables, board, host="gpu-01", pins=pins))
+
+    def made(plan: dict[str, Any]) -> dict[str, Any]:
+        return {"choices": {"gpu-01": choose.choices_of(plan["services"], record(), ["bfloat16"], 8, True, [])}}
+
+    pins = made(at(["one"], {}))
+    [fault] = at(["one", "two"], pins)["faults"]
+    assert (
+        "0 of 8 are free (taken by: one)" in fault
+        and "shared out anew with -e replan=true, for `auto` chose those of one" in fault
+    )
+    assert choices.to_choose_from(pins, "false") == pins and choices.to_choose_from([], True) == []
+    both = at(["one", "two"], choices.to_choose_from({**pins, "models": {}}, "true"))
+    assert not both["faults"] and [row["choice"]["open"] != [] for row in both["services"]] == [True, True]
+    after = at(["one", "two"], made(both))
+    assert not after["faults"] and [row["devices"] for row in after["services"]] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
 def test_auto_over_the_catalogues_row_leaves_other_options_as_they_are() -> None:
     """A site's row, or a host's override, that says auto lies over the catalogue's engine_args key by key."""
     site = {"services": {"demo": {"engine_args": "auto"}}}

@@ -17,6 +17,8 @@ from ansible.module_utils.serving.host import device_use
 from ansible.module_utils.serving.host.devices import place
 from ansible.module_utils.serving.service import claims, releases
 from conftest import load
+from hypothesis import given
+from hypothesis import strategies as st
 from ports import free_port
 from test_fit import row
 
@@ -118,6 +120,19 @@ def test_what_a_service_of_ours_gives_up_is_free(box: Box, fit: Callable[..., di
     alone = fit(gpu_row("new", two, [1]), record=busy)
     assert alone["failed"] and f"device {TWO} is held by service 'wide', which `runs` does not name" in alone["msg"]
     assert "playbooks/stop.yml -e service=wide" in alone["msg"]
+
+
+def test_a_service_that_becomes_replicas_is_told_as_such(box: Box, fit: Callable[..., dict[str, Any]]) -> None:
+    """`runs` names its row as before: that it doesn't name the service would be wrong."""
+    port = free_port()
+    box.runs("wide", port, [ONE])
+    plan = [{**gpu_row(f"wide-{n}", at, [n - 1]), "replica_of": "wide"} for n, at in ((1, port), (2, free_port()))]
+    said = fit(*plan)["msg"]
+    assert (
+        f"device {ONE} is held by service 'wide', whose replicas wide-1, wide-2 take its place; stop that one first"
+        in said
+    )
+    assert "which `runs` does not name" not in said
 
 
 def test_a_stranger_beside_our_service_is_seen_where_the_driver_tells(
@@ -270,6 +285,44 @@ def test_a_new_service_gets_what_nobody_has(box: Box) -> None:
     gone = two_gpus()
     gone["devices"].pop(0)  # the GPU that a release had is lost: it gets another one
     assert claims.assign([auto("a", free_port(), [1])], gone, [], str(box.root))["a"].names == [TWO]
+
+
+def test_one_that_is_stopped_takes_nothing_back_from_one_that_runs(box: Box) -> None:
+    """`a` ended, `b` got its GPU, and both are deployed: in whatever order, `b` is not moved and not restarted."""
+    box.runs("a", free_port(), [ONE])
+    box.processes[0].kill()
+    box.processes[0].wait()
+    box.runs("b", free_port(), [ONE])
+    rows = [auto("a", free_port(), [0]), auto("b", free_port(), [1])]
+    for plan in (rows, rows[::-1]):
+        found = claims.assign(plan, two_gpus(), [], str(box.root))
+        assert (found["a"].names, found["b"].names) == ([TWO], [ONE])
+        assert claims.first_to_stop(plan, claims.claims(str(box.root)), found) == {}
+
+
+@given(st.data())
+def test_devices_are_found_for_any_plan_that_has_them(data: st.DataObject) -> None:
+    """Rows with and without devices in any order, beside services that run: whoever can be placed is, and nobody twice."""
+    count = data.draw(st.integers(1, 5))
+    host = {
+        **two_gpus(),
+        "devices": [{**two_gpus()["devices"][0], "index": n, "uuid": f"GPU-{n}"} for n in range(count)],
+    }
+    left = data.draw(st.permutations(range(count)))
+    plan, now = [], {}
+    while left:
+        width = data.draw(st.integers(1, len(left)))
+        mine, left = left[:width], left[width:]
+        name = f"s{len(plan)}"
+        plan.append(gpu_row(name, 1, list(mine)) if data.draw(st.booleans()) else auto(name, 1, list(range(width))))
+        now[name] = data.draw(st.lists(st.sampled_from([f"GPU-{n}" for n in range(count)]), unique=True))
+    plan = data.draw(st.permutations(plan))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "claims", lambda root: {})
+        patch.setattr(claims.releases, "current_spec", lambda root, name: {"devices": now[name]})
+        found = claims.assign(plan, host, [], "/")
+    assert sorted(name for one in found.values() for name in one.names) == [f"GPU-{n}" for n in range(count)]
+    assert not any(one.problems for one in found.values())
 
 
 def test_one_that_gets_narrower_keeps_a_part_of_what_it_has(box: Box) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving.host.cores import BIND, cores_of, loosen, overlaps, share
+from ansible.module_utils.serving.host.cores import BIND, cores_of, loosen, named_problems, overlaps, share
 from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpulist
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +45,12 @@ def test_two_services_get_a_node_each() -> None:
     }
 
 
+def test_another_order_of_runs_moves_nobody() -> None:
+    plan = [service("a", ranks=2), service("b"), service("c", cpus="3"), service("d")]
+    first = share(plan, host(2, 8))
+    assert len(first) == 4 and share(plan[::-1], host(2, 8)) == first == share(plan[2:] + plan[:2], host(2, 8))
+
+
 def test_threads_of_one_core_stay_together() -> None:
     """Halves of a cpulist `0-7,8-15` would put both services on the same eight cores."""
     found = share([service("a"), service("b")], host(1, 8, threads=2))
@@ -70,6 +76,33 @@ def test_what_a_row_names_is_its_own_and_nobody_elses() -> None:
 def test_rows_that_name_the_same_cores_are_told() -> None:
     found = share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
     assert overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
+
+
+@pytest.mark.parametrize(
+    ("services", "words"),
+    [
+        ([service("a", cpus="0-3|4-7", ranks=2)], []),
+        ([service("a", cpus="6-9")], ["service 'a': it names CPUs 8-9, which", "it has 0-7; correct `cpus`"]),
+        ([service("a", bind="0-1,64"), service("b")], ["service 'a': it names CPUs 64, which"]),
+        ([service("a", cpus="3,5"), service("b", bind="5|6", ranks=2)], ["'a' and 'b' are both given CPUs 5"]),
+        ([service("a", bind="nobind"), service("b", bind="auto")], []),
+    ],
+)
+def test_cpus_that_a_row_names_are_there(services: list[dict[str, Any]], words: list[str]) -> None:
+    """taskset and Docker take the lists as they are: the one takes fewer CPUs in silence, the other fails at the start."""
+    found = named_problems(services, host(1, 8))
+    assert bool(found) == bool(words) and all(word in "\n".join(found) for word in words), found
+
+
+def test_cpus_that_are_not_there_are_refused_before_anything_is_fetched(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    plan = [row(9000, service="a", env={BIND: "auto"}, cpus="0,4000-4003")]
+    args = {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path)}
+    words = "service 'a': it names CPUs 4000-4003"
+    assert words in run_module("service_devices", args)["msg"]
+    for check in (True, False):
+        assert words in run_module("fit", {**args, "models_root": str(tmp_path)}, check=check)["msg"]
 
 
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:

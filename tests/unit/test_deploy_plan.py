@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,22 @@ def gpu_row(name: str = "qwq-32b", **args: Any) -> dict[str, Any]:
             "rights": ["ipc-host"], "chosen": {}, "differences": ["- a: 1", "+ a: 2"], "sized": sized,
         }],
     }  # fmt: skip
+
+
+def test_what_is_told_of_a_service_is_its_own(
+    run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services may differ in a dash and a dot alone."""
+    monkeypatch.setattr(steps, "row", lambda service, given: {"service": service["name"]})
+    names = ("qwq-32b", "qwq.32b", "qwq_32b")
+    places = {"serving_root": "/srv/vllm", "models_root": "/srv/vllm/models", "images_root": "/srv/vllm/images"}
+    facts: dict[str, Any] = {}
+    for name in names:
+        done = run_module("deploy_plan", {**places, "service": {"name": name}, "reasons": [], "files": {}})
+        facts.update(done["ansible_facts"])
+    fit = {"record": {}, "problems": [], "disks": [], "sized": dict.fromkeys(names)}
+    host = {"fit_found": fit, "ansible_facts": facts, "inventory_hostname": "box", "plan_beside": {"beside": []}}
+    assert [row["service"] for row in page.plan_row(host)["services"]] == list(names)
 
 
 def test_a_bar_is_the_whole_device_and_its_parts_are_the_tables() -> None:

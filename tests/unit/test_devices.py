@@ -94,10 +94,10 @@ def test_any_options_give_widths_or_a_refusal(args: dict[str, Any]) -> None:
         assert "engine_args" in str(error)
 
 
-def planned(rows: dict[str, dict[str, Any]], **board: Any) -> list[dict[str, Any]]:
+def planned(rows: dict[str, dict[str, Any]], overrides: Any = None, **board: Any) -> list[dict[str, Any]]:
     services = {name: {"model": "demo", "port": 9000 + i, **row} for i, (name, row) in enumerate(rows.items())}
     given = small(services, MODELS, {**GPU, "device_access": "cdi", **board})
-    return list(plans.plan(list(rows), **given, host="box"))
+    return list(plans.plan(list(rows), **given, overrides=overrides, host="box"))
 
 
 def test_a_plan_takes_uuids_slices_and_indices_side_by_side() -> None:
@@ -113,6 +113,14 @@ def test_beside_a_uuid_an_index_is_a_proposal() -> None:
         [2],
         [ONE],
     ]
+
+
+def test_who_names_devices_gets_them_whatever_the_order_of_runs() -> None:
+    """A service that names none, above one that does in `runs`, took the first ones, and the other was refused."""
+    rows = {"a": {}, "b": {"devices": [0]}, "c": {"devices": [2]}}
+    assert [row["devices"] for row in planned(rows, count=3)] == [[1], [0], [2]]
+    other = {"b": {"devices": None}, "a": {"devices": [0]}}  # a host's overrides say it otherwise
+    assert [row["devices"] for row in planned(rows, other, count=3)] == [[0], [1], [2]]
 
 
 def test_tp_4_times_dp_2_gets_eight_devices() -> None:
@@ -133,7 +141,7 @@ def test_tp_4_times_dp_2_gets_eight_devices() -> None:
         ({"a": {"devices": [SLICE], "engine_args": {"dp": 2}}}, {}, "asks for 2 (data 2 parallel)"),
         ({"a": {"devices": [ONE]}, "b": {}}, {"count": 1}, "needs 1 devices"),
         ({"a": {}, "b": {}}, {"count": None}, "would share devices with 'a'"),
-        ({"a": {}, "b": {"devices": [1]}}, {"count": None}, "service 'a' names no devices"),
+        ({"a": {}, "b": {"devices": [1]}}, {"count": None}, "service 'a': 'devices' is not set"),
         ({"a": {"devices": [ONE]}, "b": {"devices": [ONE]}}, {}, "already taken by service 'a'"),
         ({"a": {"devices": ["vdavinci100"]}}, {"kind": "npu"}, "only runtime: container with device_access: nodes"),
         ({"a": {"devices": ["vdavinci100", "vdavinci101"], "engine_args": {"tp": 2}}}, {"kind": "npu"}, "is a vNPU, which serves one rank"),
@@ -164,7 +172,8 @@ def test_an_index_becomes_its_uuid_and_a_uuid_stays() -> None:
 def test_the_first_characters_of_a_uuid_name_it_where_they_are_its_alone() -> None:
     there = record("GPU-47ae04c4-fbe5", "GPU-28469c12-5e20")
     assert devices.place(["GPU-47ae04c4"], there, []).names == ["GPU-47ae04c4-fbe5"]
-    assert devices.place([ONE[:20]], record(ONE, TWO), []).problems  # two GPUs begin so
+    [problem] = devices.place([ONE[:20]], record(ONE, TWO), []).problems
+    assert problem == f"GPU {ONE[:20]} is the beginning of 2 UUIDs ({ONE}, {TWO}); write one of them in `devices`"
 
 
 def test_what_is_not_there_is_said_with_what_is() -> None:

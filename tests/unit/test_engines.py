@@ -19,6 +19,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import FIXTURES, ROOT, load
+from folders_of_models import fetch, parts
 from ports import free_port
 from services import RUNNER, Result
 from site_of_tests import Fleet, tree
@@ -173,9 +174,24 @@ def test_a_release_is_where_the_record_and_the_host_say() -> None:
 
 def test_a_fetch_that_is_to_come_is_seen_in_check_mode() -> None:
     row = record("qwq-32b-atlas")
-    assert release.fetch_is_pending(row, {"would_publish_qwq_32b_float16": True})
-    assert not release.fetch_is_pending(row, {"would_publish_qwq_32b": True})
-    assert release.fetch_is_pending(row, {"would_publish_qwq_32b": True}, keep_source=True)
+    assert release.fetch_is_pending(row, {"would_publish_qwq_2d_32b_2b_float16": True})
+    assert not release.fetch_is_pending(row, {"would_publish_qwq_2d_32b": True})
+    assert release.fetch_is_pending(row, {"would_publish_qwq_2d_32b": True}, keep_source=True)
+
+
+def test_what_a_fetch_would_do_is_told_of_that_model_alone(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Names that differ in their dashes and dots are those of different models: what is said of one must not stand for another."""
+    source, row = parts(tmp_path / "source"), record("qwq-32b")
+    fetch(run_module, source, tmp_path / "models", name="a.b-c")
+    facts: dict[str, Any] = {}
+    names = ("a-b-c", "a.b-c", "a_b.c", "a.b.c")
+    for name in names:
+        facts.update(fetch(run_module, source, tmp_path / "models", name=name, check=True)["ansible_facts"])
+    assert len(facts) == len(names) and all(name.isidentifier() for name in facts)
+    rows = [{**row, "model": {**row["model"], "name": name}} for name in names]
+    assert [release.fetch_is_pending(one, facts) for one in rows] == [True, False, True, True]
 
 
 IMAGINARY = {

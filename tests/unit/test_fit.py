@@ -46,6 +46,7 @@ def fit(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[.
         record = {
             "kind": "cpu",
             "arch": "x86_64",
+            "topology": {"numa": [], "links": []},
             "problems": list(problems),
             "notes": list(notes),
             "memory": memory or {"total_bytes": 64 * GIB, "available_bytes": 64 * GIB, "limit_bytes": None},

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.host import host_inputs
 from ansible.module_utils.serving.service import releases
 from conftest import load
 from tables import TABLES, small
 
-from planning import inputs
+from planning import inputs, options
 
 i = load("filter_plugins/inputs.py")
 p = load("filter_plugins/plan.py")
@@ -81,6 +80,47 @@ def test_options_of_files_are_options_that_a_row_may_have() -> None:
             assert not any(fnmatchcase(name, pattern) for pattern in given["reserved"]), (engine, name)
 
 
+# Options that sound like files to read and are none: what is written, what callers may read, a name.
+NO_INPUTS = {"file_storage_path", "modelopt_checkpoint_save_path", "modelopt_export_path", "mm_encoder_fp8_scale_save_path", "allowed_local_media_path",
+             "io_processor_plugin"}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_options_that_sound_like_files_are_known_as_such(engine: str) -> None:
+    """A new version of the engine brings new ones: each is an input of a release, reserved, or none."""
+    given = TABLES["engines"][engine]["options"]
+    known = {*given["files"], *given["paths"], *NO_INPUTS}
+    table = options.table_of(given["table"]).options
+    sounds = {name for name, rows in table.items() if {row[0] for row in rows} & {"value", "list", "json"}}
+    sounds = {name for name in sounds if re.search(r"_(paths?|file|template|plugin|map|lora|draft_model)$", name)}
+    lacking = {one for one in sounds - known if not any(fnmatchcase(one, pattern) for pattern in given["reserved"])}
+    assert lacking - {"reasoning_effort_map"} == set() and len(sounds) > 5
+    assert {*given["files"], *given["paths"]} <= set(table)
+
+
+def test_a_template_of_the_engine_has_a_name_and_one_of_a_row_is_a_file() -> None:
+    facts = {"options": TABLES["engines"]["sglang"]["options"]}
+
+    def said(**args: Any) -> str:
+        return "".join(i.input_problems([row(engine_args=args, engine_facts=facts)], "/"))
+
+    assert (
+        said(
+            chat_template="llama-2", completion_template="deepseek_coder", tool_server="demo", tokenizer_path="org/name"
+        )
+        == ""
+    )
+    assert "chat_template names 'mine.jinja', which is none" in said(chat_template="mine.jinja")
+    assert said(chat_template="/config/inputs/mine.jinja") == ""
+    args = {"chat_template": "/t/c.json", "speculative_token_map": "/t/map.pt", "tool_server": "10.0.0.1:80"}
+    found = i.host_inputs(row(engine_args=args, engine_facts=facts, mounts=["/srv/t:/t:rw"]))
+    assert {one["path"]: one["content"] for one in found} == {
+        "/srv/t": False,
+        "/srv/t/c.json": True,
+        "/srv/t/map.pt": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -103,6 +143,35 @@ def test_what_can_not_be_an_input_is_said_in_one_sentence(
         i.input_files(row(files={name: "f"}), str(tmp_path))
     assert "service 'demo': files." in str(error.value) and "\n" not in str(error.value)
     assert i.input_problems([row(files={name: "f"})], str(tmp_path)) == [str(error.value)]
+
+
+def test_an_empty_file_of_a_folder_is_part_of_it(tmp_path: Path) -> None:
+    """A package of Python has its `__init__.py`."""
+    (tmp_path / "parsers").mkdir()
+    (tmp_path / "parsers/__init__.py").write_text("")
+    (tmp_path / "parsers/mine.py").write_text("x = 1")
+    found = i.input_files(row(files={"parsers": "parsers"}), str(tmp_path))
+    assert sorted(found) == ["inputs/parsers/__init__.py", "inputs/parsers/mine.py"]
+    folder = str(tmp_path / "demo")
+    os.makedirs(folder + "/releases")
+    spec = {"inputs": {name: "sha256:" + releases.sha256_file(path) for name, path in found.items()}}
+    number, _ = releases.write_release(folder, spec, {"start": "x"}, found)
+    assert Path(folder, "releases", number, "inputs/parsers/__init__.py").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.txt", b"a\nb.txt", "a\u202eb".encode()])
+def test_a_name_that_no_text_can_show_is_refused(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "d").mkdir()
+    with open(os.fsencode(tmp_path / "d") + b"/" + name, "wb") as out:
+        out.write(b"x")
+    with pytest.raises(
+        AnsibleFilterError, match=r"files.d: .* has a name that is not readable text; rename it"
+    ) as error:
+        i.input_files(row(files={"d": "d"}), str(tmp_path))
+    assert str(error.value).isprintable() and str(error.value).encode()
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/名前 1.txt").write_text("x")
+    assert list(i.input_files(row(files={"e": "e"}), str(tmp_path))) == ["inputs/e/名前 1.txt"]
 
 
 @pytest.mark.parametrize("given", [3, None, "", "  ", ["x"], {"path": "x"}])
@@ -179,90 +248,7 @@ def test_an_option_that_names_a_file_which_is_nowhere(args: dict[str, Any], word
     assert len(found) == (words is not None) and (not words or words in found[0])
 
 
-def test_where_a_path_of_the_engine_lies_on_the_host() -> None:
-    mounts = ["/srv/t:/templates:ro", "/srv/deep:/templates/deep:ro,z", "/var/rw:/rw"]
-    args = {
-        "chat_template": "/templates/a.jinja",
-        "tool_parser_plugin": "/templates/deep/p.py",
-        "lora_modules": ["x=/models/qwq/lora", "y=/opt/in/the/image", "z=/rw/l"],
-        "ssl_keyfile": "/config/inputs/key",
-    }
-    found = {row.get("path") or row["in_model"]: row for row in i.host_inputs(row(mounts=mounts, engine_args=args))}
-    assert {path: one["content"] for path, one in found.items()} == {
-        "/srv/t": True, "/srv/deep": True, "/var/rw": False, "/srv/t/a.jinja": True, "/srv/deep/p.py": True, "lora": False,
-        "/rw/l".replace("/rw", "/var/rw"): True,
-    }  # fmt: skip
-    native = row(
-        runtime="native", mounts=mounts, engine_args={"chat_template": "/srv/c.jinja", "tool_parser_plugin": "x"}
-    )
-    assert [one["path"] for one in i.host_inputs(native)] == ["/srv/c.jinja"]
-
-
-def test_other_options_and_variables_count_where_they_name_configuration(tmp_path: Path) -> None:
-    args = {
-        "speculative_config": {"model": "/drafts/eagle", "num_speculative_tokens": 3},
-        "tokenizer": "org/name",
-        "additional_config": '{"eplb": {"map": "/srv/map.json"}, "log": "/var/log/x.log"}',
-        "download_dir": "/var/cache",
-    }
-    env = {"VLLM_LOGGING_CONFIG_PATH": "/srv/logging.json", "HF_HOME": "/srv/hf", "N": 3}
-    native = row(runtime="native", engine_args=args, env=env)
-    rows = i.host_inputs(native)
-    assert {one["path"]: one.get("may_lack", False) for one in rows} == {
-        "/drafts/eagle": False,
-        "/srv/map.json": True,
-        "/srv/logging.json": True,
-    }
-    assert i.input_problems([native], "/") == []
-    found, problems = host_inputs.host_inputs(rows, None)
-    assert found == {} and len(problems) == 1 and "engine_args.speculative_config names /drafts/eagle" in problems[0]
-
-
-# What lies on the host
-
-
-def test_content_is_known_by_bytes_or_by_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, folder = tmp_path / "f", tmp_path / "d"
-    file.write_text("one")
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub/x").write_text("1")
-    seen = [host_inputs.content_of(str(file)), host_inputs.content_of(str(folder))]
-    os.utime(file, (1, 1))
-    assert host_inputs.content_of(str(file)) == seen[0] and seen[0].startswith("sha256:")
-    (folder / "sub/x").write_text("22")
-    assert host_inputs.content_of(str(folder)) != seen[1]
-    seen[1] = host_inputs.content_of(str(folder))
-    (folder / "link").symlink_to("/a")
-    assert host_inputs.content_of(str(folder)) != seen[1]
-    seen[1] = host_inputs.content_of(str(folder))
-    (folder / "link").unlink()
-    (folder / "link").symlink_to("/b")
-    assert host_inputs.content_of(str(folder)) != seen[1]
-    monkeypatch.setattr(host_inputs, "COUNT_LIMIT", 1)
-    monkeypatch.setattr(host_inputs, "READ_LIMIT", 1)
-    assert host_inputs.content_of(str(folder)) == "folder" and host_inputs.content_of(str(file)).startswith("list:")
-    os.mkfifo(tmp_path / "pipe")
-    assert host_inputs.content_of(str(tmp_path / "pipe")) == "special" == host_inputs.content_of("/dev/null")
-
-
-def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
-    model = tmp_path / "qwq@1"
-    model.mkdir()
-    (model / "there").write_text("")
-    rows = [
-        {"where": "mounts", "path": str(tmp_path / "gone"), "content": True},
-        {"where": "engine_args.chat_template", "in_model": "there", "content": False},
-        {"where": "engine_args.chat_template", "in_model": "nowhere", "content": False},
-        {"where": "mounts", "path": str(model / "there"), "content": False},
-    ]
-    found, problems = host_inputs.host_inputs(rows, str(model))
-    assert found == {} and [text[:20] for text in problems] == [
-        "mounts names " + str(tmp_path)[:7],
-        "engine_args.chat_tem",
-    ]
-    assert "not in the model's folder" in problems[1] and host_inputs.host_inputs(rows, None)[1] == problems[:1]
-    args = {"model": "qwq", "models_root": str(tmp_path), "paths": rows, "required": False}
-    assert run_module("artifact_info", args, check=True)["inputs"] == {}
+# What travels
 
 
 def test_a_release_carries_its_inputs_whole_or_not_at_all(tmp_path: Path) -> None:

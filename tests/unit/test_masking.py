@@ -101,6 +101,10 @@ FORMS = [
     f"echo '{S}|x' | passwd --stdin", f"echo it's{S} | chpasswd", f"echo {S} | sudo -u root -S reboot", f"10.0.0.1:5432:app:me:{S}",
     f'<entry key="db.password">{S}</entry>', f"DSN=u:{S}@tcp(h:3306)/x",
     f"https://x.webhook.office.com/webhookb2/{S}@y/IncomingWebhook/{S}/z", f"https://hooks.zapier.com/hooks/catch/123/{S}/",
+    f"scp me:{S}@h:/x .", f"scp -P 22 x me:{S}@10.0.0.5:", f"rsync -a x me:{S}@h:y", f"ssh me:{S}@h id", f"sftp me:{S}@h", f"SSHPASS={S} sshpass -e ssh h",
+    f"mstsc /v:h /u:me /p:{S}", f"prog /p:{S} /user:me", f"sqlcmd -S h -U sa -P {S}", f"openssl passwd -6 {S}", f"openssl passwd -salt ab -1 {S}",
+    f"htpasswd -nbB me {S}", f"net use x: \\\\h\\s /user:me {S}", f"net rpc user -U me%{S}", f"mount -t cifs -o user=me%{S},ro //h/s /m",
+    f"snmp-server community {S} RO", f"rf_power_reset.py -u root -p {S} -r h", f"salt={S}", f'"password_salt": "{S}"', f"SharedAccessSignature={S}",
     f"Bearer: {S}", f"密码\uff1a{S}", f"登录口令={S}", f"密钥: {S}", f"API令牌\uff1a{S}",
 ]  # fmt: skip
 LETTERS = "aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789aBcDeF"
@@ -150,6 +154,10 @@ ORDINARY = [
     "set HF_TOKEN=<token> in the inventory", "special tokens: <image_token> 151655, <x>", "aa:11:bb:cc:dd:ee", "2001:4860:4860:0:0:0:0:8888",
     "2026-11-27T12:34:56:123:45", "engine.py:1234:foo:bar:baz", "no API key for model Qwen3-8B was given", "token for request chatcmpl-9f8a7b6c",
     "snmp_exporter -c /etc/x.yml", "wandb login failed: no key",
+    "scp host:Qwen2-7B@main .", "scp h:models/qwq-32b@0123456789ab+float16 /srv", "rsync -a me@h:x y", "scp -3 a@h:x b@g:y", "ssh -p 22 root@h",
+    "ssh -J a@b:22 c@d", "ssh -L 8000:127.0.0.1:8000 me@h", "ssh to node:22@rack1 failed", "msbuild /p:Configuration=Release", "salt=16",
+    "salt 'gpu*' test.ping", "saltenv=base", "net use * /delete", "openssl passwd -help", "mount -t cifs -o user=me //h/s", "user=a%20b",
+    "SSHPASS is not set", "snmp-server is up",
     "secret:\n  name: demo\n  port: 1", "tokens:\n  - a", "pwm: 4", "secret_name: demo", "password_file=/etc/x",
 ]  # fmt: skip
 
@@ -285,6 +293,7 @@ def test_values_of_a_structure_that_are_secrets() -> None:
 
 WORDS = ["a", "key", "echo ", "<<A\n", "<<< ", "token,", "Password:\n", "createUser a ", "<a name=", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.",
          "-----" + "BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----", "--api-key ", " ", "\t", "\\", "\\\"", "name: ", "bearer ",
+         "ssh a:", "scp ", "/p:", "/u: ", "salt=", "openssl passwd -1 ",
          "hf_", "sk-", "auth ", "x:y@", "docker -p", "<password>", "http://", "=", "$6$", "'\"", "\n"]  # fmt: skip
 
 

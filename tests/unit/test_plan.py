@@ -341,7 +341,7 @@ def test_devices_over_committed_are_refused_with_who_holds_them() -> None:
     ):
         devices(8, 8, 8)
     with pytest.raises(AnsibleFilterError, match="device 1 is already taken by service 's0'"):
-        devices(8, 2, 2, s1={"devices": [1, 2]})
+        devices(8, 2, 2, s0={"devices": [0, 1]}, s1={"devices": [1, 2]})
     with pytest.raises(AnsibleFilterError, match="device 8 does not exist; this host has 0 to 7"):
         devices(8, 1, s0={"devices": [8]})
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.serving.host import host_inputs
 from ansible.module_utils.serving.service import releases
 from services import Host, host_fixture
 
@@ -77,6 +78,25 @@ def test_a_rollback_needs_the_files_that_the_release_names_on_its_host(host: Hos
     template.unlink()
     said = host.service(None, state="rolled_back")["msg"]
     assert f"{template} is no longer on this host" in said
+
+
+def test_a_rollback_says_which_files_of_the_host_it_does_not_bring_back(host: Host, tmp_path: Path) -> None:
+    template, folder = tmp_path / "chat.jinja", tmp_path / "adapter"
+    folder.mkdir()
+    template.write_text("old")
+    inputs = {str(path): host_inputs.content_of(str(path)) for path in (template, folder)}
+    old = host.service(inputs=inputs)["release"]
+    host.ask(wait=20)
+    template.write_text("new")
+    new = host.service(inputs={**inputs, str(template): host_inputs.content_of(str(template))})["release"]
+    host.ask(wait=20)
+    back = [
+        f"release {new} -> {old}",
+        f"{template} has other content than that release had; put the old one back if that is meant",
+    ]
+    assert host.service(None, state="rolled_back", dry=True)["reasons"] == back
+    assert host.service(None, state="rolled_back")["reasons"] == back
+    assert host.service(None, state="rolled_back")["reasons"] == [f"release {old} -> {new}"]
 
 
 def test_a_rollback_to_what_is_gone_is_refused_before_anything_stops(host: Host, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def share(
         if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
             found[service["service"]] = {**kept, "bind": None}
             taken.update(parse_cpulist(kept["cpus"]))
-    rest = [service for service in plan if service["service"] not in found and bound(service)]
+    # By name, so that the order of `runs` moves nobody.
+    rest = sorted((s for s in plan if s["service"] not in found and bound(s)), key=lambda s: str(s["service"]))
     if len(plan) + len(others or []) < 2 or not rest:
         return found
     free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
@@ -119,6 +120,22 @@ def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: 
         if sum(need.get(name, 0) / len(on[name]) for name in here) > size * 0.9:
             for name in here:
                 shares[name]["mems"] = ""
+
+
+def named_problems(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> list[str]:
+    """What is wrong with the CPUs that rows name: this host doesn't have them or gives them to nobody here, or two services get one."""
+    there = {cpu for _, cores in nodes for core in cores for cpu in core}
+    rows = {service["service"]: explicit(service) for service in plan}
+    named = {
+        name: [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)] for name, words in rows.items() if words
+    }
+    found = [
+        "service '%s': it names CPUs %s, which this host does not have, has switched off, or does not let processes use; it has %s; correct `cpus`"
+        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)))
+        for name, cpus in named.items()
+        if set(cpus) - there
+    ]
+    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()})
 
 
 def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:

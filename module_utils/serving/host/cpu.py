@@ -121,18 +121,23 @@ def memory_limit(root: str) -> int | None:
     return None
 
 
-def usable_cpus() -> int | None:
-    """CPUs that this process may run on (affinity mask)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def usable() -> set[int]:
+    """CPUs that a service of this user may run on: the mask of who starts it, which for root's is systemd, not the session of this process."""
+    try:
+        return os.sched_getaffinity(1 if os.geteuid() == 0 and os.path.isdir("/run/systemd/system") else 0)
+    except OSError:
+        return os.sched_getaffinity(0)
 
 
 def cpu_record(root: str = "/") -> dict:
     """The record of a host that computes on its CPU."""
-    nodes = numa_nodes(root)
+    every = [node for node in numa_nodes(root) if node["cpus"]]  # memory alone computes nothing (CXL, HBM, a GPU's)
+    mask = usable() if root == "/" else {cpu for node in every for cpu in node["cpus"]}
+    nodes = [node for node in every if mask & set(node["cpus"])]
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
     if cpu["sockets"] is None and cpu["threads"]:
-        cpu.update(topology(root, len(nodes)))
-    cpu["usable"] = usable_cpus()
+        cpu.update(topology(root, len(every)))
+    cpu["usable"] = len(usable())
     pages = re.search(r"\[(\w+)\]", read(os.path.join(root, "sys/kernel/mm/transparent_hugepage/enabled")))
     cpu["large_pages"] = pages.group(1) if pages else None
     memory = parse_meminfo(read(os.path.join(root, "proc/meminfo")))

@@ -79,7 +79,13 @@ def place(wanted: list[Any] | None, record: dict[str, Any], slices: list[dict[st
             found.names.append(name)
             found.numbers.append(None)
         else:
-            if card is None:
+            alike = [] if card or isinstance(name, int) else [uuid for uuid in by_uuid if uuid.startswith(name.lower())]
+            if len(alike) > 1:
+                found.problems.append(
+                    "GPU %s is the beginning of %d UUIDs (%s); write one of them in `devices`"
+                    % (name, len(alike), ", ".join(str(by_uuid[uuid]["uuid"]) for uuid in alike))
+                )
+            elif card is None:
                 missing.append(str(name))
             elif card.get("mig") == "Enabled":
                 mine = ["%s (%s)" % (p["uuid"], p["profile"]) for p in slices if p["card"] == card.get("uuid")]

@@ -33,7 +33,10 @@ def content_of(path: str) -> str:
 
 
 def listing(folder: str) -> list[list[Any]] | None:
-    """[name, size, mtime] of what lies below a folder, in order, links not followed; None for more than COUNT_LIMIT entries."""
+    """[name, size, mtime, target] of what lies below a folder, in order; None for more than COUNT_LIMIT entries.
+
+    A link to a file has that file's size and time beside its own, for who reads it reads the file; one to a folder is not followed.
+    """
     rows: list[list[Any]] = []
     for base, folders, names in os.walk(folder):
         folders.sort()
@@ -46,7 +49,11 @@ def listing(folder: str) -> list[list[Any]] | None:
             except OSError:
                 continue
             where = os.readlink(path) if stat.S_ISLNK(found.st_mode) else ""
-            rows.append([os.path.relpath(path, folder), found.st_size, found.st_mtime_ns, where])
+            row = [os.path.relpath(path, folder), found.st_size, found.st_mtime_ns, where]
+            if where and os.path.isfile(path):
+                behind = os.stat(path)
+                row += [behind.st_size, behind.st_mtime_ns]
+            rows.append(row)
     return rows
 
 
@@ -80,3 +87,16 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
         if row["content"] and content not in ("folder", "special"):
             found[path] = content
     return found, problems
+
+
+def edited(inputs: dict[str, str]) -> list[str]:
+    """A sentence for each file or folder of this host that has other content than a release noted: no rollback brings it back."""
+    found = []
+    for path, content in sorted(inputs.items()):
+        try:
+            same = not path.startswith("/") or content_of(path) == content
+        except OSError:
+            same = True  # what is gone is said elsewhere
+        if not same:
+            found.append("%s has other content than that release had; put the old one back if that is meant" % path)
+    return found

@@ -90,14 +90,16 @@ def assign(
     """
     found: dict[str, Place] = {}
     names = {service["service"] for service in plan}
-    used = {str(one) for claim in claims(root).values() if claim.name not in names for one in claim.devices or []}
+    running = claims(root)
+    used = {str(one) for claim in running.values() if claim.name not in names for one in claim.devices or []}
     for service in plan:
         if service["devices"] is not None and service["devices_given"]:
             found[service["service"]] = place(service["devices"], record, slices)
             used.update(map(str, found[service["service"]].names))
     every = sorted(number(device) for device in record["devices"] if device.get("mig") != "Enabled")
     rest = [s for s in plan if s["devices"] is not None and s["service"] not in found]
-    # Those that have devices first, then those that are new.
+    # Those that run come first: nobody who is stopped takes their devices back. Then those that have devices, then those that are new.
+    rest.sort(key=lambda service: service["service"] not in running)
     for again in (False, True):
         for service in rest:
             name, wide = service["service"], len(service["devices"])

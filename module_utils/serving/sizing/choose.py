@@ -14,6 +14,7 @@ from ansible.module_utils.serving.sizing.memory import graphs
 from ansible.module_utils.serving.sizing.models import model_of
 from ansible.module_utils.serving.sizing.speed import as_row, predict
 
+WIDTHS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 SHOWN = 4  # candidates, and rejected ones of each rule
 
 
@@ -26,12 +27,22 @@ def plain(service: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def room(plan: list[dict[str, Any]], service: dict[str, Any], choosing: list[str], total: int) -> int:
-    """Devices that a service may take: its own where the row names them, else its part of those that no other one holds."""
+def settled(service: dict[str, Any], choosing: list[str]) -> int:
+    """How many devices a service takes whatever is chosen for it; 0 where the choice decides."""
     if service.get("devices_given") and service.get("devices"):
         return len(service["devices"])
-    held: int = sum(one["widths"]["devices"] for one in plan if one["service"] not in choosing)
-    return max(1, (total - held) // max(1, len(choosing)))
+    open_ones = (service.get("choice") or {}).get("chosen") or {}
+    decides = service["service"] in choosing and any(width in open_ones for width in WIDTHS)
+    return 0 if decides else int(service["widths"]["devices"])
+
+
+def room(plan: list[dict[str, Any]], service: dict[str, Any], choosing: list[str], total: int) -> int:
+    """Devices that a service may take: its own where the row names them, else its part of those that no other one holds."""
+    mine = settled(service, choosing)
+    if service.get("devices_given") and service.get("devices"):
+        return mine
+    others = [settled(one, choosing) for one in plan if one["service"] != service["service"]]
+    return max(1, mine, (total - sum(others)) // (1 + others.count(0)))
 
 
 def found_for(
