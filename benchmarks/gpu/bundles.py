@@ -3,7 +3,7 @@
 
     python benchmarks/gpu/bundles.py FOLDER [PART_BYTES]
 
-The target has Python 3.12, glibc 2.39, torch with CUDA and what stands in PROVIDED. What the benchmarks never load stays out: kernels for other chips,
+The target has Python 3.12, glibc 2.39, torch with CUDA and what stands in PROVIDED. What the benchmarks never load stays out: kernels for other accelerators,
 FlashAttention 2 (3 serves on Hopper), flashinfer.
 """
 

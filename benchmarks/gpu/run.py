@@ -262,7 +262,7 @@ class Bench:
             }
         }
         text = " ".join(self.play("deploy.yml", "--tags", "preflight", ok=False, overrides=big).split())
-        self.note("fit_refuses", (re.findall(r"this host does not fit.{0,400}", text) or ["?"])[0])
+        self.note("fit_refuses", (re.findall(r".{0,300}\[weights-beyond-memory\]", text) or ["?"])[0])
         self.play("playbooks/stop.yml", overrides=rows, service="qwq-32b")
         left = subprocess.run(
             ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"],

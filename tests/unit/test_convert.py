@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -193,6 +194,26 @@ def test_killed_at_any_moment_the_next_run_heals(run_module: Run, tmp_path: Path
     result = convert(run_module, root)
     assert not result["failed"] and result["identity"] == wanted, landed
     assert not list(root.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_disk_that_fills_up_behind_the_conversion_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The disk writes a block while the next one is converted: its error must not be lost, also that of the last whole block."""
+    size = 4 * float16.CHUNK
+    shards.write(tmp_path / "a.safetensors", {"w": ("BF16", [size // 2], bytes(size))})
+    real, seen = os.write, []
+
+    def full(fd: int, data: Any) -> int:
+        seen.append(len(data))
+        if len(seen) > written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        convert_shard(str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"))
 
 
 def test_a_shard_that_was_finished_is_not_converted_again(
