@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.gateway import runtime
+from ansible.module_utils.serving.gateway.units import AGENT, PROXY
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from conftest import load, start_module
 from gate import KEY, OTHER, Engine, record
 from ports import free_port
-
-pytestmark = pytest.mark.slow
 
 Run = Callable[..., dict[str, Any]]
 
@@ -170,3 +170,16 @@ def test_a_host_that_loses_its_last_service_keeps_its_gateway(site: Site) -> Non
     site.run(KEY, state="absent")
     site.module("serving_prune", given)
     assert sorted(path.name for path in site.root.iterdir()) == ["kills"]  # the test's own
+
+
+def test_a_program_that_was_just_started_is_not_ended_at_once(site: Site) -> None:
+    """Its supervisor would wait for half a minute: a signal before it is a program of its own is lost."""
+
+    def told(word: str) -> list[str]:
+        return re.findall(rf"{word}: '?(gateway-\w+)", (site.root / "supervisor/supervisord.log").read_text())
+
+    assert not site.run(KEY)["reloaded"]
+    assert sorted(told("spawned")) == [AGENT, PROXY] and told("stopped") == []
+    more = {"agent": "import time\n# another one\ntime.sleep(600)\n"}
+    assert site.run(KEY, **more)["changed"] and not site.run(KEY, **more)["changed"]
+    assert sorted(told("spawned")) == [AGENT, AGENT, PROXY] and told("stopped") == [AGENT]
