@@ -35,9 +35,10 @@ class Caller:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.key = key
 
-    def asks(self) -> tuple[int, str]:
-        """(status, what becomes of the connection: close or nothing)."""
-        self.connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {self.key}"})
+    def asks(self, model: str = "") -> tuple[int, str]:
+        """(status, what becomes of the connection: close or nothing) of a question to the gateway, or to a model's engine."""
+        path, body = ("/v1/chat/completions", json.dumps({"model": model})) if model else ("/v1/models", None)
+        self.connection.request("POST" if model else "GET", path, body, {"Authorization": f"Bearer {self.key}"})
         answer = self.connection.getresponse()
         answer.read()
         return answer.status, answer.headers.get("Connection", "")
@@ -123,10 +124,12 @@ def test_a_revoked_key_ends_on_kept_connections_with_the_run_after_the_killed_on
 
 def test_a_run_that_was_killed_after_its_reload_has_its_old_workers_told(site: Site) -> None:
     site.run(KEY, OTHER)
-    kept = site.caller(OTHER)
+    kept, good = site.caller(OTHER), site.caller(KEY)
     site.killed_after_its_reload(KEY, backend_key="another")
     again = site.run(KEY, backend_key="another")
     assert again["reloaded"] and kept.asks() == (401, "close")
+    assert good.asks("demo") == (200, "close")  # by an old worker, with the engine's key of now
+    assert site.engine.seen[-1]["headers"]["authorization"] == "Bearer another"
 
 
 def test_what_a_killed_run_had_read_is_not_taken_for_what_an_earlier_one_recorded(site: Site) -> None:
