@@ -189,6 +189,8 @@ def test_a_port_that_another_haproxy_has_is_refused(gate: Gate, tmp_path: Path) 
                 match=rf"port {port} is the gateway's \(gateway_port\), but process {other.pid} of user .*other.cfg",
             ):
                 look(("127.0.0.1", port, "gateway_port"))
+            with pytest.raises(Refusal, match="gateway_port"):  # as HAProxy writes all addresses
+                look(("*", port, "gateway_port"))
             look(("127.0.0.1", gate.port, "gateway_port"))  # its own
             (tmp_path / "link").symlink_to(gate.folder)
             neighbours.check([("127.0.0.1", gate.port, "gateway_port")], str(tmp_path / "link"))
