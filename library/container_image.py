@@ -95,10 +95,7 @@ def bring(
         except registry.PullFailed as failure:
             failures.append(str(failure))
     if found is None:
-        raise Refusal(
-            "image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)),
-            failed_places=failures,
-        )
+        raise registry.nowhere(image, failures)
     return found, digest, source, failures
 
 

@@ -47,7 +47,7 @@ import time
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.serving.errors import FULL, Refusal, run_module
+from ansible.module_utils.serving.errors import FULL, ROOM, Refusal, run_module
 from ansible.module_utils.serving.files import locked, remove_tree, write_json
 
 LIMIT = 1 << 16  # bytes of a lock file, of which we write some 400
@@ -206,7 +206,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             give_back(path, me, module.check_mode)
             return {"changed": False, "holder": None}
         mine, free, odd = taken(path, me, given, True)
-        module.warn("the disk of %s is full, so no lock keeps others from deploying here meanwhile; make room" % root)
+        module.warn("the disk of %s is full, so no lock keeps others from deploying here meanwhile; %s" % (root, ROOM))
     if odd:
         module.warn("the deploy lock: %s" % odd)
     return {"changed": False, "holder": mine, "taken_over": free}

@@ -11,7 +11,9 @@ description:
   - Files are checked by C(haproxy -c) before anything reads them; if it refuses, the files before come back and the old worker goes on.
   - A change is read by a reload, in which streams that run end by themselves and who is up, drained or in maintenance stays so.
   - Backends are reached where O(agent_settings) say from then on, though HAProxy remembers addresses over a reload.
-  - A run that was killed after it wrote files reloads in the next run, because only a finished reload is recorded.
+  - The run after one that was killed reloads, whatever its files, because only a finished reload is recorded, and asks old workers whom they let through.
+  - A reload tells workers of before it which callers and keys are gone, for the connections that they keep.
+  - A file of the gateway that somebody has changed by hand comes back, with a reload.
   - HAProxy is a program of the host or, with O(runtime=container), a container of O(image) with the host's network, the folder and nothing else.
   - Another form or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so. Another image waits for O(replace).
   - A port on which another program listens is refused; HAProxy itself would share it with another HAProxy.
@@ -91,11 +93,13 @@ from ansible.module_utils.serving.service.supervisors import Supervisor, read_te
 KEYS = "backend_keys.map"
 RIGHTS = ("callers.map", "ends.map", "allowed.map", KEYS)  # whom a worker lets through, and with what
 CERTIFICATE = "gateway.pem"
+LOADED = "loaded.json"  # what HAProxy has read, told by the run that had it read
+NOTHING: dict[str, Any] = {"ended": "", "waits": False, "files": [], "version": "", "reloaded": False, "backends": []}
 
 
 def keys_text(folder: str, given: dict[str, str], pools: list[str]) -> str:
     """The map of backends' keys; what was not read this time stays. Raises Refusal where a pool's key was never read."""
-    had = dict(line.split(None, 1) for line in read_text(os.path.join(folder, KEYS)).splitlines() if " " in line)
+    had = runtime.map_rows(read_text(os.path.join(folder, KEYS)))
     missing = [pool for pool in pools if pool not in given and pool not in had]
     if missing:
         raise Refusal(
@@ -110,39 +114,43 @@ def own_ports(given: dict[str, Any]) -> list[tuple[str, int, str]]:
     return [(given["address"], int(port), setting) for setting, port in given["ports"].items() if int(port)]
 
 
-def tell_old_workers(folder: str, before: dict[str, str]) -> None:
-    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller who may no longer ask."""
+def tell_old_workers(folder: str) -> None:
+    """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller who may no longer ask.
+
+    Each is asked what it knows, since a run that was killed may have told it nothing.
+    """
     master = os.path.join(folder, "master.sock")
-
-    def rows(text: str) -> dict[str, str]:
-        return {line.split(None, 1)[0]: line for line in text.splitlines() if " " in line}
-
-    for name in RIGHTS:
-        path = os.path.join(folder, name)
-        then, now = rows(before[name]), rows(read_text(path))
-        for key in then:
-            if key not in now:
-                runtime.of_old_workers(master, "del map %s %s" % (path, key))
-            elif now[key] != then[key]:
-                runtime.of_old_workers(master, "set map %s %s" % (path, now[key]))
+    for pid in runtime.old_workers(master):
+        for name in RIGHTS:
+            path = os.path.join(folder, name)
+            now = runtime.map_rows(read_text(path))
+            for key, value in runtime.known_rows(runtime.of_worker(master, pid, "show map %s" % path)).items():
+                if key not in now:
+                    runtime.of_worker(master, pid, "del map %s %s" % (path, key))
+                elif now[key] != value:
+                    runtime.of_worker(master, pid, "set map %s %s %s" % (path, key, now[key]))
 
 
 def put(folder: str, wanted: dict[str, str], form: forms.Program | forms.Container) -> None:
-    """Write the files and have HAProxy check them; the ones before come back if it refuses."""
-    before = {
-        name: read_text(os.path.join(folder, name)) for name in wanted if os.path.exists(os.path.join(folder, name))
-    }
-    for name, text in wanted.items():
-        if text != before.get(name):
-            write_atomic(os.path.join(folder, name), text.encode(), 0o600)
+    """Write the files and have HAProxy check them; the ones before come back if it refuses.
+
+    The record of what HAProxy has read goes before the first of them: of a run that is killed from here on, nobody knows how far it came.
+    """
+    paths = {name: os.path.join(folder, name) for name in (LOADED, *wanted)}
+    before = {name: read_text(path) for name, path in paths.items() if os.path.exists(path)}
+    changed = [name for name, text in wanted.items() if text != before.get(name)]
+    if changed:
+        remove_tree(paths[LOADED])
+    for name in changed:
+        write_atomic(paths[name], wanted[name].encode(), 0o600)
     try:
-        form.check(os.path.join(folder, "haproxy.cfg"))
+        form.check(paths["haproxy.cfg"])
     except Refusal:
-        for name in wanted:
+        for name in [*changed, LOADED]:
             if name in before:
-                write_atomic(os.path.join(folder, name), before[name].encode(), 0o600)
+                write_atomic(paths[name], before[name].encode(), 0o600)
             else:
-                remove_tree(os.path.join(folder, name))
+                remove_tree(paths[name])
         raise
 
 
@@ -183,16 +191,7 @@ def removed(module: AnsibleModule, owner: Supervisor) -> dict[str, Any]:
         "before_header": "gateway",
         "after_header": "gateway",
     }
-    return {
-        "changed": bool(there),
-        "files": there,
-        "version": "",
-        "reloaded": False,
-        "ended": "",
-        "waits": False,
-        "backends": [],
-        "diff": diff,
-    }
+    return {**NOTHING, "changed": bool(there), "files": there, "diff": diff}
 
 
 def lock_of(folder: str) -> str:
@@ -241,25 +240,24 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         wanted[KEYS] = keys_text(folder, given["backend_keys"], given["pools"])
         files = [name for name, text in wanted.items() if read_text(os.path.join(folder, name)) != text]
         try:
-            loaded = (read_json(os.path.join(folder, "loaded.json")) or {}).get("files")
+            loaded = (read_json(os.path.join(folder, LOADED)) or {}).get("files")
         except ValueError:
             loaded = None
         number = digest({name: text for name, text in wanted.items() if not (kept and name == CERTIFICATE)})
+        unread = loaded != number or bool(files)  # it may have read others, or these before somebody changed them
         alive = runtime.worker(api) is not None
         ended = form.replaces() if alive else ""
         result = {
-            "changed": loaded != number or not alive or not version or bool(ended),
+            **NOTHING,
+            "changed": unread or not alive or not version or bool(ended),
             "ended": ended,
             "waits": given["runtime"] == "container" and form.named != given["image"],
             "files": sorted(files),
             "version": version,
-            "reloaded": False,
-            "backends": [],
             "diff": {"before": before, "after": given["config"], "before_header": config, "after_header": config},
         }
         if module.check_mode:
             return result
-        had = {name: read_text(os.path.join(folder, name)) for name in RIGHTS}
         put(folder, wanted, form)
         states = os.path.join(folder, "servers.state")
         # HAProxy takes addresses from the states that it was left with, and not from its configuration.
@@ -270,9 +268,9 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             forms.end_container(folder)
         started = run_unit(owner, PROXY, form.command(), folder, fresh=False, spec=form.spec)
         answers(api, owner)
-        if not started and not ended and loaded != number:
+        if not started and not ended and unread:
             runtime.reload(api, os.path.join(folder, "master.sock"))
-            tell_old_workers(folder, had)
+            tell_old_workers(folder)
             result["reloaded"] = True
         form.settled()
         moved += readdress(folder, given["agent_settings"])
@@ -286,7 +284,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             os.path.join(folder, KEYS),
         ]
         run_unit(owner, AGENT, agent, folder, fresh=stale)
-        write_json(os.path.join(folder, "loaded.json"), {"files": number, "time": time.time()}, 0o600)
+        write_json(os.path.join(folder, LOADED), {"files": number, "time": time.time()}, 0o600)
         result["backends"] = runtime.servers(api)
     return result
 

@@ -46,7 +46,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, own_folder, read_json, write_atomic, write_json
-from ansible.module_utils.serving.gateway.units import RENEWAL, run_unit
+from ansible.module_utils.serving.gateway.units import RENEWAL, RUNS, run_unit
 from ansible.module_utils.serving.service.supervisors import supervisor
 
 LONGEST = 700  # seconds; the program ends certbot before
@@ -89,7 +89,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         asked = None
     there = os.path.exists(os.path.join(given["settings"]["live"], "fullchain.pem"))
     due = given["anew"] or not there or asked != digest(files)
-    running = owner.state(RENEWAL) in ("running", "starting")
+    running = owner.state(RENEWAL) in RUNS
     if module.check_mode:
         return {"changed": due or not running, "renewed": False}
     own_folder(folder, 0o700)

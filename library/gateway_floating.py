@@ -39,7 +39,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import own_folder, read_json, write_atomic, write_json
-from ansible.module_utils.serving.gateway.units import FLOATING, run_unit
+from ansible.module_utils.serving.gateway.units import FLOATING, RUNS, run_unit
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.service.supervisors import read_text, supervisor
 
@@ -110,7 +110,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         loaded = read_json(os.path.join(folder, LOADED)) or {}
     except ValueError:
         loaded = {}
-    running = owner.state(FLOATING) in ("running", "starting")
+    running = owner.state(FLOATING) in RUNS
     changed = loaded != files or not running
     if changed and not module.check_mode:
         own_folder(folder, 0o700)

@@ -127,7 +127,7 @@ def bring(given: dict[str, Any], part: str, progress: Progress) -> tuple[str, st
     platform = "linux/" + reference.ARCHITECTURES.get(given["arch"], given["arch"])
     found, digest, source, failures = registry.pull(client, image, digest, given, progress, platform)
     if found is None:
-        raise Refusal("image %s can't be had. No place has it:\n  %s" % (image.text, "\n  ".join(failures)))
+        raise registry.nowhere(image, failures)
     images.check_built_for(found.attrs, given["name"], given["arch"])
     total = save(found, part, progress)
     if found.id not in before:

@@ -12,6 +12,7 @@ description:
   - Where a release can't be read, nobody can tell what it needs, and models and environments stay.
   - Models are removed only where O(models_root) lies inside O(serving_root); a shared or mounted folder of models is left alone.
   - With no service left, supervisord ends, and tools, logs, caches and the serving root itself are removed, as far as deploy made them.
+    A gateway that runs below supervisord keeps it, with its tools and logs.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
@@ -22,6 +23,11 @@ options:
       - With a number, images and caches that no kept release names go, too, and what a killed relay of images has left.
     type: int
     default: 0
+  gateway_folder:
+    description:
+      - Folder of this host's gateway, whose image stays whether it runs or not.
+      - Without it, the folder C(gateway) of O(serving_root).
+    type: path
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -46,12 +52,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
 from ansible.module_utils.serving.files import in_use, read_json, remove_lock, remove_tree
-from ansible.module_utils.serving.gateway.forms import LABEL, START
+from ansible.module_utils.serving.gateway.forms import image_of
+from ansible.module_utils.serving.gateway.units import ALL
 from ansible.module_utils.serving.host.environments import folders
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.processes import runs_from
 from ansible.module_utils.serving.service import releases
-from ansible.module_utils.serving.service.supervisors import Supervisord, read_text
+from ansible.module_utils.serving.service.supervisors import Supervisord
 from ansible.module_utils.serving.sizing import learned, rates
 from ansible.module_utils.serving.weights.model_state import unused, uses
 
@@ -71,6 +78,7 @@ WHOLE = (
     learned.NAME,
     rates.NAME,
 )
+OF_UNITS = ("supervisor", "tools", "tools.lock", "logs")  # what supervisord and whoever runs below it have
 FOLDERS = ("models/.refs", "models", "envs", "services")
 
 
@@ -103,14 +111,12 @@ def specs(root: str, gone: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def unneeded_images(root: str, left: list[dict[str, Any]], gone: list[str]) -> dict[str, str]:
-    """{image id: what we know it by} of images that we have brought and no kept release names."""
-    named = {(s.get("image") or {}).get("id") for s in left}
-    named |= set(
-        run_tool(["docker", "ps", "--no-trunc", "--filter", "label=" + LABEL, "--format", "{{.Image}}"])[1].split()
-    )
-    # A gateway that is stopped, or between two starts, has no container, and needs its image all the same.
-    named |= set(re.findall(r"sha256:[0-9a-f]{64}", read_text(os.path.join(root, "gateway", START))))
+def unneeded_images(root: str, gateway: str, left: list[dict[str, Any]], gone: list[str]) -> dict[str, str]:
+    """{image id: what we know it by} of images that we have brought and neither a kept release nor the gateway names.
+
+    Docker itself keeps the image of a container that runs.
+    """
+    named = {(s.get("image") or {}).get("id") for s in left} | {image_of(gateway)}
     known = {}  # what Docker finds an image by
     for spec in (releases.read_spec(path) or {} for path in gone):
         image = spec.get("image") or {}
@@ -176,9 +182,20 @@ def unneeded(root: str, models_root: str, keep_models: bool, old: list[str]) -> 
         out += gone
         kept += ["%s: a fetch works on it now" % path for path in busy]
     if not releases.folders(root):
-        out += [path for path in (os.path.join(root, name) for name in WHOLE) if os.path.lexists(path)]
-        out += folders(os.path.join(root, "tools"))
+        stays: set[str] = set()
+        if gateway_units(root):
+            stays.update(OF_UNITS)
+            kept.append(
+                "supervisord and its tools: the gateway runs below it; playbooks/gateway.yml -e gateway_state=absent ends it"
+            )
+        out += [path for path in (os.path.join(root, n) for n in WHOLE if n not in stays) if os.path.lexists(path)]
+        out += [] if stays else folders(os.path.join(root, "tools"))
     return out, kept
+
+
+def gateway_units(root: str) -> list[str]:
+    """Programs of a gateway that run below this root's supervisord."""
+    return [name for name in ALL if os.path.exists(os.path.join(root, "supervisor", "conf.d", name + ".conf"))]
 
 
 def tree_bytes(paths: list[str]) -> int:
@@ -211,7 +228,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     gone, kept = unneeded(root, models_root, module.params["keep_models"], old)
     images: dict[str, str] = {}
     if keep:
-        images = unneeded_images(root, left, old)
+        images = unneeded_images(root, module.params["gateway_folder"] or os.path.join(root, "gateway"), left, old)
         gone = old + gone + unneeded_caches(root, left)
         archives = os.path.join(root, "archives")  # of images, left by a deploy that was killed
         if os.path.isdir(archives) and archives not in gone:
@@ -224,7 +241,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
             code, _, error = run_tool(["docker", "image", "rm", ident], 600)  # not forced: others may use it
             if code != 0:
                 kept.append("image %s: %s" % (name, " ".join(error.split())[:200]))
-        if not releases.folders(root) and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
+        ends = not releases.folders(root) and not gateway_units(root)
+        if ends and len(os.path.join(root, "supervisor", "s.sock")) <= 100:
             Supervisord(root).shutdown()
         for path in gone:
             remove(path)
@@ -246,6 +264,7 @@ def main() -> None:
         "models_root": {"type": "path", "required": True},
         "keep_models": {"type": "bool", "default": False},
         "keep_releases": {"type": "int", "default": 0},
+        "gateway_folder": {"type": "path"},
     }
     run_module(AnsibleModule(spec, supports_check_mode=True), body)
 

@@ -28,7 +28,11 @@ class Shelf:
         self.digests = {name: self.push(f"{registry}/team/{name}:1", name) for name in ("demo", "other")}
 
     def push(self, name: str, text: str, arch: str = "") -> str:
-        engine.import_image(self.client, engine.tiny(text), name, arch)
+        return self.put(name, engine.tiny(text), arch)
+
+    def put(self, name: str, tar: bytes, arch: str = "", changes: list[str] | None = None) -> str:
+        """The digest under which the registry has an image of this tar; the engine has it no more."""
+        engine.import_image(self.client, tar, name, arch, changes)
         said = subprocess.run(["docker", "push", name], check=True, capture_output=True, text=True).stdout
         self.client.images.remove(name, force=True)
         return "sha256:" + said.rpartition("sha256:")[2].split()[0]

@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 UMASK = 0o022
 FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk without space or inodes, a quota that is used up
+ROOM = "make room: df -h and df -i show what is left, playbooks/prune.yml removes what nothing needs"
 LONG = re.compile(r"[^\s'\",]{1000,}")  # one word of a message: a name in a file may be as long as the file
 
 
@@ -48,7 +49,7 @@ def run_module(module: AnsibleModule, body: Callable[[AnsibleModule], dict]) -> 
         where = " %s" % error.filename if error.filename else ""
         text = "%s%s (errno %s, as user id %s)" % (error.strerror or error, where, error.errno, os.getuid())
         if error.errno in FULL:
-            text += "; make room: df -h and df -i show what is left, playbooks/prune.yml removes what nothing needs"
+            text += "; " + ROOM
         module.fail_json(msg=as_shown(text))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import re
@@ -9,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.errors import ROOM, Refusal
 from ansible.module_utils.serving.files import in_use, locked, remove_lock
+from ansible.module_utils.serving.service import releases
 from conftest import ROOT
 
 FORK = multiprocessing.get_context("fork")
@@ -76,6 +78,24 @@ def test_only_files_py_locks_and_only_it_removes_lock_files() -> None:
                 # deploy.lock is a record that a flock of its own guards
                 found = bad.search(path.read_text().replace("deploy.lock", ""))
                 assert not found, f"{path}: {found and found.group()}"
+
+
+def test_what_makes_room_on_a_full_disk_is_said_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str, data: bytes) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(releases, "write_atomic", full)
+    with pytest.raises(Refusal) as refused:
+        releases.check_room(str(tmp_path), "service 'a' is left as it is")
+    assert str(refused.value) == f"service 'a' is left as it is: the disk of {tmp_path} is full; {ROOM}"
+    assert "playbooks/prune.yml" in ROOM
+    said = [
+        path.name
+        for folder in ("library", "module_utils")
+        for path in (ROOT / folder).rglob("*.py")
+        if "df -i" in path.read_text()
+    ]
+    assert said == ["errors.py"]
 
 
 def test_the_boot_is_read_in_one_place() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.gateway import neighbours, runtime
+from ansible.module_utils.serving.host import ports
 from gate import KEY, OTHER, Engine, Gate, record, until
 from ports import free_port
 
@@ -176,7 +179,7 @@ def test_a_port_that_another_haproxy_has_is_refused(gate: Gate, tmp_path: Path) 
     (tmp_path / "other.cfg").write_text(f"defaults\n timeout client 9s\nfrontend site\n bind 0.0.0.0:{port}\n")
     with subprocess.Popen(["haproxy", "-f", str(tmp_path / "other.cfg")], stderr=subprocess.DEVNULL) as other:
         try:
-            until(lambda: neighbours.listeners(port))
+            until(lambda: ports.listeners(port))
 
             def look(*wanted: Any) -> None:
                 neighbours.check(list(wanted), str(gate.folder))
@@ -186,9 +189,55 @@ def test_a_port_that_another_haproxy_has_is_refused(gate: Gate, tmp_path: Path) 
                 match=rf"port {port} is the gateway's \(gateway_port\), but process {other.pid} of user .*other.cfg",
             ):
                 look(("127.0.0.1", port, "gateway_port"))
+            with pytest.raises(Refusal, match="gateway_port"):  # as HAProxy writes all addresses
+                look(("*", port, "gateway_port"))
             look(("127.0.0.1", gate.port, "gateway_port"))  # its own
             (tmp_path / "link").symlink_to(gate.folder)
             neighbours.check([("127.0.0.1", gate.port, "gateway_port")], str(tmp_path / "link"))
             look(("127.0.0.1", free_port(), "gateway_agent_port"), ("no address", port, "gateway_port"))
         finally:
             other.terminate()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "alone", "shared"),
+    [
+        ("0.0.0.0", "::", False, True),
+        ("0.0.0.0", "::", True, False),  # IPv6 alone: nobody who asks the gateway gets there
+        ("127.0.0.1", "::", True, False),
+        ("127.0.0.1", "::ffff:127.0.0.1", False, True),  # IPv4 by an IPv6 socket, as Java's
+        ("127.0.0.1", "::ffff:0.0.0.0", False, True),
+        ("127.0.0.1", "127.0.0.2", False, False),
+        ("::", "0.0.0.0", False, True),
+        ("::", "::", True, True),
+        ("localhost", "127.0.0.1", False, True),
+    ],
+)
+def test_a_neighbour_is_whoever_gets_the_gateway_s_callers_by_either_protocol(
+    wanted: str, there: str, alone: bool, shared: bool, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET) as other:
+        if ":" in there:
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+        other.bind((there, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = pytest.raises(
+            Refusal, match=f"port {port} is the gateway's .gateway_port., but process {os.getpid()}"
+        )
+        with refused if shared else contextlib.nullcontext():
+            neighbours.check([(wanted, port, "gateway_port")], str(tmp_path))
+        # A service of this host: the kernel says whether its port is free, and who has it is named.
+        problem = ports.problem_of("demo", wanted.strip("[]"), port, "give it another", {})
+        assert (f"taken by process {os.getpid()}" in (problem or "")) == shared
+
+
+def test_one_of_ipv6_has_no_callers_of_ipv4() -> None:
+    def meet(one: str, other: str, narrow: bool = False) -> bool:
+        return ports.covers(one, other) or ports.covers(other, one, narrow)
+
+    assert meet("::1", "::", narrow=True) and meet("::1", "::1") and meet("::", "::1") and meet("fd00::1", "::")
+    assert not meet("0.0.0.0", "::1") and not meet("::1", "0.0.0.0") and not meet("fd00::1", "::1")
+    assert (
+        ports.numbers("[::1]") == ["::1"] and ports.plain("fe80::1%lo") == "fe80::1" and ports.numbers("no name") == []
+    )

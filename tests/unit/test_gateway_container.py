@@ -199,7 +199,9 @@ def test_another_form_is_told_and_a_killed_change_of_forms_heals(
         (root / "images").mkdir()
         for number, ident in enumerate(image[1:]):
             (root / f"images/{number}.json").write_text(json.dumps({"image": f"haproxy:{number}", "id": ident}))
-        assert load("library/serving_prune.py").unneeded_images(str(root), [], []) == {image[1]: "haproxy:0"}
+        assert load("library/serving_prune.py").unneeded_images(str(root), str(folder), [], []) == {
+            image[1]: "haproxy:0"
+        }
         # A run that was killed after it wrote the files of the other form.
         assert run("package")["ended"] == "its container" and inspected(box, "{{.Id}}") == ""
         (folder / forms.START).write_text("exit 1")
@@ -328,14 +330,20 @@ def test_connections_make_another_container_only_in_large_steps() -> None:
     assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
 
 
-def test_the_image_of_a_gateway_that_is_stopped_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(tmp_path / "bin", "docker", 'if [ "$1" = image ]; then shift 4; echo "$1"; fi\n')
+@pytest.mark.parametrize("place", ["gateway", "elsewhere/gateway"])
+def test_the_image_of_a_gateway_that_is_stopped_is_kept(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_module: Run
+) -> None:
+    program(tmp_path / "bin", "docker", 'if [ "$1 $2" = "image inspect" ]; then shift 4; echo "$1"; fi\n')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     kept, other = (f"sha256:{digit * 64}" for digit in "12")
-    folder = tmp_path / "gateway"
-    folder.mkdir()
+    root, folder = tmp_path / "s", tmp_path / "s" / place
+    folder.mkdir(parents=True)
     (folder / forms.START).write_text(forms.Container(kept, str(folder), [8443], 100).files()[forms.START])
-    (tmp_path / "images").mkdir()
+    (root / "images").mkdir()
     for number, digest in enumerate((kept, other)):
-        (tmp_path / f"images/{number}.json").write_text(json.dumps({"image": f"acme/haproxy:{number}", "id": digest}))
-    assert list(load("library/serving_prune.py").unneeded_images(str(tmp_path), [], [])) == [other]
+        (root / f"images/{number}.json").write_text(json.dumps({"image": f"acme/haproxy:{number}", "id": digest}))
+    given = {"serving_root": str(root), "models_root": str(root / "models"), "keep_releases": 2}
+    found = run_module("serving_prune", {**given, **({"gateway_folder": str(folder)} if "/" in place else {})})
+    assert [one for one in found["removed"] if one.startswith("image ")] == ["image acme/haproxy:1"]
+    assert forms.image_of(str(folder)) == kept and forms.image_of(str(tmp_path)) == ""

@@ -64,6 +64,12 @@ def test_what_registries_say_gets_a_remedy(said: str, remedy: str) -> None:
     assert remedy in registry.explain(said)
 
 
+def test_an_image_that_no_place_has_is_one_sentence_with_each_places_reason() -> None:
+    refusal = registry.nowhere(reference.parse("docker.io/a/b:1"), ["m:5000/a/b: away (x)", "docker.io/a/b: gone (y)"])
+    assert str(refusal) == "image docker.io/a/b:1 can't be had: m:5000/a/b: away (x); docker.io/a/b: gone (y)"
+    assert refusal.results == {"failed_places": ["m:5000/a/b: away (x)", "docker.io/a/b: gone (y)"]}
+
+
 def test_a_pull_that_the_disk_cannot_hold_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "free_bytes", lambda path: 1_000_000)
     layers = registry.Layers("/", lambda done, total: None)

@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import digest, remove_tree
 from ansible.module_utils.serving.gateway import runtime
 from ansible.module_utils.serving.gateway.units import SPEC
 from ansible.module_utils.serving.host.system import numbers, run_tool
+from ansible.module_utils.serving.service.supervisors import read_text
 
 START = "start"  # what the supervisor runs in a container's form: a file of the gateway's folder
 LABEL = "vllm-ansible.gateway"
@@ -26,6 +27,19 @@ PACKAGES_SECONDS = 300  # dnf may fetch its lists first
 
 
 # Which form
+
+
+class Found(NamedTuple):
+    """What decides the form on a host."""
+
+    wanted: str  # auto, package or container
+    there: str  # the version of HAProxy that the host has; empty where it has none
+    offered: (
+        str  # the version that its package manager would install; empty where that decides nothing, or it knows none
+    )
+    family: str | None  # of its package manager
+    root: bool  # may packages be installed?
+    kept: bool  # a container that runs, or is to, while nobody asks for something else
 
 
 def offered(family: str | None) -> str:
@@ -68,36 +82,42 @@ def choose(wanted: str, program: str, there: str, folder: str, family: str | Non
         "runtime": form,
         "offered": version,
         "unlisted": asked and not version and family == "apt",
-        "problem": problem_of(form, wanted, there, version, family, root, kept and not package),
+        "problem": problem_of(form, Found(wanted, there, version, family, root, kept and not package)),
     }
 
 
-def problem_of(form: str, wanted: str, there: str, version: str, family: str | None, root: bool, kept: bool) -> str:
-    least = "haproxy 2.6 or later"
+def problem_of(form: str, found: Found) -> str:
+    """Why HAProxy can't have this form here, with the remedy; empty where it can."""
+    offers = bool(found.offered) and numbers(found.offered)[:2] >= runtime.LEAST
     if form == "package":
-        if version and numbers(version)[:2] < runtime.LEAST:
+        if found.offered and not offers:
             return (
                 "this host's distribution offers HAProxy %s, but the gateway needs 2.6 or later; set gateway_runtime to auto, "
                 "which runs it in a container, or install a later one and say in gateway_haproxy where it lies"
-                % version
+                % found.offered
             )
         return ""
     engine = engine_problem()
     if not engine:
         return ""
-    if kept:
+    if found.kept:
         return (
             "the gateway runs in a container on this host, but %s; start Docker, or take HAProxy of this host: gateway_runtime=package"
             % engine
         )
+    least = "haproxy 2.6 or later"
     why = "gateway_runtime is container"
-    if wanted == "auto":
+    if found.wanted == "auto":
         offer = ", and %s" % (
-            "its distribution offers %s" % version if version else "its distribution is not known to offer one"
+            "its distribution offers %s" % found.offered
+            if found.offered
+            else "its distribution is not known to offer one"
         )
-        why = "this host has %s" % ("HAProxy %s" % there if there else "no haproxy" + offer)
-    install = {"apt": "apt-get install haproxy", "dnf": "dnf install haproxy"}.get(family or "", "install " + least)
-    if wanted == "auto" and not root and numbers(version)[:2] >= runtime.LEAST:
+        why = "this host has %s" % ("HAProxy %s" % found.there if found.there else "no haproxy" + offer)
+    install = {"apt": "apt-get install haproxy", "dnf": "dnf install haproxy"}.get(
+        found.family or "", "install " + least
+    )
+    if found.wanted == "auto" and not found.root and offers:
         return "%s, user id %d may not install it, and %s; have root do it (%s), then run this again" % (
             why, os.getuid(), engine, install,
         )  # fmt: skip
@@ -140,6 +160,12 @@ def end_container(folder: str) -> None:
     """End what its supervisor no longer owns."""
     if os.path.exists(os.path.join(folder, START)):
         run_tool(["docker", "rm", "--force", name_of(folder)], runtime.ENGINE_SECONDS)
+
+
+def image_of(folder: str) -> str:
+    """The id of the image in which this gateway's HAProxy runs, or starts again once it is stopped; empty where no image is needed."""
+    found = re.search(r"\bsha256:[0-9a-f]{64}\b", read_text(os.path.join(folder, START)))
+    return found.group() if found else ""
 
 
 class Program:

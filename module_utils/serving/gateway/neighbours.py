@@ -6,25 +6,11 @@ HAProxy shares a port with every other HAProxy of its user (SO_REUSEPORT) and sa
 from __future__ import annotations
 
 import os
-import socket
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.host.ports import listeners, owners
+from ansible.module_utils.serving.host.ports import owners, rivals
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, never bound
-
-
-def meet(one: str, other: str) -> bool:
-    """Would two listeners at one port have the same callers?"""
-    return one == other or one in EVERYWHERE or other in EVERYWHERE
-
-
-def numbers(address: str) -> list[str]:
-    """A listener's address as the kernel shows it; nothing where it can't be looked up, which HAProxy says better."""
-    try:
-        return [str(row[4][0]) for row in socket.getaddrinfo(address.strip("[]"), None, type=socket.SOCK_STREAM)]
-    except OSError:
-        return []
+ALL = ("", "*")  # all addresses of IPv4, as HAProxy writes them
 
 
 def ours(command: str, folder: str) -> bool:
@@ -36,10 +22,7 @@ def ours(command: str, folder: str) -> bool:
 def check(wanted: list[tuple[str, int, str]], folder: str) -> None:
     """Raises Refusal where another program has a port. `wanted`: (address, port, the setting that says it). What we may not see, HAProxy finds out."""
     for address, port, setting in wanted:
-        here = numbers(address)
-        for inode, there in listeners(port).items():
-            if not any(meet(one, there) for one in here):
-                continue
+        for inode in sorted(rivals("0.0.0.0" if address in ALL else address, port)):  # noqa: S104 - looked at, never bound
             who = owners({inode})
             if who and not any(ours(command, folder) for _, _, command in who):
                 pid, user, command = who[0]

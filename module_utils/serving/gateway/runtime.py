@@ -197,13 +197,36 @@ def readdress(path: str, pool: str, name: str, at: str) -> bool:
     return True
 
 
-def of_old_workers(master: str, text: str) -> list[str]:
-    """What workers of before a reload, which still have streams, answer to a command. Nothing where the master process can't be asked."""
+def old_workers(master: str) -> list[str]:
+    """Process ids of workers of before a reload, which still have streams; none where the master process can't be asked."""
     try:
         listed = command(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
-        return [command(master, "@!%s %s" % (pid, text)) for pid in re.findall(r"^(\d+)\s+worker", listed, re.M)]
     except OSError:
         return []
+    return re.findall(r"^(\d+)\s+worker", listed, re.M)
+
+
+def of_worker(master: str, pid: str, text: str) -> str:
+    """What one of them answers to a command; nothing where it has ended meanwhile."""
+    try:
+        return command(master, "@!%s %s" % (pid, text))
+    except OSError:
+        return ""
+
+
+def of_old_workers(master: str, text: str) -> list[str]:
+    """What each of them answers to a command."""
+    return [of_worker(master, pid, text) for pid in old_workers(master)]
+
+
+def map_rows(text: str) -> dict[str, str]:
+    """{key: value} of a map's file."""
+    return dict(line.split(None, 1) for line in text.splitlines() if " " in line)
+
+
+def known_rows(text: str) -> dict[str, str]:
+    """The same of `show map`, in which a reference stands before each key."""
+    return map_rows("\n".join(line.partition(" ")[2] for line in text.splitlines() if line.startswith("0x")))
 
 
 def old_sessions(master: str, pool: str, name: str) -> int:

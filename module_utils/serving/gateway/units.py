@@ -13,6 +13,7 @@ AGENT = "gateway-agent"
 RENEWAL = "gateway-acme"
 FLOATING = "gateway-keepalived"
 ALL = (FLOATING, RENEWAL, PROXY, AGENT)  # in the order in which they end: a pair's address moves first
+RUNS = ("running", "starting")
 # Restarts are not given up: without the gateway nothing is reachable.
 SPEC: dict[str, Any] = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeout": 5}
 
@@ -20,16 +21,19 @@ SPEC: dict[str, Any] = {"ready_timeout": 10, "restart_limit": 1000, "drain_timeo
 def run_unit(
     owner: Supervisor, name: str, command: list[str], folder: str, fresh: bool, spec: dict[str, Any] | None = None
 ) -> bool:
-    """Have the supervisor run a program; `fresh`: end one that runs first. Returns whether it was started. A running one keeps its old command."""
+    """Have the supervisor run a program; `fresh`: end one that ran before. Returns whether it was started. A running one may keep its old command.
+
+    What has just been started is not ended: it may not hear of it yet, and would be waited for.
+    """
     text = owner.unit_text(name, command, folder, spec or SPEC)
     path = owner.unit_path(name)
+    before, started = owner.state(name) in RUNS, False
     if read_text(path) != text:
         own_folder(os.path.dirname(path))
         write_atomic(path, text.encode())
-        owner.apply(name)
-    running = owner.state(name) in ("running", "starting")
-    if running and fresh:
+        started = owner.apply(name)
+    if before and fresh and not started:
         owner.stop(name)
-    if not running or fresh:
+    if owner.state(name) not in RUNS:
         owner.start(name)
-    return fresh or not running
+    return started or fresh or not before

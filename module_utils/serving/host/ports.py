@@ -11,8 +11,16 @@ import re
 import socket
 import struct
 
+from ansible.module_utils.serving.host.system import run_tool
+
 INTERFACES = "/sys/class/net"
 SIOCGIFADDR = 0x8915  # linux/sockios.h
+
+
+def plain(address: str) -> str:
+    """An address in one spelling: an IPv4 address that an IPv6 socket has (::ffff:10.0.0.5) is that IPv4 address."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def listeners(port: int) -> dict:
@@ -29,13 +37,41 @@ def listeners(port: int) -> dict:
             if row[3] == "0A" and int(number, 16) == port:
                 raw = bytes.fromhex(address)  # words of four bytes, the last one first
                 packed = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
-                found[row[9]] = str(ipaddress.ip_address(packed))
+                found[row[9]] = plain(str(ipaddress.ip_address(packed)))
     return found
 
 
-def listener_inodes(port: int) -> set:
-    """Socket inodes that listen on a TCP port."""
-    return set(listeners(port))
+def v6_only(port: int) -> set:
+    """Inodes of the sockets that listen on a TCP port for IPv6 alone. /proc doesn't tell; where ss is missing, nobody does, and there are none."""
+    text = run_tool(["ss", "-H", "-6", "-lnte", "sport = :%d" % port])[1]
+    return set(re.findall(r"\bino:(\d+)\b.*\bv6only:1\b", text))
+
+
+def covers(one: str, other: str, narrow: bool = False) -> bool:
+    """Does a listener at one address get all callers of the other one? `narrow`: one that listens at :: for IPv6 alone."""
+    if one == "::":
+        return ":" in other or not narrow
+    return one == other or (one == "0.0.0.0" and ":" not in other)  # noqa: S104 - compared, never bound
+
+
+def numbers(address: str) -> list:
+    """The addresses that an address or a name stands for; none where it can't be looked up, which whoever binds it says better."""
+    try:
+        rows = socket.getaddrinfo(address.strip("[]"), None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [plain(str(row[4][0])) for row in rows]
+
+
+def rivals(address: str, port: int) -> set:
+    """Inodes of the sockets that listen for callers of this address and port."""
+    there = listeners(port)
+    narrow = v6_only(port) if "::" in there.values() else set()
+    return {
+        inode
+        for inode, at in there.items()
+        if any(covers(one, at) or covers(at, one, inode in narrow) for one in numbers(address))
+    }
 
 
 def links(folder: str) -> set:
@@ -136,7 +172,7 @@ def problem_of(name: str, address: str, port: int, remedy: str, running: dict) -
         return "service '%s': this host has no address %s; set %s to one of its own" % (name, address, what)
     if code == errno.EACCES:
         return "service '%s': port %d may not be bound by this user; use one from 1024 up" % (name, port)
-    who = owners(listener_inodes(port))
+    who = owners(rivals(address, port))
     holder = next((claim for claim in running.values() if port in claim.ports), None)
     if holder is not None:
         ours = holder.pids()

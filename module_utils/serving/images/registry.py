@@ -21,7 +21,7 @@ UNPACKED = 2.6
 REMEDIES = (
     (
         r"manifest unknown|manifest for .* not found|not found: manifest",
-        "the registry has no such tag or digest: set the image of the row to one that it has",
+        "the registry has no such tag or digest: name an image that it has, in the service's row or in gateway_image",
     ),
     (
         r"no matching manifest for|does not match the specified platform",
@@ -133,6 +133,11 @@ def count_of(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError("a size of %.60r" % (value,))
     return value
+
+
+def nowhere(image: Reference, failures: list[str]) -> Refusal:
+    """What to say where no place has an image: each place with its reason."""
+    return Refusal("image %s can't be had: %s" % (image.text, "; ".join(failures)), failed_places=failures)
 
 
 def credentials(given: dict[str, Any]) -> dict[str, str] | None:

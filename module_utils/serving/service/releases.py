@@ -16,7 +16,7 @@ import secrets
 import time
 from typing import Any
 
-from ansible.module_utils.serving.errors import FULL, Refusal
+from ansible.module_utils.serving.errors import FULL, ROOM, Refusal
 from ansible.module_utils.serving.files import (
     copy_file,
     digest,
@@ -388,7 +388,5 @@ def check_room(folder: str, before: str) -> None:
         os.unlink(path)
     except OSError as error:
         if error.errno in FULL:
-            raise Refusal(
-                "%s: the disk of %s is full; make room, df -h and df -i show what is left" % (before, folder)
-            ) from None
+            raise Refusal("%s: the disk of %s is full; %s" % (before, folder, ROOM)) from None
         raise

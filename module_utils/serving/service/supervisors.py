@@ -30,7 +30,7 @@ class Supervisor(Protocol):
 
     def unit_path(self, name: str) -> str: ...
     def unit_text(self, name: str, command: list[str], folder: str, spec: dict[str, Any]) -> str: ...
-    def apply(self, name: str) -> None: ...
+    def apply(self, name: str) -> bool: ...
     def state(self, name: str) -> str: ...
     def start(self, name: str) -> None: ...
     def stop(self, name: str) -> None: ...
@@ -198,8 +198,8 @@ class Supervisord:
                 )
             time.sleep(0.1)
 
-    def apply(self, name: str) -> None:
-        """Make supervisord read its units; a changed one is stopped and started by it, others are left alone."""
+    def apply(self, name: str) -> bool:
+        """Make supervisord read its units; a changed one is stopped and started by it, which is returned, others are left alone."""
         self.ensure()
         added, changed, removed = self.rpc().reloadConfig()[0]
         for group in changed + removed:
@@ -207,6 +207,7 @@ class Supervisord:
             self.rpc().removeProcessGroup(group)
         for group in added + changed:
             self.rpc().addProcessGroup(group)
+        return name in added + changed
 
     def state(self, name: str) -> str:
         try:
@@ -313,10 +314,12 @@ class Systemd:
         )
         return done.stdout.splitlines()[-lines:]
 
-    def apply(self, name: str) -> None:
+    def apply(self, name: str) -> bool:
+        """Make systemd read its units; none is started by that."""
         self.systemctl("enable", "--quiet", self.unit(name))  # and this reads all units anew
         if self.user:  # services of a user end with the last session unless they may linger
             subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=False)
+        return False
 
     def state(self, name: str) -> str:
         if not os.path.exists(self.unit_path(name)):
