@@ -18,6 +18,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import option_forms
+from planning.addresses import loopback
 from planning.names import RIGHTS, check_address
 
 Record = Mapping[str, Any]
@@ -176,9 +177,7 @@ def beyond_host(plan: list[Record]) -> list[Record]:
     return [
         service
         for service in plan
-        if service["address"] not in ("localhost", "::1", "[::1]")
-        and not str(service["address"]).startswith("127.")
-        and (service["runtime"] == "native" or "host-network" in service["rights"])
+        if not loopback(service["address"]) and (service["runtime"] == "native" or "host-network" in service["rights"])
     ]
 
 

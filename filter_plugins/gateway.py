@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a 
 
 from planning import haproxy
 from planning.acme import acme_plan
+from planning.addresses import loopback
 from planning.callers import resolve_callers
 from planning.floating import keepalived_config
 from planning.gateway import (
@@ -126,4 +127,5 @@ class FilterModule:
             "as_deployed": as_deployed,
             "backend_at": backend_at,
             "beside": beside,
+            "is_loopback": loopback,
         }

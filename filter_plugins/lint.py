@@ -6,7 +6,6 @@ function from one service's record to the texts of what it finds; `RULES` is the
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 import sys
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import quantisation
+from planning.addresses import loopback
 from planning.environment import looks_secret
 from planning.names import SOURCES
 
@@ -114,11 +114,7 @@ def revision_not_pinned(service: Record, options: Record) -> Iterator[Finding]:
 
 @rule("open-api", "error", "an API without a key beyond this host")
 def open_api(service: Record, options: Record) -> Iterator[Finding]:
-    try:
-        local = ipaddress.ip_address(service["address"].strip("[]")).is_loopback
-    except ValueError:
-        local = service["address"] == "localhost"
-    if not local and not service["api_key"]:
+    if not loopback(service["address"]) and not service["api_key"]:
         yield f"it listens on {service['address']} and asks for no key", "set api_key: true, or address: 127.0.0.1"
 
 

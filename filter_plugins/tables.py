@@ -14,7 +14,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from judging import tables as verdicts
-from reporting.addresses import local_only, reach
+from planning.addresses import loopback
+from reporting.addresses import reach
 from reporting.starts import start_words
 
 
@@ -174,7 +175,7 @@ def try_it(row: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     url, ssh = reach(row, report), report.get("ssh")
     _, _, host, port = re.split(r"(https?://)(.*):", url) if re.match(r"https?://.*:\d+$", url) else ("", "", "", "")
     lines = []
-    if ssh and local_only(host):
+    if ssh and loopback(host):
         lines.append(
             f"  it listens on its host alone; from another machine first: ssh -N -L {port}:{host}:{port} {shlex.quote(ssh)}"
         )

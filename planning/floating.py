@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planning.gateway import everywhere
+from planning.addresses import everywhere
 from planning.rows import fail, is_int
 
 CHECK_SECONDS, CHECK_TIMEOUT = 2, 6  # between two questions to the gateway; that one may take on a busy host

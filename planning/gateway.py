@@ -6,12 +6,12 @@ Pure: plans and addresses in, closed records out. planning/haproxy.py turns them
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from planning.addresses import everywhere, loopback
 from planning.paths import callers_paths
 from planning.rows import Collected, Key, Row, check_row, defaults, fail, is_int, one_of
 
@@ -79,17 +79,6 @@ def beside(record: Mapping[str, Any], plan: Iterable[Mapping[str, Any]]) -> Row:
         "shares_with": record["service"],
         "devices_given": False,  # those are the old one's
     }
-
-
-def loopback(address: str) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def everywhere(address: str) -> bool:
-    return address in ("0.0.0.0", "::", "*")  # noqa: S104 - compared, never bound
 
 
 def pool_name(served_name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planning.gateway import backend_name, everywhere, loopback
+from planning.addresses import everywhere, loopback
+from planning.gateway import backend_name
 from planning.rows import Row
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 
-
-def local_only(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+from planning.addresses import everywhere
 
 
 def reach(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
@@ -21,6 +15,6 @@ def reach(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     if not match:
         return str(row.get("endpoint") or "")
     scheme, host, port = match.groups()
-    if host in ("0.0.0.0", "::", "*", ""):  # noqa: S104 - never a place to call
+    if not host or everywhere(host):
         host = str(report.get("address") or "127.0.0.1")
     return f"{scheme}[{host}]{port}" if ":" in host else f"{scheme}{host}{port}"
