@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from run import SRV, WORK, Bench, override, prepare
+from run import PORT, SRV, WORK, Bench, override, prepare
 
 ONE, TWO = "qwq-32b", "deepseek-r1-distill-qwen-32b"
 ARGS = {"max_model_len": 512, "gpu_memory_utilization": 0.2, "max_num_seqs": 64, "enforce_eager": True}
@@ -30,7 +30,7 @@ BOTH, FIRST = {"runs": [ONE, TWO]}, {"runs": [ONE]}
 def rows(**devices: list[Any]) -> dict[str, Any]:
     """Overrides of the two services by their devices: a service's tensor parallel size is their number."""
     found = {}
-    for name, port in ((ONE, 9010), (TWO, 9011)):
+    for name, port in ((ONE, PORT), (TWO, PORT + 1)):
         given = devices.get("one" if name == ONE else "two")
         if given is None:
             continue
@@ -192,7 +192,7 @@ class Devices(Bench):
             {
                 "seconds": round(time.monotonic() - began, 1),
                 "said": text[-2500:],
-                "answers": ask(9010, ONE),
+                "answers": ask(PORT, ONE),
                 "holders": holders(),
             },
         )
@@ -205,16 +205,16 @@ class Devices(Bench):
         text = self.play("playbooks/start.yml", ok=None, overrides=both, service=TWO, **BOTH)
         self.note(
             "start_without_memory",
-            {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:], "answer": ask(9011, TWO)},
+            {"seconds": round(time.monotonic() - began, 1), "said": text[-1500:], "answer": ask(PORT + 1, TWO)},
         )
         stranger.kill()
         stranger.wait()
         began = time.monotonic()
-        while ask(9011, TWO, seconds=5) != "172" and time.monotonic() - began < 90:
+        while ask(PORT + 1, TWO, seconds=5) != "172" and time.monotonic() - began < 90:
             time.sleep(1)
         self.note(
             "after_the_stranger",
-            {"seconds": round(time.monotonic() - began, 1), "answer": ask(9011, TWO), "holders": holders()},
+            {"seconds": round(time.monotonic() - began, 1), "answer": ask(PORT + 1, TWO), "holders": holders()},
         )
         for name in both:
             self.play("playbooks/stop.yml", service=name, overrides=both, **BOTH)
@@ -227,7 +227,7 @@ class Devices(Bench):
         return process
 
     def fault(
-        self, key: str, words: str, number: int, limit: float = 240, service: str = ONE, port: int = 9010
+        self, key: str, words: str, number: int, limit: float = 240, service: str = ONE, port: int = PORT
     ) -> None:
         """Note what a signal to one process of a service does, whose right answer is 172."""
         self.note(key, fault(service, port, words, number, lambda text: text == "172", limit))
@@ -257,9 +257,9 @@ class Devices(Bench):
         seconds = round(time.monotonic() - began, 1)
         self.note("pairs", {"from_bare_s": seconds, "holders": holders(), "answers": answers, "proof": report.get("devices")})  # fmt: skip
         kills = {
-            ONE: (9010, [("kill_worker", "Worker_TP1", signal.SIGKILL, 240), ("kill_api_server", "vllm serve", signal.SIGKILL, 240),
+            ONE: (PORT, [("kill_worker", "Worker_TP1", signal.SIGKILL, 240), ("kill_api_server", "vllm serve", signal.SIGKILL, 240),
                          ("stop_worker", "Worker_TP1", signal.SIGSTOP, 60)]),
-            TWO: (9011, [("kill_engine_core", "EngineCore", signal.SIGKILL, 240), ("kill_foreground", "foreground.py", signal.SIGKILL, 240)]),
+            TWO: (PORT + 1, [("kill_engine_core", "EngineCore", signal.SIGKILL, 240), ("kill_foreground", "foreground.py", signal.SIGKILL, 240)]),
         }  # fmt: skip
 
         def each(service: str) -> None:
@@ -285,7 +285,7 @@ class Devices(Bench):
         """A stop while 64 requests run: how each of them ended."""
         given = {"overrides": deployed, "service": ONE, "runs": list(deployed)}
         seconds, count = asked_during(
-            ONE, 9010, lambda: self.play("playbooks/stop.yml", **given), 0.7, seconds=60, max_tokens=450
+            ONE, PORT, lambda: self.play("playbooks/stop.yml", **given), 0.7, seconds=60, max_tokens=450
         )
         self.note(
             "stop_under_load", {"stop_s": seconds, "requests": count, "holders": holders(), "processes": processes(ONE)}

@@ -12,6 +12,9 @@ from ansible.module_utils.serving.url_secrets import MASK
 
 VALUE = r"(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"
 BESIDE = r"\b[^\n]{0,300}?\s"
+TALK = r"(?!(?:is|was|are|has|had|not|for|from|in|on|of|and|or|to|with|failed|command|string|must|can|may)(?:\s|$))"  # a sentence about a tool goes on so
+# Before the login of ssh and its like stand options alone; `ssh to a:b@c` is a sentence.
+SSH_OPTIONS = r"(?:\s{1,4}-\w{1,20}(?:(?:\s{1,4}|=)(?!-)[^\s@]{1,100}(?=\s))?){0,10}"
 # What may stand before an option that takes a secret, each with the option.
 OPTIONS = (
     r"ipmitool" + BESIDE + "-P",
@@ -21,9 +24,14 @@ OPTIONS = (
     r"curl" + BESIDE + "(?:-b|--cookie)",
     r"(?:un)?zip" + BESIDE + "-P",
     r"(?:sqlcmd|osql|bcp)" + BESIDE + "-P",
-    r"openssl\s{1,4}passwd(?:\s{1,4}-(?:[156]|apr1|aixmd5|crypt|noverify|quiet|table|reverse|salt\s{1,4}\S{1,50})){0,5}",
-    r"htpasswd\s{1,4}-(?=\w{0,7}n)(?=\w{0,7}b)\w{2,8}\s{1,4}\S{1,100}",
-    r"snmp-server\s{1,4}community",
+    r"openssl\s{1,4}passwd(?:\s{1,4}-(?:[156]|apr1|aixmd5|crypt|noverify|quiet|table|reverse|-|(?:salt|in|out)\s{1,4}\S{1,200})){0,6}",
+    r"htpasswd(?=[^\n]{0,60}\s-\w{0,7}n)(?=[^\n]{0,60}\s-\w{0,7}b)(?:\s{1,4}-\w{1,8}(?:\s{1,4}\d{1,2}(?=\s))?){1,5}\s{1,4}"
+    + TALK
+    + r"[^\s-]\S{0,100}",
+    r"snmp-server\s{1,4}(?:community|host\s{1,4}"
+    + TALK
+    + r"\S{1,100}(?:\s{1,4}(?:traps|informs))?(?:\s{1,4}version\s{1,4}(?:1|2c))?)(?!\s{1,4}(?:version|traps|informs))",
+    r"snmp-server\s{1,4}user\s[^\n]{0,200}?\b(?:auth\s{1,4}(?:md5|sha)[\d-]{0,5}|priv\s{1,4}(?:3?des|aes(?:[\s-]{0,4}\d{3})?))",
     r"(?:redfish\w{0,10}|rf_\w{1,40}|racadm|ilorest|mongo\w{0,10}|cqlsh|useradd|usermod|rdesktop)" + BESIDE + "-p",
     r"login" + BESIDE + r"-p(?!\s{1,4}\d{1,5}(?:\s|$))",
     r"wandb\s{1,4}login(?=\s{1,4}\S{0,100}\d)",
@@ -85,18 +93,28 @@ LOGIN_NAMES = r"auth\s{0,4}=\s{0,4}\(|BasicAuth\(|[lL]ogin\("
 TOOLS = tuple(
     (re.compile(pattern, flags), to)
     for pattern, flags, to in (
-        (r"(\b(?:" + "|".join(OPTIONS) + r")\s{1,4})(?!-)" + VALUE, 0, r"\1" + MASK),
+        (r"(\b(?:" + "|".join(OPTIONS) + r")\s{1,4})(?!-)" + TALK + VALUE, 0, r"\1" + MASK),
+        (r"(\b(?:(?:sqlcmd|osql|bcp)" + BESIDE + r"-P|rf_\w{1,40}(?:\.py)?" + BESIDE + r"-p))(?=[^\s-])" + VALUE, 0, r"\1" + MASK),
+        (r"(snmp-server\s{1,4}user\s[^\n]{0,300}?\bpriv\s{1,4}(?:3?des|aes(?:[\s-]{0,4}\d{3})?)\s{1,4})" + VALUE, 0, r"\1" + MASK),
         (r"(createUser(?:\s{1,4}\S{1,100}){3}\s{1,4}(?:DES|AES)[\d-]{0,5}\s{1,4})" + VALUE, 0, r"\1" + MASK),  # snmpd's second one
         (r"(7z\w?\b[^\n]{0,300}?\s-p)(?=\S)" + VALUE, 0, r"\1" + MASK),
         (r"(lftp\b[^\n]{0,300}?\s-u\s{0,4}[^\s,]{1,100},)\S+", 0, r"\1" + MASK),
-        (r"(\b(?:smbclient|winexe|rpcclient|smbmap|wmic|net\s{1,4}(?:rpc|ads))\b[^\n]{0,300}?\s-U\s{0,4}[^\s%]{1,100}%)\S+", 0, r"\1" + MASK),
+        (r"(\b(?:smbclient|winexe|rpcclient|smbmap|wmic|net\s{1,4}(?:rpc|ads))\b[^\n]{0,300}?\s-U\s{0,4}[^\s%]{1,100}%)(?![sdhu](?:\s|$))\S+", 0, r"\1" + MASK),
         (r"(\b[xw]?freerdp\w{0,4}\b[^\n]{0,300}?\s/p:)" + VALUE, 0, r"\1" + MASK),
-        (r"(\s/u(?:ser)?:\S{1,100}[^\n]{0,200}?\s/p:)" + VALUE, re.I, r"\1" + MASK),
-        (r"(\s/p:)" + VALUE + r"(?=[^\n]{0,200}\s/u(?:ser)?:)", re.I, r"\1" + MASK),
-        (r"(\b(?:mount|cifs)\b[^\n]{0,200}?\buser(?:name)?=[^\s,%]{1,100}%)[^\s,]+", 0, r"\1" + MASK),
+        # Beside /u:, but for msbuild's properties (/p:NAME=VALUE), ports and numbers.
+        (r"(\s/u(?:ser)?:\S{1,100}[^\n]{0,200}?\s/p:)(?!\w{1,60}=|\d{1,5}(?:\s|$))" + VALUE, re.I, r"\1" + MASK),
+        (r"(\s/p:)(?!\w{1,60}=|\d{1,5}\s)" + VALUE + r"(?=[^\n]{0,200}\s/u(?:ser)?:)", re.I, r"\1" + MASK),
+        (r"(\b(?:mount|cifs)\b[^\n]{0,200}?\buser(?:name)?=[^\s,%]{1,100}%)(?![sdhu](?:\s|,|$))[^\s,]+", 0, r"\1" + MASK),
         # `user:password@host` without `//`: a copy has a path behind the host, and what has none is a file called like one of our models.
-        (r"(\b(?:scp|rsync)\s[^\n]{0,300}?(?<=\s)[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:/'\"]{1,128}(?=@[\w.-]{1,253}:)", 0, r"\1" + MASK),
-        (r"(\b(?:ssh|sftp|ftp|lftp)\s[^\n]{0,300}?(?<=\s)[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:/'\"]{1,128}(?=@[\w.-]{1,253}(?:[\s:]|$))", 0, r"\1" + MASK),
+        # A path may have a revision (`host:model@main:latest`, `image:tag@sha256:...`).
+        (
+            r"(\b(?:scp|rsync)\s[^\n]{0,300}?(?<=[\s'\"])[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:/'\"]{1,128}(?=@(?!(?:sha\d{3}|main|master|latest)\b)[\w.-]{1,253}:)",
+            0, r"\1" + MASK,
+        ),
+        (
+            r"(\b(?:ssh|sftp|ftp|lftp)" + SSH_OPTIONS + r"\s{1,4}['\"]?[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:'\"]{1,128}(?=@[\w.-]{1,253}(?:[\s:'\"]|$))",
+            0, r"\1" + MASK,
+        ),
         (r"(sshpass\s{1,4}-p\s{0,4})" + VALUE, 0, r"\1" + MASK),
         (
             r"(\b(?:docker|podman|nerdctl|skopeo|mysql|mysqldump|mariadb)\b[^\n]{0,300}?\s-p\s{0,4})(?=\S)(?!\d{1,5}:\d)(?!\d{1,3}\.\d)" + VALUE,
