@@ -183,6 +183,7 @@ def test_an_error_that_only_names_a_key_gives_way_to_what_it_was_raised_for() ->
         ("TypeError: 'int' object is not iterable", "KeyError: 7"),
         ("KeyError: 'acme'", "OSError: nobody knows"),
         ("IndexError: list index out of range", "RuntimeError: acme"),
+        ("KeyError: 7", "ValueError: acme_size must be even, got 3"),
     ],
 )
 def test_the_error_that_is_shown_is_the_one_that_is_explained(first: str, second: str) -> None:
