@@ -142,8 +142,39 @@ def test_a_crash_of_compiled_code_says_where_python_was(code: int | None, prefix
         ("nccl-infiniband", "h:7:7 [0] transport/net_ib.cc:7 NCCL WARN NET/IB: open failed in acme"),
         ("nvidia-cli-no-driver", "Failed to initialize NVML: could not load NVML library"),
         ("torch-abi", "ImportError: /x/acme.so: undefined symbol: _ZN4acme3runEv"),
+        ("compose-old", "services.app.deploy value 'devices' does not match any of the regexes: '^x-'"),
+        ("compose-old", "services.app.deploy Additional properties are not allowed ('devices' was unexpected)"),
+        (
+            "compose-old",
+            "services.app.deploy.resources Additional properties are not allowed ('runtime' was unexpected)",
+        ),
+        ("dtype-unknown-to-torch", "AttributeError: module 'torch' has no attribute 'int4'"),
+        ("podman-low-port", "RuntimeError: Failed to bind port 443 (Permission denied)"),
     ],
 )
 def test_words_near_those_of_a_row_prove_nothing(row: str, line: str) -> None:
     found = explained(line, 1)
     assert not (found.hint == row and found.sure)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("pasta-closed", "RuntimeError: Failed to bind port 8080 (Permission denied)"),
+        ("mooncake-master", "E0606 09:39:00.2 7 acme.cpp:1] Put operation failed with error: NO_AVAILABLE_HANDLE"),
+        ("mooncake-master", "E0606 09:39:00.2 7 acme.cpp:1] Get operation failed with error: OBJECT_NOT_FOUND"),
+        ("mooncake-master", "E0606 09:39:00.2 7 acme.cpp:1] Failed to start put operation: INVALID_PARAMS"),
+        ("mooncake-master", "E0606 09:39:00.2 7 acme.cpp:1] Failed to mount segment: SEGMENT_ALREADY_EXISTS"),
+        ("shapes-differ", "RuntimeError: stack expects each tensor to be equal size, but got [3, 224, 224] at entry 0 and [3, 9, 9] at entry 1"),
+    ],
+)  # fmt: skip
+def test_a_row_is_not_told_where_the_words_contradict_it(row: str, line: str) -> None:
+    assert explained(line, 1).hint != row
+
+
+@pytest.mark.parametrize(
+    "port", [1, 80, 443, 999, 1000, 1019, 1020, 1023, 1024, 1029, 1030, 1099, 1100, 1999, 2000, 8080, 65535]
+)
+def test_ports_below_1024_are_the_privileged_ones(port: int) -> None:
+    line = f"Error: pasta failed with exit code 1: Failed to bind port {port} (Permission denied) for option '-t {port}-{port}:{port}-{port}', exiting"
+    assert explained(line, 126).hint == ("podman-low-port" if port < 1024 else "pasta-closed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible.module_utils.serving.service import failures
 from ansible.module_utils.serving.service.raised_in import raised_in
@@ -67,6 +69,61 @@ def test_the_innermost_file_of_a_known_part_counts_and_only_the_error_s_own() ->
     }
 
 
+@pytest.mark.parametrize("environment", ["/opt/mindspore/venv", "/srv/transformers", "/opt/flag_gems/triton"])
+@pytest.mark.parametrize(
+    "below",
+    [
+        "/lib/python3.12/site-packages/vllm/x.py",
+        "/lib/python3/dist-packages/vllm/x.py",
+        "/lib/python3.11/json/decoder.py",
+    ],
+)
+def test_the_name_of_an_environment_is_no_part_of_an_engine(environment: str, below: str) -> None:
+    assert raised_in(Statement("acme.Odd: x", "exception", files=(environment + below,))) is None
+
+
+def test_an_engine_s_own_model_is_not_what_it_is_called_after() -> None:
+    for file in ("/vllm/model_executor/models/transformers/base.py", "/sglang/srt/models/transformers/base.py"):
+        assert raised_in(Statement("acme.Odd: x", "exception", files=(LIB + file,))) is None
+    models = LIB + "/vllm_mindspore/model_executor/models/acme.py"
+    assert "mindformers" in (raised_in(Statement("acme.Odd: x", "exception", files=(models,))) or "")
+
+
+SGLANG = LIB + "/sglang/srt/"
+OF_VLLM = re.compile(
+    "enforce_eager|compilation_config|async_scheduling|max_num_|speculative_config|structured_outputs|kv_transfer|limit_mm|all2all|max_model_len"
+    "|prefix.caching|vllm|VLLM"
+)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "managers/scheduler.py", "speculative/acme.py", "lora/acme.py", "layers/quantization/acme.py", "model_executor/cuda_graph_runner.py",
+        "model_loader/acme.py", "multimodal/acme.py", "distributed/parallel_state.py", "hardware_backend/npu/acme.py",
+        *(f"../../{name}/acme.py" for name in (
+            "flag_gems", "deep_gemm", "flashinfer", "mooncake", "xgrammar", "torch/_inductor", "triton", "mindspore", "huggingface_hub",
+            "tokenizers", "transformers", "transformers_modules",
+        )),
+    ],
+)  # fmt: skip
+def test_a_failure_of_sglang_gets_no_remedy_of_vllm(file: str) -> None:
+    inner = LIB + file[5:] if file.startswith("../../") else SGLANG + file
+    log = traceback(SGLANG + "entrypoints/acme.py", inner, error="acme.Odd: nobody knows")
+    meaning = explained(log).meaning or ""
+    assert explained(log).hint == failures.RAISED_IN and not OF_VLLM.search(meaning), meaning
+
+
+def test_a_row_that_says_what_was_done_comes_before_whose_code_it_was() -> None:
+    runner = SGLANG + "model_executor/cuda_graph_runner.py"
+    found = explained(
+        traceback(runner, error="Exception: Capture cuda graph failed: acme\nPossible solutions:\n1. acme")
+    )
+    assert found.hint == "sglang-capture" and "disable_cuda_graph" in (found.meaning or "")
+    panic = traceback(SGLANG + "managers/scheduler.py", error="pyo3_runtime.PanicException: acme")
+    assert explained(panic).hint == "rust-panic"
+
+
 def test_a_file_that_stands_around_all_that_an_engine_does_is_not_blamed() -> None:
     around = [LIB + "/sglang/srt/managers/scheduler.py", LIB + "/torch/_dynamo/eval_frame.py"]
     inside = [f"{LIB}/acme/{number}.py" for number in range(4)]
@@ -119,11 +176,62 @@ def test_an_error_that_only_names_a_key_gives_way_to_what_it_was_raised_for() ->
     assert explained(first + "\n" + traceback("/a.py", error="OSError: nobody knows")).root == "KeyError: 7"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("AttributeError: 'NoneType' object has no attribute 'shape'", "OSError: [Errno 9] Bad file descriptor"),
+        ("TypeError: 'int' object is not iterable", "KeyError: 7"),
+        ("KeyError: 'acme'", "OSError: nobody knows"),
+        ("IndexError: list index out of range", "RuntimeError: acme"),
+        ("KeyError: 7", "ValueError: acme_size must be even, got 3"),
+    ],
+)
+def test_the_error_that_is_shown_is_the_one_that_is_explained(first: str, second: str) -> None:
+    link = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+    found = explained(traceback("/a.py", error=first) + link + traceback("/b.py", error=second))
+    assert found.hint is None or explained(found.root or "").hint == found.hint
+    assert found.root == (second if first.startswith(("KeyError", "IndexError")) else first)
+
+
 def test_a_compiled_part_that_could_not_be_loaded_counts_where_then_a_name_is_missing() -> None:
     warned = "WARNING 09-04 04:55:04 a.py:180] Failed to import from vllm._acme with ImportError('/a/_C.abi3.so: undefined symbol: _ZN5torch1aEv')"
     missing = traceback("/a.py", error="NameError: name 'AcmeType' is not defined")
     assert explained(warned + "\n" + missing).hint == "torch-abi"
     assert explained(missing).hint == "engine-fault"
+
+
+UNDEFINED = "WARNING 09-04 04:55:04 a.py:180] Failed to import from vllm._acme with ImportError('/a/_C.abi3.so: undefined symbol: _ZN5torch1aEv')"
+
+
+@pytest.mark.parametrize(
+    "warned",
+    [
+        "Failed to import from vllm._moe_C with ImportError('libcuda.so.1: cannot open shared object file: No such file or directory')",
+        "Failed to import Triton kernels. No module named 'triton_kernels.matmul_ogs'",
+        "Failed to load plugin lora_acme: No module named 'acme'",
+        UNDEFINED.partition("] ")[2],
+    ],
+)
+def test_a_name_that_a_module_forgot_is_no_matter_of_what_was_warned_of(warned: str) -> None:
+    missing = traceback("/a.py", error="NameError: name 'List' is not defined")
+    found = explained(f"WARNING 09-04 04:55:04 [a.py:180] {warned}\n{missing}")
+    assert found == explained(missing) and found.root == "NameError: name 'List' is not defined"
+
+
+@pytest.mark.parametrize(
+    ("warned", "missing"),
+    [
+        (UNDEFINED, "NameError: name 'AcmeType' is not defined"),
+        ("WARNING 09-04 04:55:04 [a.py:1] Failed to import from vllm._C with ImportError('libcuda.so.1: cannot open shared object file')",
+         "RuntimeError: Failed to infer device type"),
+        ("/x/cuda/__init__.py:107: UserWarning: CUDA initialization: The NVIDIA driver on your system is too old (found version 11040).",
+         "RuntimeError: No CUDA GPUs are available"),
+    ],
+)  # fmt: skip
+def test_what_was_warned_of_is_never_told_as_surely_the_cause(warned: str, missing: str) -> None:
+    found = explained(warned + "\n" + missing)
+    assert found.hint in ("torch-abi", "driver-library-missing", "driver-too-old") and not found.sure
+    assert (found.meaning or "").startswith(failures.POSSIBLE)
 
 
 def test_podman_that_cleans_up_hides_no_reason() -> None:

@@ -22,7 +22,9 @@ from ansible.module_utils.serving.service.hints import (
     cann,
     cgroups,
     codes,
+    combinations,
     containers,
+    cuda,
     daemons,
     docker,
     engines,
@@ -34,6 +36,8 @@ from ansible.module_utils.serving.service.hints import (
     npu_kernels,
     nvidia,
     nvidia_driver,
+    oci_runtimes,
+    options,
     over_hosts,
     plugins,
     podman,
@@ -48,7 +52,7 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.raised_in import raised_in
-from ansible.module_utils.serving.service.statements import CANN_CODE, Statement, first_words, statements
+from ansible.module_utils.serving.service.statements import CANN_CODE, PANIC, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
@@ -56,6 +60,7 @@ HINTS: tuple[Hint, ...] = (
     *ansible_side.HINTS,
     *plugins.HINTS,
     *containers.HINTS,
+    *oci_runtimes.HINTS,
     *storage.HINTS,
     *podman.HINTS,
     *cgroups.HINTS,
@@ -70,11 +75,14 @@ HINTS: tuple[Hint, ...] = (
     *python.HINTS,
     *nvidia_driver.HINTS,
     *nvidia.HINTS,
+    *cuda.HINTS,
     *intel.HINTS,
     *over_hosts.HINTS,
     *nccl.HINTS,
     *kernels.HINTS,
+    *combinations.HINTS,
     *models.HINTS,
+    *options.HINTS,
     *engines.HINTS,
     *processes.HINTS,
     *system.HINTS,
@@ -99,9 +107,19 @@ OF_NCCL = re.compile(r"(?i)nccl|torch\.distributed|c10d|ProcessGroup|DistBackend
 # was not reached, a driver that CUDA does not get on with.
 WARNED = (
     (
-        re.compile(r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"),
         re.compile(
-            r"'_OpNamespace' '|NameError: name '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+            r"Failed to (?:import|load)(?! [^\n]{0,80}No module named '?vllm\._)"
+            r"(?=[^\n]{0,300}(?:\.so\b|undefined symbol|_C\b|\bvllm\w{0,20}\._|plugin (?!lora_)))"
+        ),
+        re.compile(
+            r"'_OpNamespace' '|Failed to infer device type|Device string must not be empty|No module named '?vllm\._"
+        ),
+    ),
+    # A name that a module lacks is of a compiled part where that could not be bound; one of `typing` is a mistake in the code.
+    (
+        re.compile(r"Failed to (?:import|load)[^\n]{0,400}undefined symbol"),
+        re.compile(
+            r"NameError: name '(?!(?:Any|Callable|ClassVar|Dict|Generic|Iterable|Iterator|List|Literal|Optional|Sequence|Set|Tuple|Type|TypeVar|Union)')"
         ),
     ),
     (re.compile(r"Failed to import from vllm\._"), re.compile(r"failed to be inspected")),
@@ -118,9 +136,7 @@ WARNED = (
 )
 
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
-SAYS_LITTLE = re.compile(
-    r"KeyError\b|IndexError\b|StopIteration\b|AttributeError: 'NoneType' object|E[A-Z]9999: Inner Error"
-)
+SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z]9999: Inner Error")
 
 # MindSpore says that CANN's own words come below; the code there is the cause.
 REFERS = re.compile(r"'?Ascend Error Message")
@@ -202,8 +218,10 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     decisive in passing; then a signal; then general rows about the first error and its chain, and other codes.
     """
     said = statements(lines)
+    warned = set()  # what was said in passing and counts: never sure
     for warning, missing in WARNED:
         if any(missing.search(one.text) for one in said if one.kind != "passing"):
+            warned |= {one.text for one in said if one.kind == "passing" and warning.match(one.text)}
             said = [one._replace(kind="exception") if warning.match(one.text) else one for one in said]
     firm = [one for one in said if one.kind not in ("passing", "other")]
     firm = firm if len(firm) <= 2 * ASKED else firm[:ASKED] + firm[-ASKED:]
@@ -212,6 +230,10 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     chain = [one for one in errors if root and one.kind == root.kind and one.chain == root.chain]
     behind = [one for one in errors if root and REFERS.search(root.text) and CANN_CODE.match(one.text)]
     generally = known(sorted(behind + chain, key=lambda one: bool(SAYS_LITTLE.match(one.text))), general=True)
+    telling = next((one for one in chain if not SAYS_LITTLE.match(one.text)), root)
+    # The kind of an error that only names what was looked up says nothing of the one that is shown in its place.
+    if generally and generally[0].name in faults.OF_A_KIND and SAYS_LITTLE.match(generally[1].text):
+        generally = generally if generally[1] == telling else None
     itself = told(chain) or refused(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
@@ -229,8 +251,12 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
     signal_row, code_row = by_code(code, True), by_code(code, False)
-    telling = next((one for one in chain if not SAYS_LITTLE.match(one.text)), root)
-    unknown = generally is None or generally[0] in faults.LAST or generally[0].name in faults.OF_A_KIND
+    panicked = telling is not None and bool(PANIC.match(telling.text))  # its file is the place of the panic itself
+    unknown = (
+        generally is None
+        or generally[0].name in faults.OF_A_KIND
+        or (generally[0] in faults.LAST and (panicked or generally[0].name not in faults.SAYS_WHERE))
+    )
     if telling and unknown and not found and not itself and not signal_row:
         whose = raised_in(telling)
         if whose:
@@ -247,11 +273,9 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         )
         if root and (apart or one.consequence):
             first = root
-        if telling and row.name in faults.OF_A_KIND and SAYS_LITTLE.match(one.text):
-            first = telling
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
-        sure = row.proves and not apart and not another_reason(row, one)
+        sure = row.proves and not apart and one.text not in warned and not another_reason(row, one)
         if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)
         return Explanation(meaning, first_words(first.text), row.name, sure)

@@ -9,10 +9,16 @@ import re
 
 from ansible.module_utils.serving.service.statements import Statement
 
-# Path of a file, whose code it is, and what helps. Where one path is of two of them, the first counts.
+# Path of a file, whose code it is, what helps, and what helps in SGLang where its options have other names. Where one path is of two of them, the
+# first counts.
 PARTS = tuple(
-    (re.compile(path), "the error came from %s; its words are not among the known failures" % whose, remedy)
-    for path, whose, remedy in (
+    (
+        re.compile(path),
+        "the error came from %s; its words are not among the known failures" % whose,
+        remedy,
+        of_sglang[0] if of_sglang else remedy,
+    )
+    for path, whose, remedy, *of_sglang in (
         (
             r"/(?:flag_?gems|FlagGems)/",
             "FlagGems' code, which may not fit this Triton, torch or accelerator",
@@ -27,16 +33,19 @@ PARTS = tuple(
             r"/(?:deep_gemm|deep_ep|flash_mla)/",
             "DeepSeek's kernels (deep_gemm, deep_ep, flash_mla), which take few accelerators and shapes",
             "set env VLLM_USE_DEEP_GEMM: 0, another all2all_backend or attention backend, or use the image as it was built",
+            "set env SGLANG_ENABLE_JIT_DEEPGEMM: 0, another moe_a2a_backend or attention_backend, or use the image as it was built",
         ),
         (
             r"/(?:flashinfer|flash_attn\w{0,20}|vllm_flash_attn|xformers)/",
             "a library of attention kernels (flashinfer, flash_attn, xformers)",
             "let the engine choose another attention backend, set env VLLM_USE_FLASHINFER_SAMPLER: 0, or install the release of it that the engine names",
+            "set another attention_backend or sampling_backend, or install the release of it that the engine names",
         ),
         (
             r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake)/|/kv_(?:transfer|connector)/",
             "what moves or keeps the KV cache beside the engine (LMCache, NIXL, Mooncake, kvcached)",
             "start once without kv_transfer_config or its package; install the release of it that names this engine's",
+            "start once without disaggregation_mode, enable_hierarchical_cache and enable_lmcache; install the release of it that names this engine's",
         ),
         (
             r"/(?:bitsandbytes|auto_gptq|gptqmodel|awq|autoawq|compressed_tensors|quark|modelopt|torchao)/|\blayers/quantization/",
@@ -47,11 +56,13 @@ PARTS = tuple(
             r"(?:^|/)(?:xgrammar|outlines\w{0,10}|llguidance\w{0,10}|toktrie|derivre|lmformatenforcer)\S{0,20}/|/structured_output/",
             "the part that keeps answers to a grammar or JSON schema",
             "look at the schema of the request; choose another backend in structured_outputs_config, or a newer engine",
+            "look at the schema of the request; choose another grammar_backend, or a newer engine",
         ),
         (
             r"/(?:spec_decode|speculative)/|/(?:eagle|medusa|mtp|ngram_proposer)\w{0,20}\.py$",
             "the part for speculative decoding",
             "start once without speculative_config: where that helps, use a draft model that this release names, or another release",
+            "start once without speculative_algorithm: where that helps, use a draft model that this release names, or another release",
         ),
         (
             r"/(?:device_communicators|parallel_state|custom_all_reduce\w{0,10})(?:/|\.py$)",
@@ -62,6 +73,7 @@ PARTS = tuple(
             r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
             "the scheduling of requests, which fails under load or with features that this release does not join well",
             "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
+            "set disable_overlap_schedule and disable_radix_cache: true, leave speculative_algorithm out, lower max_running_requests, or use a newer engine",
         ),
         (
             r"/lora/|/peft/",
@@ -72,6 +84,7 @@ PARTS = tuple(
             r"\btorch/_(?:inductor|dynamo|functorch)/|\btorch/fx/|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
             "the compilation of the model or the capture of its graphs",
             "set enforce_eager: true: where that helps, remove the compile cache, leave compilation_config out, or use another release",
+            "set disable_cuda_graph: true: where that helps, lower cuda_graph_max_bs, leave enable_torch_compile out, or use another release",
         ),
         (
             r"/triton/",
@@ -80,13 +93,15 @@ PARTS = tuple(
         ),
         (
             r"/(?:mindspore|mindformers|vllm_mindspore|msadapter)/",
-            "MindSpore's side (mindspore, mindformers, vllm-mindspore)",
+            "MindSpore's side (mindspore, mindformers and what joins them to the engine)",
             "install the four releases that vllm-mindspore's page names together (mindspore, mindformers, vLLM, CANN), or use its image",
+            "install the releases of MindSpore and CANN that SGLang's page names together, or use its image",
         ),
         (
             r"/(?:vllm_ascend|torch_npu|torchair)/|\bhardware_backend/npu/",
-            "the NPU's side (vllm-ascend, torch-npu)",
+            "the NPU's side (torch-npu and what joins it to the engine)",
             "install the vLLM, vllm-ascend, torch-npu and CANN that vllm-ascend's page names together, or use its image; try enforce_eager: true",
+            "install the torch-npu and CANN that SGLang's page for Ascend names together, or use its image; try disable_cuda_graph: true",
         ),
         (
             r"/(?:huggingface_hub|modelscope)/",
@@ -102,6 +117,7 @@ PARTS = tuple(
             r"/transformers/(?:image|feature|video|processing)\w{0,60}\.py$|/multimodal/|\btransformers/models/\w{1,60}/(?:image_)?processing_",
             "the part that prepares pictures, sound or video",
             "look at the request's media; use the transformers that the engine names, or set limit_mm_per_prompt to 0 for what is not needed",
+            "look at the request's media; use the transformers that the engine names",
         ),
         (
             r"/transformers/",
@@ -119,12 +135,19 @@ PARTS = tuple(
 
 # Files further out only called what failed: a scheduler or a compiler's wrapper stands around all that an engine does.
 NEAR = 4
+# Where packages lie: what stands before it is the name of somebody's folder.
+ENVIRONMENT = re.compile(r"^.*/(?:site-packages|dist-packages|lib(?:64)?/python3[\d.]{0,4})(?=/)")
+# The engines' own classes of models are called as what they are like (models/transformers/base.py): they are no part that can be left out.
+OWN_MODELS = re.compile(r"\bvllm/model_executor/models/|\bsglang/srt/models/")
+OF_SGLANG = re.compile(r"\bsglang/(?:srt|jit_kernel|multimodal_gen)/")
 
 
 def raised_in(error: Statement) -> str | None:
     """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known."""
-    for file in reversed(error.files[-NEAR:]):
-        for path, whose, remedy in PARTS:
-            if path.search(file):
-                return "%s: %s" % (whose, remedy)
+    files = [ENVIRONMENT.sub("", file) for file in error.files]
+    sglang = any(OF_SGLANG.search(file) for file in files)
+    for file in reversed(files[-NEAR:]):
+        for path, whose, remedy, in_sglang in PARTS:
+            if path.search(file) and not OWN_MODELS.search(file):
+                return "%s: %s" % (whose, in_sglang if sglang else remedy)
     return None

@@ -34,8 +34,8 @@ HINTS = (
     ),
     Hint(
         "podman-low-port",
-        r"cannot expose privileged port (\d{1,5})|Failed to bind port \d{1,3} \(Permission denied\)",
-        "podman without root may not open ports below 1024",
+        r"cannot expose privileged port (\d{1,5})|Failed to bind port (?:\d{1,3}|10[01]\d|102[0-3]) \(Permission denied\) for option '-[tTuU] ",
+        "a container engine without root (podman, rootless Docker) may not open ports below 1024",
         "give the service a port above 1023",
         "podman, rootlessport",
         "Error: rootlessport cannot expose privileged port 443, you can add 'net.ipv4.ip_unprivileged_port_start=443' to /etc/sysctl.conf",
@@ -211,13 +211,15 @@ HINTS = (
     ),
     Hint(
         "compose-old",
-        r"Additional properties are not allowed \('(?:devices|gpus|runtime|device_cgroup_rules)"
+        r"resources\.reservations (?:value )?Additional properties are not allowed \('devices"
+        r"|services\.[\w-]{1,80} (?:value )?Additional properties are not allowed \('(?:gpus|runtime|device_cgroup_rules)"
         r"|Unsupported config option for services[^\n]{0,60}(?:device\w{0,10}|gpus|runtime)|unexpected keyword argument 'gpus'"
-        r"|value '(?:devices|gpus|runtime)' does not match any of the regexes",
-        "this docker-compose is too old to give GPUs to a container",
-        "use docker compose (the plugin, 2.x) in place of docker-compose 1.x",
+        r"|resources\.reservations value 'devices' does not match any of the regexes",
+        "this docker-compose is too old to give GPUs to a container: it is of 1.x, or what gives them stands at a wrong place of the compose file",
+        "use docker compose (the plugin, 2.x) in place of docker-compose 1.x; `devices` belongs below deploy.resources.reservations",
         "docker/compose#6691",
         "services.x.deploy.resources.reservations value Additional properties are not allowed ('devices' was unexpected)",
+        sure=False,
     ),
     Hint(
         "docker-resources",

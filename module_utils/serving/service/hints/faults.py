@@ -6,6 +6,10 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
 OF_A_KIND = ("engine-fault", "key-missing")  # rows that know no more than the kind of an error
+SAYS_WHERE = (
+    "sglang-capture",
+    "rust-panic",
+)  # rows of LAST that know what was done and whose it is: they say more than a file of the traceback
 LOOK = "look for this line in the engine's issues; try another release, an image as it was built, or leave out the option that the file's name tells"
 
 HINTS = (

@@ -107,7 +107,7 @@ HINTS = (
         r"|shape '\[[^\]]{1,60}\]' is invalid for input of size|[Ee]xpected size[^\n]{0,60}but got|The expanded size of the tensor"
         r"|Expected hidden_size to be"
         r"|start \(\d{1,9}\) \+ length \(\d{1,9}\) exceeds dimension size|split_with_sizes expects"
-        r"|stack expects each tensor to be equal size|Sizes of tensors must match)",
+        r"|Sizes of tensors must match)",
         "two tensors of the model don't fit: weights and config.json of different revisions, a tensor_parallel_size that cuts a size"
         " wrongly, or a fault of this release",
         "check that config.json and weights are of one revision; try tensor_parallel_size: 1, then a newer engine",

@@ -336,7 +336,8 @@ HINTS = (
     ),
     Hint(
         "mooncake-master",
-        r"read rpc body failed|Failed to mount segment|Failed to start put operation|(?:Put|Get) operation failed with error: \w{4,30}"
+        r"read rpc body failed|Failed to mount segment[^\n]{0,60}(?i:rpc|connect|timed? ?out)"
+        r"|(?:Failed to start put operation|(?:Put|Get) operation failed with error): (?:RPC_\w{2,20}|\w{0,20}(?:CONNECT|TIMEOUT|UNREACHABLE)\w{0,20})"
         r"|Failed to (?:open|retrieve) segment|Error from http client, GET http",
         "Mooncake's master, metadata server or another instance gave no answer: it does not run, is of another version, or a proxy or firewall stands between",
         "mooncake_master and the metadata server must run where the configuration says; the same mooncake-transfer-engine everywhere; set env NO_PROXY",

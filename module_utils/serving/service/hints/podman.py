@@ -9,7 +9,8 @@ PODMAN = "containers/podman, troubleshooting.md"
 HINTS = (
     Hint(
         "pasta-closed",
-        r"(?:netns dir open|open network namespace)[^\n]{0,160}(?i:permission denied)|Failed to bind port \d{4,5} \(Permission denied\)",
+        r"(?:netns dir open|open network namespace)[^\n]{0,160}(?i:permission denied)"
+        r"|Failed to bind port (?:[2-9]\d{3}|1[1-9]\d\d|10[3-9]\d|102[4-9]|\d{5}) \(Permission denied\) for option '-[tTuU] ",
         "pasta, podman's network without root, may not open what it needs: SELinux or AppArmor keep it from that, or another user made it",
         "ausearch -m avc (or dmesg, for AppArmor) shows the refusal: upgrade passt with its policy, restorecon -R /run/user/UID, or take"
         " network: slirp4netns or host",

@@ -1,0 +1,106 @@
+"""Failure hints: dtypes, quantisations, options and values of the environment that a model, an accelerator or each other do not take."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "model-refuses-dtype",
+        r"[Mm]odel type '?\w{1,40}'? does not support (?:b?float(?:16|32)|fp16|bf16|half)\b|does not support float16",
+        "this model can't be computed in that dtype",
+        "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
+        "vLLM, config/model.py",
+        "Value error, The model type 'gemma9' does not support float16. Reason: Numerical instability. Please use bfloat16 or float32 instead.",
+    ),
+    Hint(
+        "quantisation-package",
+        r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
+        r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
+        r"|compressed_tensors|optimum|quark|modelopt)(?![\w.])|requires bitsandbytes",
+        "the environment lacks the package for this quantisation or format",
+        "install the package that the message names in the environment, or use another format of the model",
+        "vLLM, quantization",
+        "ImportError: Please install bitsandbytes>=0.46.1 via `pip install bitsandbytes>=0.46.1` to use bitsandbytes quantizer.",
+    ),
+    Hint(
+        "gguf",
+        r"GGUF model with architecture \S{1,40} is not supported|[Uu]nknown gguf model_type|GGUF[^\n]{0,80}(?:not supported"
+        r"|unsupported)|gguf[^\n]{0,60}(?:split|multi-file)",
+        "the engine can't read this GGUF model",
+        "use the model's safetensors, or a single-file GGUF of an architecture that transformers names",
+        "huggingface/transformers, GGUF",
+        "ValueError: GGUF model with architecture qwen9moe is not supported yet.",
+    ),
+    Hint(
+        "quantisation-config",
+        r"Cannot find the config file for (\w{1,20})|'?quant_method'?[^\n]{0,60}(?:missing|KeyError|not found)"
+        r"|Cannot find any of \[[^\]]{1,200}\] in the model's quantization config|Found unknown quantization"
+        r"|quantization config[^\n]{0,60}(?:missing|invalid|not)",
+        "the model's own description of its quantisation is missing, or not one that this engine reads",
+        "check quantization_config in config.json against the model's page, remove engine_args.quantization, or use a newer engine",
+        "vLLM, weight_utils.py",
+        "ValueError: Cannot find the config file for awq",
+        sure=False,
+    ),
+    Hint(
+        "not-quantised-for-option",
+        r"(?:bitsandbytes|BitsAndBytes|load_format)[^\n]{0,80}(?:only supports|must be|requires|does not support)"
+        r"|does not support BitsAndBytes|[Qq]uantization is not supported for|packed_modules_mapping|prequant BitsAndBytes",
+        "this model's class can't be loaded in that quantisation or load format",
+        "remove quantization and load_format from engine_args, or use another format of the model",
+        "vLLM, bitsandbytes",
+        "AttributeError: Model MllamaForX does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
+        sure=False,
+    ),
+    Hint(
+        "speculative",
+        r"[Ss]peculative (?:decoding|config|model|method)[^\n]{0,120}(?:not supported|unsupported|not compatible|must|cannot|requires"
+        r"|invalid)|draft model[^\n]{0,80}(?:must|not|differ)|num_speculative_tokens[^\n]{0,80}(?:must|required|was provided)|(?:eagle"
+        r"|EAGLE|[Mm]tp|MTP|ngram)[^\n]{0,60}(?:not supported|unsupported|only supports)",
+        "the engine can't guess ahead (speculative decoding) with this model or these options",
+        "remove speculative_config from engine_args, or correct it as the message says",
+        "vLLM, config/speculative.py",
+        "ValueError: num_speculative_tokens was provided but without speculative model.",
+        sure=False,
+    ),
+    Hint(
+        "feature-combination",
+        r"(?:[Pp]refix caching|[Cc]hunked prefill|LoRA|[Mm]ulti-?modal|[Cc]PU offload|[Ss]leep mode|[Aa]sync scheduling"
+        r"|[Ee]xpert parallel\w{0,4}|[Dd]ata parallel\w{0,4}|[Cc]ontext parallel\w{0,4}|[Cc]uda ?graphs?"
+        r"|[Ss]tructured outputs?)[^\n]{0,60}(?:is|are) (?:not (?:yet )?(?:supported|compatible)|incompatible|unsupported)|(?:does not"
+        r"|doesn't) (?:yet )?support (?:LoRA|[Pp]refix caching|[Cc]hunked prefill|[Ee]xpert|[Pp]ipeline|[Mm]ulti)|not supported (?:with"
+        r"|by|in|on) (?:the )?(?:V1|V0|VLLM_USE_V1)|VLLM_USE_V1=[01][^\n]{0,80}(?:not|no longer)",
+        "the engine can't do two things together that the row asks for (or this model can't)",
+        "remove the option that the message names from engine_args or the row's env",
+        "vLLM, feature compatibility",
+        "NotImplementedError: Chunked prefill is not supported with this model in V1",
+        sure=False,
+    ),
+    Hint(
+        "options-belong-together",
+        r"--[\w-]{3,60} (?:currently )?requires? [`'\"]?--[\w-]{3,60}[`'\"]?(?: to be set)?(?:[.;,]|$)|--[\w-]{3,60}[^\n]{0,30} are mutually exclusive"
+        r"|argument --\S{1,60}: not allowed with argument",
+        "two of the engine's options don't go together, or one lacks another",
+        "correct engine_args; the message names them",
+        "vLLM, entrypoints/openai/cli_args.py",
+        "TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser",
+    ),
+    Hint(
+        "vllm-port-env",
+        r"VLLM_PORT[^\n]{0,60}appears to be a URI|invalid literal for int\(\) with base 10: ['\"]tcp://",
+        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm",
+        "call the Service otherwise, or set enableServiceLinks: false in the pod",
+        "vLLM, environment variables",
+        "ValueError: VLLM_PORT 'tcp://10.0.0.1:8000' appears to be a URI. This may be caused by a Kubernetes service discovery issue",
+    ),
+    Hint(
+        "environment-value",
+        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid value|is not (?:a )?valid|no longer)"
+        r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b",
+        "a variable of the row's env has a value that the engine does not know",
+        "correct it; the message names the variable or the value",
+        "vLLM, envs.py",
+        "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
+    ),
+)

@@ -1,0 +1,107 @@
+"""Failure hints: what runs containers below the engine (crun, conmon, CNI, hooks), and what the kernel refuses it."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "crun-too-old",
+        r"crun: unknown version specified",
+        "crun is older than this podman needs, or another crun than podman's own is found first",
+        "upgrade crun to the release that podman asks for, or name the right one in containers.conf ([engine.runtimes])",
+        "containers/crun, libcrun",
+        "Error: OCI runtime error: crun: unknown version specified",
+    ),
+    Hint(
+        "oci-apparmor",
+        r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
+        "the container's AppArmor profile can't be loaded",
+        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "moby, daemon/apparmor_default.go",
+        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
+        " such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "selinux-label",
+        r"/attr/(?:keycreate|exec)\b|unable to process security attribute",
+        "SELinux refuses the container's label: the loaded policy does not know it, or the label does not belong to containers",
+        "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it",
+        "containers/crun, linux.c",
+        "Error: OCI runtime error: crun: write to `/proc/self/attr/keycreate`: Invalid argument",
+        sure=False,
+    ),
+    Hint(
+        "store-xattr",
+        r"failed to (?:copy|set) xattrs?\b",
+        "the file system below the engine's store or volumes keeps no extended attributes (NFS, some overlays)",
+        "put the engine's data-root on a local ext4 or xfs",
+        "moby, containerd/continuity",
+        "docker: Error response from daemon: failed to copy xattrs: operation not supported",
+    ),
+    Hint(
+        "podman-conmon",
+        r"no logs from conmon|conmon bytes|reading container \(probably exited\) json message|conmon (?:failed|exited prematurely|died)",
+        "podman's monitor (conmon) or the runtime behind it ended before the container was made",
+        "journalctl -t conmon and podman --log-level=debug say why; upgrade conmon, crun and podman together; look at memory and process limits",
+        "containers/podman#1430",
+        "Error: unable to start container: container create failed (no logs from conmon): EOF",
+        sure=False,
+    ),
+    Hint(
+        "kernel-namespace",
+        r"namespace \{\\?\"\w{1,12}\\?\" [^}]{0,40}\} does not exist",
+        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one than is installed",
+        "uname -r and /proc/1/ns show what there is; boot the distribution's own kernel",
+        "docker/for-linux#1198",
+        'OCI runtime create failed: namespace {"cgroup" ""} does not exist: unknown.',
+        sure=False,
+    ),
+    Hint(
+        "cni-none",
+        r"failed to create CNI plugin: no network config found|needs CNI plugin",
+        "the container engine has no network of its own (CNI): no configuration for it, or its plugins are not installed",
+        "install containernetworking-plugins (below /opt/cni/bin) and a configuration in /etc/cni/net.d",
+        "containerd/containerd; containerd/nerdctl#236",
+        'level=fatal msg="Failed to run CRI service" error="failed to create CNI plugin: no network config found in /etc/cni/net.d"',
+    ),
+    Hint(
+        "cgroup-not-mounted",
+        r"cannot find cgroup mount destination|cgroup mountpoint does not exist|mountpoint for (?:\w{1,20} )?(?:cgroup )?not found"
+        r"|cgroup isn't mounted|mounting \\?\"cgroup\\?\" to rootfs[^\n]{0,300}no such file",
+        "the host has not mounted the cgroups that this container engine wants: no systemd, cgroups of version 2 under an old engine, or a"
+        " container around it",
+        "upgrade the container engine (Docker 20.10 or newer for version 2), start systemd, or mount cgroups (cgroupfs-mount); mount | grep"
+        " cgroup shows them",
+        "moby; containerd/cgroups",
+        "Error response from daemon: cgroups: cannot find cgroup mount destination: unknown",
+    ),
+    Hint(
+        "cgroup-parent",
+        r"cgroup-parent for systemd c\w{0,2}group should be a valid slice",
+        "the container is to go below a cgroup whose name does not fit the engine's cgroup driver (systemd wants NAME.slice)",
+        "correct cgroup-parent, or set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker",
+        "moby, daemon_unix.go",
+        'Error response from daemon: cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"',
+    ),
+    Hint(
+        "cdi-hook-failed",
+        r"error executing hook `[^`]{0,120}nvidia-(?:cdi-hook|ctk)`",
+        "a hook that the CDI file names failed: the file is older than the driver or the tools, or the hook's program does not run here",
+        "nvidia-ctk cdi generate (or systemctl restart nvidia-cdi-refresh), then start it again; the hook run by hand says more",
+        "NVIDIA/nvidia-container-toolkit, CDI",
+        "Error: OCI runtime error: crun: error executing hook `/usr/bin/nvidia-cdi-hook` (exit code: 1)",
+        sure=False,
+    ),
+    Hint(
+        "ascend-docker-runtime",
+        r"start prestart-hook[^\n]{0,400}fail|failed to mount src: \S{1,120}",
+        "Ascend's docker runtime could not put the NPU's files into the container: one is missing on the host, or the image has something else in"
+        " its place",
+        "ls -l the path that the message names, on the host and in the image; or set accelerator.device_access: nodes, with `device_nodes` and"
+        " `mounts` one by one",
+        "Ascend docker runtime",
+        "Error response from daemon: error running prestart hook #0: stderr: failed to mount src: /usr/local/bin/npu-smi.failed to mount dev.",
+    ),
+)

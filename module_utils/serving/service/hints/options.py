@@ -1,0 +1,149 @@
+"""Failure hints: options of vLLM that it does not know, or whose values do not fit the model or the memory."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    # Options.
+    Hint(
+        "parser-token",
+        r"^KeyError: '(?:<[\w/|]{2,30}>|\[\w{2,30}\])'|parser could not locate [^\n]{0,60}tokens? in the tokenizer",
+        "the tool or reasoning parser looks for a token that this model's tokenizer does not have: it is the parser of other models",
+        "correct tool_call_parser and reasoning_parser in engine_args to the model's own (its page names them), or leave them out",
+        "vllm-project/vllm#8912",
+        "KeyError: '<acme_call>'",
+        sure=False,
+    ),
+    Hint(
+        "unknown-option",
+        r"(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
+        r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
+        "the engine does not know an option of the service's row or its value, or lacks one that it needs",
+        "correct engine_args; the message names the option",
+        "vLLM 0.32.0",
+        "vllm serve: error: unrecognized arguments: --no-such-option 1",
+    ),
+    Hint(
+        "context-too-long",
+        r"max_model_len.{0,200}(?:greater than|larger than) the (?:derived|maximum)|User-specified max_model_len",
+        "max_model_len is larger than the model allows",
+        "lower engine_args.max_model_len to the model's max_position_embeddings",
+        "vLLM, config/model.py",
+        "ValueError: User-specified max_model_len (65536) is greater than the derived max_model_len (max_position_embeddings=32768)",
+    ),
+    Hint(
+        "kv-cache-too-small",
+        r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
+        "the KV cache is too small for max_model_len, or no memory is left for it",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization) or lower max_model_len",
+        "vLLM, v1/core/kv_cache_utils.py",
+        "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
+    ),
+    Hint(
+        "no-kv-cache-left",
+        r"Available KV cache memory: -",
+        "no memory is left for the KV cache",
+        "lower max_model_len (a 310P's mask takes its square), max_num_seqs or capture sizes, raise gpu_memory_utilization or tensor_parallel_size",
+        "vllm-project/vllm-ascend#1987",
+        "INFO 04-08 18:07:20 [gpu_worker.py:298] Available KV cache memory: -0.87 GiB",
+        passing=True,
+    ),
+    Hint(
+        "batched-tokens-too-few",
+        r"max_num_batched_tokens \(\d{1,9}\) (?:is smaller than|must be greater than or equal to)",
+        "max_num_batched_tokens is too small for max_model_len or max_num_seqs",
+        "raise engine_args.max_num_batched_tokens, or lower the other one",
+        "vLLM, config/scheduler.py",
+        "Value error, max_num_batched_tokens (2048) is smaller than max_model_len (32768).",
+    ),
+    Hint(
+        "heads-not-divisible",
+        r"attention heads \(\d{1,5}\) must be divisible by tensor parallel size|Total number of attention heads"
+        r"|num_heads.{0,60}divisible by.{0,40}(?:tensor|tp)|AssertionError: [^\n]{0,40}heads[^\n]{0,20} % ?(?:self\.)?(?:\w{0,12}tp|tensor|world)",
+        "tensor_parallel_size does not divide the model's attention heads",
+        "set another tensor_parallel_size (1, 2, 4 or 8 for most models)",
+        "vLLM, config/model.py",
+        "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3).",
+    ),
+    Hint(
+        "size-not-divisible",
+        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
+        r"|input size is not aligned with the quantized weight shape",
+        "a size of this model (vocabulary, intermediate size, a quantisation's group) can't be divided as tensor_parallel_size asks",
+        "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
+        "vLLM, distributed/utils.py; vllm-project/vllm#5675",
+        "AssertionError: 151936 is not divisible by 5",
+    ),
+    Hint(
+        "world-too-large",
+        r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
+        r"|number of required"
+        r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
+        r"|larger than|greater than)"
+        r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill(?![^\n]{0,60}'node:)|world_size \(\d{1,5}\) is less than than max local gpu count",
+        "the row asks for more devices than the engine sees",
+        "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
+        "vLLM, config/parallel.py",
+        "ValueError: World size (8) is larger than the number of available GPUs (2) in this node.",
+    ),
+    Hint(
+        "no-pipeline",
+        r"Pipeline parallelism is not supported for this model|has no attribute 'make_empty_intermediate_tensors"
+        r"|'PPMissingLayer' object has no attribute",
+        "the engine can't split this model into a pipeline",
+        "set pipeline_parallel_size: 1 and raise tensor_parallel_size",
+        "vLLM, config/model.py",
+        "NotImplementedError: Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.",
+    ),
+    Hint(
+        "lora-rank",
+        r"LoRA rank \d{1,5} is greater than max_lora_rank",
+        "an adapter's rank is larger than max_lora_rank",
+        "raise engine_args.max_lora_rank to the adapter's rank",
+        "vLLM, lora/peft_helper.py",
+        "ValueError: LoRA rank 64 is greater than max_lora_rank 16.",
+    ),
+    Hint(
+        "unknown-parser",
+        r"invalid (?:tool call|reasoning) parser: ([\w.-]{1,60})|[Rr]easoning parser:? '?([\w.-]{1,60})'? (?:not found|is not)",
+        "this version of vLLM does not know that parser",
+        "correct tool_call_parser or reasoning_parser in engine_args: the message lists what there is",
+        "vLLM, entrypoints/openai/api_server.py",
+        "KeyError: 'invalid tool call parser: qwen9 (chose from { hermes,llama3_json })'",
+    ),
+    Hint(
+        "dtype-and-quantisation",
+        r"torch\.\w{1,10} is not supported for quantization method",
+        "this quantisation can't work in that dtype",
+        "set engine_args.dtype to one that the message lists, most often float16",
+        "vLLM, config/vllm.py",
+        "ValueError: torch.bfloat16 is not supported for quantization method gptq. Supported dtypes: [torch.float16]",
+    ),
+    Hint(
+        "quantisation-differs",
+        r"Quantization method specified in the model config .{0,80}does not match",
+        "engine_args.quantization names another method than the model's config.json",
+        "remove engine_args.quantization: the engine reads it from the model",
+        "vLLM, config/model.py",
+        "ValueError: Quantization method specified in the model config (awq) does not match the quantization method specified in the `quantization`"
+        " argument (gptq).",
+    ),
+    Hint(
+        "quantisation-unknown",
+        r"Unknown quantization method|Unknown quantization type, got|Invalid quantization method",
+        "the engine does not know the model's quantisation",
+        "use a newer engine, or a model in a format that it knows",
+        "vLLM, config/model.py; transformers",
+        "ValueError: Unknown quantization method: mxfp9. Must be one of ['awq', 'fp8'].",
+    ),
+    Hint(
+        "attention-backend",
+        r"Invalid attention backend|[Ss]elected backend .{0,80}is not valid"
+        r"|does not support (?:_Backend\.)?[A-Z_]{4,30} backend",
+        "the attention backend that was chosen does not serve this model on this accelerator",
+        "remove VLLM_ATTENTION_BACKEND from the row's env (and attention options from engine_args): vLLM then chooses one",
+        "vLLM, platforms/cuda.py",
+        "ValueError: Selected backend AttentionBackendEnum.FLASHINFER is not valid for this configuration.",
+    ),
+)
