@@ -50,15 +50,42 @@ def test_what_is_mounted_and_named_counts_by_its_content_once(mount: str, names:
     assert [(one["where"], one["content"], "may_lack" in one) for one in found] == [("mounts", True, False)]
 
 
-def test_what_the_shell_line_of_a_container_reads_below_a_mount_counts() -> None:
-    line = ". /data/env.sh && export PATH=/opt/x/bin:$HOME/data/y:/data/bin && source /opt/conda/bin/activate"
-    found = i.host_inputs(row(activate=line, mounts=["/srv/d:/data"]))
+def test_what_the_shell_line_of_a_container_sources_below_a_mount_counts() -> None:
+    line = ". /data/env.sh && export PATH=/data/bin:$PATH; source '/data/b.sh' >/data/log.txt || if . /data/c.sh; then :; fi"
+    found = i.host_inputs(row(activate=line + "; source /opt/conda/bin/activate", mounts=["/srv/d:/data"]))
     assert {one["path"]: one["content"] for one in found} == {
-        "/srv/d": False,
-        "/srv/d/env.sh": True,
-        "/srv/d/bin": True,
-    }
+        "/srv/d": False, "/srv/d/env.sh": "file", "/srv/d/b.sh": "file", "/srv/d/c.sh": "file",
+    }  # fmt: skip
     assert i.host_inputs(row(activate=line, runtime="native")) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "line"),
+    [
+        ("/root/.cache", "export VLLM_CACHE_ROOT=/root/.cache/vllm"),
+        ("/root/.cache", "export HF_HOME=/root/.cache XDG_CACHE_HOME=/root/.cache"),
+        ("/work", "cd /work"),
+        ("/work", "mkdir -p /work/logs && touch /work/logs/a"),
+        ("/work", "exec > /work/log.txt 2>>/work/err.txt"),
+        ("/work", "export PYTHONPATH=/work/lib; cp -r /opt/x/. /work/x"),
+        ("/work", "source /work"),
+    ],
+)
+def test_what_the_shell_line_may_write_to_restarts_nothing(tmp_path: Path, mount: str, line: str) -> None:
+    """A cache or a log is never the same again: a deploy would restart the service because it ran."""
+    for name in ("vllm", "logs", "lib", "x"):
+        (tmp_path / name).mkdir()
+    for name in ("log.txt", "err.txt", "vllm/kernel", "logs/a"):
+        (tmp_path / name).write_text("1")
+    found = i.host_inputs(row(activate=line, mounts=[f"{tmp_path}:{mount}"]))
+    assert host_inputs.host_inputs(found, None) == ({}, [])
+
+
+@pytest.mark.parametrize("mount", ["{}/env.sh:/env.sh", "{}/env.sh:/env.sh:ro"])
+def test_a_file_that_is_mounted_and_sourced_counts_as_a_file(tmp_path: Path, mount: str) -> None:
+    (tmp_path / "env.sh").write_text("export A=1")
+    found = i.host_inputs(row(activate=". /env.sh", mounts=[mount.format(tmp_path)]))
+    assert list(host_inputs.host_inputs(found, None)[0]) == [f"{tmp_path}/env.sh"]
 
 
 def test_folders_and_files_that_variables_of_engines_name(tmp_path: Path) -> None:

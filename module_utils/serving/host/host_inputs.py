@@ -84,7 +84,8 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
                 % (where, path, error.strerror)
             )
             continue
-        if row["content"] and content not in ("folder", "special"):
+        counts = os.path.isfile(path) if row["content"] == "file" else row["content"]
+        if counts and content not in ("folder", "special"):
             found[path] = content
     return found, problems
 
