@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,58 @@ def test_another_order_of_runs_moves_nobody() -> None:
     plan = [service("a", ranks=2), service("b"), service("c", cpus="3"), service("d")]
     first = share(plan, host(2, 8))
     assert len(first) == 4 and share(plan[::-1], host(2, 8)) == first == share(plan[2:] + plan[:2], host(2, 8))
+
+
+def by_runs(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> dict[str, dict[str, Any]]:
+    """Cores as they were dealt in the order of `runs`, whatever the names are."""
+    names = {s["service"]: f"{i:03}" for i, s in enumerate(plan)}
+    found = share([{**s, "service": names[s["service"]]} for s in plan], nodes)
+    return {s["service"]: found[names[s["service"]]] for s in plan if names[s["service"]] in found}
+
+
+@given(
+    st.permutations("abcde"),
+    st.lists(st.integers(1, 4), min_size=2, max_size=5),
+    st.lists(st.integers(1, 12), min_size=1, max_size=4),
+)
+def test_services_that_have_cores_stay_there_whatever_their_names_and_order(
+    names: list[str], ranks: list[int], sizes: list[int]
+) -> None:
+    nodes = [(node, cores[:size]) for (node, cores), size in zip(host(len(sizes), 12), sizes, strict=True)]
+    plan = [service(name, ranks=min(n, len(nodes))) for name, n in zip(names, ranks, strict=False)]
+    before = by_runs(plan, nodes)
+    assert share(plan, nodes, [], before) == before == share(plan[::-1], nodes, [], before)
+
+
+def test_a_new_service_moves_nobody_to_another_node() -> None:
+    before = by_runs([service("qwen"), service("demo")], host(2, 8))
+    assert before["qwen"]["cpus"] == "0-7" and before["demo"]["cpus"] == "8-15"
+    found = share([service("a"), service("demo"), service("qwen")], host(2, 8), [], before)
+    assert {name: one["cpus"] for name, one in found.items()} == {"qwen": "0-3", "a": "4-7", "demo": "8-15"}
+    room = {"qwen": before["qwen"], "demo": {"cpus": "8-11", "mems": "1", "bind": None}}
+    assert share([service("qwen"), service("demo")], host(2, 8), [], room) == before  # what nobody has is dealt
+
+
+def test_who_is_left_is_spread_over_the_nodes_again() -> None:
+    before = by_runs([service("x"), service("y"), service("z")], host(2, 8))
+    assert before["x"]["mems"] == before["z"]["mems"] == "0"
+    found = share([service("z"), service("x")], host(2, 8), [], before)
+    assert found["x"]["cpus"] == "0-7" and found["z"]["cpus"] == "8-15"
+
+
+def test_an_upgrade_of_the_product_moves_no_service(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Their releases say where they are, also where nobody else runs."""
+    rows = [row(9000 + i, service=name, env={BIND: "auto"}) for i, name in enumerate(("qwen", "demo"))]
+    there = cores_of(cpu_record()["topology"]["numa"], os.sched_getaffinity(0))
+    had = by_runs(rows, there)
+    for name, cores in had.items():
+        release = tmp_path / "services" / name / "releases/0123"
+        release.mkdir(parents=True)
+        (release / "spec.json").write_text(json.dumps({"cores": cores}))
+        (tmp_path / "services" / name / "current").symlink_to("releases/0123")
+    args = {"plan": rows, "kind": "cpu", "serving_root": str(tmp_path)}
+    found = run_module("service_devices", args)["services"]
+    assert {name: found[name]["cores"]["cpus"] for name in had} == {name: one["cpus"] for name, one in had.items()}
 
 
 def test_threads_of_one_core_stay_together() -> None:
