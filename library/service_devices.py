@@ -47,7 +47,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.cores import cores_of, loosen, named_problems, share
-from ansible.module_utils.serving.host.cpu import usable
+from ansible.module_utils.serving.host.cpu import allowed, usable
 from ansible.module_utils.serving.host.cpu_memory import cache_sizes, memory_of
 from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.service import releases
@@ -71,7 +71,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
                       {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
         loosen(cores, plan, record["topology"]["numa"])
-        problems += named_problems(plan, nodes)
+        problems += named_problems(plan, allowed())
         if given["memory_share"]:
             caches, faults = cache_sizes(plan, memory_of(record), given["memory_share"])
             problems += faults

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving.host.cores import BIND, cores_of, loosen, named_problems, overlaps, share
-from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpulist
+from ansible.module_utils.serving.host.cores import BIND, cores_of, cpulist, loosen, named_problems, share
+from ansible.module_utils.serving.host.cpu import allowed, cpu_record, parse_cpulist
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fit import row
@@ -127,8 +127,8 @@ def test_what_a_row_names_is_its_own_and_nobody_elses() -> None:
 
 
 def test_rows_that_name_the_same_cores_are_told() -> None:
-    found = share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
-    assert overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
+    found = named_problems([service("a", cpus="0-3"), service("b", bind="3-5")], set(range(8)))
+    assert found == [f"services 'a' and 'b' are both given CPUs 3; correct `env.{BIND}` of 'b'"]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,17 @@ def test_rows_that_name_the_same_cores_are_told() -> None:
     [
         ([service("a", cpus="0-3|4-7", ranks=2)], []),
         ([service("a", cpus="6-9")], ["service 'a': it names CPUs 8-9, which", "it has 0-7; correct `cpus`"]),
-        ([service("a", bind="0-1,64"), service("b")], ["service 'a': it names CPUs 64, which"]),
+        (
+            [service("a", bind="0-1,64"), service("b")],
+            ["service 'a': it names CPUs 64, which", f"correct `env.{BIND}`"],
+        ),
         ([service("a", cpus="3,5"), service("b", bind="5|6", ranks=2)], ["'a' and 'b' are both given CPUs 5"]),
         ([service("a", bind="nobind"), service("b", bind="auto")], []),
     ],
 )
 def test_cpus_that_a_row_names_are_there(services: list[dict[str, Any]], words: list[str]) -> None:
     """taskset and Docker take the lists as they are: the one takes fewer CPUs in silence, the other fails at the start."""
-    found = named_problems(services, host(1, 8))
+    found = named_problems(services, set(range(8)))
     assert bool(found) == bool(words) and all(word in "\n".join(found) for word in words), found
 
 
@@ -156,6 +159,24 @@ def test_cpus_that_are_not_there_are_refused_before_anything_is_fetched(
     assert words in run_module("service_devices", args)["msg"]
     for check in (True, False):
         assert words in run_module("fit", {**args, "models_root": str(tmp_path)}, check=check)["msg"]
+
+
+def test_isolated_cpus_that_a_row_names_are_not_refused(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Automatic shares stay within the mask of systemd; who names his CPUs is put on them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    there = cpulist(sorted(allowed()))
+    for named in ({"cpus": there}, {"env": {BIND: there}}):
+        plan = [row(9000, service="a", **{"env": {BIND: "auto"}, **named})]
+        found = run_module("service_devices", {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path)})
+        assert found["services"]["a"]["cores"]["cpus"] == there
+        said = run_module(
+            "fit",
+            {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path), "models_root": str(tmp_path)},
+            check=True,
+        )
+        assert "it names CPUs" not in said.get("msg", "")
 
 
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:

@@ -153,31 +153,36 @@ def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: 
                 shares[name]["mems"] = ""
 
 
-def named_problems(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> list[str]:
-    """What is wrong with the CPUs that rows name: this host doesn't have them or gives them to nobody here, or two services get one."""
-    there = {cpu for _, cores in nodes for core in cores for cpu in core}
+def key_of(service: dict[str, Any]) -> str:
+    """The key of a row that names its CPUs."""
+    return "cpus" if service.get("cpus") else "env." + BIND
+
+
+def named_problems(plan: list[dict[str, Any]], there: set[int]) -> list[str]:
+    """What is wrong with the CPUs that rows name: nobody can be put on them here (`there`: those allowed), or two services get one."""
+    keys = {service["service"]: key_of(service) for service in plan}
     rows = {service["service"]: explicit(service) for service in plan}
     named = {
         name: [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)] for name, words in rows.items() if words
     }
     found = [
-        "service '%s': it names CPUs %s, which this host does not have, has switched off, or does not let processes use; it has %s; correct `cpus`"
-        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)))
+        "service '%s': it names CPUs %s, which this host does not have, has switched off, or keeps from this cgroup; it has %s; correct `%s`"
+        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)), keys[name])
         for name, cpus in named.items()
         if set(cpus) - there
     ]
-    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()})
+    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()}, keys)
 
 
-def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:
-    """Services whose rows name the same cores."""
+def overlaps(shares: dict[str, dict[str, Any]], keys: dict[str, str]) -> list[str]:
+    """Services whose rows name the same cores. `keys`: by which key each does."""
     owner: dict[int, str] = {}
     found = []
     for name, one in shares.items():
         both = sorted(cpu for cpu in parse_cpulist(one["cpus"]) if owner.setdefault(cpu, name) != name)
         if both:
             found.append(
-                "services '%s' and '%s' are both given CPUs %s; correct `cpus` of one"
-                % (owner[both[0]], name, cpulist(both))
+                "services '%s' and '%s' are both given CPUs %s; correct `%s` of '%s'"
+                % (owner[both[0]], name, cpulist(both), keys[name], name)
             )
     return found
