@@ -165,8 +165,8 @@ def test_isolated_cpus_that_a_row_names_are_not_refused(
     run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Automatic shares stay within the mask of systemd; who names his CPUs is put on them."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     there = cpulist(sorted(allowed()))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     for named in ({"cpus": there}, {"env": {BIND: there}}):
         plan = [row(9000, service="a", **{"env": {BIND: "auto"}, **named})]
         found = run_module("service_devices", {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path)})

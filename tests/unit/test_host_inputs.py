@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.serving.files import digest
 from ansible.module_utils.serving.host import host_inputs
+from ansible.module_utils.serving.service.differences import input_reasons
 from test_inputs import i, row
 
 Run = Callable[..., dict[str, Any]]
@@ -162,6 +164,51 @@ def test_a_link_to_a_file_counts_with_what_it_leads_to(tmp_path: Path) -> None:
     assert host_inputs.content_of(str(folder)) == before
     (store / "weights").write_text("other bytes")
     assert host_inputs.content_of(str(folder)) != before
+
+
+def noted_before(folder: Path) -> str:
+    """As version 0.1 noted a folder: of links the links alone."""
+    rows = [
+        [
+            str(one.relative_to(folder)),
+            one.lstat().st_size,
+            one.lstat().st_mtime_ns,
+            os.readlink(one) if one.is_symlink() else "",
+        ]
+        for one in sorted(folder.iterdir())
+    ]
+    return f"list:{digest(rows)}"
+
+
+@pytest.mark.parametrize(("links", "kind"), [(True, "list2:"), (False, "list:")])
+def test_a_folder_noted_by_an_earlier_version_is_compared_in_its_way(tmp_path: Path, links: bool, kind: str) -> None:
+    """A rollback to such a release said that the folder had other content, and nothing had changed."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (tmp_path / "weights").write_text("one")
+    (folder / "config.json").write_text("{}")
+    if links:
+        (folder / "adapter.safetensors").symlink_to("../weights")
+    old, new = noted_before(folder), host_inputs.content_of(str(folder))
+    assert (old == new) is not links and new.startswith(kind)
+    assert host_inputs.edited({str(folder): old}) == [] == host_inputs.edited({str(folder): new})
+    os.utime(folder / "config.json", (1, 1))
+    said = [f"{folder} has other sizes or times than that release had; put the old one back if that is meant"]
+    assert host_inputs.edited({str(folder): old}) == said == host_inputs.edited({str(folder): new})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("sha256:1", "sha256:2", "has other content"),
+        ("list:1", "list:2", "has other sizes or times"),
+        ("list2:1", "list2:2", "has other sizes or times"),
+        ("list:1", "list2:2", "counts with the files behind its links now, or has other sizes or times"),
+        ("list:1", "sha256:2", "has other sizes or times"),
+    ],
+)
+def test_of_a_list_nothing_is_said_of_content(old: str, new: str, words: str) -> None:
+    assert input_reasons({"/srv/a": old}, {"/srv/a": new}) == [f"/srv/a {words}"]
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:
