@@ -28,6 +28,9 @@ CONFIGURATION = (
 # Variables by which engines read a folder or a file of whatever name.
 VARIABLES = ("VLLM_TUNED_CONFIG_FOLDER", "VLLM_MODEL_REDIRECT_PATH", "SGLANG_MOE_CONFIG_DIR")
 
+# A file that a shell line reads as its own: `.` or `source` where a command begins.
+SOURCED = re.compile(r"""(?:^|[;&|({!\n]|\b(?:if|then|do|else|while|until)\s)\s*(?:\.|source)\s+["']?(/[\w./@+-]+)""")
+
 
 def problem_of(path: str, in_folder: bool = False) -> str | None:
     """Why a file of the controller can't be an input; None if it can. In a folder it may be empty, as `__init__.py` often is."""
@@ -214,6 +217,7 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
     """[{where, path or in_model, content, may_lack}] of what a row mounts or names on its host, each once.
 
     `content`: its content is part of the release. Not so for what the service may write to: it would never be the same again.
+    'file': so it is where it is a regular file, and not as a folder.
     `may_lack`: nothing says that it must be there.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -221,7 +225,8 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
     def add(kind: str, place: str, one: dict[str, Any]) -> None:
         # A mount may be writable and yet be what an option names: then the service reads it.
         first = found.setdefault((kind, posixpath.normpath(place)), {**one, kind: place})
-        first["content"] = first["content"] or one["content"]
+        if not first["content"] or one["content"] is True:
+            first["content"] = one["content"]
 
     for mount in service["mounts"] if service["runtime"] == "container" else []:
         source, _, *mode = mount.split(":")
@@ -235,10 +240,10 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
             for path in given:
                 for kind, value_there in place_of(service, path).items():
                     add(kind, value_there, {"where": f"{table}.{key}", "content": kind == "path", "may_lack": True})
-    # What a container's shell line reads lies in the image, or below a mount. A folder there may be a whole environment.
-    for path in re.findall(r"(?<![\w./$}-])/[\w./@+-]+", service.get("activate") or ""):
-        for kind, value in place_of(service, path).items() if service["runtime"] == "container" else ():
-            add(kind, value, {"where": "activate", "content": kind == "path", "may_lack": True})
+    # What a container's shell line sources lies in the image, or below a mount. Other paths there may be what it writes: caches, logs.
+    for path in SOURCED.findall(service.get("activate") or "") if service["runtime"] == "container" else ():
+        for kind, value in place_of(service, path).items():
+            add(kind, value, {"where": "activate", "content": kind == "path" and "file", "may_lack": True})
     return list(found.values())
 
 

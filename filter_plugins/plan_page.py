@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
+from planning.facts import would_run
 from reporting.page import render
 
 GIB = 1 << 30
@@ -49,10 +49,7 @@ def plan_row(host: Mapping[str, Any], written: str = "") -> Row:
         "disks": fit["disks"],
         "install": [{"path": one["path"], "reasons": one.get("reasons") or []} for one in made if one.get("changed")],
         "prepare": list(fit["record"].get("pending") or []),
-        "services": [
-            {**facts["would_run_" + re.sub("[^0-9A-Za-z]", lambda odd: f"_{ord(odd[0]):x}_", name)], "sized": sized}
-            for name, sized in fit["sized"].items()
-        ],
+        "services": [{**facts[would_run(name)], "sized": sized} for name, sized in fit["sized"].items()],
         "beside": host["plan_beside"]["beside"],
     }
 

@@ -22,6 +22,7 @@ import jinja2
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning.adapters import COPIES, SEEN, live_of, with_adapters
+from planning.facts import would_publish
 from planning.groups import OWN_OPTIONS, STEP_VARIABLE
 from planning.paths import callers_paths
 
@@ -240,9 +241,7 @@ def fetch_is_pending(service: Record, facts: Mapping[str, Any], keep_source: boo
         *([name] if keep_source else []),
         *(row["name"] for row in service["adapters"]),
     ]
-    # As weights_fetch names its facts: `a-b` and `a.b` are two models.
-    names = (re.sub(r"[^0-9A-Za-z]", lambda odd: f"_{ord(odd[0]):x}_", form) for form in forms)
-    return any(facts.get("would_publish_" + name) for name in names)
+    return any(facts.get(would_publish(form)) for form in forms)
 
 
 def template_problem(name: str, product: str, site: str) -> str | None:

@@ -27,7 +27,8 @@ options:
   paths:
     description:
       - "What a row mounts or names on this host (filter C(host_inputs)): {where, path or in_model, content, may_lack}."
-      - The content of those with C(content) is told in RV(inputs). What isn't there is refused, without O(required) it is a warning.
+      - The content of those with C(content) is told in RV(inputs), with V(file) of regular files alone.
+      - What isn't there is refused, without O(required) it is a warning.
     type: list
     elements: dict
     default: []

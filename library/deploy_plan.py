@@ -35,17 +35,17 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 row:
-  description: action (nothing, start, restart), why, fetch, pull, convert, gap, rights, differences, chosen. It is a fact C(would_run_...), too.
+  description: action (nothing, start, restart), why, fetch, pull, convert, gap, rights, differences, chosen. The fact C(would_run_qwq_2d_32b) has it, too.
   returned: always
   type: dict
   sample: {service: qwq-32b, action: start, why: [it does not run], fetch: {bytes: 65527752704, from: modelscope, seconds: 900}}
 """
 
-import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import run_module
+from ansible.module_utils.serving.facts import would_run
 from ansible.module_utils.serving.service.steps import row
 
 
@@ -54,9 +54,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": False,
         "row": found,
-        "ansible_facts": {
-            "would_run_" + re.sub("[^0-9A-Za-z]", lambda odd: "_%x_" % ord(odd.group()), found["service"]): found
-        },
+        "ansible_facts": {would_run(found["service"]): found},
     }
 
 

@@ -89,8 +89,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import free_bytes, human
 from ansible.module_utils.serving.host.accelerators import accelerator_record
-from ansible.module_utils.serving.host.cores import cores_of, named_problems
-from ansible.module_utils.serving.host.cpu import usable
+from ansible.module_utils.serving.host.cores import named_problems
+from ansible.module_utils.serving.host.cpu import allowed
 from ansible.module_utils.serving.host.device_use import Use, use_of
 from ansible.module_utils.serving.host.devices import doubled, mig_slices
 from ansible.module_utils.serving.host.known_versions import bad
@@ -320,7 +320,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         problems += doubled(places)
     problems += leftover_problems(plan, running, places)
     if record["kind"] == "cpu":
-        problems += named_problems(plan, cores_of(record["topology"]["numa"], usable()))
+        problems += named_problems(plan, allowed())
     for service in plan:
         problems += arch_problems(service, record) + bad(given["known_versions"], record, service)
         if service["service"] in places:

@@ -10,6 +10,7 @@ description:
   - An index of a GPU becomes its UUID, which a release keeps, so that a GPU that is lost renumbers nothing.
   - Where a row names no devices, a service keeps those of its current release, and a new one gets some that nobody has.
   - On a CPU host with several services each gets cores of its own, whole cores, and a NUMA node for each rank.
+  - Services keep the cores of their current releases; for a new one those on its NUMA node give some, and who stays shares what one that has gone had.
   - On a CPU host a service without a size for its KV cache gets one from the host's memory, the same at each deploy.
   - Says which running services have to stop first, because another one is to get their devices or port. Changes nothing.
 options:
@@ -46,7 +47,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.host.accelerators import accelerator_record
 from ansible.module_utils.serving.host.cores import cores_of, loosen, named_problems, share
-from ansible.module_utils.serving.host.cpu import usable
+from ansible.module_utils.serving.host.cpu import allowed, usable
 from ansible.module_utils.serving.host.cpu_memory import cache_sizes, memory_of
 from ansible.module_utils.serving.host.devices import cdi_names, cdi_text, doubled, mig_slices
 from ansible.module_utils.serving.service import releases
@@ -66,11 +67,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if kind == "cpu":
         nodes = cores_of(record["topology"]["numa"], usable())
         others = [claim.spec for claim in left_over(plan, running)]
-        now = {s["service"]: releases.current_spec(root, s["service"]) or {} for s in plan} if others else {}
+        now = {s["service"]: releases.current_spec(root, s["service"]) or {} for s in plan}
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
                       {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
         loosen(cores, plan, record["topology"]["numa"])
-        problems += named_problems(plan, nodes)
+        problems += named_problems(plan, allowed())
         if given["memory_share"]:
             caches, faults = cache_sizes(plan, memory_of(record), given["memory_share"])
             problems += faults

@@ -112,12 +112,12 @@ reasons: {description: Why something was done., returned: always, type: list, el
 
 import importlib.metadata
 import os
-import re
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
+from ansible.module_utils.serving.facts import would_publish
 from ansible.module_utils.serving.files import locked, write_json
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.weights import acquire, code, leftovers, manifests, model_state, publishing, records
@@ -310,7 +310,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     wanted = wanted_of(module.params)
     folder, reasons = records.why_not_published(root, key, sources, wanted)
     # Says in check mode whether Serve, later in the same run, would find other weights than lie here now.
-    fact = "would_publish_" + re.sub("[^0-9A-Za-z]", lambda odd: "_%x_" % ord(odd.group()), key)
+    fact = would_publish(key)
     if folder:
         manifest = manifests.read_manifest(folder) or {}
         code.check_published(name, module.params["code"], folder, manifest.get("files", ()))

@@ -89,16 +89,42 @@ def test_a_numa_node_that_computes_nothing_is_no_place_for_a_rank(tmp_path: Path
     assert record["count"] == 3 == len(record["devices"])
 
 
-@pytest.mark.parametrize(("mask", "nodes"), [({5, 100}, [0, 1]), (set(range(96, 192)), [1]), ({3}, [0]), (set(), [])])
+@pytest.mark.parametrize("file", ["cpuset.cpus.effective", "cpuset/cpuset.effective_cpus", "cpuset/cpuset.cpus"])
+@pytest.mark.parametrize(
+    ("online", "within", "nodes"),
+    [
+        ("0-191", "5,100", [0, 1]),
+        ("0-191", "96-191", [1]),
+        ("0-191", "3", [0]),
+        ("0-95", "0-191", [0]),
+        ("0-191", "", [0, 1]),
+        ("", "96-191", [1]),
+    ],
+)
 def test_only_nodes_that_processes_may_use_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: set[int], nodes: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, online: str, within: str, nodes: list[int], file: str
 ) -> None:
-    """A container or a slice may be held on one socket of two: a second rank would have no node."""
-    there = cpu.numa_nodes(str(host(tmp_path)))
-    monkeypatch.setattr(cpu, "numa_nodes", lambda root: there)
-    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: mask)
+    """A container may be held on one socket of two: a second rank would have no node. A mask holds nobody who names his CPUs."""
+    root = host(tmp_path)
+    for path, text in (("sys/devices/system/cpu/online", online), (f"sys/fs/cgroup/{file}", within)):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text + "\n")
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {0})
+    record = cpu.cpu_record(str(root))
+    assert [node["node"] for node in record["topology"]["numa"]] == nodes and record["count"] == len(nodes)
+
+
+def test_cpus_that_systemd_itself_does_not_use_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """isolcpus=, CPUAffinity= and tuned's cpu-partitioning leave PID 1 a few, and all others for who names them."""
+    before = cpu.allowed()
     record = cpu.cpu_record()
-    assert [node["node"] for node in record["topology"]["numa"]] == nodes and record["count"] == max(1, len(nodes))
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {min(before)})
+    assert cpu.allowed() == before and cpu.cpu_record()["topology"]["numa"] == record["topology"]["numa"]
+    assert cpu.usable() == {min(before)}
+
+
+def test_a_host_that_tells_nothing_refuses_no_cpu_that_it_has(tmp_path: Path) -> None:
+    assert cpu.allowed(str(tmp_path)) == set(range(cpu.os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize(

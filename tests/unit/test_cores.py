@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.serving.host.cores import BIND, cores_of, loosen, named_problems, overlaps, share
-from ansible.module_utils.serving.host.cpu import cpu_record, parse_cpulist
+from ansible.module_utils.serving.host.cores import BIND, cores_of, cpulist, loosen, named_problems, share
+from ansible.module_utils.serving.host.cpu import allowed, cpu_record, parse_cpulist
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fit import row
@@ -51,6 +52,58 @@ def test_another_order_of_runs_moves_nobody() -> None:
     assert len(first) == 4 and share(plan[::-1], host(2, 8)) == first == share(plan[2:] + plan[:2], host(2, 8))
 
 
+def by_runs(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> dict[str, dict[str, Any]]:
+    """Cores as they were dealt in the order of `runs`, whatever the names are."""
+    names = {s["service"]: f"{i:03}" for i, s in enumerate(plan)}
+    found = share([{**s, "service": names[s["service"]]} for s in plan], nodes)
+    return {s["service"]: found[names[s["service"]]] for s in plan if names[s["service"]] in found}
+
+
+@given(
+    st.permutations("abcde"),
+    st.lists(st.integers(1, 4), min_size=2, max_size=5),
+    st.lists(st.integers(1, 12), min_size=1, max_size=4),
+)
+def test_services_that_have_cores_stay_there_whatever_their_names_and_order(
+    names: list[str], ranks: list[int], sizes: list[int]
+) -> None:
+    nodes = [(node, cores[:size]) for (node, cores), size in zip(host(len(sizes), 12), sizes, strict=True)]
+    plan = [service(name, ranks=min(n, len(nodes))) for name, n in zip(names, ranks, strict=False)]
+    before = by_runs(plan, nodes)
+    assert share(plan, nodes, [], before) == before == share(plan[::-1], nodes, [], before)
+
+
+def test_a_new_service_moves_nobody_to_another_node() -> None:
+    before = by_runs([service("qwen"), service("demo")], host(2, 8))
+    assert before["qwen"]["cpus"] == "0-7" and before["demo"]["cpus"] == "8-15"
+    found = share([service("a"), service("demo"), service("qwen")], host(2, 8), [], before)
+    assert {name: one["cpus"] for name, one in found.items()} == {"qwen": "0-3", "a": "4-7", "demo": "8-15"}
+    room = {"qwen": before["qwen"], "demo": {"cpus": "8-11", "mems": "1", "bind": None}}
+    assert share([service("qwen"), service("demo")], host(2, 8), [], room) == before  # what nobody has is dealt
+
+
+def test_who_is_left_is_spread_over_the_nodes_again() -> None:
+    before = by_runs([service("x"), service("y"), service("z")], host(2, 8))
+    assert before["x"]["mems"] == before["z"]["mems"] == "0"
+    found = share([service("z"), service("x")], host(2, 8), [], before)
+    assert found["x"]["cpus"] == "0-7" and found["z"]["cpus"] == "8-15"
+
+
+def test_an_upgrade_of_the_product_moves_no_service(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Their releases say where they are, also where nobody else runs."""
+    rows = [row(9000 + i, service=name, env={BIND: "auto"}) for i, name in enumerate(("qwen", "demo"))]
+    there = cores_of(cpu_record()["topology"]["numa"], os.sched_getaffinity(0))
+    had = by_runs(rows, there)
+    for name, cores in had.items():
+        release = tmp_path / "services" / name / "releases/0123"
+        release.mkdir(parents=True)
+        (release / "spec.json").write_text(json.dumps({"cores": cores}))
+        (tmp_path / "services" / name / "current").symlink_to("releases/0123")
+    args = {"plan": rows, "kind": "cpu", "serving_root": str(tmp_path)}
+    found = run_module("service_devices", args)["services"]
+    assert {name: found[name]["cores"]["cpus"] for name in had} == {name: one["cpus"] for name, one in had.items()}
+
+
 def test_threads_of_one_core_stay_together() -> None:
     """Halves of a cpulist `0-7,8-15` would put both services on the same eight cores."""
     found = share([service("a"), service("b")], host(1, 8, threads=2))
@@ -74,8 +127,8 @@ def test_what_a_row_names_is_its_own_and_nobody_elses() -> None:
 
 
 def test_rows_that_name_the_same_cores_are_told() -> None:
-    found = share([service("a", cpus="0-3"), service("b", cpus="3-5")], host(1, 8))
-    assert overlaps(found) == ["services 'a' and 'b' are both given CPUs 3; correct `cpus` of one"]
+    found = named_problems([service("a", cpus="0-3"), service("b", bind="3-5")], set(range(8)))
+    assert found == [f"services 'a' and 'b' are both given CPUs 3; correct `env.{BIND}` of 'b'"]
 
 
 @pytest.mark.parametrize(
@@ -83,14 +136,17 @@ def test_rows_that_name_the_same_cores_are_told() -> None:
     [
         ([service("a", cpus="0-3|4-7", ranks=2)], []),
         ([service("a", cpus="6-9")], ["service 'a': it names CPUs 8-9, which", "it has 0-7; correct `cpus`"]),
-        ([service("a", bind="0-1,64"), service("b")], ["service 'a': it names CPUs 64, which"]),
+        (
+            [service("a", bind="0-1,64"), service("b")],
+            ["service 'a': it names CPUs 64, which", f"correct `env.{BIND}`"],
+        ),
         ([service("a", cpus="3,5"), service("b", bind="5|6", ranks=2)], ["'a' and 'b' are both given CPUs 5"]),
         ([service("a", bind="nobind"), service("b", bind="auto")], []),
     ],
 )
 def test_cpus_that_a_row_names_are_there(services: list[dict[str, Any]], words: list[str]) -> None:
     """taskset and Docker take the lists as they are: the one takes fewer CPUs in silence, the other fails at the start."""
-    found = named_problems(services, host(1, 8))
+    found = named_problems(services, set(range(8)))
     assert bool(found) == bool(words) and all(word in "\n".join(found) for word in words), found
 
 
@@ -103,6 +159,24 @@ def test_cpus_that_are_not_there_are_refused_before_anything_is_fetched(
     assert words in run_module("service_devices", args)["msg"]
     for check in (True, False):
         assert words in run_module("fit", {**args, "models_root": str(tmp_path)}, check=check)["msg"]
+
+
+def test_isolated_cpus_that_a_row_names_are_not_refused(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Automatic shares stay within the mask of systemd; who names his CPUs is put on them."""
+    there = cpulist(sorted(allowed()))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    for named in ({"cpus": there}, {"env": {BIND: there}}):
+        plan = [row(9000, service="a", **{"env": {BIND: "auto"}, **named})]
+        found = run_module("service_devices", {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path)})
+        assert found["services"]["a"]["cores"]["cpus"] == there
+        said = run_module(
+            "fit",
+            {"plan": plan, "kind": "cpu", "serving_root": str(tmp_path), "models_root": str(tmp_path)},
+            check=True,
+        )
+        assert "it names CPUs" not in said.get("msg", "")
 
 
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:

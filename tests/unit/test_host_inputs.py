@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.serving.files import digest
 from ansible.module_utils.serving.host import host_inputs
+from ansible.module_utils.serving.service.differences import input_reasons
 from test_inputs import i, row
 
 Run = Callable[..., dict[str, Any]]
@@ -50,15 +52,42 @@ def test_what_is_mounted_and_named_counts_by_its_content_once(mount: str, names:
     assert [(one["where"], one["content"], "may_lack" in one) for one in found] == [("mounts", True, False)]
 
 
-def test_what_the_shell_line_of_a_container_reads_below_a_mount_counts() -> None:
-    line = ". /data/env.sh && export PATH=/opt/x/bin:$HOME/data/y:/data/bin && source /opt/conda/bin/activate"
-    found = i.host_inputs(row(activate=line, mounts=["/srv/d:/data"]))
+def test_what_the_shell_line_of_a_container_sources_below_a_mount_counts() -> None:
+    line = ". /data/env.sh && export PATH=/data/bin:$PATH; source '/data/b.sh' >/data/log.txt || if . /data/c.sh; then :; fi"
+    found = i.host_inputs(row(activate=line + "; source /opt/conda/bin/activate", mounts=["/srv/d:/data"]))
     assert {one["path"]: one["content"] for one in found} == {
-        "/srv/d": False,
-        "/srv/d/env.sh": True,
-        "/srv/d/bin": True,
-    }
+        "/srv/d": False, "/srv/d/env.sh": "file", "/srv/d/b.sh": "file", "/srv/d/c.sh": "file",
+    }  # fmt: skip
     assert i.host_inputs(row(activate=line, runtime="native")) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "line"),
+    [
+        ("/root/.cache", "export VLLM_CACHE_ROOT=/root/.cache/vllm"),
+        ("/root/.cache", "export HF_HOME=/root/.cache XDG_CACHE_HOME=/root/.cache"),
+        ("/work", "cd /work"),
+        ("/work", "mkdir -p /work/logs && touch /work/logs/a"),
+        ("/work", "exec > /work/log.txt 2>>/work/err.txt"),
+        ("/work", "export PYTHONPATH=/work/lib; cp -r /opt/x/. /work/x"),
+        ("/work", "source /work"),
+    ],
+)
+def test_what_the_shell_line_may_write_to_restarts_nothing(tmp_path: Path, mount: str, line: str) -> None:
+    """A cache or a log is never the same again: a deploy would restart the service because it ran."""
+    for name in ("vllm", "logs", "lib", "x"):
+        (tmp_path / name).mkdir()
+    for name in ("log.txt", "err.txt", "vllm/kernel", "logs/a"):
+        (tmp_path / name).write_text("1")
+    found = i.host_inputs(row(activate=line, mounts=[f"{tmp_path}:{mount}"]))
+    assert host_inputs.host_inputs(found, None) == ({}, [])
+
+
+@pytest.mark.parametrize("mount", ["{}/env.sh:/env.sh", "{}/env.sh:/env.sh:ro"])
+def test_a_file_that_is_mounted_and_sourced_counts_as_a_file(tmp_path: Path, mount: str) -> None:
+    (tmp_path / "env.sh").write_text("export A=1")
+    found = i.host_inputs(row(activate=". /env.sh", mounts=[mount.format(tmp_path)]))
+    assert list(host_inputs.host_inputs(found, None)[0]) == [f"{tmp_path}/env.sh"]
 
 
 def test_folders_and_files_that_variables_of_engines_name(tmp_path: Path) -> None:
@@ -135,6 +164,51 @@ def test_a_link_to_a_file_counts_with_what_it_leads_to(tmp_path: Path) -> None:
     assert host_inputs.content_of(str(folder)) == before
     (store / "weights").write_text("other bytes")
     assert host_inputs.content_of(str(folder)) != before
+
+
+def noted_before(folder: Path) -> str:
+    """As version 0.1 noted a folder: of links the links alone."""
+    rows = [
+        [
+            str(one.relative_to(folder)),
+            one.lstat().st_size,
+            one.lstat().st_mtime_ns,
+            os.readlink(one) if one.is_symlink() else "",
+        ]
+        for one in sorted(folder.iterdir())
+    ]
+    return f"list:{digest(rows)}"
+
+
+@pytest.mark.parametrize(("links", "kind"), [(True, "list2:"), (False, "list:")])
+def test_a_folder_noted_by_an_earlier_version_is_compared_in_its_way(tmp_path: Path, links: bool, kind: str) -> None:
+    """A rollback to such a release said that the folder had other content, and nothing had changed."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (tmp_path / "weights").write_text("one")
+    (folder / "config.json").write_text("{}")
+    if links:
+        (folder / "adapter.safetensors").symlink_to("../weights")
+    old, new = noted_before(folder), host_inputs.content_of(str(folder))
+    assert (old == new) is not links and new.startswith(kind)
+    assert host_inputs.edited({str(folder): old}) == [] == host_inputs.edited({str(folder): new})
+    os.utime(folder / "config.json", (1, 1))
+    said = [f"{folder} has other sizes or times than that release had; put the old one back if that is meant"]
+    assert host_inputs.edited({str(folder): old}) == said == host_inputs.edited({str(folder): new})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("sha256:1", "sha256:2", "has other content"),
+        ("list:1", "list:2", "has other sizes or times"),
+        ("list2:1", "list2:2", "has other sizes or times"),
+        ("list:1", "list2:2", "counts with the files behind its links now, or has other sizes or times"),
+        ("list:1", "sha256:2", "has other sizes or times"),
+    ],
+)
+def test_of_a_list_nothing_is_said_of_content(old: str, new: str, words: str) -> None:
+    assert input_reasons({"/srv/a": old}, {"/srv/a": new}) == [f"/srv/a {words}"]
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, run_module: Run) -> None:

@@ -61,8 +61,8 @@ def share(
     """{service: {cpus, mems, bind}}: CPU lists and memory nodes of each service that is to be bound, `bind` for each rank
     where the row says so. One service alone is left as it is. Cores that a row names are not given to others.
 
-    `others`: cores of services that run and are not in the plan, which keep them. `now`: cores that services of the plan have and
-    keep beside those.
+    `others`: cores of services that run and are not in the plan, which keep them. `now`: {service: cores} that services of the plan
+    have: beside others they keep them, and else they are dealt anew with as few moved as can be, whatever the order of the plan.
     """
     found: dict[str, dict[str, Any]] = {}
     taken = {cpu for one in others or [] for cpu in parse_cpulist(one["cpus"])}
@@ -74,28 +74,18 @@ def share(
             taken.update(cpus)
             mems = sorted({node_of[cpu] for cpu in cpus if node_of.get(cpu) is not None})
             found[service["service"]] = {"cpus": cpulist(cpus), "mems": cpulist(mems), "bind": words}
-    for service in plan:
+    for service in plan if others else []:
         kept = (now or {}).get(service["service"])
         if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
             found[service["service"]] = {**kept, "bind": None}
             taken.update(parse_cpulist(kept["cpus"]))
-    # By name, so that the order of `runs` moves nobody.
-    rest = sorted((s for s in plan if s["service"] not in found and bound(s)), key=lambda s: str(s["service"]))
+    rest = [s for s in plan if s["service"] not in found and bound(s)]
     if len(plan) + len(others or []) < 2 or not rest:
         return found
     free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
     free = [(node, cores) for node, cores in free if cores]
-    ranks: list[list[str]] = [[] for _ in free]
-    for service in rest:
-        for _ in range(int(service["widths"]["devices"])):
-            name = service["service"]
-            # A node of its own for each rank of a service; of those the one with the most cores a rank.
-            order = sorted(
-                range(len(free)),
-                key=lambda i: (ranks[i].count(name), -(len(free[i][1]) / (len(ranks[i]) + 1)), i),
-            )
-            if order:
-                ranks[order[0]].append(name)
+    had = {name: set(parse_cpulist(one["cpus"])) for name, one in (now or {}).items()}
+    ranks = dealt(rest, [cores for _, cores in free], had)
     cpus_of: dict[str, list[int]] = {}
     mems_of: dict[str, list[int]] = {}
     for (node, cores), names in zip(free, ranks):  # noqa: B905
@@ -110,6 +100,47 @@ def share(
     return found
 
 
+def dealt(services: list[dict[str, Any]], free: list[list[list[int]]], had: dict[str, set[int]]) -> list[list[str]]:
+    """For each node the services whose ranks share its cores, in order. `free`: cores of each node; `had`: CPUs of services until now.
+
+    Who has cores stays on their nodes and in their order, and those that are new follow by name. Where some cores are nobody's, because
+    a service has gone, all are spread over the nodes again.
+    """
+    places = [{cpu for core in cores for cpu in core} for cores in free]
+    mine = {name: [had.get(name, set()) & place for place in places] for name in (s["service"] for s in services)}
+    # Nobody's cores: parts of a node, or a node that gives more than somebody's share of another.
+    owners = [[parts[i] for parts in mine.values() if parts[i]] for i in range(len(free))]
+    least = min((len(cores) / len(them) for cores, them in zip(free, owners) if len(them) > 1), default=None)  # noqa: B905
+    settled = all(
+        set().union(*them) == place if them else least is None or len(cores) <= least
+        for them, place, cores in zip(owners, places, free)  # noqa: B905
+    )
+
+    def turn(name: str, cpus: set[int]) -> tuple[bool, int, str]:
+        return not cpus, min(cpus, default=0), str(name)
+
+    ranks: list[list[str]] = [[] for _ in free]
+    for service in sorted(services, key=lambda s: turn(s["service"], set().union(*mine[s["service"]]))):
+        name = service["service"]
+        for _ in range(int(service["widths"]["devices"])):
+            # A node of its own for each rank of a service; of those the one with the most cores a rank.
+            order = sorted(
+                range(len(free)),
+                key=lambda i: (
+                    ranks[i].count(name),
+                    -len(mine[name][i]) if settled else 0,
+                    -(len(free[i]) / (len(ranks[i]) + 1)),
+                    i,
+                ),
+            )
+            if order:
+                ranks[order[0]].append(name)
+    if settled:
+        for i, names in enumerate(ranks):
+            names.sort(key=lambda name: turn(name, mine[name][i]))
+    return ranks
+
+
 def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: list[dict[str, Any]]) -> None:
     """Take the memory nodes from services that would not fit into them: cores of their own are still theirs."""
     room = {str(node["node"]): node.get("memory_bytes") or 0 for node in numa}
@@ -122,31 +153,36 @@ def loosen(shares: dict[str, dict[str, Any]], plan: list[dict[str, Any]], numa: 
                 shares[name]["mems"] = ""
 
 
-def named_problems(plan: list[dict[str, Any]], nodes: list[tuple[int, list[list[int]]]]) -> list[str]:
-    """What is wrong with the CPUs that rows name: this host doesn't have them or gives them to nobody here, or two services get one."""
-    there = {cpu for _, cores in nodes for core in cores for cpu in core}
+def key_of(service: dict[str, Any]) -> str:
+    """The key of a row that names its CPUs."""
+    return "cpus" if service.get("cpus") else "env." + BIND
+
+
+def named_problems(plan: list[dict[str, Any]], there: set[int]) -> list[str]:
+    """What is wrong with the CPUs that rows name: nobody can be put on them here (`there`: those allowed), or two services get one."""
+    keys = {service["service"]: key_of(service) for service in plan}
     rows = {service["service"]: explicit(service) for service in plan}
     named = {
         name: [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)] for name, words in rows.items() if words
     }
     found = [
-        "service '%s': it names CPUs %s, which this host does not have, has switched off, or does not let processes use; it has %s; correct `cpus`"
-        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)))
+        "service '%s': it names CPUs %s, which this host does not have, has switched off, or keeps from this cgroup; it has %s; correct `%s`"
+        % (name, cpulist(sorted(set(cpus) - there)), cpulist(sorted(there)), keys[name])
         for name, cpus in named.items()
         if set(cpus) - there
     ]
-    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()})
+    return found + overlaps({name: {"cpus": cpulist(cpus)} for name, cpus in named.items()}, keys)
 
 
-def overlaps(shares: dict[str, dict[str, Any]]) -> list[str]:
-    """Services whose rows name the same cores."""
+def overlaps(shares: dict[str, dict[str, Any]], keys: dict[str, str]) -> list[str]:
+    """Services whose rows name the same cores. `keys`: by which key each does."""
     owner: dict[int, str] = {}
     found = []
     for name, one in shares.items():
         both = sorted(cpu for cpu in parse_cpulist(one["cpus"]) if owner.setdefault(cpu, name) != name)
         if both:
             found.append(
-                "services '%s' and '%s' are both given CPUs %s; correct `cpus` of one"
-                % (owner[both[0]], name, cpulist(both))
+                "services '%s' and '%s' are both given CPUs %s; correct `%s` of '%s'"
+                % (owner[both[0]], name, cpulist(both), keys[name], name)
             )
     return found

@@ -129,11 +129,25 @@ def usable() -> set[int]:
         return os.sched_getaffinity(0)
 
 
+def allowed(root: str = "/") -> set[int]:
+    """CPUs on which a process can be put by their numbers: those online, within the cgroup's cpuset (version 2, then 1).
+
+    A mask is inherited and no limit: with `isolcpus=` or `CPUAffinity=` systemd itself has few CPUs, and taskset gives any.
+    """
+    names = [cpu for node in numa_nodes(root) for cpu in node["cpus"]] or range(os.cpu_count() or 1)
+    found = set(parse_cpulist(read(os.path.join(root, "sys/devices/system/cpu/online"))) or names)
+    for path in ("cpuset.cpus.effective", "cpuset/cpuset.effective_cpus", "cpuset/cpuset.cpus"):
+        within = set(parse_cpulist(read(os.path.join(root, "sys/fs/cgroup", path))))
+        if within:
+            return found & within
+    return found
+
+
 def cpu_record(root: str = "/") -> dict:
     """The record of a host that computes on its CPU."""
     every = [node for node in numa_nodes(root) if node["cpus"]]  # memory alone computes nothing (CXL, HBM, a GPU's)
-    mask = usable() if root == "/" else {cpu for node in every for cpu in node["cpus"]}
-    nodes = [node for node in every if mask & set(node["cpus"])]
+    there = allowed(root)
+    nodes = [node for node in every if there & set(node["cpus"])]
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
     if cpu["sockets"] is None and cpu["threads"]:
         cpu.update(topology(root, len(every)))

@@ -14,10 +14,14 @@ from ansible.module_utils.serving.files import digest, sha256_file
 
 READ_LIMIT = 64 << 20  # bytes of a file that is read
 COUNT_LIMIT = 2000  # entries of a folder that is listed
+ROW = ("name", "size", "mtime", "target")  # of each entry; a link to a file has that file's size and mtime behind them
 
 
 def content_of(path: str) -> str:
-    """What is at a path, in one word that changes when it does: `sha256:...`, `list:...`, or the kind of thing. OSError: nothing is."""
+    """What is at a path, in one word that changes when it does: `sha256:...`, `list:...`, or the kind of thing. OSError: nothing is.
+
+    A folder with links to files is `list2:...`, where earlier versions wrote `list:` of the links alone.
+    """
     found = os.stat(path)
     if stat.S_ISREG(found.st_mode):
         if found.st_size > READ_LIMIT:
@@ -28,7 +32,10 @@ def content_of(path: str) -> str:
             return "list:" + str(digest([found.st_size, found.st_mtime_ns]))
     if stat.S_ISDIR(found.st_mode):
         rows = listing(path)
-        return "folder" if rows is None else "list:" + str(digest(rows))
+        if rows is None:
+            return "folder"
+        behind = any(len(row) > len(ROW) for row in rows)
+        return ("list2:" if behind else "list:") + str(digest(rows))
     return "special"
 
 
@@ -84,19 +91,40 @@ def host_inputs(rows: list[dict[str, Any]], model: str | None) -> tuple[dict[str
                 % (where, path, error.strerror)
             )
             continue
-        if row["content"] and content not in ("folder", "special"):
+        counts = os.path.isfile(path) if row["content"] == "file" else row["content"]
+        if counts and content not in ("folder", "special"):
             found[path] = content
     return found, problems
 
 
 def edited(inputs: dict[str, str]) -> list[str]:
-    """A sentence for each file or folder of this host that has other content than a release noted: no rollback brings it back."""
+    """A sentence for each file or folder of this host that is not as a release noted it: no rollback brings it back."""
     found = []
-    for path, content in sorted(inputs.items()):
+    for path, noted in sorted(inputs.items()):
         try:
-            same = not path.startswith("/") or content_of(path) == content
+            same = not path.startswith("/") or content_of(path) == noted or without_links(path) == noted
         except OSError:
             same = True  # what is gone is said elsewhere
         if not same:
-            found.append("%s has other content than that release had; put the old one back if that is meant" % path)
+            found.append(
+                "%s has %s than that release had; put the old one back if that is meant" % (path, other(noted))
+            )
     return found
+
+
+def without_links(path: str) -> str | None:
+    """A folder's content as earlier versions noted it: of a link only the link counts. None: it is no folder that is listed."""
+    rows = listing(path) if os.path.isdir(path) else None
+    return None if rows is None else "list:" + str(digest([row[: len(ROW)] for row in rows]))
+
+
+def differs(old: str, new: str) -> str:
+    """What can be said of an input whose notes differ: that of a folder holds sizes and times, not bytes."""
+    if old.startswith("list:") and new.startswith("list2:"):
+        return "counts with the files behind its links now, or has other sizes or times"
+    return "has " + other(old if old.startswith("list") else new)
+
+
+def other(noted: str) -> str:
+    """What is another one where a note of an input differs."""
+    return "other sizes or times" if noted.startswith("list") else "other content"

@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+from ansible.module_utils.serving.host.host_inputs import differs
 from ansible.module_utils.serving.service.supervisors import read_text
 
 
@@ -51,9 +52,9 @@ def shown(value: Any) -> str:
 
 def input_reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """What differs between the inputs of two releases, by name."""
-    words = {(True, True): "has other content", (False, True): "is a new input", (True, False): "is no input any more"}
+    words = {(False, True): "is a new input", (True, False): "is no input any more"}
     return [
-        "%s %s" % (name, words[name in old, name in new])
+        "%s %s" % (name, words.get((name in old, name in new)) or differs(str(old[name]), str(new[name])))
         for name in sorted(set(old) | set(new))
         if old.get(name) != new.get(name)
     ]
