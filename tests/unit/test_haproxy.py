@@ -306,13 +306,19 @@ def test_a_reload_cuts_no_stream_and_keeps_who_is_drained(pair: tuple[Gate, Engi
     thread = threading.Thread(target=load)
     thread.start()
     gate.callers = {"team-a": {**CALLERS["team-a"], "keys": [KEY]}}
+    master = str(gate.folder / "master.sock")
+    known = []
     for _ in range(3):
         gate.reload()
+        runtime.command(master, "reload")
+        # Whoever asks the master while it loads is refused for some tenths of a second.
+        known.append((len(runtime.old_workers(master)), runtime.old_sessions(master, "model-demo", "here.demo")))
     done.set()
     thread.join(30)
     one.hold.set()
     assert b"one 2" in answer.read()
     assert failed == []
+    assert all(workers >= 1 and sessions == 1 for workers, sessions in known), known
     assert gate.status("here.two").startswith("DRAIN")
     assert gate.chat(key=OTHER)[0] == 401  # the callers of now
 

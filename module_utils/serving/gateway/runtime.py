@@ -18,6 +18,7 @@ from ansible.module_utils.serving.host.system import PLACES, TIMEOUT, run_tool
 LEAST = (2, 6)
 ANSWER_SECONDS = 10
 LOOK = 0.2  # seconds between two looks at what changes
+GRACE = 5.0  # seconds for which whoever asks a master process that loads anew may be refused or cut off
 AGAIN = 5.0  # seconds: a master that is still starting a worker loses the next order (HAProxy 2.6)
 ENGINE_SECONDS = 120  # a start on a busy container engine
 ENGINE_FAILED = (125, 126, 127)  # codes of `docker run` for what the engine itself could not do
@@ -87,6 +88,21 @@ def command(path: str, text: str) -> str:
             if not part:
                 return b"".join(parts).decode("utf-8", "replace")
             parts.append(part)
+
+
+def of_master(master: str, text: str) -> str:
+    """What the master process answers. It is asked for a while: one that loads a configuration refuses, or ends without a word. Raises OSError."""
+    until = time.monotonic() + GRACE
+    while True:
+        try:
+            answer = command(master, text)
+            if answer:
+                return answer
+            raise ConnectionResetError("HAProxy's master process said nothing")
+        except OSError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.1)
 
 
 def worker(path: str) -> int | None:
@@ -198,9 +214,9 @@ def readdress(path: str, pool: str, name: str, at: str) -> bool:
 
 
 def old_workers(master: str) -> list[str]:
-    """Process ids of workers of before a reload, which still have streams; none where the master process can't be asked."""
+    """Process ids of workers of before a reload, which still have streams; none where no master process runs."""
     try:
-        listed = command(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
+        listed = of_master(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
     except OSError:
         return []
     return re.findall(r"^(\d+)\s+worker", listed, re.M)
@@ -209,7 +225,7 @@ def old_workers(master: str) -> list[str]:
 def of_worker(master: str, pid: str, text: str) -> str:
     """What one of them answers to a command; nothing where it has ended meanwhile."""
     try:
-        return command(master, "@!%s %s" % (pid, text))
+        return of_master(master, "@!%s %s" % (pid, text))
     except OSError:
         return ""
 
@@ -255,6 +271,7 @@ def save_states(path: str, states: str) -> None:
 def ask_reload(master: str) -> None:
     """As SIGUSR2 to the master process, which may be in a container and have another number there. Raises Refusal where nobody listens."""
     try:
+        of_master(master, "show proc")  # it has loaded what it was asked to before
         command(master, "reload")
     except (FileNotFoundError, ConnectionRefusedError):
         raise Refusal(
