@@ -13,8 +13,11 @@ from ansible.module_utils.serving.url_secrets import MASK
 VALUE = r"(?:'[^'\n]*'|\"[^\"\n]*\"|\S+)"
 BESIDE = r"\b[^\n]{0,300}?\s"
 TALK = r"(?!(?:is|was|are|has|had|not|for|from|in|on|of|and|or|to|with|failed|command|string|must|can|may)(?:\s|$))"  # a sentence about a tool goes on so
+PROPERTY = r"(?:Configuration|Platform|\w{0,20}Version|Out(?:Dir|putPath)|DefineConstants|TargetFramework|DeployOnBuild|PublishProfile|Restore\w{0,20})"
 # Before the login of ssh and its like stand options alone; `ssh to a:b@c` is a sentence.
-SSH_OPTIONS = r"(?:\s{1,4}-\w{1,20}(?:(?:\s{1,4}|=)(?!-)[^\s@]{1,100}(?=\s))?){0,10}"
+SSH_OPTIONS = (
+    r"(?:\s{1,4}--?\w\S{0,200}(?:\s{1,4}(?!-)(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s'\"]{1,100})(?=\s))?){0,10}"
+)
 # What may stand before an option that takes a secret, each with the option.
 OPTIONS = (
     r"ipmitool" + BESIDE + "-P",
@@ -94,21 +97,22 @@ TOOLS = tuple(
     (re.compile(pattern, flags), to)
     for pattern, flags, to in (
         (r"(\b(?:" + "|".join(OPTIONS) + r")\s{1,4})(?!-)" + TALK + VALUE, 0, r"\1" + MASK),
-        (r"(\b(?:(?:sqlcmd|osql|bcp)" + BESIDE + r"-P|rf_\w{1,40}(?:\.py)?" + BESIDE + r"-p))(?=[^\s-])" + VALUE, 0, r"\1" + MASK),
+        (r"(\b(?:sqlcmd|osql|bcp)(?=[^\n]{0,300}\s-[SU])" + BESIDE + r"-P)(?=[^\s-])" + VALUE, 0, r"\1" + MASK),
+        (r"(\brf_\w{1,40}(?:\.py)?(?=[^\n]{0,300}\s-[ru]\s)" + BESIDE + r"-p)(?=[^\s-])" + VALUE, 0, r"\1" + MASK),
         (r"(snmp-server\s{1,4}user\s[^\n]{0,300}?\bpriv\s{1,4}(?:3?des|aes(?:[\s-]{0,4}\d{3})?)\s{1,4})" + VALUE, 0, r"\1" + MASK),
         (r"(createUser(?:\s{1,4}\S{1,100}){3}\s{1,4}(?:DES|AES)[\d-]{0,5}\s{1,4})" + VALUE, 0, r"\1" + MASK),  # snmpd's second one
         (r"(7z\w?\b[^\n]{0,300}?\s-p)(?=\S)" + VALUE, 0, r"\1" + MASK),
         (r"(lftp\b[^\n]{0,300}?\s-u\s{0,4}[^\s,]{1,100},)\S+", 0, r"\1" + MASK),
         (r"(\b(?:smbclient|winexe|rpcclient|smbmap|wmic|net\s{1,4}(?:rpc|ads))\b[^\n]{0,300}?\s-U\s{0,4}[^\s%]{1,100}%)(?![sdhu](?:\s|$))\S+", 0, r"\1" + MASK),
         (r"(\b[xw]?freerdp\w{0,4}\b[^\n]{0,300}?\s/p:)" + VALUE, 0, r"\1" + MASK),
-        # Beside /u:, but for msbuild's properties (/p:NAME=VALUE), ports and numbers.
-        (r"(\s/u(?:ser)?:\S{1,100}[^\n]{0,200}?\s/p:)(?!\w{1,60}=|\d{1,5}(?:\s|$))" + VALUE, re.I, r"\1" + MASK),
-        (r"(\s/p:)(?!\w{1,60}=|\d{1,5}\s)" + VALUE + r"(?=[^\n]{0,200}\s/u(?:ser)?:)", re.I, r"\1" + MASK),
+        # Beside /u:, but for msbuild's properties, ports and numbers.
+        (r"(\s/u(?:ser)?:\S{1,100}[^\n]{0,200}?\s/p:)(?!" + PROPERTY + r"=|\d{1,5}(?:\s|$))" + VALUE, re.I, r"\1" + MASK),
+        (r"(\s/p:)(?!" + PROPERTY + r"=|\d{1,5}\s)" + VALUE + r"(?=[^\n]{0,200}\s/u(?:ser)?:)", re.I, r"\1" + MASK),
         (r"(\b(?:mount|cifs)\b[^\n]{0,200}?\buser(?:name)?=[^\s,%]{1,100}%)(?![sdhu](?:\s|,|$))[^\s,]+", 0, r"\1" + MASK),
         # `user:password@host` without `//`: a copy has a path behind the host, and what has none is a file called like one of our models.
         # A path may have a revision (`host:model@main:latest`, `image:tag@sha256:...`).
         (
-            r"(\b(?:scp|rsync)\s[^\n]{0,300}?(?<=[\s'\"])[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:/'\"]{1,128}(?=@(?!(?:sha\d{3}|main|master|latest)\b)[\w.-]{1,253}:)",
+            r"(\b(?:scp|rsync)\s[^\n]{0,300}?(?<=[\s'\"])[\w.-]{1,64}:)(?!\d{1,5}@)[^\s@:/'\"]{1,128}(?=@(?!(?:sha\d{3}|main|master|latest):[^\s/])[\w.-]{1,253}:)",
             0, r"\1" + MASK,
         ),
         (

@@ -107,6 +107,8 @@ FORMS = [
     f"snmp-server community {S} RO", f"rf_power_reset.py -u root -p {S} -r h", f"salt={S}", f'"password_salt": "{S}"', f"SharedAccessSignature={S}",
     f"sqlcmd -U sa -P{S}", f"bcp t out f -U sa -P{S}", f"rf_sensors -u root -p{S}", f"htpasswd -n -b me {S}", f"htpasswd -nb -C 10 me {S}",
     f"openssl passwd -6 -- {S}", f"openssl passwd -in f -6 {S}", f"scp 'me:{S}@h:/x' .", f"ssh me:pa/ss{S}@h", f"ssh -p 22 -o A=b me:{S}@h uptime",
+    f"ssh -J jump@bastion root:{S}@h", f"ssh -oStrictHostKeyChecking=no root:{S}@h", f'ssh -o "ProxyCommand=nc %h %p" root:{S}@h',
+    f"lftp --norc root:{S}@h", f'lftp -e "a; b" root:{S}@h', f"rsync x root:{S}@main-gpu:/srv", f"tool /u:me /p:Hun={S}", f"scp x root:{S}@main:/srv",
     f"snmp-server host 10.0.0.1 version 2c {S}", f"snmp-server host 10.0.0.1 {S}", f"snmp-server user u g v3 auth sha {S}",
     f"snmp-server user u g v3 auth sha {S} priv aes 128 {S}",
     f"Bearer: {S}", f"密码\uff1a{S}", f"登录口令={S}", f"密钥: {S}", f"API令牌\uff1a{S}",
@@ -163,7 +165,9 @@ ORDINARY = [
     "salt 'gpu*' test.ping", "saltenv=base", "net use * /delete", "openssl passwd -help", "mount -t cifs -o user=me //h/s", "user=a%20b",
     "SSHPASS is not set", "snmp-server is up", "scp host:Qwen2-7B@main:latest .", "scp reg:tag@sha256:abcd .", "ssh to gpu-01:worker@rack2 failed",
     "ssh error at engine:init@worker 3", "msbuild x.sln /u:me /p:Configuration=Release", "a /p:1 b /u:2", "openssl passwd is missing",
-    "snmp-server community is not set", "net ads join -U admin%s", "mount: user=me%h in /etc/fstab", "htpasswd -n -b is wrong", "snmp-server host is down",
+    "snmp-server community is not set", "net ads join -U admin%s", "mount: user=me%h in /etc/fstab", "htpasswd -n -b is wrong",
+    "rf_detr.py -profile on", "rf_model train -pretrained weights",
+    "bcp -Path /x", "snmp-server host is down",
     "secret:\n  name: demo\n  port: 1", "tokens:\n  - a", "pwm: 4", "secret_name: demo", "password_file=/etc/x",
 ]  # fmt: skip
 
@@ -299,7 +303,7 @@ def test_values_of_a_structure_that_are_secrets() -> None:
 
 WORDS = ["a", "key", "echo ", "<<A\n", "<<< ", "token,", "Password:\n", "createUser a ", "<a name=", "token=", 'password="', "'", "://a:", "@", "eyJ-", "eyJa.",
          "-----" + "BEGIN PRIVATE KEY-----\n", "-----END PRIVATE KEY-----", "--api-key ", " ", "\t", "\\", "\\\"", "name: ", "bearer ",
-         "ssh a:", "ssh -o ", "scp ", "htpasswd -n -b ", "snmp-server user ", "/p:", "/u: ", "salt=", "openssl passwd -1 ",
+         "ssh a:", "ssh -o ", "ssh -a b ", "-o \"a ", "scp ", "htpasswd -n -b ", "snmp-server user ", "/p:", "/u: ", "salt=", "openssl passwd -1 ",
          "hf_", "sk-", "auth ", "x:y@", "docker -p", "<password>", "http://", "=", "$6$", "'\"", "\n"]  # fmt: skip
 
 
