@@ -307,13 +307,15 @@ def test_a_reload_cuts_no_stream_and_keeps_who_is_drained(pair: tuple[Gate, Engi
     thread.start()
     gate.callers = {"team-a": {**CALLERS["team-a"], "keys": [KEY]}}
     master = str(gate.folder / "master.sock")
-    known = []
-    for _ in range(3):
-        gate.reload()
-        runtime.command(master, "reload")
-        # Whoever asks the master while it loads is refused for some tenths of a second.
-        known.append((len(runtime.old_workers(master)), runtime.old_sessions(master, "model-demo", "here.demo")))
-    done.set()
+    known: list[tuple[int, int]] = []
+    try:
+        for _ in range(3):
+            gate.reload()
+            runtime.command(master, "reload")
+            # Whoever asks the master while it loads is refused for some tenths of a second.
+            known.append((len(runtime.old_workers(master)), runtime.old_sessions(master, "model-demo", "here.demo")))
+    finally:  # or it would ask, and fail, for as long as the tests run
+        done.set()
     thread.join(30)
     one.hold.set()
     assert b"one 2" in answer.read()
