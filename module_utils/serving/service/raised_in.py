@@ -42,7 +42,7 @@ PARTS = tuple(
             "set another attention_backend or sampling_backend, or install the release of it that the engine names",
         ),
         (
-            r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake)/|/kv_(?:transfer|connector)/",
+            r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake\w{0,20})/|/kv_(?:transfer|connector)/",
             "what moves or keeps the KV cache beside the engine (LMCache, NIXL, Mooncake, kvcached)",
             "start once without kv_transfer_config or its package; install the release of it that names this engine's",
             "start once without disaggregation_mode, enable_hierarchical_cache and enable_lmcache; install the release of it that names this engine's",
@@ -70,12 +70,6 @@ PARTS = tuple(
             "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
         ),
         (
-            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
-            "the scheduling of requests, which fails under load or with features that this release does not join well",
-            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
-            "set disable_overlap_schedule and disable_radix_cache: true, leave speculative_algorithm out, lower max_running_requests, or use a newer engine",
-        ),
-        (
             r"/lora/|/peft/",
             "the part for LoRA adapters",
             "start once without the adapters; compare the adapter's base model, rank and target modules with what the release supports",
@@ -87,12 +81,18 @@ PARTS = tuple(
             "set disable_cuda_graph: true: where that helps, lower cuda_graph_max_bs, leave enable_torch_compile out, or use another release",
         ),
         (
+            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
+            "the scheduling of requests, which fails under load or with features that this release does not join well",
+            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
+            "set disable_overlap_schedule and disable_radix_cache: true, leave speculative_algorithm out, lower max_running_requests, or use a newer engine",
+        ),
+        (
             r"/triton/",
             "Triton, which compiles kernels at run time",
             "use the Triton that belongs to this torch, or an image as it was built; remove ~/.triton; choose another attention backend",
         ),
         (
-            r"/(?:mindspore|mindformers|vllm_mindspore|msadapter)/",
+            r"/(?:mindspore|mindformers|vllm_mindspore|msadapter|mindnlp|mindone|mindtorch)/",
             "MindSpore's side (mindspore, mindformers and what joins them to the engine)",
             "install the four releases that vllm-mindspore's page names together (mindspore, mindformers, vLLM, CANN), or use its image",
             "install the releases of MindSpore and CANN that SGLang's page names together, or use its image",

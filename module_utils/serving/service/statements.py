@@ -72,7 +72,7 @@ RETRIED = re.compile(
     r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
 )
 # An error whose reason is on the next line.
-HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$")
+HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$")
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"

@@ -134,7 +134,7 @@ HINTS = (
     Hint(
         "oci-workdir",
         r"chdir to cwd \(\"[^\"]{0,200}\"\)|mkdir \S{1,200} as workdir|workdir \"[^\"]{1,200}\" does not exist"
-        r"|chdir to [`'\"]?/\S{1,200}",
+        r"|(?<!supervisor: couldn't )chdir to [`'\"]?/\S{1,200}",
         "the container's user may not enter its working folder, or it is not there",
         "open that folder and its parents for the user, mount it, or set another working folder",
         "runc",

@@ -70,8 +70,8 @@ HINTS = (
         "image-denied",
         r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
         r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
-        "the registry does not give this image without a login, or has no such repository",
-        "check the image's name; log in on the controller or the host, or fetch it with image_relay",
+        "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
+        "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
         "moby, registry errors",
         "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
     ),

@@ -15,6 +15,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "triton-helper",
+        r"CalledProcessError: Command '\[?['\"][^'\n]{0,80}(?:gcc|cc|clang)(?:-\d{1,2})?['\"][^\n]{0,600}(?:cuda_utils|main\.c|launcher|__triton)",
+        "Triton could not compile the small C file by which Python starts its kernels: Python.h or the library behind -lcuda was not found, or the"
+        " compiler does not run as it should",
+        "the compiler's own words stand above: install python3-dev of this Python; let LIBRARY_PATH lead to libcuda.so (the driver's folder, or"
+        " CUDA's lib64/stubs); set env CC: gcc, or use an image",
+        "vllm-project/vllm#17455",
+        "subprocess.CalledProcessError: Command '['/usr/bin/gcc', '/tmp/acme/main.c', '-O3', '-shared', '-lcuda']' returned non-zero exit status 1.",
+        sure=False,
+    ),
+    Hint(
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",

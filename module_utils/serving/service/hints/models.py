@@ -108,52 +108,6 @@ HINTS = (
         "ValueError: Model architectures ['AcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X', 'AcmeForCausalLM'])",
     ),
     Hint(
-        "hub-not-found",
-        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
-        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError",
-        "the hub has no such file, branch or repository, or does not show it without a token",
-        "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
-        "huggingface_hub, errors",
-        "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
-    ),
-    Hint(
-        "hub-range",
-        r"416 Client Error|Requested Range Not Satisfiable",
-        "half of a file is here from an earlier download, and the hub has no more bytes of it: that half is whole, or of another file",
-        "remove *.incomplete (or .part) of that file, and run deploy.yml --tags fetch",
-        "huggingface_hub#2197",
-        "requests.exceptions.HTTPError: 416 Client Error: Range Not Satisfiable for url: https://files.example/x.safetensors",
-        sure=False,
-    ),
-    Hint(
-        "hub-limit",
-        r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
-        "the hub takes no more requests from this address for now",
-        "give a token, fetch once and relay to the other hosts, or use a mirror",
-        "huggingface_hub, rate limits",
-        "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",
-    ),
-    Hint(
-        "hub-server",
-        r"50[0234] Server Error|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
-        "the hub (or a mirror or proxy before it) fails",
-        "wait, or fetch from another hub or mirror",
-        "huggingface_hub",
-        "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
-        sure=False,
-    ),
-    Hint(
-        "download-cut",
-        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
-        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS",
-        "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
-        "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
-        "huggingface_hub, environment variables",
-        "OSError: Consistency check failed: file should be of size 4976698672 but has size 10485760 (model-00001.safetensors).",
-        sure=False,
-    ),
-    Hint(
         "proxy",
         r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
         r"|Unable to connect to proxy",

@@ -14,6 +14,14 @@ HINTS = (
         "RuntimeError: alloc_req_slots runs out of memory. Please set a smaller number for `--max-running-requests`.",
     ),
     Hint(
+        "sglang-lora-slots",
+        r"assert len\(cur_uids\) <= self\.max_loras_per_batch",
+        "requests for more LoRA adapters (the base model counts as one) came at once than max_loras_per_batch allows",
+        "raise max_loras_per_batch in engine_args by one or more, or use a newer engine",
+        "sgl-project/sglang#23141",
+        "AssertionError: assert len(cur_uids) <= self.max_loras_per_batch (managers/lora.py:7)",
+    ),
+    Hint(
         "sglang-memory",
         r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|max_total_num_tokens[^\n]{0,40}<= ?0",
         "after the weights no memory is left on the device for the KV cache",

@@ -84,6 +84,15 @@ HINTS = (
         "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
     Hint(
+        "file-system-damaged",
+        r"\[Errno (?:74|117)\]|: (?:Bad message|Structure needs cleaning)\b",
+        "the file system answers that its own records are damaged (EBADMSG, EUCLEAN)",
+        "dmesg names the device: unmount it and let fsck (xfs_repair, btrfs check) repair it; look at the disk with smartctl, and fetch the files"
+        " there anew",
+        "huggingface/huggingface_hub#2193; Linux, errno(3)",
+        "OSError: [Errno 74] Bad message: '/srv/acme/.locks/models--acme--x'",
+    ),
+    Hint(
         "read-only-folder",
         r"Read-only file system(?::? ?['\"]?(/[^\s'\"]{1,200}))?",
         "the engine writes where it may not: containers have a read-only root with /tmp and /cache to write in",
