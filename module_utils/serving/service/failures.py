@@ -54,6 +54,7 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.raised_in import raised_in
+from ansible.module_utils.serving.service.sglang_words import in_its_words, said_by_sglang
 from ansible.module_utils.serving.service.statements import CANN_CODE, PANIC, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
@@ -211,6 +212,8 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 def explain(lines: list[str], code: int | None = None) -> Explanation:
     """What the last lines of a log (and the exit code, negative for a signal) mean."""
     found = cause(lines, code)
+    if found.meaning and said_by_sglang(lines):
+        found = found._replace(meaning=in_its_words(found.meaning, lines))
     where = crashed_in(lines) if found.meaning and "Fatal Python error" in (found.root or "") else None
     return found._replace(meaning="%s; it was in %s" % (found.meaning, where)) if where else found
 
@@ -279,6 +282,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
             first = root
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
+        whose = raised_in(one, explained=True) if row.name in faults.OF_ANY_PART else None
+        meaning = "%s; %s" % (meaning, whose) if whose else meaning
         sure = row.proves and not apart and one.text not in warned and not another_reason(row, one)
         if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)

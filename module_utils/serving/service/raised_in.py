@@ -14,7 +14,7 @@ from ansible.module_utils.serving.service.statements import Statement
 PARTS = tuple(
     (
         re.compile(path),
-        "the error came from %s; its words are not among the known failures" % whose,
+        whose,
         remedy,
         of_sglang[0] if of_sglang else remedy,
     )
@@ -59,7 +59,7 @@ PARTS = tuple(
             "look at the schema of the request; choose another grammar_backend, or a newer engine",
         ),
         (
-            r"/(?:spec_decode|speculative)/|/(?:eagle|medusa|mtp|ngram_proposer)\w{0,20}\.py$",
+            r"/(?:spec_decode|speculative)/|/(?:\w{1,40}_)?(?:eagle\d?|medusa|mtp|nextn|ngram_proposer)\w{0,20}\.py$",
             "the part for speculative decoding",
             "start once without speculative_config: where that helps, use a draft model that this release names, or another release",
             "start once without speculative_algorithm: where that helps, use a draft model that this release names, or another release",
@@ -138,16 +138,20 @@ NEAR = 4
 # Where packages lie: what stands before it is the name of somebody's folder.
 ENVIRONMENT = re.compile(r"^.*/(?:site-packages|dist-packages|lib(?:64)?/python3[\d.]{0,4})(?=/)")
 # The engines' own classes of models are called as what they are like (models/transformers/base.py): they are no part that can be left out.
-OWN_MODELS = re.compile(r"\bvllm/model_executor/models/|\bsglang/srt/models/")
+OWN_MODELS = re.compile(r"\b(?:vllm/model_executor|sglang/srt)/models/(?!\w{0,40}(?:eagle|medusa|mtp|nextn))")
 OF_SGLANG = re.compile(r"\bsglang/(?:srt|jit_kernel|multimodal_gen)/")
 
 
-def raised_in(error: Statement) -> str | None:
-    """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known."""
+def raised_in(error: Statement, explained: bool = False) -> str | None:
+    """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known.
+
+    `explained`: beside what a row says of its words.
+    """
     files = [ENVIRONMENT.sub("", file) for file in error.files]
     sglang = any(OF_SGLANG.search(file) for file in files)
     for file in reversed(files[-NEAR:]):
         for path, whose, remedy, in_sglang in PARTS:
             if path.search(file) and not OWN_MODELS.search(file):
-                return "%s: %s" % (whose, in_sglang if sglang else remedy)
+                unknown = "" if explained else "; its words are not among the known failures"
+                return "the error came from %s%s: %s" % (whose, unknown, in_sglang if sglang else remedy)
     return None

@@ -63,7 +63,8 @@ HINTS = (
     Hint(
         "fused-kernel-failed",
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
-        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error|CUDA_ERROR)"
+        r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",

@@ -15,6 +15,27 @@ HINTS = (
         "ValueError: Unrecognized configuration class <class 'acme.AcmeConfig'> to build an AutoTokenizer.",
     ),
     Hint(
+        "mistral-format",
+        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present",
+        "the engine was asked for Mistral's own format (tokenizer_mode, config_format, load_format: mistral), and this folder lacks files of it"
+        " (params.json, tekken.json)",
+        "leave these options out of engine_args for a folder in Hugging Face's format, or fetch the model as Mistral publishes it"
+        " (consolidated*.safetensors)",
+        "vllm-project/vllm#17132, #17210",
+        "ValueError: Failed to load mistral 'params.json' config for model acme/x.",
+    ),
+    Hint(
+        "mistral-tokenizer",
+        r"'MistralTokenizer' object has no attribute|MistralTokenizer[^\n]{0,80}(?:not supported|must be)",
+        "Mistral's own tokenizer (tokenizer_mode mistral) does not do what this model's class or processor asks of it: the folder is in Hugging"
+        " Face's format, or the releases do not fit",
+        "leave tokenizer_mode out of engine_args, or give config_format and load_format: mistral too for a folder in Mistral's format; else a newer"
+        " engine",
+        "vllm-project/vllm#16292, #16681",
+        "AttributeError: 'MistralTokenizer' object has no attribute 'acme'",
+        sure=False,
+    ),
+    Hint(
         "config-json",
         r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
         r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"

@@ -242,7 +242,7 @@ HINTS = (
     ),
     Hint(
         "cuda",
-        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error",
+        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error(?![^\n]{0,80}deep_?gemm)",
         "a call of CUDA failed",
         "see dmesg for Xid lines; CUDA_LAUNCH_BLOCKING=1 in the row's env names the call, because CUDA may report it later",
         CUDA_ERRORS,

@@ -23,7 +23,8 @@ HINTS = (
     ),
     Hint(
         "sglang-memory",
-        r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|max_total_num_tokens[^\n]{0,40}<= ?0",
+        r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|max_total_num_tokens[^\n]{0,40}<= ?0"
+        r"|leave no GPU memory for the KV cache",
         "after the weights no memory is left on the device for the KV cache",
         "raise mem_fraction_static in engine_args, raise tp_size, or use a quantised model; nvidia-smi shows whether something else holds memory",
         "sgl-project/sglang#4895",
