@@ -345,7 +345,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|17|18|34|35)\b|(?i:aicore exception"
         r"|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"

@@ -6,6 +6,37 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "hub-client-closed",
+        r"Cannot send a request, as the client has been closed",
+        "the hub's client was used after its connection had been closed: an earlier error closed it, or two threads or releases of huggingface_hub"
+        " share it",
+        "the first error stands above; run deploy.yml --tags fetch once more, and take another release of huggingface_hub if it comes back",
+        "microsoft/bioemu#193",
+        "RuntimeError: Cannot send a request, as the client has been closed.",
+        sure=False,
+    ),
+    Hint(
+        "transfer-broken-off",
+        r"peer closed connection without sending complete|RemoteProtocolError|\('Connection aborted\.', ?(?:ConnectionResetError|RemoteDisconnected|OSError)"
+        r"|Connection broken: (?:IncompleteRead|ConnectionResetError|InvalidChunkLength)",
+        "a transfer over HTTP broke off: the server, a proxy or the network between closed the connection",
+        "run deploy.yml --tags fetch again: it goes on where it stopped; a proxy's limits of size and time, or another address in `sources`, if it"
+        " comes back",
+        "huggingface/huggingface_hub#4349, #2822",
+        "httpx.RemoteProtocolError: peer closed connection without sending complete message body (received 7 bytes, expected 70)",
+        sure=False,
+    ),
+    Hint(
+        "transfer-timeout",
+        r"^httpx\.(?:Read|Connect|Write|Pool)Timeout|^requests\.exceptions\.(?:Read|Connect)Timeout|ReadTimeoutError\(|Read timed out\. \(read timeout",
+        "an answer over HTTP did not come in time: the hub, a mirror or a proxy is slow or gone, or a firewall drops what is sent to it",
+        "curl -v the address that the message names; run deploy.yml --tags fetch again, with env HF_HUB_DOWNLOAD_TIMEOUT: 60 and HF_HUB_ETAG_TIMEOUT:"
+        " 60 or another address in `sources`",
+        "huggingface/huggingface_hub#4670",
+        "httpx.ReadTimeout: The read operation timed out",
+        sure=False,
+    ),
+    Hint(
         "hub-through-another",
         r"Distant resource does not (?:have a Content-Length|seem to be on)|FileMetadataError",
         "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a firewall stands between",
@@ -100,7 +131,7 @@ HINTS = (
         r"|find the requested files in the (?:cached path|disk cache|local cache)"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
         r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses))"
-        r"|Cannot (?:send a request|reach https)",
+        r"|Cannot (?:send a request(?!, as the client)|reach https)",
         "the engine wants something from the hub, and can't reach it",
         "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
         "huggingface/transformers, utils/hub.py",

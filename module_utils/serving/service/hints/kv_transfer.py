@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "nixl-other-agent",
+        r"NIXL agent engine ID mismatch",
+        "the address that the other instance gave for its KV cache leads to a third one: its side channel has no address or port of its own",
+        "set env VLLM_NIXL_SIDE_CHANNEL_HOST to the host's own address, and VLLM_NIXL_SIDE_CHANNEL_PORT to another one for each instance of a host;"
+        " restart both",
+        "vllm-project/vllm#27083",
+        "RuntimeError: Remote NIXL agent engine ID mismatch. Expected acme_dp0, received acme_dp7.",
+    ),
+    Hint(
         "kv-memory-registration",
         r"memory registration failed|[Ff]ailed to register (?:buffer|memory)",
         "memory of the KV cache could not be registered for transfer: locked memory is limited, the GPU's RDMA module is missing, or the library"

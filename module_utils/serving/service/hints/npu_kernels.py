@@ -18,6 +18,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "npu-model-failed",
+        r"\b507011\b",
+        "a whole graph failed on the NPU while it ran, most often by an operator in it, or by one that waited for data in vain (GetNext)",
+        "the lines beside it name the node (Dump node ...) and plog below ~/ascend/log the operator; run it without a graph (enforce_eager: true;"
+        " PyNative in MindSpore)",
+        "mindspore-lab/mindocr#615; CANN, aclError 507011",
+        "[ERROR] DEVICE(7,fff,python):2023-11-20-15:34:32.886.561 [acme.cc:761] Task fail infos task_id: 2, retcode: 507011 ( model execute failed)",
+        sure=False,
+        late=True,
+    ),
+    Hint(
         "npu-aicpu-failed",
         r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999",
         "an operator that runs on the NPU's CPU failed: most often its package is of another CANN, or it can't do this inside a graph",

@@ -303,6 +303,15 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "source-refused",
+        r"\.(?:cpp|cc|cu|cuh|hpp|hip|h|c)(?::\d{1,6}){1,2}: error: |\.cuh?\(\d{1,6}\): error: ",
+        "the compiler refuses a source file: it was written for another torch, CUDA, compiler or processor than these",
+        "use a wheel or image of this release for this platform; to build take the torch, CUDA and compiler that the release names",
+        "vllm-project/vllm#33991; compilers",
+        "/srv/acme/csrc/cpu/acme.cpp:20:34: error: 'Acme' has no member named 'reg'",
+        general=True,
+    ),
+    Hint(
         "no-device-type",
         r"Failed to infer device type",
         "vLLM found neither a GPU nor a CPU build of itself",

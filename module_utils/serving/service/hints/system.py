@@ -178,7 +178,8 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)|(?:Failed core proc\(s\)[^\n]{0,120}: "
+        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
