@@ -343,3 +343,14 @@ def test_words_behind_a_progress_bar_are_a_line_of_their_own(bar: str) -> None:
 def test_the_error_of_a_child_process_has_its_reason_on_the_next_line() -> None:
     said = statements(["Error: acme-dns failed to start: Error from child process", "acme failed to bind 10.0.0.1:53"])
     assert said[0].text.endswith("child process acme failed to bind 10.0.0.1:53") and len(said) == 1
+
+
+def test_an_error_without_words_gives_way_to_its_traceback() -> None:
+    log = "ERROR 05-02 09:48:39 [engine.py:160] AssertionError()\nTraceback (most recent call last):\n"
+    found = statements(
+        (log + '  File "/x/acme/layer.py", line 7, in f\n    assert wide > 1\nAssertionError').splitlines()
+    )
+    assert [(one.text, one.kind) for one in found] == [
+        ("AssertionError()", "words"), ("AssertionError: assert wide > 1 (acme/layer.py:7)", "exception"),
+    ]  # fmt: skip
+    assert explained("acme.OddError()") == failures.Explanation(None, "acme.OddError()", None)

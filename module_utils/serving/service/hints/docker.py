@@ -222,6 +222,31 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "compose-key-unknown",
+        r"services\.\S{1,120} value '(?!device|gpus|runtime)\w{1,40}' does not match any of the regexes: '\^x-'"
+        r"|Unsupported config option for services\.\S{1,80}: '(?!device|gpus|runtime)\w{1,40}'",
+        "this docker-compose does not know a key of the compose file: it is of 1.x or older than the file, or the key stands at a wrong place",
+        "use docker compose (the plugin, 2.x) in place of docker-compose 1.x, or remove the key that the message names",
+        "ImJuniorCris/unichain-node#19",
+        "services.acme.healthcheck value 'start_interval' does not match any of the regexes: '^x-'",
+    ),
+    Hint(
+        "compose-dependency",
+        r"dependency failed to start: container \S{1,100} (?:is unhealthy|exited)",
+        "compose waited for another container, which ended or whose health check failed",
+        "docker logs of the container that is named says why; a model that loads long needs a longer start_period of its health check",
+        "docker/compose, depends_on",
+        "dependency failed to start: container acme-vllm-1 is unhealthy",
+    ),
+    Hint(
+        "builder-old",
+        r"Unknown flag: (?:mount|link|chmod|network)\b|the --(?:mount|chmod|link) option requires BuildKit",
+        "Docker's old builder does not know what this Dockerfile uses: it wants BuildKit",
+        "set DOCKER_BUILDKIT=1, or install docker-buildx; upgrade Docker to 23 or newer",
+        "vllm-project/vllm#2708",
+        "Error response from daemon: Dockerfile parse error line 10: Unknown flag: mount",
+    ),
+    Hint(
         "docker-resources",
         r"Range of CPUs is from|Requested CPUs are not available|Minimum memory limit allowed|Minimum memory(?:swap)? limit should|invalid size: '",
         "the container is to get more (or less) of CPU or memory than this host has or Docker allows",

@@ -62,7 +62,8 @@ HINTS = (
     ),
     Hint(
         "fused-kernel-failed",
-        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
+        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
+        r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
         r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error|CUDA_ERROR)"
         r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
@@ -239,7 +240,7 @@ HINTS = (
     ),
     Hint(
         "quantisation-not-for-layer",
-        r"AssertionError: assert self\.quant_method is not None",
+        r"AssertionError: assert (?:self\.)?quant_method is not None",
         "the engine has no form of the model's quantisation for this kind of layer (the file's name tells which: MoE, linear, embedding)",
         "use the model in another quantisation (for AWQ of MoE models awq_marlin or compressed-tensors), or a newer engine; leave `quantization` out",
         "vllm-project/vllm#22004",

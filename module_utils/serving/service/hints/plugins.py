@@ -30,6 +30,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "two-accelerators",
+        r"Two accelerators cannot be used at the same time in PyTorch",
+        "two packages register a backend for an accelerator as torch loads them: torch_npu and FlagCX, or a second one for another accelerator",
+        "set env TORCH_DEVICE_BACKEND_AUTOLOAD: 0, or remove the package that is not needed; use an image as it was built",
+        "flagos-ai/vllm-plugin-FL#77",
+        "RuntimeError: Two accelerators cannot be used at the same time in PyTorch: npu and npu.",
+    ),
+    Hint(
         "plugin-not-loaded",
         r"Failed to load plugin",
         "a plugin of vLLM does not load, so the engine knows no accelerator",

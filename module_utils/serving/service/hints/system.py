@@ -93,6 +93,15 @@ HINTS = (
         "OSError: [Errno 74] Bad message: '/srv/acme/.locks/models--acme--x'",
     ),
     Hint(
+        "package-lock-held",
+        r"Could not get lock /var/lib/(?:dpkg|apt)|Unable to (?:acquire|lock) [^\n]{0,60}(?:dpkg|/var/(?:lib|cache)/apt)"
+        r"|Waiting for process with pid \d{1,8} to finish",
+        "another program installs packages on this host at this time (unattended-upgrades, another run of apt or dnf)",
+        "wait until it ends (ps shows it by the id in the message), then run again; a lock whose process is gone goes with a reboot",
+        "apt; dnf",
+        "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (unattended-upgr)",
+    ),
+    Hint(
         "read-only-folder",
         r"Read-only file system(?::? ?['\"]?(/[^\s'\"]{1,200}))?",
         "the engine writes where it may not: containers have a read-only root with /tmp and /cache to write in",
