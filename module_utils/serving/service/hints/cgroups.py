@@ -62,6 +62,16 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cgroup-subtree",
+        r"cgroup\.subtree_control[`'\"]?: (?i:invalid argument|device or resource busy|no such file|operation not supported)",
+        "the kernel does not let the engine pass controllers on to the container's cgroup: processes are in that cgroup themselves, the controller is"
+        " not given to it, or the host is a container without systemd",
+        "with systemd as PID 1 set cgroup_manager = systemd; in an LXC or another container switch nesting on; upgrade crun or runc; then reboot",
+        "containers/crun; Linux, cgroups(7)",
+        "Error: unable to start container 4711: crun: writing file `/sys/fs/cgroup/cgroup.subtree_control`: Invalid argument: OCI runtime error",
+        sure=False,
+    ),
+    Hint(
         "cgroup-mount-denied",
         r"mounting \"cgroup2?\" to rootfs[^\n]{0,300}(?:operation not permitted|permission denied)",
         "the container may not mount its cgroups: with user namespaces (rootless, --uidmap) or an engine inside a container, or by a fault of runc 1.1",

@@ -259,7 +259,7 @@ HINTS = (
     Hint(
         "podman-network",
         r"netavark: |aardvark-dns|CNI network \"[^\"]{1,60}\" not found|plugin type=\"\w{1,20}\"[^\n]{0,60}failed|(?:slirp4netns"
-        r"|pasta)[^\n]{0,60}(?:fail|not found|no such)|unable to find network with name",
+        r"|pasta)[^\n]{0,60}(?:fail|not found|no such)",
         "podman can't make the container's network",
         "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
         "podman, netavark",

@@ -67,15 +67,6 @@ HINTS = (
         "docker: Error response from daemon: No such image: sha256:bb38e4243cac.",
     ),
     Hint(
-        "image-denied",
-        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
-        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
-        "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
-        "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
-        "moby, registry errors",
-        "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
-    ),
-    Hint(
         "image-unknown",
         r"manifest unknown|manifest for ([^\s]{1,200}) not found",
         "the registry has no such tag or digest",
@@ -114,16 +105,6 @@ HINTS = (
         "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json",
         "docs.docker.com, insecure registries",
         'Error response from daemon: Get "https://10.0.0.5:5000/v2/": http: server gave HTTP response to HTTPS client',
-    ),
-    Hint(
-        "registry-unreachable",
-        r"https?://[^\s\"]{1,200}/(?:v2/|token\?).{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded"
-        r"|request canceled|TLS handshake timeout|server misbehaving|connection reset|EOF)"
-        r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
-        "the registry can't be reached from this host, or the connection breaks off",
-        "set its proxy for Docker, name a mirror, or fetch with image_relay",
-        "moby, registry client",
-        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
     ),
     Hint(
         "bind-source-missing",
@@ -320,15 +301,6 @@ HINTS = (
         "docker system df and df -h of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder",
         "moby, layer store",
         "failed to register layer: write /usr/lib/x.so: no space left on device",
-    ),
-    Hint(
-        "registry-server",
-        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
-        r"|manifest)[^\n]{0,120}\b50[0234]\b",
-        "the registry (or a mirror or proxy before it) fails",
-        "try again later, name another mirror, or fetch with image_relay",
-        "moby, registry client",
-        "Error response from daemon: received unexpected HTTP status: 502 Bad Gateway",
     ),
     Hint(
         "session-keys",

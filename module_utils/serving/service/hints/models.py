@@ -59,6 +59,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "tokenizer-model-damaged",
+        r"Internal: [^\n]{0,80}sentencepiece_processor\.cc",
+        "the tokenizer's file (tokenizer.model) can't be parsed: it was cut, is a Git LFS pointer, or is none of SentencePiece's",
+        "ls -l of it in the model's folder (a pointer has about 130 bytes); remove it and run deploy.yml --tags fetch",
+        "turboderp/exllama#176, #242; google/sentencepiece",
+        "RuntimeError: Internal: src/sentencepiece_processor.cc(1101) [model_proto->ParseFromArray(serialized.data(), serialized.size())]",
+    ),
+    Hint(
         "tokenizer-file-missing",
         r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string|Unable to load vocabulary from file",
         "the tokenizer that was asked for has no file in the model's folder (tokenizer.model), or config.json names another class than the model's",

@@ -160,12 +160,23 @@ HINTS = (
     ),
     Hint(
         "mindspore-without-ascend",
-        r"Unsupported device target Ascend|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
+        r"Unsupported device target Ascend|package type mindspore-(?:gpu|cpu) support 'device_target'"
+        r"|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
         r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open",
         "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
         "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
         "mindspore-lab/mindyolo#273",
         "RuntimeError: Unsupported device target Ascend. This process only supports one of the ['CPU'].",
+    ),
+    Hint(
+        "mindspore-device-address",
+        r"The device address type is wrong: type name in address:(\w{1,10}), type name in context:",
+        "MindSpore was given data that lies on another device than the one it computes on: its part for the NPU was not loaded whole, or code made"
+        " tensors before it chose the device",
+        "mindspore.run_check() on Ascend must succeed; set the device before the model is made, and use the MindSpore and CANN that belong together",
+        "mindspore-lab/mindyolo#251",
+        "RuntimeError: The device address type is wrong: type name in address:CPU, type name in context:Ascend",
+        sure=False,
     ),
     Hint(
         "mindspore-graph",

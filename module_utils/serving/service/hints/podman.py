@@ -60,6 +60,25 @@ HINTS = (
         "Error starting server failed to bind udp listener on 10.89.1.1:53: IO error: Address already in use (os error 98)",
     ),
     Hint(
+        "cni-version",
+        r"plugin \w{1,20} does not support config version",
+        "podman's network files (CNI) are of a newer format than the plugins on this host, so it finds none of its networks",
+        "set cniVersion to 0.4.0 in the *.conflist files below /etc/cni/net.d and ~/.config/cni/net.d, install containernetworking-plugins 1.0 or"
+        " newer, or go over to netavark",
+        "containers/podman, CNI",
+        'WARN[0000] Error validating CNI config file /srv/acme.conflist: [plugin bridge does not support config version "1.0.0"]',
+        passing=True,
+    ),
+    Hint(
+        "podman-network-unknown",
+        r"unable to find network with name or ID (\S{1,80})",
+        "podman finds no network of that name: it was not made for this user, was removed, or its file can't be read (a warning above names the file)",
+        "podman network ls as the user of the service; podman network create it, correct `network` of the row, or podman network inspect what the"
+        " warning names",
+        "containers/podman, network",
+        "Error: unable to find network with name or ID acme: network not found",
+    ),
+    Hint(
         "podman-chain-left",
         r"(?:netavark|ip6?tables)[^\n]{0,60}[Cc]hain already exists",
         "chains of an earlier container are still in the host's firewall where podman wants to make them: another program's rules (nftables, firewalld)"
