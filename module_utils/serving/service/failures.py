@@ -145,6 +145,8 @@ WARNED = (
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
 SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z]9999: Inner Error")
 
+# What failed in a call of CANN: its own words stand below, and may be exact where the call is not.
+CALLS_CANN = re.compile(r"NPU (?:function )?error|\baclnn\w|\bacl(?:rt)?[A-Z]|\bHccl\w|HCCL")
 # MindSpore says that CANN's own words come below; the code there is the cause.
 REFERS = re.compile(r"'?Ascend Error Message")
 
@@ -259,6 +261,9 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     if found and found[0].late:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
+    if found and root and not found[0].proves and CALLS_CANN.search(root.text):
+        exact = known([one for one in errors if CANN_CODE.match(one.text)])
+        found = exact if exact and exact[0].proves else found
     signal_row, code_row = by_code(code, True), by_code(code, False)
     panicked = telling is not None and bool(PANIC.match(telling.text))  # its file is the place of the panic itself
     unknown = (

@@ -59,6 +59,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "pooling-task",
+        r"^KeyError: '(?:embed|classify|score|token_embed|token_classify|plugin)(?:&\w{1,20})?'",
+        "the model's pooling task is not one that this endpoint or release serves",
+        "ask the endpoint of that task (/v1/embeddings, /classify, /score), name one task in pooler_config, or use a newer engine",
+        "vllm-project/vllm#51801",
+        "KeyError: 'embed&token_classify'",
+        sure=False,
+    ),
+    Hint(
         "tokenizer-model-damaged",
         r"Internal: [^\n]{0,80}sentencepiece_processor\.cc",
         "the tokenizer's file (tokenizer.model) can't be parsed: it was cut, is a Git LFS pointer, or is none of SentencePiece's",
