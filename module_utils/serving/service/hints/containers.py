@@ -201,6 +201,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "nvidia-cli-crashed",
+        r"nvidia-container-cli': (?:double free|free\(\)|malloc|corrupted)",
+        "NVIDIA's container tools crashed themselves, before the container ran",
+        "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set accelerator.device_access: cdi",
+        "NVIDIA/nvidia-docker#1281",
+        "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
+    ),
+    Hint(
         "nvidia-cli-other",
         r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error",
         "NVIDIA's container tools could not give the GPU to the container",

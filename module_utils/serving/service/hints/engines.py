@@ -37,7 +37,7 @@ HINTS = (
     ),
     Hint(
         "class-failed-inspection",
-        r"Model architectures \[.{0,200}\] failed to be inspected",
+        r"Model architectures \[.{0,200}\] failed to be inspected|Error in inspecting model architecture '",
         "the engine could not import the model's class",
         "look for the ModuleNotFoundError or ImportError above it in the log",
         "vLLM 0.32.0",

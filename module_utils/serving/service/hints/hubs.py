@@ -130,7 +130,7 @@ HINTS = (
         r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
         r"|find the requested files in the (?:cached path|disk cache|local cache)"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
-        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses))"
+        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy))"
         r"|Cannot (?:send a request(?!, as the client)|reach https)",
         "the engine wants something from the hub, and can't reach it",
         "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",

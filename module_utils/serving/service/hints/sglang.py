@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "sglang-child-crashed",
+        r"Child process unexpectedly failed with (?:an exit code |exitcode=)(?:4|6|7|11|132|134|135|139)\b",
+        "compiled code crashed in a process of SGLang: a kernel, NCCL or the driver",
+        "look for the fault above it (Fatal Python error names where Python was); try disable_cuda_graph: true, then another attention_backend or"
+        " image",
+        "sgl-project/sglang#5770",
+        "[2025-04-26 20:55:32] Child process unexpectedly failed with an exit code 11. pid=293198",
+        sure=False,
+    ),
+    Hint(
         "sglang-slots",
         r"alloc_\w{1,40} runs out of|set a smaller number for [`']?--max-running-requests",
         "the engine has no place left for a further request: it was given more than max_running_requests allows",
