@@ -178,3 +178,10 @@ def test_a_row_is_not_told_where_the_words_contradict_it(row: str, line: str) ->
 def test_ports_below_1024_are_the_privileged_ones(port: int) -> None:
     line = f"Error: pasta failed with exit code 1: Failed to bind port {port} (Permission denied) for option '-t {port}-{port}:{port}-{port}', exiting"
     assert explained(line, 126).hint == ("podman-low-port" if port < 1024 else "pasta-closed")
+
+
+def test_cann_s_own_words_are_taken_where_they_prove_more_than_the_call() -> None:
+    call = "RuntimeError: operator():a.ts:28 NPU function error: call aclnnAcme failed, error code is 561002\n"
+    said = "EZ9999: [PID: 9] 2025-09-10-09:46:59.100.100 HCCL_BUFFSIZE is too SMALL, NEEDED_HCCL_BUFFSIZE = 1100MB\n"
+    assert (explained(call + said).hint, explained(call + said).sure) == ("hccl-buffer-too-small", True)
+    assert explained(f"{FULL}\n{said}").hint == "disk-full"

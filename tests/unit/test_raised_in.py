@@ -264,3 +264,18 @@ def test_who_was_killed_after_an_error_was_perhaps_killed_because_of_it(code: in
     assert (after.meaning or "").startswith(failures.POSSIBLE)
     assert explained("INFO: nothing", code).sure
     assert explained("ERROR: nobody knows this one", 139).sure
+
+
+def test_a_row_whose_words_come_of_any_part_names_that_part_too() -> None:
+    differ = "RuntimeError: Sizes of tensors must match except in dimension 1."
+    draft = traceback(LIB + "/vllm/model_executor/models/llama_eagle3.py", error=differ)
+    other = traceback(LIB + "/vllm/model_executor/models/llama.py", error=differ)
+    assert explained(draft).hint == explained(other).hint == "shapes-differ"
+    assert "speculative decoding" in (explained(draft).meaning or "")
+    assert "not among the known" not in (explained(draft).meaning or "")
+    assert "speculative decoding" not in (explained(other).meaning or "")
+
+
+def test_the_compiler_s_own_scheduler_is_no_scheduler_of_requests() -> None:
+    log = traceback(LIB + "/torch/_inductor/scheduler.py", error="acme.Odd: nobody knows")
+    assert "compilation" in (explained(log).meaning or "")

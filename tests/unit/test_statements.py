@@ -325,3 +325,32 @@ def test_the_causes_that_uv_draws_below_an_error_are_read_from_the_deepest() -> 
         "\u00d7 Failed to download and build `acme==1`",
     ]
     assert explained(tree).hint == "index-unreachable"
+
+
+@pytest.mark.parametrize(
+    "bar",
+    [
+        " 11%|####    | 25/232 [01:26<02:49,  1.22it/s]",
+        "Loading checkpoint shards:  33%|###   | 1/3 [00:20<00:40, 20.20s/it]",
+        "Fetching:   0%|   | 0/4 [00:00<?, ?it/s]\rFetching:  25%|#  | 1/4 [00:01<00:03,  1.1it/s]",
+    ],
+)
+def test_words_behind_a_progress_bar_are_a_line_of_their_own(bar: str) -> None:
+    said = statements([bar + "[rank0]:[E1204 11:18:17.728425480 acme.ts:444] NPU out of memory."])
+    assert [(one.text, one.kind) for one in said] == [("NPU out of memory.", "error")]
+
+
+def test_the_error_of_a_child_process_has_its_reason_on_the_next_line() -> None:
+    said = statements(["Error: acme-dns failed to start: Error from child process", "acme failed to bind 10.0.0.1:53"])
+    assert said[0].text.endswith("child process acme failed to bind 10.0.0.1:53") and len(said) == 1
+
+
+def test_an_error_without_words_gives_way_to_its_traceback() -> None:
+    log = "ERROR 05-02 09:48:39 [engine.py:160] AssertionError()\nTraceback (most recent call last):\n"
+    found = statements(
+        (log + '  File "/x/acme/layer.py", line 7, in f\n    assert wide > 1\nAssertionError').splitlines()
+    )
+    assert [(one.text, one.kind) for one in found] == [
+        ("AssertionError()", "words"), ("AssertionError: assert wide > 1 (acme/layer.py:7)", "exception"),
+    ]  # fmt: skip
+    assert explained("acme.OddError()") == failures.Explanation(None, "acme.OddError()", None)

@@ -29,8 +29,10 @@ from ansible.module_utils.serving.service.hints import (
     docker,
     engines,
     faults,
+    hubs,
     intel,
     kernels,
+    kv_transfer,
     models,
     nccl,
     npu_kernels,
@@ -43,6 +45,7 @@ from ansible.module_utils.serving.service.hints import (
     podman,
     processes,
     python,
+    registries,
     sglang,
     storage,
     supervisord,
@@ -52,6 +55,7 @@ from ansible.module_utils.serving.service.hints import (
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.raised_in import raised_in
+from ansible.module_utils.serving.service.sglang_words import in_its_words, said_by_sglang
 from ansible.module_utils.serving.service.statements import CANN_CODE, PANIC, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
@@ -64,10 +68,12 @@ HINTS: tuple[Hint, ...] = (
     *storage.HINTS,
     *podman.HINTS,
     *cgroups.HINTS,
+    *registries.HINTS,
     *docker.HINTS,
     *daemons.HINTS,
     *systemd.HINTS,
     *supervisord.HINTS,
+    *hubs.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
@@ -79,6 +85,7 @@ HINTS: tuple[Hint, ...] = (
     *intel.HINTS,
     *over_hosts.HINTS,
     *nccl.HINTS,
+    *kv_transfer.HINTS,
     *kernels.HINTS,
     *combinations.HINTS,
     *models.HINTS,
@@ -138,6 +145,8 @@ WARNED = (
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
 SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z]9999: Inner Error")
 
+# What failed in a call of CANN: its own words stand below, and may be exact where the call is not.
+CALLS_CANN = re.compile(r"NPU (?:function )?error|\baclnn\w|\bacl(?:rt)?[A-Z]|\bHccl\w|HCCL")
 # MindSpore says that CANN's own words come below; the code there is the cause.
 REFERS = re.compile(r"'?Ascend Error Message")
 
@@ -207,6 +216,8 @@ def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
 def explain(lines: list[str], code: int | None = None) -> Explanation:
     """What the last lines of a log (and the exit code, negative for a signal) mean."""
     found = cause(lines, code)
+    if found.meaning and said_by_sglang(lines):
+        found = found._replace(meaning=in_its_words(found.meaning, lines))
     where = crashed_in(lines) if found.meaning and "Fatal Python error" in (found.root or "") else None
     return found._replace(meaning="%s; it was in %s" % (found.meaning, where)) if where else found
 
@@ -250,6 +261,9 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     if found and found[0].late:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
+    if found and root and not found[0].proves and CALLS_CANN.search(root.text):
+        exact = known([one for one in errors if CANN_CODE.match(one.text)])
+        found = exact if exact and exact[0].proves else found
     signal_row, code_row = by_code(code, True), by_code(code, False)
     panicked = telling is not None and bool(PANIC.match(telling.text))  # its file is the place of the panic itself
     unknown = (
@@ -275,6 +289,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
             first = root
         if apart:
             meaning = APART % (first_words(one.text)[:120], meaning)
+        whose = raised_in(one, explained=True) if row.name in faults.OF_ANY_PART else None
+        meaning = "%s; %s" % (meaning, whose) if whose else meaning
         sure = row.proves and not apart and one.text not in warned and not another_reason(row, one)
         if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)

@@ -54,12 +54,15 @@ LEVELS = tuple(
 IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))
 NCCL = re.compile(r"(?:\S{1,80} )?NCCL (INFO|WARN|TRACE|VERSION|DEBUG)\b")  # its place belongs to the words
 USER_WARNING = re.compile(r"(?:\S{1,200}:\d{1,6}: )?(?:\w{1,40}\.)*\w{0,40}Warning: ")
+# A progress bar that the next words were written behind: `Loading:  33%|### | 1/3 [00:20<00:40, 20.20s/it][rank0]:[E1204 ...`.
+BARS = re.compile(r"(?:[^|\n]{0,80}?\d{1,3}%\|[^|\n]{0,300}\|[^\]\n]{0,80}\])+(?=\S)")
 COLOURS = re.compile(r"\x1b\[[\d;?]{0,20}[A-Za-z]|\x1b\][^\x07\n]{0,200}\x07|[\x00-\x08\x0b-\x1f]")
 
 
 def strip(line: str) -> tuple[str, str, str]:
     """(who said it, level, words) of one line of a log: without colours, time stamps, processes, ranks."""
     text = COLOURS.sub("", line[: LINE * 2])
+    text = BARS.sub("", text, count=1) if "%|" in text else text
     who, level = "", ""
     for _ in range(10):
         told = NCCL.match(text)

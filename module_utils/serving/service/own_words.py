@@ -12,7 +12,7 @@ from ansible.module_utils.serving.service.statements import Statement
 # Errors by which an engine refuses something. Those that Python raises at its own account (KeyError, AttributeError...) say nothing of a reason.
 REFUSALS = re.compile(
     r"^(?:\w{1,60}\.){0,6}(?:ValueError|RuntimeError|NotImplementedError|AssertionError|ValidationError|EnvironmentError|Exception"
-    r"|ImportError(?!: (?:cannot import name|No module named|DLL|lib|/))"
+    r"|OSError(?!: (?:\[Errno|/|lib))|ImportError(?!: (?:cannot import name|No module named|DLL|lib|/))"
     r"|\w{0,40}(?:Config"
     r"\w{0,10}|Argument|Option|Validation|(?:Uns|S)upported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^TypeError: Error: (?=[^\n]{12,})|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
@@ -27,7 +27,8 @@ REASON = re.compile(
     r"|unknown|unrecogni[sz]ed|deprecated|exceeds?|insufficient|too (?:small|large|big|few|many|long|old|low|high))\b"
     r"|\b(?:larger|greater|longer|shorter|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
     r"|[Cc]onsider)"
-    r" \w{1,20}ing\b|\bnot support\b|\b(?:supported|available|valid|allowed|possible|known|registered) (?:\w{1,30} ){0,2}(?:are|is)\b"
+    r" \w{1,20}ing\b|\bnot support\b"
+    r"|\b[Mm]ake sure\b|\bleaves? no\b|\b(?:supported|available|valid|allowed|possible|known|registered) (?:\w{1,30} ){0,2}(?:are|is)\b"
     r"|(?:expected|must be) one of"
     r"|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
     re.I,

@@ -14,7 +14,7 @@ from ansible.module_utils.serving.service.statements import Statement
 PARTS = tuple(
     (
         re.compile(path),
-        "the error came from %s; its words are not among the known failures" % whose,
+        whose,
         remedy,
         of_sglang[0] if of_sglang else remedy,
     )
@@ -42,7 +42,7 @@ PARTS = tuple(
             "set another attention_backend or sampling_backend, or install the release of it that the engine names",
         ),
         (
-            r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake)/|/kv_(?:transfer|connector)/",
+            r"/(?:lmcache|kvcached|nixl\w{0,20}|mooncake\w{0,20})/|/kv_(?:transfer|connector)/",
             "what moves or keeps the KV cache beside the engine (LMCache, NIXL, Mooncake, kvcached)",
             "start once without kv_transfer_config or its package; install the release of it that names this engine's",
             "start once without disaggregation_mode, enable_hierarchical_cache and enable_lmcache; install the release of it that names this engine's",
@@ -59,7 +59,7 @@ PARTS = tuple(
             "look at the schema of the request; choose another grammar_backend, or a newer engine",
         ),
         (
-            r"/(?:spec_decode|speculative)/|/(?:eagle|medusa|mtp|ngram_proposer)\w{0,20}\.py$",
+            r"/(?:spec_decode|speculative)/|/(?:\w{1,40}_)?(?:eagle\d?|medusa|mtp|nextn|ngram_proposer)\w{0,20}\.py$",
             "the part for speculative decoding",
             "start once without speculative_config: where that helps, use a draft model that this release names, or another release",
             "start once without speculative_algorithm: where that helps, use a draft model that this release names, or another release",
@@ -68,12 +68,6 @@ PARTS = tuple(
             r"/(?:device_communicators|parallel_state|custom_all_reduce\w{0,10})(?:/|\.py$)",
             "the communication between the devices",
             "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
-        ),
-        (
-            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
-            "the scheduling of requests, which fails under load or with features that this release does not join well",
-            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
-            "set disable_overlap_schedule and disable_radix_cache: true, leave speculative_algorithm out, lower max_running_requests, or use a newer engine",
         ),
         (
             r"/lora/|/peft/",
@@ -87,12 +81,18 @@ PARTS = tuple(
             "set disable_cuda_graph: true: where that helps, lower cuda_graph_max_bs, leave enable_torch_compile out, or use another release",
         ),
         (
+            r"\bcore/sched/|/scheduler\w{0,20}\.py$|/block_manager\w{0,20}\.py$|/kv_cache_manager\.py$|/block_pool\.py$",
+            "the scheduling of requests, which fails under load or with features that this release does not join well",
+            "set async_scheduling: false, start once without speculative_config and prefix caching, lower max_num_seqs, or use a newer engine",
+            "set disable_overlap_schedule and disable_radix_cache: true, leave speculative_algorithm out, lower max_running_requests, or use a newer engine",
+        ),
+        (
             r"/triton/",
             "Triton, which compiles kernels at run time",
             "use the Triton that belongs to this torch, or an image as it was built; remove ~/.triton; choose another attention backend",
         ),
         (
-            r"/(?:mindspore|mindformers|vllm_mindspore|msadapter)/",
+            r"/(?:mindspore|mindformers|vllm_mindspore|msadapter|mindnlp|mindone|mindtorch)/",
             "MindSpore's side (mindspore, mindformers and what joins them to the engine)",
             "install the four releases that vllm-mindspore's page names together (mindspore, mindformers, vLLM, CANN), or use its image",
             "install the releases of MindSpore and CANN that SGLang's page names together, or use its image",
@@ -138,16 +138,20 @@ NEAR = 4
 # Where packages lie: what stands before it is the name of somebody's folder.
 ENVIRONMENT = re.compile(r"^.*/(?:site-packages|dist-packages|lib(?:64)?/python3[\d.]{0,4})(?=/)")
 # The engines' own classes of models are called as what they are like (models/transformers/base.py): they are no part that can be left out.
-OWN_MODELS = re.compile(r"\bvllm/model_executor/models/|\bsglang/srt/models/")
+OWN_MODELS = re.compile(r"\b(?:vllm/model_executor|sglang/srt)/models/(?!\w{0,40}(?:eagle|medusa|mtp|nextn))")
 OF_SGLANG = re.compile(r"\bsglang/(?:srt|jit_kernel|multimodal_gen)/")
 
 
-def raised_in(error: Statement) -> str | None:
-    """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known."""
+def raised_in(error: Statement, explained: bool = False) -> str | None:
+    """Whose code raised an error, and what helps; None where its traceback has no file of a part that is known.
+
+    `explained`: beside what a row says of its words.
+    """
     files = [ENVIRONMENT.sub("", file) for file in error.files]
     sglang = any(OF_SGLANG.search(file) for file in files)
     for file in reversed(files[-NEAR:]):
         for path, whose, remedy, in_sglang in PARTS:
             if path.search(file) and not OWN_MODELS.search(file):
-                return "%s: %s" % (whose, in_sglang if sglang else remedy)
+                unknown = "" if explained else "; its words are not among the known failures"
+                return "the error came from %s%s: %s" % (whose, unknown, in_sglang if sglang else remedy)
     return None

@@ -72,7 +72,7 @@ RETRIED = re.compile(
     r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
 )
 # An error whose reason is on the next line.
-HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$")
+HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$")
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -119,6 +119,9 @@ FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
 FILE = re.compile(r"\s*File \"([^\"\n]{1,400})\"")
+BARE = re.compile(
+    r"(?:\w{1,60}\.){0,6}\w{1,60}\(\)$"
+)  # an exception of no words, as repr() writes it: its traceback says more
 PANIC = re.compile(r"thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at (\S{1,300}):\d{1,7}:\d{1,5}")
 FRAMES = 40  # frames of a traceback that are kept: the innermost
 
@@ -291,6 +294,9 @@ class Reading:
         words = said.words
         if not (one.frames or said.raised or ABORT.match(words)):
             return False
+        if not one.frames and BARE.match(words):
+            self.add(words, "words")
+            return True
         silent = words.startswith(("AssertionError", "NotImplementedError")) and not words.partition(":")[2].strip()
         if one.frames and silent:  # where it was said must do
             words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)

@@ -101,11 +101,20 @@ HINTS = (
     ),
     Hint(
         "torch-npu-missing",
-        r"No module named '?torch_npu(?![\w.])|libtorch_npu\.so: cannot open",
+        r"No module named '?torch_npu(?![\w.])",
         "the environment has no torch_npu",
         "use an image of vllm-ascend, or install the torch-npu that belongs to its torch",
         "vllm-project/vllm-ascend, installation guide",
         "ModuleNotFoundError: No module named 'torch_npu'",
+    ),
+    Hint(
+        "torch-npu-not-found",
+        r"libtorch_npu\.so: cannot open",
+        "a library wants libtorch_npu.so, and the loader does not find it: torch_npu is not installed, or its lib folder is not in LD_LIBRARY_PATH",
+        "python -c 'import torch_npu; print(torch_npu.__path__)' shows the folder: add its lib to LD_LIBRARY_PATH in `activate`, or install the"
+        " torch-npu of this torch",
+        "flagos-ai/vllm-plugin-FL#77",
+        "ImportError: libtorch_npu.so: cannot open shared object file: No such file or directory",
     ),
     Hint(
         "vllm-ascend-ops-missing",
@@ -345,7 +354,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:11|15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|17|18|34|35)\b|(?i:aicore exception"
         r"|Sync stream error"
         r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
         r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"

@@ -246,7 +246,7 @@ HINTS = (
         "mindspore-primitive",
         r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
         r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
-        r"|Can not select a valid kernel info|[Cc]an ?not find any available kernel info|Select GPU kernel|Current (?:operator"
+        r"|Can not select a valid kernel info|[Cc]an ?not find any available kernel info|Select \w{3,6} (?:kernel|operator)|Current (?:operator"
         r"|op)[^\n]{0,60}not support",
         "an operator of MindSpore refuses its arguments, or this NPU has none for that type",
         "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"

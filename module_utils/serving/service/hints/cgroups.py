@@ -17,8 +17,10 @@ HINTS = (
     Hint(
         "cgroup-driver",
         r"cannot use systemd cgroups? manager|systemd support for managing cgroups is not available",
-        "the container engine is set to let systemd make cgroups, and no systemd runs on this host (a container, WSL, another init)",
-        "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker, or start systemd",
+        "the container engine is set to let systemd make cgroups, and runc finds no systemd that it can use: none runs here (a container, WSL, another init),"
+        " or this runc was built without it",
+        "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker; or start systemd, or install the runc of the"
+        " distribution or of containerd's package",
         "moby; runc",
         "runc create failed: systemd not running on this host, cannot use systemd cgroups manager: unknown.",
     ),
@@ -38,6 +40,35 @@ HINTS = (
         "upgrade runc and crun (or go back by one release); in a container give the engine its own cgroup namespace, and /sys/fs/cgroup read-only",
         "opencontainers/runc#3387, #1175; containers/crun#1589",
         "docker: Error response from daemon: oci runtime error: no subsystem for mount.",
+        sure=False,
+    ),
+    Hint(
+        "runc-without-cgroups2",
+        r"this version of runc doesn't work on cgroups v2",
+        "this runc is older than cgroups v2, which this host has",
+        "upgrade runc (1.0 or newer) with the container engine; or boot with systemd.unified_cgroup_hierarchy=0",
+        "jitsi/docker-jitsi-meet#618",
+        "OCI runtime create failed: this version of runc doesn't work on cgroups v2: unknown",
+    ),
+    Hint(
+        "cgroup-not-empty",
+        r"container's cgroup is not empty",
+        "the cgroup that the new container is to get holds processes already: those of an earlier run that did not end, or the engine's own, as in a"
+        " container or on a host without cgroup namespaces",
+        "docker rm -f what is left of the container; systemd-cgls shows the processes: end them, or restart the container engine; runc 1.1 did not"
+        " look",
+        "termux/termux-packages#23181",
+        "runc create failed: container's cgroup is not empty: 3 process(es) found: unknown",
+        sure=False,
+    ),
+    Hint(
+        "cgroup-subtree",
+        r"cgroup\.subtree_control[`'\"]?: (?i:invalid argument|device or resource busy|no such file|operation not supported)",
+        "the kernel does not let the engine pass controllers on to the container's cgroup: processes are in that cgroup themselves, the controller is"
+        " not given to it, or the host is a container without systemd",
+        "with systemd as PID 1 set cgroup_manager = systemd; in an LXC or another container switch nesting on; upgrade crun or runc; then reboot",
+        "containers/crun; Linux, cgroups(7)",
+        "Error: unable to start container 4711: crun: writing file `/sys/fs/cgroup/cgroup.subtree_control`: Invalid argument: OCI runtime error",
         sure=False,
     ),
     Hint(

@@ -87,6 +87,15 @@ HINTS = (
         "TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser",
     ),
     Hint(
+        "engine-v0-gone",
+        r"backend only supports V1\b|V0 (?:engine )?(?:is|was|has been) (?:deprecated|removed|no longer supported)",
+        "this vLLM has no old engine (V0) here, and something asks for it: VLLM_USE_V1: 0 in env, or an option that only V0 had",
+        "leave VLLM_USE_V1 out of the row's env; then leave out options one by one (otlp_traces_endpoint was one), or use a newer engine",
+        "vllm-project/vllm#24297",
+        "ValueError: CPU backend only supports V1.",
+        sure=False,
+    ),
+    Hint(
         "vllm-port-env",
         r"VLLM_PORT[^\n]{0,60}appears to be a URI|invalid literal for int\(\) with base 10: ['\"]tcp://",
         "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm",

@@ -15,6 +15,16 @@ HINTS = (
         "Error: unable to find user acme: no matching entries in passwd file",
     ),
     Hint(
+        "nvidia-ctk-mode",
+        r"invalid discovery mode: \w{1,20}",
+        "nvidia-ctk does not make device files by the mode that NVIDIA's container tools are set to: `cdi` says how they are given to containers, not"
+        " how they are found",
+        'set mode = "auto" in /etc/nvidia-container-runtime/config.toml, or run nvidia-ctk cdi generate --mode=auto'
+        " (NVIDIA_CTK_CDI_GENERATE_MODE=auto for its unit)",
+        "NVIDIA/nvidia-container-toolkit#1376",
+        'nvidia-ctk[7]: time="2025-10-23T10:22:21+08:00" level=error msg="invalid discovery mode: cdi"',
+    ),
+    Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices ([\w./:=-]{1,200})",
         "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
@@ -189,6 +199,14 @@ HINTS = (
         "NVIDIA/libnvidia-container#204",
         "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
         sure=False,
+    ),
+    Hint(
+        "nvidia-cli-crashed",
+        r"nvidia-container-cli': (?:double free|free\(\)|malloc|corrupted)",
+        "NVIDIA's container tools crashed themselves, before the container ran",
+        "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set accelerator.device_access: cdi",
+        "NVIDIA/nvidia-docker#1281",
+        "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
     ),
     Hint(
         "nvidia-cli-other",

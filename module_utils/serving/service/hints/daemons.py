@@ -134,7 +134,7 @@ HINTS = (
     Hint(
         "oci-workdir",
         r"chdir to cwd \(\"[^\"]{0,200}\"\)|mkdir \S{1,200} as workdir|workdir \"[^\"]{1,200}\" does not exist"
-        r"|chdir to [`'\"]?/\S{1,200}",
+        r"|(?<!supervisor: couldn't )chdir to [`'\"]?/\S{1,200}",
         "the container's user may not enter its working folder, or it is not there",
         "open that folder and its parents for the user, mount it, or set another working folder",
         "runc",
@@ -259,7 +259,7 @@ HINTS = (
     Hint(
         "podman-network",
         r"netavark: |aardvark-dns|CNI network \"[^\"]{1,60}\" not found|plugin type=\"\w{1,20}\"[^\n]{0,60}failed|(?:slirp4netns"
-        r"|pasta)[^\n]{0,60}(?:fail|not found|no such)|unable to find network with name",
+        r"|pasta)[^\n]{0,60}(?:fail|not found|no such)",
         "podman can't make the container's network",
         "install netavark and aardvark-dns (or passt, slirp4netns for rootless); podman network reload, or network: host in the row",
         "podman, netavark",

@@ -67,15 +67,6 @@ HINTS = (
         "docker: Error response from daemon: No such image: sha256:bb38e4243cac.",
     ),
     Hint(
-        "image-denied",
-        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
-        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
-        "the registry does not give this image without a login, or has no such repository",
-        "check the image's name; log in on the controller or the host, or fetch it with image_relay",
-        "moby, registry errors",
-        "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
-    ),
-    Hint(
         "image-unknown",
         r"manifest unknown|manifest for ([^\s]{1,200}) not found",
         "the registry has no such tag or digest",
@@ -114,16 +105,6 @@ HINTS = (
         "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json",
         "docs.docker.com, insecure registries",
         'Error response from daemon: Get "https://10.0.0.5:5000/v2/": http: server gave HTTP response to HTTPS client',
-    ),
-    Hint(
-        "registry-unreachable",
-        r"https?://[^\s\"]{1,200}/(?:v2/|token\?).{0,200}(?:no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded"
-        r"|request canceled|TLS handshake timeout|server misbehaving|connection reset|EOF)"
-        r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
-        "the registry can't be reached from this host, or the connection breaks off",
-        "set its proxy for Docker, name a mirror, or fetch with image_relay",
-        "moby, registry client",
-        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
     ),
     Hint(
         "bind-source-missing",
@@ -222,6 +203,31 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "compose-key-unknown",
+        r"services\.\S{1,120} value '(?!device|gpus|runtime)\w{1,40}' does not match any of the regexes: '\^x-'"
+        r"|Unsupported config option for services\.\S{1,80}: '(?!device|gpus|runtime)\w{1,40}'",
+        "this docker-compose does not know a key of the compose file: it is of 1.x or older than the file, or the key stands at a wrong place",
+        "use docker compose (the plugin, 2.x) in place of docker-compose 1.x, or remove the key that the message names",
+        "ImJuniorCris/unichain-node#19",
+        "services.acme.healthcheck value 'start_interval' does not match any of the regexes: '^x-'",
+    ),
+    Hint(
+        "compose-dependency",
+        r"dependency failed to start: container \S{1,100} (?:is unhealthy|exited)",
+        "compose waited for another container, which ended or whose health check failed",
+        "docker logs of the container that is named says why; a model that loads long needs a longer start_period of its health check",
+        "docker/compose, depends_on",
+        "dependency failed to start: container acme-vllm-1 is unhealthy",
+    ),
+    Hint(
+        "builder-old",
+        r"Unknown flag: (?:mount|link|chmod|network)\b|the --(?:mount|chmod|link) option requires BuildKit",
+        "Docker's old builder does not know what this Dockerfile uses: it wants BuildKit",
+        "set DOCKER_BUILDKIT=1, or install docker-buildx; upgrade Docker to 23 or newer",
+        "vllm-project/vllm#2708",
+        "Error response from daemon: Dockerfile parse error line 10: Unknown flag: mount",
+    ),
+    Hint(
         "docker-resources",
         r"Range of CPUs is from|Requested CPUs are not available|Minimum memory limit allowed|Minimum memory(?:swap)? limit should|invalid size: '",
         "the container is to get more (or less) of CPU or memory than this host has or Docker allows",
@@ -295,15 +301,6 @@ HINTS = (
         "docker system df and df -h of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder",
         "moby, layer store",
         "failed to register layer: write /usr/lib/x.so: no space left on device",
-    ),
-    Hint(
-        "registry-server",
-        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
-        r"|manifest)[^\n]{0,120}\b50[0234]\b",
-        "the registry (or a mirror or proxy before it) fails",
-        "try again later, name another mirror, or fetch with image_relay",
-        "moby, registry client",
-        "Error response from daemon: received unexpected HTTP status: 502 Bad Gateway",
     ),
     Hint(
         "session-keys",

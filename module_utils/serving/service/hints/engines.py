@@ -37,7 +37,7 @@ HINTS = (
     ),
     Hint(
         "class-failed-inspection",
-        r"Model architectures \[.{0,200}\] failed to be inspected",
+        r"Model architectures \[.{0,200}\] failed to be inspected|Error in inspecting model architecture '",
         "the engine could not import the model's class",
         "look for the ModuleNotFoundError or ImportError above it in the log",
         "vLLM 0.32.0",
@@ -64,35 +64,23 @@ HINTS = (
     ),
     # The model's files.
     Hint(
-        "hub-denied",
-        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
-        r"|Invalid user token"
-        r"|RepositoryNotFoundError|token does not exist, failed to access model",
-        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
-        "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
-        "sgl-project/sglang#14644; huggingface_hub",
-        "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
-    ),
-    Hint(
-        "hub-unreachable",
-        r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
-        r"|find the requested files in the (?:cached path|disk cache|local cache)"
-        r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
-        r"(?![^\n]{0,300}certificate verify failed)"
-        r"|Cannot (?:send a request|reach https)",
-        "the engine wants something from the hub, and can't reach it",
-        "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
-        "huggingface/transformers, utils/hub.py",
-        "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the cached files.",
-    ),
-    Hint(
         "model-folder-missing",
         r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|: /\S{1,200} is not a local folder and is not a valid model identifier"
-        r"|Invalid repository ID or local directory specified",
+        r"|Invalid repository ID or local directory specified: '?[/.~]",
         "the model's folder is not where the engine looks, so it takes the path for a hub's name",
         "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
         "huggingface_hub, utils/_validators.py",
         "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/x'.",
+    ),
+    Hint(
+        "model-without-config",
+        r"Invalid repository ID or local directory specified",
+        "the engine finds no description of a model under that name: the hub has no such repository or shows it to no one without a token, it could not"
+        " be reached, or the repository has neither config.json nor params.json",
+        "look at the model's page for those files; run deploy.yml --tags fetch,serve, so that the engine reads a folder",
+        "vllm-project/vllm#22043",
+        "ValueError: Invalid repository ID or local directory specified: 'acme/acme-7b'.",
+        sure=False,
     ),
     Hint(
         "model-file-missing",

@@ -15,6 +15,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "triton-helper",
+        r"CalledProcessError: Command '\[?['\"][^'\n]{0,80}(?:gcc|cc|clang)(?:-\d{1,2})?['\"][^\n]{0,600}(?:cuda_utils|main\.c|launcher|__triton)",
+        "Triton could not compile the small C file by which Python starts its kernels: Python.h or the library behind -lcuda was not found, or the"
+        " compiler does not run as it should",
+        "the compiler's own words stand above: install python3-dev of this Python; let LIBRARY_PATH lead to libcuda.so (the driver's folder, or"
+        " CUDA's lib64/stubs); set env CC: gcc, or use an image",
+        "vllm-project/vllm#17455",
+        "subprocess.CalledProcessError: Command '['/usr/bin/gcc', '/tmp/acme/main.c', '-O3', '-shared', '-lcuda']' returned non-zero exit status 1.",
+        sure=False,
+    ),
+    Hint(
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
@@ -51,8 +62,10 @@ HINTS = (
     ),
     Hint(
         "fused-kernel-failed",
-        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass|TMA (?:Desc"
-        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error)|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
+        r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error|CUDA_ERROR)"
+        r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
@@ -227,7 +240,7 @@ HINTS = (
     ),
     Hint(
         "quantisation-not-for-layer",
-        r"AssertionError: assert self\.quant_method is not None",
+        r"AssertionError: assert (?:self\.)?quant_method is not None",
         "the engine has no form of the model's quantisation for this kind of layer (the file's name tells which: MoE, linear, embedding)",
         "use the model in another quantisation (for AWQ of MoE models awq_marlin or compressed-tensors), or a newer engine; leave `quantization` out",
         "vllm-project/vllm#22004",

@@ -15,6 +15,27 @@ HINTS = (
         "ValueError: Unrecognized configuration class <class 'acme.AcmeConfig'> to build an AutoTokenizer.",
     ),
     Hint(
+        "mistral-format",
+        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present",
+        "the engine was asked for Mistral's own format (tokenizer_mode, config_format, load_format: mistral), and this folder lacks files of it"
+        " (params.json, tekken.json)",
+        "leave these options out of engine_args for a folder in Hugging Face's format, or fetch the model as Mistral publishes it"
+        " (consolidated*.safetensors)",
+        "vllm-project/vllm#17132, #17210",
+        "ValueError: Failed to load mistral 'params.json' config for model acme/x.",
+    ),
+    Hint(
+        "mistral-tokenizer",
+        r"'MistralTokenizer' object has no attribute|MistralTokenizer[^\n]{0,80}(?:not supported|must be)",
+        "Mistral's own tokenizer (tokenizer_mode mistral) does not do what this model's class or processor asks of it: the folder is in Hugging"
+        " Face's format, or the releases do not fit",
+        "leave tokenizer_mode out of engine_args, or give config_format and load_format: mistral too for a folder in Mistral's format; else a newer"
+        " engine",
+        "vllm-project/vllm#16292, #16681",
+        "AttributeError: 'MistralTokenizer' object has no attribute 'acme'",
+        sure=False,
+    ),
+    Hint(
         "config-json",
         r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
         r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
@@ -29,13 +50,30 @@ HINTS = (
         "rope-config",
         r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
         r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
-        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b",
+        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b|Unknown RoPE scaling type",
         "config.json writes the model's rope settings (rope_scaling, rope_parameters) in another way than this engine and its transformers read"
         " them: they are of different times",
         "use the newest engine (with the transformers that it brings); keep the transformers of an image as it is",
         "vLLM, transformers_utils/config.py; huggingface/transformers 5",
         "ValueError: rope_scaling should have a 'rope_type' key",
         sure=False,
+    ),
+    Hint(
+        "pooling-task",
+        r"^KeyError: '(?:embed|classify|score|token_embed|token_classify|plugin)(?:&\w{1,20})?'",
+        "the model's pooling task is not one that this endpoint or release serves",
+        "ask the endpoint of that task (/v1/embeddings, /classify, /score), name one task in pooler_config, or use a newer engine",
+        "vllm-project/vllm#51801",
+        "KeyError: 'embed&token_classify'",
+        sure=False,
+    ),
+    Hint(
+        "tokenizer-model-damaged",
+        r"Internal: [^\n]{0,80}sentencepiece_processor\.cc",
+        "the tokenizer's file (tokenizer.model) can't be parsed: it was cut, is a Git LFS pointer, or is none of SentencePiece's",
+        "ls -l of it in the model's folder (a pointer has about 130 bytes); remove it and run deploy.yml --tags fetch",
+        "turboderp/exllama#176, #242; google/sentencepiece",
+        "RuntimeError: Internal: src/sentencepiece_processor.cc(1101) [model_proto->ParseFromArray(serialized.data(), serialized.size())]",
     ),
     Hint(
         "tokenizer-file-missing",
@@ -106,52 +144,6 @@ HINTS = (
         "look for the import error above it; use an image as it was built, or install vLLM from a wheel in place of its sources",
         "vllm-project/vllm#9624",
         "ValueError: Model architectures ['AcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X', 'AcmeForCausalLM'])",
-    ),
-    Hint(
-        "hub-not-found",
-        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
-        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError",
-        "the hub has no such file, branch or repository, or does not show it without a token",
-        "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
-        "huggingface_hub, errors",
-        "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
-    ),
-    Hint(
-        "hub-range",
-        r"416 Client Error|Requested Range Not Satisfiable",
-        "half of a file is here from an earlier download, and the hub has no more bytes of it: that half is whole, or of another file",
-        "remove *.incomplete (or .part) of that file, and run deploy.yml --tags fetch",
-        "huggingface_hub#2197",
-        "requests.exceptions.HTTPError: 416 Client Error: Range Not Satisfiable for url: https://files.example/x.safetensors",
-        sure=False,
-    ),
-    Hint(
-        "hub-limit",
-        r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
-        "the hub takes no more requests from this address for now",
-        "give a token, fetch once and relay to the other hosts, or use a mirror",
-        "huggingface_hub, rate limits",
-        "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",
-    ),
-    Hint(
-        "hub-server",
-        r"50[0234] Server Error|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
-        "the hub (or a mirror or proxy before it) fails",
-        "wait, or fetch from another hub or mirror",
-        "huggingface_hub",
-        "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
-        sure=False,
-    ),
-    Hint(
-        "download-cut",
-        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
-        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS",
-        "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
-        "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
-        "huggingface_hub, environment variables",
-        "OSError: Consistency check failed: file should be of size 4976698672 but has size 10485760 (model-00001.safetensors).",
-        sure=False,
     ),
     Hint(
         "proxy",

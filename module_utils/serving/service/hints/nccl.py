@@ -242,7 +242,7 @@ HINTS = (
     ),
     Hint(
         "cuda",
-        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error",
+        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error(?![^\n]{0,80}deep_?gemm)",
         "a call of CUDA failed",
         "see dmesg for Xid lines; CUDA_LAUNCH_BLOCKING=1 in the row's env names the call, because CUDA may report it later",
         CUDA_ERRORS,
@@ -279,24 +279,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "kv-memory-registration",
-        r"memory registration failed|[Ff]ailed to register (?:buffer|memory)",
-        "memory of the KV cache could not be registered for transfer: locked memory is limited, the GPU's RDMA module is missing, or the library"
-        " is at fault",
-        "for RDMA give `rdma: true` (ulimit memlock) and modprobe nvidia-peermem; else let the connector use tcp, or upgrade it (mooncake, nixl)",
-        "sgl-project/sglang#6193, #28873",
-        "RuntimeError: Acme memory registration failed.",
-        sure=False,
-    ),
-    Hint(
-        "nixl-blocks-differ",
-        r"nixl_agent_meta\.num_blocks",
-        "this instance has fewer blocks of KV cache than the one that it takes them from, and this release of the connector wants as many",
-        "give both instances the same kv_cache_memory_bytes and tensor_parallel_size, or use a newer engine",
-        "vllm-project/vllm#19338",
-        "AssertionError: assert self.num_blocks >= nixl_agent_meta.num_blocks (v1/nixl_connector.py:570)",
-    ),
-    Hint(
         "symmetric-memory",
         r"(?:[Dd]evice|GPU)s? (?:does|do) not support multicast"
         r"|SymmetricMemory|cuMulticast\w{2,30}",
@@ -304,15 +286,6 @@ HINTS = (
         "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say Completed for it to work",
         "vllm-project/vllm#53320; torch, symmetric memory",
         "RuntimeError: CUDASymmetricMemoryAllocator: acme failed",
-        sure=False,
-    ),
-    Hint(
-        "nixl-plugin",
-        r"^KeyError: '(?:UCX|GDS|GDS_MT|Mooncake|LIBFABRIC)'",
-        "NIXL has no backend of that name here: its plugin, or a library that this one needs, was not found",
-        "install the nixl package whose CUDA is the environment's (nixl[cu12], nixl[cu13]) and drop NIXL_PLUGIN_DIR from env, or use the engine's image",
-        "vllm-project/vllm#29530; ai-dynamo/nixl",
-        "KeyError: 'UCX'",
         sure=False,
     ),
     Hint(
@@ -324,35 +297,6 @@ HINTS = (
         " of the cards; else another all2all_backend",
         "deepseek-ai/DeepEP, third-party README",
         "/srv/acme/nvshmem/src/host/mem.cu:7: NVSHMEM API called before NVSHMEM initialization has completed",
-        sure=False,
-    ),
-    Hint(
-        "mooncake-plugin",
-        r"Unable to find metadata storage plugin \w{1,40}",
-        "this Mooncake was built without the kind of metadata server that its configuration names",
-        "give metadata_server as http://HOST:8080/metadata or P2PHANDSHAKE, or build Mooncake with that kind (USE_ETCD=ON)",
-        "kvcache-ai/Mooncake#386",
-        "F0521 06:50:40.064657 223 acme.cpp:450] Unable to find metadata storage plugin etcd with conn string: etcd://acme:2379",
-    ),
-    Hint(
-        "mooncake-master",
-        r"read rpc body failed|Failed to mount segment[^\n]{0,60}(?i:rpc|connect|timed? ?out)"
-        r"|(?:Failed to start put operation|(?:Put|Get) operation failed with error): (?:RPC_\w{2,20}|\w{0,20}(?:CONNECT|TIMEOUT|UNREACHABLE)\w{0,20})"
-        r"|Failed to (?:open|retrieve) segment|Error from http client, GET http",
-        "Mooncake's master, metadata server or another instance gave no answer: it does not run, is of another version, or a proxy or firewall stands between",
-        "mooncake_master and the metadata server must run where the configuration says; the same mooncake-transfer-engine everywhere; set env NO_PROXY",
-        "kvcache-ai/Mooncake#456, #809",
-        "E0417 19:46:42.567027 481 acme.cpp:192] Failed to mount segment due to rpc error",
-        sure=False,
-    ),
-    Hint(
-        "kv-transfer",
-        r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
-        "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
-        " up here",
-        "look for what the other instance said; check the address and ports given to the connector, and UCX_NET_DEVICES and UCX_TLS of the row's env",
-        "ai-dynamo/nixl; openucx/ucx",
-        "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
         sure=False,
     ),
     Hint(

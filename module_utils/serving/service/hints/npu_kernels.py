@@ -18,6 +18,42 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "npu-model-failed",
+        r"\b507011\b",
+        "a whole graph failed on the NPU while it ran, most often by an operator in it, or by one that waited for data in vain (GetNext)",
+        "the lines beside it name the node (Dump node ...) and plog below ~/ascend/log the operator; run it without a graph (enforce_eager: true;"
+        " PyNative in MindSpore)",
+        "mindspore-lab/mindocr#615; CANN, aclError 507011",
+        "[ERROR] DEVICE(7,fff,python):2023-11-20-15:34:32.886.561 [acme.cc:761] Task fail infos task_id: 2, retcode: 507011 ( model execute failed)",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "hccl-buffer-too-small",
+        r"HCCL_BUFFSIZE is too SMALL\b",
+        "the buffer through which NPUs exchange the experts' tokens is smaller than this model and batch need",
+        "set env HCCL_BUFFSIZE to what the line names as NEEDED_HCCL_BUFFSIZE (MiB), or lower max_num_batched_tokens",
+        "vllm-project/vllm-ascend#2858",
+        "EZ9999: [PID: 973] 2025-09-10-09:46:59.100.100 HCCL_BUFFSIZE is too SMALL, maxBs = 512, h = 4096, NEEDED_HCCL_BUFFSIZE = 1100MB",
+    ),
+    Hint(
+        "cann-python-module",
+        r"EC0010: [^\n]{0,80}Failed to import Python module \[ModuleNotFoundError",
+        "CANN's compiler runs a Python that lacks a module it needs",
+        "install the module that the line names into the Python that starts the engine; CANN's requirements list them (decorator, attrs, scipy)",
+        "vllm-project/vllm-ascend#564",
+        "EC0010: [PID: 7] 2025-04-18-10:00:00.100.100 Failed to import Python module [ModuleNotFoundError: No module named 'decorator'.].",
+    ),
+    Hint(
+        "npu-pointer-attributes",
+        r"aclrtPointerGetAttributes[^\n]{0,60}error code is 10700\d",
+        "the NPU's driver does not tell where memory lies: a board whose NPU is the host itself (RC mode), or a driver older than torch-npu wants",
+        "use an image made for this board, or the driver that CANN's release names; vllm-ascend serves NPUs in cards (EP mode)",
+        "vllm-project/vllm-ascend#8981",
+        "RuntimeError: operator():acme.ts:40 NPU function error: aclrtPointerGetAttributes(ptr, &attributes), error code is 107000",
+        sure=False,
+    ),
+    Hint(
         "npu-aicpu-failed",
         r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999",
         "an operator that runs on the NPU's CPU failed: most often its package is of another CANN, or it can't do this inside a graph",
@@ -149,12 +185,23 @@ HINTS = (
     ),
     Hint(
         "mindspore-without-ascend",
-        r"Unsupported device target Ascend|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
+        r"Unsupported device target Ascend|package type mindspore-(?:gpu|cpu) support 'device_target'"
+        r"|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
         r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open",
         "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
         "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
         "mindspore-lab/mindyolo#273",
         "RuntimeError: Unsupported device target Ascend. This process only supports one of the ['CPU'].",
+    ),
+    Hint(
+        "mindspore-device-address",
+        r"The device address type is wrong: type name in address:(\w{1,10}), type name in context:",
+        "MindSpore was given data that lies on another device than the one it computes on: its part for the NPU was not loaded whole, or code made"
+        " tensors before it chose the device",
+        "mindspore.run_check() on Ascend must succeed; set the device before the model is made, and use the MindSpore and CANN that belong together",
+        "mindspore-lab/mindyolo#251",
+        "RuntimeError: The device address type is wrong: type name in address:CPU, type name in context:Ascend",
+        sure=False,
     ),
     Hint(
         "mindspore-graph",

@@ -17,6 +17,15 @@ HINTS = (
         "RuntimeError: CUDA error: uncorrectable ECC error encountered",
     ),
     Hint(
+        "vgpu-licence",
+        r"nvidia-gridd[^\n]{0,40}(?:Failed to acquire license|Invalid license|Error: )|(?:vGPU|GRID)[^\n]{0,40}(?i:unlicensed)",
+        "the virtual GPU (vGPU) has no licence from its server; without one it is slow after some time, and CUDA is refused",
+        "check ServerAddress or the token in /etc/nvidia/ClientConfigToken, that this host reaches the licence server and its clock is right; then"
+        " restart nvidia-gridd",
+        "NVIDIA, vGPU client licensing",
+        "nvidia-gridd[7]: Failed to acquire license from acme (Info: NVIDIA acme - Error: timed out)",
+    ),
+    Hint(
         "gpu-nvlink-error",
         r"uncorrectable NVLink error|cudaErrorNvlinkUncorrectable",
         "hardware: a link between the GPUs failed",

@@ -33,6 +33,16 @@ HINTS = (
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
     ),
     Hint(
+        "module-sign-key",
+        r"sign-file: \S{1,120}signing_key\.pem: No such file|sign-file: \S{1,120}\.x509: No such file",
+        "the kernel's key for signing modules is not on this host, so the module is installed unsigned: no harm without Secure Boot",
+        "mokutil --sb-state: with Secure Boot make a key of your own (update-secureboot-policy --new-key, mokutil --import), or take the"
+        " distribution's signed module",
+        "NVIDIA/open-gpu-kernel-modules#271",
+        "sign-file: certs/signing_key.pem: No such file or directory",
+        sure=False,
+    ),
+    Hint(
         "module-not-loadable",
         r"could not insert '?nvidia\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
         r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",

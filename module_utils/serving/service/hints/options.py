@@ -17,7 +17,8 @@ HINTS = (
     ),
     Hint(
         "unknown-option",
-        r"(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
+        r"Unknown engine argument: "
+        r"|(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
         r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
         "the engine does not know an option of the service's row or its value, or lacks one that it needs",
         "correct engine_args; the message names the option",

@@ -74,4 +74,24 @@ HINTS = (
         "NVIDIA/nccl#1726",
         "h:4:9 [0] graph/xml.h:77 NCCL WARN Attribute acme of node cpu not found",
     ),
+    Hint(
+        "hccn-missing",
+        r"hccn_tool: (?:command )?not found|Failed to call hccn_tool",
+        "the driver's tool for the NPUs' network ports is not here: a container without the driver's tools and /etc/hccn.conf, or an NPU that has no"
+        " such ports (300I, 310P)",
+        "mount /usr/local/Ascend/driver and /etc/hccn.conf and add driver/tools to PATH; NPUs without ports talk through the host: give no rank table"
+        " of their addresses",
+        "mindspore-ai/mindspore#252",
+        "/bin/sh: 1: hccn_tool: not found",
+        sure=False,
+    ),
+    Hint(
+        "atb-rank-size",
+        r"rankSize \[\d{1,5}\] is invalid",
+        "ATB (nnal) does not take a group of so many ranks: its LCCL serves the NPUs of one host, and HCCL over hosts wants a rank table",
+        "lower tensor_parallel_size to one host's NPUs, or give a rank table and HCCL for all hosts; install the nnal of this CANN",
+        "xLLM-AI/xllm#498",
+        "[2025-12-08 11:52:44.735471] [error] [7] [operation_util.h:156] rankSize [16] is invalid",
+        sure=False,
+    ),
 )

@@ -19,6 +19,25 @@ HINTS = (
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
     ),
     Hint(
+        "operator-not-registered",
+        r"'_OpNamespace' 'vllm' object has no attribute",
+        "an operator that vLLM registers in Python is not there: the part that brings it is not loaded on this accelerator (FlashInfer on a CPU), or"
+        " this release calls it at fault",
+        "use another release, or the image of this accelerator; leave out the backend after which the operator is called (env"
+        " VLLM_USE_FLASHINFER_SAMPLER: 0, attention_backend)",
+        "vllm-project/vllm#32840",
+        "AttributeError: '_OpNamespace' 'vllm' object has no attribute 'acme'",
+        sure=False,
+    ),
+    Hint(
+        "two-accelerators",
+        r"Two accelerators cannot be used at the same time in PyTorch",
+        "two packages register a backend for an accelerator as torch loads them: torch_npu and FlagCX, or a second one for another accelerator",
+        "set env TORCH_DEVICE_BACKEND_AUTOLOAD: 0, or remove the package that is not needed; use an image as it was built",
+        "flagos-ai/vllm-plugin-FL#77",
+        "RuntimeError: Two accelerators cannot be used at the same time in PyTorch: npu and npu.",
+    ),
+    Hint(
         "plugin-not-loaded",
         r"Failed to load plugin",
         "a plugin of vLLM does not load, so the engine knows no accelerator",

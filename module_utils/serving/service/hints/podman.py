@@ -19,6 +19,77 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "pasta-no-interface",
+        r"External interface not usable|[Nn]o (?:routable|usable|interfaces with usable)[^\n]{0,20} (?:interfaces?|routes)|pick external interface"
+        r"|Couldn't get any nameserver address",
+        "pasta, podman's network without root, finds no network interface of the host with an address and a route: the network was not up yet, or the"
+        " host has none",
+        "start the unit after network-online.target (a user's unit cannot wait for it: Restart=on-failure), name the interface (network: pasta:-i,eth0),"
+        " or take network: host",
+        "containers/podman#22168",
+        "pasta[7]: External interface not usable",
+        sure=False,
+    ),
+    Hint(
+        "pasta-namespace",
+        r"Couldn't open network namespace \S{1,200}$",
+        "pasta, podman's network without root, can't open the network namespace that podman made for it: it is left of an earlier session, or AppArmor,"
+        " SELinux or a pasta of another time than podman keep it closed",
+        "remove the netns folder that is named while no container of this user runs, and start again; dmesg shows a refusal; upgrade passt with podman",
+        "containers/podman#22015",
+        "Error: setting up Pasta: pasta failed with exit code 1: Couldn't open network namespace /run/user/7/containers/networks/rootless-netns/rootless-netns",
+        sure=False,
+    ),
+    Hint(
+        "podman-dns-address",
+        r"bind (?:udp|tcp) listener on \S{1,60}: (?:IO error: )?(?i:cannot assign requested address)",
+        "podman's DNS server can't listen on the address of the container's network, for that address is not there: the network's namespace is left"
+        " of an earlier session, or an IPv6 address is not ready yet",
+        "podman network reload --all; without root stop all containers of this user, remove the rootless-netns folder below /run/user/UID, start"
+        " again; or network: host",
+        "containers/netavark#1174; containers/aardvark-dns#725",
+        "Error starting server failed to bind udp listener on 10.89.1.1:53: IO error: Cannot assign requested address (os error 99)",
+        sure=False,
+    ),
+    Hint(
+        "podman-dns-port",
+        r"bind (?:udp|tcp) listener on \S{1,60}: (?:IO error: )?(?i:address already in use)",
+        "podman's DNS server finds port 53 of the network's address taken: another DNS server of this host listens on all addresses",
+        "ss -lnup 'sport = 53' names it: let it listen on its own addresses only, or set dns_bind_port in containers.conf",
+        "containers/podman#15452",
+        "Error starting server failed to bind udp listener on 10.89.1.1:53: IO error: Address already in use (os error 98)",
+    ),
+    Hint(
+        "cni-version",
+        r"plugin \w{1,20} does not support config version",
+        "podman's network files (CNI) are of a newer format than the plugins on this host, so it finds none of its networks",
+        "set cniVersion to 0.4.0 in the *.conflist files below /etc/cni/net.d and ~/.config/cni/net.d, install containernetworking-plugins 1.0 or"
+        " newer, or go over to netavark",
+        "containers/podman, CNI",
+        'WARN[0000] Error validating CNI config file /srv/acme.conflist: [plugin bridge does not support config version "1.0.0"]',
+        passing=True,
+    ),
+    Hint(
+        "podman-network-unknown",
+        r"unable to find network with name or ID (\S{1,80})",
+        "podman finds no network of that name: it was not made for this user, was removed, or its file can't be read (a warning above names the file)",
+        "podman network ls as the user of the service; podman network create it, correct `network` of the row, or podman network inspect what the"
+        " warning names",
+        "containers/podman, network",
+        "Error: unable to find network with name or ID acme: network not found",
+    ),
+    Hint(
+        "podman-chain-left",
+        r"(?:netavark|ip6?tables)[^\n]{0,60}[Cc]hain already exists",
+        "chains of an earlier container are still in the host's firewall where podman wants to make them: another program's rules (nftables, firewalld)"
+        " were loaded beside or over podman's",
+        "iptables -S | grep NETAVARK shows them: stop all containers, flush and remove these chains, start again; let one program keep the firewall"
+        " (firewall_driver of containers.conf)",
+        "containers/netavark#274",
+        'ERRO[0000] "netavark: code: 1, msg: ip6tables: Chain already exists.\\n"',
+        sure=False,
+    ),
+    Hint(
         "quadlet-key",
         r"[Uu]nsupported key '[^']{1,60}' in group '",
         "this podman is older than a key of the unit's quadlet file",

@@ -294,12 +294,21 @@ HINTS = (
         r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file"
         r"|fatal error: '[\w./+-]{1,120}' file not found|Error building extension '"
         r"|InductorError(?!: PermissionError)"
-        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|subprocess\.CalledProcessError: .{0,200}(?:gcc|g\+\+"
+        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|CalledProcessError: .{0,200}(?:gcc|g\+\+"
         r"|cc1|clang|nvcc)",
         "code that is compiled at run time did not compile",
         "look for the first line with `error:` above it; enforce_eager: true avoids torch's compiler",
         "pytorch, flashinfer",
         "RuntimeError: Error building extension 'sampling'",
+        general=True,
+    ),
+    Hint(
+        "source-refused",
+        r"\.(?:cpp|cc|cu|cuh|hpp|hip|h|c)(?::\d{1,6}){1,2}: error: |\.cuh?\(\d{1,6}\): error: ",
+        "the compiler refuses a source file: it was written for another torch, CUDA, compiler or processor than these",
+        "use a wheel or image of this release for this platform; to build take the torch, CUDA and compiler that the release names",
+        "vllm-project/vllm#33991; compilers",
+        "/srv/acme/csrc/cpu/acme.cpp:20:34: error: 'Acme' has no member named 'reg'",
         general=True,
     ),
     Hint(

@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "compile-pass",
+        r"auto_functionalized was not removed",
+        "a pass of the engine over torch.compile's graph failed: torch and this release do not belong together, or an operator of this model is not"
+        " made for it",
+        "set enforce_eager: true, use an image as it was built, or a newer release",
+        "vllm-project/vllm#40821",
+        "RuntimeError: Worker failed with error 'AssertionError: auto_functionalized was not removed', please check the stack trace above",
+        sure=False,
+    ),
+    Hint(
         "sources-unreadable",
         r"^OSError: source code not available|^KeyError: '__firstlineno__'",
         "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only compiled files are there",
@@ -187,6 +197,16 @@ HINTS = (
         " FlashInfer's sampler",
         "flashinfer-ai/flashinfer#1532",
         "nvcc fatal   : Unknown option '-static-global-template-stub=false'",
+    ),
+    Hint(
+        "nvcc-options",
+        r"nvcc fatal {0,5}: A single input file is required",
+        "nvcc reads the options that it is given otherwise than meant: the package that compiles (most often FlashInfer) and this CUDA do not belong"
+        " together",
+        "use an image as it was built, or the CUDA that the package names; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids FlashInfer's sampler",
+        "SystemPanic/flashinfer-windows#6",
+        "nvcc fatal   : A single input file is required for a non-link phase when an outputfile is specified",
+        sure=False,
     ),
     Hint(
         "nvcc-path-wrong",

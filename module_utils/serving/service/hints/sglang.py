@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "sglang-child-crashed",
+        r"Child process unexpectedly failed with (?:an exit code |exitcode=)(?:4|6|7|11|132|134|135|139)\b",
+        "compiled code crashed in a process of SGLang: a kernel, NCCL or the driver",
+        "look for the fault above it (Fatal Python error names where Python was); try disable_cuda_graph: true, then another attention_backend or"
+        " image",
+        "sgl-project/sglang#5770",
+        "[2025-04-26 20:55:32] Child process unexpectedly failed with an exit code 11. pid=293198",
+        sure=False,
+    ),
+    Hint(
         "sglang-slots",
         r"alloc_\w{1,40} runs out of|set a smaller number for [`']?--max-running-requests",
         "the engine has no place left for a further request: it was given more than max_running_requests allows",
@@ -14,8 +24,17 @@ HINTS = (
         "RuntimeError: alloc_req_slots runs out of memory. Please set a smaller number for `--max-running-requests`.",
     ),
     Hint(
+        "sglang-lora-slots",
+        r"assert len\(cur_uids\) <= self\.max_loras_per_batch",
+        "requests for more LoRA adapters (the base model counts as one) came at once than max_loras_per_batch allows",
+        "raise max_loras_per_batch in engine_args by one or more, or use a newer engine",
+        "sgl-project/sglang#23141",
+        "AssertionError: assert len(cur_uids) <= self.max_loras_per_batch (managers/lora.py:7)",
+    ),
+    Hint(
         "sglang-memory",
-        r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|max_total_num_tokens[^\n]{0,40}<= ?0",
+        r"Not enough memory\. Please try (?:to )?increas\w{0,4} --mem-fraction-static|max_total_num_tokens[^\n]{0,40}<= ?0"
+        r"|leave no GPU memory for the KV cache",
         "after the weights no memory is left on the device for the KV cache",
         "raise mem_fraction_static in engine_args, raise tp_size, or use a quantised model; nvidia-smi shows whether something else holds memory",
         "sgl-project/sglang#4895",

@@ -6,22 +6,6 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
-        "hub-through-another",
-        r"Distant resource does not (?:have a Content-Length|seem to be on)|FileMetadataError",
-        "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a firewall stands between",
-        "try another address in `sources` (or HF_ENDPOINT), or the hub's own; let the proxy pass headers; curl -I of the file's address shows them",
-        "huggingface/huggingface_hub#1670, #4637",
-        "huggingface_hub.errors.FileMetadataError: Distant resource does not have a Content-Length.",
-    ),
-    Hint(
-        "download-part-gone",
-        r"No such file or directory: '[^'\n]{1,300}\.incomplete'",
-        "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
-        "run deploy.yml --tags fetch again, one at a time for a folder",
-        "huggingface/huggingface_hub#2355",
-        "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
-    ),
-    Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
         r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"
@@ -97,14 +81,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "download-damaged",
-        r"integrity check failed, expected sha256|FileIntegrityError",
-        "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",
-        "run deploy.yml --tags fetch again, one at a time for a folder; an engine that fetches by itself with several workers is best given a local folder",
-        "vllm-project/vllm#13962",
-        "FileIntegrityError: File /srv/x/model.safetensors integrity check failed, expected sha256 signature is 5, actual is 2",
-    ),
-    Hint(
         "crun-under-rootfs",
         r"crun: cannot resolve [^\n]{1,60} under rootfs",
         "this crun can't set up the container on this host (with cgroups v1 some versions can't)",
@@ -129,13 +105,5 @@ HINTS = (
         "containers/podman#22046",
         "Error: mounting storage for container 50a9: creating overlay mount to /srv/acme/merged: input/output error",
         sure=False,
-    ),
-    Hint(
-        "git-repository",
-        r"info/refs not valid: is this a git repository|fatal: repository '[^'\n]{1,300}' not found|fatal: could not read Username for 'https://",
-        "git finds no repository at that address that it may read: the address is another's, the repository is private, or its name is not right",
-        "copy the address from the model's page (ModelScope: https://www.modelscope.cn/OWNER/NAME.git); set a token for private ones",
-        "git-clone",
-        "fatal: https://acme.example/models/acme.git/info/refs not valid: is this a git repository?",
     ),
 )

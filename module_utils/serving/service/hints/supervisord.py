@@ -6,6 +6,17 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "supervisord-folder",
+        r"supervisor: couldn't (?:chdir to|setuid to|exec) ",
+        "supervisord could not start the program: it may not enter the folder, become the user or run the command that this program's section names,"
+        " or there is none",
+        "the line ends in the system's reason (ENOENT: not there, EACCES: not allowed): correct `directory`, `user` or `command`, then supervisorctl"
+        " update",
+        "Supervisor/supervisor#788",
+        "supervisor: couldn't chdir to /srv/acme: ENOENT",
+        sure=False,
+    ),
+    Hint(
         "supervisord-gave-up",
         r"gave up: \S{1,80} entered FATAL state|\bFATAL +Exited too quickly|\bBACKOFF +Exited too quickly|ERROR \(abnormal termination\)"
         r"|ERROR \(spawn error\)",

@@ -84,6 +84,24 @@ HINTS = (
         "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
     Hint(
+        "file-system-damaged",
+        r"\[Errno (?:74|117)\]|: (?:Bad message|Structure needs cleaning)\b",
+        "the file system answers that its own records are damaged (EBADMSG, EUCLEAN)",
+        "dmesg names the device: unmount it and let fsck (xfs_repair, btrfs check) repair it; look at the disk with smartctl, and fetch the files"
+        " there anew",
+        "huggingface/huggingface_hub#2193; Linux, errno(3)",
+        "OSError: [Errno 74] Bad message: '/srv/acme/.locks/models--acme--x'",
+    ),
+    Hint(
+        "package-lock-held",
+        r"Could not get lock /var/lib/(?:dpkg|apt)|Unable to (?:acquire|lock) [^\n]{0,60}(?:dpkg|/var/(?:lib|cache)/apt)"
+        r"|Waiting for process with pid \d{1,8} to finish",
+        "another program installs packages on this host at this time (unattended-upgrades, another run of apt or dnf)",
+        "wait until it ends (ps shows it by the id in the message), then run again; a lock whose process is gone goes with a reboot",
+        "apt; dnf",
+        "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (unattended-upgr)",
+    ),
+    Hint(
         "read-only-folder",
         r"Read-only file system(?::? ?['\"]?(/[^\s'\"]{1,200}))?",
         "the engine writes where it may not: containers have a read-only root with /tmp and /cache to write in",
@@ -169,7 +187,8 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)|(?:Failed core proc\(s\)[^\n]{0,120}: "
+        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",

@@ -1,0 +1,140 @@
+"""Failure hints: model hubs (Hugging Face, ModelScope, git) and downloads from them."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "hub-client-closed",
+        r"Cannot send a request, as the client has been closed",
+        "the hub's client was used after its connection had been closed: an earlier error closed it, or two threads or releases of huggingface_hub"
+        " share it",
+        "the first error stands above; run deploy.yml --tags fetch once more, and take another release of huggingface_hub if it comes back",
+        "microsoft/bioemu#193",
+        "RuntimeError: Cannot send a request, as the client has been closed.",
+        sure=False,
+    ),
+    Hint(
+        "transfer-broken-off",
+        r"peer closed connection without sending complete|RemoteProtocolError|\('Connection aborted\.', ?(?:ConnectionResetError|RemoteDisconnected|OSError)"
+        r"|Connection broken: (?:IncompleteRead|ConnectionResetError|InvalidChunkLength)",
+        "a transfer over HTTP broke off: the server, a proxy or the network between closed the connection",
+        "run deploy.yml --tags fetch again: it goes on where it stopped; a proxy's limits of size and time, or another address in `sources`, if it"
+        " comes back",
+        "huggingface/huggingface_hub#4349, #2822",
+        "httpx.RemoteProtocolError: peer closed connection without sending complete message body (received 7 bytes, expected 70)",
+        sure=False,
+    ),
+    Hint(
+        "transfer-timeout",
+        r"^httpx\.(?:Read|Connect|Write|Pool)Timeout|^requests\.exceptions\.(?:Read|Connect)Timeout|ReadTimeoutError\(|Read timed out\. \(read timeout",
+        "an answer over HTTP did not come in time: the hub, a mirror or a proxy is slow or gone, or a firewall drops what is sent to it",
+        "curl -v the address that the message names; run deploy.yml --tags fetch again, with env HF_HUB_DOWNLOAD_TIMEOUT: 60 and HF_HUB_ETAG_TIMEOUT:"
+        " 60 or another address in `sources`",
+        "huggingface/huggingface_hub#4670",
+        "httpx.ReadTimeout: The read operation timed out",
+        sure=False,
+    ),
+    Hint(
+        "hub-through-another",
+        r"Distant resource does not (?:have a Content-Length|seem to be on)|FileMetadataError",
+        "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a firewall stands between",
+        "try another address in `sources` (or HF_ENDPOINT), or the hub's own; let the proxy pass headers; curl -I of the file's address shows them",
+        "huggingface/huggingface_hub#1670, #4637",
+        "huggingface_hub.errors.FileMetadataError: Distant resource does not have a Content-Length.",
+    ),
+    Hint(
+        "download-part-gone",
+        r"No such file or directory: '[^'\n]{1,300}(?:\.incomplete'|/\._{3,8}temp/)",
+        "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
+        "run deploy.yml --tags fetch again, one at a time for a folder; where it stays, take another release of the client (modelscope, huggingface_hub)",
+        "huggingface/huggingface_hub#2355; hiyouga/LlamaFactory#5065",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
+    ),
+    Hint(
+        "download-damaged",
+        r"integrity check failed, expected sha256|FileIntegrityError",
+        "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",
+        "run deploy.yml --tags fetch again, one at a time for a folder; an engine that fetches by itself with several workers is best given a local folder",
+        "vllm-project/vllm#13962",
+        "FileIntegrityError: File /srv/x/model.safetensors integrity check failed, expected sha256 signature is 5, actual is 2",
+    ),
+    Hint(
+        "git-repository",
+        r"info/refs not valid: is this a git repository|fatal: repository '[^'\n]{1,300}' not found|fatal: could not read Username for 'https://",
+        "git finds no repository at that address that it may read: the address is another's, the repository is private, or its name is not right",
+        "copy the address from the model's page (ModelScope: https://www.modelscope.cn/OWNER/NAME.git); set a token for private ones",
+        "git-clone",
+        "fatal: https://acme.example/models/acme.git/info/refs not valid: is this a git repository?",
+    ),
+    Hint(
+        "hub-not-found",
+        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError"
+        r"|NotExistError: The file path",
+        "the hub has no such file, branch or repository, or does not show it without a token",
+        "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
+        "huggingface_hub, errors",
+        "huggingface_hub.errors.RevisionNotFoundError: 404 Client Error. (Request ID: x)",
+    ),
+    Hint(
+        "hub-range",
+        r"416 Client Error|Requested Range Not Satisfiable",
+        "half of a file is here from an earlier download, and the hub has no more bytes of it: that half is whole, or of another file",
+        "remove *.incomplete (or .part) of that file, and run deploy.yml --tags fetch",
+        "huggingface_hub#2197",
+        "requests.exceptions.HTTPError: 416 Client Error: Range Not Satisfiable for url: https://files.example/x.safetensors",
+        sure=False,
+    ),
+    Hint(
+        "hub-limit",
+        r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
+        "the hub takes no more requests from this address for now",
+        "give a token, fetch once and relay to the other hosts, or use a mirror",
+        "huggingface_hub, rate limits",
+        "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",
+    ),
+    Hint(
+        "hub-server",
+        r"50[0234] Server Error|too many 5\d\d error responses|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
+        "the hub (or a mirror or proxy before it) fails",
+        "wait, or fetch from another hub or mirror",
+        "huggingface_hub",
+        "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://files.example/x",
+        sure=False,
+    ),
+    Hint(
+        "download-cut",
+        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
+        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
+        r"|Data processing error: CAS|FileDownloadError|download incomplete, content_length",
+        "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
+        "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
+        "huggingface_hub, environment variables",
+        "OSError: Consistency check failed: file should be of size 4976698672 but has size 10485760 (model-00001.safetensors).",
+        sure=False,
+    ),
+    Hint(
+        "hub-denied",
+        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
+        r"|Invalid user token"
+        r"|RepositoryNotFoundError|token does not exist, failed to access model",
+        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
+        "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
+        "sgl-project/sglang#14644; huggingface_hub",
+        "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
+    ),
+    Hint(
+        "hub-unreachable",
+        r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
+        r"|find the requested files in the (?:cached path|disk cache|local cache)"
+        r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
+        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy))"
+        r"|Cannot (?:send a request(?!, as the client)|reach https)",
+        "the engine wants something from the hub, and can't reach it",
+        "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
+        "huggingface/transformers, utils/hub.py",
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the cached files.",
+    ),
+)

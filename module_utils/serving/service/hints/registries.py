@@ -1,0 +1,58 @@
+"""Failure hints: registries of images, as Docker, containerd and podman speak of them."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "image-denied",
+        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
+        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
+        "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
+        "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
+        "moby, registry errors",
+        "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
+    ),
+    Hint(
+        "registry-unreachable",
+        r"https?://[^\s\"]{1,200}/(?:v2/|token\?).{0,200}(?:no such host"
+        r"|no route to host|connection timed out|i/o timeout|connection refused|network is unreachable|deadline exceeded"
+        r"|request canceled|TLS handshake timeout|server misbehaving|connection reset|EOF)"
+        r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
+        "the registry can't be reached from this host, or the connection breaks off",
+        "set its proxy for Docker, name a mirror, or fetch with image_relay",
+        "moby, registry client",
+        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
+    ),
+    Hint(
+        "registry-server",
+        r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
+        r"|manifest)[^\n]{0,120}\b50[0234]\b",
+        "the registry (or a mirror or proxy before it) fails",
+        "try again later, name another mirror, or fetch with image_relay",
+        "moby, registry client",
+        "Error response from daemon: received unexpected HTTP status: 502 Bad Gateway",
+    ),
+    Hint(
+        "registry-refuses",
+        r"unexpected status(?: code)?[^\n]{0,300}: 4(?:0[0-79]|[13-9]\d)\b",
+        "the registry, or a mirror or proxy before it, refuses the request: it does not carry this image or this kind of request, its login has"
+        " ended, or its limit of requests is reached",
+        "the number at the end says which (400, 403: another mirror or the registry itself; 407: the proxy's login; 429: log in, or wait); then run"
+        " deploy.yml --tags fetch, or use image_relay",
+        "ciiiii/cloudflare-docker-proxy#98; moby, registry client",
+        "failed to copy: httpReadSeeker: failed open: unexpected status code https://acme/v2/x/blobs/sha256:5: 400 Bad Request",
+        sure=False,
+    ),
+    Hint(
+        "registry-blob-missing",
+        r"could not fetch content descriptor[^\n]{0,300}from remote: not found|blob unknown to registry|filesystem layer verification failed",
+        "the registry has the image's list and not one of its parts, or gives another one: a mirror that is not whole, an image pushed while it was"
+        " read, or a proxy that changes what passes",
+        "fetch it from the registry itself or another mirror, push the image there anew, or fetch with image_relay",
+        "containerd/containerd#10749",
+        "ctr: failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:5 (application/x) from remote: not found",
+        sure=False,
+    ),
+)
