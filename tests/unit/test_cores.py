@@ -179,6 +179,21 @@ def test_isolated_cpus_that_a_row_names_are_not_refused(
         assert "it names CPUs" not in said.get("msg", "")
 
 
+def test_isolated_cpus_that_a_row_names_have_the_memory_of_their_node(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the memory of node 0 alone, the rank on node 1 would read all its weights from the other socket."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    numa = [{"node": n, "cpus": list(range(4 * n, 4 * n + 4)), "memory_bytes": 1 << 40} for n in (0, 1)]
+    record = {"live": True, "kind": "cpu", "topology": {"numa": numa}}
+    for cpus, mems in (("0-1|4-5", "0-1"), ("4-5|6-7", "1"), ("0-1|2", "0"), ("0-1|9", "")):
+        plan = [row(9000, service="a", env={BIND: "auto"}, cpus=cpus), row(9001, service="b", env={BIND: "auto"})]
+        args = {"plan": plan, "kind": "cpu", "record": record, "serving_root": str(tmp_path)}
+        found = run_module("service_devices", args, check=True)["services"]
+        assert found["a"]["cores"]["mems"] == mems
+        assert set(parse_cpulist(found["b"]["cores"]["cpus"])) <= {0, 1, 2, 3}
+
+
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:
     before = share([service("a"), service("b")], host(1, 8))
     assert share([service("b")], host(1, 8), [before["a"]], {"b": before["b"]}) == {"b": before["b"]}

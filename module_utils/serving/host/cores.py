@@ -57,23 +57,27 @@ def share(
     nodes: list[tuple[int, list[list[int]]]],
     others: list[dict[str, Any]] | None = None,
     now: dict[str, dict[str, Any]] | None = None,
+    numa: list[dict[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """{service: {cpus, mems, bind}}: CPU lists and memory nodes of each service that is to be bound, `bind` for each rank
     where the row says so. One service alone is left as it is. Cores that a row names are not given to others.
 
     `others`: cores of services that run and are not in the plan, which keep them. `now`: {service: cores} that services of the plan
     have: beside others they keep them, and else they are dealt anew with as few moved as can be, whatever the order of the plan.
+    `numa`: all NUMA nodes, for the memory of rows that name CPUs which `nodes` lacks, because the host keeps them from all others.
     """
     found: dict[str, dict[str, Any]] = {}
     taken = {cpu for one in others or [] for cpu in parse_cpulist(one["cpus"])}
     node_of = {cpu: node for node, cores in nodes for core in cores for cpu in core}
+    node_of.update({cpu: node["node"] for node in numa or [] for cpu in node["cpus"]})
     for service in plan:
         words = explicit(service)
         if words:
             cpus = [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)]
             taken.update(cpus)
-            mems = sorted({node_of[cpu] for cpu in cpus if node_of.get(cpu) is not None})
-            found[service["service"]] = {"cpus": cpulist(cpus), "mems": cpulist(mems), "bind": words}
+            homes = {node_of.get(cpu) for cpu in cpus}
+            mems = cpulist([home for home in homes if home is not None]) if None not in homes else ""
+            found[service["service"]] = {"cpus": cpulist(cpus), "mems": mems, "bind": words}
     for service in plan if others else []:
         kept = (now or {}).get(service["service"])
         if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
