@@ -130,16 +130,11 @@ def test_a_second_deploy_deals_the_same_cores(
 
 
 def test_services_that_no_longer_fit_where_they_are_get_cores_at_once() -> None:
-    before = by_runs([service("a", ranks=2), service("b", ranks=2), *map(service, "cdz")], host(2, 4))
-    plan = [
-        service("a", ranks=2),
-        service("b", ranks=2),
-        service("c"),
-        service("d"),
-        service("e"),
-        service("z", cpus="2"),
-    ]
-    first = share(plan, host(2, 4), [], {name: before[name] for name in "abcd"})
+    """A new row names a core of a full node; on the other one there is room."""
+    plan = [*map(service, "abc"), service("d", ranks=2), service("e", ranks=2)]
+    before = by_runs(plan, host(2, 4))
+    plan.append(service("z", cpus="2"))
+    first = share(plan, host(2, 4), [], before)
     assert len(first) == 6 and share(plan, host(2, 4), [], first) == first
 
 
