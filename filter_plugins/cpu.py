@@ -10,9 +10,15 @@ Record = Mapping[str, Any]
 KERNEL = (5, 10)  # aws-graviton-getting-started; large folios come with 6.9
 
 
+def nodes_for(record: Record, service: Record) -> int:
+    """NUMA nodes on which the service's ranks may be: who names CPUs is also put on those that the host keeps from all others."""
+    bind = str(service["env"].get("VLLM_CPU_OMP_THREADS_BIND") or "")
+    return max(1, len(record["topology"]["numa"]) if service["cpus"] or bind[:1].isdigit() else record["count"])
+
+
 def tensor_parallel(record: Record, service: Record) -> list[int]:
     """Tensor parallel sizes that make sense: at most one rank a NUMA node, and heads that divide."""
-    nodes = max(1, len(record["topology"]["numa"]))
+    nodes = nodes_for(record, service)
     heads = service["model"]["shape"].get("attention_heads") or 0
     return [n for n in range(1, nodes + 1) if heads % n == 0]
 
@@ -34,10 +40,10 @@ def cpu_findings(record: Record, plan: list[Record]) -> dict[str, Any]:
         sizes = service["widths"]
         wide = sizes["devices"] if "hosts" in sizes else sizes["tensor"]  # of several hosts, the ranks of this one
         good = tensor_parallel(record, service)
-        nodes = len(record["topology"]["numa"])
+        nodes = nodes_for(record, service)
         if wide not in good:
             problems.append(
-                f"service '{service['service']}': tensor_parallel_size {wide} on {nodes or 1} NUMA nodes; "
+                f"service '{service['service']}': tensor_parallel_size {wide} on {nodes} NUMA nodes; "
                 f"a rank needs a node of its own, and heads must divide: use {' or '.join(map(str, good))}"
             )
         elif wide < max(good) and len(plan) == 1:

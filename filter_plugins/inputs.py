@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,8 +29,11 @@ CONFIGURATION = (
 # Variables by which engines read a folder or a file of whatever name.
 VARIABLES = ("VLLM_TUNED_CONFIG_FOLDER", "VLLM_MODEL_REDIRECT_PATH", "SGLANG_MOE_CONFIG_DIR")
 
-# A file that a shell line reads as its own: `.` or `source` where a command begins.
-SOURCED = re.compile(r"""(?:^|[;&|({!\n]|\b(?:if|then|do|else|while|until)\s)\s*(?:\.|source)\s+["']?(/[\w./@+-]+)""")
+# A file that a shell line reads as its own: `.` or `source` where a command begins. What has variables in it is known to nobody here.
+BEGIN = r"(?:^|[;&|({!\n]|\b(?:if|then|do|else|while|until)\s)\s*"
+BEFORE = r"""(?:[A-Za-z_]\w*=(?:"[^"]*"|'[^']*'|[^\s;&|"'])*\s+)*(?:\\?(?:builtin|command)\s+(?:--\s+)?)*"""
+WORD = r"""((?:"[^"$`\\]*"|'[^']*'|\\.|[^\s;&|()<>"'\\$`])+)(?=[\s;&|()<>]|$)"""
+SOURCED = re.compile(BEGIN + BEFORE + r"\\?(?:\.|source)\s+(?:--\s+)?" + WORD)
 
 
 def problem_of(path: str, in_folder: bool = False) -> str | None:
@@ -241,7 +245,8 @@ def host_inputs(service: Record) -> list[dict[str, Any]]:
                 for kind, value_there in place_of(service, path).items():
                     add(kind, value_there, {"where": f"{table}.{key}", "content": kind == "path", "may_lack": True})
     # What a container's shell line sources lies in the image, or below a mount. Other paths there may be what it writes: caches, logs.
-    for path in SOURCED.findall(service.get("activate") or "") if service["runtime"] == "container" else ():
+    for word in SOURCED.findall(service.get("activate") or "") if service["runtime"] == "container" else ():
+        path = shlex.split(word)[0]
         for kind, value in place_of(service, path).items():
             add(kind, value, {"where": "activate", "content": kind == "path" and "file", "may_lack": True})
     return list(found.values())

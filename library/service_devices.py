@@ -69,7 +69,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         others = [claim.spec for claim in left_over(plan, running)]
         now = {s["service"]: releases.current_spec(root, s["service"]) or {} for s in plan}
         cores = share(plan, nodes, [one["cores"] for one in others if one.get("cores")],
-                      {name: one["cores"] for name, one in now.items() if one.get("cores")})  # fmt: skip
+                      {name: one["cores"] for name, one in now.items() if one.get("cores")}, record["topology"]["numa"])  # fmt: skip
         loosen(cores, plan, record["topology"]["numa"])
         problems += named_problems(plan, allowed())
         if given["memory_share"]:

@@ -114,6 +114,19 @@ def test_only_nodes_that_processes_may_use_are_counted(
     assert [node["node"] for node in record["topology"]["numa"]] == nodes and record["count"] == len(nodes)
 
 
+def test_ranks_are_counted_on_nodes_where_services_without_named_cpus_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """isolcpus= of a whole node leaves it to who names its CPUs: of two ranks that name none, both would sit on the other one."""
+    there = cpu.numa_nodes(str(host(tmp_path)))
+    monkeypatch.setattr(cpu, "numa_nodes", lambda root: there)
+    monkeypatch.setattr(cpu, "allowed", lambda root: set(range(192)))
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(96)))
+    record = cpu.cpu_record()
+    assert record["count"] == 1 and [one["id"] for one in record["devices"]] == ["node0"]
+    assert [node["node"] for node in record["topology"]["numa"]] == [0, 1]
+
+
 def test_cpus_that_systemd_itself_does_not_use_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """isolcpus=, CPUAffinity= and tuned's cpu-partitioning leave PID 1 a few, and all others for who names them."""
     before = cpu.allowed()

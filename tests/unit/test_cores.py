@@ -89,6 +89,55 @@ def test_who_is_left_is_spread_over_the_nodes_again() -> None:
     assert found["x"]["cpus"] == "0-7" and found["z"]["cpus"] == "8-15"
 
 
+def test_a_service_that_goes_moves_one_at_most_and_nobody_who_is_alone_on_a_node() -> None:
+    before = by_runs([service("a"), service("c"), service("d"), service("b")], host(3, 8))
+    assert {name: one["mems"] for name, one in before.items()} == {"a": "0", "b": "0", "c": "1", "d": "2"}
+    found = share([service(name) for name in "abc"], host(3, 8), [], before)
+    assert {name: one["cpus"] for name, one in found.items()} == {"a": "0-7", "b": "16-23", "c": "8-15"}
+
+
+@given(st.integers(1, 4), st.integers(2, 10), st.data())
+def test_no_more_services_change_their_node_than_go_or_come(nodes: int, count: int, data: st.DataObject) -> None:
+    names = data.draw(st.permutations("abcdefghij"[:count]))
+    before = by_runs([service(name) for name in names], host(nodes, 12))
+    gone = data.draw(st.sets(st.sampled_from(names), max_size=count - 2))
+    left = [service(name) for name in sorted(set(names) - gone)]
+    found = share(left, host(nodes, 12), [], before)
+    assert sum(found[s["service"]]["mems"] != before[s["service"]]["mems"] for s in left) <= len(gone)
+    more = share([*left, service("0"), service("z")], host(nodes, 12), [], found)
+    assert all(more[s["service"]]["mems"] == found[s["service"]]["mems"] for s in left)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=2, max_size=6),
+    st.lists(st.integers(1, 8), min_size=1, max_size=4),
+    st.sampled_from([None, "0", "2", "1,9"]),
+    st.sets(st.integers(0, 31)),
+)
+def test_a_second_deploy_deals_the_same_cores(
+    rows: list[tuple[int, bool]], sizes: list[int], named: str | None, unusable: set[int]
+) -> None:
+    """Whatever was there before: services went, came, named CPUs, or the host lost some."""
+    every = [(node, cores[:size]) for (node, cores), size in zip(host(len(sizes), 8, 2), sizes, strict=True)]
+    nodes = [(node, [[cpu for cpu in core if cpu not in unusable] for core in cores]) for node, cores in every]
+    nodes = [(node, [core for core in cores if core]) for node, cores in nodes]
+    plan = [service(f"s{i}", ranks=n) for i, (n, _) in enumerate(rows)]
+    before = share([*plan, service("gone")], every)
+    before = {f"s{i}": before[f"s{i}"] for i, (_, known) in enumerate(rows) if known and f"s{i}" in before}
+    plan += [service("z", cpus=named)] if named else []
+    first = share(plan, nodes, [], before)
+    assert share(plan, nodes, [], first) == first == share(plan[::-1], nodes, [], first)
+
+
+def test_services_that_no_longer_fit_where_they_are_get_cores_at_once() -> None:
+    """A new row names a core of a full node; on the other one there is room."""
+    plan = [*map(service, "abc"), service("d", ranks=2), service("e", ranks=2)]
+    before = by_runs(plan, host(2, 4))
+    plan.append(service("z", cpus="2"))
+    first = share(plan, host(2, 4), [], before)
+    assert len(first) == 6 and share(plan, host(2, 4), [], first) == first
+
+
 def test_an_upgrade_of_the_product_moves_no_service(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     """Their releases say where they are, also where nobody else runs."""
     rows = [row(9000 + i, service=name, env={BIND: "auto"}) for i, name in enumerate(("qwen", "demo"))]
@@ -177,6 +226,21 @@ def test_isolated_cpus_that_a_row_names_are_not_refused(
             check=True,
         )
         assert "it names CPUs" not in said.get("msg", "")
+
+
+def test_isolated_cpus_that_a_row_names_have_the_memory_of_their_node(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the memory of node 0 alone, the rank on node 1 would read all its weights from the other socket."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    numa = [{"node": n, "cpus": list(range(4 * n, 4 * n + 4)), "memory_bytes": 1 << 40} for n in (0, 1)]
+    record = {"live": True, "kind": "cpu", "topology": {"numa": numa}}
+    for cpus, mems in (("0-1|4-5", "0-1"), ("4-5|6-7", "1"), ("0-1|2", "0"), ("0-1|9", "")):
+        plan = [row(9000, service="a", env={BIND: "auto"}, cpus=cpus), row(9001, service="b", env={BIND: "auto"})]
+        args = {"plan": plan, "kind": "cpu", "record": record, "serving_root": str(tmp_path)}
+        found = run_module("service_devices", args, check=True)["services"]
+        assert found["a"]["cores"]["mems"] == mems
+        assert set(parse_cpulist(found["b"]["cores"]["cpus"])) <= {0, 1, 2, 3}
 
 
 def test_beside_services_outside_the_plan_everybody_keeps_his_cores() -> None:

@@ -62,6 +62,31 @@ def test_what_the_shell_line_of_a_container_sources_below_a_mount_counts() -> No
 
 
 @pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("FOO=1 . /data/env.sh", "env.sh"),
+        ("A='x y' B=\"1 2\" C= source /data/env.sh", "env.sh"),
+        ("cd /work && builtin source /data/env.sh", "env.sh"),
+        ("command . /data/env.sh", "env.sh"),
+        ("\\. /data/env.sh; true", "env.sh"),
+        ("if source -- /data/env.sh; then :; fi", "env.sh"),
+        ('. "/data/my env.sh"', "my env.sh"),
+        ("source '/data/my env.sh' >/dev/null", "my env.sh"),
+        (". /data/my\\ env.sh", "my env.sh"),
+        ('. /data/"my env".sh', "my env.sh"),
+        ("(. /data/env.sh)", "env.sh"),
+        ('. "/data/$NAME/env.sh"', None),
+        (". /data/$NAME", None),
+        ("echo . /data/env.sh", None),
+        ("FOO=. /data/env.sh", None),
+    ],
+)
+def test_what_is_sourced_is_read_as_a_shell_reads_it(line: str, file: str | None) -> None:
+    found = [one["path"] for one in i.host_inputs(row(activate=line, mounts=["/srv/d:/data"]))]
+    assert found == ["/srv/d", *([f"/srv/d/{file}"] if file else [])]
+
+
+@pytest.mark.parametrize(
     ("mount", "line"),
     [
         ("/root/.cache", "export VLLM_CACHE_ROOT=/root/.cache/vllm"),
@@ -197,13 +222,24 @@ def test_a_folder_noted_by_an_earlier_version_is_compared_in_its_way(tmp_path: P
     assert host_inputs.edited({str(folder): old}) == said == host_inputs.edited({str(folder): new})
 
 
+def test_a_file_that_appears_behind_a_link_is_told(tmp_path: Path) -> None:
+    """The link led nowhere when the release was made: it is no folder that an earlier version noted."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter.safetensors").symlink_to("../weights")
+    noted = {str(folder): host_inputs.content_of(str(folder))}
+    assert host_inputs.edited(noted) == []
+    (tmp_path / "weights").write_text("one")
+    assert len(host_inputs.edited(noted)) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ("sha256:1", "sha256:2", "has other content"),
         ("list:1", "list:2", "has other sizes or times"),
         ("list2:1", "list2:2", "has other sizes or times"),
-        ("list:1", "list2:2", "counts with the files behind its links now, or has other sizes or times"),
+        ("list:1", "list2:2", "now also covers the files that its links point to, or has other sizes or times"),
         ("list:1", "sha256:2", "has other sizes or times"),
     ],
 )

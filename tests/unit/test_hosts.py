@@ -97,7 +97,7 @@ def graviton(**cpu_changes: Any) -> dict[str, Any]:
     return {
         "arch": "aarch64", "problems": [], "versions": {"kernel": "6.8.0-1015-aws"},
         "cpu": {"model": "Neoverse-V2", "flags": ["asimd", "bf16", "i8mm", "sve2"], "large_pages": "madvise", **cpu_changes},
-        "topology": {"numa": [{"node": 0}, {"node": 1}]},
+        "topology": {"numa": [{"node": 0}, {"node": 1}]}, "count": 2,
     }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_a_graviton4_with_two_sockets_is_ready_and_told_of_the_second() -> None:
     [
         (graviton(model="Neoverse-N1", flags=["asimd"]), "Neoverse-N1 has no bf16 and no i8mm"),
         ({**graviton(), "versions": {"kernel": "5.4.0-1009-aws"}}, "kernel 5.4.0-1009-aws is older than 5.10"),
-        ({**graviton(), "topology": {"numa": [{"node": 0}]}}, "tensor_parallel_size 2 on 1 NUMA nodes"),
+        ({**graviton(), "count": 1}, "tensor_parallel_size 2 on 1 NUMA nodes"),
     ],
 )
 def test_what_a_cpu_host_lacks(host: dict[str, Any], words: str) -> None:
@@ -128,8 +128,16 @@ def test_an_eager_engine_on_a_cpu_compiles_nothing() -> None:
 
 
 def test_tensor_parallel_follows_nodes_and_heads() -> None:
-    eight = {**graviton(), "topology": {"numa": [{"node": i} for i in range(8)]}}
+    eight = {**graviton(), "topology": {"numa": [{"node": i} for i in range(8)]}, "count": 8}
     assert cpu.tensor_parallel(eight, row("qwen2-7b-instruct")) == [1, 2, 4, 7]  # 28 heads
+
+
+def test_only_who_names_cpus_has_ranks_on_nodes_that_are_isolated() -> None:
+    isolated = {**graviton(), "count": 1}
+    assert cpu.tensor_parallel(isolated, row("qwen2-7b-instruct")) == [1]
+    assert cpu.cpu_findings(isolated, [row("qwen2-7b-instruct")])["notes"] == []
+    for named in ({"cpus": "0-3"}, {"env": {"VLLM_CPU_OMP_THREADS_BIND": "0-3"}}):
+        assert cpu.tensor_parallel(isolated, row("qwen2-7b-instruct", **named)) == [1, 2]
 
 
 @pytest.mark.parametrize(

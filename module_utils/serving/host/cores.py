@@ -57,23 +57,27 @@ def share(
     nodes: list[tuple[int, list[list[int]]]],
     others: list[dict[str, Any]] | None = None,
     now: dict[str, dict[str, Any]] | None = None,
+    numa: list[dict[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """{service: {cpus, mems, bind}}: CPU lists and memory nodes of each service that is to be bound, `bind` for each rank
     where the row says so. One service alone is left as it is. Cores that a row names are not given to others.
 
     `others`: cores of services that run and are not in the plan, which keep them. `now`: {service: cores} that services of the plan
-    have: beside others they keep them, and else they are dealt anew with as few moved as can be, whatever the order of the plan.
+    have: beside others they keep them, and else they keep their nodes and move only for more cores, whatever the order of the plan.
+    `numa`: all NUMA nodes, for the memory of rows that name CPUs which `nodes` lacks, because the host keeps them from all others.
     """
     found: dict[str, dict[str, Any]] = {}
     taken = {cpu for one in others or [] for cpu in parse_cpulist(one["cpus"])}
     node_of = {cpu: node for node, cores in nodes for core in cores for cpu in core}
+    node_of.update({cpu: node["node"] for node in numa or [] for cpu in node["cpus"]})
     for service in plan:
         words = explicit(service)
         if words:
             cpus = [cpu for rank in words.split("|") for cpu in parse_cpulist(rank)]
             taken.update(cpus)
-            mems = sorted({node_of[cpu] for cpu in cpus if node_of.get(cpu) is not None})
-            found[service["service"]] = {"cpus": cpulist(cpus), "mems": cpulist(mems), "bind": words}
+            homes = {node_of.get(cpu) for cpu in cpus}
+            mems = cpulist([home for home in homes if home is not None]) if None not in homes else ""
+            found[service["service"]] = {"cpus": cpulist(cpus), "mems": mems, "bind": words}
     for service in plan if others else []:
         kept = (now or {}).get(service["service"])
         if kept and service["service"] not in found and bound(service) and not taken & set(parse_cpulist(kept["cpus"])):
@@ -85,12 +89,15 @@ def share(
     free = [(node, [core for core in cores if not taken & set(core)]) for node, cores in nodes]
     free = [(node, cores) for node, cores in free if cores]
     had = {name: set(parse_cpulist(one["cpus"])) for name, one in (now or {}).items()}
-    ranks = dealt(rest, [cores for _, cores in free], had)
+    for known in (had, {}):  # afresh where some rank gets no core if everybody stays
+        ranks = dealt(rest, [cores for _, cores in free], known)
+        if all(len(cores) >= len(names) for (_, cores), names in zip(free, ranks)):  # noqa: B905
+            break
+    else:
+        return found  # fewer cores than ranks: sharing them is all that is left
     cpus_of: dict[str, list[int]] = {}
     mems_of: dict[str, list[int]] = {}
     for (node, cores), names in zip(free, ranks):  # noqa: B905
-        if len(cores) < len(names):
-            return found  # fewer cores than ranks: sharing them is all that is left
         for place, name in enumerate(names):
             mine = cores[len(cores) * place // len(names) : len(cores) * (place + 1) // len(names)]
             cpus_of.setdefault(name, []).extend(cpu for core in mine for cpu in core)
@@ -103,41 +110,40 @@ def share(
 def dealt(services: list[dict[str, Any]], free: list[list[list[int]]], had: dict[str, set[int]]) -> list[list[str]]:
     """For each node the services whose ranks share its cores, in order. `free`: cores of each node; `had`: CPUs of services until now.
 
-    Who has cores stays on their nodes and in their order, and those that are new follow by name. Where some cores are nobody's, because
-    a service has gone, all are spread over the nodes again.
+    Ranks of a service have nodes of their own, as far as there are any. Who has cores stays on their nodes, and those that are new go
+    where a rank gets the most. Then, as long as a rank would get more on another node, the last one of the poorest node moves there.
     """
-    places = [{cpu for core in cores for cpu in core} for cores in free]
-    mine = {name: [had.get(name, set()) & place for place in places] for name in (s["service"] for s in services)}
-    # Nobody's cores: parts of a node, or a node that gives more than somebody's share of another.
-    owners = [[parts[i] for parts in mine.values() if parts[i]] for i in range(len(free))]
-    least = min((len(cores) / len(them) for cores, them in zip(free, owners) if len(them) > 1), default=None)  # noqa: B905
-    settled = all(
-        set().union(*them) == place if them else least is None or len(cores) <= least
-        for them, place, cores in zip(owners, places, free)  # noqa: B905
-    )
-
-    def turn(name: str, cpus: set[int]) -> tuple[bool, int, str]:
-        return not cpus, min(cpus, default=0), str(name)
-
+    wide = {service["service"]: int(service["widths"]["devices"]) for service in services}
+    # Which cores of each node a service had, by their places there.
+    places = {
+        name: [[k for k, core in enumerate(cores) if had.get(name, set()) & set(core)] for cores in free]
+        for name in wide
+    }
     ranks: list[list[str]] = [[] for _ in free]
-    for service in sorted(services, key=lambda s: turn(s["service"], set().union(*mine[s["service"]]))):
-        name = service["service"]
-        for _ in range(int(service["widths"]["devices"])):
-            # A node of its own for each rank of a service; of those the one with the most cores a rank.
-            order = sorted(
-                range(len(free)),
-                key=lambda i: (
-                    ranks[i].count(name),
-                    -len(mine[name][i]) if settled else 0,
-                    -(len(free[i]) / (len(ranks[i]) + 1)),
-                    i,
-                ),
-            )
-            if order:
-                ranks[order[0]].append(name)
-    if settled:
-        for i, names in enumerate(ranks):
-            names.sort(key=lambda name: turn(name, mine[name][i]))
+
+    def part(i: int, more: int = 0) -> float:
+        return len(free[i]) / (len(ranks[i]) + more)
+
+    for name in sorted(wide, key=lambda name: (not any(places[name]), name)):
+        for rank in range(wide[name] if free else 0):
+            others = [i for i in range(len(free)) if name not in ranks[i]]
+            best = min(others, key=lambda i: (-len(places[name][i]), -part(i, 1), i), default=rank % len(free))
+            ranks[best].append(name)
+    while True:
+        moves = [
+            (part(a), -part(b, 1), bool(places[name][a]), [-k for k in places[name][a][:1]], name, a, b)
+            for a, names in enumerate(ranks)
+            for name in names
+            for b in range(len(free))
+            if name not in ranks[b] and part(b, 1) > part(a)
+        ]
+        if not moves:
+            break
+        name, a, b = min(moves)[4:]
+        ranks[a].remove(name)
+        ranks[b].append(name)
+    for i, names in enumerate(ranks):
+        names.sort(key=lambda name: (not places[name][i], places[name][i][:1], name))
     return ranks
 
 

@@ -148,6 +148,8 @@ def cpu_record(root: str = "/") -> dict:
     every = [node for node in numa_nodes(root) if node["cpus"]]  # memory alone computes nothing (CXL, HBM, a GPU's)
     there = allowed(root)
     nodes = [node for node in every if there & set(node["cpus"])]
+    mask = usable() if root == "/" else there
+    ours = [node for node in nodes if mask & set(node["cpus"])]  # a rank whose row names no CPUs gets one of these
     cpu = parse_cpuinfo(read(os.path.join(root, "proc/cpuinfo")))
     if cpu["sockets"] is None and cpu["threads"]:
         cpu.update(topology(root, len(every)))
@@ -166,7 +168,7 @@ def cpu_record(root: str = "/") -> dict:
     return {
         "kind": "cpu",
         "arch": machine,
-        "count": max(1, len(nodes)),
+        "count": max(1, len(ours)),
         "devices": [
             {
                 "index": n["node"],
@@ -179,7 +181,7 @@ def cpu_record(root: str = "/") -> dict:
                 "uuid": None,
                 "bus_id": None,
             }
-            for n in nodes
+            for n in ours
         ],
         "driver": None,
         "versions": {"kernel": platform.release()},

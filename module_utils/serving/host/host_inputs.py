@@ -20,7 +20,7 @@ ROW = ("name", "size", "mtime", "target")  # of each entry; a link to a file has
 def content_of(path: str) -> str:
     """What is at a path, in one word that changes when it does: `sha256:...`, `list:...`, or the kind of thing. OSError: nothing is.
 
-    A folder with links to files is `list2:...`, where earlier versions wrote `list:` of the links alone.
+    A folder with links is `list2:...`, where earlier versions wrote `list:` of the links alone.
     """
     found = os.stat(path)
     if stat.S_ISREG(found.st_mode):
@@ -34,8 +34,7 @@ def content_of(path: str) -> str:
         rows = listing(path)
         if rows is None:
             return "folder"
-        behind = any(len(row) > len(ROW) for row in rows)
-        return ("list2:" if behind else "list:") + str(digest(rows))
+        return ("list2:" if any(row[ROW.index("target")] for row in rows) else "list:") + str(digest(rows))
     return "special"
 
 
@@ -121,7 +120,7 @@ def without_links(path: str) -> str | None:
 def differs(old: str, new: str) -> str:
     """What can be said of an input whose notes differ: that of a folder holds sizes and times, not bytes."""
     if old.startswith("list:") and new.startswith("list2:"):
-        return "counts with the files behind its links now, or has other sizes or times"
+        return "now also covers the files that its links point to, or has other sizes or times"
     return "has " + other(old if old.startswith("list") else new)
 
 
