@@ -12,10 +12,11 @@ description:
   - A change is read by a reload, in which streams that run end by themselves and who is up, drained or in maintenance stays so.
   - Backends are reached where O(agent_settings) say from then on, though HAProxy remembers addresses over a reload.
   - The run after one that was killed reloads, whatever its files, because only a finished reload is recorded, and asks old workers whom they let through.
-  - A reload tells workers of before it which callers and keys are gone, for the connections that they keep.
+  - A reload tells workers of before it which callers and keys are gone, for the connections that they keep; one that doesn't answer is an error.
   - A file of the gateway that somebody has changed by hand comes back, with a reload.
   - HAProxy is a program of the host or, with O(runtime=container), a container of O(image) with the host's network, the folder and nothing else.
-  - Another form or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so. Another image waits for O(replace).
+  - Another form, program, unit or option of the container ends the HAProxy that runs, and its streams with it; RV(ended) says so.
+  - Another image waits for O(replace).
   - A port on which another program listens is refused; HAProxy itself would share it with another HAProxy.
   - O(state=absent) ends all programs of the gateway and removes its folder; the image and the distribution's package stay.
 options:
@@ -60,7 +61,7 @@ EXAMPLES = r"""
     agent_settings: "{{ gateway_agent }}"
 """
 RETURN = r"""
-ended: {description: "The HAProxy that ran and ended, or would, with its streams, for one of another form; empty where none did.", returned: always, type: str}
+ended: {description: "The HAProxy that ran and ended, or would, with its streams, for another form or unit; empty where none did.", returned: always, type: str}
 waits: {description: "Whether a container goes on with the image that it has, since O(replace) is not said.", returned: always, type: bool}
 files: {description: "Names of files that changed; with O(state=absent), paths of what was removed.", returned: always, type: list, elements: str}
 version: {description: "HAProxy's version; empty in check mode where it is not installed yet.", returned: always, type: str}
@@ -87,13 +88,14 @@ from ansible.module_utils.serving.files import (
     write_json,
 )
 from ansible.module_utils.serving.gateway import forms, neighbours, places, runtime
-from ansible.module_utils.serving.gateway.units import AGENT, ALL, PROXY, run_unit
+from ansible.module_utils.serving.gateway.units import AGENT, ALL, PROXY, RUNS, run_unit, unit_differs
 from ansible.module_utils.serving.service.supervisors import Supervisor, read_text, supervisor
 
 KEYS = "backend_keys.map"
 RIGHTS = ("callers.map", "ends.map", "allowed.map", KEYS)  # whom a worker lets through, and with what
 CERTIFICATE = "gateway.pem"
-LOADED = "loaded.json"  # what HAProxy has read, told by the run that had it read
+OF_AGENT = {"agent.py", "agent.json"}
+LOADED = "loaded.json"  # what HAProxy and the agent have read, told by the run that had it read
 NOTHING: dict[str, Any] = {"ended": "", "waits": False, "files": [], "version": "", "reloaded": False, "backends": []}
 
 
@@ -117,7 +119,7 @@ def own_ports(given: dict[str, Any]) -> list[tuple[str, int, str]]:
 def tell_old_workers(folder: str) -> None:
     """Workers of before a reload answer each kept connection once more: with the backends' keys of now, and no caller who may no longer ask.
 
-    Each is asked what it knows, since a run that was killed may have told it nothing.
+    Each is asked what it knows, since a run that was killed may have told it nothing. Raises Refusal where one that goes on doesn't take it.
     """
     master = os.path.join(folder, "master.sock")
     for pid in runtime.old_workers(master):
@@ -125,10 +127,14 @@ def tell_old_workers(folder: str) -> None:
             path = os.path.join(folder, name)
             now = runtime.map_rows(read_text(path))
             for key, value in runtime.known_rows(runtime.of_worker(master, pid, "show map %s" % path)).items():
-                if key not in now:
-                    runtime.of_worker(master, pid, "del map %s %s" % (path, key))
-                elif now[key] != value:
-                    runtime.of_worker(master, pid, "set map %s %s %s" % (path, key, now[key]))
+                if now.get(key) != value:
+                    order = "set map %s %s %s" % (path, key, now[key]) if key in now else "del map %s %s" % (path, key)
+                    said = runtime.of_worker(master, pid, order).strip()
+                    if said and pid in runtime.old_workers(master):
+                        raise Refusal(
+                            "HAProxy's old worker %s still has connections and took no change of %s (%s); run this again, or end it: kill %s"
+                            % (pid, name, said[:200], pid)
+                        )
 
 
 def put(folder: str, wanted: dict[str, str], form: forms.Program | forms.Container) -> None:
@@ -240,16 +246,25 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         wanted[KEYS] = keys_text(folder, given["backend_keys"], given["pools"])
         files = [name for name, text in wanted.items() if read_text(os.path.join(folder, name)) != text]
         try:
-            loaded = (read_json(os.path.join(folder, LOADED)) or {}).get("files")
+            loaded = read_json(os.path.join(folder, LOADED)) or {}
         except ValueError:
-            loaded = None
+            loaded = {}
         number = digest({name: text for name, text in wanted.items() if not (kept and name == CERTIFICATE)})
-        unread = loaded != number or bool(files)  # it may have read others, or these before somebody changed them
+        unread = loaded.get("files") != number or bool(
+            files
+        )  # it may have read others, or these before somebody changed them
         alive = runtime.worker(api) is not None
         ended = form.replaces() if alive else ""
+        if alive and not ended and unit_differs(owner, PROXY, form.command(), folder, form.spec):
+            ended = "HAProxy of another unit"
+        agent = [sys.executable, "-u", *(os.path.join(folder, name) for name in ("agent.py", "agent.json", KEYS))]
+        # It reads its program, port and backends once: what the one that runs has read, only a run that came to its end tells.
+        read = digest({name: wanted[name] for name in OF_AGENT})
+        stale = loaded.get("agent") != read or bool(OF_AGENT & set(files))
+        idle = owner.state(AGENT) not in RUNS or unit_differs(owner, AGENT, agent, folder)
         result = {
             **NOTHING,
-            "changed": unread or not alive or not version or bool(ended),
+            "changed": unread or stale or idle or not alive or not version or bool(ended),
             "ended": ended,
             "waits": given["runtime"] == "container" and form.named != given["image"],
             "files": sorted(files),
@@ -275,16 +290,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         form.settled()
         moved += readdress(folder, given["agent_settings"])
         result["changed"] = result["changed"] or moved > 0
-        stale = bool({"agent.py", "agent.json"} & set(files))
-        agent = [
-            sys.executable,
-            "-u",
-            os.path.join(folder, "agent.py"),
-            os.path.join(folder, "agent.json"),
-            os.path.join(folder, KEYS),
-        ]
         run_unit(owner, AGENT, agent, folder, fresh=stale)
-        write_json(os.path.join(folder, LOADED), {"files": number, "time": time.time()}, 0o600)
+        write_json(os.path.join(folder, LOADED), {"files": number, "agent": read, "time": time.time()}, 0o600)
         result["backends"] = runtime.servers(api)
     return result
 

@@ -46,7 +46,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import digest, own_folder, read_json, write_atomic, write_json
-from ansible.module_utils.serving.gateway.units import RENEWAL, RUNS, run_unit
+from ansible.module_utils.serving.gateway.units import RENEWAL, RUNS, run_unit, unit_differs
 from ansible.module_utils.serving.service.supervisors import supervisor
 
 LONGEST = 700  # seconds; the program ends certbot before
@@ -90,10 +90,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     there = os.path.exists(os.path.join(given["settings"]["live"], "fullchain.pem"))
     due = given["anew"] or not there or asked != digest(files)
     running = owner.state(RENEWAL) in RUNS
-    if module.check_mode:
-        return {"changed": due or not running, "renewed": False}
-    own_folder(folder, 0o700)
     command = [sys.executable, "-u", os.path.join(folder, "renew.py"), os.path.join(folder, "acme.json")]
+    if module.check_mode:
+        other = unit_differs(owner, RENEWAL, command, folder)
+        return {"changed": due or not running or other, "renewed": False}
+    own_folder(folder, 0o700)
     renewed = False
     if due:
         for name, text in files.items():

@@ -39,7 +39,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import Refusal, run_module
 from ansible.module_utils.serving.files import own_folder, read_json, write_atomic, write_json
-from ansible.module_utils.serving.gateway.units import FLOATING, RUNS, run_unit
+from ansible.module_utils.serving.gateway.units import FLOATING, RUNS, run_unit, unit_differs
 from ansible.module_utils.serving.host.system import run_tool
 from ansible.module_utils.serving.service.supervisors import read_text, supervisor
 
@@ -111,7 +111,7 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     except ValueError:
         loaded = {}
     running = owner.state(FLOATING) in RUNS
-    changed = loaded != files or not running
+    changed = loaded != files or not running or unit_differs(owner, FLOATING, command(program, folder), folder)
     if changed and not module.check_mode:
         own_folder(folder, 0o700)
         write_atomic(os.path.join(folder, CHECK), files[CHECK].encode(), 0o700)

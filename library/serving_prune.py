@@ -12,7 +12,7 @@ description:
   - Where a release can't be read, nobody can tell what it needs, and models and environments stay.
   - Models are removed only where O(models_root) lies inside O(serving_root); a shared or mounted folder of models is left alone.
   - With no service left, supervisord ends, and tools, logs, caches and the serving root itself are removed, as far as deploy made them.
-    A gateway that runs below supervisord keeps it, with its tools and logs.
+    A gateway that runs below supervisord keeps it, with its tools and logs; one whose HAProxy is of an image keeps the records of images.
 options:
   serving_root: {description: Folder of everything that serves., type: path, required: true}
   models_root: {description: Folder of published models., type: path, required: true}
@@ -160,8 +160,10 @@ def unneeded_envs(root: str, left: list[dict[str, Any]]) -> list[str]:
     return out
 
 
-def unneeded(root: str, models_root: str, keep_models: bool, old: list[str]) -> tuple[list[str], list[str]]:
-    """(paths to remove, reasons for what is kept). `old` are releases that go."""
+def unneeded(
+    root: str, models_root: str, keep_models: bool, old: list[str], gateway: str
+) -> tuple[list[str], list[str]]:
+    """(paths to remove, reasons for what is kept). `old` are releases that go, `gateway` is its folder."""
     out: list[str] = []
     kept: list[str] = []
     used, unreadable = uses(root, old)
@@ -183,13 +185,16 @@ def unneeded(root: str, models_root: str, keep_models: bool, old: list[str]) -> 
         kept += ["%s: a fetch works on it now" % path for path in busy]
     if not releases.folders(root):
         stays: set[str] = set()
-        if gateway_units(root):
+        owned = gateway_units(root)
+        if image_of(gateway):
+            stays.add("images")  # by these records the gateway knows an image of the controller's, or by tag
+        if owned:
             stays.update(OF_UNITS)
             kept.append(
                 "supervisord and its tools: the gateway runs below it; playbooks/gateway.yml -e gateway_state=absent ends it"
             )
         out += [path for path in (os.path.join(root, n) for n in WHOLE if n not in stays) if os.path.lexists(path)]
-        out += [] if stays else folders(os.path.join(root, "tools"))
+        out += [] if owned else folders(os.path.join(root, "tools"))
     return out, kept
 
 
@@ -225,10 +230,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     keep = module.params["keep_releases"]
     old = old_releases(root, keep)
     left = specs(root, old)
-    gone, kept = unneeded(root, models_root, module.params["keep_models"], old)
+    gateway = module.params["gateway_folder"] or os.path.join(root, "gateway")
+    gone, kept = unneeded(root, models_root, module.params["keep_models"], old, gateway)
     images: dict[str, str] = {}
     if keep:
-        images = unneeded_images(root, module.params["gateway_folder"] or os.path.join(root, "gateway"), left, old)
+        images = unneeded_images(root, gateway, left, old)
         gone = old + gone + unneeded_caches(root, left)
         archives = os.path.join(root, "archives")  # of images, left by a deploy that was killed
         if os.path.isdir(archives) and archives not in gone:

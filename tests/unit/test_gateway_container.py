@@ -344,6 +344,11 @@ def test_the_image_of_a_gateway_that_is_stopped_is_kept(
     for number, digest in enumerate((kept, other)):
         (root / f"images/{number}.json").write_text(json.dumps({"image": f"acme/haproxy:{number}", "id": digest}))
     given = {"serving_root": str(root), "models_root": str(root / "models"), "keep_releases": 2}
-    found = run_module("serving_prune", {**given, **({"gateway_folder": str(folder)} if "/" in place else {})})
+    given.update({"gateway_folder": str(folder)} if "/" in place else {})
+    found = run_module("serving_prune", given)
     assert [one for one in found["removed"] if one.startswith("image ")] == ["image acme/haproxy:1"]
     assert forms.image_of(str(folder)) == kept and forms.image_of(str(tmp_path)) == ""
+    assert (root / "images/0.json").exists()  # by which the gateway knows an image of the controller's
+    (folder / forms.START).unlink()
+    run_module("serving_prune", given)
+    assert not (root / "images").exists()

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from ansible.module_utils.serving.gateway import runtime
 from ansible.module_utils.serving.gateway.units import AGENT, PROXY
 from ansible.module_utils.serving.service.supervisors import Supervisord
-from conftest import load, start_module
-from gate import KEY, OTHER, Engine, record
+from conftest import ROOT, load, start_module
+from gate import KEY, OTHER, Engine, record, until
 from ports import free_port
 
 Run = Callable[..., dict[str, Any]]
@@ -87,6 +88,23 @@ class Site:
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             patch.setattr(runtime, "reload", reload)
             self.module("gateway", self.given(*keys, **more))
+
+    def killed_in(self, part: type, name: str, does: Callable[..., Any], **more: Any) -> None:
+        """A run that ends in this function, which has done no more than `does`."""
+
+        def ends(*words: Any) -> None:
+            does(*words)
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(part, name, ends)
+            self.module("gateway", self.given(KEY, **more))
+
+    def other_program(self) -> str:
+        path = self.root / "other"
+        path.write_text('#!/bin/sh\nexec haproxy "$@"\n')
+        path.chmod(0o755)
+        return str(path)
 
     def caller(self, key: str) -> Caller:
         found = Caller(self.port, key)
@@ -186,3 +204,81 @@ def test_a_program_that_was_just_started_is_not_ended_at_once(site: Site) -> Non
     more = {"agent": "import time\n# another one\ntime.sleep(600)\n"}
     assert site.run(KEY, **more)["changed"] and not site.run(KEY, **more)["changed"]
     assert sorted(told("spawned")) == [AGENT, AGENT, PROXY] and told("stopped") == [AGENT]
+
+
+def agent_says(port: int, ident: str) -> str:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as agent:
+            agent.sendall(ident.encode() + b"\n")
+            return agent.makefile().read().strip()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("kill", [Site.killed_before_its_reload, Site.killed_after_its_reload])
+def test_the_agent_watches_what_a_killed_run_has_added(site: Site, kill: Callable[..., None]) -> None:
+    agent = (ROOT / "roles/gateway/files/agent.py").read_text()
+    site.run(KEY, agent=agent)
+    settings = json.loads(site.given(KEY)["agent_settings"])
+    new = {**settings["backends"][0], "id": settings["backends"][0]["pool"] + "/there.demo"}
+    more = {
+        "agent": agent,
+        "agent_settings": json.dumps({"port": free_port(), "backends": [*settings["backends"], new]}),
+    }
+    kill(site, KEY, **more)
+    again = site.run(KEY, **more)
+    assert again["changed"] and again["files"] == []
+    until(lambda: agent_says(json.loads(more["agent_settings"])["port"], new["id"]) == "up", 60)
+    assert not site.run(KEY, **more)["changed"]
+
+
+def test_an_agent_that_does_not_run_is_a_change(site: Site) -> None:
+    site.run(KEY)
+    Supervisord(str(site.root)).stop(AGENT)
+    assert site.module("gateway", site.given(KEY), check=True)["changed"]
+    assert site.run(KEY)["changed"] and not site.run(KEY)["changed"]
+
+
+def test_a_run_that_was_killed_before_supervisord_read_its_unit_is_made_good(site: Site) -> None:
+    Supervisord(str(site.root)).ensure()
+    site.killed_in(Supervisord, "apply", lambda *words: None)
+    assert site.run(KEY)["changed"] and site.status(KEY) == 200 and not site.run(KEY)["changed"]
+
+
+def test_a_run_that_was_killed_while_supervisord_changed_its_unit_is_made_good(site: Site) -> None:
+    def removes(owner: Supervisord, name: str) -> None:
+        for group in owner.rpc().reloadConfig()[0][1]:
+            owner.rpc().stopProcessGroup(group)
+            owner.rpc().removeProcessGroup(group)
+
+    site.run(KEY)
+    more = {"haproxy": site.other_program()}
+    site.killed_in(Supervisord, "apply", removes, **more)
+    assert Supervisord(str(site.root)).state(PROXY) == "absent"
+    assert site.run(KEY, **more)["changed"] and site.status(KEY) == 200 and not site.run(KEY, **more)["changed"]
+
+
+def test_another_program_ends_the_one_that_runs_and_says_so(site: Site) -> None:
+    site.run(KEY)
+    more = {"haproxy": site.other_program()}
+    told = site.module("gateway", site.given(KEY, **more), check=True)
+    assert told["changed"] and told["ended"] == "HAProxy of another unit" and site.status(KEY) == 200
+    found = site.run(KEY, **more)
+    assert (found["changed"], found["ended"], found["files"]) == (True, told["ended"], []) and site.status(KEY) == 200
+    again = site.run(KEY, **more)
+    assert (again["changed"], again["ended"]) == (False, "")
+
+
+def test_an_old_worker_that_says_nothing_is_told_by_the_next_run(site: Site) -> None:
+    def silent(master: str, text: str) -> str:
+        if text.startswith("@!"):
+            raise TimeoutError("timed out")
+        return real(master, text)
+
+    site.run(KEY, OTHER)
+    kept, real = site.caller(OTHER), runtime.of_master
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "of_master", silent)
+        found = site.module("gateway", site.given(KEY))
+    assert found["failed"] and "does not answer" in found["msg"] and not (site.folder / "loaded.json").exists()
+    assert site.run(KEY)["reloaded"] and kept.asks() == (401, "close")

@@ -49,9 +49,8 @@ def started_as(program: str) -> list[str]:
     """The words with which a supervisor starts it."""
     if os.path.isabs(program):
         return [program]
-    if shutil.which(program):
-        return ["/usr/bin/env", program]
-    places = os.pathsep.join(PLACES.get(program, ()))
+    # Its whole path: another PATH of who runs this is no other program.
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), *PLACES.get(program, ())])
     return [shutil.which(program, path=places) or program]
 
 
@@ -214,20 +213,30 @@ def readdress(path: str, pool: str, name: str, at: str) -> bool:
 
 
 def old_workers(master: str) -> list[str]:
-    """Process ids of workers of before a reload, which still have streams; none where no master process runs."""
+    """Process ids of workers of before a reload, which still have streams; none where no master process runs. Raises Refusal where it doesn't say."""
     try:
         listed = of_master(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError):
         return []
+    except OSError as problem:
+        raise Refusal(
+            "HAProxy's master process does not say at %s which workers it has (%s); run this again, or restart the gateway's HAProxy"
+            % (master, problem)
+        ) from None
     return re.findall(r"^(\d+)\s+worker", listed, re.M)
 
 
 def of_worker(master: str, pid: str, text: str) -> str:
-    """What one of them answers to a command; nothing where it has ended meanwhile."""
+    """What one of them answers to a command; nothing where it has ended meanwhile. Raises Refusal where it goes on and says nothing."""
     try:
         return of_master(master, "@!%s %s" % (pid, text))
-    except OSError:
-        return ""
+    except OSError as problem:
+        if pid not in old_workers(master):
+            return ""
+        raise Refusal(
+            "HAProxy's old worker %s still has connections and does not answer at %s (%s); run this again, or end it: kill %s"
+            % (pid, master, problem, pid)
+        ) from None
 
 
 def of_old_workers(master: str, text: str) -> list[str]:
