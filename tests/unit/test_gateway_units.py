@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.gateway import runtime
-from ansible.module_utils.serving.gateway.units import PROXY, run_unit, unit_differs
-from ansible.module_utils.serving.service.supervisors import Systemd
+from ansible.module_utils.serving.gateway.units import FLOATING, PROXY, SPEC, run_unit, unit_differs
+from ansible.module_utils.serving.service.supervisors import Supervisord, Systemd
 from conftest import load
 
 
@@ -138,3 +140,26 @@ def test_an_old_worker_that_says_nothing_stops_a_drain_and_no_return(
     else:
         order(str(tmp_path), row, word)
         assert orders[0] == f"set server p/b {word}"
+
+
+def test_another_unit_of_keepalived_is_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_module: Callable[..., dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(Supervisord, "state", lambda *words: "running")
+    floating, folder = load("library/gateway_floating.py"), tmp_path / "g"
+    owner = Supervisord(str(tmp_path))
+    unit = Path(owner.unit_path(FLOATING))
+    for place in (folder, unit.parent):
+        place.mkdir(parents=True)
+    unit.write_text(owner.unit_text(FLOATING, floating.command("keepalived", str(folder)), str(folder), SPEC))
+    (folder / floating.LOADED).write_text(json.dumps({floating.CONFIG: "c", floating.CHECK: "k"}))
+    given = {
+        "folder": str(folder),
+        "serving_root": str(tmp_path),
+        "supervisor": "supervisord",
+        "config": "c",
+        "check": "k",
+    }
+    assert not run_module("gateway_floating", given, check=True)["changed"]
+    assert run_module("gateway_floating", {**given, "keepalived": "/opt/keepalived"}, check=True)["changed"]
