@@ -312,7 +312,7 @@ def test_memory_and_numa_nodes_count_what_one_host_holds() -> None:
     assert found["memory_bytes"] == MODELS["demo"]["bytes"] // 2 + 1000 + 5
     host = {
         "arch": "x86_64", "problems": [], "versions": {"kernel": "6.1.0"}, "topology": {"numa": [{"node": 0, "cores": [0, 1]}]},
-        "cpu": {"flags": [], "model": "x", "large_pages": "always"},
+        "cpu": {"flags": [], "model": "x", "large_pages": "always"}, "count": 1,
     }  # fmt: skip
     words = cpu.cpu_findings(host, [found])["problems"]
     assert not any("NUMA" in text for text in words)
