@@ -250,9 +250,8 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         except ValueError:
             loaded = {}
         number = digest({name: text for name, text in wanted.items() if not (kept and name == CERTIFICATE)})
-        unread = loaded.get("files") != number or bool(
-            files
-        )  # it may have read others, or these before somebody changed them
+        # HAProxy may have read others, or these before somebody changed them.
+        unread = loaded.get("files") != number or bool(files)
         alive = runtime.worker(api) is not None
         ended = form.replaces() if alive else ""
         if alive and not ended and unit_differs(owner, PROXY, form.command(), folder, form.spec):

@@ -90,13 +90,11 @@ NO_AGENT = "L4CON"  # what HAProxy's last question to the agent gave: connection
 
 def order(folder: str, row: Backend, *words: str) -> None:
     """Raises Refusal where HAProxy does not take it. What it takes outlives a restart of HAProxy."""
-    api = os.path.join(folder, "admin.sock")
+    api, master = (os.path.join(folder, name) for name in ("admin.sock", "master.sock"))
     for word in words:
         text = "set server %s/%s %s" % (row["pool"], row["name"], word)
         try:
-            runtime.of_old_workers(
-                os.path.join(folder, "master.sock"), text
-            )  # callers whose connection one of them keeps
+            runtime.of_old_workers(master, text)  # callers whose connection one of them keeps
         except Refusal:
             if word == "state drain":  # of one that doesn't hear what comes back only the last requests go elsewhere
                 raise
