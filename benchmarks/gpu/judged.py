@@ -87,10 +87,13 @@ class Judged(Bench):
             self.note(way, {**found, "judged": self.verdict()})
 
     def packs(self, model: str, ways: list[str]) -> None:
-        """A pack of the small model for each way, and the matrix of them and of the packs of one GPU that ship."""
-        made = [str(path) for path in sorted((ROOT / "references").glob(f"{model}-h100*"))]
+        """A pack of the small model for each way that none ships of, and the matrix of all."""
+        shipped = sorted((ROOT / "references").glob(f"{model}-h100*"))
+        made = [str(path) for path in shipped]
         for way in ways:
             name = f"{model}-h100-{way}"
+            if name in [path.name for path in shipped]:
+                continue
             try:
                 found = self.serve(name, row(way, model))
                 self.play("playbooks/record_reference.yml", overrides=row(way, model), service=SERVICE, pack=str(self.out / name), texts=0,

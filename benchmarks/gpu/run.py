@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """deploy.yml and its services on one real NVIDIA GPU without network, measured against the vendor documents' settings.
 
-    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi deploy 7b 32b gems_eager gems caches proof convert
+    python benchmarks/gpu/run.py FOLDER STAGE...      stages: smi host deploy 7b 32b gems_eager gems caches proof convert
 FOLDER gets results.json (added to) and logs. The machine needs Python with torch, and below $BUNDLES what playbooks/bundle_env.yml made:
 controller/ (requirements.lock), tools/ (tools.lock), vllm-gpu/ (vllm-gpu.lock). benchmarks/gpu/README.md says how the bundles were made.
 """
@@ -83,6 +83,8 @@ def override(model: str, **changes: Any) -> dict[str, Any]:
     env = {**ENV, **changes.pop("env", {})}
     if "BENCH_ENV" in os.environ:  # an environment that is there already: nothing is installed
         changes.setdefault("native_env", os.environ["BENCH_ENV"])
+    if "BENCH_DEVICES" in os.environ:  # a part of the machine's GPUs: another benchmark has the others
+        changes.setdefault("devices", [int(index) for index in os.environ["BENCH_DEVICES"].split(",")])
     return {
         "qwq-32b": {
             "engine": "vllm",
@@ -231,6 +233,12 @@ class Bench:
         copied = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
         self.note("memory_bytes_per_s", float(copied or 0))
 
+    def host(self) -> None:
+        """What the host needs before it serves: tools and environments, from the bundles."""
+        began = time.monotonic()
+        self.play("deploy.yml", "--tags", "prepare", overrides=override("demo"))
+        self.note("prepare_s", round(time.monotonic() - began, 1))
+
     def deploy(self) -> None:
         """Everything that an operator does, with the demo model and its checked answers."""
         rows = override(
@@ -350,6 +358,7 @@ def main() -> None:
     bench = Bench(Path(out))
     known = {
         "smi": bench.smi,
+        "host": bench.host,
         "deploy": bench.deploy,
         "7b": bench.shape_7b,
         "32b": bench.shape_32b,

@@ -7,18 +7,20 @@ Needs what run.py needs and two, four or eight GPUs; the documents have eight. F
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from devices import ask, asked_during, fault, holders, processes
-from run import PORT, Bench, gpus, override, prepare
+from run import PORT, ROOT, Bench, gpus, override, prepare
+
+sys.path.append(str(ROOT / "module_utils/serving/service"))
+from picture import red_image
 
 QWQ, DEEPSEEK, VISION = "qwq-32b", "deepseek-r1-distill-qwen-32b", "qwen2.5-vl-32b-instruct"
 WIDTHS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -48,15 +50,6 @@ def document(service: str, count: int, port: int = PORT, **changes: Any) -> dict
             **changes,
         }
     }
-
-
-def red_square() -> str:
-    """A data URL of an image."""
-    from PIL import Image
-
-    made = io.BytesIO()
-    Image.new("RGB", (224, 224), (255, 0, 0)).save(made, "PNG")
-    return "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()
 
 
 class Wide(Bench):
@@ -115,12 +108,21 @@ class Wide(Bench):
         found = json.loads((self.out / "plan.json").read_text())["h200"]["services"][0]["sized"]["candidates"]
         return [row for row in found if math.prod(row["args"].get(key, 1) for key in WIDTHS) == self.count]
 
-    def loads(self, service: str, few: bool, port: int = PORT) -> dict[str, Any]:
-        """Short prompts, and long ones."""
-        short = self.load(service, "1,16,64" if few else "1,16,64,256", service=service, port=port)["load"]
+    def loads(self, service: str, short: str, long: str = "", port: int = PORT) -> dict[str, Any]:
+        """Short prompts and long ones, each by how many are asked at once."""
+        found = {"load_512": self.load(service, short, service=service, port=port)["load"]}
+        return {**found, "load_4096": self.load(service, long, 4096, service, port)["load"]} if long else found
+
+    def shown(self, port: int = PORT) -> dict[str, str]:
+        """What the service that sees says of a picture, and without one."""
+        content = [
+            {"type": "image_url", "image_url": {"url": red_image()}},
+            {"type": "text", "text": "What is 1 + 2?"},
+        ]
+        messages = [{"role": "user", "content": content}]
         return {
-            "load_512": short,
-            "load_4096": self.load(service, "1,16" if few else "1,16,64", 4096, service, port)["load"],
+            "shown": ask(port, VISION, seconds=60, max_tokens=16, messages=messages)[:120],
+            "answered": ask(port, VISION, seconds=60, max_tokens=16)[:80],
         }
 
     def documents(self) -> None:
@@ -128,7 +130,8 @@ class Wide(Bench):
         found = self.start("document", rows)
         answer = ask(PORT, QWQ, seconds=90, max_tokens=32)
         self.note(
-            "document", {**found, "answered": answer[:80], "holders": holders(), **self.loads(QWQ, few=self.count < 4)}
+            "document",
+            {**found, "answered": answer[:80], "holders": holders(), **self.loads(QWQ, "1,16,64,256", "1,16,64")},
         )
         self.stop(QWQ, rows)
 
@@ -143,7 +146,7 @@ class Wide(Bench):
             except SystemExit as error:
                 found = {"failed": str(error)}
             else:
-                found |= {"holders": holders(), **self.loads(QWQ, few=True)}
+                found |= {"holders": holders(), **self.loads(QWQ, "1,16,64,256", "1,16")}
             self.note(f"ranked_{number}", {"name": name, "rank": number + 1, "args": args, **found})
             self.stop(QWQ, rows)
 
@@ -167,15 +170,7 @@ class Wide(Bench):
         for name, more in (("vision", {}), ("vision_sdpa", {"mm_encoder_attn_backend": "TORCH_SDPA"})):
             rows = document(VISION, self.count, engine_args=more)
             try:
-                found = self.start(name, rows)
-                content = [
-                    {"type": "image_url", "image_url": {"url": red_square()}},
-                    {"type": "text", "text": "What is 1 + 2?"},
-                ]
-                found["shown"] = ask(
-                    PORT, VISION, seconds=60, max_tokens=16, messages=[{"role": "user", "content": content}]
-                )[:120]
-                found["answered"] = ask(PORT, VISION, seconds=60, max_tokens=16)[:80]
+                found = {**self.start(name, rows), **self.shown()}
             except SystemExit as error:
                 found = {"failed": str(error)}
             self.note(name, {**found, "holders": holders()})
@@ -184,23 +179,26 @@ class Wide(Bench):
                 return
 
     def beside(self) -> None:
-        """Two services side by side, each on half of the GPUs: the document's settings beside CUDA graphs; each asked alone, then both."""
+        """Two of the documents' services side by side, each on half of the GPUs, one of them shown an image; each asked alone, then both at once."""
         half = self.count // 2
+        ports = {QWQ: PORT, VISION: PORT + 1}
         rows = {
             **document(QWQ, half, devices=list(range(half))),
-            **document(
-                DEEPSEEK,
-                half,
-                PORT + 1,
-                devices=list(range(half, self.count)),
-                engine_args={"enforce_eager": False},
-                flaggems=False,
-            ),
+            **document(VISION, half, PORT + 1, devices=list(range(half, self.count))),
         }
         found = self.start("beside", rows)
-        self.note("beside", {**found, "holders": holders()})
-        for key, service, port in (("beside_document", QWQ, PORT), ("beside_graphs", DEEPSEEK, PORT + 1)):
-            self.note(key, self.loads(service, few=True, port=port))
+        self.note("beside", {**found, "holders": holders(), **self.shown(PORT + 1)})
+        for service, port in ports.items():
+            self.note(f"beside_alone_{service}", self.loads(service, "1,64", port=port))
+
+        def one(service: str) -> None:
+            self.note(f"beside_both_{service}", self.loads(service, "1,64", port=ports[service]))
+
+        threads = [threading.Thread(target=one, args=(service,)) for service in ports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         for service in rows:
             self.stop(service, rows)
 

@@ -7,14 +7,12 @@ the tokens in its metrics, and, for a vision model, says what is on an image.
 
 from __future__ import annotations
 
-import base64
 import re
-import struct
 import time
-import zlib
 from typing import Any, Iterator
 
 from ansible.module_utils.serving.service.exchange import SHOWN, Exchange, NotYet, number, parse, shown
+from ansible.module_utils.serving.service.picture import red_image
 from ansible.module_utils.serving.service.questions import COUNTED, KINDS, MORE, Asked
 
 STAGES = (
@@ -89,18 +87,6 @@ def counted_tokens(endpoint: str, key: str | None, timeout: float, name: str = T
             raise NotYet("GET /metrics: the counter of tokens is no number: %s" % shown(text), steady="odd metrics")
         total += value
     return total if found else None
-
-
-def red_image(size: int = 224) -> str:
-    """A red square as a data URL: a PNG of size x size pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + b"\xe0\x10\x10" * size) * size
-    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def split_thought(text: str) -> tuple[str, str]:
