@@ -185,3 +185,40 @@ def test_cann_s_own_words_are_taken_where_they_prove_more_than_the_call() -> Non
     said = "EZ9999: [PID: 9] 2025-09-10-09:46:59.100.100 HCCL_BUFFSIZE is too SMALL, NEEDED_HCCL_BUFFSIZE = 1100MB\n"
     assert (explained(call + said).hint, explained(call + said).sure) == ("hccl-buffer-too-small", True)
     assert explained(f"{FULL}\n{said}").hint == "disk-full"
+
+
+TRIED = """ImportError: [sgl_kernel] CRITICAL: Could not load any common_ops library!
+
+Attempted locations:
+1. Architecture-specific pattern: /v/sgl_kernel/sm90/common_ops.* - found files: ['/v/sgl_kernel/sm90/common_ops.abi3.so']
+2. Standard Python import: common_ops - failed
+
+Error details from previous import attempts:
+- {}
+- ModuleNotFoundError: No module named 'common_ops'
+"""
+
+
+@pytest.mark.parametrize(
+    ("detail", "hint"),
+    [
+        ("ImportError: libnuma.so.1: cannot open shared object file: No such file or directory", "libnuma-missing"),
+        ("ImportError: /v/common_ops.abi3.so: undefined symbol: cuGreenCtxStreamCreate", "driver-too-old"),
+        ("ImportError: /v/common_ops.abi3.so: undefined symbol: _ZNK3c106SymInt6sym_neERKS0_", "torch-abi"),
+    ],
+)
+def test_what_an_error_lists_as_its_reasons_counts_before_its_heading(detail: str, hint: str) -> None:
+    found = explained(TRIED.format(detail))
+    assert (found.hint, found.root) == (hint, detail)
+
+
+def test_a_heading_of_unknown_reasons_proves_none() -> None:
+    found = explained(
+        TRIED.format("ImportError: libacme.so.3: cannot open shared object file: No such file or directory")
+    )
+    assert (found.hint, found.sure) == ("sgl-kernel-not-loaded", False)
+
+
+def test_a_refusal_that_names_an_architecture_of_amd_speaks_of_accelerators() -> None:
+    meaning = explained("AssertionError: acme_decode requires gfx950 (CDNA4), got gfx942").meaning
+    assert meaning and "use another accelerator" in meaning

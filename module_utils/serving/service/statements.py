@@ -110,6 +110,8 @@ WRAPPED = re.compile(
 INTRODUCES = re.compile(
     r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$|^triton\.compiler\.errors\.\w{1,40}: at \d{1,5}:\d{1,5}:"
 )
+# What an error lists below itself as what was tried: `- ImportError: libx.so: cannot open shared object file`.
+LISTED = re.compile(r"[-*\u2022] (?=\S)")
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
@@ -334,6 +336,13 @@ class Reading:
             and (said.words.startswith("Value error, ") or not CONSEQUENCE.search(said.words))
         ):
             return False
+        listed = LISTED.match(said.words)
+        if listed and EXCEPTION.match(said.words[listed.end() :]):  # a reason of that error, said before it
+            heading = self.found[one.open_at]
+            self.found[one.open_at] = heading._replace(text=said.words[listed.end() :])
+            self.found.append(heading)
+            one.open_at = len(self.found) - 1
+            return True
         if len(self.found[one.open_at].text) < STATEMENT:
             self.longer(one.open_at, "\n" + said.words)
             one.count += 1

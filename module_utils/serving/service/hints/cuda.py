@@ -10,7 +10,8 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
+        r"|with CUDA capability sm_\w{2,5} is not compatible with the current PyTorch",
         "this build has no kernels for this GPU",
         "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",

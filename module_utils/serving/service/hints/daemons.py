@@ -227,10 +227,10 @@ HINTS = (
     ),
     Hint(
         "docker-networks-full",
-        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
-        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network",
+        r"could not find an available, non-overlapping IPv[46] address pool|all predefined address pools have been fully subnetted"
+        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network|list bridge addresses failed: no available network",
         "the container engine has no network range left for a further network",
-        "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
+        "docker network prune, or give bip and default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
         "moby/libnetwork, ipam",
         "Error response from daemon: all predefined address pools have been fully subnetted",
     ),

@@ -24,6 +24,16 @@ HINTS = (
         "RuntimeError: level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)",
     ),
     Hint(
+        "xpu-no-render-node",
+        r"oneCCL: ze_fd_manager\.cpp[^\n]{0,80}open failed|fill_device_fds[^\n]{0,80}(?:open )?failed",
+        "oneCCL could not open the device files of the Intel GPUs: /dev/dri is not in the container as a whole (its by-path too), or this user may"
+        " not open it",
+        "give the container /dev/dri, with /dev/dri/by-path mounted, and the groups video and render; ls -l /dev/dri/by-path shows the nodes",
+        "vllm-project/vllm#14747",
+        "RuntimeError: oneCCL: ze_fd_manager.cpp:214 fill_device_fds: EXCEPTION: open failed: fd: -1, errno: No such file or directory",
+        sure=False,
+    ),
+    Hint(
         "xpu",
         r"level_zero backend failed with error|(?:UR|ZE)_RESULT_ERROR_\w{3,40}",
         "a call of an Intel GPU's driver failed",
