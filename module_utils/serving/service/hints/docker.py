@@ -279,10 +279,10 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
+        r"exec: \"([^\"]{1,200})\": (?:stat [^\s:]{1,200}: )?permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
-        "the command in the container may not be executed",
-        "check its mode, and whether its file system is mounted noexec",
+        "the command in the container may not be executed by its user",
+        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system is mounted noexec",
         "runc",
         'unable to start container process: exec: "/config/run": permission denied: unknown.',
     ),

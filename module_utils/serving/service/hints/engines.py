@@ -9,10 +9,19 @@ HINTS = (
     Hint(
         "architecture-unsupported",
         r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
-        "the engine is older than this model, does not serve its class, or could not import it",
-        "use a newer engine (image), or another model; for one that it should know look for an import error above (SGLang ignores them)",
+        "the engine does not serve the model's class: it is older than the model, has dropped it since, or could not import it",
+        "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for an import error above"
+        " (SGLang ignores them)",
         "vllm-project/vllm#22231",
         "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
+    ),
+    Hint(
+        "architecture-dropped",
+        r"was supported in vLLM until v?\d|Model architectures? [^\n]{0,120}(?:has|have) been (?:removed|dropped)",
+        "the engine is newer than this class of model: it served it once and has dropped it",
+        "use the older engine (image) that the message names, or another model",
+        "vLLM, models/registry.py",
+        "ValueError: Model architecture AcmeForCausalLM was supported in vLLM until v0.10.2, and is not supported anymore.",
     ),
     Hint(
         "transformers-too-old",

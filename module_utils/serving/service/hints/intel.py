@@ -34,6 +34,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "oneccl",
+        r"\boneCCL: |\|CCL_ERROR\|",
+        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory that it wants is not"
+        " there, or its release and the driver's differ",
+        "the words behind it name the step; give /dev/dri as a whole and enough shm_bytes, try CCL_ATL_TRANSPORT: ofi with FI_PROVIDER: shm and"
+        " CCL_ZE_IPC_EXCHANGE: sockets in the row's env; CCL_LOG_LEVEL: debug says more",
+        "uxlfoundation/oneCCL, environment variables",
+        "RuntimeError: oneCCL: acme.cpp:1 nobody: EXCEPTION: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
         "xpu",
         r"level_zero backend failed with error|(?:UR|ZE)_RESULT_ERROR_\w{3,40}",
         "a call of an Intel GPU's driver failed",

@@ -82,7 +82,7 @@ HINTS = (
         r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)"
         r"|failed to dispatch head_dim",
         "the attention backend does not know this model's head size",
-        "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
+        "leave the attention backend out of engine_args (and VLLM_ATTENTION_BACKEND out of env) so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
         "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
     ),

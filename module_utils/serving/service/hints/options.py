@@ -16,6 +16,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "command-twice",
+        r"error: unrecognized arguments: (?:(?:vllm )?serve|vllm|python3?|bash|/bin/\w{2,6}|sh)(?: |$)",
+        "the image starts the server by itself, and what was given as its arguments begins with a command once more",
+        "give the model and its options only, or another entrypoint",
+        "vllm-project/vllm#22072",
+        "api_server.py: error: unrecognized arguments: serve acme/model --dtype auto",
+    ),
+    Hint(
         "unknown-option",
         r"Unknown engine argument: "
         r"|(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
