@@ -222,3 +222,39 @@ def test_a_heading_of_unknown_reasons_proves_none() -> None:
 def test_a_refusal_that_names_an_architecture_of_amd_speaks_of_accelerators() -> None:
     meaning = explained("AssertionError: acme_decode requires gfx950 (CDNA4), got gfx942").meaning
     assert meaning and "use another accelerator" in meaning
+
+
+def test_what_stands_before_a_traceback_in_its_line_is_read() -> None:
+    """Workers of older vLLM put their message there, and a log may end within the traceback."""
+    head = "(VllmWorkerProcess pid=9) ERROR 01-12 08:36:38 multiproc_worker_utils.py:233] "
+    log = (
+        head
+        + "Exception in worker VllmWorkerProcess while processing method initialize_cache: The model's max seq len (9000) is larger than the maximum"
+        " number of tokens that can be stored in KV cache (8000). Try increasing `gpu_memory_utilization`., Traceback (most recent call last):\n"
+        + head
+        + '  File "/v/a.py", line 1, in f\n'
+        + head
+        + "    output = executor(*args)"
+    )
+    assert explained(log).hint == "kv-cache-too-small"
+    # The exception itself counts where the log has it.
+    found = explained(log + "\n" + head + "ValueError: No available memory for the cache blocks.")
+    assert found.root == "ValueError: No available memory for the cache blocks."
+
+
+def test_a_reason_of_the_network_is_not_told_by_rows_that_do_not_speak_of_it() -> None:
+    """A download that broke off is another failure than a hub whose name nobody knows or whose certificate is refused."""
+    cas = "RuntimeError: Data processing error: CAS service error : Reqwest Error: {}"
+    assert explained(cas.format("error decoding response body")).hint == "download-cut"
+    for reason in (
+        "dns error: failed to lookup address information: Name or service not known",
+        "x509: certificate signed by acme",
+    ):
+        assert explained(cas.format(reason)).hint != "download-cut"
+
+
+def test_a_container_engine_whose_words_are_of_versions_names_no_devices() -> None:
+    meaning = explained(
+        "docker: Error response from daemon: OCI runtime create failed: acme-gpu-hook: unknown flag --acme for gpus: unknown"
+    ).meaning
+    assert meaning and "of different versions" in meaning

@@ -99,3 +99,22 @@ def test_a_sure_row_does_not_rest_on_one_word_and_that_it_failed() -> None:
     assert not FAILS.search(r"HcclSocket.{0,80}timeout") and not FAILS.search(r"Load library[^\n]{0,40}failed")
     rests = [row.name for row in failures.HINTS if row.proves and any(map(FAILS.search, alternatives(row.pattern)))]
     assert not rests, "let the pattern name the reason, or set sure=False"
+
+
+RAISED = [
+    row for row in failures.HINTS if row.proves and re.match(r"(?:\w{1,40}\.)*[A-Z]\w{1,40}Error: [^\n]+$", row.example)
+]
+
+
+@pytest.mark.parametrize("row", RAISED, ids=lambda row: row.name)
+def test_a_sure_row_does_not_hide_the_reason_that_its_error_lists(row: Hint) -> None:
+    """sgl_kernel's heading was told as a package of another version, where the list below it named a library of the system."""
+    found = failures.explain(
+        [
+            row.example,
+            "Error details from previous attempts:",
+            "- FileExistsError: [Errno 28] No space left on device: '/x'",
+        ],
+        1,
+    )
+    assert found.hint == "disk-full" and found.root and found.root.startswith("FileExistsError")

@@ -117,6 +117,8 @@ REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
 NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
+# What an older vLLM says of a worker's error before its traceback, in the same line.
+BEFORE = re.compile(r"while processing method \w{1,60}: (?=\S)([^\n]{1,1400}?)[,.]{1,2} ?$")
 FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
@@ -257,6 +259,9 @@ class Reading:
             or FRAME.match(said.text)
         ):
             return False
+        before = BEFORE.search(said.words[: -len(TRACEBACK)]) if said.words.endswith(TRACEBACK) else None
+        if before:
+            self.add(before[1], "words")
         one.handled = one.handled and (one.chained or one.open_at < 0)
         if not one.frames:
             one.files = []

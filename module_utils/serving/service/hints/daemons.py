@@ -226,6 +226,24 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "docker-socket-unit",
+        r"no sockets found via socket activation",
+        "dockerd was told to take its socket from systemd (-H fd://) and got none: docker.socket is not active, or dockerd was started by hand",
+        "systemctl enable --now docker.socket, then start docker.service; by hand leave `-H fd://` out",
+        "docker/for-linux#989",
+        "failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd",
+    ),
+    Hint(
+        "containerd-crashed",
+        r"containerd did not exit successfully[^\n]{0,80}error=\"(?:signal|exit)",
+        "the containerd that Docker starts crashes: its program is damaged, for another CPU or of another version, or its state was damaged when it stopped",
+        "containerd --version says whether the program runs (else install containerd.io anew); then move aside /var/lib/docker/containerd and /run/docker/"
+        "containerd",
+        "moby/moby#34091",
+        'ERRO[2021-01-01T10:00:00Z] containerd did not exit successfully   error="signal: segmentation fault" module=libcontainerd',
+        sure=False,
+    ),
+    Hint(
         "docker-networks-full",
         r"could not find an available, non-overlapping IPv[46] address pool|all predefined address pools have been fully subnetted"
         r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network|list bridge addresses failed: no available network",
