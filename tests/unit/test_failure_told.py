@@ -258,3 +258,13 @@ def test_a_container_engine_whose_words_are_of_versions_names_no_devices() -> No
         "docker: Error response from daemon: OCI runtime create failed: acme-gpu-hook: unknown flag --acme for gpus: unknown"
     ).meaning
     assert meaning and "of different versions" in meaning
+
+
+def test_a_signature_of_another_version_is_told_with_the_part_that_calls() -> None:
+    """Code that a model brings with it calls transformers otherwise than this transformers is called: no plugin is at fault."""
+    log = (
+        'Traceback (most recent call last):\n  File "/v/transformers_modules/acme/modeling_acme.py", line 1, in forward\n    self.model(x)\n'
+        "TypeError: LlamaModel.forward() got an unexpected keyword argument 'acme_position'"
+    )
+    meaning = explained(log).meaning
+    assert meaning and "code that the model brings with it" in meaning

@@ -146,7 +146,7 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
+        r"No (?:CUDA|HIP) GPUs are available"
         r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
@@ -168,9 +168,11 @@ HINTS = (
     ),
     Hint(
         "cuda-unknown",
-        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN",
+        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN"
+        r"|CUDA driver initialization failed|CUDA_ERROR_NOT_INITIALIZED",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
-        "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
+        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot; where only CUDA fails"
+        " try the module's option uvm_disable_hmm=1",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",
         sure=False,
