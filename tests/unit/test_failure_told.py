@@ -268,3 +268,18 @@ def test_a_signature_of_another_version_is_told_with_the_part_that_calls() -> No
     )
     meaning = explained(log).meaning
     assert meaning and "code that the model brings with it" in meaning
+
+
+def test_a_device_file_that_may_not_be_opened_is_the_reason_of_gpus_that_are_not_seen() -> None:
+    found = explained("Unable to open /dev/kfd read-write: Permission denied\nRuntimeError: No HIP GPUs are available")
+    assert found.hint == "amd-device-closed"
+    assert explained("loading\nRuntimeError: No HIP GPUs are available").hint == "no-gpu-visible"
+
+
+def test_a_graph_from_the_compile_cache_is_told_as_compilation() -> None:
+    log = (
+        'Traceback (most recent call last):\n  File "/cache/vllm/torch_compile_cache/ea2d/rank_0_0/inductor_cache/bx/cb.py", line 370, in call\n'
+        "    arg0_1, arg1_1 = args\nValueError: too many values to unpack (expected 2)"
+    )
+    meaning = explained(log).meaning
+    assert meaning and "remove the compile cache" in meaning

@@ -62,13 +62,13 @@ HINTS = (
     ),
     Hint(
         "stable-abi-call",
-        r"torch_call_dispatcher\(|(?:aoti_torch|torch)_\w{2,60}\([^\n]{0,200}API call failed|API call failed at \S{1,200}/csrc/(?:stable|inductor)/",
+        r"torch_call_dispatcher\(|(?:aoti_torch|torch)_\w{2,60}\([^\n]{0,200}API call failed|API call failed at \S{1,200}csrc/(?:stable|inductor)/",
         "a compiled kernel asked torch for something and was refused: no memory for its workspace, an error of a kernel before it, or a build for"
         " another torch",
         "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel that failed first; leave GPU memory free (lower gpu_memory_utilization), use another"
         " quantisation or backend, or an image as it was built",
         "pytorch, torch/csrc/stable",
-        'RuntimeError: torch_call_dispatcher("aten::acme", "x") API call failed at /v/torch/include/torch/csrc/stable/ops.h, line 1',
+        'RuntimeError: torch_call_dispatcher("aten::acme", "x") API call failed at torch/include/torch/csrc/stable/ops.h, line 1',
         general=True,
     ),
     Hint(
