@@ -185,3 +185,101 @@ def test_cann_s_own_words_are_taken_where_they_prove_more_than_the_call() -> Non
     said = "EZ9999: [PID: 9] 2025-09-10-09:46:59.100.100 HCCL_BUFFSIZE is too SMALL, NEEDED_HCCL_BUFFSIZE = 1100MB\n"
     assert (explained(call + said).hint, explained(call + said).sure) == ("hccl-buffer-too-small", True)
     assert explained(f"{FULL}\n{said}").hint == "disk-full"
+
+
+TRIED = """ImportError: [sgl_kernel] CRITICAL: Could not load any common_ops library!
+
+Attempted locations:
+1. Architecture-specific pattern: /v/sgl_kernel/sm90/common_ops.* - found files: ['/v/sgl_kernel/sm90/common_ops.abi3.so']
+2. Standard Python import: common_ops - failed
+
+Error details from previous import attempts:
+- {}
+- ModuleNotFoundError: No module named 'common_ops'
+"""
+
+
+@pytest.mark.parametrize(
+    ("detail", "hint"),
+    [
+        ("ImportError: libnuma.so.1: cannot open shared object file: No such file or directory", "libnuma-missing"),
+        ("ImportError: /v/common_ops.abi3.so: undefined symbol: cuGreenCtxStreamCreate", "driver-too-old"),
+        ("ImportError: /v/common_ops.abi3.so: undefined symbol: _ZNK3c106SymInt6sym_neERKS0_", "torch-abi"),
+    ],
+)
+def test_what_an_error_lists_as_its_reasons_counts_before_its_heading(detail: str, hint: str) -> None:
+    found = explained(TRIED.format(detail))
+    assert (found.hint, found.root) == (hint, detail)
+
+
+def test_a_heading_of_unknown_reasons_proves_none() -> None:
+    found = explained(
+        TRIED.format("ImportError: libacme.so.3: cannot open shared object file: No such file or directory")
+    )
+    assert (found.hint, found.sure) == ("sgl-kernel-not-loaded", False)
+
+
+def test_a_refusal_that_names_an_architecture_of_amd_speaks_of_accelerators() -> None:
+    meaning = explained("AssertionError: acme_decode requires gfx950 (CDNA4), got gfx942").meaning
+    assert meaning and "use another accelerator" in meaning
+
+
+def test_what_stands_before_a_traceback_in_its_line_is_read() -> None:
+    """Workers of older vLLM put their message there, and a log may end within the traceback."""
+    head = "(VllmWorkerProcess pid=9) ERROR 01-12 08:36:38 multiproc_worker_utils.py:233] "
+    log = (
+        head
+        + "Exception in worker VllmWorkerProcess while processing method initialize_cache: The model's max seq len (9000) is larger than the maximum"
+        " number of tokens that can be stored in KV cache (8000). Try increasing `gpu_memory_utilization`., Traceback (most recent call last):\n"
+        + head
+        + '  File "/v/a.py", line 1, in f\n'
+        + head
+        + "    output = executor(*args)"
+    )
+    assert explained(log).hint == "kv-cache-too-small"
+    # The exception itself counts where the log has it.
+    found = explained(log + "\n" + head + "ValueError: No available memory for the cache blocks.")
+    assert found.root == "ValueError: No available memory for the cache blocks."
+
+
+def test_a_reason_of_the_network_is_not_told_by_rows_that_do_not_speak_of_it() -> None:
+    """A download that broke off is another failure than a hub whose name nobody knows or whose certificate is refused."""
+    cas = "RuntimeError: Data processing error: CAS service error : Reqwest Error: {}"
+    assert explained(cas.format("error decoding response body")).hint == "download-cut"
+    for reason in (
+        "dns error: failed to lookup address information: Name or service not known",
+        "x509: certificate signed by acme",
+    ):
+        assert explained(cas.format(reason)).hint != "download-cut"
+
+
+def test_a_container_engine_whose_words_are_of_versions_names_no_devices() -> None:
+    meaning = explained(
+        "docker: Error response from daemon: OCI runtime create failed: acme-gpu-hook: unknown flag --acme for gpus: unknown"
+    ).meaning
+    assert meaning and "of different versions" in meaning
+
+
+def test_a_signature_of_another_version_is_told_with_the_part_that_calls() -> None:
+    """Code that a model brings with it calls transformers otherwise than this transformers is called: no plugin is at fault."""
+    log = (
+        'Traceback (most recent call last):\n  File "/v/transformers_modules/acme/modeling_acme.py", line 1, in forward\n    self.model(x)\n'
+        "TypeError: LlamaModel.forward() got an unexpected keyword argument 'acme_position'"
+    )
+    meaning = explained(log).meaning
+    assert meaning and "code that the model brings with it" in meaning
+
+
+def test_a_device_file_that_may_not_be_opened_is_the_reason_of_gpus_that_are_not_seen() -> None:
+    found = explained("Unable to open /dev/kfd read-write: Permission denied\nRuntimeError: No HIP GPUs are available")
+    assert found.hint == "amd-device-closed"
+    assert explained("loading\nRuntimeError: No HIP GPUs are available").hint == "no-gpu-visible"
+
+
+def test_a_graph_from_the_compile_cache_is_told_as_compilation() -> None:
+    log = (
+        'Traceback (most recent call last):\n  File "/cache/vllm/torch_compile_cache/ea2d/rank_0_0/inductor_cache/bx/cb.py", line 370, in call\n'
+        "    arg0_1, arg1_1 = args\nValueError: too many values to unpack (expected 2)"
+    )
+    meaning = explained(log).meaning
+    assert meaning and "remove the compile cache" in meaning

@@ -61,7 +61,8 @@ def test_lines_are_of_rows_that_exist_and_stand_once() -> None:
 # A row that knows a line of another one is asked after it: what it says is not wrong there, the other says more. Any other such row is not sure.
 SAYS_MORE = {
     ("address-missing", "address-not-here"), ("architecture-not-imported", "architecture-unsupported"), ("cni-none", "host-program-missing"),
-    ("command-not-in-image", "host-program-missing"), ("container-port-taken", "port-taken"), ("cpuset-empty", "disk-full"),
+    ("command-not-in-image", "host-program-missing"), ("command-twice", "unknown-option"), ("container-port-taken", "port-taken"),
+    ("cpuset-empty", "disk-full"),
     ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("image-disk-full", "disk-full"), ("kernel-limit", "disk-full"),
     ("npu-aicpu-failed", "npu-kernel-failed"), ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),
     ("nvidia-hook-missing", "host-program-missing"), ("overlay-input-output", "disk-error"), ("podman-dns-address", "address-not-here"),
@@ -98,3 +99,22 @@ def test_a_sure_row_does_not_rest_on_one_word_and_that_it_failed() -> None:
     assert not FAILS.search(r"HcclSocket.{0,80}timeout") and not FAILS.search(r"Load library[^\n]{0,40}failed")
     rests = [row.name for row in failures.HINTS if row.proves and any(map(FAILS.search, alternatives(row.pattern)))]
     assert not rests, "let the pattern name the reason, or set sure=False"
+
+
+RAISED = [
+    row for row in failures.HINTS if row.proves and re.match(r"(?:\w{1,40}\.)*[A-Z]\w{1,40}Error: [^\n]+$", row.example)
+]
+
+
+@pytest.mark.parametrize("row", RAISED, ids=lambda row: row.name)
+def test_a_sure_row_does_not_hide_the_reason_that_its_error_lists(row: Hint) -> None:
+    """sgl_kernel's heading was told as a package of another version, where the list below it named a library of the system."""
+    found = failures.explain(
+        [
+            row.example,
+            "Error details from previous attempts:",
+            "- FileExistsError: [Errno 28] No space left on device: '/x'",
+        ],
+        1,
+    )
+    assert found.hint == "disk-full" and found.root and found.root.startswith("FileExistsError")

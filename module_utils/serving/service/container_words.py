@@ -26,6 +26,10 @@ REASON = 200  # characters of a reason
 KINDS = tuple(
     (re.compile("(?i)" + subject), remedy)
     for subject, remedy in (
+        (
+            r"un(?:recogni[sz]ed|known) (?:option|flag|command|argument)|flag provided but not defined|[Nn]o help topic",
+            "a program and what calls it are of different versions: upgrade both (Docker with runc; nvidia-container-toolkit with libnvidia-container)",
+        ),
         (r"\btty\b|terminal", "a service has no terminal: take `-t` and `tty` out of the row's container options"),
         (
             r"already dead|not running|already stopped",

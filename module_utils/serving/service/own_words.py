@@ -47,7 +47,7 @@ SUBJECT = re.compile(
     r"|cann|versions?|packages?|install\w{0,4}|librar(?:y|ies)|tokeni[sz]ers?|templates?|lora|adapters?|parallel\w{0,4}|memory|cache|length|tokens?"
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
-    r"|experts?|methods?|triton|gpus?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
+    r"|experts?|methods?|triton|gpus?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|gfx\w{3,5}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
     r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?)\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
     re.I,
 )
@@ -96,7 +96,7 @@ KINDS = tuple(
     (re.compile("(?i)" + subject), remedy)
     for subject, remedy in (
         (
-            r"capability|\bsm_?\d{2,3}\b|hopper|blackwell|ampere|\bturing\b|\bgpus?\b[^\n]{0,40}\b(?:too old|or newer)"
+            r"capability|\bsm_?\d{2,3}\b|\bgfx\w{3,5}\b|hopper|blackwell|ampere|\bturing\b|\bgpus?\b[^\n]{0,40}\b(?:too old|or newer)"
             r"|only (?:supported )?(?:on|for) [^\n]{0,20}gpu",
             "this accelerator is not one of those that it names: leave out the option, quantisation or backend that asks for them, or use another accelerator",
         ),

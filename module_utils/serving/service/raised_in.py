@@ -30,6 +30,12 @@ PARTS = tuple(
             "use the transformers that the model's page names, a newer revision of the model, or an engine that has the model itself",
         ),
         (
+            r"/\.?aiter/|/rocm_aiter\w{0,30}\.py$|/_aiter_ops\.py$",
+            "AITER, AMD's kernels, which take few GPUs and shapes",
+            "set env VLLM_ROCM_USE_AITER: 0, or use AMD's image as it was built",
+            "set env SGLANG_USE_AITER: 0, or use AMD's image as it was built",
+        ),
+        (
             r"/(?:deep_gemm|deep_ep|flash_mla)/",
             "DeepSeek's kernels (deep_gemm, deep_ep, flash_mla), which take few accelerators and shapes",
             "set env VLLM_USE_DEEP_GEMM: 0, another all2all_backend or attention backend, or use the image as it was built",
@@ -75,7 +81,7 @@ PARTS = tuple(
             "start once without the adapters; compare the adapter's base model, rank and target modules with what the release supports",
         ),
         (
-            r"\btorch/_(?:inductor|dynamo|functorch)/|\btorch/fx/|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
+            r"\btorch/_(?:inductor|dynamo|functorch)/|\btorch/fx/|/torch_compile_cache/|/torchinductor_|/vllm\w{0,10}/compilation/|/cuda_?graph\w{0,20}\.py$",
             "the compilation of the model or the capture of its graphs",
             "set enforce_eager: true: where that helps, remove the compile cache, leave compilation_config out, or use another release",
             "set disable_cuda_graph: true: where that helps, lower cuda_graph_max_bs, leave enable_torch_compile out, or use another release",

@@ -110,11 +110,15 @@ WRAPPED = re.compile(
 INTRODUCES = re.compile(
     r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$|^triton\.compiler\.errors\.\w{1,40}: at \d{1,5}:\d{1,5}:"
 )
+# What an error lists below itself as what was tried: `- ImportError: libx.so: cannot open shared object file`.
+LISTED = re.compile(r"[-*\u2022] (?=\S)")
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶) ?")
 NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
+# What an older vLLM says of a worker's error before its traceback, in the same line.
+BEFORE = re.compile(r"while processing method \w{1,60}: (?=\S)([^\n]{1,1400}?)[,.]{1,2} ?$")
 FRAME = re.compile(r"\s*File \"")
 NAMED = re.compile(r"[A-Za-z_][\w.]{0,120}(?:: .|:?$)")  # may be an exception of any name, not a line of source
 PLACE = re.compile(r"((?:[\w.-]{1,60}/)?[\w.-]{1,60})\", line (\d{1,6})")
@@ -255,6 +259,9 @@ class Reading:
             or FRAME.match(said.text)
         ):
             return False
+        before = BEFORE.search(said.words[: -len(TRACEBACK)]) if said.words.endswith(TRACEBACK) else None
+        if before:
+            self.add(before[1], "words")
         one.handled = one.handled and (one.chained or one.open_at < 0)
         if not one.frames:
             one.files = []
@@ -334,6 +341,13 @@ class Reading:
             and (said.words.startswith("Value error, ") or not CONSEQUENCE.search(said.words))
         ):
             return False
+        listed = LISTED.match(said.words)
+        if listed and EXCEPTION.match(said.words[listed.end() :]):  # a reason of that error, said before it
+            heading = self.found[one.open_at]
+            self.found[one.open_at] = heading._replace(text=said.words[listed.end() :])
+            self.found.append(heading)
+            one.open_at = len(self.found) - 1
+            return True
         if len(self.found[one.open_at].text) < STATEMENT:
             self.longer(one.open_at, "\n" + said.words)
             one.count += 1

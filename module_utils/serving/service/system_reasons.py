@@ -24,6 +24,11 @@ REASONS = tuple(
         ),
         (r"read-only file system|\bEROFS\b", r"read-only|may not|writ|cgroup"),
         (r"too many open files|\bEMFILE\b", r"open files|nofile|descriptor|limit"),
+        (
+            r"name or service not known|temporary failure in name resolution|failed to lookup address information|nodename nor servname",
+            r"\bdns\b|resolv|reach|\bnames?\b",
+        ),
+        (r"certificate verify failed|x509: ", r"certificat|\bCA\b|clock"),
         (r"cannot allocate memory|\bENOMEM\b", r"memory|limit"),
     )
 )

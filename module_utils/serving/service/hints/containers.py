@@ -263,6 +263,14 @@ HINTS = (
         "OCI runtime create failed: error running hook: exit status 3, stderr: level=error msg=No help topic for 'prestart'",
     ),
     Hint(
+        "nvidia-tools-mixed",
+        r"nvidia-container-cli(?:\.real)?(?: configure)?: (?:unrecognized|invalid) option",
+        "NVIDIA's hook calls nvidia-container-cli with an option that it does not have: the packages of the container tools are of different releases",
+        "install nvidia-container-toolkit, libnvidia-container-tools and libnvidia-container1 of one release, or set accelerator.device_access: cdi",
+        "NVIDIA/nvidia-container-runtime#26",
+        "error running hook: exit status 1, stderr: nvidia-container-cli configure: unrecognized option '--acme'",
+    ),
+    Hint(
         "nvidia-hook-crashed",
         r"hook[^\n]{0,120}(?:SIGSEGV|SIGABRT|segmentation (?:violation|fault))",
         "a hook of the container tools crashed, most often because the driver's library and its kernel module (or the tools) are of different versions",

@@ -10,7 +10,8 @@ HINTS = (
     # Builds and accelerators that don't fit.
     Hint(
         "no-kernel-image",
-        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function",
+        r"no kernel image is available for execution|cudaErrorNoKernelImageForDevice|hipErrorNoBinaryForGpu|invalid device function"
+        r"|with CUDA capability sm_\w{2,5} is not compatible with the current PyTorch",
         "this build has no kernels for this GPU",
         "use an image that is built for it: nvidia-smi --query-gpu=compute_cap --format=csv (rocminfo: gfx...) names what it must have",
         "vllm-project/vllm#14452",
@@ -62,9 +63,19 @@ HINTS = (
         "flash-attention-old-gpu",
         r"FlashAttention only supports Ampere GPUs or newer",
         "this GPU is too old for FlashAttention",
-        "set another attention backend in the row's env (VLLM_ATTENTION_BACKEND) or engine_args",
+        "set another attention_backend in engine_args (older vLLM: VLLM_ATTENTION_BACKEND in the row's env), or leave it out",
         "Dao-AILab/flash-attention",
         "RuntimeError: FlashAttention only supports Ampere GPUs or newer.",
+    ),
+    Hint(
+        "flash-attention-version",
+        r"is_fa_version_supported|Cannot use FA version \d",
+        "this build's FlashAttention has no version for this GPU: the GPU is too old for it (before Ampere), or newer than the build",
+        "set another attention_backend in engine_args (older vLLM: VLLM_ATTENTION_BACKEND in the row's env; 0.7 and 0.8 also VLLM_USE_V1: 0), or use a"
+        " newer engine",
+        "vllm-project/vllm#13398",
+        "AssertionError: assert is_fa_version_supported(self.fa_version) (backends/flash_attn.py:156)",
+        sure=False,
     ),
     Hint(
         "triton-shared-memory",

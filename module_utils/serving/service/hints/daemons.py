@@ -65,10 +65,11 @@ HINTS = (
     Hint(
         "oci-init-died",
         r"can't get final child's PID from pipe|copy(?:ing)? bootstrap data to pipe|write init-p: broken pipe|waiting for init preliminary setup"
-        r"|read init-p: connection reset|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",
-        "the container's first process died before it could start: a limit (memory, processes, user namespaces), a security module, or a"
-        " kernel too old for this runc",
-        "sysctl user.max_user_namespaces must not be 0; look at dmesg, at pids and memory limits, and at runc's version against the kernel",
+        r"|read init-p: connection reset|read (?:status )?from sync socket|nsexec\[\d{1,8}\]: [^\n]{0,80}fail|procReady not received",
+        "the container's first process died before it could start: a limit (memory, processes, user namespaces), a security module, a"
+        " kernel too old for this runc, or a fault of runc or crun itself",
+        "sysctl user.max_user_namespaces must not be 0; look at dmesg, at pids and memory limits, and at runc's version against the kernel;"
+        " upgrade runc or crun",
         "moby/moby#44155; runc, nsexec.c",
         "OCI runtime create failed: runc create failed: unable to start container process: can't get final child's PID from pipe: EOF: unknown.",
         sure=False,
@@ -121,6 +122,17 @@ HINTS = (
         "check the first line of the script (and that it has no Windows line ends), and that the program is built for this image's C library",
         "Linux, execve",
         "standard_init_linux.go:228: exec user process caused: no such file or directory",
+    ),
+    Hint(
+        "oci-mount-not-permitted",
+        r"mounting \\{0,9}\"[^\"]{1,200}\" to rootfs[^\n]{0,600}operation not permitted",
+        "the kernel does not permit a mount of the container: without root (rootless, or an engine in a container) it refuses /proc and /sys, and a"
+        " mount with nosuid, nodev or noexec that is to become read-only",
+        "leave `:ro` out of that mount, or mount a folder in place of /proc or /sys; a container around the engine needs its rights (privileged, nesting);"
+        " else run the engine as root on the host",
+        "moby/moby#42090",
+        'OCI runtime create failed: runc create failed: error mounting "/proc" to rootfs at "/p": mount /proc:/p, flags: 0x5021: operation not permitted',
+        sure=False,
     ),
     Hint(
         "oci-mount",
@@ -226,11 +238,29 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "docker-socket-unit",
+        r"no sockets found via socket activation",
+        "dockerd was told to take its socket from systemd (-H fd://) and got none: docker.socket is not active, or dockerd was started by hand",
+        "systemctl enable --now docker.socket, then start docker.service; by hand leave `-H fd://` out",
+        "docker/for-linux#989",
+        "failed to load listeners: no sockets found via socket activation: make sure the service was started by systemd",
+    ),
+    Hint(
+        "containerd-crashed",
+        r"containerd did not exit successfully[^\n]{0,80}error=\"(?:signal|exit)",
+        "the containerd that Docker starts crashes: its program is damaged, for another CPU or of another version, or its state was damaged when it stopped",
+        "containerd --version says whether the program runs (else install containerd.io anew); then move aside /var/lib/docker/containerd and /run/docker/"
+        "containerd",
+        "moby/moby#34091",
+        'ERRO[2021-01-01T10:00:00Z] containerd did not exit successfully   error="signal: segmentation fault" module=libcontainerd',
+        sure=False,
+    ),
+    Hint(
         "docker-networks-full",
-        r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools have been fully subnetted"
-        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network",
+        r"could not find an available, non-overlapping IPv[46] address pool|all predefined address pools have been fully subnetted"
+        r"|PredefinedLocalScopeDefaultNetworks List[^\n]{0,200}no available network|list bridge addresses failed: no available network",
         "the container engine has no network range left for a further network",
-        "docker network prune, or give default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
+        "docker network prune, or give bip and default-address-pools in /etc/docker/daemon.json; a VPN's routes may take the ranges",
         "moby/libnetwork, ipam",
         "Error response from daemon: all predefined address pools have been fully subnetted",
     ),

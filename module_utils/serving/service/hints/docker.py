@@ -279,10 +279,10 @@ HINTS = (
     ),
     Hint(
         "command-not-executable",
-        r"exec: \"([^\"]{1,200})\": permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
+        r"exec: \"([^\"]{1,200})\": (?:stat [^\s:]{1,200}: )?permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
-        "the command in the container may not be executed",
-        "check its mode, and whether its file system is mounted noexec",
+        "the command in the container may not be executed by its user",
+        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system is mounted noexec",
         "runc",
         'unable to start container process: exec: "/config/run": permission denied: unknown.',
     ),
@@ -326,8 +326,8 @@ HINTS = (
     ),
     Hint(
         "docker-iptables",
-        r"No chain/target/match by that name|iptables failed:|failed to (?:create|add) NAT chain(?![^\n]{0,40}Iptables not found)"
-        r"|unable to add .{0,60}iptables",
+        r"No chain/target/match by that name|unable to add .{0,60}iptables|(?:iptables failed:|failed to (?:create|add) NAT chain)"
+        r"(?![^\n]{0,300}(?:Iptables not found|Module \w{1,20} not found|can't initialize iptables|Table does not exist))",
         "Docker's firewall rules are gone, most often because the host's firewall was reloaded or its modules are missing",
         "systemctl restart docker, then restart the service",
         "moby/libnetwork",

@@ -9,10 +9,19 @@ HINTS = (
     Hint(
         "architecture-unsupported",
         r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
-        "the engine is older than this model, does not serve its class, or could not import it",
-        "use a newer engine (image), or another model; for one that it should know look for an import error above (SGLang ignores them)",
+        "the engine does not serve the model's class: it is older than the model, has dropped it since, or could not import it",
+        "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for an import error above"
+        " (SGLang ignores them)",
         "vllm-project/vllm#22231",
         "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
+    ),
+    Hint(
+        "architecture-dropped",
+        r"was supported in vLLM until v?\d|Model architectures? [^\n]{0,120}(?:has|have) been (?:removed|dropped)",
+        "the engine is newer than this class of model: it served it once and has dropped it",
+        "use the older engine (image) that the message names, or another model",
+        "vLLM, models/registry.py",
+        "ValueError: Model architecture AcmeForCausalLM was supported in vLLM until v0.10.2, and is not supported anymore.",
     ),
     Hint(
         "transformers-too-old",
@@ -103,10 +112,31 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "tokenizer-class",
+        r"Tokenizer class (\S{1,60}) does not exist",
+        "transformers has no tokenizer class of that name: it is the model's own code, or of a newer or older transformers",
+        "set trust_remote_code: true where the model's folder brings the class (tokenization_*.py); else use the transformers that the model's page names,"
+        " or a newer engine",
+        "vllm-project/vllm#353",
+        "ValueError: Tokenizer class AcmeTokenizer does not exist or is not currently imported.",
+        sure=False,
+    ),
+    Hint(
+        "tokenizer-conversion",
+        r"Converting from (?:Tiktoken|SentencePiece|slow)[^\n]{0,40}failed|[Ff]ailed to convert from (?:SentencePiece|tiktoken|slow)",
+        "the model's tokenizer could not be turned into a fast one: sentencepiece, tiktoken or protobuf is not installed, or its file (tokenizer.model,"
+        " tokenizer.json) is missing or damaged",
+        "pip install sentencepiece tiktoken protobuf into the environment (images of an engine have them); run deploy.yml --tags fetch, and compare the"
+        " folder with the model's page",
+        "huggingface/transformers#36291",
+        "ValueError: Converting from Tiktoken failed, if a converter for SentencePiece is available, provide a model path",
+        sure=False,
+    ),
+    Hint(
         "tokenizer-unreadable",
-        r"Can't load tokenizer for|Failed to load the tokenizer|Converting from (?:Tiktoken|SentencePiece|slow)[^\n]{0,40}failed"
+        r"Can't load tokenizer for|Failed to load the tokenizer"
         r"|No tokenizer file found|could not parse ModelProto|Couldn't instantiate the backend tokenizer"
-        r"|Tokenizer class (\S{1,60}) does not exist|data"
+        r"|data"
         r" did not match any variant"
         r" of untagged enum",
         "the model's tokenizer can't be read: files are missing, or the engine's tokenizers is older than the model",

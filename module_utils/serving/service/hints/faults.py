@@ -6,7 +6,11 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
 OF_A_KIND = ("engine-fault", "key-missing")  # rows that know no more than the kind of an error
-OF_ANY_PART = ("shapes-differ",)  # rows whose words come of any part: a file of the traceback names it too
+OF_ANY_PART = (
+    "shapes-differ",
+    "plugin-signature",
+    "signature-of-another-version",
+)  # rows whose words come of any part: a file of the traceback names it too
 SAYS_WHERE = (
     "sglang-capture",
     "rust-panic",

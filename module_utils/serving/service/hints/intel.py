@@ -24,6 +24,38 @@ HINTS = (
         "RuntimeError: level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)",
     ),
     Hint(
+        "xpu-no-render-node",
+        r"oneCCL: ze_fd_manager\.cpp[^\n]{0,80}open failed|fill_device_fds[^\n]{0,80}(?:open )?failed",
+        "oneCCL could not open the device files of the Intel GPUs: /dev/dri is not in the container as a whole (its by-path too), or this user may"
+        " not open it",
+        "give the container /dev/dri, with /dev/dri/by-path mounted, and the groups video and render; ls -l /dev/dri/by-path shows the nodes",
+        "vllm-project/vllm#14747",
+        "RuntimeError: oneCCL: ze_fd_manager.cpp:214 fill_device_fds: EXCEPTION: open failed: fd: -1, errno: No such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "gaudi",
+        r"\bsynStatus\b|MODULE:PT_\w{2,20}|\bhabana_frameworks\b[^\n]{0,80}(?:rror|fail)|synDeviceAcquire",
+        "a call of Gaudi's software (Synapse and its bridge to PyTorch) failed: its release and the driver's differ, another process holds the cards, or"
+        " it does not serve this generation (Gaudi 1) or model",
+        "hl-smi shows driver and processes; use the image that names this driver's release; PT_HPU_LAZY_MODE and enforce_eager: true change what is"
+        " compiled",
+        "HabanaAI/vllm-fork#484",
+        "RuntimeError: synStatus=synStatus 99 [nobody has seen this one].",
+        general=True,
+    ),
+    Hint(
+        "oneccl",
+        r"\boneCCL: |\|CCL_ERROR\|",
+        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory that it wants is not"
+        " there, or its release and the driver's differ",
+        "the words behind it name the step; give /dev/dri as a whole and enough shm_bytes, try CCL_ATL_TRANSPORT: ofi with FI_PROVIDER: shm and"
+        " CCL_ZE_IPC_EXCHANGE: sockets in the row's env; CCL_LOG_LEVEL: debug says more",
+        "uxlfoundation/oneCCL, environment variables",
+        "RuntimeError: oneCCL: acme.cpp:1 nobody: EXCEPTION: nobody has seen this one",
+        general=True,
+    ),
+    Hint(
         "xpu",
         r"level_zero backend failed with error|(?:UR|ZE)_RESULT_ERROR_\w{3,40}",
         "a call of an Intel GPU's driver failed",

@@ -61,6 +61,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "stable-abi-call",
+        r"torch_call_dispatcher\(|(?:aoti_torch|torch)_\w{2,60}\([^\n]{0,200}API call failed|API call failed at \S{1,200}csrc/(?:stable|inductor)/",
+        "a compiled kernel asked torch for something and was refused: no memory for its workspace, an error of a kernel before it, or a build for"
+        " another torch",
+        "CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel that failed first; leave GPU memory free (lower gpu_memory_utilization), use another"
+        " quantisation or backend, or an image as it was built",
+        "pytorch, torch/csrc/stable",
+        'RuntimeError: torch_call_dispatcher("aten::acme", "x") API call failed at torch/include/torch/csrc/stable/ops.h, line 1',
+        general=True,
+    ),
+    Hint(
         "fused-kernel-failed",
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
         r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
@@ -82,7 +93,7 @@ HINTS = (
         r"|dim)[^\n]{0,60}not supported|only supports? head (?:size|dim)|flash attention build does not support|[Uu]nsupported head[ _](?:size|dim)"
         r"|failed to dispatch head_dim",
         "the attention backend does not know this model's head size",
-        "remove VLLM_ATTENTION_BACKEND from the row's env so that vLLM chooses, or use a newer engine",
+        "leave the attention backend out of engine_args (and VLLM_ATTENTION_BACKEND out of env) so that vLLM chooses, or use a newer engine",
         "vLLM, attention backends",
         "ValueError: Head size 80 is not supported by PagedAttention. Supported head sizes are: [64, 96, 128]",
     ),

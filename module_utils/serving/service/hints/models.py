@@ -101,7 +101,7 @@ HINTS = (
         r"|[Ii]ncorrect (?:image|video) processor|(?:image|video) (?:token|placeholder)s?[^\n]{0,60}(?:mismatch|not match|Expected)"
         r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to"
         r"|Invalid type of HuggingFace processor|Received a \w{2,60} for argument \w{0,20}processor"
-        r"|stack expects each tensor to be equal size",
+        r"|stack expects each tensor to be equal size|^ValueError: \w{1,40} dim\[\d\] expected [^\n]{1,40}, got",
         "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items don't fit it or each other",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",

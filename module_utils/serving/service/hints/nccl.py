@@ -86,7 +86,7 @@ HINTS = (
     ),
     Hint(
         "nccl-memlock",
-        r"ibv_reg_mr\w{0,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
+        r"ibv_reg_\w{2,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
         "NCCL may not lock the memory that InfiniBand or RoCE writes to: the limit of locked memory is too low for the service",
         "set the unlimited memlock (LimitMEMLOCK=infinity of the unit, --ulimit memlock=-1 of the container)",
         NCCL_DOCS,

@@ -145,8 +145,17 @@ HINTS = (
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
     ),
     Hint(
+        "amd-device-closed",
+        r"[Uu]nable to open /dev/kfd|/dev/(?:kfd|dri/renderD\d{1,4})[^\n]{0,40}[Pp]ermission denied|AMDSMI_STATUS_(?:FILE_ERROR|NO_PERM)",
+        "this user may not open the device files of the AMD GPUs (/dev/kfd, /dev/dri/renderD...), or the container was given only some of them",
+        "give the container /dev/kfd and /dev/dri, and the user the groups that own them (render and video, by the host's numbers: ls -ln /dev/kfd /dev/dri)",
+        "lemonade-sdk/vllm-rocm#13",
+        "Unable to open /dev/kfd read-write: Permission denied",
+        sure=False,
+    ),
+    Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available|CUDA driver initialization failed, you might not have a CUDA gpu"
+        r"No (?:CUDA|HIP) GPUs are available"
         r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
@@ -155,6 +164,7 @@ HINTS = (
         " must work there",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
+        late=True,
     ),
     Hint(
         "cuda-not-available",
@@ -168,9 +178,11 @@ HINTS = (
     ),
     Hint(
         "cuda-unknown",
-        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN",
+        r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN"
+        r"|CUDA driver initialization failed|CUDA_ERROR_NOT_INITIALIZED",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
-        "modprobe nvidia-uvm, check that nvidia-smi works, see dmesg for Xid lines; then reboot",
+        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot; where only CUDA fails"
+        " try the module's option uvm_disable_hmm=1",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",
         sure=False,

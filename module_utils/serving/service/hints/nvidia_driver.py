@@ -164,6 +164,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "gpu-uuid-unknown",
+        r"NVMLError_NotFound|nvmlDeviceGetHandleByUUID[^\n]{0,60}[Nn]ot [Ff]ound",
+        "the driver knows no GPU by the name that was asked for: a UUID that is shortened or of another host or container, or a GPU that fell out",
+        "write the whole UUID as nvidia-smi -L shows it (for MIG the MIG-... one), or leave CUDA_VISIBLE_DEVICES out of the row's env; see dmesg for Xid 79",
+        "vllm-project/vllm#51677",
+        "vllm.third_party.pynvml.NVMLError_NotFound: Not Found",
+        sure=False,
+    ),
+    Hint(
         "gsp-firmware-missing",
         r"Direct firmware load for nvidia/[^\n]{0,80} failed with error|firmware/nvidia/[^\n]{0,80}\.bin failed with error",
         "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",

@@ -69,7 +69,7 @@ HINTS = (
     Hint(
         "cgroup-not-mounted",
         r"cannot find cgroup mount destination|cgroup mountpoint does not exist|mountpoint for (?:\w{1,20} )?(?:cgroup )?not found"
-        r"|cgroup isn't mounted|mounting \\?\"cgroup\\?\" to rootfs[^\n]{0,300}no such file",
+        r"|cgroup isn't mounted|no cgroup mount found in mountinfo|mounting \\?\"cgroup\\?\" to rootfs[^\n]{0,300}no such file",
         "the host has not mounted the cgroups that this container engine wants: no systemd, cgroups of version 2 under an old engine, or a"
         " container around it",
         "upgrade the container engine (Docker 20.10 or newer for version 2), start systemd, or mount cgroups (cgroupfs-mount); mount | grep"

@@ -16,6 +16,14 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "command-twice",
+        r"error: unrecognized arguments: (?:(?:vllm )?serve|vllm|python3?|bash|/bin/\w{2,6}|sh)(?: |$)",
+        "the image starts the server by itself, and what was given as its arguments begins with a command once more",
+        "give the model and its options only, or another entrypoint",
+        "vllm-project/vllm#22072",
+        "api_server.py: error: unrecognized arguments: serve acme/model --dtype auto",
+    ),
+    Hint(
         "unknown-option",
         r"Unknown engine argument: "
         r"|(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
@@ -80,7 +88,7 @@ HINTS = (
         "world-too-large",
         r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
         r"|number of required"
-        r" GPUs exceeds|tensor parallel size.{0,60}(?:exceeds"
+        r" GPUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds"
         r"|larger than|greater than)"
         r".{0,40}(?:GPU|NPU|device|card)|No available node types can fulfill(?![^\n]{0,60}'node:)|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",

@@ -8,6 +8,16 @@ PAIR = "install the pair that the release notes name (vllm-ascend 0.x needs vLLM
 
 HINTS = (
     Hint(
+        "aiter-module",
+        r"\baiter/\S{1,200}\.so: undefined symbol|undefined symbol: _ZN\d{1,2}ck_tile|No module named 'aiter(?:\.\w{1,40})?'"
+        r"|cannot import name '\w{1,80}' from 'aiter",
+        "AITER, AMD's kernels, is missing, of another release than the engine calls, or was built at run time without what this GPU needs",
+        "set env VLLM_ROCM_USE_AITER: 0, or use AMD's image as it was built; remove what AITER compiled (~/.aiter, aiter/jit) after an upgrade",
+        "ROCm/aiter#1367, #2870",
+        "ImportError: cannot import name 'acme_func' from 'aiter' (aiter/__init__.py)",
+        sure=False,
+    ),
+    Hint(
         "vllm-hidden",
         r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams"
         r"|platforms)'"

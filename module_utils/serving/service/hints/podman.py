@@ -256,6 +256,15 @@ HINTS = (
         "Error: OCI runtime error: runc: runc create failed: cannot set resource limits without cgroups v2 and systemd",
     ),
     Hint(
+        "crun-no-cgroup",
+        r"cannot set limits without cgroups(?! v2)",
+        "the container has limits and no cgroup of its own: it was made with cgroups disabled, or before the host's cgroups or the engine changed",
+        "remove the container, so that it is made anew (podman rm; restart the service); where cgroups stay disabled take the limits out of the row",
+        "opencontainers/runc#2567",
+        'Error: unable to start container "acme": cannot set limits without cgroups: OCI runtime error',
+        sure=False,
+    ),
+    Hint(
         "rootless-netns-gone",
         r"(?:runtime directory for |setup |mount )rootless[- ]netns[^\n]{0,160}(?i:no such file|permission denied)|rootless-netns[^\n]{0,80}(?i:no such file)",
         "the folder of this user's own networks is gone or was made by another session: /run/user/UID was removed when the last session ended",

@@ -42,11 +42,21 @@ HINTS = (
     ),
     Hint(
         "sgl-kernel",
-        r"No module named '?sgl_kernel(?![\w.])|\[sgl_kernel\] CRITICAL|Could not load any common_ops",
-        "sgl_kernel, SGLang's compiled part, is missing or built for another CUDA or GPU",
+        r"No module named '?sgl_kernel(?![\w.])",
+        "SGLang's compiled part, sgl_kernel, is not installed",
         "install the sgl-kernel that SGLang's release names for this CUDA, or use its image as it was built",
         "sgl-project/sglang, installation",
         "ModuleNotFoundError: No module named 'sgl_kernel'",
+    ),
+    Hint(
+        "sgl-kernel-not-loaded",
+        r"\[sgl_kernel\] CRITICAL|Could not load any common_ops|No module named 'common_ops'",
+        "sgl_kernel, SGLang's compiled part, can't be loaded: it was built for another torch, CUDA or GPU, or a library that it needs is missing",
+        "the errors that it lists last say which; install the sgl-kernel that SGLang's release names for this torch and CUDA, or use its image as"
+        " it was built",
+        "sgl-project/sglang#12119",
+        "ImportError: [sgl_kernel] CRITICAL: Could not load any common_ops library!",
+        sure=False,
     ),
     Hint(
         "flashinfer-workspace",

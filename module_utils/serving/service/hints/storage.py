@@ -17,10 +17,12 @@ HINTS = (
     ),
     Hint(
         "overlay-refused",
-        r"failed to mount (?:rootfs component[^\n]{0,600}: invalid argument|[^\n]{0,600}: no such device)",
-        "the kernel refuses the container's overlay mount: the engine's data folder lies on overlay itself, NFS or an old ZFS, or the kernel has no overlay"
-        " module (no such device)",
-        "dmesg says why; modprobe overlay; put the engine's data folder on ext4 or xfs with ftype=1, or take another storage driver (native, vfs)",
+        r"failed to mount(?: rootfs component[^\n]{0,600}: invalid argument|:? ?[^\n]{0,600}: no such device)"
+        r"|fstype: overlay[^\n]{0,2000}\berr: invalid argument|Module overlay not found|unknown filesystem type 'overlay'",
+        "the kernel refuses the container's overlay mount: the engine's data folder lies on overlay itself (an engine in a container), NFS or an"
+        " old ZFS, or the kernel has no overlay module (no such device)",
+        "dmesg says why; modprobe overlay (after a kernel update reboot); put the engine's data folder on ext4 or xfs with ftype=1, or take"
+        " another storage driver (native, vfs)",
         "containerd/containerd#4350",
         "failed to create shim task: failed to mount rootfs component: invalid argument: unknown",
         sure=False,
