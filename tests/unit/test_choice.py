@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights.choice import LFS, Choice, Wanted, check_convertible, choose, words
+from ansible.module_utils.serving.weights.choice import LFS, Choice, Wanted, choose, words
+from ansible.module_utils.serving.weights.convertible import check_convertible
 
 BIG, TINY = 5_000_000_000, 700
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
