@@ -80,7 +80,7 @@ def check_lengths(spec: dict[str, Any], key: str | None, given: dict[str, Any]) 
     """Refuse random prompts that the service's context has no room for: each request of them would fail, and only the figures would say so."""
     try:
         most = json.loads(page(spec, key, "/v1/models"))["data"][0]["max_model_len"]
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return
     asked = given["prompt_length"] + given["output_length"]
     if isinstance(most, int) and asked > most and not given["prompts"]:

@@ -352,7 +352,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
         still = [
             one for one in deployed(root, [s["service"] for s in plan]) if one["running"]
         ]  # it may hold what is missing
-        problems += beside(still, str(next((s["host"] for s in plan if s.get("host")), "HOST")))
+        host = str(next((s["host"] for s in plan if s.get("host")), "HOST"))
+        replicas: dict[str, list[str]] = {}
+        for s in plan:
+            replicas.setdefault(s.get("replica_of") or s["service"], []).append(s["service"])
+        problems += beside(still, host, replicas)
         raise Refusal("this host does not fit the plan:\n- " + "\n- ".join(problems), **result)
     return dict(result, record=record, **facts)
 

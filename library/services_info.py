@@ -59,7 +59,8 @@ from ansible.module_utils.serving.service import named, releases
 def body(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     rows = releases.deployed(given["serving_root"], given["runs"])
-    result = {"changed": False, "services": rows, "beside": releases.beside(rows, given["host"])}
+    replicas = {row["service"]: named.meant(row["service"], given["runs"], given["rows"]) for row in rows}
+    result = {"changed": False, "services": rows, "beside": releases.beside(rows, given["host"], replicas)}
     wanted = given["wanted"]
     if wanted is not None:
         deployed = [row["service"] for row in rows]

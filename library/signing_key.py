@@ -37,7 +37,8 @@ import os
 import re
 import subprocess
 import tarfile
-import time
+import tempfile
+import threading
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -46,45 +47,82 @@ from ansible.module_utils.serving.files import write_atomic
 from ansible.module_utils.serving.host.openpgp import armoured, keys
 from ansible.module_utils.urls import open_url
 
-LARGEST = 4 << 20  # a keyring has some kB, its package some more
-DEADLINE = 60.0
+LARGEST = 4 << 20  # bytes; a keyring has some kB, its package some more
+UNPACKED = 64 << 20  # bytes of a package's files
+DEADLINE = 60.0  # seconds
+
+
+def read(url: str) -> bytes:
+    """The file at a URL. Refusal for one that is too large."""
+    data = b""
+    with open_url(url, timeout=20) as answer:
+        while part := answer.read1(1 << 16):
+            data += part
+            if len(data) > LARGEST:
+                raise Refusal(
+                    "%s has more than %d MiB, which no key has; is it the right address?" % (url, LARGEST >> 20)
+                )
+    return data
 
 
 def fetched(url: str) -> bytes:
-    """The file at a URL, within a minute. Refusal if it can't be had."""
-    until = time.monotonic() + DEADLINE
-    data = b""
-    try:
-        with open_url(url, timeout=20) as answer:
-            while part := answer.read1(1 << 16):
-                data += part
-                if time.monotonic() > until:
-                    raise Refusal("%s did not come within %d s; ask another mirror" % (url, DEADLINE))
-                if len(data) > LARGEST:
-                    raise Refusal(
-                        "%s has more than %d MiB, which no key has; is it the right address?" % (url, LARGEST >> 20)
-                    )
-    except Refusal:
-        raise
-    except Exception as error:  # urllib, http and ssl raise a dozen kinds
-        raise Refusal(
-            "the key %s can't be fetched: %s; is the repository's address right, and fetch_environment?" % (url, error)
-        ) from None
-    return data
+    """The file at a URL, within a minute: a thread waits for it, since what trickles passes every timeout. Refusal if it can't be had."""
+    found: list[bytes] = []
+    problems: list[Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(read(url))
+        except Exception as error:  # urllib, http and ssl raise a dozen kinds
+            problems.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(DEADLINE)
+    if found:
+        return found[0]
+    if not problems:
+        raise Refusal("%s did not come within %d s; ask another mirror" % (url, DEADLINE))
+    if isinstance(problems[0], Refusal):
+        raise problems[0]
+    raise Refusal(
+        "the key %s can't be fetched: %s; is the repository's address right, and fetch_environment?"
+        % (url, problems[0])
+    )
+
+
+def unpacked(data: bytes) -> bytes:
+    """The archive of files in a Debian package, within a minute. ValueError for one that inflates beyond UNPACKED."""
+    with tempfile.TemporaryFile() as package:
+        package.write(data)
+        package.seek(0)
+        words = ["dpkg-deb", "--fsys-tarfile", "/dev/stdin"]
+        with subprocess.Popen(words, stdin=package, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            ender = threading.Timer(DEADLINE, process.kill)
+            ender.daemon = True
+            ender.start()
+            assert process.stdout
+            tar = process.stdout.read(UNPACKED + 1)
+            ender.cancel()
+            if len(tar) > UNPACKED:
+                process.kill()
+                raise ValueError("the package's files are more than %d MiB" % (UNPACKED >> 20))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return tar
 
 
 def member_of(data: bytes, member: str) -> bytes:
     """One file of a Debian package."""
     try:
-        tar = subprocess.run(
-            ["dpkg-deb", "--fsys-tarfile", "/dev/stdin"], input=data, capture_output=True, check=True, timeout=60
-        ).stdout
-        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(unpacked(data))) as archive:
             for entry in archive:
                 if entry.name.lstrip("./") == member.lstrip("/") and entry.isfile():
+                    if entry.size > LARGEST:  # a sparse one takes no room in the archive
+                        raise ValueError("%s in the package has more than %d MiB" % (member, LARGEST >> 20))
                     source = archive.extractfile(entry)
                     return source.read() if source else b""
-    except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+    except (OSError, subprocess.SubprocessError, tarfile.TarError, EOFError, RecursionError) as error:
         raise ValueError("it is no Debian package (%s)" % type(error).__name__) from None
     raise ValueError("the package has no %s" % member)
 

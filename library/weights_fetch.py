@@ -10,9 +10,10 @@ description:
   - Fetches a model from the first source that can serve it. The hubs' own clients resolve and list; the bytes come by parallel HTTP ranges.
   - Each file must have the digest that its hub states (sha256, for small files of Hugging Face git's sha1). A folder is read, and what was read is
     published; its C(SHA256SUMS) must agree with that.
-  - In each folder of a model an index says which safetensors are taken, else all of them are. Other forms of the same weights beside them
-    (C(.bin), C(.pth), C(.gguf), C(.onnx), C(original/), C(consolidated*) and the like) are left out and named before bytes move; O(include) and O(exclude)
-    change that. What editors and systems leave behind is skipped. What can't be a whole model is refused.
+  - In each folder of a model an index says which safetensors are taken, else all of them are, but no C(adapter_*) beside the model's own. Other forms
+    of the same weights beside them (C(.bin), C(.pth), C(.gguf), C(.onnx), C(original/), C(consolidated*) and the like), or beside C(pytorch_model.bin)
+    where there are none, are left out and named before bytes move; O(include) and O(exclude) change that.
+    What editors and systems leave behind is skipped. What can't be a whole model is refused.
   - A killed run goes on at the byte where it was. Content that another revision of the model has is not fetched again.
   - With O(convert) shards are converted while they are fetched, so the bf16 copy never touches the disk.
   - Published as C(<name>@<first 12 digits of the commit>) by one rename, with a manifest. A run on published, unchanged weights reads none of them.

@@ -97,15 +97,14 @@ def check_pins(where: str, pins: Any) -> Row:
     return dict(pins or {})
 
 
-def to_choose_from(pins: Any, replan: Any) -> Any:
+def to_choose_from(pins: Any, replan: bool) -> Any:
     """The pins of which a plan is made before anything is chosen in this run: with `replan` without the choices of earlier ones.
 
     Else a choice that leaves no device for a service that is new could never be made anew.
     """
-    anew = str(replan).lower() in ("true", "yes", "on", "1")
-    return (
-        {key: value for key, value in pins.items() if key != "choices"} if anew and isinstance(pins, Mapping) else pins
-    )
+    if not replan or not isinstance(pins, Mapping):
+        return pins
+    return {key: value for key, value in pins.items() if key != "choices"}
 
 
 def closed(

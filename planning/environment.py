@@ -35,7 +35,16 @@ RESERVED = {
         "it is the shell's own",
     ),
     "here": "`start` finds its own folder by it",
+    **dict.fromkeys(("GUARD_OWNER_KEYS", "GUARD_OWNER_PATHS"), "use the row's key 'adapters_at_runtime'"),
+    "GROUP_INTERFACE": "it follows from the addresses of the service's hosts",
 }  # fmt: skip
+# What templates set besides: a row's env may say otherwise, which `validate` and reports show; as a secret nobody would see it.
+SHOWN = frozenset((
+    "ASCEND_RT_VISIBLE_DEVICES", "DO_NOT_TRACK", "FLAGGEMS_CACHE_DIR", "FLAGGEMS_ENABLE_OPLIST_PATH", "FLASHINFER_WORKSPACE_BASE", "GLOO_SOCKET_IFNAME",
+    "HCCL_IF_IP", "HCCL_SOCKET_IFNAME", "HF_HOME", "HF_HUB_OFFLINE", "LD_LIBRARY_PATH", "NCCL_SOCKET_IFNAME", "SGLANG_CACHE_DIR", "SGLANG_DG_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR", "TP_SOCKET_IFNAME", "TRANSFORMERS_OFFLINE", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT",
+    "VLLM_CPU_OMP_THREADS_BIND", "VLLM_HOST_IP", "VLLM_MEDIA_URL_ALLOW_REDIRECTS", "VLLM_NO_USAGE_STATS", "VLLM_RPC_BASE_PATH", "XDG_CACHE_HOME",
+))  # fmt: skip
 SECRET_WORDS = {"TOKEN", "KEY", "APIKEY", "PASSWORD", "PASSWD", "PASS", "SECRET", "CREDENTIAL", "CREDENTIALS"}
 
 
@@ -92,8 +101,10 @@ def check_env(where: str, env: Mapping[Any, Any]) -> tuple[dict[str, str], list[
     return out, notes
 
 
-def check_secrets(where: str, secrets: Mapping[Any, Any], env: Mapping[str, Any]) -> Row:
-    """A row's secret_env. Raises Faults, which say no value."""
+def check_secrets(
+    where: str, secrets: Mapping[Any, Any], env: Mapping[str, Any], follows: Mapping[str, Any] | None = None
+) -> Row:
+    """A row's secret_env. `env`: the row's; `follows`: the same with what follows from the row. Raises Faults, which say no value."""
     found = Collected()
     for name, value in secrets.items():
         found.run(check_name, where, "secret_env", name)
@@ -106,5 +117,10 @@ def check_secrets(where: str, secrets: Mapping[Any, Any], env: Mapping[str, Any]
             )
         if name in env:
             found.run(fail, f"{where}: {name} stands in env and in secret_env; keep it in secret_env alone")
+        elif name in SHOWN or name in (follows or ()):
+            found.run(
+                fail,
+                f"{where}: secret_env.{name} can't be set there; the service has it without being told, and it is no secret; leave it out, or set it in env",
+            )
     found.end()
     return {str(name): str(value) for name, value in secrets.items()}

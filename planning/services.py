@@ -196,7 +196,7 @@ def settle_options(draft: Draft) -> None:
         run(engine_models.check_parsers, where, service, version)
     if service["adapters_at_runtime"] and engine["options"]["adapters"].get("switch"):
         env = {engine["options"]["adapters"]["switch"]: "1", **env}
-    draft.secrets = run(environment.check_secrets, where, service["secret_env"], service["env"]) or {}
+    draft.secrets = run(environment.check_secrets, where, service["secret_env"], service["env"], env) or {}
     draft.address = run(names.check_places, where, service) or ""
     news = options.unknown_version(service, engine, version)
     draft.note("unknown-version", VERSION_REMEDY, [news] if news else [])

@@ -231,7 +231,10 @@ def test_a_switch_given_as_text_is_read_as_a_boolean() -> None:
     assert unsafe_switches("when: manage_driver and x", names) and unsafe_switches("{{ a | f(upgrade_driver) }}", names)
     assert not unsafe_switches('when: manage_driver | bool\nx: "{{ allow_reboot }}"\nmanage_driver: true', names)
     for path in [
-        p for p in TRACKED if p.startswith(("roles/", "playbooks/", "templates/")) and p.endswith((".yml", ".j2"))
+        p
+        for p in TRACKED
+        if p.startswith(("roles/", "playbooks/", "templates/", "catalogue/settings.yml"))
+        and p.endswith((".yml", ".j2"))
     ]:
         if "argument_specs" not in path:
             assert not unsafe_switches((ROOT / path).read_text(), names), path
@@ -378,6 +381,12 @@ def test_every_playbook_parses(playbook: Any) -> None:
 
 
 NAMED = ["benchmark", "localise", "logs", "record_reference", "rollback", "rotate_key", "run_service", "stop", "tune", "uninstall"]  # fmt: skip
+
+
+def test_runs_are_told_to_modules_with_their_replicas() -> None:
+    """`runs` names rows; what is deployed has the names of `run_names`."""
+    for path in [p for p in TRACKED if p.startswith(("roles/", "playbooks/")) and p.endswith(".yml")]:
+        assert not re.search(r"runs: \"{{ runs }}", (ROOT / path).read_text()), path
 
 
 def test_what_acts_on_a_service_wants_it_named(playbook: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import select
@@ -23,8 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
+import urllib.parse
 
 AGAIN = 75  # as in foreground.py
 BEAT = 2.0  # seconds between two signs of life
@@ -100,7 +100,7 @@ class Link:
         *lines, self.rest = (self.rest + data).split(b"\n")
         try:
             found = [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             found = [None]
         if len(self.rest) > LONGEST or not all(isinstance(one, dict) for one in found):
             self.open = False
@@ -135,14 +135,8 @@ class Part:
         return f"{self.group['members'][rank]} ({self.group['addresses'][rank]})"
 
     def note(self, state: str, missing: list) -> None:
-        found = {
-            "state": state,
-            "missing": missing,
-            "rank": self.rank,
-            "leader": self.group["leader"],
-            "pid": os.getppid(),
-            "interface": self.interface_name,
-        }
+        found = {"state": state, "missing": missing, "rank": self.rank, "leader": self.group["leader"], "pid": os.getppid(),
+                 "interface": self.interface_name}  # fmt: skip
         if found == self.state:
             return
         self.state = found
@@ -332,21 +326,26 @@ class Part:
     # The first host asks for real answers.
 
     def ask(self, path: str, body: dict | None, limit: float) -> tuple:
-        """(status, text); status 0 where there was no answer within the limit."""
+        """(status, text); status 0 where there was no whole answer within the limit, whatever trickles."""
         headers = {"Content-Type": "application/json"}
         if self.spec.get("api_key"):
             with open(os.path.join(self.folder, "api_key"), encoding="ascii") as source:
                 headers["Authorization"] = "Bearer " + source.readline().strip()
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.spec["endpoint"] + path, data=data, headers=headers)  # noqa: S310
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
-        try:
-            with opener.open(request, timeout=limit) as answer:
-                return answer.status, answer.read().decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            return error.code, ""
-        except (OSError, ValueError):
-            return 0, ""
+        parts, until = urllib.parse.urlsplit(self.spec["endpoint"]), time.monotonic() + limit
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=limit)
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException), contextlib.ExitStack() as after:
+            after.callback(connection.close)
+            connection.connect()
+            ender = threading.Timer(limit, connection.sock.shutdown, [socket.SHUT_RDWR])
+            ender.daemon = True
+            ender.start()
+            after.callback(ender.cancel)
+            connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+            answer = connection.getresponse()
+            text = answer.read(1 << 20).decode("utf-8", "replace")
+            if time.monotonic() < until:
+                return answer.status, text
+        return 0, ""
 
     def tokens(self) -> str:
         """The counters of generated tokens, as text to be compared."""

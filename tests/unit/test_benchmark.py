@@ -127,6 +127,13 @@ def test_prompts_that_the_context_has_no_room_for_are_refused(run_module: Run, s
     assert not (site.seen / "words").exists()
 
 
+def test_a_list_of_models_that_is_too_deep_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("library/benchmark.py")
+    monkeypatch.setattr(module, "page", lambda *_: "[" * 100_000)
+    given = {"prompt_length": 1, "output_length": 1, "prompts": None}
+    assert module.check_lengths({"service": "demo"}, None, given) is None
+
+
 def test_prompts_of_a_file_and_a_rate(run_module: Run, site: Site, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n')
     measure(run_module, site, prompts=str(tmp_path / "p.jsonl"), rate=2.5, repeats=1)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.weights.choice import LFS, Choice, Wanted, check_convertible, choose, words
+from ansible.module_utils.serving.weights.choice import LFS, Choice, Wanted, choose, words
+from ansible.module_utils.serving.weights.convertible import check_convertible
 
 BIG, TINY = 5_000_000_000, 700
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
@@ -150,6 +151,37 @@ LAYOUTS = {
         [],
         {INDEX: shards(3)},
     ),
+    # A merged model whose trainer has left the adapter beside it: vLLM reads all safetensors of a folder without an index.
+    "an adapter beside the model": Layout(
+        ["adapter_config.json", "config.json", "model.safetensors", *TOKENIZER], ["adapter_model.safetensors", "adapter_model.bin"]
+    ),
+    "an adapter beside pickled shards": Layout(
+        ["adapter_config.json", "config.json", "pytorch_model.bin.index.json", *shards(2, "pytorch_model", ".bin")],
+        ["adapter_model.bin"],
+        {"pytorch_model.bin.index.json": shards(2, "pytorch_model", ".bin")},
+    ),
+    "an adapter that an index leaves to its own": Layout(
+        ["adapter_config.json", "adapter_model.safetensors", "config.json", INDEX, *shards(2)], [], {INDEX: shards(2)}
+    ),
+    "an adapter in safetensors beside a pickled model": Layout(
+        ["adapter_config.json", "config.json", "pytorch_model.bin"], ["adapter_model.safetensors"]
+    ),
+    # LLaVA's adapters bring the model's config.json.
+    "an adapter with more than its matrices": Layout(
+        ["adapter_config.json", "adapter_model.bin", "config.json", "non_lora_trainables.bin"]
+    ),
+    # A pipeline's file beside a model that transformers loads.
+    "a model beside parts of a pipeline": Layout(
+        ["config.json", "model.safetensors", "model_index.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
+    ),
+    # BERTs of 2020 in every form but safetensors. vLLM reads every .bin of the folder.
+    "bin in many forms": Layout(
+        ["config.json", "pytorch_model.bin", "vocab.txt"],
+        [
+            "flax_model.msgpack", "onnx/model.onnx", "openvino_model.bin", "openvino_model.xml", "optimizer.pt", "rust_model.ot", "tf_model.h5",
+            "training_args.bin",
+        ],
+    ),
     "an adapter alone": Layout(
         ["adapter_config.json", "adapter_model.safetensors", *TOKENIZER], ["adapter_model.bin", "optimizer.pt"]
     ),
@@ -287,6 +319,14 @@ def test_weights_without_a_byte_are_refused_before_anything_is_fetched() -> None
 def test_many_gguf_models_are_named_with_their_size() -> None:
     found = choice(Layout(["a-Q4_K_M.gguf", "a-Q8_0.gguf", *shards(2, "a-f16", ".gguf")]))
     assert len(found.kept) == 4 and "3 GGUF models, 18.6 GiB" in found.notes[0]
+
+
+def test_weights_where_vllm_does_not_look_pass_with_a_word() -> None:
+    layout = Layout(["config.json", INDEX, "parts/a.safetensors"], [], {INDEX: ["parts/a.safetensors"]})
+    assert choice(layout).notes == (
+        "its weights lie in subfolders alone (parts/a.safetensors), where vLLM does not look",
+    )
+    assert choice(LAYOUTS["diffusers"]).notes == choice(LAYOUTS["split gguf"]).notes == ()
 
 
 def test_a_model_without_weights_passes_with_a_word() -> None:

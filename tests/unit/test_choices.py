@@ -133,8 +133,8 @@ def test_a_service_beside_one_that_chose_the_whole_host_is_told_how_and_then_fit
         "0 of 8 are free (taken by: one)" in fault
         and "shared out anew with -e replan=true, for `auto` chose those of one" in fault
     )
-    assert choices.to_choose_from(pins, "false") == pins and choices.to_choose_from([], True) == []
-    both = at(["one", "two"], choices.to_choose_from({**pins, "models": {}}, "true"))
+    assert choices.to_choose_from(pins, False) == pins and choices.to_choose_from([], True) == []
+    both = at(["one", "two"], choices.to_choose_from({**pins, "models": {}}, True))
     assert not both["faults"] and [row["choice"]["open"] != [] for row in both["services"]] == [True, True]
     after = at(["one", "two"], made(both))
     assert not after["faults"] and [row["devices"] for row in after["services"]] == [[0, 1, 2, 3], [4, 5, 6, 7]]

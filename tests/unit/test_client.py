@@ -227,6 +227,29 @@ def test_deadlines_hold_under_tls_too(
     server.close()
 
 
+@pytest.mark.parametrize("start", [0, 40_000])
+def test_a_listing_has_its_deadline_also_in_a_file_that_comes_steadily(start: int) -> None:
+    """Its least rate alone would let a header of 100 MB come for a day. A server without ranges sends what is before the piece, too."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            line, _ = server.accept()
+            line.recv(9999)
+            line.sendall(head("200 OK", "Content-Length: 100000"))
+            for _ in range(50):
+                line.sendall(b"x" * 2000)
+                time.sleep(0.1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{server.getsockname()[1]}/model.safetensors"
+    client = Client({}, url, None, Limits(1, 0.2, 0))
+    client.until = time.monotonic() + client.limits.listing
+    with pytest.raises(listing.SourceFailed, match=r"/model\.safetensors: not all of it came within 2 s"):
+        client.read(url, 100_000, start, 100_000, 100_000)
+    server.close()
+
+
 WORDS = st.sampled_from(
     [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 206 Partial\r\n", b"HTTP/1.0 302 Found\r\n", b"HTTP/1.1 503 Busy\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
      b"Content-Length: 20\r\n", b"Content-Length: -1\r\n", b"Content-Range: bytes 0-19/20\r\n", b"Content-Range: bytes 5-2/1\r\n", b"Location: //\r\n",

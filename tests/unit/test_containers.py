@@ -156,6 +156,16 @@ def test_secrets_are_a_mounted_file_and_in_no_argument() -> None:
     assert "/run/secret_env" not in " ".join(arguments())
 
 
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [("qwq-32b-atlas", "ASCEND_RT_VISIBLE_DEVICES"), ("demo", "TORCHDYNAMO_DISABLE"), ("qwq-32b", "HF_HUB_OFFLINE")],
+)
+def test_what_a_row_has_shown_is_not_replaced_by_a_secret(row: str, name: str) -> None:
+    """What `start` sets is read before the secrets are, which would win."""
+    with pytest.raises(Exception, match=f"secret_env.{name} can't be set there; the service has it without being told"):
+        record(row, engine_args={"enforce_eager": True}, secret_env={name: "4,5,6,7 of them"})
+
+
 @pytest.mark.parametrize("row", FLAGSCALE)
 def test_the_least_that_works_is_what_a_container_gets(row: str) -> None:
     found = arguments(row)

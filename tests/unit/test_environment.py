@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from typing import Any
@@ -39,6 +40,27 @@ def test_what_a_key_of_the_row_stands_for_is_refused(name: str, key: str) -> Non
         with pytest.raises(Faults, match="can't be set there") as error:
             check()
         assert key in str(error.value)
+
+
+def test_every_variable_that_a_template_sets_is_reserved_or_no_secret() -> None:
+    """What a template comes to set is looked at here: secret_env is read last, and would replace it where nobody sees."""
+    files = [path for path in (ROOT / "templates").rglob("*.j2") if path.parent.parent.name != "report"]
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    exports = [line for line in lines if line.startswith("export ") and "{{ name }}" not in line]
+    assert len(exports) > 20
+    set_there = {name for line in exports for name in re.findall(r"(?:^export | )([A-Z][A-Z0-9_]+)(?==|$| )", line)}
+    assert {"ASCEND_RT_VISIBLE_DEVICES", "HF_HOME", "CUDA_VISIBLE_DEVICES"} <= set_there
+    assert sorted(set_there - set(environment.RESERVED) - environment.SHOWN) == []
+    for name in set_there:
+        with pytest.raises(Faults, match="can't be set there"):
+            environment.check_secrets("here", {name: "hunter2-hunter2"}, {})
+
+
+def test_what_follows_from_a_row_is_no_secret() -> None:
+    """A board's variables where nothing is compiled, the engine's switch of adapters."""
+    with pytest.raises(Faults, match=r"secret_env\.SWITCH can't be set there.*leave it out, or set it in env"):
+        environment.check_secrets("here", {"SWITCH": "hunter2-hunter2"}, {}, {"SWITCH": "1"})
+    assert environment.check_secrets("here", {"A": "hunter2-hunter2"}, {}, {"SWITCH": "1"}) == {"A": "hunter2-hunter2"}
 
 
 @pytest.mark.parametrize(

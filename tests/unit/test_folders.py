@@ -112,6 +112,14 @@ def test_lists_of_sums_are_read_as_tools_write_them(source: Path, line: str) -> 
     assert folders.read_sums(str(source / manifests.SUMS)) == {"config.json": digest}
 
 
+def test_the_sum_of_the_list_of_sums_itself_is_none(run_module: Run, source: Path, tmp_path: Path) -> None:
+    """`sha256sum * > SHA256SUMS` has a line for the file that it is writing, the second time it is called."""
+    with open(source / manifests.SUMS, "a") as sums:
+        sums.write("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  SHA256SUMS\n")
+    result = fetch(run_module, source, tmp_path / "models")
+    assert result["changed"] and manifests.SUMS in files_of(result), result
+
+
 def cache(source: Path, place: Path) -> Path:
     """A hub client's cache of the model: snapshots are links to blobs."""
     repository, commit = place / "models--org--demo", "a" * 40
@@ -176,8 +184,10 @@ def link_out(path: Path) -> None:
         (lambda s: (s / "Config.json").write_text("{}"), "the same name where case doesn't count"),
         (lambda s: (s / "stra\u00dfe.txt").write_text("") or (s / "STRASSE.txt").write_text(""), "where case doesn't count"),
         (lambda s: (s / "a\u0308.txt").write_text("") or (s / "\u00e4.txt").write_text(""), "where case doesn't count"),
-        (lambda s: (s / "two\nlines.txt").write_text(""), "can't be a file of a model"),
-        (lambda s: (Path(os.fsdecode(os.fsencode(s) + b"/caf\xe9.txt"))).write_text(""), "can't be a file of a model"),
+        (lambda s: (s / "two\nlines.txt").write_text(""), "it has a backslash, a control character, or"),
+        (lambda s: (s / ("a" * 241)).write_text(""), "it has 241 bytes, the limit is 240; rename or remove it at the source"),
+        (lambda s: (s / "gnp\u202e.exe").write_text(""), "it has characters that show it in another order; rename"),
+        (lambda s: (Path(os.fsdecode(os.fsencode(s) + b"/caf\xe9.txt"))).write_text(""), "bytes that are no UTF-8; rename or"),
         (lambda s: (s / manifests.INDEX).unlink() or (s / manifests.SUMS).unlink() or (s / SHARD).unlink(), "one of 2 shards"),
     ],
 )  # fmt: skip
@@ -295,6 +305,11 @@ def test_odd_but_usable_weights_pass_with_a_word(tmp_path: Path) -> None:
     assert "1 tensors have the type I4, which we don't know" in notes[0]
     assert "names 'lm_head.weight', which no shard has" in notes[1]
     assert "does not name 'rotary.inv_freq'" in notes[2]
+
+
+def test_an_index_with_names_that_vllm_does_not_find_is_told(tmp_path: Path) -> None:
+    [note] = manifests.check_shards(indexed(tmp_path, {"a": ("U8", [1], b"\0")}, {"a": "./a.safetensors"}))
+    assert "names ./a.safetensors: vLLM takes names as they are written" in note
 
 
 def test_an_index_of_another_revision_is_refused(tmp_path: Path) -> None:

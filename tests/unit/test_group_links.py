@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,46 @@ def test_a_call_that_came_further_counts() -> None:
         other.join()
     (text,) = links.problems("x", met)
     assert "does not reach b (127.0.0.2): large packets don't arrive" in text
+
+
+GOOD = {"rank": 1, "port": 9, "time": 1.0}
+
+
+def call(port: int, words: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), 5, source_address=("127.0.0.2", 0)) as caller:
+        caller.sendall(words)
+        caller.shutdown(socket.SHUT_WR)
+        caller.makefile().readline()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"SSH-2.0-x\n", b"[" * 60_000, b"[]\n", b"{}\n", b'{"rank": 1}\n', b"\xff\n",
+     *(json.dumps({**GOOD, **odd}).encode() for odd in ({"rank": [1]}, {"port": "x"}, {"port": 99_999}, {"time": None}, {"about": 5}, {"mtu": {}}))],
+    ids=lambda said: said[:40].decode("latin-1"),
+)  # fmt: skip
+def test_another_program_at_the_port_is_told_whatever_it_says(said: bytes) -> None:
+    """It calls here, too: the host's own listener goes on, and meets whoever is right."""
+    port = free_port()
+    with socket.create_server(("127.0.0.2", port)) as check:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with check.accept()[0] as caller:
+                        caller.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        found: list[links.Meeting] = []
+        meeting = threading.Thread(target=lambda: found.append(links.meet(group(0, port), {}, 3)))
+        meeting.start()
+        while meeting.is_alive():
+            for words in (said, json.dumps(GOOD).encode() + b"\n"):
+                with contextlib.suppress(OSError):
+                    call(port, words)
+            time.sleep(0.2)
+    text = " ".join(links.problems("x", found[0]))
+    assert "does not reach b (127.0.0.2)" in text and "one way" not in text and 1 in found[0].called
 
 
 def test_the_interface_of_an_address_is_found() -> None:

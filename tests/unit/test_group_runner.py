@@ -34,8 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         mode = open(here + "/mode").read()
         if mode == "hang":
             time.sleep(60)
+        if mode == "nonsense":
+            return self.wfile.write(b"SSH-2.0-x" + bytes([13, 10, 13, 10]))
         self.send_response(500 if mode == "fail" else 200)
         self.end_headers()
+        for _ in range(60 if mode == "trickle" else 0):
+            self.wfile.write(b" ")
+            time.sleep(0.5)
         self.wfile.write(b"ok")
     do_GET = do_POST
     def log_message(self, *_): pass
@@ -230,7 +235,13 @@ def test_a_host_that_is_silent_is_gone_until_it_speaks(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"), [("hang", "no answer to a real question within 5 s"), ("fail", "3 errors (HTTP 500) in a row")]
+    ("mode", "words"),
+    [
+        ("hang", "no answer to a real question within 5 s"),
+        ("trickle", "no answer to a real question within 5 s"),
+        ("fail", "3 errors (HTTP 500) in a row"),
+        ("nonsense", "3 errors (HTTP none) in a row"),
+    ],
 )
 def test_an_engine_that_does_not_answer_is_replaced_on_all_hosts(pair: Pair, mode: str, words: str) -> None:
     first, second = pair
@@ -276,9 +287,10 @@ def test_strangers_are_sent_away(pair: Pair) -> None:
     with socket.create_connection(("127.0.0.1", watch), source_address=("127.0.0.3", 0)) as stranger:
         stranger.settimeout(20)
         assert stranger.recv(100) == b""
-    with socket.create_connection(("127.0.0.1", watch), source_address=("127.0.0.2", 0)) as odd:
-        odd.sendall(b"\x00\xff[1]\nnonsense\n")
-        odd.settimeout(20)
-        assert odd.recv(100) == b""
+    for words in (b"\x00\xff[1]\nnonsense\n", b"[" * 4000 + b"\n"):
+        with socket.create_connection(("127.0.0.1", watch), source_address=("127.0.0.2", 0)) as odd:
+            odd.sendall(words)
+            odd.settimeout(20)
+            assert odd.recv(100) == b""
     second.start()
     until(lambda: first.state() == second.state() == "answering")

@@ -15,6 +15,7 @@ from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.service import named, releases
 from ansible.module_utils.serving.service.supervisors import Supervisord
 from services import Host, Result, host_fixture, lent_tools, members, small_disk, until
+from test_fit import row as fit_row
 
 host = pytest.fixture(host_fixture)
 
@@ -168,11 +169,22 @@ def test_a_service_that_left_the_plan_is_named_with_what_ends_it(host: Host, run
     )
     assert "playbooks/stop.yml -l box -e service=demo stops it" in words
     assert "playbooks/uninstall.yml -l box -e service=demo removes it" in words
+    # Its row has replicas now. A service of another row is none.
+    [words] = look("demo-1", "demo-2", "demo-3", rows=["demo", "demo-3"])["beside"]
+    assert words.startswith(
+        "service 'demo' is demo-1, demo-2 in runs of host box now, and by its own name still runs at"
+    )
+    assert "playbooks/stop.yml -l box -e service=demo stops it" in words
+    assert "is not in runs" in look("demo-3", rows=["demo", "demo-3"])["beside"][0]
     # Where something doesn't fit, preflight names it too: it may hold what is missing.
     record = {"kind": "cpu", "arch": "x86_64", "problems": ["no AVX2"],
               "memory": {"total_bytes": 0, "available_bytes": 0, "limit_bytes": 0}}  # fmt: skip
     fit = {"plan": [], "record": record, "serving_root": str(host.root), "models_root": str(host.root / "models")}
     assert "service 'demo' is not in runs" in run_module("fit", fit)["msg"]
+    twice = [fit_row(port, service=f"demo-{port}", replica_of="demo", host="box") for port in (1, 2)]
+    assert (
+        "service 'demo' is demo-1, demo-2 in runs of host box now" in run_module("fit", {**fit, "plan": twice})["msg"]
+    )
     host.service(None, state="stopped")
     assert (
         "does not run, but is still deployed; it is left alone. If it is not wanted any more: playbooks/uninstall.yml"

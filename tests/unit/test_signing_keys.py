@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
+import socket
 import subprocess
+import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +18,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.host import openpgp
-from conftest import ROOT
+from conftest import ROOT, load
 from tables import SETTINGS
 
 
@@ -167,6 +173,65 @@ def test_a_key_inside_a_package_is_read_and_no_script_of_it_runs(
     assert not (tmp_path / "ran").exists()
     other = ask(run_module, site, tmp_path, ["B" * 40], "x.deb", member="usr/share/keyrings/other.gpg")
     assert "the package has no usr/share/keyrings/other.gpg" in other["msg"]
+
+
+def package(path: Path, files: bytes) -> None:
+    """A Debian package with this archive of files, as `ar` writes it."""
+    control = io.BytesIO()
+    with tarfile.open(fileobj=control, mode="w:gz") as archive:
+        entry, text = tarfile.TarInfo("./control"), b"Package: x\nVersion: 1\nArchitecture: all\n"
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+    whole = b"!<arch>\n"
+    rows = (("debian-binary", b"2.0\n"), ("control.tar.gz", control.getvalue()), ("data.tar.gz", gzip.compress(files)))
+    for name, data in rows:
+        whole += (
+            f"{name:<16}0           0     0     100644  {len(data):<10}`\n".encode() + data + b"\n" * (len(data) % 2)
+        )
+    path.write_bytes(whole)
+
+
+def test_a_package_that_inflates_is_refused_before_it_fills_the_memory(
+    site: str, tmp_path: Path, run_module: Any
+) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        entry = tarfile.TarInfo("./key.gpg")
+        entry.size = 5 << 20
+        archive.addfile(entry, io.BytesIO(bytes(5 << 20)))
+    for files, words in (
+        (bytes(65 << 20), "the package's files are more than 64 MiB"),
+        (plain.getvalue(), "key.gpg in the package has more than 4 MiB"),
+        (b"x" * 2000, "it is no Debian package (ReadError)"),
+    ):
+        package(tmp_path / "www/x.deb", files)
+        said = ask(run_module, site, tmp_path, ["A" * 40], "x.deb", member="key.gpg")["msg"]
+        assert words in said and "is refused" in said, said
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"])
+def test_a_key_that_trickles_has_its_deadline(
+    tmp_path: Path, run_module: Any, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """In the head as in the file. At its end it would be an answer with no key."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            line, _ = server.accept()
+            line.recv(9999)
+            line.sendall(begun)
+            for _ in range(40):
+                line.sendall(b"x")
+                time.sleep(0.1)
+            line.sendall(b"\r\n\r\n")
+            line.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    monkeypatch.setattr(load("library/signing_key.py"), "DEADLINE", 1.0)
+    said = ask(run_module, f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, ["A" * 40])["msg"]
+    assert "/gpg did not come within 1 s; ask another mirror" in said
+    server.close()
 
 
 def test_every_key_that_roles_use_is_checked() -> None:

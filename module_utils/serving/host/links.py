@@ -30,9 +30,19 @@ CLOCKS = 5.0  # seconds that two clocks may be apart
 LEAST = ("driver", "engine")  # of `about`, what must be the same; others are not compared
 
 
+# What a host says of itself, and of what type that is.
+FORM: dict[str, Any] = {"rank": int, "port": int, "time": (int, float), "about": dict, "mtu": int}
+
+
 def line(stream: Any) -> dict[str, Any]:
-    found = json.loads(stream.readline(65536) or b"{}")
-    return found if isinstance(found, dict) else {}
+    """What another host says of itself; empty where another program says something else."""
+    try:
+        found = json.loads(stream.readline(65536) or b"{}")
+    except RecursionError:
+        return {}
+    whole = isinstance(found, dict) and {"rank", "port", "time"} <= set(found)
+    right = whole and all(isinstance(found[key], kind) for key, kind in FORM.items() if key in found)
+    return found if right and 0 < found["port"] < 65536 else {}
 
 
 class Meeting:

@@ -229,8 +229,11 @@ def deployed(root: str, planned: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def beside(rows: list[dict[str, Any]], host: str) -> list[str]:
-    """One sentence for each service of `deployed` that its plan doesn't name: what it is and how it ends."""
+def beside(rows: list[dict[str, Any]], host: str, replicas: dict[str, list[str]]) -> list[str]:
+    """One sentence for each service of `deployed` that its plan doesn't name: what it is and how it ends.
+
+    `replicas`: what the plan names instead, where the row of a service has replicas now.
+    """
     found = []
     for row in rows:
         if row["planned"]:
@@ -239,9 +242,12 @@ def beside(rows: list[dict[str, Any]], host: str) -> list[str]:
         state = "still runs%s" % place if row["running"] else "does not run, but is still deployed"
         to = "-l %s -e service=%s" % (host, row["service"])
         stop = "playbooks/stop.yml %s stops it, " % to if row["running"] else ""
+        why = "is not in runs of host %s and" % host
+        if now := replicas.get(row["service"]):
+            why = "is %s in runs of host %s now, and by its own name" % (", ".join(now), host)
         found.append(
-            "service '%s' is not in runs of host %s and %s; it is left alone. If it is not wanted any more: %splaybooks/uninstall.yml %s removes it"
-            % (row["service"], host, state, stop, to)
+            "service '%s' %s %s; it is left alone. If it is not wanted any more: %splaybooks/uninstall.yml %s removes it"
+            % (row["service"], why, state, stop, to)
         )
     return found
 

@@ -21,8 +21,9 @@ from ansible.module_utils.serving.files import (
 )
 from ansible.module_utils.serving.progress import Progress
 from ansible.module_utils.serving.weights import folders, manifests
-from ansible.module_utils.serving.weights.choice import check_convertible, words
+from ansible.module_utils.serving.weights.choice import words
 from ansible.module_utils.serving.weights.client import Client
+from ansible.module_utils.serving.weights.convertible import check_convertible
 from ansible.module_utils.serving.weights.headers import read_head
 from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed
 from ansible.module_utils.serving.weights.local import disagreement

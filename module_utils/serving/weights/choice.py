@@ -13,7 +13,7 @@ import fnmatch
 import json
 import posixpath
 import re
-from typing import Any, Callable, Iterable, Mapping, NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import human
@@ -56,10 +56,12 @@ BIN_INDEX = ".bin.index.json"
 WEIGHTS = re.compile(
     r".*\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|h5|msgpack|npz|nemo|pdparams|tflite|engine|pkl|mlmodel|ot|pte|llamafile)"
 )
+MODEL = re.compile(
+    r"(pytorch_)?model([-_.].*)?\.(safetensors|bin)"
+)  # names that the weights of a model have beside its config.json
+ADAPTER = re.compile(r"adapter_.*\.(safetensors|bin)")
 CONFIGS = ("config.json", "params.json", "model_index.json", "adapter_config.json", "modules.json")
 LFS = b"version https://git-lfs.github.com/spec/"
-# Files beside config.json that say that a model is quantised, as older tools and Nvidia's write them.
-QUANTISED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 
 Read = Callable[[str], bytes]
 
@@ -145,7 +147,7 @@ class Picker:
         return sorted(name for name in self.kept if name.endswith(".safetensors"))
 
     def leave_other_forms(self) -> None:
-        """Subfolders and files for other engines, where the model has safetensors or an index outside of them."""
+        """Subfolders and files for other engines, where the model has safetensors, an index or PyTorch's file outside of them."""
 
         def aside(name: str) -> str | None:
             for part in name.split("/")[:-1]:
@@ -155,10 +157,11 @@ class Picker:
                     return "a checkpoint of the training"
             return None
 
-        rule = [
-            n for n in self.kept if (n.endswith((".safetensors", BIN_INDEX)) or INDEX.fullmatch(n)) and not aside(n)
-        ]
-        if not rule:
+        def decides(name: str) -> bool:
+            ours = name.endswith((".safetensors", BIN_INDEX)) or name == "pytorch_model.bin" or INDEX.fullmatch(name)
+            return bool(ours) and not aside(name)
+
+        if not any(map(decides, self.kept)):
             return
         for name in sorted(self.kept):
             why = aside(name)
@@ -171,15 +174,20 @@ class Picker:
         here = {posixpath.basename(name): name for name in self.kept if posixpath.dirname(name) == folder}
         below = [n for n in self.safetensors() if not folder or n.startswith(folder + "/")]
         tensors = [base for base in here if base.endswith(".safetensors")]
-        if "model_index.json" in here and any(posixpath.dirname(n) != folder for n in below):
+        parts = "model_index.json" in here and not {"config.json", "params.json"} & set(here)
+        if parts and any(posixpath.dirname(n) != folder for n in below):
             single = [here[b] for b in here if b.endswith((".safetensors", ".ckpt", ".bin", ".pth"))]
             self.leave(single, "in one file what the subfolders hold")
             tensors = []
         self.leave_second_forms(folder, here, tensors)
         self.follow_index(folder, here)
-        if any(here[base] in self.kept for base in tensors) or (not tensors and below and "model_index.json" in here):
-            self.leave((here[b] for b in here if TRAINING.fullmatch(b)), "state of the training")
-            self.leave((here[b] for b in here if PICKLED.fullmatch(b)), "another form of the safetensors beside it")
+        pickled = {b for b in here if PICKLED.fullmatch(b)}
+        training = {b for b in here if TRAINING.fullmatch(b)}
+        whole = any(here[base] in self.kept for base in tensors) or bool(not tensors and below and parts)
+        if whole or any(here[b] in self.kept for b in pickled - training):
+            self.leave((here[b] for b in training), "state of the training")
+        if whole:
+            self.leave((here[b] for b in pickled), "another form of the safetensors beside it")
 
     def leave_second_forms(self, folder: str, here: dict[str, str], tensors: list[str]) -> None:
         """Mistral's own form beside the usual one; variants such as fp16; shards without an index beside one file."""
@@ -195,6 +203,9 @@ class Picker:
             match = VARIANT.fullmatch(stem)
             if match and match.group(1) in plain:
                 self.leave([here[base]], "variant '%s' of the safetensors beside it" % match.group(2))
+        if "config.json" in here and any(MODEL.fullmatch(base) for base in here):
+            beside = [here[b] for b in here if ADAPTER.fullmatch(b) and (b.endswith(".bin") or not indexes)]
+            self.leave(beside, "an adapter, which vLLM would load as weights of the model beside it")
         if not indexes:
             for base in tensors:
                 match = NUMBERED.fullmatch(base)
@@ -304,6 +315,12 @@ class Picker:
                 "it has no weights that we know by name (*.safetensors, *.bin, *.gguf ...)%s"
                 % ("; left out: %s" % "; ".join(words(self.left, self.sizes))[:300] if self.left else "")
             )
+        elif (
+            {"config.json", "model_index.json"} & self.kept == {"config.json"}
+            and not gguf
+            and all("/" in name for name in weights)
+        ):
+            self.notes.append("its weights lie in subfolders alone (%s), where vLLM does not look" % weights[0])
         empty = next((name for name in weights if not self.sizes[name]), None)
         if empty:
             raise Refusal(
@@ -357,38 +374,3 @@ def words(left_out: Mapping[str, str], sizes: Mapping[str, int]) -> list[str]:
             shown = "%s/" % folder if folder and len(names) > 2 else ", ".join(names[:2]) + more
             lines.append("%s (%d files, %s: %s)" % (shown, len(names), size, why))
     return lines
-
-
-def configuration(read: Read, name: str) -> dict[str, Any]:
-    """A JSON object; empty where it is none."""
-    text = read(name)
-    return json.loads(text.decode("utf-8-sig")) if is_object(text) else {}
-
-
-def check_convertible(kept: Iterable[str], read: Read) -> None:
-    """Refuse a conversion to fp16 that would change nothing, or that would break a quantised model."""
-    names = set(kept)
-    if not any(name.endswith(".safetensors") for name in names):
-        weights = sorted(name for name in names if WEIGHTS.fullmatch(name))
-        raise Refusal(
-            "nothing to convert; it has no safetensors%s: take a revision that has them, or set convert: false "
-            "and let the engine cast" % (" but %s" % weights[0] if weights else "")
-        )
-    config = configuration(read, "config.json") if "config.json" in names else {}
-    nested = [value for value in config.values() if isinstance(value, dict)]
-    for node in [config, *nested]:
-        for key in ("quantization_config", "compression_config"):
-            about = node.get(key)
-            if about:
-                method = str(about.get("quant_method") or "unnamed") if isinstance(about, dict) else "unnamed"
-                raise Refusal(quantised("config.json has %s (%s)" % (key, method[:40])))
-    for name in QUANTISED:
-        if name in names:
-            raise Refusal(quantised("it has %s" % name))
-
-
-def quantised(why: str) -> str:
-    return (
-        "nothing to convert; the model is quantised: %s, and its tensors stay as their publisher made them; "
-        "set convert: false, or take the model that isn't quantised" % why
-    )

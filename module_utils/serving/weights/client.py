@@ -299,12 +299,14 @@ class Client:
             skip = self.check_length(answer, start, size)
             buffer = memoryview(bytearray(BLOCK))
             pace = Stalled(self)
+            what = urllib.parse.urlsplit(url).path
             while skip:
                 count = answer.receive(buffer[: min(BLOCK, skip)])
                 if not count:
                     raise Transient("the connection was cut")
                 skip -= count
                 pace.came(0, count)
+                self.check_time(what)
             at, held = start, 0
             stored = time.monotonic()
             while at + held < end:
@@ -322,6 +324,7 @@ class Client:
                     except (Transient, SourceFailed) as error:
                         problem = error
                 held += count
+                self.check_time(what)
                 now = time.monotonic()
                 due = problem or self.stop.is_set() or held == BLOCK or at + held == end or now - stored >= STORED
                 if held and due:

@@ -9,7 +9,7 @@ import stat as modes
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.weights.choice import is_junk
-from ansible.module_utils.serving.weights.manifests import DONE, LISTING, MANIFEST
+from ansible.module_utils.serving.weights.manifests import DONE, LISTING, MANIFEST, SUMS
 
 FILES_LIMIT = 100_000  # files of one folder
 OURS = (MANIFEST, DONE, LISTING)
@@ -135,6 +135,7 @@ def read_sums(path: str) -> dict[str, str]:
                 raise Refusal("%s line %d is not '<sha256>  <name>': %r" % (path, number, text[:80]))
             name, value = (match.group(2), match.group(1)) if match else (other.group(1), other.group(2))  # type: ignore[union-attr]
             sums[os.path.normpath(name)] = value.lower()
+    sums.pop(SUMS, None)  # its own sum, taken while it was written, can't be right
     return sums
 
 

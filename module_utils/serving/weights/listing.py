@@ -112,26 +112,35 @@ def as_text(name: Any) -> str:
     return str(name)
 
 
+PATH_LIMIT, NAME_LIMIT = 1000, 240  # bytes in UTF-8 of a file's path, and of each part of it
+
+
+def unfit(name: Any) -> str:
+    """Why a file of a listing can't be written below our folder by this name; empty where it can."""
+    if not isinstance(name, str) or not name:
+        return "it is no name"
+    if any(ord(char) < 32 or char in "\\\x7f\x85\u2028\u2029" or "\ud800" <= char <= "\udfff" for char in name):
+        return "it has a backslash, a control character, or bytes that are no UTF-8"
+    if any(unicodedata.bidirectional(char) in TURNS for char in name):
+        return "it has characters that show it in another order"
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "its path leads elsewhere"
+    for text, limit in [(name, PATH_LIMIT), *((part, NAME_LIMIT) for part in parts)]:
+        if len(text.encode()) > limit:
+            return "it has %d bytes, the limit is %d" % (len(text.encode()), limit)
+    if any(OURS.fullmatch(part) for part in parts) or parts[0] in folders.OURS or UNFINISHED.fullmatch(parts[-1]):
+        return "a fetch has files of that name"
+    return ""
+
+
 def safe_name(name: Any) -> str:
     """A file's name in a listing, as it may be written below our folder; SourceFailed for one that would leave it."""
-    text = name if isinstance(name, str) else repr(name)
-    parts = text.split("/")
-    bad = (
-        not isinstance(name, str)
-        or not text
-        or any(ord(char) < 32 or char in "\\\x7f\x85\u2028\u2029" or "\ud800" <= char <= "\udfff" for char in text)
-        or any(unicodedata.bidirectional(char) in TURNS for char in text)
-        or len(text.encode("utf-8", "replace")) > 1000
-        or any(
-            part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 240 or OURS.fullmatch(part)
-            for part in parts
-        )
-        or parts[0] in folders.OURS
-        or UNFINISHED.fullmatch(parts[-1])
-    )
-    if bad:
+    why, text = unfit(name), name if isinstance(name, str) else repr(name)
+    if why:
         raise SourceFailed(
-            "its listing has a file called %r, which can't be a file of a model; nothing was fetched" % text[:200]
+            "its listing has a file called %r, which can't be a file of a model: %s; rename or remove it at the source. Nothing was fetched"
+            % (text[:200], why)
         )
     return text
 

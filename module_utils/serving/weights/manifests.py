@@ -102,6 +102,9 @@ def check_index(name: str, files: dict[str, str], tensors: dict[str, dict[str, s
             % (name, len(lost), lost[0])
         )
     notes = []
+    odd = next((shard for shard in wanted.values() if shard != os.path.normpath(shard)), None)
+    if odd is not None:
+        notes.append("%s names %s: vLLM takes names as they are written, and does not find this one" % (name, odd))
     if absent:
         notes.append(
             "%s names '%s'%s, which no shard has (tied weights are stored once)"

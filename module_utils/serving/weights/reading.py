@@ -14,8 +14,9 @@ from typing import Any, Callable, Mapping
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.weights.adapter_info import AdapterFacts, is_adapter, read_adapter
 from ansible.module_utils.serving.weights.card import front_matter, licence, word
-from ansible.module_utils.serving.weights.choice import PICKLED, QUANTISED, WEIGHTS
+from ansible.module_utils.serving.weights.choice import PICKLED, WEIGHTS
 from ansible.module_utils.serving.weights.code import AT_THE_TOP, digest
+from ansible.module_utils.serving.weights.convertible import QUANTISED
 from ansible.module_utils.serving.weights.headers import DTYPE_BITS, HEADER_LIMIT, parse_header
 from ansible.module_utils.serving.weights.kinds import Kind, group_of, kind_of
 from ansible.module_utils.serving.weights.listing import Entry, Listing

@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import json
 import re
+import socket
 import socketserver
 import sys
 import threading
@@ -28,16 +29,19 @@ def read_key(path, pool):
     """The pool's key as it is now, None where there is none."""
     try:
         with open(path, encoding="utf-8") as lines:
-            return dict(line.split(None, 1) for line in lines if line.strip()).get(pool, "").strip() or None
-    except OSError:
+            rows = (line.split() for line in lines)
+            return next((row[1] for row in rows if len(row) == 2 and row[0] == pool), None)
+    except (OSError, ValueError):
         return None
 
 
 def ask(url, method, path, key, body, seconds):
     """(status, text). Raises OSError or HTTPException. The whole exchange may take twice the seconds at most, whatever trickles."""
     parts = urllib.parse.urlsplit(url)
+    until = time.monotonic() + 2 * seconds
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)
-    ender = threading.Timer(2 * seconds, connection.close)
+    connection.connect()
+    ender = threading.Timer(max(0, until - time.monotonic()), end, [connection.sock])
     ender.daemon = True
     ender.start()
     try:
@@ -46,20 +50,29 @@ def ask(url, method, path, key, body, seconds):
             headers["Authorization"] = "Bearer " + key
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read(MOST).decode("utf-8", "replace")
+        text = answer.read(MOST).decode("utf-8", "replace")
+        if time.monotonic() >= until:  # an answer that was ended looks like a whole one
+            raise TimeoutError
+        return answer.status, text
     finally:
         ender.cancel()
         connection.close()
+
+
+def end(line):
+    """End a connection for whoever reads from it; to close it would wait for the reader."""
+    with contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def tokens(backend, key):
     """Tokens that the engine has made or read so far; None where it doesn't tell."""
     try:
         status, text = ask(backend["url"], "GET", "/metrics", key, None, 10)
+        found = re.findall(r"^[a-z_:]*(?:generation|prompt)_tokens_total(?:\{[^}\n]*\})?[ \t]+([0-9.e+]+)", text, re.M)
+        return sum(float(value) for value in found) if status == 200 and found else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
-    found = re.findall(r"^[a-z_:]*(?:generation|prompt)_tokens_total(?:\{[^}]*\})?\s+([0-9.e+]+)", text, re.M)
-    return sum(float(value) for value in found) if status == 200 and found else None
 
 
 def judge(backend, key):
@@ -78,7 +91,7 @@ def judge(backend, key):
                 served = backend["model"] in names
                 return served, "lists its model" if served else "serves another model"
         return False, f"HTTP {status}"
-    except (OSError, http.client.HTTPException, ValueError, AttributeError) as problem:
+    except Exception as problem:  # whatever it says, this thread goes on asking: HAProxy would keep what it heard last
         after = tokens(backend, key)
         if before is not None and after is not None and after > before:
             return True, "busy"
