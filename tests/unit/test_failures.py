@@ -142,7 +142,18 @@ SEEN: list[tuple[str | None, str, int | None]] = [
     ("image-damaged", "failed to unpack image: failed to extract layer sha256:5a44: mount callback failed on /x: directory not empty", 125),
     ("cache-not-writable", "torch._inductor.exc.InductorError: PermissionError: [Errno 13] Permission denied: '/.triton'", 1),
     ("iptables-missing", "failed to start daemon: Error initializing network controller: failed to create NAT chain DOCKER: Iptables not found", 1),
-    ("hub-unreachable", "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub", 1),
+    ("hub-nothing-here", "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub", 1),
+    # Go's slog writes no quotes about its time: what it says at level INFO is no cause.
+    ("dcgm-no-driver", "time=2026-11-20T10:00:00.5Z level=INFO msg=\"CUDA out of memory\"\n"
+     "time=2026-11-20T10:00:00.6+08:00 level=ERROR msg=\"Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND\"", 1),
+    # A reason inside of xet's own error, and of a request's header, counts before what xet and safetensors usually mean.
+    ("certificate", "RuntimeError: Data processing error: CAS service error : Connect, Custom { kind: Other, error: InvalidCertificate(UnknownIssuer) }", 1),
+    ("xet-cache-closed", "RuntimeError: Data processing error: I/O error: Permission denied (os error 13)", 1),
+    ("hub-token-form", "requests.exceptions.InvalidHeader: Invalid leading whitespace, or return character(s) in header value: 'Bearer hf_x\\n'", 1),
+    ("tls-broken-off", "httpx.ConnectError: EOF occurred in violation of protocol (_ssl.c:997)\n\nThe above exception was the direct cause of the following"
+     " exception:\n\nhuggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the files on the Hub", 1),
+    ("transfer-timeout", "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='www.modelscope.cn', port=443): Read timed out.", 1),
+    ("torch-npu-other-torch", "ImportError: /x/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN3c1011StorageImplE", 1),
     (None, "./start: line 7: unexpected EOF while looking for matching quote", 2),
     (None, "KeyError: '10.0.0.1'", 1),
     ("exit-132", "nothing known", 132), ("exit--4", "nothing known", -4), ("exit-134", "nothing known", 134), ("exit--6", "nothing known", -6),

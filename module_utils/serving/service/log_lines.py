@@ -46,7 +46,7 @@ LEVELS = tuple(
         r"\[?(?P<level>[IWEF])\d{2,4} \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
         r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
         r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[[\dTZ:.+-]{4,40}\] ",  # logrus: podman, nvidia-ctk, crictl, dockerd
-        r"time=\"[^\"\n]{1,40}\" level=(?P<level>\w{4,7}) msg=",
+        r"time=(?:\"[^\"\n]{1,40}\"|\d{4}-[\dTZ:.+-]{10,40}) level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
     )

@@ -6,8 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "torch-npu-other-torch",
+        r"(?:libtorch_npu|torch_npu/)[^\n]{0,300}undefined symbol: _ZNK?(?:5torch|3c10|2at)\d",
+        "torch-npu was built for another torch than the one that is installed",
+        "install the torch that this torch-npu names (torch-npu 2.7.1 wants torch 2.7.1), or use an image as it was built",
+        "Ascend/pytorch#35",
+        "ImportError: /opt/acme/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN5torch10ValueErrorC1EPKcz",
+    ),
+    Hint(
         "cann-mixed",
-        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol"
+        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol(?!: _ZNK?(?:5torch|3c10|2at)\d)"
         r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|3atb|10c10_npu|4hccl)\w{1,200}"
         r"|rt[A-Z]\w{1,40}|dcmi_\w{1,40})",
         "parts of CANN, ATB or torch-npu of different versions are mixed",

@@ -117,7 +117,7 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
+        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|(?<!exceptions\.)InvalidHeader"
         r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed"
         r"|Unable to load weights from (?:pytorch|safetensors|\w{1,12}) checkpoint",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",

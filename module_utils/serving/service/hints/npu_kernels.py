@@ -257,6 +257,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "mindspore-kernel-unregistered",
+        r"[Tt]he kernel \[?\w{1,60}\]? (?:is )?unregistered",
+        "this MindSpore has no such operator for this device: it is newer or older than the operators (CANN) or the code that calls it",
+        "install the MindSpore and CANN that belong together (and to the model's code), or use an image with all of them",
+        "mindspore-ai/mindspore#286",
+        "RuntimeError: the kernel AcmeExt unregistered.",
+        sure=False,
+    ),
+    Hint(
         "mindspore-no-operators",
         r"Load op info json failed|Get op info json suffix path failed",
         "this MindSpore has no operators for this kind of NPU",

@@ -51,7 +51,7 @@ HINTS = (
     ),
     Hint(
         "gpu-xid-link",
-        r"NVRM: Xid [^\n]{0,60}: (?:74|144|145|146|147|148|149|150)\b",
+        r"NVRM: Xid [^\n]{0,60}: (?:74|144|145|146|147|148|149|150)\b|caused by previous Xid (?:74|14[4-9]|150)\b",
         "hardware: an NVLink of the GPU failed (Xid)",
         "see nvidia-smi nvlink -e, restart nvidia-fabricmanager, reset the GPUs or reboot; replace if it comes back",
         "docs.nvidia.com, Xid errors",
@@ -64,6 +64,48 @@ HINTS = (
         "reboot; upgrade the driver if it comes back, or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
+    ),
+    Hint(
+        "gpu-xid-program",
+        r"NVRM: Xid [^\n]{0,60}: (?:13|31|32|43|69)\b",
+        "the GPU stopped a program's work (Xid): a kernel of the engine used memory or an instruction that it may not, or, more rarely, driver or card"
+        " is at fault",
+        "look at the engine's own log of that time; another release, VLLM_USE_FLASHINFER_SAMPLER: 0 or another attention_backend; a newer driver; if it"
+        " follows one card: dcgmi diag -r 3",
+        "docs.nvidia.com, Xid errors",
+        "NVRM: Xid (PCI:0000:0b:00): 31, pid=7, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS faulted @ 0x7",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "gpu-xid-hang",
+        r"NVRM: Xid [^\n]{0,60}: (?:8|46|109)\b",
+        "the GPU did not finish or switch its work in time (Xid): a kernel hangs, the link to the host stalls, or the driver's firmware hangs",
+        "look for an earlier Xid in dmesg; end what runs on it and reset the GPU (nvidia-smi --gpu-reset -i N) or reboot; a newer driver if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "NVRM: Xid (PCI:0000:0b:00): 109, pid=7, name=python3, Ch 00000008, errorString CTX SWITCH TIMEOUT, Info 0x5",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "gpu-xid-cleanup",
+        r"NVRM: Xid [^\n]{0,60}: 45\b",
+        "the driver ended what ran on the GPU (Xid 45): an earlier error, which counts, or the program was ended itself",
+        "look for another Xid just before in dmesg, and at the engine's own log; alone it is no fault of the card",
+        "docs.nvidia.com, Xid errors",
+        "NVRM: Xid (PCI:0000:0b:00): 45, pid=7, name=python3, Ch 00000008",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "nvswitch-error",
+        r"\bSXid [^\n]{0,60}: \d{5}, (?:Fatal|Non-fatal)",
+        "an NVSwitch reports an error (SXid): its link to a GPU, or the NVSwitch or GPU itself, is at fault",
+        "Fatal: end what runs, reset all GPUs (nvidia-smi -r) or reboot, then restart nvidia-fabricmanager; replace the part if it comes back;"
+        " Non-fatal alone may be left",
+        "NVIDIA, Fabric Manager user guide, SXid errors",
+        "nvidia-nvswitch0: SXid (PCI:0000:c5:00.0): 20034, Fatal, Link 32 acme Fault",
+        sure=False,
     ),
     Hint(
         "gpu-needs-reset",

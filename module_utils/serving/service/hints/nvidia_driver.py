@@ -25,6 +25,14 @@ HINTS = (
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
     ),
     Hint(
+        "gpu-other-driver",
+        r"NVIDIA probe routine was not called for|obtained ownership of the NVIDIA device",
+        "another driver holds the GPU, so NVIDIA's can't have it: nouveau, vfio-pci (for a virtual machine), or an NVIDIA module that is still loaded",
+        "lspci -k -d 10de: shows who has it; keep nouveau out (blacklist nouveau, new initramfs), or take the card out of vfio-pci; then reboot",
+        "NVIDIA, driver's installation guide; mattshma/bigdata#133",
+        "NVRM: The NVIDIA probe routine was not called for 3 device(s).",
+    ),
+    Hint(
         "module-not-signed",
         r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected",
         "Secure Boot refuses the kernel module: it is not signed by a key that the firmware knows",

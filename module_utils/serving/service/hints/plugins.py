@@ -172,13 +172,4 @@ HINTS = (
         "subprocess.CalledProcessError: Command '['python', '-m', 'vllm.model_executor.models.registry']' died with <Signals.SIGSEGV: 11>.",
         sure=False,
     ),
-    Hint(
-        "mindie-own-log",
-        r"\bMIE\d{2}\w{5,10}\]|MINDIE_LOG_PATH",
-        "MindIE did not start, and writes why into its own log",
-        "read the newest files below ~/mindie/log (MINDIE_LOG_PATH) in the container",
-        "gpustack/gpustack#2221",
-        "[MIE04E0201AB] [endpoint] Failed to init engine! Please check in the env MINDIE_LOG_PATH",
-        general=True,
-    ),
 )

@@ -231,7 +231,8 @@ HINTS = (
     ),
     Hint(
         "certificate",
-        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
+        r"|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
         "a certificate of another server is not trusted here",
         "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
         "Python, ssl",

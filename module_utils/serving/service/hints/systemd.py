@@ -128,34 +128,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "dcgm-twice",
-        r"Failed to start DCGM Server: -7\b",
-        "NVIDIA's DCGM can't listen on its port (5555): its host engine runs already, as the unit nvidia-dcgm or in a container",
-        "systemctl status nvidia-dcgm and pgrep -a nv-hostengine show it: use that one, or end it (nv-hostengine -t)",
-        "NVIDIA/DCGM#21, #34",
-        "Err: Failed to start DCGM Server: -7",
-        sure=False,
-    ),
-    Hint(
-        "dcgm-not-there",
-        r"Host engine connection invalid/disconnected|Unable to connect to host engine|Failed to start host engine server",
-        "NVIDIA's DCGM has no host engine that answers: the unit nvidia-dcgm does not run, it listens elsewhere, or the driver is not loaded",
-        "nvidia-smi must work; systemctl enable --now nvidia-dcgm; from a container give the host's address (-r HOST:5555); its log is"
-        " /var/log/nv-hostengine.log",
-        "NVIDIA/DCGM#57; canonical/hardware-observer-operator#362",
-        "Error: Unable to connect to host engine. Host engine connection invalid/disconnected.",
-    ),
-    Hint(
-        "dcgm-profiling",
-        r"third-party Profiling module returned an unrecoverable error",
-        "DCGM may not read the GPU's profiling counters: a container without SYS_ADMIN, another profiler (Nsight, a second DCGM) that holds them, or"
-        " a GPU without them",
-        "give the exporter SYS_ADMIN or leave the DCGM_FI_PROF fields out of its list; stop other profilers (dcgmi profile --pause)",
-        "NVIDIA/dcgm-exporter#330",
-        "Failed to watch metrics: Error watching fields: The third-party Profiling module returned an unrecoverable error",
-        sure=False,
-    ),
-    Hint(
         "systemd-job",
         r"Job for \S{1,100} failed because|^Failed to start [^\n]{1,100}\.$",
         "systemd started the unit, and its program ended with an error of its own",
