@@ -135,7 +135,8 @@ SEEN: list[tuple[str | None, str, int | None]] = [
     # A date before NCCL's own line, logrus's short levels, a bulleted error: each read as what it is.
     ("nccl-infiniband", "[2026-11-20 10:11:12] node1:318:3584 [5] misc/ibvwrap.cc:183 NCCL WARN Call to ibv_reg_dmabuf_mr failed with error x", 1),
     ("cdi-generate", "INFO[0000] Using x\nWARN[0000] CUDA out of memory is only a word\nERRO[0000] failed to generate CDI spec: nobody knows", 1),
-    ("requirements-conflict", "  \u00d7 No solution found when resolving dependencies:\n  \u2570\u2500\u25b6 Because vllm==0.5.4 depends on numpy<2.0.0", 1),
+    ("requirements-conflict", "  \u00d7 No solution found when resolving dependencies:\n  \u2570\u2500\u25b6 Because vllm==0.5.4 depends on numpy<2.0.0"
+     " and you require numpy>=2, we can conclude that", 1),
     ("nvcc-path-wrong", "RuntimeError: Ninja build failed.\n/bin/sh: 1: :/usr/local/cuda-12.8/bin/nvcc: not found", 1),
     ("cann-mixed", "ImportError: /x/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN3atb15CreateOperationE", 1),
     ("driver-too-old", "nvidia-ctk: symbol lookup error: nvidia-ctk: undefined symbol: nvmlDeviceGetMaxMigDeviceCount", 1),

@@ -187,7 +187,7 @@ HINTS = (
     ),
     Hint(
         "npu-heartbeat",
-        r"error code is 507010\b|lost heartbeat|507899.{0,80}(?:driver|drv)",
+        r"(?:error code is|runtime result =) ?507(?:010|901)\b|lost heartbeat|507899.{0,80}(?:driver|drv)",
         "the host lost the NPU: it hangs, was reset, or its driver is not the one the firmware belongs to",
         "npu-smi info on the host; reset the NPU or reboot, and compare driver and firmware",
         CANN_CODES,
@@ -354,11 +354,10 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|35|36|49|50)\b|(?i:aicore exception"
         r"|Sync stream error"
-        r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
-        r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
-        r" exception)",
+        r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aicore kernel execute failed"
+        r"|an exception occurred during (?!aicpu)\w{2,12} execution|vector core (?:exception|execution(?! ?time)))",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,

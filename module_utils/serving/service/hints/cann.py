@@ -25,7 +25,8 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
+        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?507(?:012|017|046|047|048)\b"
+        r"|aicpu (?:task )?timeout"
         r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
         "look for what the other ranks said before, and at npu-smi info of each host; env HCCL_EXEC_TIMEOUT if one is only slow",
@@ -56,7 +57,8 @@ HINTS = (
     ),
     Hint(
         "hccl-code-unsupported",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 5\b",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?5\b"
+        r"|errNo\[0x0{6,10}5000005\]",
         "HCCL does not support this communication with these options on this NPU",
         "set pipeline_parallel_size: 1 and use tensor_parallel_size (a 310P can't send from stage to stage); else compare options and image of all"
         " ranks, and look at plog below"
@@ -67,7 +69,8 @@ HINTS = (
     ),
     Hint(
         "hccl-code-setup",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1\b",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?1\b"
+        r"|errNo\[0x0{6,10}5000001\]",
         "HCCL could not make the group of ranks: a rank died or came too late, the ranks were started with different options, or this NPU can't do"
         " it (a 310P can't send from pipeline stage to stage)",
         "look at the log of each rank for one that failed before; then plog below ~/ascend/log; on a 310P set pipeline_parallel_size: 1",
@@ -77,7 +80,8 @@ HINTS = (
     ),
     Hint(
         "hccl-code-memory",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [23]\b",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?[23]\b"
+        r"|errNo\[0x0{6,10}50000(?:02|03|18)\]",
         "HCCL gets no memory for its buffers on the NPU",
         "lower gpu_memory_utilization, or set env HCCL_BUFFSIZE lower (MiB, 200 unless set)",
         "CANN, HcclResult",
@@ -86,7 +90,8 @@ HINTS = (
     ),
     Hint(
         "hccl-code-timeout",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is (?:9|1[1-4]|19|21)\b",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?(?:9|1[1-4]|19|21)\b"
+        r"|errNo\[0x0{6,10}50000(?:09|0[bcde]|13|15)\]",
         "HCCL got no answer from another rank: it hangs, died, or the network between them is at fault",
         "look for what the other ranks said before; check the hosts' addresses and the firewall, hccn_tool for the NPUs' ports",
         "CANN, HcclResult; vllm-project/vllm-ascend#3196",
@@ -95,7 +100,8 @@ HINTS = (
     ),
     Hint(
         "hccl-code-driver",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
+        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?1[56]\b"
+        r"|errNo\[0x0{6,10}50000(?:0f|10)\]",
         "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't"
         " belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
@@ -192,7 +198,7 @@ HINTS = (
     Hint(
         "atb-setup",
         r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
-        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR",
+        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR|execute node\[\d{1,5}\] fail",
         "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",

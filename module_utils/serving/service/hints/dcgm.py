@@ -43,6 +43,23 @@ HINTS = (
         "2021-11-23 00:15:20.507 ERROR [7:7] Cannot initialize the hostengine: Error: Failed to initialize NVML [/srv/acme.cpp:1] [Acme::Init]",
     ),
     Hint(
+        "dcgm-field-unsupported",
+        r"Error (?:watching fields|setting watches)[^\n]{0,40}(?:Feature not supported|[Nn]ot [Ss]upported)",
+        "one of the metrics that are asked for is none of this GPU's, and DCGM then refuses all of them",
+        "take it out of the list of fields (1006, FP64 pipe, on A10 and L40S; DCP metrics on cards for desktops); dcgmi profile -l shows what there is",
+        "NVIDIA/go-dcgm#15",
+        "Error setting watches. Result: -6: Feature not supported",
+    ),
+    Hint(
+        "dcgm-nvml-state",
+        r"Cannot init NVML library; err: (?!ERROR_LIBRARY_NOT_FOUND)\w",
+        "NVIDIA's driver (NVML) does not answer the exporter as it should: its container lost the GPUs (systemctl daemon-reload), or a GPU has failed",
+        "nvidia-smi on the host must work and show all GPUs; start the exporter's container anew; see dmesg for Xid lines, then reboot",
+        "NVIDIA/go-nvml#164",
+        'time=2026-09-09T20:19:25.195Z level=ERROR msg="Cannot init NVML library; err: Unknown Error"',
+        sure=False,
+    ),
+    Hint(
         "dcgm-module-not-loaded",
         r"serviced by a module of DCGM that is not currently loaded",
         "DCGM is asked for what a module of it gives that is not loaded: profiling metrics of a GPU that has none (those of data centres do), or a part"

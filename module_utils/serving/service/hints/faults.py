@@ -25,6 +25,15 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "requirements-unmet",
+        r"No solution found when resolving",
+        "the packages that are asked for can't be had together here: they contradict each other, or one has no such version for this Python and index",
+        "the lines below it name them: ask for versions of one release (torch is fixed by the engine), and look whether the index has them",
+        "uv",
+        "No solution found when resolving dependencies for split (python_full_version >= '3.13'):",
+        general=True,
+    ),
+    Hint(
         "command-of-another-version",
         r"error: (?:unrecognized arguments|argument \S|the following arguments are required|invalid choice)|invalid choice: ",
         "a program does not know what it was asked for: it is older or newer than what calls it, or an option is misspelt",

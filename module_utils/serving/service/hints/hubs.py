@@ -14,6 +14,14 @@ HINTS = (
         "httpx.LocalProtocolError: Illegal header value b'Bearer '",
     ),
     Hint(
+        "hub-token-refused",
+        r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header|token (?:is|has) (?:expired|been revoked)",
+        "the hub does not take the token: it is mistyped, was deleted or expired, or is of another hub",
+        "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it (HF_TOKEN or the vault)",
+        "huggingface/huggingface_hub#2507",
+        "huggingface_hub.errors.BadRequestError: (Request ID: x) Bad request: Authorization header is correct, but the token seems invalid",
+    ),
+    Hint(
         "hub-path-as-name",
         r"failed to access model /|/api/v1/models//|/api/models//",
         "the engine asks the hub for a folder of this host: it finds no such folder, so it takes the path for the name of a model",
@@ -165,7 +173,7 @@ HINTS = (
     Hint(
         "hub-denied",
         r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
-        r"|Invalid user token"
+        r"|(?i:status(?: code)?:? ?\(?40[13])[^\n]{0,160}(?:huggingface\.co|(?<!xethub\.)hf\.co|modelscope)"
         r"|RepositoryNotFoundError|token does not exist, failed to access model(?! /)",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",

@@ -30,6 +30,17 @@ HINTS = (
         "[llm] [ERROR] [executor.cpp:646] Invalid DP number per node: 0",
     ),
     Hint(
+        "ascend-transfer-connect",
+        r"Connect timeout to: \S{1,60}[^\n]{0,100}ASCEND_CONNECT_TIMEOUT|Failed to connect to (?:target|segment): \S{1,60}",
+        "one instance gets no connection to the other's NPUs to hand over the KV cache: it ended or is not ready, or the network between them (HCCS, RoCE)"
+        " does not carry it",
+        "look at the other instance's log; hccn_tool -i N -ping must reach its NPUs; use_ascend_direct with CANN 8.3 or newer; else a higher"
+        " ASCEND_CONNECT_TIMEOUT",
+        "vllm-project/vllm-ascend#5635, #7401",
+        "E20260608 14:45:44.404089 7 acme.cpp:1107] Connect timeout to: 10.0.0.2:20033, you can raise ASCEND_CONNECT_TIMEOUT",
+        sure=False,
+    ),
+    Hint(
         "ascend-transfer",
         r"Ascend Transfer Engine initialization failed",
         "the engine that hands KV caches from NPU to NPU does not start: the address of its store (ASCEND_MF_STORE_URL) is not right or not reached",

@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "npu-kernel-address",
-        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value)"
+        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value|is invalid)"
+        r"|(?:error code is|runtime result =) ?50704[2-5]\b"
         r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
         "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was"
         " freed",
@@ -55,7 +56,7 @@ HINTS = (
     ),
     Hint(
         "npu-aicpu-failed",
-        r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999",
+        r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999|(?i:aicpu exception)|\b50(?:7018|7900)\b",
         "an operator that runs on the NPU's CPU failed: most often its package is of another CANN, or it can't do this inside a graph",
         "funcName and kernelName behind it name the operator; use the driver and CANN of one release, and try enforce_eager: true",
         "vllm-project/vllm-ascend#5824; MindSpore, error analysis",
@@ -216,7 +217,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-too-long",
-        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|error code is 507014\b",
+        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|(?:error code is|runtime result =|failed:) ?5070(?:14|34)\b",
         "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
         "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
         " vllm-ascend",
@@ -230,6 +231,33 @@ HINTS = (
         "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
         "vllm-project/vllm-ascend, FAQ",
         "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
+    ),
+    Hint(
+        "mindspore-scheduler",
+        r"Failed to connect to the tcp server|[Tt]opology build timed out|Failed to (?:register|initialize)[^\n]{0,40}(?:scheduler|compute graph node)",
+        "MindSpore's processes don't find each other: the scheduler does not run or ended, a worker did not come, or address and port are not right",
+        "look at each worker's and the scheduler's own log for one that ended before; MS_SCHED_HOST and MS_SCHED_PORT alike for all, a port that is free and"
+        " reached; MS_NODE_TIMEOUT higher",
+        "MindSpore, dynamic cluster; mindspore-lab/mindrl#144",
+        "RuntimeError: Failed to connect to the tcp server : 127.0.0.1:8088, retry to reconnect(100/100)",
+        sure=False,
+    ),
+    Hint(
+        "torch-npu-not-loaded",
+        r"Expected one of cpu, [^\n]{0,300}device type at start of device string: (?:npu|privateuseone)",
+        "this torch does not know NPUs: torch-npu is not installed, or was not imported before the device was asked for",
+        "python -c 'import torch, torch_npu; print(torch.npu.is_available())' must say True; install the torch-npu of this torch, unset"
+        " TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+        "opendatalab/MinerU#2665",
+        "RuntimeError: Expected one of cpu, cuda, mps, meta, privateuseone device type at start of device string: npu",
+    ),
+    Hint(
+        "torch-npu-headers",
+        r"fatal error: (?:torch_npu|third_party/acl|acl)/[\w./]{1,80}\.h(?:pp)?: No such file",
+        "the build does not find the headers of torch-npu or CANN: they are not in the environment that builds, or of another version",
+        "install this release's torch-npu first, source CANN's set_env.sh, and build with --no-build-isolation; or use an image or a wheel",
+        "vllm-project/vllm-ascend#661, #676",
+        "/srv/acme.cpp:20:10: fatal error: torch_npu/csrc/acme.h: No such file or directory",
     ),
     Hint(
         "mindspore-cluster",

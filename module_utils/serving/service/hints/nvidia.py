@@ -136,7 +136,7 @@ HINTS = (
         "fabric-down",
         r"system not yet initialized|CUDA error 802|cudaErrorSystemNotReady",
         "the NVSwitch fabric is not up: nvidia-fabricmanager is missing, stopped or of another version than the driver",
-        "install exactly the driver's version of it and start it",
+        "install exactly the driver's version of it and start it (B200 and newer: with nvlsm and the modules mlx5_ib and ib_umad)",
         "pytorch/pytorch#35710",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
     ),

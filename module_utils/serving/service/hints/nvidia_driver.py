@@ -77,6 +77,24 @@ HINTS = (
         "Failed to initialize NVML: Insufficient Permissions",
     ),
     Hint(
+        "nvml-blocked",
+        r"GPU access blocked by the operating system|NVML_ERROR_OPERATING_SYSTEM|NVMLError_OperatingSystem",
+        "the system keeps this process from the GPU: a container without the rules for its device nodes, WSL, or driver files of another version",
+        "nvidia-smi must work on the host; accelerator.device_access: cdi, or no-cgroups = false in /etc/nvidia-container-runtime/config.toml; an image"
+        " without driver libraries",
+        "microsoft/WSL#9938, #9962",
+        "Failed to initialize NVML: GPU access blocked by the operating system",
+        sure=False,
+    ),
+    Hint(
+        "gpu-left-half-started",
+        r"WPR2 already up|the GPU is likely in a bad state and may need to be reset",
+        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down",
+        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between guests",
+        "NVIDIA/open-gpu-kernel-modules#1230, #1058",
+        "NVRM: GPU6 acme: unexpected WPR2 already up, cannot proceed with booting GSP",
+    ),
+    Hint(
         "gpu-no-memory-pools",
         r"cuda(?:DeviceGetDefaultMemPool|MallocAsync|MemPool\w{1,20})\b[^\n]{0,60}(?:not supported|NotSupported)|does not support (?:CUDA )?memory pools",
         "this (virtual) GPU has no memory pools: its vGPU profile or driver does not offer unified memory",
@@ -128,7 +146,7 @@ HINTS = (
     ),
     Hint(
         "gpu-does-not-start",
-        r"RmInitAdapter failed|rm_init_adapter failed",
+        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
         "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
@@ -138,10 +156,11 @@ HINTS = (
     Hint(
         "fabric-without-switch",
         r"NV_WARN_NOTHING_TO_DO",
-        "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",
-        "systemctl disable --now nvidia-fabricmanager; where the host has NVSwitches, see dmesg: its driver does not show them",
+        "the fabric manager sees no NVSwitch: the host has none and needs none of it (GPUs side by side, NVLink bridges), or the way to them is missing",
+        "no NVSwitch: systemctl disable --now nvidia-fabricmanager; B200 and newer: install nvlsm and load mlx5_ib and ib_umad; else see dmesg",
         "NVIDIA/gpu-operator#610",
         "nv-fabricmanager[4177]: request to query NVSwitch device information failed with error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
+        sure=False,
     ),
     Hint(
         "driver-not-built",

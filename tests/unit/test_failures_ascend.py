@@ -1,0 +1,75 @@
+"""Logs of engines on NPUs: which of a report's lines is told, and codes of CANN and HCCL in each way in which they are written."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.serving.service import failures
+
+REPORT = "EZ9999: Inner Error!\nEZ9999: [PID: 7] there is an exception of aivec error, core id is 9, error code = 0"
+
+
+def explained(text: str) -> failures.Explanation:
+    return failures.explain(text.splitlines(), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("npu-kernel-failed", "Kernel task happen error, retCode=0x31, [vector core exception]."),
+        (
+            "npu-kernel-address",
+            "The extend info: errcode:(0, 0x2) errorStr: The MPU address access is invalid. fsmId:0",
+        ),
+        ("npu-kernel-too-long", "rtStreamSynchronize execute failed, reason=[aicore timeout][FUNC:X]"),
+        ("npu-aicpu-failed", "wait for compute device to finish failed, runtime result = 507018."),
+    ],
+)
+def test_the_line_that_says_most_of_a_report_is_told(name: str, line: str) -> None:
+    assert explained(f"{REPORT}\n{line}").hint == name
+
+
+def test_a_code_behind_an_error_that_was_reported_above_is_told() -> None:
+    above = "RuntimeError: Dummy run failed: The Inner error is reported as above. The current operator name is Acme."
+    code = "[PID: 7] 2026-04-09-21:56:40.384.694 Memory_Allocation_Failure(EL0004): Failed to allocate memory requested by GE."
+    assert explained(f"{above}\n{code}").hint == "npu-memory-allocation"
+    assert explained(above).hint == "npu-inner-above"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "hexadecimal"),
+    [
+        ("hccl-code-setup", 1, "01"),
+        ("hccl-code-memory", 3, "03"),
+        ("hccl-code-unsupported", 5, "05"),
+        ("hccl-code-timeout", 11, "0b"),
+        ("hccl-code-driver", 15, "0f"),
+    ],
+)
+def test_a_code_of_hccl_means_the_same_however_it_is_written(name: str, number: int, hexadecimal: str) -> None:
+    for line in (
+        f"RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is {number}",
+        f"[Init][CommRootInfoConfig]errNo[0x00000000050000{hexadecimal}]HcclCommInitRootInfo failed.",
+        f"[2026-05-13 02:25:58.64217] [error] [7] [acme.cpp:132] AllGatherHcclRunner:0 HcclCommInitRootInfo fail, error:{number}, rank:1",
+    ):
+        assert explained(line).hint == name, line
+
+
+def test_glog_with_a_year_is_read_as_glog() -> None:
+    said = "I20260608 14:45:44.404228 7 acme.cpp:1119] Failed to connect to target: 10.0.0.2:20033"
+    assert explained(said).hint is None
+    found = explained(said.replace("I2026", "E2026"))
+    assert (found.hint, found.root) == ("ascend-transfer-connect", "Failed to connect to target: 10.0.0.2:20033")
+
+
+def test_a_tree_of_uv_without_box_characters_is_read() -> None:
+    tree = (
+        "  x Failed to download and build `vllm-ascend @ git+https://files.example/x`\n"
+        "  |-> No solution found when resolving: `attrs`, `torch-npu==2.10.0`\n"
+        "  `-> Because torch-npu==2.10.0 depends on torch==2.10.0+cpu and there is no version of torch==2.10.0+cpu, we can conclude that\n"
+        "      torch-npu==2.10.0 cannot be used."
+    )
+    assert explained(tree).hint == "torch-cpu-index"
+    conflict = tree.replace("there is no version of torch==2.10.0+cpu", "acme depends on torch==2.9")
+    assert explained(conflict).hint == "requirements-conflict"
+    missing = "No solution found when resolving dependencies:\n  Because there is no version of acme==9 and you require acme==9, we can conclude that"
+    assert explained(missing).hint == "package-not-found"
