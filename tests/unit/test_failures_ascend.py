@@ -22,6 +22,10 @@ def explained(text: str) -> failures.Explanation:
         ),
         ("npu-kernel-too-long", "rtStreamSynchronize execute failed, reason=[aicore timeout][FUNC:X]"),
         ("npu-aicpu-failed", "wait for compute device to finish failed, runtime result = 507018."),
+        (
+            "hccl-buffer-too-small",
+            "Tiling Failed. HCCL_BUFFSIZE_EP is too SMALL, NEEDED_HCCL_BUFFSIZE_HIERARCHY = 600MB",
+        ),
     ],
 )
 def test_the_line_that_says_most_of_a_report_is_told(name: str, line: str) -> None:
@@ -52,6 +56,54 @@ def test_a_code_of_hccl_means_the_same_however_it_is_written(name: str, number: 
         f"[2026-05-13 02:25:58.64217] [error] [7] [acme.cpp:132] AllGatherHcclRunner:0 HcclCommInitRootInfo fail, error:{number}, rank:1",
     ):
         assert explained(line).hint == name, line
+
+
+@pytest.mark.parametrize(
+    ("name", "alone", "more"),
+    [
+        (
+            "npu-stream-resources",
+            "npu-graph-capture",
+            "rtStreamWaitEvent execution failed, reason=driver error:resource alloc fail",
+        ),
+        (
+            "cann-operator-description",
+            "npu-tiling",
+            "E29999[PID: 7] (E29999): [InitOpInfoLib][InitOpKernel] Inconsistent format size [1]",
+        ),
+        ("hccl-buffer-too-small", "npu-tiling", "HCCL_BUFFSIZE is too SMALL, maxBs = 64, NEEDED_HCCL_BUFFSIZE = 600MB"),
+    ],
+)
+def test_that_a_graph_or_a_tiling_failed_is_told_where_the_report_says_no_more(
+    name: str, alone: str, more: str
+) -> None:
+    first = {
+        "npu-graph-capture": "Capture wait event failed.[FUNC:StreamWaitEvent]",
+        "npu-tiling": "RuntimeError: NPU function error: call aclnnAcmeV3 failed, error code is 561002",
+    }[alone]
+    assert explained(first).hint == alone
+    assert explained(f"{first}\n{more}").hint == name
+
+
+def test_what_torch_npu_calls_its_heading_is_not_the_root() -> None:
+    found = explained(
+        "[ERROR] 2026-09-16-11:00:43 (PID:7, Device:1, RankID:-1) ERR00100 PTA call acl api failed.\n"
+        "[PID: 7] 2026-09-16-11:00:43.191.752 Allocation_Failure(EI0007): Failed to allocate resource[qp]."
+    )
+    assert found.hint == "hccl-resources"
+    assert found.root and "EI0007" in found.root
+
+
+def test_a_row_of_the_driver_does_not_speak_of_a_module_beside_it() -> None:
+    """The driver was said not to be loaded, and torch-npu to be older, where only a part beside it or a folder was at fault."""
+    peer = explained("modprobe: FATAL: Module nvidia-peermem not found in directory /lib/modules/6.8.0")
+    assert (peer.hint, peer.sure) == ("peermem-missing", False)
+    assert (
+        explained("modprobe: FATAL: Module nvidia not found in directory /lib/modules/6.8.0").hint == "driver-not-live"
+    )
+    hidden = explained("AttributeError: module 'torch_npu' has no attribute 'npu'")
+    assert (hidden.hint, hidden.sure) == ("torch-npu-hidden", False)
+    assert explained("AttributeError: module 'torch_npu' has no attribute 'npu_acme'").hint == "torch-npu-older"
 
 
 def test_glog_with_a_year_is_read_as_glog() -> None:

@@ -101,7 +101,8 @@ HINTS: tuple[Hint, ...] = (
     *faults.HINTS,
     *faults.LAST,
 )
-# Rows that know what an NPU met, not only that something failed on it.
+# Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
+OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *ascend.HINTS)
 EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 RAISED_IN = "raised-in"  # of what no words explain, but whose code raised it
@@ -149,7 +150,7 @@ WARNED = (
 )
 
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
-SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z]9999: Inner Error")
+SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z1-9]9999: Inner Error|ERR\d{5} \w+ call")
 
 # What failed in a call of CANN: its own words stand below, and may be exact where the call is not.
 CALLS_CANN = re.compile(r"NPU (?:function )?error|\baclnn\w|\bacl(?:rt)?[A-Z]|\bHccl\w|HCCL")
@@ -267,7 +268,7 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     if found and found[0].late:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
-    if found and found[0].late and found[0] in ascend.HINTS:  # the report of an NPU begins with what says least
+    if found and found[0].late and found[0] in OF_NPUS:  # the report of an NPU begins with what says least
         found = known(firm, among=EXACT) or found
     if found and root and not found[0].proves and CALLS_CANN.search(root.text):
         exact = known([one for one in errors if CANN_CODE.match(one.text)])

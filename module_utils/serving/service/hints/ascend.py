@@ -135,7 +135,7 @@ HINTS = (
     ),
     Hint(
         "npu-dma",
-        r"error code is 507013|sdma (?:copy )?error|\(DMA\) hardware execution error",
+        r"error code is 507013|sdma (?:copy )?error|^(?![^\n]{0,900}507033)[^\n]{0,900}\(DMA\) hardware execution error",
         "a copy to or from the NPU failed in its DMA engine: its memory ran short, the NPU or its driver is at fault, or (on a 310P) this release"
         " of vllm-ascend does not know the NPU",
         "npu-smi info shows the NPU's health and memory; lower gpu_memory_utilization; on a 310P use v0.23.0-310p",
@@ -153,7 +153,7 @@ HINTS = (
     ),
     Hint(
         "310p-triton",
-        r"Cannot find option named 'Ascend310P3'",
+        r"Cannot find option named 'Ascend310P\d",
         "Triton is installed in the image and does not know a 310P",
         "use an image whose tag ends with -310p, or -310p-openeuler",
         "vllm-project/vllm-ascend#7423, #8186",
@@ -196,7 +196,7 @@ HINTS = (
     ),
     Hint(
         "npu-does-not-start",
-        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?50700[68]\b"
+        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?5070(?:06|08|33)\b"
         r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
+
+def written(decimal: str, hexadecimal: str) -> str:
+    """A pattern of a result of HCCL (HcclResult) in each way in which torch-npu, CANN's logs and ATB write it."""
+    return (
+        r"(?:(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:|hccl module\. ret =|hcclRet ->) ?%s\b"
+        r"|hcclRet -> ?%s\b|errNo\[0x0{6,10}50000%s\])" % (decimal, decimal, hexadecimal)
+    )
+
+
 HINTS = (
     Hint(
         "torch-npu-other-torch",
@@ -57,8 +66,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-unsupported",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?5\b"
-        r"|errNo\[0x0{6,10}5000005\]",
+        written(r"5", r"05"),
         "HCCL does not support this communication with these options on this NPU",
         "set pipeline_parallel_size: 1 and use tensor_parallel_size (a 310P can't send from stage to stage); else compare options and image of all"
         " ranks, and look at plog below"
@@ -69,8 +77,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-setup",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?1\b"
-        r"|errNo\[0x0{6,10}5000001\]",
+        written(r"1", r"01"),
         "HCCL could not make the group of ranks: a rank died or came too late, the ranks were started with different options, or this NPU can't do"
         " it (a 310P can't send from pipeline stage to stage)",
         "look at the log of each rank for one that failed before; then plog below ~/ascend/log; on a 310P set pipeline_parallel_size: 1",
@@ -80,8 +87,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-memory",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?[23]\b"
-        r"|errNo\[0x0{6,10}50000(?:02|03|18)\]",
+        written(r"(?:[23]|24)", r"(?:02|03|18)"),
         "HCCL gets no memory for its buffers on the NPU",
         "lower gpu_memory_utilization, or set env HCCL_BUFFSIZE lower (MiB, 200 unless set)",
         "CANN, HcclResult",
@@ -90,8 +96,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-timeout",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?(?:9|1[1-4]|19|21)\b"
-        r"|errNo\[0x0{6,10}50000(?:09|0[bcde]|13|15)\]",
+        written(r"(?:9|1[1-4]|19|21)", r"(?:09|0[bcde]|13|15)"),
         "HCCL got no answer from another rank: it hangs, died, or the network between them is at fault",
         "look for what the other ranks said before; check the hosts' addresses and the firewall, hccn_tool for the NPUs' ports",
         "CANN, HcclResult; vllm-project/vllm-ascend#3196",
@@ -100,8 +105,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-driver",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:) ?1[56]\b"
-        r"|errNo\[0x0{6,10}50000(?:0f|10)\]",
+        written(r"1[56]", r"(?:0f|10)"),
         "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't"
         " belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
@@ -162,7 +166,7 @@ HINTS = (
         "npu-stream-resources",
         r"(?:error code is|runtime result =) (?:207005|20700[789]|207010)\b|driver error: ?(?:resource alloc fail"
         r"|no stream resource)|EL0009|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough|insufficient|exhaust|shortage)"
-        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
+        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023|insufficient available streams",
         "the NPU has no more streams, notifies or events: too many graphs were captured, or too many processes share it",
         "lower the number of capture sizes (compilation_config.cudagraph_capture_sizes), or set enforce_eager: true",
         "vllm-project/vllm-ascend, graph mode guide",
@@ -185,6 +189,7 @@ HINTS = (
         "vllm-project/vllm-ascend#6002, #13792",
         "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
         sure=False,
+        late=True,
     ),
     Hint(
         "ascend-quantiser",
@@ -276,6 +281,33 @@ HINTS = (
         "start it in a folder of its user (/tmp, the user's home), or as a user who may write there",
         "vllm-project/vllm-ascend#2748",
         "E10001: [PID: 7] Path [/usr/bin] for [ge.debugDir] is invalid. Result: Permission denied",
+    ),
+    Hint(
+        "acl-codes-argument",
+        r"error code is ?:? ?(?:1000\d\d|1070\d\d)\b|runtime result = ?1070\d\d\b",
+        "CANN refuses what it was called with: an argument, device, stream or file is not valid, or it is of another release than its caller",
+        "the words beside the code name the function; torch-npu (or what calls CANN), CANN and driver must be of one release; look for an earlier error",
+        "CANN, aclError 100000 and 107000",
+        "OSError: (External) ACL error, the error code is : 100000.",
+        general=True,
+    ),
+    Hint(
+        "acl-codes-graph-engine",
+        r"error code is ?:? ?[125]45\d{3}\b|Graph manager (?:add|build|run) graph failed|\[GraphAdded\] failed",
+        "CANN's graph engine (GE) could not take or build a graph: an operator or format in it is none of this NPU's, or its parts are of two releases",
+        "the first lines with a code (E1xxxx, EZ3002) name the operator; source set_env.sh of one CANN only, or use an image as it was built",
+        "CANN, aclError 145000, 545000",
+        "[ERROR] GE(7,acme):2023-04-05-07:55:45.036.425 [acme.cc:1404] BuildModel: ErrorNo: 1343266818(Graph manager add graph failed.)",
+        general=True,
+    ),
+    Hint(
+        "acl-codes-device",
+        r"(?:error code is|runtime result =) ?507(?:0\d\d|9\d\d)\b",
+        "the NPU, or its driver, met an error while it worked",
+        "npu-smi info -t health and dmesg on the host; ASCEND_LAUNCH_BLOCKING: 1 in the row's env shows the first call that fails; reset the NPU if it stays",
+        "CANN, aclError 507000",
+        "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507039",
+        general=True,
     ),
     Hint(
         "mindspore-start",

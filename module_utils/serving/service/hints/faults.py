@@ -25,6 +25,15 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "torch-plugin-not-loaded",
+        r"Failed to load the backend extension: (\w{1,40})",
+        "torch could not load its plugin for the accelerator",
+        "the error above it says why; python -c 'import torch_npu' shows it alone; TORCH_DEVICE_BACKEND_AUTOLOAD=0 only keeps it from being loaded",
+        "PyTorch, torch.__init__",
+        "RuntimeError: Failed to load the backend extension: acme. You can disable extension auto-loading with TORCH_DEVICE_BACKEND_AUTOLOAD=0.",
+        general=True,
+    ),
+    Hint(
         "requirements-unmet",
         r"No solution found when resolving",
         "the packages that are asked for can't be had together here: they contradict each other, or one has no such version for this Python and index",

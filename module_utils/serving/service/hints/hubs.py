@@ -88,6 +88,23 @@ HINTS = (
         "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
     ),
     Hint(
+        "download-twice",
+        r"FileExistsError[^\n]{0,200}(?:/blobs/|/snapshots/|\.incomplete|\.lock')",
+        "another process made the same file of the hub's cache at once",
+        "run deploy.yml --tags fetch again, one at a time for a folder; let the engine read a local folder instead of fetching in each worker",
+        "huggingface/huggingface_hub#1108",
+        "FileExistsError: [Errno 17] File exists: '../../blobs/1960' -> '/srv/hub/models--acme/snapshots/42f5/config.json'",
+    ),
+    Hint(
+        "git-lfs-object",
+        r"Smudge error|LFS: (?:Repository or object not found|Client error|Authorization error|Server error)|batch response: ",
+        "git-lfs got a large file's content not from the storage behind the repository: it lacks the object, refuses who asks, or its address expired",
+        "git lfs pull once more; fetch by the hub's own client instead (deploy.yml --tags fetch); a token where the repository is private",
+        "git-lfs; OpenCSGs/csghub#824",
+        "Error downloading object: x.safetensors (eaa086f): Smudge error: Error downloading x.safetensors: LFS: Repository or object not found",
+        sure=False,
+    ),
+    Hint(
         "download-damaged",
         r"integrity check failed, expected sha256|FileIntegrityError",
         "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",

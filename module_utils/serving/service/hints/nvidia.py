@@ -35,7 +35,7 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
+        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
@@ -76,6 +76,15 @@ HINTS = (
         "NVRM: Xid (PCI:0000:0b:00): 31, pid=7, name=python3, Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS faulted @ 0x7",
         sure=False,
         late=True,
+    ),
+    Hint(
+        "gpu-xid-start",
+        r"NVRM: Xid [^\n]{0,60}: (?:54|143)\b",
+        "a GPU does not start, or misses its power cable (Xid): the card, its firmware, power or seat is at fault",
+        "power the host off and on; check power and seat; a newer driver and firmware; replace the card if it comes back",
+        "docs.nvidia.com, Xid errors",
+        "NVRM: Xid (PCI:0000:9b:00): 143, pid='<unknown>', name=<unknown>, GPU Initialization Error",
+        sure=False,
     ),
     Hint(
         "gpu-xid-hang",

@@ -17,7 +17,7 @@ HINTS = (
     ),
     Hint(
         "driver-not-live",
-        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_]\w{1,20})? not found"
+        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset|drm))? not found"
         r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
         "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), or does not take this card",
         "dkms status and dmesg say which; install the running kernel's headers and the driver again (accelerator.driver_branch), then reboot",
@@ -31,6 +31,26 @@ HINTS = (
         "lspci -k -d 10de: shows who has it; keep nouveau out (blacklist nouveau, new initramfs), or take the card out of vfio-pci; then reboot",
         "NVIDIA, driver's installation guide; mattshma/bigdata#133",
         "NVRM: The NVIDIA probe routine was not called for 3 device(s).",
+    ),
+    Hint(
+        "peermem-missing",
+        r"Module nvidia[-_](?:peermem|fs|gdrdrv) not found|could not insert '?nvidia[-_]peermem'?",
+        "the driver's module for RDMA (nvidia-peermem) or for files is not there or does not load: the driver was built without RDMA's headers (OFED), or a"
+        " container does not see the host's modules",
+        "install OFED (or rdma-core's headers), then the driver again, and modprobe nvidia-peermem; without GPUDirect RDMA nothing needs it",
+        "NVIDIA/gpu-operator#2619",
+        "modprobe: FATAL: Module nvidia-peermem not found in directory /lib/modules/6.8.0",
+        sure=False,
+    ),
+    Hint(
+        "module-other-kernel",
+        r"could not insert '?(?!nvidia)\w{1,40}'?: (?:Invalid argument|Exec format error|Unknown symbol)",
+        "the kernel refuses a module: it is of another kernel than the one that runs",
+        "uname -r against /lib/modules: reboot into the kernel whose modules are installed, or install those of the running one; a container needs the host's"
+        " /lib/modules",
+        "Linux, kmod; NVIDIA/gpu-operator#1264",
+        "modprobe: ERROR: could not insert 'acme_msg': Invalid argument",
+        sure=False,
     ),
     Hint(
         "module-not-signed",
@@ -52,7 +72,7 @@ HINTS = (
     ),
     Hint(
         "module-not-loadable",
-        r"could not insert '?nvidia\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
+        r"could not insert '?nvidia(?!_peermem)\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
         r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",
         "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or no root loads it",
         "dmesg | grep -i nvrm says which; newest cards need the open kernel modules, old ones an older branch; nouveau must not hold the card",

@@ -100,8 +100,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "torch-npu-hidden",
+        r"module 'torch_npu' has no attribute '(?:_autoload|npu|__version__)'",
+        "what Python found as torch_npu is not the package: a folder of that name (its sources) is found first, or it is installed in part",
+        "start from another folder and drop it from PYTHONPATH; python -c 'import torch_npu; print(torch_npu.__path__)' shows where it is; install it anew",
+        "Ascend/pytorch#24; flashserve/flash-linear-attention-npu#2",
+        "AttributeError: module 'torch_npu' has no attribute '_autoload'",
+        sure=False,
+    ),
+    Hint(
         "torch-npu-older",
-        r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch_npu",
+        r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute(?! '(?:_autoload|npu|__version__)')|cannot import name '\w{1,60}' from 'torch_npu",
         "torch-npu is of another version than what calls it, mostly an older one, or its CANN is",
         "install the torch-npu and CANN that vllm-ascend's release names, or use its image as it was built",
         "vllm-project/vllm-ascend#379; Ascend/pytorch#37",
