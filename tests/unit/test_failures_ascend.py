@@ -125,3 +125,46 @@ def test_a_tree_of_uv_without_box_characters_is_read() -> None:
     assert explained(conflict).hint == "requirements-conflict"
     missing = "No solution found when resolving dependencies:\n  Because there is no version of acme==9 and you require acme==9, we can conclude that"
     assert explained(missing).hint == "package-not-found"
+
+
+CHECKED = "[ERROR] HCCL(7,acme):2026-11-20-10:00:00.1 [acme.cc:1] [7][InitGroupStage]"
+
+
+@pytest.mark.parametrize(
+    ("name", "sure", "words"),
+    [
+        (
+            "hccl-rank-table",
+            False,
+            "[RanktableConfig]errNo[0x0000000005010001] path /srv/t.json is not a valid real path",
+        ),
+        ("hccl-rank-table", False, "[RanktableCheck]errNo[0x0000000005010001] super_device_id[] is invalid"),
+        ("hccl-device-ip", True, "[RanktablCheck] 'device ip' is not set correctly, see below"),
+        ("hccl-tls", True, "[RanktableCheck]Some ranks tlsStatus are inconsistent."),
+        ("hccl-connect-timeout", True, "topo exchange agent get socket timeout! timeout[120]"),
+    ],
+)
+def test_what_hccl_s_check_of_a_group_names_is_told_before_its_code(name: str, sure: bool, words: str) -> None:
+    wrapped = "[InitCommRootInfo]errNo[0x0000000005000001] init failed"
+    found = explained(f"{CHECKED}{words}\n{CHECKED}{wrapped}")
+    assert (found.hint, found.sure) == (name, sure)
+    assert explained(CHECKED + wrapped).hint == "hccl-code-setup"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("mindie-code-files", "MIE04E010101"),
+        ("mindie-code-process", "MIE04E010102"),
+        ("mindie-code-config", "MIE04E02010E"),
+        ("mindie-code-config", "MIE05E000000"),
+        ("mindie-code-security", "MIE04E021113"),
+        ("mindie-own-log", "MIE04E01011C"),
+        ("mindie-own-log", "MIE06E040000"),
+    ],
+)
+def test_the_end_of_mindie_s_code_says_the_kind_and_words_say_more(name: str, code: str) -> None:
+    line = f"[2026-04-03 03:12:31.1+00:00] [4] [2] [server] [ERROR] [acme.cpp:1] : [{code}] [acme] "
+    found = explained(line + "nobody knows")
+    assert (found.hint, found.sure) == (name, False)
+    assert explained(line + "Warmup failed, because of out of memory").hint == "mindie-warmup-memory"

@@ -46,7 +46,7 @@ HINTS = (
     Hint(
         "npu-hal-missing",
         r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object"
-        r"|DCMIError_LibraryNotFound",
+        r"|DCMIError_LibraryNotFound|npu-smi: error while loading shared libraries: \S{1,60}",
         "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
         "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
         "vllm-project/vllm-ascend, installation guide",
@@ -187,7 +187,7 @@ HINTS = (
     ),
     Hint(
         "npu-heartbeat",
-        r"(?:error code is|runtime result =) ?507(?:010|901)\b|lost heartbeat|507899.{0,80}(?:driver|drv)",
+        r"(?:error code is|runtime result =) ?507(?:010|901)\b|lost heartbeat",
         "the host lost the NPU: it hangs, was reset, or its driver is not the one the firmware belongs to",
         "npu-smi info on the host; reset the NPU or reboot, and compare driver and firmware",
         CANN_CODES,
@@ -268,9 +268,10 @@ HINTS = (
     ),
     Hint(
         "hccl-rank-table",
-        r"EI0004\b|ranktable.{0,60}invalid|\binvalid in ranktable|Init plugin so failed",
-        "HCCL's rank table is wrong",
-        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
+        r"EI00(?:04|14)\b(?!.{0,120}topo file)|ranktable.{0,60}(?:invalid|inconsistent)|\binvalid in ranktable|Init plugin so failed|JsonArrayMemberProperty"
+        r"|\[RanktableConfig\].{0,90}not a valid real path|\[RanktableCheck\]errNo",
+        "HCCL's rank table can't be read, or does not fit the NPUs' number, addresses or kind",
+        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices (hccn_tool -i N -ip -g); an A3 wants version 1.2, an A5 2.0",
         CANN_CODES,
         "EI0004: [PID: 41] The ranktable is invalid. Reason: The ranktable config devCount is inconsistent.",
         sure=False,
@@ -286,7 +287,7 @@ HINTS = (
     Hint(
         "hccl-connect-timeout",
         r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,80}(?:connect|establish).{0,60}fail"
-        r"|remote does not initiate a connect request|connect timeout.{0,60}rank"
+        r"|remote does not initiate a connect request|topo exchange agent get socket timeout|connect timeout.{0,60}rank"
         r"|socket establish timeout|Wait links establish"
         r"|topo exchange server (?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,40}(?:connect|accept).{0,40}fail",
         "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",

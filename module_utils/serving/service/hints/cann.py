@@ -223,7 +223,7 @@ HINTS = (
     ),
     Hint(
         "npu-driver-not-there",
-        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|error code is 507899\b"
+        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|\b507899\b"
         r"|drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
         r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
         "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the NPU is held or"

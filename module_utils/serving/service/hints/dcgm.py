@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "dcgm-profiling",
-        r"third-party Profiling module returned an unrecoverable error",
+        r"third-party Profiling module returned an unrecoverable error|DcgmModuleProfiling failed to initialize",
         "DCGM may not read the GPU's profiling counters: a container without SYS_ADMIN, another profiler (Nsight, a second DCGM) that holds them, or"
         " a GPU without them",
         "give the exporter SYS_ADMIN or leave the DCGM_FI_PROF fields out of its list; stop other profilers (dcgmi profile --pause)",

@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "cache-without-links",
+        r"\[Errno (?:1|38|95)\] (?:Operation not \w{1,10}|Function not implemented): '[^'\n]{0,300}blobs/[^\n]{1,400}-> '",
+        "the hub's cache lies on a file system without symbolic links (some SMB, FUSE and object storage)",
+        "put the cache (HF_HOME) on a local disk, or mount that file system with links",
+        "huggingface/huggingface_hub#2399",
+        "OSError: [Errno 95] Operation not supported: '../../blobs/4f' -> '/srv/acme/hub/models--a--b/snapshots/9/config.json'",
+    ),
+    Hint(
         "hub-token-form",
         r"(?:[Ii]nvalid|[Ii]llegal) header value[^\n]{0,10}Bearer|in header value: ['\"]Bearer",
         "the hub's token is empty, or has a blank or a line break at its end",

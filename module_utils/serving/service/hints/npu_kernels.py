@@ -39,7 +39,7 @@ HINTS = (
     ),
     Hint(
         "cann-python-module",
-        r"EC0010: [^\n]{0,80}Failed to import Python module \[ModuleNotFoundError",
+        r"EC0010: [^\n]{0,80}Failed to import Python module \[ModuleNotFoundError|Failed to compile Op \[[^\n]{0,500}ModuleNotFoundError: No module",
         "CANN's compiler runs a Python that lacks a module it needs",
         "install the module that the line names into the Python that starts the engine; CANN's requirements list them (decorator, attrs, scipy)",
         "vllm-project/vllm-ascend#564",
@@ -278,6 +278,15 @@ HINTS = (
         " TORCH_DEVICE_BACKEND_AUTOLOAD=0",
         "opendatalab/MinerU#2665",
         "RuntimeError: Expected one of cpu, cuda, mps, meta, privateuseone device type at start of device string: npu",
+    ),
+    Hint(
+        "torch-npu-name",
+        r"NameError: name 'torch_npu' is not defined",
+        "the engine takes this host for one without NPUs and did not load torch-npu: it is missing, does not load, or the release is not for NPUs",
+        "python -c 'import torch_npu' says why; use the engine's image for NPUs as it was built",
+        "Ascend/sglang#86",
+        "NameError: name 'torch_npu' is not defined",
+        sure=False,
     ),
     Hint(
         "torch-npu-headers",

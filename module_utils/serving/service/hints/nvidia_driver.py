@@ -193,6 +193,14 @@ HINTS = (
         "Error! Bad return status for module build on kernel: 6.2.6-1 (x86_64)",
     ),
     Hint(
+        "driver-other-compiler",
+        r"(?:compiler|CC) version check failed",
+        "the kernel was built with another gcc than the one that would build the driver's module",
+        "install the gcc that the message names and run the installer with CC set to it, or install the driver as a package of the distribution",
+        "NVIDIA driver, README",
+        "ERROR: The CC version check failed:",
+    ),
+    Hint(
         "driver-built-not-loaded",
         r"Unable to load the (?:kernel module 'nvidia|'nvidia[\w-]{0,20}' kernel module)",
         "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, or this"
