@@ -54,6 +54,7 @@ def test_a_code_of_hccl_means_the_same_however_it_is_written(name: str, number: 
         f"RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is {number}",
         f"[Init][CommRootInfoConfig]errNo[0x00000000050000{hexadecimal}]HcclCommInitRootInfo failed.",
         f"[2026-05-13 02:25:58.64217] [error] [7] [acme.cpp:132] AllGatherHcclRunner:0 HcclCommInitRootInfo fail, error:{number}, rank:1",
+        f"F20251111 12:28:58.504206 7 acme.cpp:37] Check failed: status == HCCL_SUCCESS ({number} vs. 0) HCCL get root info failed.",
     ):
         assert explained(line).hint == name, line
 
@@ -168,3 +169,10 @@ def test_the_end_of_mindie_s_code_says_the_kind_and_words_say_more(name: str, co
     found = explained(line + "nobody knows")
     assert (found.hint, found.sure) == (name, False)
     assert explained(line + "Warmup failed, because of out of memory").hint == "mindie-warmup-memory"
+
+
+def test_memfabric_s_lines_are_read_and_those_in_passing_are_none() -> None:
+    line = "2026-09-22 20:20:40.102319 {} 7 pid[7] [SMEM acme.cpp:44] hybm core init failed: -3"
+    late = "[2026-09-22 20:20:40] Ascend Transfer Engine initialization failed."
+    assert explained(line.format("error") + "\n" + late).root == "hybm core init failed: -3"
+    assert explained(line.format("warn") + "\n" + late).hint == "ascend-transfer"

@@ -6,10 +6,10 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 
 def written(decimal: str, hexadecimal: str) -> str:
-    """A pattern of a result of HCCL (HcclResult) in each way in which torch-npu, CANN's logs and ATB write it."""
+    """A pattern of a result of HCCL (HcclResult) in each way in which torch-npu, CANN's logs, ATB and xLLM write it."""
     return (
         r"(?:(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:|hccl module\. ret =|hcclRet ->) ?%s\b"
-        r"|hcclRet -> ?%s\b|errNo\[0x0{6,10}50000%s\])" % (decimal, decimal, hexadecimal)
+        r"|hcclRet -> ?%s\b|HCCL_SUCCESS \(%s vs|errNo\[0x0{6,10}50000%s\])" % (decimal, decimal, decimal, hexadecimal)
     )
 
 
@@ -25,7 +25,7 @@ HINTS = (
     Hint(
         "cann-mixed",
         r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol(?!: _ZNK?(?:5torch|3c10|2at)\d)"
-        r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|3atb|10c10_npu|4hccl)\w{1,200}"
+        r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|K?3atb|K?6AsdOps|K?3Mki|10c10_npu|4hccl)\w{1,200}"
         r"|rt[A-Z]\w{1,40}|dcmi_\w{1,40})",
         "parts of CANN, ATB or torch-npu of different versions are mixed",
         "use an image as it was built; on a host source set_env.sh of one CANN only, and install the torch-npu, NNAL and ops of its release",
@@ -202,7 +202,7 @@ HINTS = (
     ),
     Hint(
         "atb-setup",
-        r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
+        r"\w{3,40}Operation (?:setup|execute|create) failed|(?:^|\] )setup failed!|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
         r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR|execute node\[\d{1,5}\] fail",
         "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"

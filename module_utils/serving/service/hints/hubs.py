@@ -23,11 +23,20 @@ HINTS = (
     ),
     Hint(
         "hub-token-refused",
-        r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header|token (?:is|has) (?:expired|been revoked)",
+        r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header"
+        r"|[Tt]oken (?:\"[^\"\n]{1,60}\" )?(?:is|has) (?:expired|been revoked)",
         "the hub does not take the token: it is mistyped, was deleted or expired, or is of another hub",
         "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it (HF_TOKEN or the vault)",
         "huggingface/huggingface_hub#2507",
         "huggingface_hub.errors.BadRequestError: (Request ID: x) Bad request: Authorization header is correct, but the token seems invalid",
+    ),
+    Hint(
+        "hub-name-invalid",
+        r"Repo id must [^\n]{0,200}: '(?![/.~])[^'\n]{1,300}'",
+        "neither is there a folder of that name here, nor can a hub have a model of it (OWNER/NAME: two parts of letters, digits, -, _ and .)",
+        "correct the row's model: OWNER/NAME as the hub's page shows it, or the whole path of a folder; then deploy.yml --tags fetch,serve",
+        "huggingface_hub, utils/_validators.py; Tencent-Hunyuan/HY-Motion-1.0#9",
+        "HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': 'acme/x/y'. Use `repo_type` argument if needed.",
     ),
     Hint(
         "hub-path-as-name",
@@ -175,6 +184,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "xet-disk",
+        r"Data processing error: [^\n]{0,200}\b(?:IO|I/O) [Ee]rror: (?:Timer expired|Input/output error|Stale|Resource temporarily|Bad file)",
+        "the disk or network file system that the model or xet's parts are written to answers with errors",
+        "dmesg shows the disk's; set HF_HOME and HF_XET_CACHE to a local disk, or do without xet (env HF_HUB_DISABLE_XET: 1)",
+        "huggingface/xet-core#444",
+        "RuntimeError: Data processing error: CAS service error : IO Error: Timer expired (os error 62)",
+        sure=False,
+    ),
+    Hint(
         "xet-cache-closed",
         r"Data processing error: [^\n]{0,300}(?:Permission denied|Read-only file system)",
         "the hub's client for xet may not write where it keeps parts or the model (HF_HOME, else ~/.cache/huggingface, and the target folder)",
@@ -188,7 +206,8 @@ HINTS = (
         r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))|FileDownloadError|download incomplete, content_length",
+        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))|FileDownloadError|download incomplete, content_length"
+        r"|error sending request for url \(https://(?:[\w.-]{1,40}\.)?(?:huggingface\.co|hf-mirror\.com|modelscope\.cn)/",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
         "huggingface_hub, environment variables",

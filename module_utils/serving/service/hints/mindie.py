@@ -41,6 +41,16 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "ascend-transfer-memory",
+        r"svm advise failed|Alloc gva local mem error|hybm core init failed|(?:^|\] )Register mem ret:\d{6}",
+        "memory of the NPU can't be made ready for the transfer of KV caches: CANN or the driver is older than the library for it (Mooncake, memfabric)"
+        " wants, or too much memory is taken",
+        "compare driver and CANN with what that library names; lower gpu_memory_utilization (mem_fraction_static); plog below ~/ascend/log says more",
+        "sgl-project/sglang#10748; vllm-project/vllm-ascend#13966",
+        "2026-09-22 20:20:40.102319 error 7 pid[7] [BM acme.cpp:122] svm advise failed:-1 : 3 : No such process",
+        sure=False,
+    ),
+    Hint(
         "ascend-transfer",
         r"Ascend Transfer Engine initialization failed",
         "the engine that hands KV caches from NPU to NPU does not start: the address of its store (ASCEND_MF_STORE_URL) is not right or not reached",

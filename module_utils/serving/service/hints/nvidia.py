@@ -108,10 +108,10 @@ HINTS = (
     ),
     Hint(
         "nvswitch-error",
-        r"\bSXid [^\n]{0,60}: \d{5}, (?:Fatal|Non-fatal)",
+        r"\bSXid [^\n]{0,60}: \d{5}, (?:Fatal|Non-fatal|Severity \d)",
         "an NVSwitch reports an error (SXid): its link to a GPU, or the NVSwitch or GPU itself, is at fault",
         "Fatal: end what runs, reset all GPUs (nvidia-smi -r) or reboot, then restart nvidia-fabricmanager; replace the part if it comes back;"
-        " Non-fatal alone may be left",
+        " Non-fatal (Severity 0) alone may be left",
         "NVIDIA, Fabric Manager user guide, SXid errors",
         "nvidia-nvswitch0: SXid (PCI:0000:c5:00.0): 20034, Fatal, Link 32 acme Fault",
         sure=False,

@@ -166,7 +166,8 @@ HINTS = (
     ),
     Hint(
         "gpu-does-not-start",
-        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu",
+        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu"
+        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
         "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",

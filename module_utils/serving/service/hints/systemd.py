@@ -86,7 +86,8 @@ HINTS = (
         r"|Unit file [\w@.-]{1,100} does not exist|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
         r"|masked)",
         "systemd knows no such unit, or it is masked",
-        "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
+        "a unit of a service: systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it; another's: install the"
+        " package that has it (nvidia-dcgm: datacenter-gpu-manager, nvidia-fabricmanager, nvidia-persistenced)",
         "systemctl",
         "Failed to start vllm-x.service: Unit vllm-x.service not found.",
     ),
