@@ -122,7 +122,7 @@ HINTS = (
             (
                 "mindie-code-process",
                 r"04E\w{4}(?:02|09)",
-                "a process of MindIE ended, or could not be made: the line tells which signal or call",
+                "a process of MindIE ended (by the signal that the line names) or could not be made",
                 "look for what it said before (kernel log for memory that ran out, a larger --shm-size); the newest files below ~/mindie/log",
                 "MIE04E010109",
             ),

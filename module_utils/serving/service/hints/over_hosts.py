@@ -143,4 +143,14 @@ HINTS = (
         "CANN, HCCL user guide",
         "[ERROR] HCCL(7,acme):2026-11-20-10:00:00.1 [acme.cc:1] [7][Get][HostIp]get host ip fail by socket Ifname. ret[4]",
     ),
+    Hint(
+        "engines-not-come",
+        r"Timed out waiting for engines? to send ?initial message",
+        "engines of the service did not report to the server that leads them: those of another host (data parallel) were not started, did not reach"
+        " its address, or ended first",
+        "look at the log of the service on the other hosts; data_parallel_address and its RPC port must be reached from there; all hosts started together",
+        "vllm-project/vllm-ascend#3977, #4250",
+        "TimeoutError: Timed out waiting for engines to sendinitial message on input socket.",
+        sure=False,
+    ),
 )
