@@ -23,6 +23,10 @@ def explained(text: str) -> failures.Explanation:
         ("npu-kernel-too-long", "rtStreamSynchronize execute failed, reason=[aicore timeout][FUNC:X]"),
         ("npu-aicpu-failed", "wait for compute device to finish failed, runtime result = 507018."),
         (
+            "npu-capture-mode",
+            "rtMemcpy execution failed, reason=the current capture mode does not support this operation",
+        ),
+        (
             "hccl-buffer-too-small",
             "Tiling Failed. HCCL_BUFFSIZE_EP is too SMALL, NEEDED_HCCL_BUFFSIZE_HIERARCHY = 600MB",
         ),

@@ -34,7 +34,7 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?507(?:012|017|046|047|048)\b"
+        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?(?:507(?:012|017|046|047|048)|1070(?:19|20))\b"
         r"|aicpu (?:task )?timeout"
         r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
@@ -182,12 +182,12 @@ HINTS = (
     ),
     Hint(
         "npu-graph-capture",
-        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b|current capture mode does not support"
+        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b"
         r"|capture model contains|rtStream(?:Begin|End)Capture execution failed|Capture wait event failed",
         "an operation can't be captured into a graph of the NPU in this release",
         "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
         "vllm-project/vllm-ascend#6002, #13792",
-        "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+        "rtStreamWaitEvent:ErrCode=107030, desc=[nobody has seen this one]",
         sure=False,
         late=True,
     ),

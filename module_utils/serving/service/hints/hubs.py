@@ -204,9 +204,9 @@ HINTS = (
         "download-cut",
         r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
         r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)"
-        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
-        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error))|FileDownloadError|download incomplete, content_length"
+        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
+        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
+        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError|download incomplete, content_length"
         r"|error sending request for url \(https://(?:[\w.-]{1,40}\.)?(?:huggingface\.co|hf-mirror\.com|modelscope\.cn)/",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
@@ -223,6 +223,16 @@ HINTS = (
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
         "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
+    ),
+    Hint(
+        "hub-forbidden",
+        r"HTTP status(?: client error)? \(?40[13] (?:Forbidden|Unauthorized)",
+        "the hub, or a proxy or filter on the way to it, refuses this file: the token is missing, has expired or may not read it, or the filter blocks it",
+        "curl -v the address that the message names, from this host, shows who refuses; accept the licence and set the token; upgrade hf-xet for xethub"
+        " addresses (env HF_HUB_DISABLE_XET: 1 does without)",
+        "thewh1teagle/vibe#1113; huggingface/xet-core#404",
+        "Error: HTTP status client error (403 Forbidden) for url (https://huggingface.co/acme/x/resolve/main/x.bin)",
+        sure=False,
     ),
     Hint(
         "hub-nothing-here",

@@ -280,6 +280,16 @@ HINTS = (
         "RuntimeError: Expected one of cpu, cuda, mps, meta, privateuseone device type at start of device string: npu",
     ),
     Hint(
+        "npu-capture-mode",
+        r"current capture mode does not support",
+        "while a graph of the NPU was captured something was called that no graph can hold: a copy to or a wait of the host, by this model's code, by this"
+        " release, or as ASCEND_LAUNCH_BLOCKING is set",
+        "take ASCEND_LAUNCH_BLOCKING out of the row's env; set enforce_eager: true; else another release of vllm-ascend",
+        "vllm-project/vllm-ascend#7676",
+        "EE9999[PID: 7] 2026-03-24-09:58:00.1 (EE9999):  rtMemcpy execution failed, reason=the current capture mode does not support this operation",
+        sure=False,
+    ),
+    Hint(
         "torch-npu-name",
         r"NameError: name 'torch_npu' is not defined",
         "the engine takes this host for one without NPUs and did not load torch-npu: it is missing, does not load, or the release is not for NPUs",

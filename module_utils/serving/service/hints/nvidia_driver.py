@@ -167,7 +167,8 @@ HINTS = (
     Hint(
         "gpu-does-not-start",
         r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu"
-        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask",
+        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
+        r"|s_execute(?:Booter|Fwsec)\w{0,30}: [^\n]{0,60}(?:failed|error)",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
         "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
@@ -192,6 +193,24 @@ HINTS = (
         "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",
         "dkms; zen-kernel/zen-kernel#305",
         "Error! Bad return status for module build on kernel: 6.2.6-1 (x86_64)",
+    ),
+    Hint(
+        "gpu-not-for-open-module",
+        r"is not supported by open|does not include the required GPU$|nvidia\.ko is only ready for use on Data Center GPUs",
+        "the open kind of NVIDIA's kernel module does not take this GPU: it is older than Turing, or its controller (GSP) can't be reached, as in some"
+        " virtual machines",
+        "lspci -nn -d 10de: names the card; before Turing (V100, P40) install the closed module; else a newer driver, and see how the card is given to the VM",
+        "NVIDIA/open-gpu-kernel-modules#322, #587",
+        "NVRM: installed in this system is not supported by open",
+        sure=False,
+    ),
+    Hint(
+        "gpu-not-of-this-release",
+        r"NVRM: installed in this system is not supported by the|NVRM: NVIDIA [\d.]{5,12} driver release",
+        "this release of NVIDIA's driver does not know this GPU: the card is newer than it, or of a generation that later branches left out",
+        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, then reboot",
+        "NVIDIA/open-gpu-kernel-modules#393",
+        "NVRM: installed in this system is not supported by the",
     ),
     Hint(
         "driver-other-compiler",
