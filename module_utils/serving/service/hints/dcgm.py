@@ -70,6 +70,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "dcgm-function",
+        r"Error (?:getting supported metrics|watching fields|setting watches)[^\n]{0,40}requested function was not found",
+        "exporter, host engine and driver are of times that don't belong together: one asks what the other does not have",
+        "use the exporter whose tag begins with the version of the host engine (dcgmi -v, nv-hostengine --version), or let it start its own; newer driver",
+        "NVIDIA/gpu-operator#505",
+        'level=fatal msg="Error getting supported metrics: The requested function was not found"',
+        sure=False,
+    ),
+    Hint(
         "dcgm-nscq",
         r"Could not load (?:NSCQ|NVSDM)|libnvidia-nscq[^\n]{0,80}(?:not|cannot|missing)",
         "DCGM can't load NVIDIA's library for NVSwitches (nscq; nvsdm for newer ones): a host without NVSwitches needs none",

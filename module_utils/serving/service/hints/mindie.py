@@ -84,6 +84,23 @@ HINTS = (
         "mindieservice_daemon: error while loading shared libraries: libacme.so: cannot open shared object file: No such file or directory",
     ),
     Hint(
+        "mindie-file-mode",
+        r"check (?:other )?(?:group|owner) permission failed|but required no greater than \d",
+        "MindIE refuses a file whose mode gives others more than it allows, or whose owner is another user",
+        "chmod and chown the path that the line names as it says (750 for folders, 640 for files), or set env MINDIE_CHECK_INPUTFILES_PERMISSION: 0",
+        "gpustack/gpustack#2552",
+        "[ERROR] check path: acme failed, by: check other group permission failed: current permission is 4",
+    ),
+    Hint(
+        "mindie-config-key",
+        r"json\.exception\.out_of_range\.403\] key '\w{1,60}' not found",
+        "a configuration in JSON lacks a key that the program wants: it was written for another release of it (as MindIE's config.json)",
+        "take the config.json of this MindIE's image and carry your values over; the line names the key",
+        "gpustack/gpustack#4834",
+        "[server] [ERROR] [acme.cpp:81] : acme exception: [json.exception.out_of_range.403] key 'Acme' not found",
+        sure=False,
+    ),
+    Hint(
         "mindie-instances",
         r"modelInstanceNumber not equal to npuDeviceIds|The count of modelDeploy is 0",
         "MindIE's config.json names no model, or not one list of NPUs (npuDeviceIds) for each instance (modelInstanceNumber)",

@@ -290,6 +290,16 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "npu-triton-compiler",
+        r"Command '\['[^'\n]{0,80}(?:clang|g)\+\+'[^\n]{0,1200}/(?:cann|[Aa]scend)[^\n]{0,1200}returned non-zero",
+        "Triton for NPUs could not compile its part in C++: headers of Python, torch-npu or CANN are not there or of another release, or the compiler is"
+        " not the one it wants",
+        "the compiler's own words stand above the line; remove ~/.triton/cache; use the image of this NPU as it was built, or CANN and driver of its release",
+        "vllm-project/vllm-ascend#6242",
+        "RuntimeError: Command '['/usr/bin/clang++', '-x', 'c++-header', '-I/opt/cann-8.5.0/include']' returned non-zero exit status 1.",
+        sure=False,
+    ),
+    Hint(
         "torch-npu-name",
         r"NameError: name 'torch_npu' is not defined",
         "the engine takes this host for one without NPUs and did not load torch-npu: it is missing, does not load, or the release is not for NPUs",
