@@ -135,14 +135,26 @@ SEEN: list[tuple[str | None, str, int | None]] = [
     # A date before NCCL's own line, logrus's short levels, a bulleted error: each read as what it is.
     ("nccl-infiniband", "[2026-11-20 10:11:12] node1:318:3584 [5] misc/ibvwrap.cc:183 NCCL WARN Call to ibv_reg_dmabuf_mr failed with error x", 1),
     ("cdi-generate", "INFO[0000] Using x\nWARN[0000] CUDA out of memory is only a word\nERRO[0000] failed to generate CDI spec: nobody knows", 1),
-    ("requirements-conflict", "  \u00d7 No solution found when resolving dependencies:\n  \u2570\u2500\u25b6 Because vllm==0.5.4 depends on numpy<2.0.0", 1),
+    ("requirements-conflict", "  \u00d7 No solution found when resolving dependencies:\n  \u2570\u2500\u25b6 Because vllm==0.5.4 depends on numpy<2.0.0"
+     " and you require numpy>=2, we can conclude that", 1),
     ("nvcc-path-wrong", "RuntimeError: Ninja build failed.\n/bin/sh: 1: :/usr/local/cuda-12.8/bin/nvcc: not found", 1),
     ("cann-mixed", "ImportError: /x/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN3atb15CreateOperationE", 1),
     ("driver-too-old", "nvidia-ctk: symbol lookup error: nvidia-ctk: undefined symbol: nvmlDeviceGetMaxMigDeviceCount", 1),
     ("image-damaged", "failed to unpack image: failed to extract layer sha256:5a44: mount callback failed on /x: directory not empty", 125),
     ("cache-not-writable", "torch._inductor.exc.InductorError: PermissionError: [Errno 13] Permission denied: '/.triton'", 1),
     ("iptables-missing", "failed to start daemon: Error initializing network controller: failed to create NAT chain DOCKER: Iptables not found", 1),
-    ("hub-unreachable", "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub", 1),
+    ("hub-nothing-here", "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub", 1),
+    # Go's slog writes no quotes about its time: what it says at level INFO is no cause.
+    ("dcgm-no-driver", "time=2026-11-20T10:00:00.5Z level=INFO msg=\"CUDA out of memory\"\n"
+     "time=2026-11-20T10:00:00.6+08:00 level=ERROR msg=\"Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND\"", 1),
+    # A reason inside of xet's own error, and of a request's header, counts before what xet and safetensors usually mean.
+    ("certificate", "RuntimeError: Data processing error: CAS service error : Connect, Custom { kind: Other, error: InvalidCertificate(UnknownIssuer) }", 1),
+    ("xet-cache-closed", "RuntimeError: Data processing error: I/O error: Permission denied (os error 13)", 1),
+    ("hub-token-form", "requests.exceptions.InvalidHeader: Invalid leading whitespace, or return character(s) in header value: 'Bearer hf_x\\n'", 1),
+    ("tls-broken-off", "httpx.ConnectError: EOF occurred in violation of protocol (_ssl.c:997)\n\nThe above exception was the direct cause of the following"
+     " exception:\n\nhuggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the files on the Hub", 1),
+    ("transfer-timeout", "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='www.modelscope.cn', port=443): Read timed out.", 1),
+    ("torch-npu-other-torch", "ImportError: /x/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN3c1011StorageImplE", 1),
     (None, "./start: line 7: unexpected EOF while looking for matching quote", 2),
     (None, "KeyError: '10.0.0.1'", 1),
     ("exit-132", "nothing known", 132), ("exit--4", "nothing known", -4), ("exit-134", "nothing known", 134), ("exit--6", "nothing known", -6),

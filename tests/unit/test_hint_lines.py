@@ -64,11 +64,11 @@ SAYS_MORE = {
     ("command-not-in-image", "host-program-missing"), ("command-twice", "unknown-option"), ("container-port-taken", "port-taken"),
     ("cpuset-empty", "disk-full"),
     ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("image-disk-full", "disk-full"), ("kernel-limit", "disk-full"),
-    ("npu-aicpu-failed", "npu-kernel-failed"), ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),
+    ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),
     ("nvidia-hook-missing", "host-program-missing"), ("overlay-input-output", "disk-error"), ("podman-dns-address", "address-not-here"),
     ("oci-nested", "oci-sysctl"), ("podman-locks", "disk-full"), ("podman-registries", "image-gone"), ("podman-dns-port", "port-taken"),
     ("quantisation-needs-newer-gpu", "marlin-unsupported"), ("shm-too-small", "disk-full"), ("too-many-processes", "too-many-threads"),
-    ("registry-credential-helper", "host-program-missing"), ("user-namespaces-full", "disk-full"),
+    ("registry-credential-helper", "host-program-missing"), ("user-namespaces-full", "disk-full"), ("certificate-name", "certificate"),
 }  # fmt: skip
 
 

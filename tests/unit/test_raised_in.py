@@ -42,6 +42,7 @@ LIB = "/srv/env/lib/python3.12/site-packages"
         (LIB + "/vllm_mindspore/acme.py", "mindformers"),
         ("/work/vllm-ascend/vllm_ascend/acme.py", "torch-npu"),
         (LIB + "/huggingface_hub/acme.py", "HF_HUB_OFFLINE"),
+        (LIB + "/filelock/_unix.py", "locks (flock"),
         (LIB + "/tokenizers/acme.py", "tokenizer"),
         (LIB + "/vllm/multimodal/acme.py", "limit_mm_per_prompt"),
         (LIB + "/transformers/acme.py", "transformers"),

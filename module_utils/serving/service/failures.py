@@ -26,6 +26,7 @@ from ansible.module_utils.serving.service.hints import (
     containers,
     cuda,
     daemons,
+    dcgm,
     docker,
     engines,
     faults,
@@ -33,6 +34,7 @@ from ansible.module_utils.serving.service.hints import (
     intel,
     kernels,
     kv_transfer,
+    mindie,
     models,
     nccl,
     npu_kernels,
@@ -72,8 +74,10 @@ HINTS: tuple[Hint, ...] = (
     *docker.HINTS,
     *daemons.HINTS,
     *systemd.HINTS,
+    *dcgm.HINTS,
     *supervisord.HINTS,
     *hubs.HINTS,
+    *mindie.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *ascend.HINTS,
@@ -97,6 +101,9 @@ HINTS: tuple[Hint, ...] = (
     *faults.HINTS,
     *faults.LAST,
 )
+# Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
+OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *ascend.HINTS)
+EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 RAISED_IN = "raised-in"  # of what no words explain, but whose code raised it
 
@@ -143,12 +150,12 @@ WARNED = (
 )
 
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
-SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z]9999: Inner Error")
+SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z1-9]9999: Inner Error|ERR\d{5} \w+ call")
 
 # What failed in a call of CANN: its own words stand below, and may be exact where the call is not.
 CALLS_CANN = re.compile(r"NPU (?:function )?error|\baclnn\w|\bacl(?:rt)?[A-Z]|\bHccl\w|HCCL")
 # MindSpore says that CANN's own words come below; the code there is the cause.
-REFERS = re.compile(r"'?Ascend Error Message")
+REFERS = re.compile(r"'?Ascend Error Message|[^\n]{0,200}Inner error is reported as above")
 
 # Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
 ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
@@ -261,6 +268,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     if found and found[0].late:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found
+    if found and found[0].late and found[0] in OF_NPUS:  # the report of an NPU begins with what says least
+        found = known(firm, among=EXACT) or found
     if found and root and not found[0].proves and CALLS_CANN.search(root.text):
         exact = known([one for one in errors if CANN_CODE.match(one.text)])
         found = exact if exact and exact[0].proves else found
@@ -324,9 +333,11 @@ def may_count(one: Statement, errors: list[Statement], generally: bool) -> bool:
     return not errors or generally or bool(EMPHATIC.search(one.text))
 
 
-def known(said: Iterable[Statement], general: bool = False, passing: bool = False) -> tuple[Hint, Statement] | None:
+def known(
+    said: Iterable[Statement], general: bool = False, passing: bool = False, among: tuple[Hint, ...] = HINTS
+) -> tuple[Hint, Statement] | None:
     """The first statement that a row of this kind knows, and the first row that knows it."""
-    rows = [row for row in HINTS if row.general is general and row.passing is passing]
+    rows = [row for row in among if row.general is general and row.passing is passing]
     return next(((row, one) for one in said for row in rows if knows(row, one)), None)
 
 

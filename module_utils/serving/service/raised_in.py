@@ -110,6 +110,11 @@ PARTS = tuple(
             "install the torch-npu and CANN that SGLang's page for Ascend names together, or use its image; try disable_cuda_graph: true",
         ),
         (
+            r"/filelock/",
+            "a lock on a file, which the file system of that cache does not take or does not let this user have",
+            "put the cache (HF_HOME, TRITON_CACHE_DIR) on a local disk where the user may write, or mount its file system with locks (flock, nolock off)",
+        ),
+        (
             r"/(?:huggingface_hub|modelscope)/",
             "the client of a model hub: the engine fetches by itself",
             "run deploy.yml --tags fetch, and serve the folder with env HF_HUB_OFFLINE: 1",

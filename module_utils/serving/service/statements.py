@@ -114,7 +114,7 @@ INTRODUCES = re.compile(
 LISTED = re.compile(r"[-*\u2022] (?=\S)")
 REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
-TREE = re.compile(r"(?:├─▶|╰─▶) ?")
+TREE = re.compile(r"(?:├─▶|╰─▶|\|->|`->) ?")  # with box characters, or without
 NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 # What an older vLLM says of a worker's error before its traceback, in the same line.
@@ -247,7 +247,7 @@ class Reading:
         if branch and one.tree >= 0:
             self.found.insert(one.tree, Statement(said.words[branch.end() :], "words"))
             return True
-        one.tree = len(self.found) if said.words.startswith("\u00d7 ") else -1
+        one.tree = len(self.found) if said.words.startswith(("\u00d7 ", "x Failed ")) else -1
         return False
 
     def frame(self, one: Speaker, said: Line) -> bool:

@@ -46,7 +46,7 @@ HINTS = (
     Hint(
         "npu-hal-missing",
         r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object"
-        r"|DCMIError_LibraryNotFound",
+        r"|DCMIError_LibraryNotFound|npu-smi: error while loading shared libraries: \S{1,60}",
         "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
         "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
         "vllm-project/vllm-ascend, installation guide",
@@ -135,7 +135,7 @@ HINTS = (
     ),
     Hint(
         "npu-dma",
-        r"error code is 507013|sdma (?:copy )?error|\(DMA\) hardware execution error",
+        r"error code is 507013|sdma (?:copy )?error|^(?![^\n]{0,900}507033)[^\n]{0,900}\(DMA\) hardware execution error",
         "a copy to or from the NPU failed in its DMA engine: its memory ran short, the NPU or its driver is at fault, or (on a 310P) this release"
         " of vllm-ascend does not know the NPU",
         "npu-smi info shows the NPU's health and memory; lower gpu_memory_utilization; on a 310P use v0.23.0-310p",
@@ -153,7 +153,7 @@ HINTS = (
     ),
     Hint(
         "310p-triton",
-        r"Cannot find option named 'Ascend310P3'",
+        r"Cannot find option named 'Ascend310P\d",
         "Triton is installed in the image and does not know a 310P",
         "use an image whose tag ends with -310p, or -310p-openeuler",
         "vllm-project/vllm-ascend#7423, #8186",
@@ -187,7 +187,7 @@ HINTS = (
     ),
     Hint(
         "npu-heartbeat",
-        r"error code is 507010\b|lost heartbeat|507899.{0,80}(?:driver|drv)",
+        r"(?:error code is|runtime result =) ?507(?:010|901)\b|lost heartbeat",
         "the host lost the NPU: it hangs, was reset, or its driver is not the one the firmware belongs to",
         "npu-smi info on the host; reset the NPU or reboot, and compare driver and firmware",
         CANN_CODES,
@@ -196,7 +196,7 @@ HINTS = (
     ),
     Hint(
         "npu-does-not-start",
-        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?50700[68]\b"
+        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?5070(?:06|08|33)\b"
         r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",
@@ -268,9 +268,10 @@ HINTS = (
     ),
     Hint(
         "hccl-rank-table",
-        r"EI0004\b|ranktable.{0,60}invalid|\binvalid in ranktable|Init plugin so failed",
-        "HCCL's rank table is wrong",
-        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices",
+        r"EI00(?:04|14)\b(?!.{0,120}topo file)|ranktable.{0,60}(?:invalid|inconsistent)|\binvalid in ranktable|Init plugin so failed|JsonArrayMemberProperty"
+        r"|\[RanktableConfig\].{0,90}not a valid real path|\[RanktableCheck\]errNo",
+        "HCCL's rank table can't be read, or does not fit the NPUs' number, addresses or kind",
+        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices (hccn_tool -i N -ip -g); an A3 wants version 1.2, an A5 2.0",
         CANN_CODES,
         "EI0004: [PID: 41] The ranktable is invalid. Reason: The ranktable config devCount is inconsistent.",
         sure=False,
@@ -286,7 +287,7 @@ HINTS = (
     Hint(
         "hccl-connect-timeout",
         r"EI0006\b|Getting socket times out|HcclSocket(?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,80}(?:connect|establish).{0,60}fail"
-        r"|remote does not initiate a connect request|connect timeout.{0,60}rank"
+        r"|remote does not initiate a connect request|topo exchange agent get socket timeout|connect timeout.{0,60}rank"
         r"|socket establish timeout|Wait links establish"
         r"|topo exchange server (?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,40}(?:connect|accept).{0,40}fail",
         "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
@@ -354,11 +355,10 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-failed",
-        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|17|18|34|35)\b|(?i:aicore exception"
+        r"(?:error ?code(?: is|:)|failed:|failed, return:|result ?=|ret[Cc]ode[:=]) ?5070(?:15|16|35|36|49|50)\b|(?i:aicore exception"
         r"|Sync stream error"
-        r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aic(?:ore|pu) kernel execute failed"
-        r"|an exception occurred during \w{2,12} execution|vector core (?:exception|execution)|aicpu"
-        r" exception)",
+        r"|(?:aicore|aivec|aivector|vector core) error ?(?:exception|,)|aicore kernel execute failed"
+        r"|an exception occurred during (?!aicpu)\w{2,12} execution|vector core (?:exception|execution(?! ?time)))",
         "a kernel failed on the NPU; it is reported at a later call, so the traceback may name the wrong place",
         "set env ASCEND_LAUNCH_BLOCKING: 1 to see the operator; try enforce_eager: true; plog below ~/ascend/log says more",
         CANN_CODES,

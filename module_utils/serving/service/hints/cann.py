@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
+
+def written(decimal: str, hexadecimal: str) -> str:
+    """A pattern of a result of HCCL (HcclResult) in each way in which torch-npu, CANN's logs, ATB and xLLM write it."""
+    return (
+        r"(?:(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}(?:error code is|fail(?:ed)?, error:|hccl module\. ret =|hcclRet ->) ?%s\b"
+        r"|hcclRet -> ?%s\b|HCCL_SUCCESS \(%s vs|errNo\[0x0{6,10}50000%s\])" % (decimal, decimal, decimal, hexadecimal)
+    )
+
+
 HINTS = (
     Hint(
+        "torch-npu-other-torch",
+        r"(?:libtorch_npu|torch_npu/)[^\n]{0,300}undefined symbol: _ZNK?(?:5torch|3c10|2at)\d",
+        "torch-npu was built for another torch than the one that is installed",
+        "install the torch that this torch-npu names (torch-npu 2.7.1 wants torch 2.7.1), or use an image as it was built",
+        "Ascend/pytorch#35",
+        "ImportError: /opt/acme/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN5torch10ValueErrorC1EPKcz",
+    ),
+    Hint(
         "cann-mixed",
-        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol"
-        r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|3atb|10c10_npu|4hccl)\w{1,200}"
+        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol(?!: _ZNK?(?:5torch|3c10|2at)\d)"
+        r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|K?3atb|K?6AsdOps|K?3Mki|10c10_npu|4hccl)\w{1,200}"
         r"|rt[A-Z]\w{1,40}|dcmi_\w{1,40})",
         "parts of CANN, ATB or torch-npu of different versions are mixed",
         "use an image as it was built; on a host source set_env.sh of one CANN only, and install the torch-npu, NNAL and ops of its release",
@@ -17,7 +34,8 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|error code is 507(?:046|047|048)\b|aicpu (?:task )?timeout"
+        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?(?:507(?:012|017|046|047|048)|1070(?:19|20))\b"
+        r"|aicpu (?:task )?timeout"
         r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
         "look for what the other ranks said before, and at npu-smi info of each host; env HCCL_EXEC_TIMEOUT if one is only slow",
@@ -48,7 +66,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-unsupported",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 5\b",
+        written(r"5", r"05"),
         "HCCL does not support this communication with these options on this NPU",
         "set pipeline_parallel_size: 1 and use tensor_parallel_size (a 310P can't send from stage to stage); else compare options and image of all"
         " ranks, and look at plog below"
@@ -59,7 +77,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-setup",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1\b",
+        written(r"1", r"01"),
         "HCCL could not make the group of ranks: a rank died or came too late, the ranks were started with different options, or this NPU can't do"
         " it (a 310P can't send from pipeline stage to stage)",
         "look at the log of each rank for one that failed before; then plog below ~/ascend/log; on a 310P set pipeline_parallel_size: 1",
@@ -69,7 +87,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-memory",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is [23]\b",
+        written(r"(?:[23]|24)", r"(?:02|03|18)"),
         "HCCL gets no memory for its buffers on the NPU",
         "lower gpu_memory_utilization, or set env HCCL_BUFFSIZE lower (MiB, 200 unless set)",
         "CANN, HcclResult",
@@ -78,7 +96,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-timeout",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is (?:9|1[1-4]|19|21)\b",
+        written(r"(?:9|1[1-4]|19|21)", r"(?:09|0[bcde]|13|15)"),
         "HCCL got no answer from another rank: it hangs, died, or the network between them is at fault",
         "look for what the other ranks said before; check the hosts' addresses and the firewall, hccn_tool for the NPUs' ports",
         "CANN, HcclResult; vllm-project/vllm-ascend#3196",
@@ -87,7 +105,7 @@ HINTS = (
     ),
     Hint(
         "hccl-code-driver",
-        r"(?:HCCL|Hccl|hccl)\w{0,40}[^\n]{0,200}error code is 1[56]\b",
+        written(r"1[56]", r"(?:0f|10)"),
         "HCCL's call of the runtime or the driver failed: an NPU is held, unhealthy or not visible to this process, or driver and CANN don't"
         " belong together",
         "npu-smi info on the host must show all NPUs healthy and free; compare driver and CANN",
@@ -148,7 +166,7 @@ HINTS = (
         "npu-stream-resources",
         r"(?:error code is|runtime result =) (?:207005|20700[789]|207010)\b|driver error: ?(?:resource alloc fail"
         r"|no stream resource)|EL0009|(?:[Ss]tream|[Nn]otify|[Ee]vent) resource[^\n]{0,60}(?:not enough|insufficient|exhaust|shortage)"
-        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023",
+        r"|stream[^\n]{0,20}(?:resources )?(?:are|is) insufficient|EE1023|insufficient available streams",
         "the NPU has no more streams, notifies or events: too many graphs were captured, or too many processes share it",
         "lower the number of capture sizes (compilation_config.cudagraph_capture_sizes), or set enforce_eager: true",
         "vllm-project/vllm-ascend, graph mode guide",
@@ -164,13 +182,14 @@ HINTS = (
     ),
     Hint(
         "npu-graph-capture",
-        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b|current capture mode does not support"
+        r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b"
         r"|capture model contains|rtStream(?:Begin|End)Capture execution failed|Capture wait event failed",
         "an operation can't be captured into a graph of the NPU in this release",
         "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
         "vllm-project/vllm-ascend#6002, #13792",
-        "rtMemcpy:ErrCode=107030, desc=[the current capture mode does not support this operation]",
+        "rtStreamWaitEvent:ErrCode=107030, desc=[nobody has seen this one]",
         sure=False,
+        late=True,
     ),
     Hint(
         "ascend-quantiser",
@@ -183,8 +202,8 @@ HINTS = (
     ),
     Hint(
         "atb-setup",
-        r"\w{3,40}Operation (?:setup|execute|create) failed|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
-        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR",
+        r"\w{3,40}Operation (?:setup|execute|create) failed|(?:^|\] )setup failed!|(?:atb|ATB)[^\n]{0,80}(?:setup|execute|create)[^\n]{0,20}fail"
+        r"|create atb operation[^\n]{0,40}fail|ATB_\w{0,20}ERROR|execute node\[\d{1,5}\] fail",
         "an operator of ATB (NNAL) failed: it does not know this NPU, type or shape, or has no memory for its work",
         "use the image of this NPU (a tag with -310p for a 310P) and float16 there; try enforce_eager: true; ATB's own log below"
         " ~/atb/log says why",
@@ -204,7 +223,7 @@ HINTS = (
     ),
     Hint(
         "npu-driver-not-there",
-        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|error code is 507899\b"
+        r"DrvMng\w{1,40} failed|[Dd]rv ?[Gg]et ?[Dd]ev\w{0,6} ?\w{0,10} ?failed|\b507899\b"
         r"|drv(?:DeviceOpen|Init|GetDevNum)[^\n]{0,80}(?:fail|ret)|Failed to open device, retCode|/dev/davinci_manager"
         r"|dcmi[^\n]{0,40}(?:not (?:exist|found)|fail)|drvErr(?:Code)?[:=] ?\d|devdrv[^\n]{0,60}fail",
         "the NPU's driver does not answer in this process: device nodes or driver files are not in the container, or the NPU is held or"
@@ -262,6 +281,33 @@ HINTS = (
         "start it in a folder of its user (/tmp, the user's home), or as a user who may write there",
         "vllm-project/vllm-ascend#2748",
         "E10001: [PID: 7] Path [/usr/bin] for [ge.debugDir] is invalid. Result: Permission denied",
+    ),
+    Hint(
+        "acl-codes-argument",
+        r"error code is ?:? ?(?:1000\d\d|1070\d\d)\b|runtime result = ?1070\d\d\b",
+        "CANN refuses what it was called with: an argument, device, stream or file is not valid, or it is of another release than its caller",
+        "the words beside the code name the function; torch-npu (or what calls CANN), CANN and driver must be of one release; look for an earlier error",
+        "CANN, aclError 100000 and 107000",
+        "OSError: (External) ACL error, the error code is : 100000.",
+        general=True,
+    ),
+    Hint(
+        "acl-codes-graph-engine",
+        r"error code is ?:? ?[125]45\d{3}\b|Graph manager (?:add|build|run) graph failed|\[GraphAdded\] failed",
+        "CANN's graph engine (GE) could not take or build a graph: an operator or format in it is none of this NPU's, or its parts are of two releases",
+        "the first lines with a code (E1xxxx, EZ3002) name the operator; source set_env.sh of one CANN only, or use an image as it was built",
+        "CANN, aclError 145000, 545000",
+        "[ERROR] GE(7,acme):2023-04-05-07:55:45.036.425 [acme.cc:1404] BuildModel: ErrorNo: 1343266818(Graph manager add graph failed.)",
+        general=True,
+    ),
+    Hint(
+        "acl-codes-device",
+        r"(?:error code is|runtime result =) ?507(?:0\d\d|9\d\d)\b",
+        "the NPU, or its driver, met an error while it worked",
+        "npu-smi info -t health and dmesg on the host; ASCEND_LAUNCH_BLOCKING: 1 in the row's env shows the first call that fails; reset the NPU if it stays",
+        "CANN, aclError 507000",
+        "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507039",
+        general=True,
     ),
     Hint(
         "mindspore-start",

@@ -74,7 +74,8 @@ HINTS = (
     # The model's files.
     Hint(
         "model-folder-missing",
-        r"HFValidationError|Repo id must (?:be|use)|Incorrect path_or_model_id|: /\S{1,200} is not a local folder and is not a valid model identifier"
+        r"HFValidationError(?![^\n]{0,300}: '[^/.~])|Repo id must (?:be|use)[^\n]{0,200}: '[/.~]|Incorrect path_or_model_id"
+        r"|: /\S{1,200} is not a local folder and is not a valid model identifier"
         r"|Invalid repository ID or local directory specified: '?[/.~]",
         "the model's folder is not where the engine looks, so it takes the path for a hub's name",
         "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
@@ -147,7 +148,7 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
+        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|SafeTensorError::\w|(?<!exceptions\.)InvalidHeader"
         r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed"
         r"|Unable to load weights from (?:pytorch|safetensors|\w{1,12}) checkpoint",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",

@@ -6,6 +6,58 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "cache-without-links",
+        r"\[Errno (?:1|38|95)\] (?:Operation not \w{1,10}|Function not implemented): '[^'\n]{0,300}blobs/[^\n]{1,400}-> '",
+        "the hub's cache lies on a file system without symbolic links (some SMB, FUSE and object storage)",
+        "put the cache (HF_HOME) on a local disk, or mount that file system with links",
+        "huggingface/huggingface_hub#2399",
+        "OSError: [Errno 95] Operation not supported: '../../blobs/4f' -> '/srv/acme/hub/models--a--b/snapshots/9/config.json'",
+    ),
+    Hint(
+        "hub-token-form",
+        r"(?:[Ii]nvalid|[Ii]llegal) header value[^\n]{0,10}Bearer|in header value: ['\"]Bearer",
+        "the hub's token is empty, or has a blank or a line break at its end",
+        "write it anew without one (printf %s instead of echo), or take HF_TOKEN out of the environment where none is needed",
+        "h2oai/h2o-llmstudio#1110; mave5/podalize#8",
+        "httpx.LocalProtocolError: Illegal header value b'Bearer '",
+    ),
+    Hint(
+        "hub-token-refused",
+        r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header"
+        r"|[Tt]oken (?:\"[^\"\n]{1,60}\" )?(?:is|has) (?:expired|been revoked)",
+        "the hub does not take the token: it is mistyped, was deleted or expired, or is of another hub",
+        "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it (HF_TOKEN or the vault)",
+        "huggingface/huggingface_hub#2507",
+        "huggingface_hub.errors.BadRequestError: (Request ID: x) Bad request: Authorization header is correct, but the token seems invalid",
+    ),
+    Hint(
+        "hub-name-invalid",
+        r"Repo id must [^\n]{0,200}: '(?![/.~])[^'\n]{1,300}'",
+        "neither is there a folder of that name here, nor can a hub have a model of it (OWNER/NAME: two parts of letters, digits, -, _ and .)",
+        "correct the row's model: OWNER/NAME as the hub's page shows it, or the whole path of a folder; then deploy.yml --tags fetch,serve",
+        "huggingface_hub, utils/_validators.py; Tencent-Hunyuan/HY-Motion-1.0#9",
+        "HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': 'acme/x/y'. Use `repo_type` argument if needed.",
+    ),
+    Hint(
+        "hub-path-as-name",
+        r"failed to access model /|/api/v1/models//|/api/models//",
+        "the engine asks the hub for a folder of this host: it finds no such folder, so it takes the path for the name of a model",
+        "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`; set no VLLM_USE_MODELSCOPE for a model that lies in a folder",
+        "vllm-project/vllm#2329",
+        "modelscope - ERROR - Authentication token does not exist, failed to access model /srv/x which may not exist or may be private.",
+    ),
+    Hint(
+        "tls-broken-off",
+        r"EOF occurred in violation of protocol|SSLEOFError|UNEXPECTED_EOF_WHILE_READING|(?i:wrong[ _]version[ _]number)|SSL_ERROR_SYSCALL"
+        r"|(?i:alert[ _]handshake[ _]failure)|HandshakeFailure|gnutls_handshake\(\) failed",
+        "an encrypted connection was broken off before it stood: a proxy, firewall or mirror between here and there does not take it, or speaks plain HTTP",
+        "curl -v the address that the message names, from this host; correct https_proxy (http://HOST:PORT for most proxies), or take another address"
+        " in `sources`",
+        "huggingface/huggingface_hub#3533",
+        "httpx.ConnectError: EOF occurred in violation of protocol (_ssl.c:997)",
+        sure=False,
+    ),
+    Hint(
         "hub-client-closed",
         r"Cannot send a request, as the client has been closed",
         "the hub's client was used after its connection had been closed: an earlier error closed it, or two threads or releases of huggingface_hub"
@@ -28,7 +80,7 @@ HINTS = (
     ),
     Hint(
         "transfer-timeout",
-        r"^httpx\.(?:Read|Connect|Write|Pool)Timeout|^requests\.exceptions\.(?:Read|Connect)Timeout|ReadTimeoutError\(|Read timed out\. \(read timeout",
+        r"^httpx\.(?:Read|Connect|Write|Pool)Timeout|^requests\.exceptions\.(?:Read|Connect)Timeout|ReadTimeoutError\(|Read timed out\.",
         "an answer over HTTP did not come in time: the hub, a mirror or a proxy is slow or gone, or a firewall drops what is sent to it",
         "curl -v the address that the message names; run deploy.yml --tags fetch again, with env HF_HUB_DOWNLOAD_TIMEOUT: 60 and HF_HUB_ETAG_TIMEOUT:"
         " 60 or another address in `sources`",
@@ -53,6 +105,23 @@ HINTS = (
         "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
     ),
     Hint(
+        "download-twice",
+        r"FileExistsError[^\n]{0,200}(?:/blobs/|/snapshots/|\.incomplete|\.lock')",
+        "another process made the same file of the hub's cache at once",
+        "run deploy.yml --tags fetch again, one at a time for a folder; let the engine read a local folder instead of fetching in each worker",
+        "huggingface/huggingface_hub#1108",
+        "FileExistsError: [Errno 17] File exists: '../../blobs/1960' -> '/srv/hub/models--acme/snapshots/42f5/config.json'",
+    ),
+    Hint(
+        "git-lfs-object",
+        r"Smudge error|LFS: (?:Repository or object not found|Client error|Authorization error|Server error)|batch response: ",
+        "git-lfs got a large file's content not from the storage behind the repository: it lacks the object, refuses who asks, or its address expired",
+        "git lfs pull once more; fetch by the hub's own client instead (deploy.yml --tags fetch); a token where the repository is private",
+        "git-lfs; OpenCSGs/csghub#824",
+        "Error downloading object: x.safetensors (eaa086f): Smudge error: Error downloading x.safetensors: LFS: Repository or object not found",
+        sure=False,
+    ),
+    Hint(
         "download-damaged",
         r"integrity check failed, expected sha256|FileIntegrityError",
         "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",
@@ -70,7 +139,7 @@ HINTS = (
     ),
     Hint(
         "hub-not-found",
-        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error(?![^\n]{0,200}/models//)[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
         r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError"
         r"|NotExistError: The file path",
         "the hub has no such file, branch or repository, or does not show it without a token",
@@ -105,10 +174,40 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "xet-address-refused",
+        r"Status\(403\)[^\n]{0,300}xethub|xethub[^\n]{0,300}Status\(403\)",
+        "the hub's storage (xet) does not take the signed address of a part any more: it had expired in a slow download or by a wrong clock, or a proxy"
+        " changed it",
+        "check the host's clock (timedatectl), run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 if it comes back",
+        "huggingface/xet-core#238",
+        'RuntimeError: Data processing error: ReqwestError(reqwest::Error { kind: Status(403), url: "https://transfer.xethub.hf.co/xorbs/x" })',
+        sure=False,
+    ),
+    Hint(
+        "xet-disk",
+        r"Data processing error: [^\n]{0,200}\b(?:IO|I/O) [Ee]rror: (?:Timer expired|Input/output error|Stale|Resource temporarily|Bad file)",
+        "the disk or network file system that the model or xet's parts are written to answers with errors",
+        "dmesg shows the disk's; set HF_HOME and HF_XET_CACHE to a local disk, or do without xet (env HF_HUB_DISABLE_XET: 1)",
+        "huggingface/xet-core#444",
+        "RuntimeError: Data processing error: CAS service error : IO Error: Timer expired (os error 62)",
+        sure=False,
+    ),
+    Hint(
+        "xet-cache-closed",
+        r"Data processing error: [^\n]{0,300}(?:Permission denied|Read-only file system)",
+        "the hub's client for xet may not write where it keeps parts or the model (HF_HOME, else ~/.cache/huggingface, and the target folder)",
+        "set HF_HOME and HF_XET_CACHE to a folder that this user may write, or correct owner and mode; env HF_HUB_DISABLE_XET: 1 does without its cache",
+        "huggingface/xet-core#417",
+        "RuntimeError: Data processing error: I/O error: Permission denied (os error 13)",
+    ),
+    Hint(
         "download-cut",
         r"Consistency check failed|IncompleteRead|ChunkedEncodingError|ContentDecodingError|[Ff]ile size[^\n]{0,60}(?:mismatch"
-        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)|xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)|error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS|FileDownloadError|download incomplete, content_length",
+        r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)"
+        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
+        r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
+        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError|download incomplete, content_length"
+        r"|error sending request for url \(https://(?:[\w.-]{1,40}\.)?(?:huggingface\.co|hf-mirror\.com|modelscope\.cn)/",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
         "huggingface_hub, environment variables",
@@ -118,19 +217,39 @@ HINTS = (
     Hint(
         "hub-denied",
         r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
-        r"|Invalid user token"
-        r"|RepositoryNotFoundError|token does not exist, failed to access model",
+        r"|(?i:status(?: code)?:? ?\(?40[13])[^\n]{0,160}(?:huggingface\.co|(?<!xethub\.)hf\.co|modelscope)"
+        r"|RepositoryNotFoundError|token does not exist, failed to access model(?! /)",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
         "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
         "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
     ),
     Hint(
+        "hub-forbidden",
+        r"HTTP status(?: client error)? \(?40[13] (?:Forbidden|Unauthorized)",
+        "the hub, or a proxy or filter on the way to it, refuses this file: the token is missing, has expired or may not read it, or the filter blocks it",
+        "curl -v the address that the message names, from this host, shows who refuses; accept the licence and set the token; upgrade hf-xet for xethub"
+        " addresses (env HF_HUB_DISABLE_XET: 1 does without)",
+        "thewh1teagle/vibe#1113; huggingface/xet-core#404",
+        "Error: HTTP status client error (403 Forbidden) for url (https://huggingface.co/acme/x/resolve/main/x.bin)",
+        sure=False,
+    ),
+    Hint(
+        "hub-nothing-here",
+        r"LocalEntryNotFoundError|find the requested files in the (?:cached path|disk cache|local cache)",
+        "the files are not on this host, and the hub did not give them: it can't be reached, a proxy or a certificate is in the way, or it refused",
+        "an error above this one says which (curl -v the hub's address shows it too); a release reads its weights from the host: run deploy.yml"
+        " --tags fetch",
+        "huggingface/huggingface_hub#3913",
+        "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the files on the Hub",
+        sure=False,
+    ),
+    Hint(
         "hub-unreachable",
-        r"couldn't connect to 'https?://|LocalEntryNotFoundError|outgoing traffic has been disabled|OfflineModeIsEnabled"
-        r"|find the requested files in the (?:cached path|disk cache|local cache)"
+        r"couldn't connect to 'https?://|outgoing traffic has been disabled|OfflineModeIsEnabled"
+        r"|Connection to (?:[\w.-]{1,60}\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.cn) timed out"
         r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
-        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy))"
+        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy|Read timed out|SSLError))"
         r"|Cannot (?:send a request(?!, as the client)|reach https)",
         "the engine wants something from the hub, and can't reach it",
         "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",

@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "npu-kernel-address",
-        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value)"
+        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value|is invalid)"
+        r"|(?:error code is|runtime result =) ?50704[2-5]\b"
         r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
         "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was"
         " freed",
@@ -30,7 +31,7 @@ HINTS = (
     ),
     Hint(
         "hccl-buffer-too-small",
-        r"HCCL_BUFFSIZE is too SMALL\b",
+        r"HCCL_BUFFSIZE\w{0,16} is too SMALL\b",
         "the buffer through which NPUs exchange the experts' tokens is smaller than this model and batch need",
         "set env HCCL_BUFFSIZE to what the line names as NEEDED_HCCL_BUFFSIZE (MiB), or lower max_num_batched_tokens",
         "vllm-project/vllm-ascend#2858",
@@ -38,7 +39,7 @@ HINTS = (
     ),
     Hint(
         "cann-python-module",
-        r"EC0010: [^\n]{0,80}Failed to import Python module \[ModuleNotFoundError",
+        r"EC0010: [^\n]{0,80}Failed to import Python module \[ModuleNotFoundError|Failed to compile Op \[[^\n]{0,500}ModuleNotFoundError: No module",
         "CANN's compiler runs a Python that lacks a module it needs",
         "install the module that the line names into the Python that starts the engine; CANN's requirements list them (decorator, attrs, scipy)",
         "vllm-project/vllm-ascend#564",
@@ -55,7 +56,7 @@ HINTS = (
     ),
     Hint(
         "npu-aicpu-failed",
-        r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999",
+        r"[Aa]icpu kernel execute failed|exception occurred during AICPU execution|E39999|(?i:aicpu exception)|\b50(?:7018|7900)\b",
         "an operator that runs on the NPU's CPU failed: most often its package is of another CANN, or it can't do this inside a graph",
         "funcName and kernelName behind it name the operator; use the driver and CANN of one release, and try enforce_eager: true",
         "vllm-project/vllm-ascend#5824; MindSpore, error analysis",
@@ -70,6 +71,7 @@ HINTS = (
         "CANN, aclnn return codes; vllm-project/vllm-ascend#11092, #12956",
         "EZ9999: CausalConv1d do tiling failed, ret is -1.",
         sure=False,
+        late=True,
     ),
     Hint(
         "npu-copy-failed",
@@ -99,8 +101,35 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cann-operator-description",
+        r"\[InitOpInfoLib\]|\[InitOpKernel\]",
+        "the description of an operator is not as this CANN reads it: operators of another package (custom ones, ATB's, kernels) are of another release",
+        "use an image as it was built; on a host install kernels, ops and custom operators (vllm-ascend's, sgl-kernel-npu) of the toolkit's release",
+        "vllm-project/vllm-ascend#8183",
+        "E29999[PID: 464] 2026-04-13-12:28:25.885.371 (E29999): [InitOpInfoLib][InitOpKernel] Inconsistent format size [1] and data type size [2]!",
+        sure=False,
+    ),
+    Hint(
+        "npu-operator-attribute",
+        r"Attr \w{1,40} is invalid, current(?:ly)? only supports?",
+        "an operator of an NPU got an attribute that it does not know: who calls it (vllm-ascend, sgl-kernel-npu) and CANN are of different releases",
+        "install the CANN and the operators' package that belong to each other (the release's notes name them), or use an image with both",
+        "sgl-project/sgl-kernel-npu#239",
+        "[ERROR][AcmeDispatch] Attr commAlg is invalid, current only support a and b, but got commAlg = c.",
+        sure=False,
+    ),
+    Hint(
+        "npu-name-unknown",
+        r"Get soc (?:name|version) failed|[Ff]ailed to get (?:the )?soc (?:name|version)",
+        "the NPU's name can't be asked for, or CANN does not know it: driver files and device nodes are missing, or driver and CANN are older than the NPU",
+        "npu-smi info must show the NPU here; use the driver and CANN whose notes name it (910B4-1 and 310P variants need newer ones)",
+        "mindspore-ai/mindspore#344",
+        "[ERROR] DEVICE(7,ffff,python):2025-10-20-09:54:58.317.312 [acme.cc:557] SetContextSocVersion] Get soc name failed.",
+        sure=False,
+    ),
+    Hint(
         "ascend-soc-unknown",
-        r"Can not support soc_version|[Uu]n(?:supported|known) soc[ _]?version",
+        r"Can not support soc_version|Cannot find option named 'Ascend(?!310P)\w|[Uu]n(?:supported|known) soc[ _]?version",
         "this build of vllm-ascend (or of its kernels) does not know this NPU",
         "use the image for this NPU (tags with -310p or -a3 where there are such), of a release whose notes name it",
         "vllm-project/vllm-ascend#6796",
@@ -216,7 +245,7 @@ HINTS = (
     ),
     Hint(
         "npu-kernel-too-long",
-        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|error code is 507014\b",
+        r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|(?:error code is|runtime result =|failed:) ?5070(?:14|34)\b",
         "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
         "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
         " vllm-ascend",
@@ -230,6 +259,62 @@ HINTS = (
         "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
         "vllm-project/vllm-ascend, FAQ",
         "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
+    ),
+    Hint(
+        "mindspore-scheduler",
+        r"Failed to connect to the tcp server|[Tt]opology build timed out|Failed to (?:register|initialize)[^\n]{0,40}(?:scheduler|compute graph node)",
+        "MindSpore's processes don't find each other: the scheduler does not run or ended, a worker did not come, or address and port are not right",
+        "look at each worker's and the scheduler's own log for one that ended before; MS_SCHED_HOST and MS_SCHED_PORT alike for all, a port that is free and"
+        " reached; MS_NODE_TIMEOUT higher",
+        "MindSpore, dynamic cluster; mindspore-lab/mindrl#144",
+        "RuntimeError: Failed to connect to the tcp server : 127.0.0.1:8088, retry to reconnect(100/100)",
+        sure=False,
+    ),
+    Hint(
+        "torch-npu-not-loaded",
+        r"Expected one of cpu, [^\n]{0,300}device type at start of device string: (?:npu|privateuseone)",
+        "this torch does not know NPUs: torch-npu is not installed, or was not imported before the device was asked for",
+        "python -c 'import torch, torch_npu; print(torch.npu.is_available())' must say True; install the torch-npu of this torch, unset"
+        " TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+        "opendatalab/MinerU#2665",
+        "RuntimeError: Expected one of cpu, cuda, mps, meta, privateuseone device type at start of device string: npu",
+    ),
+    Hint(
+        "npu-capture-mode",
+        r"current capture mode does not support",
+        "while a graph of the NPU was captured something was called that no graph can hold: a copy to or a wait of the host, by this model's code, by this"
+        " release, or as ASCEND_LAUNCH_BLOCKING is set",
+        "take ASCEND_LAUNCH_BLOCKING out of the row's env; set enforce_eager: true; else another release of vllm-ascend",
+        "vllm-project/vllm-ascend#7676",
+        "EE9999[PID: 7] 2026-03-24-09:58:00.1 (EE9999):  rtMemcpy execution failed, reason=the current capture mode does not support this operation",
+        sure=False,
+    ),
+    Hint(
+        "npu-triton-compiler",
+        r"Command '\['[^'\n]{0,80}(?:clang|g)\+\+'[^\n]{0,1200}/(?:cann|[Aa]scend)[^\n]{0,1200}returned non-zero",
+        "Triton for NPUs could not compile its part in C++: headers of Python, torch-npu or CANN are not there or of another release, or the compiler is"
+        " not the one it wants",
+        "the compiler's own words stand above the line; remove ~/.triton/cache; use the image of this NPU as it was built, or CANN and driver of its release",
+        "vllm-project/vllm-ascend#6242",
+        "RuntimeError: Command '['/usr/bin/clang++', '-x', 'c++-header', '-I/opt/cann-8.5.0/include']' returned non-zero exit status 1.",
+        sure=False,
+    ),
+    Hint(
+        "torch-npu-name",
+        r"NameError: name 'torch_npu' is not defined",
+        "the engine takes this host for one without NPUs and did not load torch-npu: it is missing, does not load, or the release is not for NPUs",
+        "python -c 'import torch_npu' says why; use the engine's image for NPUs as it was built",
+        "Ascend/sglang#86",
+        "NameError: name 'torch_npu' is not defined",
+        sure=False,
+    ),
+    Hint(
+        "torch-npu-headers",
+        r"fatal error: (?:torch_npu|third_party/acl|acl)/[\w./]{1,80}\.h(?:pp)?: No such file",
+        "the build does not find the headers of torch-npu or CANN: they are not in the environment that builds, or of another version",
+        "install this release's torch-npu first, source CANN's set_env.sh, and build with --no-build-isolation; or use an image or a wheel",
+        "vllm-project/vllm-ascend#661, #676",
+        "/srv/acme.cpp:20:10: fatal error: torch_npu/csrc/acme.h: No such file or directory",
     ),
     Hint(
         "mindspore-cluster",
@@ -254,6 +339,15 @@ HINTS = (
         "use the image for this NPU as it was built, or install kernels and ops of the toolkit's release",
         "vllm-project/vllm-ascend#5361",
         "[ERROR] GE(17,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildOutputs: Failed to find func by type TransData",
+        sure=False,
+    ),
+    Hint(
+        "mindspore-kernel-unregistered",
+        r"[Tt]he kernel \[?\w{1,60}\]? (?:is )?unregistered",
+        "this MindSpore has no such operator for this device: it is newer or older than the operators (CANN) or the code that calls it",
+        "install the MindSpore and CANN that belong together (and to the model's code), or use an image with all of them",
+        "mindspore-ai/mindspore#286",
+        "RuntimeError: the kernel AcmeExt unregistered.",
         sure=False,
     ),
     Hint(

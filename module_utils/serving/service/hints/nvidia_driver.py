@@ -17,12 +17,40 @@ HINTS = (
     ),
     Hint(
         "driver-not-live",
-        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_]\w{1,20})? not found"
+        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset|drm))? not found"
         r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
         "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), or does not take this card",
         "dkms status and dmesg say which; install the running kernel's headers and the driver again (accelerator.driver_branch), then reboot",
         DRIVER,
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    ),
+    Hint(
+        "gpu-other-driver",
+        r"NVIDIA probe routine was not called for|obtained ownership of the NVIDIA device",
+        "another driver holds the GPU, so NVIDIA's can't have it: nouveau, vfio-pci (for a virtual machine), or an NVIDIA module that is still loaded",
+        "lspci -k -d 10de: shows who has it; keep nouveau out (blacklist nouveau, new initramfs), or take the card out of vfio-pci; then reboot",
+        "NVIDIA, driver's installation guide; mattshma/bigdata#133",
+        "NVRM: The NVIDIA probe routine was not called for 3 device(s).",
+    ),
+    Hint(
+        "peermem-missing",
+        r"Module nvidia[-_](?:peermem|fs|gdrdrv) not found|could not insert '?nvidia[-_]peermem'?",
+        "the driver's module for RDMA (nvidia-peermem) or for files is not there or does not load: the driver was built without RDMA's headers (OFED), or a"
+        " container does not see the host's modules",
+        "install OFED (or rdma-core's headers), then the driver again, and modprobe nvidia-peermem; without GPUDirect RDMA nothing needs it",
+        "NVIDIA/gpu-operator#2619",
+        "modprobe: FATAL: Module nvidia-peermem not found in directory /lib/modules/6.8.0",
+        sure=False,
+    ),
+    Hint(
+        "module-other-kernel",
+        r"could not insert '?(?!nvidia)\w{1,40}'?: (?:Invalid argument|Exec format error|Unknown symbol)",
+        "the kernel refuses a module: it is of another kernel than the one that runs",
+        "uname -r against /lib/modules: reboot into the kernel whose modules are installed, or install those of the running one; a container needs the host's"
+        " /lib/modules",
+        "Linux, kmod; NVIDIA/gpu-operator#1264",
+        "modprobe: ERROR: could not insert 'acme_msg': Invalid argument",
+        sure=False,
     ),
     Hint(
         "module-not-signed",
@@ -44,7 +72,7 @@ HINTS = (
     ),
     Hint(
         "module-not-loadable",
-        r"could not insert '?nvidia\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
+        r"could not insert '?nvidia(?!_peermem)\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
         r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",
         "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or no root loads it",
         "dmesg | grep -i nvrm says which; newest cards need the open kernel modules, old ones an older branch; nouveau must not hold the card",
@@ -67,6 +95,24 @@ HINTS = (
         "ausearch -m avc shows what SELinux refused (then accelerator.device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",
         "NVML",
         "Failed to initialize NVML: Insufficient Permissions",
+    ),
+    Hint(
+        "nvml-blocked",
+        r"GPU access blocked by the operating system|NVML_ERROR_OPERATING_SYSTEM|NVMLError_OperatingSystem",
+        "the system keeps this process from the GPU: a container without the rules for its device nodes, WSL, or driver files of another version",
+        "nvidia-smi must work on the host; accelerator.device_access: cdi, or no-cgroups = false in /etc/nvidia-container-runtime/config.toml; an image"
+        " without driver libraries",
+        "microsoft/WSL#9938, #9962",
+        "Failed to initialize NVML: GPU access blocked by the operating system",
+        sure=False,
+    ),
+    Hint(
+        "gpu-left-half-started",
+        r"WPR2 already up|the GPU is likely in a bad state and may need to be reset",
+        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down",
+        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between guests",
+        "NVIDIA/open-gpu-kernel-modules#1230, #1058",
+        "NVRM: GPU6 acme: unexpected WPR2 already up, cannot proceed with booting GSP",
     ),
     Hint(
         "gpu-no-memory-pools",
@@ -120,7 +166,9 @@ HINTS = (
     ),
     Hint(
         "gpu-does-not-start",
-        r"RmInitAdapter failed|rm_init_adapter failed",
+        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu"
+        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
+        r"|s_execute(?:Booter|Fwsec)\w{0,30}: [^\n]{0,60}(?:failed|error)",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
         "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
@@ -130,10 +178,11 @@ HINTS = (
     Hint(
         "fabric-without-switch",
         r"NV_WARN_NOTHING_TO_DO",
-        "the fabric manager runs on a host without NVSwitch, where it has nothing to do (GPUs side by side or joined by NVLink bridges need none)",
-        "systemctl disable --now nvidia-fabricmanager; where the host has NVSwitches, see dmesg: its driver does not show them",
+        "the fabric manager sees no NVSwitch: the host has none and needs none of it (GPUs side by side, NVLink bridges), or the way to them is missing",
+        "no NVSwitch: systemctl disable --now nvidia-fabricmanager; B200 and newer: install nvlsm and load mlx5_ib and ib_umad; else see dmesg",
         "NVIDIA/gpu-operator#610",
         "nv-fabricmanager[4177]: request to query NVSwitch device information failed with error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
+        sure=False,
     ),
     Hint(
         "driver-not-built",
@@ -144,6 +193,32 @@ HINTS = (
         "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",
         "dkms; zen-kernel/zen-kernel#305",
         "Error! Bad return status for module build on kernel: 6.2.6-1 (x86_64)",
+    ),
+    Hint(
+        "gpu-not-for-open-module",
+        r"is not supported by open|does not include the required GPU$|nvidia\.ko is only ready for use on Data Center GPUs",
+        "the open kind of NVIDIA's kernel module does not take this GPU: it is older than Turing, or its controller (GSP) can't be reached, as in some"
+        " virtual machines",
+        "lspci -nn -d 10de: names the card; before Turing (V100, P40) install the closed module; else a newer driver, and see how the card is given to the VM",
+        "NVIDIA/open-gpu-kernel-modules#322, #587",
+        "NVRM: installed in this system is not supported by open",
+        sure=False,
+    ),
+    Hint(
+        "gpu-not-of-this-release",
+        r"NVRM: installed in this system is not supported by the|NVRM: NVIDIA [\d.]{5,12} driver release",
+        "this release of NVIDIA's driver does not know this GPU: the card is newer than it, or of a generation that later branches left out",
+        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, then reboot",
+        "NVIDIA/open-gpu-kernel-modules#393",
+        "NVRM: installed in this system is not supported by the",
+    ),
+    Hint(
+        "driver-other-compiler",
+        r"(?:compiler|CC) version check failed",
+        "the kernel was built with another gcc than the one that would build the driver's module",
+        "install the gcc that the message names and run the installer with CC set to it, or install the driver as a package of the distribution",
+        "NVIDIA driver, README",
+        "ERROR: The CC version check failed:",
     ),
     Hint(
         "driver-built-not-loaded",

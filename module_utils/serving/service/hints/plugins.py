@@ -110,8 +110,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "torch-npu-hidden",
+        r"module 'torch_npu' has no attribute '(?:_autoload|npu|__version__)'",
+        "what Python found as torch_npu is not the package: a folder of that name (its sources) is found first, or it is installed in part",
+        "start from another folder and drop it from PYTHONPATH; python -c 'import torch_npu; print(torch_npu.__path__)' shows where it is; install it anew",
+        "Ascend/pytorch#24; flashserve/flash-linear-attention-npu#2",
+        "AttributeError: module 'torch_npu' has no attribute '_autoload'",
+        sure=False,
+    ),
+    Hint(
         "torch-npu-older",
-        r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch_npu",
+        r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute(?! '(?:_autoload|npu|__version__)')|cannot import name '\w{1,60}' from 'torch_npu",
         "torch-npu is of another version than what calls it, mostly an older one, or its CANN is",
         "install the torch-npu and CANN that vllm-ascend's release names, or use its image as it was built",
         "vllm-project/vllm-ascend#379; Ascend/pytorch#37",
@@ -181,14 +190,5 @@ HINTS = (
         "vllm-project/vllm#22084",
         "subprocess.CalledProcessError: Command '['python', '-m', 'vllm.model_executor.models.registry']' died with <Signals.SIGSEGV: 11>.",
         sure=False,
-    ),
-    Hint(
-        "mindie-own-log",
-        r"\bMIE\d{2}\w{5,10}\]|MINDIE_LOG_PATH",
-        "MindIE did not start, and writes why into its own log",
-        "read the newest files below ~/mindie/log (MINDIE_LOG_PATH) in the container",
-        "gpustack/gpustack#2221",
-        "[MIE04E0201AB] [endpoint] Failed to init engine! Please check in the env MINDIE_LOG_PATH",
-        general=True,
     ),
 )

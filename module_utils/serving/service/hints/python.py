@@ -51,9 +51,17 @@ HINTS = (
         "error: externally-managed-environment",
     ),
     Hint(
+        "torch-cpu-index",
+        r"there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
+        "torch-npu (or what is installed) wants torch's CPU build, and the package index in use does not have it",
+        "give pip or uv --extra-index-url https://download.pytorch.org/whl/cpu (or the site's mirror of it), or use an image",
+        "vllm-project/vllm-ascend#12389, #1411",
+        "Because torch-npu==2.10.0 depends on torch==2.10.0+cpu and there is no version of torch==2.10.0+cpu, we can conclude that",
+    ),
+    Hint(
         "package-not-found",
-        r"No matching distribution found for|Could not find a version that satisfies the requirement"
-        r"|was not found in the package registry|no versions? of [\w\[\].<>=-]{1,100}(?:,| and| which)",
+        r"No matching distribution found for(?! torch==[\w.]{1,20}\+cpu)|Could not find a version that satisfies the requirement"
+        r"|was not found in the package registry|no versions? of (?!torch==[\w.]{1,20}\+cpu)[\w\[\].<>=+-]{1,100}(?:,| and| which)",
         "the package index has no such package or version for this Python and platform",
         "check the version's name, the Python that it supports and the index (pip index versions X); a mirror may be behind",
         "pip; uv",
@@ -79,13 +87,13 @@ HINTS = (
     ),
     Hint(
         "requirements-conflict",
-        r"No solution found when resolving|ResolutionImpossible|because these package versions have conflicting dependencies"
-        r"|we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
+        r"ResolutionImpossible|because these package versions have conflicting dependencies"
+        r"|^(?![^\n]{0,900}no versions? of)[^\n]{0,900}we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
         "the packages that are asked for contradict each other",
         "the message names the two: ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
         " its own",
         "pip; uv",
-        "No solution found when resolving dependencies for split (python_full_version >= '3.13'):",
+        "Because acme==1 depends on numpy<2 and you require numpy>=2, we can conclude that your requirements are unsatisfiable.",
     ),
     Hint(
         "packages-in-conflict",

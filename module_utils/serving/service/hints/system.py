@@ -230,8 +230,20 @@ HINTS = (
         "./start: line 9:  4242 Killed                  vllm serve /models/x",
     ),
     Hint(
+        "certificate-name",
+        r"(?:[Cc]ertificate|SSL|TLS|curl: \(60\))[^\n]{0,200}(?:Hostname mismatch|IP address mismatch|doesn't match (?:either of )?'|no alternative certificate"
+        r" subject name)|NotValidForName",
+        "who answered shows a certificate of another name: a proxy or login page between here and there, DNS or /etc/hosts gives another host's address,"
+        " or the address was written another way (a number, an alias)",
+        "getent hosts NAME and curl -v https://NAME on this host show who answers: correct DNS, hosts or proxy, or use a name that the certificate has",
+        "vmware-archive/vSphere-machine-learning-extension#75",
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not valid for 'hub'.",
+        sure=False,
+    ),
+    Hint(
         "certificate",
-        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
+        r"|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
         "a certificate of another server is not trusted here",
         "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
         "Python, ssl",

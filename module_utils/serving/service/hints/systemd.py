@@ -86,7 +86,8 @@ HINTS = (
         r"|Unit file [\w@.-]{1,100} does not exist|Failed to (?:start|enable|restart)[^\n]{0,60}[Uu]nit[^\n]{0,60}(?:not found"
         r"|masked)",
         "systemd knows no such unit, or it is masked",
-        "systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it",
+        "a unit of a service: systemctl daemon-reload, then run deploy.yml again; systemctl unmask it if somebody masked it; another's: install the"
+        " package that has it (nvidia-dcgm: datacenter-gpu-manager, nvidia-fabricmanager, nvidia-persistenced)",
         "systemctl",
         "Failed to start vllm-x.service: Unit vllm-x.service not found.",
     ),
@@ -125,34 +126,6 @@ HINTS = (
         "nvidia-smi must work first (modprobe nvidia, dmesg); then systemctl restart nvidia-persistenced; journalctl -u nvidia-persistenced says more",
         "NVIDIA/nvidia-persistenced#2",
         "Job for nvidia-persistenced.service failed because the control process exited with error code.",
-        sure=False,
-    ),
-    Hint(
-        "dcgm-twice",
-        r"Failed to start DCGM Server: -7\b",
-        "NVIDIA's DCGM can't listen on its port (5555): its host engine runs already, as the unit nvidia-dcgm or in a container",
-        "systemctl status nvidia-dcgm and pgrep -a nv-hostengine show it: use that one, or end it (nv-hostengine -t)",
-        "NVIDIA/DCGM#21, #34",
-        "Err: Failed to start DCGM Server: -7",
-        sure=False,
-    ),
-    Hint(
-        "dcgm-not-there",
-        r"Host engine connection invalid/disconnected|Unable to connect to host engine|Failed to start host engine server",
-        "NVIDIA's DCGM has no host engine that answers: the unit nvidia-dcgm does not run, it listens elsewhere, or the driver is not loaded",
-        "nvidia-smi must work; systemctl enable --now nvidia-dcgm; from a container give the host's address (-r HOST:5555); its log is"
-        " /var/log/nv-hostengine.log",
-        "NVIDIA/DCGM#57; canonical/hardware-observer-operator#362",
-        "Error: Unable to connect to host engine. Host engine connection invalid/disconnected.",
-    ),
-    Hint(
-        "dcgm-profiling",
-        r"third-party Profiling module returned an unrecoverable error",
-        "DCGM may not read the GPU's profiling counters: a container without SYS_ADMIN, another profiler (Nsight, a second DCGM) that holds them, or"
-        " a GPU without them",
-        "give the exporter SYS_ADMIN or leave the DCGM_FI_PROF fields out of its list; stop other profilers (dcgmi profile --pause)",
-        "NVIDIA/dcgm-exporter#330",
-        "Failed to watch metrics: Error watching fields: The third-party Profiling module returned an unrecoverable error",
         sure=False,
     ),
     Hint(
