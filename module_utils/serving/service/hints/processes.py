@@ -134,6 +134,16 @@ HINTS = (
         "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: worker_1",
     ),
     Hint(
+        "store-closed",
+        r"[Ff]ailed to recv, got 0 bytes",
+        "the meeting point of the ranks (a store in rank 0's process) closed the connection: rank 0 ended before, or was ended",
+        "look for what rank 0, on its host, said before",
+        "pytorch, TCPStore; vllm-project/vllm-ascend#5135",
+        "RuntimeError: [3] is setting up NCCL communicator, but store->get('0') got error: failed to recv, got 0 bytes",
+        sure=False,
+        late=True,
+    ),
+    Hint(
         "gloo-mesh",
         r"connectFullMesh failed",
         "Gloo could not connect this rank with all others: it took an interface that they can't reach, one of them ended first,"
