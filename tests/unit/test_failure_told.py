@@ -106,6 +106,12 @@ def test_what_is_said_after_the_fact_gives_way_to_an_earlier_line() -> None:
     assert (found.hint, found.sure, found.root) == ("kernel-of-another-gpu", True, kernel)
 
 
+def test_what_ray_says_in_passing_of_a_dead_worker_counts_where_nothing_else_is_known() -> None:
+    ray = "2026-11-26 07:10:19,486\tWARNING worker.py:7 -- A worker died. Worker PID: 7 Worker exit type: SYSTEM_ERROR Worker exit detail: End of file."
+    assert (explained(ray).hint, explained(ray).sure) == ("ray-worker-died", False)
+    assert (explained(f"{ray}\n{FULL}").hint, explained(f"{ray}\n{FULL}").sure) == ("disk-full", True)
+
+
 @pytest.mark.parametrize(
     ("line", "fact"),
     [

@@ -8,6 +8,16 @@ DRIVER = "NVIDIA, driver's installation guide"
 
 HINTS = (
     Hint(
+        "driver-not-for-gpu",
+        r"installed in this system is not supported by the",
+        "this release of NVIDIA's driver does not take this GPU: it is older than the card or has dropped it, or a virtual GPU needs the driver of its"
+        " own kind",
+        "see the driver's list of supported cards (its README, appendix A): install a newer branch (accelerator.driver_branch), an older one for an old"
+        " card, or the guest driver of a vGPU",
+        "NVIDIA/nvtrust#55",
+        "[    7.000001] NVRM: installed in this system is not supported by the",
+    ),
+    Hint(
         "driver-module-mismatch",
         r"NVRM: API mismatch|Mismatching nvidia kernel module loaded",
         "the driver's programs and its loaded kernel module are of two versions: an upgrade is half done, or a container brings its own driver files",
