@@ -100,6 +100,27 @@ def test_what_is_said_after_the_fact_gives_way_to_an_earlier_line() -> None:
     assert (explained(late).hint, explained(late).sure) == ("illegal-access", True)
     assert (explained(f"{xid}\n{late}").hint, explained(f"{xid}\n{late}").root) == ("gpu-xid-memory", xid)
     assert explained(f"{late}\nINFO:     bye\n{xid}").hint == "illegal-access"
+    kernel = "This kernel only supports sm70."
+    late = "torch.AcceleratorError: CUDA error: unspecified launch failure"
+    found = explained(f"INFO 11-26 13:32:10 [core.py:1] warming up\n{kernel}\n{kernel}\n{late}")
+    assert (found.hint, found.sure, found.root) == ("kernel-of-another-gpu", True, kernel)
+
+
+def test_what_ray_says_in_passing_of_a_dead_worker_counts_where_nothing_else_is_known() -> None:
+    ray = "2026-11-26 07:10:19,486\tWARNING worker.py:7 -- A worker died. Worker PID: 7 Worker exit type: SYSTEM_ERROR Worker exit detail: End of file."
+    assert (explained(ray).hint, explained(ray).sure) == ("ray-worker-died", False)
+    assert (explained(f"{ray}\n{FULL}").hint, explained(f"{ray}\n{FULL}").sure) == ("disk-full", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("ValueError: Free memory on device cuda:3 (7.1/23.6 GiB) is less than desired GPU memory utilization (0.9, 21.2 GiB).", "something else holds"),
+        ("h:1:9 [0] NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory", "the limit of locked memory"),
+    ],
+)  # fmt: skip
+def test_a_usual_reason_is_told_as_no_more_than_that(line: str, fact: str) -> None:
+    assert "most often " + fact in (explained(line, 1).meaning or "")
 
 
 CRASH = """INFO 11-26 13:32:10 [core.py:1] warming up
@@ -150,6 +171,9 @@ def test_a_crash_of_compiled_code_says_where_python_was(code: int | None, prefix
         ),
         ("dtype-unknown-to-torch", "AttributeError: module 'torch' has no attribute 'int4'"),
         ("podman-low-port", "RuntimeError: Failed to bind port 443 (Permission denied)"),
+        ("unknown-option", "acme.py: error: unrecognized arguments: /models/acme"),
+        ("unknown-option", "vllm: error: unrecognized arguments: true --seed 7"),
+        ("cdi-unresolvable", "Error: failed to inject CDI devices: unresolvable CDI devices runtime.nvidia.com/gpu=7"),
     ],
 )
 def test_words_near_those_of_a_row_prove_nothing(row: str, line: str) -> None:

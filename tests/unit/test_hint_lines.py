@@ -61,7 +61,7 @@ def test_lines_are_of_rows_that_exist_and_stand_once() -> None:
 # A row that knows a line of another one is asked after it: what it says is not wrong there, the other says more. Any other such row is not sure.
 SAYS_MORE = {
     ("address-missing", "address-not-here"), ("architecture-not-imported", "architecture-unsupported"), ("cni-none", "host-program-missing"),
-    ("command-not-in-image", "host-program-missing"), ("command-twice", "unknown-option"), ("container-port-taken", "port-taken"),
+    ("command-not-in-image", "host-program-missing"), ("container-port-taken", "port-taken"),
     ("cpuset-empty", "disk-full"),
     ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("image-disk-full", "disk-full"), ("kernel-limit", "disk-full"),
     ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),

@@ -85,7 +85,7 @@ TELLING = re.compile(
     r"(?i)err|fail|fatal|cannot|can't|couldn't|could not|unable|n't |\bno[nt]?\b|denied|missing|invalid|unknown|unsupported|illegal|killed|fault"
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
-    r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only supported|insufficient|required|unrecognized|does|stopped|conflict"
+    r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only support|insufficient|required|unrecognized|does|stopped|conflict"
     r"|invoking|called before|non-zero|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.

@@ -25,8 +25,19 @@ HINTS = (
         'nvidia-ctk[7]: time="2025-10-23T10:22:21+08:00" level=error msg="invalid discovery mode: cdi"',
     ),
     Hint(
+        "cdi-of-the-runtime",
+        r"unresolvable CDI devices \S{0,80}runtime\.nvidia\.com/",
+        "NVIDIA's runtime makes CDI devices of that name by itself when a container starts, and had none: it does not find the GPU, or does not take"
+        " one as old",
+        "nvidia-smi on the host must show the GPU; nvidia-ctk cdi generate, then accelerator.device_access: cdi; or set"
+        " nvidia-container-runtime.mode to legacy (nvidia-ctk config --in-place --set)",
+        "VERT-sh/vertd#39",
+        "OCI runtime create failed: failed to inject CDI devices: unresolvable CDI devices runtime.nvidia.com/gpu=7",
+        sure=False,
+    ),
+    Hint(
         "cdi-unresolvable",
-        r"unresolvable CDI devices ([\w./:=-]{1,200})",
+        r"unresolvable CDI devices (?!runtime\.nvidia\.com/)([\w./:=-]{1,200})",
         "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
         "nvidia-ctk cdi list shows what there is; systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
         "Docker 26.1.5; NVIDIA/nvidia-container-toolkit#1415",
@@ -195,7 +206,8 @@ HINTS = (
         r" request|not"
         r" ready)",
         "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, or library and kernel module are of different versions",
-        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot",
+        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot; then take NVIDIA's own nvidia-container-toolkit in"
+        " place of a distribution's",
         "NVIDIA/libnvidia-container#204",
         "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
         sure=False,

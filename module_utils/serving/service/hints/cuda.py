@@ -159,8 +159,9 @@ HINTS = (
     Hint(
         "gpu-memory-held",
         r"Free memory on device .{0,80}is less than desired GPU memory utilization",
-        "something else holds memory of the device",
-        "nvidia-smi or npu-smi info shows what; end it, or lower gpu_memory_utilization",
+        "less of the device's memory is free than gpu_memory_utilization asks for: something else holds it, or the little that the engine's own"
+        " processes take before is too much already",
+        "nvidia-smi or npu-smi info shows what holds it; end that, or lower gpu_memory_utilization",
         "vLLM, v1/worker/utils.py",
         "ValueError: Free memory on device (10.2/79.19 GiB) on startup is less than desired GPU memory utilization (0.9, 71.27 GiB).",
     ),

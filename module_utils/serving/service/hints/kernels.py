@@ -6,6 +6,32 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "kernel-of-another-gpu",
+        r"[Tt]his kernel only supports sm_?\d{2,3}",
+        "this build's kernel was made for another kind of GPU, and ends itself on this one",
+        "use a newer engine or an image that is built for this GPU (nvidia-smi --query-gpu=compute_cap --format=csv), or a model in another quantisation",
+        "vLLM, csrc/cutlass_extensions/common.hpp",
+        "This kernel only supports sm90.",
+    ),
+    Hint(
+        "attention-sinks",
+        r"[Ss]inks are only supported in FlashAttention|does(?: not|n't) support attention sinks",
+        "the attention backend that the engine took has no attention sinks on this accelerator, and this model needs them",
+        "remove attention_backend (and env VLLM_ATTENTION_BACKEND, VLLM_FLASH_ATTN_VERSION, VLLM_USE_FLASHINFER_...) from the row; then a newer engine, which"
+        " has another backend for this GPU",
+        "vllm-project/vllm#22331, #30919",
+        "AssertionError: Sinks are only supported in FlashAttention 9",
+    ),
+    Hint(
+        "fp4-kernels-unavailable",
+        r"FlashInfer kernels unavailable for",
+        "FlashInfer has no kernels in this release for that kind of quantised layer on this GPU",
+        "remove env VLLM_USE_FLASHINFER_... from the row, use a newer engine, or another format of the model",
+        "vllm-project/vllm#30163",
+        "ValueError: FlashInfer kernels unavailable for AcmeFusedMoE on current platform.",
+        sure=False,
+    ),
+    Hint(
         "not-a-number",
         r"probability tensor contains either `inf`, `nan`",
         "the model computed no numbers (NaN or infinite): a kernel of its quantisation or attention is at fault here, or float16 is too narrow for it",
@@ -75,7 +101,7 @@ HINTS = (
         "fused-kernel-failed",
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
         r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
-        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|error|CUDA_ERROR)"
+        r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|[Ee]rror|CUDA_ERROR)"
         r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"

@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "hybrid-caches-off",
+        r"Hybrid KV cache manager is disabled but failed to convert",
+        "this model's layers need caches of several kinds, and what manages these is switched off: by disable_hybrid_kv_cache_manager, or by a KV"
+        " connector that does not take them",
+        "remove disable_hybrid_kv_cache_manager from engine_args; if there is none, remove kv_transfer_config, or use a connector and a release that take"
+        " hybrid models",
+        "LMCache/LMCache#1436",
+        "ValueError: Hybrid KV cache manager is disabled but failed to convert the KV cache specs to one unified type.",
+    ),
+    Hint(
         "nixl-other-agent",
         r"NIXL agent engine ID mismatch",
         "the address that the other instance gave for its KV cache leads to a third one: its side channel has no address or port of its own",

@@ -87,8 +87,10 @@ HINTS = (
     Hint(
         "nccl-memlock",
         r"ibv_reg_\w{2,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
-        "NCCL may not lock the memory that InfiniBand or RoCE writes to: the limit of locked memory is too low for the service",
-        "set the unlimited memlock (LimitMEMLOCK=infinity of the unit, --ulimit memlock=-1 of the container)",
+        "the system gave NCCL no locked memory for InfiniBand or RoCE: the limit of locked memory is too low for the service, NCCL_BUFFSIZE is too"
+        " large, or the host's kernel or the card's driver is at fault",
+        "set the unlimited memlock (LimitMEMLOCK=infinity of the unit, --ulimit memlock=-1 of the container); remove NCCL_BUFFSIZE; if it came with an"
+        " update of the host, go back to the kernel before",
         NCCL_DOCS,
         "node1:71:88 [0] NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory",
     ),
@@ -242,7 +244,7 @@ HINTS = (
     ),
     Hint(
         "cuda",
-        r"CUDA error: |[Cc]uda failure|cudaError[A-Z]\w{1,60}|CUDA driver error(?![^\n]{0,80}deep_?gemm)",
+        r"CUDA error: |[Cc]uda failure|^(?![^\n]{0,300}deep_?gemm)[^\n]{0,400}cudaError[A-Z]|CUDA driver error(?![^\n]{0,80}deep_?gemm)",
         "a call of CUDA failed",
         "see dmesg for Xid lines; CUDA_LAUNCH_BLOCKING=1 in the row's env names the call, because CUDA may report it later",
         CUDA_ERRORS,

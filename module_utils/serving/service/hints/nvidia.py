@@ -126,7 +126,7 @@ HINTS = (
     ),
     Hint(
         "nvml-mismatch",
-        r"Driver/library version mismatch",
+        r"[Dd]river/library version mismatch",
         "the driver's library was upgraded under the loaded kernel module",
         "reboot the host; hold the driver's packages against unattended upgrades",
         "NVML",

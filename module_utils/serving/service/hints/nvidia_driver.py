@@ -207,8 +207,10 @@ HINTS = (
     Hint(
         "gpu-not-of-this-release",
         r"NVRM: installed in this system is not supported by the|NVRM: NVIDIA [\d.]{5,12} driver release",
-        "this release of NVIDIA's driver does not know this GPU: the card is newer than it, or of a generation that later branches left out",
-        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, then reboot",
+        "this release of NVIDIA's driver does not know this GPU: the card is newer than it, of a generation that later branches left out,"
+        " or a virtual GPU that needs the driver of its own kind",
+        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, or a vGPU's guest driver,"
+        " then reboot",
         "NVIDIA/open-gpu-kernel-modules#393",
         "NVRM: installed in this system is not supported by the",
     ),

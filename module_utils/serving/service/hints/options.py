@@ -24,12 +24,22 @@ HINTS = (
         "api_server.py: error: unrecognized arguments: serve acme/model --dtype auto",
     ),
     Hint(
+        "argument-left-over",
+        r"error: unrecognized arguments: (?!-)\S",
+        "an argument that is no option was left over: the model or a command was given once more where the image starts the server by itself, or a"
+        " value stands behind an option that takes none or too few",
+        "give the model once and the options only; no value behind a switch (--enforce-eager); quote a value that has blanks",
+        "vllm-project/vllm#27389",
+        "api_server.py: error: unrecognized arguments: /models/acme",
+        sure=False,
+    ),
+    Hint(
         "unknown-option",
         r"Unknown engine argument: "
-        r"|(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments|argument|the following"
+        r"|(?:^|vllm|sglang|server|serve|launch\S{0,20}|\.py|start)(?: \w{1,20})?: error: (?:unrecognized arguments: -|argument|the following"
         r" arguments are required)|you should provide the model as a positional argument|unexpected keyword argument .{0,60}EngineArgs",
         "the engine does not know an option of the service's row or its value, or lacks one that it needs",
-        "correct engine_args; the message names the option",
+        "correct engine_args: the message names the option; if the model's page asks for it, use the release of the engine that the page names",
         "vLLM 0.32.0",
         "vllm serve: error: unrecognized arguments: --no-such-option 1",
     ),
@@ -117,7 +127,8 @@ HINTS = (
         "unknown-parser",
         r"invalid (?:tool call|reasoning) parser: ([\w.-]{1,60})|[Rr]easoning parser:? '?([\w.-]{1,60})'? (?:not found|is not)",
         "this version of vLLM does not know that parser",
-        "correct tool_call_parser or reasoning_parser in engine_args: the message lists what there is",
+        "correct tool_call_parser or reasoning_parser in engine_args: the message lists what there is; if the model's page asks for it,"
+        " use the release of the engine that the page names",
         "vLLM, entrypoints/openai/api_server.py",
         "KeyError: 'invalid tool call parser: qwen9 (chose from { hermes,llama3_json })'",
     ),

@@ -5,6 +5,17 @@ from __future__ import annotations
 from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
+    Hint(
+        "ray-worker-died",
+        r"Worker exit type: SYSTEM_ERROR",
+        "one of Ray's workers ended without a word of its own: the kernel ended it for lack of memory, compiled code crashed, or Ray was stopped",
+        "see dmesg of that host for an OOM kill or a crash, and the worker's file in /tmp/ray/session_latest/logs; free host memory, or load with fewer"
+        " workers at once",
+        "ray-project/ray; vllm-project/vllm#2269",
+        "2026-01-01 00:00:00,100 WARNING worker.py:7 -- A worker died. Worker PID: 7 Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.",
+        passing=True,
+        sure=False,
+    ),
     # The environment.
     Hint(
         "torch-cpu-build",
@@ -132,6 +143,16 @@ HINTS = (
         "look for what the other ranks said before, then whether all have the same release and options",
         "pytorch, TCPStore; vllm-project/vllm#12526",
         "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: worker_1",
+    ),
+    Hint(
+        "store-closed",
+        r"[Ff]ailed to recv, got 0 bytes",
+        "the meeting point of the ranks (a store in rank 0's process) closed the connection: rank 0 ended before, or was ended",
+        "look for what rank 0, on its host, said before",
+        "pytorch, TCPStore; vllm-project/vllm-ascend#5135",
+        "RuntimeError: [3] is setting up NCCL communicator, but store->get('0') got error: failed to recv, got 0 bytes",
+        sure=False,
+        late=True,
     ),
     Hint(
         "gloo-mesh",
