@@ -61,7 +61,10 @@ class ActionModule(ActionBase):
         self.place = {"serving_root": args["serving_root"], "service": name}
         state = self.module("verdict", {})
         if self._task.check_mode or state["release"] is None:
-            return self.told(name, canary.not_judged("it is not deployed"), args)
+            # Whoever asks by hand is told that there was nothing to judge; a deploy has failed before.
+            by_hand = truth(args.get("again")) and not truth(args.get("kept_only")) and not self._task.check_mode
+            absent = {"died": True} if by_hand else {}
+            return self.told(name, {**canary.not_judged("it is not deployed"), **absent}, args)
         if truth(args.get("kept_only")):
             kept = state["kept"] or canary.not_judged("its release was not judged yet")
             return self.told(name, {**kept, "kept": True}, args)

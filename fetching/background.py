@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from typing import Any
 
 from ansible.utils.display import Display
 
-from .environment import Fetching
+from .environment import Fetching, lacking
 from .progress import line, table, tells
 
 LONGEST = 7 * 86400  # seconds after which Ansible's own wrapper would end the job
@@ -39,9 +38,9 @@ class ActionModule(Fetching):
         if args.get("look"):  # the playbook itself asks
             return module(name, args)
         result = module(name, {**args, "look": not self._task.check_mode})
-        missing = re.search(r"module interpreter '(.*?)' was not found", str(result.get("msg")))
+        missing = lacking(result)
         if missing and self._task.check_mode:
-            return {"changed": True, "msg": f"{missing[1]} is not there yet; it would be made first"}
+            return {"changed": True, "msg": f"{missing} is not there yet; it would be made first"}
         if self._task.check_mode or result.get("failed") or not result.pop("pending", False):
             return result
         result_file = result["progress_file"]

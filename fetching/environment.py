@@ -62,6 +62,12 @@ def with_environment(text: bytes, environment: dict[str, str]) -> bytes:
     return text[: begin.end()] + line.encode() + text[begin.end() :]
 
 
+def lacking(result: dict[str, Any]) -> str | None:
+    """The interpreter that a module would run with, where the host has none there."""
+    found = re.search(r"module interpreter '(.*?)' was not found", str(result.get("msg")))
+    return found[1] if found else None
+
+
 class Fetching(ActionBase):
     """What actions have in common whose modules fetch from outside."""
 
@@ -85,6 +91,14 @@ class Fetching(ActionBase):
         if self.environment:
             bits = dataclasses.replace(bits, b_module_data=with_environment(bits.b_module_data, self.environment))
         return bits, path
+
+    def _execute_module(self, *args: Any, **options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = super()._execute_module(*args, **options)
+        missing = lacking(result)
+        if missing and not self._task.check_mode:
+            said = f"{missing} is not on this host, and this step runs with it; make it first: deploy.yml, or playbooks/prepare.yml"
+            return {"failed": True, "changed": False, "msg": said}
+        return result
 
     def hide(self, result: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = hidden(result, secrets_of(self.environment))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Ansible loads a filter by its path alone
 
 from planning import quantisation
-from planning.addresses import loopback
+from planning.addresses import loopback, opened
 from planning.environment import looks_secret
 from planning.names import SOURCES
 
@@ -116,6 +116,16 @@ def revision_not_pinned(service: Record, options: Record) -> Iterator[Finding]:
 def open_api(service: Record, options: Record) -> Iterator[Finding]:
     if not loopback(service["address"]) and not service["api_key"]:
         yield f"it listens on {service['address']} and asks for no key", "set api_key: true, or address: 127.0.0.1"
+
+
+@rule("port-without-key", "warning", "an option by which the engine listens beyond this host and asks for no key")
+def port_without_key(service: Record, options: Record) -> Iterator[Finding]:
+    if service["runtime"] == "native" or "host-network" in service["rights"]:  # a container's other ports stay inside
+        for name, where in opened(service["engine_args"], service["engine_facts"]["options"]["opens"]).items():
+            yield (
+                f"engine_args.{name} is {where}, where the engine asks for no key",
+                "write 127.0.0.1, or let a firewall keep others away",
+            )
 
 
 def noted(service: Record, rule: str) -> Iterator[Finding]:

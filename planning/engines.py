@@ -88,6 +88,11 @@ OPTIONS: dict[str, Key] = {
     ),
     "auto_length": Key("str", None, "Version since which max_model_len may be `auto`; null: never."),
     "share": Key("str", "gpu_memory_utilization", "Option that is the share of a device's memory to use."),
+    "opens": Key(
+        "dict",
+        {},
+        "Options with which it opens a port of its own, which asks for no key: {option or option.key: where it listens without a word}.",
+    ),
     "hosts": Key("bool", False, "Does it run over several hosts by itself, one process on each (nnodes, node_rank)?"),
     "within_tensor": Key("str", None, "Option with which data parallel ranks take no devices of their own."),
     "adapters": Key(
@@ -183,7 +188,7 @@ def check_engine(name: str, row: Any) -> Row:
         if not about["supported"] and not about["reason"]:
             found.run(fail, f"{where}: versions.{version} is not supported and says no reason; add `reason`")
     found.run(check_files, where, "flaggems.files", engine["flaggems"]["files"])
-    for table in ("names", "reserved"):
+    for table in ("names", "reserved", "opens"):
         found.run(check_texts, where, f"options.{table}", engine["options"][table], engine["options"][table])
     for words, pattern in engine["probe"]["stages"].items():
         found.run(check_pattern, where, f"probe.stages.{words}", pattern, 1 if "{0}" in words else None)

@@ -59,17 +59,22 @@ def ready(marker: Path, lock: Path) -> bool:
     return True
 
 
-def install(python: Path, lock: Path, folder: Path) -> None:
-    """pip, quietly; its first error with what helps where it fails."""
+def give_up_making(what: str, output: str, folder: Path) -> None:
+    """An installer's first error with what helps."""
     import installers
 
+    free = f"{shutil.disk_usage(str(folder)).free / 2**20:.0f} MiB"
+    remedy = installers.advice(output, str(folder), free, sys.executable, controller=True)
+    give_up(f"{what} failed; {remedy}:\n{installers.decisive(output)}")
+
+
+def install(python: Path, lock: Path, folder: Path) -> None:
+    """pip, quietly."""
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--require-hashes", "-r", str(lock)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        free = f"{shutil.disk_usage(str(folder)).free / 2**20:.0f} MiB"
-        what = installers.advice(done.stderr, str(folder), free, sys.executable)
-        give_up(f"installing {lock.name} failed; {what}:\n{installers.decisive(done.stderr)}")
+        give_up_making(f"installing {lock.name}", done.stderr, folder)
 
 
 def make() -> None:
@@ -84,7 +89,12 @@ def make() -> None:
     try:
         venv.EnvBuilder(symlinks=True).create(str(folder))
         python = folder / "bin" / "python"
-        subprocess.run([str(python), "-m", "ensurepip", "--default-pip"], check=True, stdout=subprocess.DEVNULL)
+        command = [str(python), "-m", "ensurepip", "--default-pip"]
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+        )
+        if done.returncode != 0:
+            give_up_making("making .venv", done.stderr, folder)
         try:
             subprocess.run([str(folder / "bin" / "pip"), "--version"], check=True, stdout=subprocess.DEVNULL)
         except PermissionError:
@@ -93,6 +103,11 @@ def make() -> None:
             )
         install(python, lock, folder)
         (folder / ".ready").write_text(recipe(lock) + "\n")
+    except OSError as error:
+        try:
+            give_up_making("making .venv", f"error: {error}", ROOT)
+        finally:
+            shutil.rmtree(str(folder), ignore_errors=True)
     except BaseException:
         shutil.rmtree(str(folder), ignore_errors=True)
         raise

@@ -189,6 +189,17 @@ def test_no_host_is_a_failure_that_says_why(checkout: Path, tmp_path: Path, name
     assert "TASK" not in done.stdout and "Skipping plugin" not in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["serve.yml", "stop.yml", "validate.yml"])
+def test_no_playbook_runs_from_files_that_everybody_may_change(checkout: Path, name: str) -> None:
+    (checkout / "library/fit.py").chmod(0o646)
+    done = ansible(checkout, f"playbooks/{name}", "-l", "local", "-e", "service=demo", "--check")
+    (checkout / "library/fit.py").chmod(0o644)
+    assert done.returncode != 0 and "library/fit.py is writable for all (0646); run: chmod -R o-w" in done.stdout, (
+        done.stdout
+    )
+    assert done.stdout.count("error: ") == 1 and done.stdout.count("TASK [") == 1
+
+
 def switches() -> set[str]:
     """Variables that are true or false by default, or are another such one."""
     tables = [

@@ -84,7 +84,7 @@ PREFIXED = (
     r"ms-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
 )  # fmt: skip
 FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (re.compile(r"(?i)\b(bearer:?\s{1,4}|basic\s{1,4})([\w.~+/=-]{6,4096})"), mask_scheme),
+    (re.compile(r"(?i)\b(bearer:?(?:\s|%20){1,4}|basic(?:\s|%20){1,4})([\w.~+/=-]{6,4096})"), mask_scheme),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*"), MASK),  # JWT
     (re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(PREFIXED) + r")(?![A-Za-z0-9])"), MASK),
     (re.compile(r":A(?<=\d{5}:A)[\w-]{34}(?![\w-])"), MASK),  # Telegram
@@ -121,7 +121,7 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without secrets: the known ones in every spelling, then what a name, a form or a prefix gives away."""
-    text = without_blocks(without_known(text, secrets))
+    text = without_blocks(without_known(text, secrets)).replace("\0", " ")  # words of /proc/PID/cmdline and environ
     text = QUERY.sub(lambda match: match.group(1) + MASK, URL.sub(mask_url, text))
     text = without_tools(without_named(BARE_LOGIN.sub(lambda match: match.group(1) + ":" + MASK + "@", text)))
     for pattern, to in FORMS:

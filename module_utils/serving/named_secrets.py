@@ -95,6 +95,7 @@ PROSE = re.compile(
     r"(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[A-Za-z])(?=[\w+/=.~-]{8,400}(?:[\s\"',;)]|$))"
 )
 RANDOM = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[A-Za-z0-9+/_=-]{16,}$")
+PASSWORD = re.compile(r"(?=.{0,200}[a-z])(?=.{0,200}[A-Z])(?=.{0,200}\d)[^\s\"'<>]{8,}$")
 LISTED = re.compile(r"\\{0,7}[\"']\s{0,4},\s{0,4}(?=b?\\{0,7}[\"'])")
 # ("api_key", "abc"): the second word is the first one's value where it looks like one, for names alone are listed, too.
 PAIR = re.compile(
@@ -215,7 +216,8 @@ def value_of(text: str, left: int, name: str, end: int) -> tuple[int, int] | Non
         or (name.lower() in LOGINS and not is_login(value))
     ):
         return None
-    if not is_secret(name) and name.lower() not in LOGINS and not RANDOM.match(value):
+    random = PASSWORD if name.endswith("_AUTH") else RANDOM
+    if not is_secret(name) and name.lower() not in LOGINS and not random.match(value):
         return None
     while name.startswith("-") and (more := PROSE.match(text, stop)):  # --api-key takes several
         stop = value_span(text, more.end(), WORD_ENDS, False)[1]

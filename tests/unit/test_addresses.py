@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import load
+from tables import TABLES
 
 from planning.addresses import everywhere, loopback
 
 ROOT = Path(__file__).resolve().parents[2]
+lint = load("filter_plugins/lint.py")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "localhost", "::1", "[::1]"])
@@ -30,3 +34,34 @@ def test_nobody_asks_it_by_a_list_of_his_own() -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".yml", ".j2"):
                 assert not listed.search(path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        ({"kv_events_config": {"enable_kv_cache_events": True}}, "kv_events_config.endpoint"),
+        ({"kv_events_config": '{"endpoint": "tcp://10.0.0.5:6000"}'}, "kv_events_config.endpoint"),
+        ({"kv_events_config.publisher": "zmq"}, "kv_events_config.endpoint"),
+        ({"kv_events_config": {"endpoint": "ipc:///tmp/x", "replay_endpoint": "tcp://[::]:1"}}, "kv_events_config.replay_endpoint"),
+        ({"kv_transfer_config": {"kv_ip": "0.0.0.0"}}, "kv_transfer_config.kv_ip"),
+        ({"data_parallel_address": "::"}, "data_parallel_address"),
+        ({"kv_events_config": {"endpoint": "tcp://127.0.0.1:5557"}}, None),
+        ({"kv_events_config": {"endpoint": "ipc:///tmp/events"}}, None),
+        ({"kv_events_config.endpoint": "tcp://[::1]:5557"}, None),
+        ({"kv_transfer_config": {"kv_connector": "NixlConnector"}}, None),
+        ({"data_parallel_address": "::1", "data_parallel_size": 2}, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("bridged", [False, True])
+def test_an_option_that_opens_a_port_for_others_is_told(args: dict[str, Any], name: str | None, bridged: bool) -> None:
+    """A container without the host's network publishes the service's port alone."""
+    engine_facts = {"options": TABLES["engines"]["vllm"]["options"]}
+    row = {
+        "runtime": "container",
+        "rights": [] if bridged else ["host-network"],
+        "engine_args": args,
+        "engine_facts": engine_facts,
+    }
+    found = [text for text, _ in lint.port_without_key(row, {})]
+    wanted = [] if name is None or bridged else [f"engine_args.{name} is"]
+    assert [" ".join(text.split()[:2]) for text in found] == wanted

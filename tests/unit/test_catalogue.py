@@ -223,6 +223,7 @@ def test_each_error_is_found_with_its_remedy(service: str, override: dict[str, A
         ("qwq-32b", {"flaggems": False}, "eager-without-reason"),
         ("qwq-32b", {"engine_args": {"trust_remote_code": True}}, "trust-remote-code"),
         ("qwq-32b", {"rights": ["host-network"]}, "rights-beyond-least"),
+        ("demo", {"engine_args": {"kv_events_config": {"enable_kv_cache_events": True}}}, "port-without-key"),
     ],
 )
 def test_each_warning_is_found(service: str, override: dict[str, Any], rule: str) -> None:

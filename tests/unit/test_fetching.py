@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -85,6 +87,17 @@ def test_secrets_are_hidden_at_every_depth_and_short_words_are_not() -> None:
 def test_a_module_that_ansible_does_not_pack_is_refused() -> None:
     with pytest.raises(AnsibleActionFail, match="take another module"):
         load("fetching/environment.py").with_environment(b"#!/bin/sh\necho\n", {"A": "b"})
+
+
+def test_a_phase_before_prepare_says_what_to_run_first(playbook: Any, tmp_path: Path) -> None:
+    """And check mode, in which prepare makes nothing, goes on."""
+    given = json.dumps({"serving_root": str(tmp_path / "srv"), "pins_file": str(tmp_path / "pins")})
+    for options, ok in (((), False), (("--check",), True)):
+        done = playbook("playbooks/fetch.yml", "-l", "local", "-e", given, *options)
+        assert (done.returncode == 0) is ok and "interpreter" not in done.stdout + done.stderr, done.stdout
+        sentence = f"{tmp_path}/srv/tools/bin/python is not on this host, and this step runs with it; make it first: deploy.yml"
+        assert (sentence in done.stdout) is not ok
+    assert not (tmp_path / "srv").exists()
 
 
 def test_no_task_puts_fetch_environment_where_it_is_seen() -> None:

@@ -233,6 +233,26 @@ def test_a_password_of_digits_is_a_password(number: str, form: str) -> None:
     assert masked(form.format(number)) == form.format(MASK)
 
 
+def test_words_of_a_process_end_where_the_next_begins() -> None:
+    found = masked(f"vllm\0serve\0--api-key\0{S}\0--port\08000\0VLLM_API_KEY={S}\0HF_HUB_OFFLINE=1\0")
+    assert S not in found and "--port 8000" in found and "HF_HUB_OFFLINE=1" in found
+
+
+@pytest.mark.parametrize(
+    "text", [f"/login?next=Bearer%20{S}", f"Basic%20{B}", "GITEA_AUTH=Zk9QwErTy7", "REDISCLI_AUTH='aB3$xyz!'"]
+)
+def test_short_passwords_of_variables_and_schemes_of_urls_go(text: str) -> None:
+    found = masked(text)
+    assert not [secret for secret in (S, B, "Zk9QwErTy7", "aB3$xyz!") if secret in found] and MASK in found, found
+
+
+@pytest.mark.parametrize(
+    "text", ["PROXY_AUTH=basic", "ENABLE_AUTH=true", "Bearer%20authentication", "SUDO_AUTH=required"]
+)
+def test_words_of_variables_and_schemes_stay(text: str) -> None:
+    assert masked(text) == text
+
+
 @pytest.mark.parametrize("form", ["--api-key {}", '"api_key": {}', "VLLM_API_KEY={}", "access key: {}", "密码\uff1a{}"])
 def test_a_key_of_digits_is_no_count(form: str) -> None:
     assert masked(form.format("839201")) == form.format(MASK)

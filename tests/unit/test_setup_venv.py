@@ -72,7 +72,8 @@ def test_a_killed_one_and_a_failed_one_leave_what_was_there(checkout: Path) -> N
     assert len(list(checkout.glob(".venv-*"))) == 1
     output = run(checkout, ok=False, PIP_NO_INDEX="", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="1",
                  PIP_EXTRA_INDEX_URL="", PIP_FIND_LINKS="", PIP_CONFIG_FILE="/dev/null")  # fmt: skip
-    assert "the index can't be reached" in output and "HTTPS_PROXY" in output
+    assert "the index can't be reached" in output and "HTTPS_PROXY in this shell:" in output
+    assert "fetch_environment" not in output and "bundle" not in output  # the hosts' remedies
     (checkout / "requirements.lock").write_text("# new\n" + LOCK)
     assert "Setting up" in run(checkout)
     works(checkout)
@@ -98,6 +99,18 @@ def test_a_file_system_that_forbids_it_is_named(checkout: Path, mounted: Path, o
     subprocess.run(["mount", "-o", f"remount,{option}", mounted], check=True)
     output = run(mounted / "c", ok=False)
     assert words in output and output.count("vllm-ansible: ") == 1 and "venv module" not in output
+
+
+@pytest.mark.parametrize("room", [0, 3, 14])
+def test_a_full_disk_is_told_at_every_step(checkout: Path, mounted: Path, room: int) -> None:
+    """Python's files of an environment, pip's own, or the packages: what does not fit any more. `room` in MiB."""
+    shutil.copytree(checkout, mounted / "c")
+    free = os.statvfs(mounted).f_bavail * os.statvfs(mounted).f_frsize
+    with (mounted / "filling").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free - (room << 20))
+    output = run(mounted / "c", ok=False)
+    assert "the disk is full" in output and f"below {mounted}/c" in output and output.count("vllm-ansible: ") == 1
+    assert not [path for path in (mounted / "c").glob(".venv-*") if path.is_dir()]
 
 
 def test_who_may_only_read_uses_what_its_owner_has_made(checkout: Path) -> None:

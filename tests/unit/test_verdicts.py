@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,12 @@ def test_a_verdict_on_a_release_that_is_gone_by_now_is_not_kept(tmp_path: Path, 
     )
     assert run_module("verdict", {**args, "release": "b"})["kept"]["verdict"] == "EQUIVALENT"
     assert list(releases.verified(str(service))) == ["b"]
+
+
+def test_who_asks_for_a_verdict_on_what_is_not_there_is_not_told_that_all_is_well(
+    playbook: Any, tmp_path: Path
+) -> None:
+    given = json.dumps({"serving_root": str(tmp_path / "srv"), "reports_dir": str(tmp_path / "reports")})
+    done = playbook("playbooks/judge.yml", "-l", "local", "-e", given, "-e", "service=demo")
+    assert done.returncode != 0 and "service 'demo' is NOT JUDGED: it is not deployed" in done.stdout, done.stdout
+    assert "1 ready" not in done.stdout and not (tmp_path / "srv").exists()
