@@ -118,3 +118,36 @@ def test_a_sure_row_does_not_hide_the_reason_that_its_error_lists(row: Hint) -> 
         1,
     )
     assert found.hint == "disk-full" and found.root and found.root.startswith("FileExistsError")
+
+
+# What is said once something else has failed: of ranks that waited, of other processes and containers.
+AFTERWARDS = re.compile(r"waited in vain|said before|ended first|died first|what (?:the )?other \w+ said first")
+
+
+def test_a_sure_row_about_another_process_gives_way_to_what_was_said_before() -> None:
+    """The rank that is missed is named by the one that waited; why it is missing stands earlier in the same log."""
+    told = [
+        row.name
+        for row in failures.HINTS
+        if row.proves and not row.late and AFTERWARDS.search(row.cause + " " + row.remedy)
+    ]
+    assert not told, "set late=True, or say nothing of what came before"
+
+
+# Rows whose one reason behind the colon is what the words themselves say, or explains the fact in front of it.
+FOLLOWS = {
+    "nvidia-ctk-mode", "nvidia-cli-requirement", "nvidia-tools-mixed", "podman-pod-ports", "builder-old", "command-none", "cdi-integrated-gpu",
+    "supervisord-command", "hub-name-invalid", "hub-path-as-name", "npu-held", "cann-too-old", "npu-ecc", "sglang-slots", "dtype-unknown-to-torch",
+    "nvidia-cli-signal", "gpu-ecc", "gpu-nvlink-error", "gpu-xid-memory", "gpu-xid-link", "attention-none", "no-libc-headers",
+    "quantisation-not-for-layer", "mistral-format", "architecture-dropped", "launch-oom",
+}  # fmt: skip
+
+
+def test_a_sure_row_tells_no_single_reason_that_its_words_do_not_prove() -> None:
+    """A cause behind whose colon two reasons stand is told with "most often"; a single one would be told as the fact."""
+    single = {
+        row.name
+        for row in failures.HINTS
+        if row.proves and ": " in row.cause and "; most often" not in row.told and ": most often" not in row.told
+    }
+    assert single == FOLLOWS, "name the other usual reason, too (`or`), or say only what the words prove"

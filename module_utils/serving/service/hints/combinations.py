@@ -99,7 +99,7 @@ HINTS = (
     Hint(
         "vllm-port-env",
         r"VLLM_PORT[^\n]{0,60}appears to be a URI|invalid literal for int\(\) with base 10: ['\"]tcp://",
-        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm",
+        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm, or somebody set it to a URL",
         "call the Service otherwise, or set enableServiceLinks: false in the pod",
         "vLLM, environment variables",
         "ValueError: VLLM_PORT 'tcp://10.0.0.1:8000' appears to be a URI. This may be caused by a Kubernetes service discovery issue",
@@ -112,5 +112,23 @@ HINTS = (
         "correct it; the message names the variable or the value",
         "vLLM, envs.py",
         "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
+    ),
+    Hint(
+        "cachetools-version",
+        r"object has no attribute '_LRUCache__\w{1,40}'",
+        "vLLM uses the inside of the package cachetools, and the one that is installed is of another release",
+        "install the cachetools that this vLLM was built with (below 6 where the name ends in __update), or use an image as it was built, or a newer engine",
+        "vllm-project/vllm#16569",
+        "AttributeError: 'AcmeLRUCache' object has no attribute '_LRUCache__update'",
+    ),
+    Hint(
+        "attention-layer-unknown",
+        r"KeyError: '[\w.]{1,120}\.(?:self_attn|attn|attention|mixer|linear_attn)(?:\.(?:attn|mla_attn|indexer\.k_cache))?'",
+        "the engine looks for an attention layer that this rank does not have: a fault of this release with this model in a pipeline, in speculative decoding or with"
+        " layers that share a cache, or a draft model that does not fit",
+        "set pipeline_parallel_size: 1 (and raise tensor_parallel_size), leave speculative_config out, or use another release",
+        "vllm-project/vllm#37974",
+        "KeyError: 'language_model.model.layers.30.self_attn.attn'",
+        sure=False,
     ),
 )

@@ -68,7 +68,7 @@ HINTS = (
     ),
     Hint(
         "image-unknown",
-        r"manifest unknown|manifest for ([^\s]{1,200}) not found",
+        r"manifest unknown|manifest for ([^\s]{1,200}) not found|failed to resolve reference [^\n]{0,300}: not found",
         "the registry has no such tag or digest",
         "correct the row's `image`",
         "OCI distribution specification, error codes",
@@ -218,6 +218,7 @@ HINTS = (
         "docker logs of the container that is named says why; a model that loads long needs a longer start_period of its health check",
         "docker/compose, depends_on",
         "dependency failed to start: container acme-vllm-1 is unhealthy",
+        late=True,
     ),
     Hint(
         "builder-old",

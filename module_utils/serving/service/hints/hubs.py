@@ -159,7 +159,7 @@ HINTS = (
     Hint(
         "hub-limit",
         r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
-        "the hub takes no more requests from this address for now",
+        "the hub (or the server that the message names) takes no more requests from this address for now",
         "give a token, fetch once and relay to the other hosts, or use a mirror",
         "huggingface_hub, rate limits",
         "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",

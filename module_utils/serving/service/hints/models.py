@@ -149,7 +149,7 @@ HINTS = (
         "proxy",
         r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
         r"|Unable to connect to proxy",
-        "the proxy of the row's env or the host does not let this connection through",
+        "the proxy of the row's env or the host can't be reached, or does not let this connection through",
         "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
         "requests, urllib3",
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",

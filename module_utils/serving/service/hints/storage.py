@@ -98,6 +98,7 @@ HINTS = (
         "see the service's log for how it ended, then restart the service",
         "containerd/nerdctl#492",
         "no running task found: task 4711 not found: not found",
+        late=True,
     ),
     Hint(
         "overlay-input-output",

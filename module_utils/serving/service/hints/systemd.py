@@ -79,6 +79,7 @@ HINTS = (
         "see how far its log came; slow loading needs a higher TimeoutStartSec (start_timeout of the row)",
         "systemd.service",
         "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
+        late=True,
     ),
     Hint(
         "systemd-unit-unknown",
