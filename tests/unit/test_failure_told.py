@@ -355,6 +355,14 @@ def test_words_that_come_of_several_things_are_not_told_as_one_of_them(line: str
         ("fp8-needs-newer-gpu", "AssertionError: FP8 is only supported on SM100 (compute capability 10.x) for FA4 CuTe"),
         ("flaggems-triton", "AttributeError: module 'triton' has no attribute 'cdiv'"),
         ("weights-dont-fit", "KeyError: 'model.layers.7.self_attn.attn'"),
+        ("systemd-timeout", "[2026-11-26 10:00:00 TP0] Watchdog timeout (self.watchdog_timeout=300)"),
+        ("interpreter-gone", "/bin/bash^M: bad interpreter: No such file or directory"),
+        ("interpreter-gone", "bash: ./acme.sh: cannot execute: required file not found"),
+        ("python-version", "ERROR: Ignored the following versions that require a different python version: 0.1 Requires-Python >=3.8,<3.12"),
+        ("ascend-quantiser", "ModuleNotFoundError: No module named 'mindie_turbo'"),
+        ("config-json", "ValueError: Invalid model type: acme"),
+        ("gpu-needs-reset", "RuntimeError: acme pool: reset required"),
+        ("shm-too-small", "RuntimeError: acme kernel: insufficient shared memory for a block of 128"),
     ],
 )  # fmt: skip
 def test_a_row_leaves_alone_what_only_looks_like_its_words(row: str, line: str) -> None:

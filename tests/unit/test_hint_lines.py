@@ -151,3 +151,25 @@ def test_a_sure_row_tells_no_single_reason_that_its_words_do_not_prove() -> None
         if row.proves and ": " in row.cause and "; most often" not in row.told and ": most often" not in row.told
     }
     assert single == FOLLOWS, "name the other usual reason, too (`or`), or say only what the words prove"
+
+
+def plain_words(alternative: str) -> list[str] | None:
+    """The words of an alternative that holds nothing but small letters: no code, name, path or sign. None for any other."""
+    bare = re.sub(r"\(\?<?[=!](?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", " ", alternative)
+    bare = re.sub(r"\\[bBwWdDsS]|\[(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|\(\?i?:|\(\?i\)|[()|?+*^$.]", " ", bare)
+    words = bare.replace("\\", "").split()
+    return words if all(re.fullmatch("[a-z']+", word) for word in words) else None
+
+
+def test_a_sure_row_does_not_rest_on_one_common_word() -> None:
+    """`reset required` or `watchdog timeout` are words of many programs; a code, a name or a third word makes them one's own."""
+    assert plain_words(r"[Rr]eset required") == ["eset", "required"] and plain_words(r"NVRM: reset") is None
+    assert plain_words(r"bad interpreter(?! of (?:acme|x))") == ["bad", "interpreter"]
+    common = [
+        (row.name, one)
+        for row in failures.HINTS
+        if row.proves
+        for one in alternatives(row.pattern)
+        if len(plain_words(one) or ["a", "b", "c"]) < 2
+    ]
+    assert not common, "let the pattern name whose word it is, or set sure=False"

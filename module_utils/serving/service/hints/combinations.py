@@ -18,7 +18,7 @@ HINTS = (
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
         r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
         r"|compressed_tensors|optimum|quark|modelopt)(?![\w.])|requires bitsandbytes",
-        "the environment lacks the package for this quantisation or format",
+        "the environment lacks the package for this quantisation or format, or has an older one than the message asks for",
         "install the package that the message names in the environment, or use another format of the model",
         "vLLM, quantization",
         "ImportError: Please install bitsandbytes>=0.46.1 via `pip install bitsandbytes>=0.46.1` to use bitsandbytes quantizer.",
@@ -124,8 +124,8 @@ HINTS = (
     Hint(
         "attention-layer-unknown",
         r"KeyError: '[\w.]{1,120}\.(?:self_attn|attn|attention|mixer|linear_attn)(?:\.(?:attn|mla_attn|indexer\.k_cache))?'",
-        "the engine looks for an attention layer that this rank does not have: a fault of this release with this model in a pipeline, in speculative decoding or with"
-        " layers that share a cache, or a draft model that does not fit",
+        "the engine looks for an attention layer that this rank does not have: a fault of this release with this model in a pipeline, in speculative"
+        " decoding or with layers that share a cache",
         "set pipeline_parallel_size: 1 (and raise tensor_parallel_size), leave speculative_config out, or use another release",
         "vllm-project/vllm#37974",
         "KeyError: 'language_model.model.layers.30.self_attn.attn'",

@@ -84,7 +84,7 @@ HINTS = (
     ),
     Hint(
         "registry-limit",
-        r"toomanyrequests|reached your (?:unauthenticated )?pull rate limit",
+        r"toomanyrequests: |reached your (?:unauthenticated )?pull rate limit",
         "the registry's limit of pulls is reached",
         "log in, name a mirror, or fetch with image_relay",
         "docs.docker.com, usage limits",
@@ -247,8 +247,8 @@ HINTS = (
     Hint(
         "container-name-taken",
         r"container name \"([^\"]{1,100})\" is already in use|name \"([^\"]{1,100})\" is in use: pod already exists",
-        "a container (or pod) of that name is left over and can't be removed",
-        "docker rm -f it, then restart the service",
+        "a container (or pod) of that name is there already: it is left over of an earlier run, or belongs to another service of that name",
+        "docker ps -a shows whose it is: docker rm -f it, then restart the service; or give this service another name",
         "Docker 26.1.5",
         'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
     ),

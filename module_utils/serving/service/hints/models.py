@@ -37,9 +37,8 @@ HINTS = (
     ),
     Hint(
         "config-json",
-        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
-        r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
-        r"|not (?:found|set))",
+        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid repository (?:config|type)"
+        r"|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
         " model's part (an adapter, original weights)",
         "serve the folder with the whole converted model; run deploy.yml --tags fetch",

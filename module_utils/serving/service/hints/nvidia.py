@@ -118,7 +118,8 @@ HINTS = (
     ),
     Hint(
         "gpu-needs-reset",
-        r"GPU requires reset|[Rr]eset [Rr]equired|GPU recovery action changed from \S{1,8}(?: \(\w{1,20}\))? to 0x[1-9]",
+        r"GPU requires reset|(?:NVRM|nvidia|GPU|CUDA|NVML)[^\n]{0,80}[Rr]eset [Rr]equired|NV_ERR_RESET_REQUIRED"
+        r"|GPU recovery action changed from \S{1,8}(?: \(\w{1,20}\))? to 0x[1-9]",
         "the GPU has to be reset before it works again",
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot",
         "nvidia-smi",

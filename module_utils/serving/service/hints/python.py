@@ -78,8 +78,8 @@ HINTS = (
     ),
     Hint(
         "python-version",
-        r"requires a different Python|requires-python|Requires-Python|current Python version \([\d.]{1,10}\) does not satisfy"
-        r"|No interpreter found for Python|Python>=?[\d.]{1,6} is required",
+        r"requires a different Python|requires-python|^(?![^\n]{0,20}Ignored the following)[^\n]{0,600}Requires-Python"
+        r"|current Python version \([\d.]{1,10}\) does not satisfy|No interpreter found for Python|Python>=?[\d.]{1,6} is required",
         "the package does not support this version of Python",
         "make the environment with a Python that it names (3.10 to 3.13 for current vLLM)",
         "pip; uv",
@@ -151,7 +151,8 @@ HINTS = (
     ),
     Hint(
         "interpreter-gone",
-        r"bad interpreter|cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
+        r"[Pp]ython[\w.]{0,8}: bad interpreter|(?:python|pip|vllm|sglang|\bray|uv|/envs?/\S{1,80}"
+        r"|/bin/activate)[\w.]{0,8}: cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
         r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|No module named 'encodings'",
         "the environment's Python does not find what belongs to it: it is gone or was moved (an environment belongs to the Python and the folder it"
         " was made for), or PYTHONHOME names another",

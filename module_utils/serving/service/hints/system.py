@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "shm-too-small",
-        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory"
+        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory \(shm\)"
         r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
         r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
@@ -78,8 +78,9 @@ HINTS = (
         "disk-error",
         r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error|Stale file handle|Errno 116\b"
         r"|Transport endpoint is not connected: ['\"]?/",
-        "a disk or network file system answers with an error",
-        "see dmesg and smartctl; mount a network file system again, and check its server",
+        "the system could not read or write (EIO): a disk or network file system is at fault, or, where no path is named, the terminal that it wrote"
+        " to is gone",
+        "see dmesg and smartctl; mount a network file system again, and check its server; without a path start it as a service, not from a terminal",
         "Linux, EIO, ESTALE",
         "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
@@ -193,7 +194,7 @@ HINTS = (
         r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
-        "this build uses instructions that the host's CPU does not have",
+        "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
         "Linux, SIGILL",
         "./start: line 9:  4242 Illegal instruction     (core dumped) vllm serve",
