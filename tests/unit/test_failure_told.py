@@ -355,6 +355,8 @@ def test_words_that_come_of_several_things_are_not_told_as_one_of_them(line: str
         ("fp8-needs-newer-gpu", "AssertionError: FP8 is only supported on SM100 (compute capability 10.x) for FA4 CuTe"),
         ("flaggems-triton", "AttributeError: module 'triton' has no attribute 'cdiv'"),
         ("weights-dont-fit", "KeyError: 'model.layers.7.self_attn.attn'"),
+        ("disk-full", "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470"),
+        ("low-port", "[Errno 13] error while attempting to bind on address ('0.0.0.0', 1024): permission denied"),
         ("systemd-timeout", "[2026-11-26 10:00:00 TP0] Watchdog timeout (self.watchdog_timeout=300)"),
         ("interpreter-gone", "/bin/bash^M: bad interpreter: No such file or directory"),
         ("interpreter-gone", "bash: ./acme.sh: cannot execute: required file not found"),

@@ -131,4 +131,12 @@ HINTS = (
         "KeyError: 'language_model.model.layers.30.self_attn.attn'",
         sure=False,
     ),
+    Hint(
+        "low-port",
+        r"attempting to bind on address \([^)\n]{1,60}, (?:\d{1,3}|10[01]\d|102[0-3])\): (?i:permission denied)",
+        "the engine may not listen on a port below 1024: only root may, or who was given that right (CAP_NET_BIND_SERVICE)",
+        "give the service a port above 1023, and put what listens on 80 or 443 (a proxy) before it",
+        "Python, asyncio",
+        "[Errno 13] error while attempting to bind on address ('0.0.0.0', 443): permission denied",
+    ),
 )

@@ -109,4 +109,12 @@ HINTS = (
         "Error: mounting storage for container 50a9: creating overlay mount to /srv/acme/merged: input/output error",
         sure=False,
     ),
+    Hint(
+        "torch-write-cut",
+        r"inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
+        "torch could not write a file to its end: the disk is full, a quota is used up, or a network file system broke off",
+        "df -h and the quota of the folder that the traceback writes to; make room, or write to another disk",
+        "pytorch, caffe2/serialize/inline_container.cc",
+        "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
+    ),
 )

@@ -27,8 +27,7 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
-        r"|inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
         "Linux, ENOSPC",
