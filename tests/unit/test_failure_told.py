@@ -307,3 +307,89 @@ def test_a_graph_from_the_compile_cache_is_told_as_compilation() -> None:
     )
     meaning = explained(log).meaning
     assert meaning and "remove the compile cache" in meaning
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nouveau 0000:01:00.0: Direct firmware load for nvidia/gp104/gr/sw_acme.bin failed with error -2",
+        "2026-11-26 10:00:00.1: W acme/dso_loader.cc:64] Could not load dynamic library 'libcudart.so.11.0'; dlerror: libcudart.so.11.0: cannot open"
+        " shared object file: No such file or directory",
+        "[Warning] acme not available: libcufile.so.0: cannot open shared object file: No such file or directory",
+        "[W1126 10:00:00.1 socket.cpp:767] [c10d] The client socket has failed to connect to [::ffff:127.0.0.1]:29500 (errno: 97 - Address family not"
+        " supported by protocol).",
+        "ERROR: ld.so: object 'libacme.so' from LD_PRELOAD cannot be preloaded (cannot open shared object file): ignored.",
+        "nvidia: module verification failed: signature and/or required key missing - tainting kernel",
+    ],
+)
+def test_what_every_start_prints_in_passing_is_not_told(line: str) -> None:
+    for log in (line, f"{line}\n{ODD}"):
+        assert (explained(log, 1).hint, explained(log, 1).sure) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("CUDA error: CUDA driver version is insufficient for CUDA runtime version", "none was given to the container"),
+        ("ValueError: Transformers does not recognize this architecture.", "code of its own"),
+        ("OSError: [Errno 30] Read-only file system: '/srv/acme'", "the host mounted the disk read-only"),
+        ("Out of memory: Killed process 7 (acme) total-vm:9kB", "a process of this host or container"),
+        ("Failed to initialize NVML: Driver/library version mismatch", "a container brings a library of its own"),
+        ("ImportError: /x/acme.so: failed to map segment from shared object: Operation not permitted", "SELinux"),
+        ("No module named pip", "without pip"),
+        ("RuntimeError: CUDA error 802: system not yet initialized", "confidential computing"),
+    ],
+)
+def test_words_that_come_of_several_things_are_not_told_as_one_of_them(line: str, said: str) -> None:
+    found = explained(line, 1)
+    assert found.sure and said in (found.meaning or "")
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("world-too-large", "Error: No available node types can fulfill resource request {'CPU': 8.0}. Add suitable node types."),
+        ("too-many-processes", "BlockingIOError: [Errno 11] write could not complete without blocking"),
+        ("sqlite-cache", "sqlite3.OperationalError: no such column: acme.x"),
+        ("pydantic-version", "ModuleNotFoundError: No module named 'pydantic_core._pydantic_core'"),
+        ("fp8-needs-newer-gpu", "AssertionError: FP8 is only supported on SM100 (compute capability 10.x) for FA4 CuTe"),
+        ("flaggems-triton", "AttributeError: module 'triton' has no attribute 'cdiv'"),
+        ("weights-dont-fit", "KeyError: 'model.layers.7.self_attn.attn'"),
+        ("disk-full", "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470"),
+        ("low-port", "[Errno 13] error while attempting to bind on address ('0.0.0.0', 1024): permission denied"),
+        ("systemd-timeout", "[2026-11-26 10:00:00 TP0] Watchdog timeout (self.watchdog_timeout=300)"),
+        ("interpreter-gone", "/bin/bash^M: bad interpreter: No such file or directory"),
+        ("interpreter-gone", "bash: ./acme.sh: cannot execute: required file not found"),
+        ("python-version", "ERROR: Ignored the following versions that require a different python version: 0.1 Requires-Python >=3.8,<3.12"),
+        ("ascend-quantiser", "ModuleNotFoundError: No module named 'mindie_turbo'"),
+        ("config-json", "ValueError: Invalid model type: acme"),
+        ("gpu-needs-reset", "RuntimeError: acme pool: reset required"),
+        ("shm-too-small", "RuntimeError: acme kernel: insufficient shared memory for a block of 128"),
+    ],
+)  # fmt: skip
+def test_a_row_leaves_alone_what_only_looks_like_its_words(row: str, line: str) -> None:
+    assert explained(line, 1).hint != row
+
+
+FIRST = "cannot write the shard: No space left on device"
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        "torch.distributed.DistStoreError: Timed out after 901 seconds waiting for clients. 1/2 clients joined.",
+        "RuntimeError: Gloo connectFullMesh failed with [/x/gloo/transport/tcp/pair.cc:144] no error",
+        "TimeoutError: Timed out waiting for engine core processes to start",
+        "RuntimeError: HCCL function error: EI0006: Getting socket times out.",
+        "torch.AcceleratorError: CUDA error: operation failed due to a previous error during capture",
+    ],
+)
+def test_what_waited_for_another_part_gives_way_to_that_part_s_own_error(late: str) -> None:
+    assert explained(late, 1).sure
+    assert explained(f"ERROR 11-26 10:00:00 [a.py:1] {FIRST}\n{late}", 1).hint == "disk-full"
+
+
+def test_a_model_of_a_version_that_the_engine_does_not_know_is_told_to_want_another_release() -> None:
+    meaning = explained("ValueError: AcmeV only supports versions 2.0, 2.6. Got version: (4, 5)", 1).meaning
+    assert meaning and "release of the engine" in meaning

@@ -118,3 +118,58 @@ def test_a_sure_row_does_not_hide_the_reason_that_its_error_lists(row: Hint) -> 
         1,
     )
     assert found.hint == "disk-full" and found.root and found.root.startswith("FileExistsError")
+
+
+# What is said once something else has failed: of ranks that waited, of other processes and containers.
+AFTERWARDS = re.compile(r"waited in vain|said before|ended first|died first|what (?:the )?other \w+ said first")
+
+
+def test_a_sure_row_about_another_process_gives_way_to_what_was_said_before() -> None:
+    """The rank that is missed is named by the one that waited; why it is missing stands earlier in the same log."""
+    told = [
+        row.name
+        for row in failures.HINTS
+        if row.proves and not row.late and AFTERWARDS.search(row.cause + " " + row.remedy)
+    ]
+    assert not told, "set late=True, or say nothing of what came before"
+
+
+# Rows whose one reason behind the colon is what the words themselves say, or explains the fact in front of it.
+FOLLOWS = {
+    "nvidia-ctk-mode", "nvidia-cli-requirement", "nvidia-tools-mixed", "podman-pod-ports", "builder-old", "command-none", "cdi-integrated-gpu",
+    "supervisord-command", "hub-name-invalid", "hub-path-as-name", "npu-held", "cann-too-old", "npu-ecc", "sglang-slots", "dtype-unknown-to-torch",
+    "nvidia-cli-signal", "gpu-ecc", "gpu-nvlink-error", "gpu-xid-memory", "gpu-xid-link", "attention-none", "no-libc-headers",
+    "quantisation-not-for-layer", "mistral-format", "architecture-dropped", "launch-oom",
+}  # fmt: skip
+
+
+def test_a_sure_row_tells_no_single_reason_that_its_words_do_not_prove() -> None:
+    """A cause behind whose colon two reasons stand is told with "most often"; a single one would be told as the fact."""
+    single = {
+        row.name
+        for row in failures.HINTS
+        if row.proves and ": " in row.cause and "; most often" not in row.told and ": most often" not in row.told
+    }
+    assert single == FOLLOWS, "name the other usual reason, too (`or`), or say only what the words prove"
+
+
+def plain_words(alternative: str) -> list[str] | None:
+    """The words of an alternative that holds nothing but small letters: no code, name, path or sign. None for any other."""
+    bare = re.sub(r"\(\?<?[=!](?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", " ", alternative)
+    bare = re.sub(r"\\[bBwWdDsS]|\[(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|\(\?i?:|\(\?i\)|[()|?+*^$.]", " ", bare)
+    words = bare.replace("\\", "").split()
+    return words if all(re.fullmatch("[a-z']+", word) for word in words) else None
+
+
+def test_a_sure_row_does_not_rest_on_one_common_word() -> None:
+    """`reset required` or `watchdog timeout` are words of many programs; a code, a name or a third word makes them one's own."""
+    assert plain_words(r"[Rr]eset required") == ["eset", "required"] and plain_words(r"NVRM: reset") is None
+    assert plain_words(r"bad interpreter(?! of (?:acme|x))") == ["bad", "interpreter"]
+    common = [
+        (row.name, one)
+        for row in failures.HINTS
+        if row.proves
+        for one in alternatives(row.pattern)
+        if len(plain_words(one) or ["a", "b", "c"]) < 2
+    ]
+    assert not common, "let the pattern name whose word it is, or set sure=False"

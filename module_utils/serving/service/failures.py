@@ -166,7 +166,7 @@ SIGNALS = {
         "see dmesg; lower kv_cache_memory_bytes or run fewer services",
     ),
     signal.SIGILL: (
-        "the engine was ended by an illegal instruction (SIGILL): this build uses instructions that the host's CPU does not have",
+        "the engine was ended by an illegal instruction (SIGILL), most often because this build uses instructions that the host's CPU does not have",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
     ),
     signal.SIGBUS: (

@@ -41,10 +41,11 @@ LEVELS = tuple(
         r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: [A-Z]{2}\d{1,3}){0,4}\] ?(?P<level>)",  # sglang: no level
         # Ascend's plog and MindSpore: `[ERROR] HCCL(71,python3):2025-07-23-03:47:57.1 [hccl_socket.cc:100] `, `[WARNING] ME(71:140,MainProcess):...`
         r"\[(?P<level>[A-Z]{4,9})\] ?[A-Z_]{2,20}\([^)\n]{0,80}\):\s?[\d:.-]{8,40}\s?(?:\[[^\]\n]{0,120}\]\s?){0,2}",
-        r"\[(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]:? ?(?:\d{4}-[\d: .,-]{8,30} ?(?:\([^)\n]{0,80}\) ?)?)?",
+        r"\[(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning)\]:? ?(?:\d{4}-[\d: .,-]{8,30} ?(?:\([^)\n]{0,80}\) ?)?)?",
         # glog, and c10's of torch: `E1121 10:00:00.000000 71 x.cpp:629] `, `[rank0]:[W1121 10:00:00.000 x.cpp:475] `, `[W socket.cpp:464] `
         r"\[?(?P<level>[IWEF])(?:\d{2,4}|20\d{6}) \d\d:\d\d:\d\d[.\d]{0,12}(?: +\d{1,8})? [\w./ -]{1,120}(?::\d{1,6})?\](?: |$)",
         r"\[(?P<level>[IWEF]) [\w./-]{1,60}:\d{1,6}\] ",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,6}: (?P<level>[IWEF]) [\w./-]{1,120}:\d{1,6}\] ",  # TensorFlow
         # memfabric, which hands memory from NPU to NPU: `2025-09-22 20:20:40.102319 error 7 pid[7] [BM x.cpp:122] `
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,6} (?P<level>debug|info|warn|error|fatal) \d{1,8} pid\[\d{1,8}\] \[[A-Z]{2,10} [\w./-]{1,60}:\d{1,6}\] ",
         r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[[\dTZ:.+-]{4,40}\] ",  # logrus: podman, nvidia-ctk, crictl, dockerd

@@ -101,6 +101,10 @@ KINDS = tuple(
             "this accelerator is not one of those that it names: leave out the option, quantisation or backend that asks for them, or use another accelerator",
         ),
         (
+            r"\bonly supports? versions?\b|\bversions? [^\n]{0,60}\b(?:got|found) version",
+            "use a release of the engine (mostly a newer one) that has the version which the sentence says it got, or one of those that it names",
+        ),
+        (
             r"\bcuda (?:toolkit|version|runtime)\b|\bcuda \d{2}\.\d",
             "use an image or a wheel that is built with that CUDA, on a driver that carries it, or leave out what asks for it",
         ),

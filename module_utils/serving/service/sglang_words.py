@@ -38,6 +38,7 @@ NAMES = (
     ("lora_modules", "lora_paths"),
     ("hf_overrides", "json_model_override_args"),
     ("block_size", "page_size"),
+    ("limit_mm_per_prompt", "limit_mm_data_per_request"),
 )
 RENAMED = dict(NAMES)
 EACH = re.compile(r"(?:(?<![\w.])|(?<=engine_args\.))(?:%s)(?!\w)" % "|".join(re.escape(name) for name, _ in NAMES))

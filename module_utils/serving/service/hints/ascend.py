@@ -162,7 +162,7 @@ HINTS = (
     Hint(
         "npu-unsupported-operator",
         r"EZ300[23]|Unsupported_Operator|No supported Ops kernel and engine are found",
-        "this NPU has no such operator in this type or format",
+        "no kernel of this operator was found for this NPU, type and format: the NPU has none, or CANN's package of operators for it is not installed",
         "on a 310P set engine_args.dtype: float16 (or convert: float16) and use a release with 310P support",
         "vllm-project/vllm-ascend#1383",
         "Unsupported_Operator(EZ3002): Optype [TransData] of Ops kernel [AIcoreEngine] is unsupported.",
@@ -214,6 +214,7 @@ HINTS = (
         "look at the first rank that the message lists: its own log and its network say why",
         CANN_CODES,
         "Communication_Error_Ranktable_Detect(EI0015): [PID: 41] Failed to collect ranks: [1,2,3]",
+        late=True,
     ),
     Hint(
         "hccl-heartbeat",
@@ -222,6 +223,7 @@ HINTS = (
         "look at the log of the process on that host and NPU for what it said first; hccn_tool -i N -link -g there shows the link",
         "CANN, HCCL user guide",
         "[ERROR] HCCL(7,python):2026-11-20-10:00:00.1 [task_exception_handler.cc:1] Cluster Exception Location[IP/ID]:[10.0.0.1/1]",
+        late=True,
     ),
     Hint(
         "hccl-packets-lost",
@@ -230,6 +232,7 @@ HINTS = (
         "look for what the other rank said before; hccn_tool -i N -stat -g and -link_stat -g show lost packets and a flapping port",
         "CANN, HCCL user guide",
         "Execution_Error_ROCE_CQE(EI0013): [PID: 41] An error CQE occurred during operator execution.",
+        late=True,
     ),
     Hint(
         "hccl-resources",
@@ -290,11 +293,12 @@ HINTS = (
         r"|remote does not initiate a connect request|topo exchange agent get socket timeout|connect timeout.{0,60}rank"
         r"|socket establish timeout|Wait links establish"
         r"|topo exchange server (?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,40}(?:connect|accept).{0,40}fail",
-        "one rank did not come: HCCL could not connect to it in its time (120 s unless set)",
+        "HCCL could not connect to a rank in its time (120 s unless set): that rank hangs, ended or loads longer, or a firewall stands between",
         "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
         "for MindSpore MS_NODE_TIMEOUT",
         "vllm-project/vllm-ascend#486, #1955, #5461",
         "EI0006: [PID: 41] Getting socket times out. Reason: Remote Rank did not send the data in time.",
+        late=True,
     ),
     Hint(
         "hccl-expansion-mode",
@@ -311,6 +315,7 @@ HINTS = (
         "look for what the other workers said before; set env MS_NODE_TIMEOUT higher for slow loading",
         "MindSpore, dynamic cluster",
         "RuntimeError: The total number of timed out node is 1. Timed out node list is: [const vector]{1}",
+        late=True,
     ),
     Hint(
         "mindformers-config",

@@ -194,7 +194,7 @@ HINTS = (
     Hint(
         "ascend-quantiser",
         r"no available ascend quantizer|[Aa]scend quantiz\w{0,6}[^\n]{0,60}(?:not (?:found|supported)|unsupported)"
-        r"|quant_model_description[^\n]{0,60}(?:not|missing)|No module named '?(?:mindie_turbo|msmodelslim)",
+        r"|quant_model_description[^\n]{0,60}(?:not|missing)",
         "this release of vllm-ascend can't read the model's quantisation, or its quant_model_description.json is missing",
         "use a newer release and weights that ModelSlim made for it; set engine_args.quantization: ascend",
         "vllm-project/vllm-ascend#633",

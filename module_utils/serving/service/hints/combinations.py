@@ -18,7 +18,7 @@ HINTS = (
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
         r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
         r"|compressed_tensors|optimum|quark|modelopt)(?![\w.])|requires bitsandbytes",
-        "the environment lacks the package for this quantisation or format",
+        "the environment lacks the package for this quantisation or format, or has an older one than the message asks for",
         "install the package that the message names in the environment, or use another format of the model",
         "vLLM, quantization",
         "ImportError: Please install bitsandbytes>=0.46.1 via `pip install bitsandbytes>=0.46.1` to use bitsandbytes quantizer.",
@@ -99,7 +99,7 @@ HINTS = (
     Hint(
         "vllm-port-env",
         r"VLLM_PORT[^\n]{0,60}appears to be a URI|invalid literal for int\(\) with base 10: ['\"]tcp://",
-        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm",
+        "the variable VLLM_PORT holds an address: Kubernetes sets it for a Service called vllm, or somebody set it to a URL",
         "call the Service otherwise, or set enableServiceLinks: false in the pod",
         "vLLM, environment variables",
         "ValueError: VLLM_PORT 'tcp://10.0.0.1:8000' appears to be a URI. This may be caused by a Kubernetes service discovery issue",
@@ -112,5 +112,31 @@ HINTS = (
         "correct it; the message names the variable or the value",
         "vLLM, envs.py",
         "ValueError: Invalid value 'FLASH_X' for VLLM_ATTENTION_BACKEND. Valid options: ['FLASH_ATTN']",
+    ),
+    Hint(
+        "cachetools-version",
+        r"object has no attribute '_LRUCache__\w{1,40}'",
+        "vLLM uses the inside of the package cachetools, and the one that is installed is of another release",
+        "install the cachetools that this vLLM was built with (below 6 where the name ends in __update), or use an image as it was built, or a newer engine",
+        "vllm-project/vllm#16569",
+        "AttributeError: 'AcmeLRUCache' object has no attribute '_LRUCache__update'",
+    ),
+    Hint(
+        "attention-layer-unknown",
+        r"KeyError: '[\w.]{1,120}\.(?:self_attn|attn|attention|mixer|linear_attn)(?:\.(?:attn|mla_attn|indexer\.k_cache))?'",
+        "the engine looks for an attention layer that this rank does not have: a fault of this release with this model in a pipeline, in speculative"
+        " decoding or with layers that share a cache",
+        "set pipeline_parallel_size: 1 (and raise tensor_parallel_size), leave speculative_config out, or use another release",
+        "vllm-project/vllm#37974",
+        "KeyError: 'language_model.model.layers.30.self_attn.attn'",
+        sure=False,
+    ),
+    Hint(
+        "low-port",
+        r"attempting to bind on address \([^)\n]{1,60}, (?:\d{1,3}|10[01]\d|102[0-3])\): (?i:permission denied)",
+        "the engine may not listen on a port below 1024: only root may, or who was given that right (CAP_NET_BIND_SERVICE)",
+        "give the service a port above 1023, and put what listens on 80 or 443 (a proxy) before it",
+        "Python, asyncio",
+        "[Errno 13] error while attempting to bind on address ('0.0.0.0', 443): permission denied",
     ),
 )

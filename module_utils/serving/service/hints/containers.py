@@ -56,7 +56,8 @@ HINTS = (
         "cdi-stale-library",
         r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file"
         r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
-        "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made",
+        "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made, or the file"
+        " is of another host",
         "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
         "runc; NVIDIA/nvidia-container-toolkit#452",
         'runc create failed: unable to start container process: error mounting "/usr/lib/x86_64-linux-gnu/libcuda.so.550.54" to rootfs at "/usr/lib":'
@@ -83,8 +84,10 @@ HINTS = (
         "nvidia-cli-no-driver",
         r"nvidia-container-cli(?:\.real)?: initialization error: (?:load library failed: |cannot open shared object)"
         r"|initiali[sz]e NVML: ERROR_LIBRARY_NOT_FOUND",
-        "the host has no NVIDIA driver, or not where NVIDIA's container tools look",
-        "nvidia-smi on the host must work; install the driver (manage_driver: true), then run deploy.yml again",
+        "NVIDIA's container tools find no driver of NVIDIA's: the host has none, it lies where they do not look, or the container engine sees"
+        " another file system (Docker as a snap, Docker Desktop)",
+        "nvidia-smi on the host must work, else install the driver (manage_driver: true) and run deploy.yml again; in place of a snap or Docker"
+        " Desktop install Docker's own packages",
         "NVIDIA/libnvidia-container, src/nvc.c",
         "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or"
         " directory",
@@ -150,7 +153,8 @@ HINTS = (
     Hint(
         "nvidia-cli-mount",
         r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
-        "NVIDIA's container tools can't mount the driver into this image; most often the image was saved with the driver's files in it",
+        "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
+        " driver can't make what it has (sockets of persistenced)",
         "remove those files from the image or take the unchanged one, or set accelerator.device_access: cdi",
         "NVIDIA/nvidia-docker#1551",
         "nvidia-container-cli: mount error: file creation failed: /var/lib/docker/overlay2/x/merged/usr/lib/libnvidia-ml.so.1: file exists",
@@ -269,7 +273,8 @@ HINTS = (
     Hint(
         "nvidia-hook-other",
         r"No help topic for 'prestart'",
-        "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed",
+        "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed, or the"
+        " hook's file names a wrong program",
         "install nvidia-container-toolkit, libnvidia-container and nvidia-container-runtime of one release, or set accelerator.device_access: cdi",
         "NVIDIA/nvidia-container-toolkit#14",
         "OCI runtime create failed: error running hook: exit status 3, stderr: level=error msg=No help topic for 'prestart'",

@@ -52,10 +52,11 @@ HINTS = (
     ),
     Hint(
         "fp8-needs-newer-gpu",
-        r"type fp8e4nv not supported in this architecture|torch\._scaled_mm is only supported on|FP8 .{0,60}(?:requires|only"
-        r" supported).{0,60}(?:capability|sm|Hopper)",
+        r"type fp8e4nv not supported in this architecture|torch\._scaled_mm is only supported on|FP8 (?![^\n]{0,120}FA ?4).{0,60}(?:requires"
+        r"|only supported).{0,60}(?:capability|sm|Hopper)",
         "this GPU has no fp8, or not the kernels for it that were asked for",
-        "use a model or a kv_cache_dtype without fp8, or a GPU of compute capability 8.9 or newer",
+        "leave kv_cache_dtype and the backend that asks for fp8 (attention_backend) out of engine_args, use a model without fp8, or a GPU that has"
+        " it (compute capability 8.9 or newer; the message may name another)",
         "triton-lang/triton; pytorch",
         "ValueError: type fp8e4nv not supported in this architecture. The supported fp8 dtypes are ('fp8e4b15', 'fp8e5')",
     ),
@@ -97,7 +98,7 @@ HINTS = (
     Hint(
         "mixed-cuda-libraries",
         r"undefined symbol: (?:nccl|__nvJitLink|cublas|cudnn|cusparse|nvrtc)\w{1,80}|symbol \w{1,80} version lib(?:cu|nv)\w{1,30}\.so",
-        "CUDA libraries of two versions are mixed: another one is found first than the one that torch was built with",
+        "CUDA libraries of two versions are mixed: another one is found first than the one that torch was built with, or one was upgraded alone",
         "remove LD_LIBRARY_PATH and LD_PRELOAD from the row's env, or use an image as it was built",
         "pytorch/pytorch#111469",
         "ImportError: libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12",
@@ -219,5 +220,14 @@ HINTS = (
         "compare nvidia-smi's CUDA version with the image's; upgrade the driver, or use an image for this driver and compute capability",
         CUDA_ERRORS,
         "RuntimeError: CUDA error: device kernel image is invalid",
+    ),
+    Hint(
+        "uva-missing",
+        r"RuntimeError: UVA is not available",
+        "vLLM's newer model runner needs pages of the host's memory that the GPU can read (pinned memory, UVA), and has none here: vLLM leaves them off in"
+        " WSL, or the platform has none",
+        "in WSL set env VLLM_WSL2_ENABLE_PIN_MEMORY: 1; elsewhere, or where that does not help, env VLLM_USE_V2_MODEL_RUNNER: 0",
+        "vllm-project/vllm#47387",
+        "RuntimeError: UVA is not available",
     ),
 )

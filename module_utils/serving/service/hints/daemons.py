@@ -56,7 +56,8 @@ HINTS = (
     Hint(
         "oci-runtime-old",
         r"cannot unmarshal \w{1,20} into Go struct field (?:Process|Linux|Spec|Root)\w{0,20}\.",
-        "the host's runc (or NVIDIA's runtime) is of another time than the container engine: it can't read what that hands it",
+        "the host's runc (or NVIDIA's runtime) can't read what the container engine hands it: one of the two is of another time, or an old one is"
+        " found first",
         "upgrade runc, containerd and nvidia-container-toolkit together with Docker; which -a runc shows whether an old one is found first",
         "NVIDIA/nvidia-docker#1077",
         "docker: Error response from daemon: OCI runtime create failed: json: cannot unmarshal object into Go struct field Process.user of type"

@@ -68,7 +68,7 @@ HINTS = (
     ),
     Hint(
         "image-unknown",
-        r"manifest unknown|manifest for ([^\s]{1,200}) not found",
+        r"manifest unknown|manifest for ([^\s]{1,200}) not found|failed to resolve reference [^\n]{0,300}: not found",
         "the registry has no such tag or digest",
         "correct the row's `image`",
         "OCI distribution specification, error codes",
@@ -84,7 +84,7 @@ HINTS = (
     ),
     Hint(
         "registry-limit",
-        r"toomanyrequests|reached your (?:unauthenticated )?pull rate limit",
+        r"toomanyrequests: |reached your (?:unauthenticated )?pull rate limit",
         "the registry's limit of pulls is reached",
         "log in, name a mirror, or fetch with image_relay",
         "docs.docker.com, usage limits",
@@ -218,6 +218,7 @@ HINTS = (
         "docker logs of the container that is named says why; a model that loads long needs a longer start_period of its health check",
         "docker/compose, depends_on",
         "dependency failed to start: container acme-vllm-1 is unhealthy",
+        late=True,
     ),
     Hint(
         "builder-old",
@@ -246,8 +247,8 @@ HINTS = (
     Hint(
         "container-name-taken",
         r"container name \"([^\"]{1,100})\" is already in use|name \"([^\"]{1,100})\" is in use: pod already exists",
-        "a container (or pod) of that name is left over and can't be removed",
-        "docker rm -f it, then restart the service",
+        "a container (or pod) of that name is there already: it is left over of an earlier run, or belongs to another service of that name",
+        "docker ps -a shows whose it is: docker rm -f it, then restart the service; or give this service another name",
         "Docker 26.1.5",
         'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
     ),

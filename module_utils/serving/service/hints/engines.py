@@ -8,7 +8,8 @@ HINTS = (
     # Model and engine.
     Hint(
         "architecture-unsupported",
-        r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no vLLM implementation",
+        r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no (?:vLLM"
+        r"|S[Gg][Ll]ang) implementation|Cannot find model module\. '\w{1,80}' is not a registered model",
         "the engine does not serve the model's class: it is older than the model, has dropped it since, or could not import it",
         "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for an import error above"
         " (SGLang ignores them)",
@@ -26,8 +27,9 @@ HINTS = (
     Hint(
         "transformers-too-old",
         r"Transformers does not recognize this architecture",
-        "the engine's transformers is older than this model",
-        "use a newer engine (image)",
+        "the engine's transformers does not know this kind of model (model_type of its config.json): it is older than the model, or the model brings"
+        " code of its own",
+        "use a newer engine (image); for a model with code of its own read that code and set engine_args.trust_remote_code: true",
         "huggingface/transformers, models/auto",
         "ValueError: The checkpoint you are trying to load has model type `qwen9` but Transformers does not recognize this architecture.",
     ),

@@ -9,6 +9,8 @@ An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4
 A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other
 causes too, and this one is told as possible, beside the error. A row for a family of errors is `general`, and never sure.
 A cause is a fact. Behind a colon may stand its usual reasons ("x is not there: it was removed, or y"): they are told as no more than that.
+A single reason there would be told as the fact: it stands only where the words themselves say it. A row about what another process, rank or container
+failed at is `late`. A sure row rests on no common word that other programs print too.
 Give the engine's own words as `pattern`, keep it linear (`.{0,80}` instead of `.*`), say where you saw it, and write a line of your own
 as `example`; each further alternative of the pattern has a line in tests/fixtures/hint_lines.tsv. tests/unit/test_failures.py and
 test_hint_lines.py hold every row to that: an example or line is explained by its own row and by no other.

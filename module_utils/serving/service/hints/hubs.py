@@ -107,7 +107,8 @@ HINTS = (
     Hint(
         "download-twice",
         r"FileExistsError[^\n]{0,200}(?:/blobs/|/snapshots/|\.incomplete|\.lock')",
-        "another process made the same file of the hub's cache at once",
+        "a file of the hub's cache is there already where its client would make it: another process fetches into the same cache at once, or a fetch"
+        " that broke off left it",
         "run deploy.yml --tags fetch again, one at a time for a folder; let the engine read a local folder instead of fetching in each worker",
         "huggingface/huggingface_hub#1108",
         "FileExistsError: [Errno 17] File exists: '../../blobs/1960' -> '/srv/hub/models--acme/snapshots/42f5/config.json'",
@@ -159,7 +160,7 @@ HINTS = (
     Hint(
         "hub-limit",
         r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
-        "the hub takes no more requests from this address for now",
+        "the hub (or the server that the message names) takes no more requests from this address for now",
         "give a token, fetch once and relay to the other hosts, or use a mirror",
         "huggingface_hub, rate limits",
         "requests.exceptions.HTTPError: 429 Client Error: Too Many Requests for url: https://files.example/x",

@@ -283,4 +283,22 @@ HINTS = (
         "vllm-project/vllm#22004",
         "AssertionError: assert self.quant_method is not None (acme/layer.py:7)",
     ),
+    Hint(
+        "triton-allocator",
+        r"Kernel requires a runtime memory allocation, but no allocator was set",
+        "a Triton kernel wants scratch memory, and the engine gives Triton none for it: its kernels and this Triton don't fit, or it forgot to on"
+        " this GPU",
+        "use a newer engine, or the image as it was built; another attention backend or model class may do without that kernel",
+        "vllm-project/vllm#33857; triton, runtime/_allocation.py",
+        "RuntimeError: Kernel requires a runtime memory allocation, but no allocator was set. Use triton.set_allocator to specify an allocator.",
+    ),
+    Hint(
+        "triton-not-whole",
+        r"module 'triton' has no attribute '(?:next_power_of_2|cdiv|jit|autotune|heuristics|Config|language|runtime|compile)'",
+        "what Python finds as triton is not whole: it was installed over another one (triton and triton-ascend), removed in part, or the engine put"
+        " a placeholder there as it found no driver for it",
+        "pip uninstall triton triton-ascend, then install the one of the two that belongs to this accelerator anew, or use an image as it was built",
+        "vllm-project/vllm-ascend#6879, #7359",
+        "AttributeError: module 'triton' has no attribute 'next_power_of_2'",
+    ),
 )

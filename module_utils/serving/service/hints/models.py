@@ -37,9 +37,8 @@ HINTS = (
     ),
     Hint(
         "config-json",
-        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid (?:repository"
-        r"|model) (?:config|type)|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)"
-        r"|not (?:found|set))",
+        r"Unrecognized model|Should have a `?model_type`? key|KeyError: 'model_type'|Invalid repository (?:config|type)"
+        r"|No (?:model )?architectures? (?:are )?(?:found|specified)|architectures[^\n]{0,30}(?:is (?:None|empty|missing)|not (?:found|set))",
         "config.json is not one of a model that transformers reads: model_type or architectures are missing, or the folder is another"
         " model's part (an adapter, original weights)",
         "serve the folder with the whole converted model; run deploy.yml --tags fetch",
@@ -149,7 +148,7 @@ HINTS = (
         "proxy",
         r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
         r"|Unable to connect to proxy",
-        "the proxy of the row's env or the host does not let this connection through",
+        "the proxy of the row's env or the host can't be reached, or does not let this connection through",
         "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
         "requests, urllib3",
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",

@@ -13,7 +13,7 @@ HINTS = (
         "nccl-shm",
         r"(?:[Ee]rror while creating shared memory segment|Call to (?:posix_fallocate|ftruncate|mmap)|unable to (?:allocate|create"
         r"|extend)).{0,120}(?:/dev/shm|nccl-|No space left)",
-        "/dev/shm is too small for NCCL (Docker gives 64 MiB)",
+        "NCCL gets no room for a segment in /dev/shm: it is too small (Docker gives 64 MiB), or segments of earlier runs fill it",
         "set shm_bytes (16 GiB for tensor parallel), or mount -o remount,size=16g /dev/shm on a host",
         NCCL_DOCS,
         "node1:71:71 [0] include/shm.h:48 NCCL WARN Error while creating shared memory segment /dev/shm/nccl-x1 (size 9637888)",
@@ -31,7 +31,8 @@ HINTS = (
     Hint(
         "nccl-shm-not-shared",
         r"[Ee]rror while attaching to shared memory segment",
-        "ranks on one host don't see each other's /dev/shm: they run in containers of their own and take them for one host",
+        "ranks on one host don't see each other's /dev/shm: they run in containers of their own and take them for one host, or the rank that made"
+        " the segment has ended",
         "run the ranks of a host in one container, share its IPC (ipc: host), or set env NCCL_SHM_DISABLE: 1",
         "vllm-project/vllm#18831",
         "node1:80:300 [1] misc/shmutils.cc:87 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-x (size 9637888), error: No"
@@ -44,11 +45,12 @@ HINTS = (
         "set NCCL_SOCKET_IFNAME in the row's env to the card between the hosts (ip route get shows it), and open its ports",
         NCCL_DOCS,
         "node1:71:88 [0] include/socket.h:403 NCCL WARN Connect to fe80::380d<33941> failed : Connection timed out",
+        late=True,
     ),
     Hint(
         "nccl-no-interface",
         r"[Nn]o (?:socket )?interface found|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
-        "NCCL finds no network interface of the name it was given",
+        "NCCL finds no network interface that it may use: NCCL_SOCKET_IFNAME names none of this host's, or the container has none beside the loopback",
         "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
         NCCL_DOCS,
         "node1:71:71 [0] bootstrap.cc:96 NCCL WARN Bootstrap : no socket interface found",
@@ -101,6 +103,7 @@ HINTS = (
         "name the card between the hosts (env UCX_NET_DEVICES, or OMPI_MCA_btl_tcp_if_include with its subnet) and open its ports",
         "mindspore-ai/docs, FAQ on distributed work",
         "pml_ucx.c:452 Error: Failed to resolve UCX endpoint for rank 3",
+        late=True,
     ),
     Hint(
         "no-peer-access",
@@ -186,6 +189,7 @@ HINTS = (
         "set engine_args.enforce_eager: true; then leave out the option or operator (FlagGems) that brings it, or use a newer engine",
         "docs.nvidia.com, CUDA Runtime API, cudaError_t",
         "RuntimeError: CUDA error: operation not permitted when stream is capturing",
+        late=True,
     ),
     Hint(
         "cuda-launch-timeout",
@@ -268,6 +272,7 @@ HINTS = (
         " engine_args",
         "deepseek-ai/DeepEP",
         "RuntimeError: DeepEP error: CPU recv timeout",
+        late=True,
     ),
     Hint(
         "cuda-ipc",

@@ -247,8 +247,7 @@ HINTS = (
         "npu-kernel-too-long",
         r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|(?:error code is|runtime result =|failed:) ?5070(?:14|34)\b",
         "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
-        "look for what the other ranks said before; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and"
-        " vllm-ascend",
+        "compare what the other ranks say; try enforce_eager: true, a lower max_num_batched_tokens, or another release of CANN and vllm-ascend",
         "CANN, aclError",
         "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is 507014",
     ),

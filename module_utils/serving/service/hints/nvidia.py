@@ -118,7 +118,8 @@ HINTS = (
     ),
     Hint(
         "gpu-needs-reset",
-        r"GPU requires reset|[Rr]eset [Rr]equired|GPU recovery action changed from \S{1,8}(?: \(\w{1,20}\))? to 0x[1-9]",
+        r"GPU requires reset|(?:NVRM|nvidia|GPU|CUDA|NVML)[^\n]{0,80}[Rr]eset [Rr]equired|NV_ERR_RESET_REQUIRED"
+        r"|GPU recovery action changed from \S{1,8}(?: \(\w{1,20}\))? to 0x[1-9]",
         "the GPU has to be reset before it works again",
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot",
         "nvidia-smi",
@@ -127,8 +128,10 @@ HINTS = (
     Hint(
         "nvml-mismatch",
         r"[Dd]river/library version mismatch",
-        "the driver's library was upgraded under the loaded kernel module",
-        "reboot the host; hold the driver's packages against unattended upgrades",
+        "the driver's library and the kernel module that is loaded are of two versions: the packages were upgraded and the host not rebooted, or a"
+        " container brings a library of its own",
+        "reboot the host, and hold the driver's packages against unattended upgrades; if only a container says so, use an image without driver"
+        " libraries",
         "NVML",
         "Failed to initialize NVML: Driver/library version mismatch",
     ),
@@ -144,7 +147,8 @@ HINTS = (
     Hint(
         "fabric-down",
         r"system not yet initialized|CUDA error 802|cudaErrorSystemNotReady",
-        "the NVSwitch fabric is not up: nvidia-fabricmanager is missing, stopped or of another version than the driver",
+        "CUDA says that this system is not ready yet: the NVSwitch fabric is not up (nvidia-fabricmanager is missing, stopped or of another version"
+        " than the driver), or a GPU in confidential computing was not set ready",
         "install exactly the driver's version of it and start it (B200 and newer: with nvlsm and the modules mlx5_ib and ib_umad)",
         "pytorch/pytorch#35710",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
@@ -163,8 +167,10 @@ HINTS = (
         "driver-too-old",
         r"CUDA driver version is insufficient|driver on your system is too old|PTX was compiled with an unsupported toolchain"
         r"|cudaErrorUnsupportedPtxVersion|cudaErrorInsufficientDriver|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
-        "the image's CUDA is newer than the host's driver allows",
-        "upgrade the driver (accelerator.driver_branch) or use an image with an older CUDA",
+        "CUDA finds no driver here that is new enough for this build: the host's driver is older than the image's CUDA, or another libcuda (compat,"
+        " a stub) is found first, or none was given to the container",
+        "compare nvidia-smi's CUDA version where the engine runs with the image's: upgrade the driver (accelerator.driver_branch) or use an image"
+        " with an older CUDA; if it is new enough, take other folders of libcuda out of LD_LIBRARY_PATH",
         CUDA_ERRORS,
         "ImportError: /opt/vllm/_C.abi3.so: undefined symbol: cuTensorMapEncodeTiled",
     ),
@@ -186,6 +192,7 @@ HINTS = (
         " FlagTree",
         "FlagTree#773",
         "RuntimeError: 0 active drivers ([]). There should only be one.",
+        late=True,
     ),
     Hint(
         "driver-library-missing",
@@ -262,5 +269,6 @@ HINTS = (
         "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode",
         CUDA_ERRORS,
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        late=True,
     ),
 )

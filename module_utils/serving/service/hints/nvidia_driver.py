@@ -55,7 +55,7 @@ HINTS = (
     Hint(
         "module-not-signed",
         r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected",
-        "Secure Boot refuses the kernel module: it is not signed by a key that the firmware knows",
+        "the kernel refuses the module for its signature: Secure Boot is on and the module is not signed, or by a key that the firmware does not know",
         "enroll the key (mokutil --import) and confirm it at the next boot, take the distribution's signed module, or switch Secure Boot off",
         DRIVER,
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
@@ -225,8 +225,8 @@ HINTS = (
     Hint(
         "driver-built-not-loaded",
         r"Unable to load the (?:kernel module 'nvidia|'nvidia[\w-]{0,20}' kernel module)",
-        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, or this"
-        " branch does not know the card",
+        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, the"
+        " headers are another kernel's, or this branch does not know the card",
         "mokutil --sb-state; lsmod | grep nouveau; dmesg and /var/log/nvidia-installer.log give the kernel's words",
         "NVIDIA/gpu-driver-container#44",
         "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
@@ -251,7 +251,7 @@ HINTS = (
     ),
     Hint(
         "gsp-firmware-missing",
-        r"Direct firmware load for nvidia/[^\n]{0,80} failed with error|firmware/nvidia/[^\n]{0,80}\.bin failed with error",
+        r"Direct firmware load for nvidia/\d{3}\.[^\n]{0,80} failed with error|firmware/nvidia/\d{3}\.[^\n]{0,80}\.bin failed with error",
         "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",
         "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), then reboot",
         "NVIDIA/open-gpu-kernel-modules",

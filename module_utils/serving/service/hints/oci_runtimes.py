@@ -104,4 +104,12 @@ HINTS = (
         "Ascend docker runtime",
         "Error response from daemon: error running prestart hook #0: stderr: failed to mount src: /usr/local/bin/npu-smi.failed to mount dev.",
     ),
+    Hint(
+        "oci-runtime-options",
+        r"(?:oci|OCI) runtime[^\n]{0,120}flag provided but not defined: ",
+        "the runtime does not know an option by which the container engine calls it: the two are of different releases, or another runtime is found first",
+        "upgrade runc (or crun), containerd and nvidia-container-toolkit together with the container engine; which -a runc shows an older one",
+        "NVIDIA/nvidia-docker#537",
+        "docker: Error response from daemon: oci runtime error: flag provided but not defined: -acme.",
+    ),
 )

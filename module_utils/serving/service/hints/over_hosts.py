@@ -30,11 +30,13 @@ HINTS = (
         "let the hosts of the service reach each other on all ports of net.ipv4.ip_local_port_range, over the interface that has group_address",
         "NVIDIA/nccl, misc/socket.cc",
         "node1:71:88 [0] misc/socket.cc:538 NCCL WARN socketPollConnect: Connect to 10.0.0.2<43211> returned 113(No route to host) errno 115",
+        late=True,
     ),
     Hint(
         "ray-address-unknown",
         r"resource request \{[^}\n]{0,80}'node:",
-        "no host of the Ray cluster has the address that the engine asks for (`node:ADDRESS`): the host is known to Ray by another one",
+        "no host of the Ray cluster has the address that the engine asks for (`node:ADDRESS`): the host is known to Ray by another one, or has left"
+        " the cluster",
         "set VLLM_HOST_IP in each host's env to the address that `ray status` shows for it, and start Ray with --node-ip-address",
         "vllm-project/vllm#13388",
         "Error: No available node types can fulfill resource request {'node:10.0.0.7': 0.001, 'GPU': 1.0}.",

@@ -121,7 +121,8 @@ HINTS = (
     Hint(
         "torch-npu-older",
         r"module 'torch_npu(?:\.[\w.]{1,60})?' has no attribute(?! '(?:_autoload|npu|__version__)')|cannot import name '\w{1,60}' from 'torch_npu",
-        "torch-npu is of another version than what calls it, mostly an older one, or its CANN is",
+        "this torch-npu has not what calls it asks for: it is of another version than its caller, mostly an older one, or it was loaded only in"
+        " part, as without CANN's libraries",
         "install the torch-npu and CANN that vllm-ascend's release names, or use its image as it was built",
         "vllm-project/vllm-ascend#379; Ascend/pytorch#37",
         "AttributeError: module 'torch_npu' has no attribute '_npu_rotary_embedding'",

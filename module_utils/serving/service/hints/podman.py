@@ -54,7 +54,8 @@ HINTS = (
     Hint(
         "podman-dns-port",
         r"bind (?:udp|tcp) listener on \S{1,60}: (?:IO error: )?(?i:address already in use)",
-        "podman's DNS server finds port 53 of the network's address taken: another DNS server of this host listens on all addresses",
+        "podman's DNS server finds port 53 of the network's address taken: another DNS server of this host listens on all addresses, or one of an"
+        " earlier run is left over",
         "ss -lnup 'sport = 53' names it: let it listen on its own addresses only, or set dns_bind_port in containers.conf",
         "containers/podman#15452",
         "Error starting server failed to bind udp listener on 10.89.1.1:53: IO error: Address already in use (os error 98)",
@@ -142,7 +143,8 @@ HINTS = (
     Hint(
         "storage-takes-no-owners",
         r"lchown \S{1,200}: (?i:operation not permitted|operation not supported)|ApplyLayer[^\n]{0,200}: operation not permitted",
-        "the file system of the container engine's storage does not let the owners of files be set: NFS, CIFS or FUSE with restricted rights",
+        "the owners of an image's files can't be set in the container engine's storage: its file system does not let them (NFS, CIFS, FUSE), or the"
+        " engine lacks the right (in a container, or without root)",
         "move the storage to a local disk (data-root of daemon.json, graphroot of storage.conf)",
         "docker/docs, rootless troubleshooting",
         "docker: failed to register layer: ApplyLayer exit status 1 stdout:  stderr: lchown /x: operation not permitted",
@@ -208,7 +210,8 @@ HINTS = (
     Hint(
         "selinux-storage",
         r"cannot apply additional memory protection after relocation|cannot enable executable stack as shared object requires",
-        "SELinux refuses the libraries of a container: the engine's storage lies in a folder without the label of container storage",
+        "SELinux refuses the libraries of a container: the engine's storage lies in a folder without the label of container storage, or a mounted"
+        " folder has none",
         "semanage fcontext -a -e /var/lib/containers FOLDER (or /var/lib/docker), then restorecon -R FOLDER",
         PODMAN,
         "error while loading shared libraries: /lib64/libc.so.6: cannot apply additional memory protection after relocation: Permission denied",

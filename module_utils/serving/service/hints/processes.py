@@ -20,7 +20,7 @@ HINTS = (
     Hint(
         "torch-cpu-build",
         r"libtorch_cuda\w{0,10}\.so: cannot open shared object",
-        "torch is a build for CPUs, and what calls it was built for CUDA",
+        "what was built for CUDA finds no torch with CUDA: this torch is a build for CPUs, or of another version than the one that it was built with",
         "install the torch that this vLLM names from the CUDA index, or use an image; on a CPU host the CPU build of vLLM",
         "vllm-project/vllm#23910",
         "ImportError: libtorch_cuda.so: cannot open shared object file: No such file or directory",
@@ -28,7 +28,8 @@ HINTS = (
     Hint(
         "torchvision-cuda-build",
         r"operator torchvision::nms does not exist",
-        "torchvision is not the build that belongs to this torch (a CUDA build beside a CPU build of torch)",
+        "torchvision is not the build that belongs to this torch: it is of another version, or one of the two is a CUDA build and the other one for"
+        " CPUs",
         "remove torchvision, torchaudio and torchcodec from the environment, or install those of torch's own index",
         "vLLM 0.32.0 for CPU",
         "RuntimeError: operator torchvision::nms does not exist",
@@ -36,7 +37,8 @@ HINTS = (
     Hint(
         "torchvision-missing",
         r"No module named '?torchvision(?![\w.])",
-        "this model's class needs torchvision, which the environment for CPUs has not (PyPI has no CPU build)",
+        "this model's class needs torchvision, and the environment has none: it was left out, or the environment is one for CPUs (PyPI has no CPU"
+        " build)",
         "use a container image that has it, or a native_env of your own with torchvision from PyTorch's CPU index",
         "vLLM 0.32.0 for CPU and Qwen2.5-VL",
         "ModuleNotFoundError: No module named 'torchvision'",
@@ -110,6 +112,7 @@ HINTS = (
         "raise env VLLM_ENGINE_READY_TIMEOUT_S; slow storage makes loading long",
         "vLLM, v1/engine/core_client.py",
         "TimeoutError: Timed out waiting for engine core processes to start. This is often caused by slow weight loading",
+        late=True,
     ),
     Hint(
         "rendezvous",
@@ -118,6 +121,7 @@ HINTS = (
         "look for what the other ranks said before; check the master's address and port, and the firewall between the hosts",
         "pytorch, TCPStore",
         "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",
+        late=True,
     ),
     Hint(
         "process-ended",
@@ -135,6 +139,7 @@ HINTS = (
         "look for what the other host said before; let the hosts of the service reach each other on all ports of net.ipv4.ip_local_port_range",
         "pytorch, gloo",
         "RuntimeError: Gloo connectFullMesh failed with [pair.cc:152] timed out connecting: SO_ERROR: No route to host, remote=[10.0.0.2]:9612",
+        late=True,
     ),
     Hint(
         "rank-missing",
@@ -143,6 +148,7 @@ HINTS = (
         "look for what the other ranks said before, then whether all have the same release and options",
         "pytorch, TCPStore; vllm-project/vllm#12526",
         "torch.distributed.DistStoreError: wait timeout after 600000ms, keys: worker_1",
+        late=True,
     ),
     Hint(
         "store-closed",
@@ -163,6 +169,7 @@ HINTS = (
         " look for what the other ranks said",
         "pytorch, gloo",
         "RuntimeError: Gloo connectFullMesh failed with [gloo/transport/tcp/pair.cc:144] no error",
+        late=True,
     ),
     Hint(
         "gloo-interface",
@@ -212,8 +219,9 @@ HINTS = (
     ),
     Hint(
         "sqlite-cache",
-        r"sqlite3\.(?:OperationalError|DatabaseError)",
-        "a cache that is an SQLite file can't be used: it lies on a network file system, is not writable, or is damaged",
+        r"sqlite3\.(?:OperationalError|DatabaseError): (?:unable to open|database is locked|database disk image|disk I/O|attempt to write a readonly"
+        r"|file is not a database|locking protocol)",
+        "an SQLite file, most often a cache below ~/.cache, can't be used: it lies on a network file system, is not writable, or is damaged",
         "remove it (below ~/.cache), or point XDG_CACHE_HOME (OUTLINES_CACHE_DIR) in the row's env to a local disk",
         "Python, sqlite3; outlines",
         "sqlite3.OperationalError: unable to open database file",

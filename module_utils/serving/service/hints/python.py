@@ -35,7 +35,7 @@ HINTS = (
     ),
     Hint(
         "pydantic-version",
-        r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_(?:core|settings)"
+        r"'FieldInfo' object has no attribute 'required'|cannot import name '\w{1,60}' from 'pydantic|No module named 'pydantic_settings"
         r"|pydantic[^\n]{0,60}(?:has been removed in V2|has been moved to)",
         "pydantic is of another version than a package that uses it was written for (1 and 2 differ)",
         "install the pydantic that this engine names and upgrade what the traceback shows beside it (deepspeed, peft), or use an image as it was built",
@@ -78,8 +78,8 @@ HINTS = (
     ),
     Hint(
         "python-version",
-        r"requires a different Python|requires-python|Requires-Python|current Python version \([\d.]{1,10}\) does not satisfy"
-        r"|No interpreter found for Python|Python>=?[\d.]{1,6} is required",
+        r"requires a different Python|requires-python|^(?![^\n]{0,20}Ignored the following)[^\n]{0,600}Requires-Python"
+        r"|current Python version \([\d.]{1,10}\) does not satisfy|No interpreter found for Python|Python>=?[\d.]{1,6} is required",
         "the package does not support this version of Python",
         "make the environment with a Python that it names (3.10 to 3.13 for current vLLM)",
         "pip; uv",
@@ -144,16 +144,18 @@ HINTS = (
     Hint(
         "python-no-venv",
         r"ensurepip is not available|No module named '?(?:pip|venv|ensurepip)(?![\w.])",
-        "the system's Python has no venv or pip",
-        "install python3-venv (or python3-pip) of that Python's version",
+        "this Python has no venv or pip: the system's was installed without these packages, or the environment was made without pip (uv)",
+        "install python3-venv (or python3-pip) of that Python's version; in an environment of uv use uv pip",
         "Debian, python3-venv",
         "The virtual environment was not created successfully because ensurepip is not available.",
     ),
     Hint(
         "interpreter-gone",
-        r"bad interpreter|cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
+        r"[Pp]ython[\w.]{0,8}: bad interpreter|(?:python|pip|vllm|sglang|\bray|uv|/envs?/\S{1,80}"
+        r"|/bin/activate)[\w.]{0,8}: cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
         r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|No module named 'encodings'",
-        "the environment's Python is gone or was moved: an environment belongs to the Python and the folder it was made for",
+        "the environment's Python does not find what belongs to it: it is gone or was moved (an environment belongs to the Python and the folder it"
+        " was made for), or PYTHONHOME names another",
         "remove the environment and run deploy.yml --tags prepare",
         "Python, venv",
         "/opt/old/bin/vllm: /opt/old/bin/python3: bad interpreter: No such file or directory",
@@ -199,8 +201,8 @@ HINTS = (
         "nvcc-too-old",
         r"nvcc fatal {0,5}: (?:Unknown option|Unsupported gpu architecture|Value )|unrecognized option[^\n]{0,60}nvcc"
         r"|FlashInfer requires[^\n]{0,60}CUDA|CUDA (?:version|toolkit)[^\n]{0,40}(?:is )?too old",
-        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old (CUDA 13 is too new for a"
-        " GPU before Turing)",
+        "kernels are compiled at run time, and the nvcc that is found does not know the option or GPU: it is too old for it, or (CUDA 13 and a GPU"
+        " before Turing) too new",
         "put the nvcc of torch's CUDA first (CUDA_HOME in the row's env), or use an image; VLLM_USE_FLASHINFER_SAMPLER: 0 avoids"
         " FlashInfer's sampler",
         "flashinfer-ai/flashinfer#1532",
@@ -341,7 +343,7 @@ HINTS = (
         r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
         r"|PermissionError[^\n]{0,40}'(?:[^']{0,120}/)?(?:kernel_meta|ascend|torchinductor_\w{1,30}|atb_temp"
         r"|fusion_result\.json)[^']{0,120}'",
-        "the engine's user may not write into the folder of a cache (its home is another's, or /)",
+        "the engine's user may not write into the folder of a cache: its home is another user's, or none was set (/)",
         "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user",
         "llm-d/llm-d#1430",
         "PermissionError: [Errno 13] Permission denied: '/.triton'",
@@ -359,9 +361,10 @@ HINTS = (
         "vllm-version-pair",
         r"No module named '?vllm_ascend\.|cannot import name '\w{1,60}' from 'vllm[\w.]{0,80}'|No module named '?vllm\.(?!_)[\w.]{1,80}"
         r"|module 'vllm[\w.]{0,60}' has no attribute|'?vllm\.config[\w.]{0,20}'? has no attribute",
-        "vLLM and what builds on it (vllm-ascend, a plugin, flash attention) are of versions that don't belong together, or vLLM is"
+        "vLLM and what calls it (vllm-ascend, a plugin, a script of the model's page) are of versions that don't belong together, or vLLM is"
         " installed in part",
-        "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or use an image; in an environment: deploy.yml --tags prepare",
+        "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or the vLLM that the model's page asks for, or use an image; in an"
+        " environment: deploy.yml --tags prepare",
         "vllm-project/vllm-ascend, versioning policy",
         "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
         sure=False,

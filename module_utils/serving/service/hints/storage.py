@@ -98,6 +98,7 @@ HINTS = (
         "see the service's log for how it ended, then restart the service",
         "containerd/nerdctl#492",
         "no running task found: task 4711 not found: not found",
+        late=True,
     ),
     Hint(
         "overlay-input-output",
@@ -107,5 +108,13 @@ HINTS = (
         "containers/podman#22046",
         "Error: mounting storage for container 50a9: creating overlay mount to /srv/acme/merged: input/output error",
         sure=False,
+    ),
+    Hint(
+        "torch-write-cut",
+        r"inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
+        "torch could not write a file to its end: the disk is full, a quota is used up, or a network file system broke off",
+        "df -h and the quota of the folder that the traceback writes to; make room, or write to another disk",
+        "pytorch, caffe2/serialize/inline_container.cc",
+        "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
     ),
 )

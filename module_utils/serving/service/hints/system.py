@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "shm-too-small",
-        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory"
+        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory \(shm\)"
         r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
         r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
@@ -27,8 +27,7 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
-        r"|inline_container\.cc:\d{1,5}\][^\n]{0,20}unexpected pos",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
         "Linux, ENOSPC",
@@ -68,18 +67,19 @@ HINTS = (
     ),
     Hint(
         "too-many-processes",
-        r"BlockingIOError: \[Errno 11\]|fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
+        r"fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
         "the system takes no further process or thread of this user or container (nproc, pids limit), or has no memory for one",
         "raise pids_limit of the row or LimitNPROC/TasksMax of the unit, lower OMP_NUM_THREADS; free -m shows the memory",
         "Linux, fork(2)",
-        "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+        "/start: fork: retry: Resource temporarily unavailable",
     ),
     Hint(
         "disk-error",
         r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error|Stale file handle|Errno 116\b"
         r"|Transport endpoint is not connected: ['\"]?/",
-        "a disk or network file system answers with an error",
-        "see dmesg and smartctl; mount a network file system again, and check its server",
+        "the system could not read or write (EIO): a disk or network file system is at fault, or, where no path is named, the terminal that it wrote"
+        " to is gone",
+        "see dmesg and smartctl; mount a network file system again, and check its server; without a path start it as a service, not from a terminal",
         "Linux, EIO, ESTALE",
         "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
@@ -104,8 +104,10 @@ HINTS = (
     Hint(
         "read-only-folder",
         r"Read-only file system(?::? ?['\"]?(/[^\s'\"]{1,200}))?",
-        "the engine writes where it may not: containers have a read-only root with /tmp and /cache to write in",
-        "point it to /cache or /tmp by a variable of the row's env (HF_HOME, TRITON_CACHE_DIR, XDG_CACHE_HOME)",
+        "the engine writes to a file system that takes no writes: a container's root is read-only (but for /tmp and /cache), or the host mounted the"
+        " disk read-only, as it does after an error",
+        "in a container point it to /cache or /tmp by a variable of the row's env (HF_HOME, TRITON_CACHE_DIR, XDG_CACHE_HOME); on a host findmnt -T"
+        " of the path and dmesg say why",
         "Linux, EROFS",
         "OSError: [Errno 30] Read-only file system: '/root/.triton'",
     ),
@@ -124,6 +126,7 @@ HINTS = (
         "journalctl -u UNIT shows what it said last; run its start script by hand, then correct Type= or PIDFile=",
         "systemd.service",
         "systemd[1]: acme.service: Failed with result 'protocol'.",
+        late=True,
     ),
     Hint(
         "port-taken",
@@ -190,7 +193,7 @@ HINTS = (
         r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
-        "this build uses instructions that the host's CPU does not have",
+        "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
         "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
         "Linux, SIGILL",
         "./start: line 9:  4242 Illegal instruction     (core dumped) vllm serve",
@@ -198,7 +201,7 @@ HINTS = (
     Hint(
         "bus-error",
         r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
-        "the engine wrote into shared memory that is not there (SIGBUS): /dev/shm is too small, or a mapped file was cut",
+        "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut or can't be read",
         "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true)",
         "Linux, SIGBUS",
         "./start: line 9:  4242 Bus error               (core dumped) vllm serve",
@@ -214,7 +217,7 @@ HINTS = (
     Hint(
         "kernel-oom",
         r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory",
-        "the kernel killed the engine (SIGKILL) for lack of memory",
+        "the kernel killed a process of this host or container (SIGKILL) for lack of memory: the engine itself, or one that it needs",
         "raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
         "kernel: Memory cgroup out of memory: Killed process 4242 (python3)",
@@ -228,6 +231,7 @@ HINTS = (
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, signal 9",
         "./start: line 9:  4242 Killed                  vllm serve /models/x",
+        late=True,
     ),
     Hint(
         "certificate-name",
@@ -270,8 +274,9 @@ HINTS = (
     Hint(
         "folder-noexec",
         r"failed to map segment from shared object: (?:Operation not permitted|Permission denied)",
-        "a library lies on a file system that may not execute anything (noexec)",
-        "mount that folder without noexec, or move the environment or the cache (TMPDIR, TRITON_CACHE_DIR in the row's env) elsewhere",
+        "a library may not be mapped for execution: its file system is mounted noexec, or SELinux forbids it",
+        "mount that folder without noexec, or move the environment or the cache (TMPDIR, TRITON_CACHE_DIR in the row's env) elsewhere; ausearch -m"
+        " avc shows what SELinux refused",
         "ld.so",
         "ImportError: /tmp/x/main.so: failed to map segment from shared object: Operation not permitted",
     ),
@@ -323,5 +328,15 @@ HINTS = (
         "Linux, ENOENT",
         "FileNotFoundError: [Errno 2] No such file or directory: '/config/chat.jinja'",
         general=True,
+    ),
+    Hint(
+        "system-says-later",
+        r"BlockingIOError: \[Errno 11\]",
+        "the system refused something for now: a further process (limits of nproc, pids or memory), a lock that another one holds, or a write into a full pipe",
+        "the traceback's last line says what: for fork raise pids_limit of the row or LimitNPROC/TasksMax of the unit and lower OMP_NUM_THREADS; for a lock end"
+        " the other process; for a write look at what reads the log",
+        "Python, os module; errno EAGAIN",
+        "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+        sure=False,
     ),
 )

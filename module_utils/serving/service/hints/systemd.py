@@ -74,11 +74,12 @@ HINTS = (
     ),
     Hint(
         "systemd-timeout",
-        r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout",
+        r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout \(limit",
         "the service did not become ready (or end) in the time that systemd gives it",
         "see how far its log came; slow loading needs a higher TimeoutStartSec (start_timeout of the row)",
         "systemd.service",
         "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
+        late=True,
     ),
     Hint(
         "systemd-unit-unknown",
