@@ -10,7 +10,7 @@ HINTS = (
         "container-user",
         r"unable to find (?:user|group) \S{1,64}: no matching entries",
         "the image does not know the user or group that the container is to run as",
-        "give its number instead of its name as the user of the row, or the user that the image has (docker run --rm IMAGE getent passwd)",
+        "use an image whose own USER it knows (docker run --rm IMAGE getent passwd); by hand give the number instead of the name",
         "moby; podman",
         "Error: unable to find user acme: no matching entries in passwd file",
     ),

@@ -74,7 +74,7 @@ HINTS = (
         "podman-network-unknown",
         r"unable to find network with name or ID (\S{1,80})",
         "podman finds no network of that name: it was not made for this user, was removed, or its file can't be read (a warning above names the file)",
-        "podman network ls as the user of the service; podman network create it, correct `network` of the row, or podman network inspect what the"
+        "podman network ls as the user of the service; podman network create it, correct `--network` of the command, or podman network inspect what the"
         " warning names",
         "containers/podman, network",
         "Error: unable to find network with name or ID acme: network not found",

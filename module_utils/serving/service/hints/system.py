@@ -69,7 +69,7 @@ HINTS = (
         "too-many-processes",
         r"fork: (?:retry: )?Resource temporarily unavailable|fork: Cannot allocate memory",
         "the system takes no further process or thread of this user or container (nproc, pids limit), or has no memory for one",
-        "raise pids_limit of the row or LimitNPROC/TasksMax of the unit, lower OMP_NUM_THREADS; free -m shows the memory",
+        "raise LimitNPROC or TasksMax of the unit, or the container engine's limit of pids, and lower OMP_NUM_THREADS; free -m shows the memory",
         "Linux, fork(2)",
         "/start: fork: retry: Resource temporarily unavailable",
     ),
@@ -333,7 +333,7 @@ HINTS = (
         "system-says-later",
         r"BlockingIOError: \[Errno 11\]",
         "the system refused something for now: a further process (limits of nproc, pids or memory), a lock that another one holds, or a write into a full pipe",
-        "the traceback's last line says what: for fork raise pids_limit of the row or LimitNPROC/TasksMax of the unit and lower OMP_NUM_THREADS; for a lock end"
+        "the traceback's last line says what: for fork raise LimitNPROC or TasksMax of the unit and lower OMP_NUM_THREADS; for a lock end"
         " the other process; for a write look at what reads the log",
         "Python, os module; errno EAGAIN",
         "BlockingIOError: [Errno 11] Resource temporarily unavailable",

@@ -1,0 +1,48 @@
+"""A remedy names options that the engines have, and keys that a row has: an operator types them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from ansible.module_utils.serving.service import failures
+from ansible.module_utils.serving.service.hints.hint import Hint
+from conftest import ROOT
+
+from planning import keys
+
+OPTIONS = {
+    name
+    for engine in ("vllm", "sglang")
+    for name in json.loads((ROOT / f"planning/{engine}_options.json").read_text())["options"]
+}
+OURS = set(re.findall(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+", (ROOT / "docs/variables.md").read_text())) | {
+    *keys.SHARED,
+    *keys.SERVICE,
+}
+# Modules of the kernel, programs, files and settings of other software.
+OTHERS = {
+    "ansible_become_password", "ansible_host", "ansible_port", "ansible_python_interpreter", "ansible_remote_tmp", "ansible_user", "apparmor_parser",
+    "avx512_bf16", "awq_marlin", "br_netfilter", "cgroup_manager", "compute_cap", "cudagraph_mode", "default_sysctls", "device_name", "direct_io",
+    "dns_bind_port", "expandable_segments", "firewall_driver", "flag_gems", "flash_attn", "hccn_tool", "http_proxy", "https_proxy",
+    "huggingface_hub", "ib_umad", "ib_write_bw", "ibv_devinfo", "init_path", "kernel_name", "lm_head", "memory_decoding", "metadata_server",
+    "mindieservice_daemon", "mlx5_ib", "modules_to_save", "mooncake_master", "mount_program", "nf_tables", "nft_compat", "no_proxy", "num_locks",
+    "plugin_param", "prefix_cache", "selinux_err", "show_gids", "start_period", "tokenizer_class", "torch_npu", "use_ascend_direct",
+    "uvm_disable_hmm", "vllm_ascend", "xfs_repair",
+}  # fmt: skip
+PLAIN = {"out", "options", "variable", "path"}  # what stands before «of the row» and is no key
+
+
+@pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
+def test_a_remedy_names_what_there_is(row: Hint) -> None:
+    names = set(re.findall(r"(?<![\w./:-])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w/.(])", row.remedy))
+    assert names <= OPTIONS | OURS | OTHERS, (
+        "is it an option of an engine, or another program's? Then name it in OTHERS"
+    )
+    assert set(re.findall(r"(\w+)`? of the row(?!')", row.remedy)) <= {*keys.SHARED, *keys.SERVICE} | PLAIN
+
+
+def test_names_of_other_programs_are_in_use() -> None:
+    text = " ".join(row.remedy for row in failures.HINTS)
+    assert [name for name in sorted(OTHERS) if name not in text] == []
