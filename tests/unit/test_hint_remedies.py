@@ -17,10 +17,8 @@ OPTIONS = {
     for engine in ("vllm", "sglang")
     for name in json.loads((ROOT / f"planning/{engine}_options.json").read_text())["options"]
 }
-OURS = set(re.findall(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+", (ROOT / "docs/variables.md").read_text())) | {
-    *keys.SHARED,
-    *keys.SERVICE,
-}
+KEYS = {*keys.SHARED, *keys.SERVICE}
+OURS = KEYS | set(re.findall(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+", (ROOT / "docs/variables.md").read_text()))
 # Modules of the kernel, programs, files and settings of other software.
 OTHERS = {
     "ansible_become_password", "ansible_host", "ansible_port", "ansible_python_interpreter", "ansible_remote_tmp", "ansible_user", "apparmor_parser",
@@ -31,16 +29,19 @@ OTHERS = {
     "plugin_param", "prefix_cache", "selinux_err", "show_gids", "start_period", "tokenizer_class", "torch_npu", "use_ascend_direct",
     "uvm_disable_hmm", "vllm_ascend", "xfs_repair",
 }  # fmt: skip
+SYSTEM = {"kernel", "user", "systemd", "net", "vm"}  # the kernel's and systemd's own names with dots
 PLAIN = {"out", "options", "variable", "path"}  # what stands before «of the row» and is no key
 
 
 @pytest.mark.parametrize("row", failures.HINTS, ids=lambda row: row.name)
 def test_a_remedy_names_what_there_is(row: Hint) -> None:
     names = set(re.findall(r"(?<![\w./:-])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w/.(])", row.remedy))
+    dotted = set(re.findall(r"(?<![\w./:-])([a-z0-9_]+)\.[a-z0-9]+(?:_[a-z0-9]+)+(?![\w/.(])", row.remedy))
+    assert dotted <= OPTIONS | SYSTEM | KEYS, "what stands before a dot has keys of its own"
     assert names <= OPTIONS | OURS | OTHERS, (
         "is it an option of an engine, or another program's? Then name it in OTHERS"
     )
-    assert set(re.findall(r"(\w+)`? of the row(?!')", row.remedy)) <= {*keys.SHARED, *keys.SERVICE} | PLAIN
+    assert set(re.findall(r"(\w+)`? of the row(?!')", row.remedy)) <= KEYS | PLAIN
 
 
 def test_names_of_other_programs_are_in_use() -> None:

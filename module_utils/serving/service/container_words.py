@@ -41,7 +41,7 @@ KINDS = tuple(
         ),
         (
             r"nvidia|\bgpus?\b|\bcdi\b|device",
-            "nvidia-smi on the host must work; compare `devices` and accelerator.device_access of the row with what is there",
+            "nvidia-smi on the host must work; compare `devices` and device_access of the row with what is there",
         ),
         (
             r"network|\bports?\b|subnet|endpoint|bridge|iptables|\bdns\b|\bipam\b",

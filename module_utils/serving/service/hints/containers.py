@@ -29,7 +29,7 @@ HINTS = (
         r"unresolvable CDI devices \S{0,80}runtime\.nvidia\.com/",
         "NVIDIA's runtime makes CDI devices of that name by itself when a container starts, and had none: it does not find the GPU, or does not take"
         " one as old",
-        "nvidia-smi on the host must show the GPU; nvidia-ctk cdi generate, then accelerator.device_access: cdi; or set"
+        "nvidia-smi on the host must show the GPU; nvidia-ctk cdi generate, then device_access: cdi; or set"
         " nvidia-container-runtime.mode to legacy (nvidia-ctk config --in-place --set)",
         "VERT-sh/vertd#39",
         "OCI runtime create failed: failed to inject CDI devices: unresolvable CDI devices runtime.nvidia.com/gpu=7",
@@ -96,7 +96,7 @@ HINTS = (
         "nvml-not-loaded",
         r"could not load NVML library",
         "NVIDIA's management library is not where this process looks: no driver on the host, or a container that was given none of it",
-        "nvidia-smi on the host must work; give the container the GPU (accelerator.device_access, the nvidia runtime as its runtime)",
+        "nvidia-smi on the host must work; give the container the GPU (device_access, the nvidia runtime as its runtime)",
         "NVIDIA/go-nvml",
         "Failed to initialize NVML: could not load NVML library",
     ),
@@ -104,7 +104,7 @@ HINTS = (
         "nvidia-cli-requirement",
         r"unsatisfied condition: ((?:cuda|driver|brand|arch)[^\s,\"]{0,40})",
         "the image asks for another driver than this host has (mostly a newer one), or for a kind of GPU that is not here: the condition says which",
-        "upgrade the driver (accelerator.driver_branch), or use an image for this driver and GPU (an older CUDA)",
+        "upgrade the driver (driver_branch), or use an image for this driver and GPU (an older CUDA)",
         "NVIDIA/nvidia-docker, requirements of images",
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
     ),
@@ -137,7 +137,7 @@ HINTS = (
         r"nvidia-container-cli(?:\.real)?: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
         "NVIDIA's container tools can't give the devices by cgroup here: a rootless engine, a container in a container, or tools older than this"
         " host's cgroups",
-        "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
+        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
         "NVIDIA/nvidia-container-toolkit#85",
         "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing device filters attached to the cgroup:"
         " bpf_prog_query",
@@ -155,7 +155,7 @@ HINTS = (
         r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
         "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
         " driver can't make what it has (sockets of persistenced)",
-        "remove those files from the image or take the unchanged one, or set accelerator.device_access: cdi",
+        "remove those files from the image or take the unchanged one, or set device_access: cdi",
         "NVIDIA/nvidia-docker#1551",
         "nvidia-container-cli: mount error: file creation failed: /var/lib/docker/overlay2/x/merged/usr/lib/libnvidia-ml.so.1: file exists",
     ),
@@ -188,7 +188,7 @@ HINTS = (
         r"mount error: stat failed: /proc/driver/nvidia/gpus/[\w:.]{4,40}: no such file",
         "NVIDIA's container tools look for the GPU below another PCI address than the driver shows; most often they are older than the driver or"
         " cut a long PCI domain (some clouds)",
-        "upgrade nvidia-container-toolkit and libnvidia-container, or set accelerator.device_access: cdi; ls /proc/driver/nvidia/gpus shows the address",
+        "upgrade nvidia-container-toolkit and libnvidia-container, or set device_access: cdi; ls /proc/driver/nvidia/gpus shows the address",
         "NVIDIA/nvidia-docker#1316",
         "nvidia-container-cli: mount error: stat failed: /proc/driver/nvidia/gpus/c0de:00:00.0: no such file or directory: unknown",
         sure=False,
@@ -220,7 +220,7 @@ HINTS = (
         "nvidia-cli-crashed",
         r"nvidia-container-cli': (?:double free|free\(\)|malloc|corrupted)",
         "NVIDIA's container tools crashed themselves, before the container ran",
-        "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set accelerator.device_access: cdi",
+        "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set device_access: cdi",
         "NVIDIA/nvidia-docker#1281",
         "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
     ),
@@ -228,7 +228,7 @@ HINTS = (
         "nvidia-cli-other",
         r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error",
         "NVIDIA's container tools could not give the GPU to the container",
-        "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set accelerator.device_access: cdi",
+        "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set device_access: cdi",
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: input error: nobody has seen this one",
         general=True,
@@ -237,7 +237,7 @@ HINTS = (
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
         "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers too late",
-        "set accelerator.device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
+        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
         " its debug log says more",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
@@ -265,7 +265,7 @@ HINTS = (
         r"containerd: template: oci-hook",
         "containerd's own hook program (nerdctl --gpus) takes what it hands to NVIDIA's tools for a template, and can't read it: their versions don't"
         " fit, or an argument is odd",
-        "upgrade containerd and nerdctl, or give the GPU by CDI (accelerator.device_access: cdi; nerdctl --device nvidia.com/gpu=0)",
+        "upgrade containerd and nerdctl, or give the GPU by CDI (device_access: cdi; nerdctl --device nvidia.com/gpu=0)",
         "containerd/nerdctl#4614",
         'error running createRuntime hook #0: exit status 1, stderr: containerd: template: oci-hook:1: unexpected "|" in command',
         sure=False,
@@ -275,7 +275,7 @@ HINTS = (
         r"No help topic for 'prestart'",
         "the program that is called as NVIDIA's hook is another one: packages of nvidia-container-toolkit before and after 1.6 are mixed, or the"
         " hook's file names a wrong program",
-        "install nvidia-container-toolkit, libnvidia-container and nvidia-container-runtime of one release, or set accelerator.device_access: cdi",
+        "install nvidia-container-toolkit, libnvidia-container and nvidia-container-runtime of one release, or set device_access: cdi",
         "NVIDIA/nvidia-container-toolkit#14",
         "OCI runtime create failed: error running hook: exit status 3, stderr: level=error msg=No help topic for 'prestart'",
     ),
@@ -283,7 +283,7 @@ HINTS = (
         "nvidia-tools-mixed",
         r"nvidia-container-cli(?:\.real)?(?: configure)?: (?:unrecognized|invalid) option",
         "NVIDIA's hook calls nvidia-container-cli with an option that it does not have: the packages of the container tools are of different releases",
-        "install nvidia-container-toolkit, libnvidia-container-tools and libnvidia-container1 of one release, or set accelerator.device_access: cdi",
+        "install nvidia-container-toolkit, libnvidia-container-tools and libnvidia-container1 of one release, or set device_access: cdi",
         "NVIDIA/nvidia-container-runtime#26",
         "error running hook: exit status 1, stderr: nvidia-container-cli configure: unrecognized option '--acme'",
     ),
@@ -300,7 +300,7 @@ HINTS = (
         "nvidia-hook-direct",
         r"invoking the NVIDIA Container Runtime Hook directly",
         "GPUs were asked for with --gpus, and NVIDIA's tools are in another mode here (cdi, or csv on a Jetson), in which the hook may not be called",
-        "set accelerator.device_access: cdi for this host; a Jetson needs --runtime nvidia in place of --gpus",
+        "set device_access: cdi for this host; a Jetson needs --runtime nvidia in place of --gpus",
         "NVIDIA/nvidia-container-toolkit, runtime hook",
         "invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag) is not supported. Please use the NVIDIA"
         " Container Runtime",
@@ -317,7 +317,7 @@ HINTS = (
         "gpus-flag-no-runtime",
         r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
         "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",
-        "install nvidia-container-toolkit and restart Docker, or set accelerator.device_access: cdi; drop GPU options where there is no GPU",
+        "install nvidia-container-toolkit and restart Docker, or set device_access: cdi; drop GPU options where there is no GPU",
         "Docker 26.1.5",
         'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
     ),
@@ -327,7 +327,7 @@ HINTS = (
         r"|default OCI runtime \"nvidia[^\"]{0,60}\" not found",
         "the container engine knows no such runtime",
         "nvidia-ctk runtime configure (--runtime=docker or containerd) and a restart of it add nvidia's; podman's stand in containers.conf; or"
-        " set accelerator.device_access: cdi",
+        " set device_access: cdi",
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
     ),

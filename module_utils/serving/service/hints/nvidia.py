@@ -139,7 +139,7 @@ HINTS = (
         "nvml-lost",
         r"Failed to initialize NVML: Unknown Error",
         "in a container: it lost its GPUs, as after systemctl daemon-reload with the legacy runtime; on a host: the driver is in a bad state",
-        "set accelerator.device_access: cdi and restart the service; on a host see dmesg and reboot",
+        "set device_access: cdi and restart the service; on a host see dmesg and reboot",
         "NVIDIA/nvidia-container-toolkit#48",
         "Failed to initialize NVML: Unknown Error",
         sure=False,
@@ -169,7 +169,7 @@ HINTS = (
         r"|cudaErrorUnsupportedPtxVersion|cudaErrorInsufficientDriver|undefined symbol: (?:cu[A-Z]|nvml[A-Z])\w{2,60}",
         "CUDA finds no driver here that is new enough for this build: the host's driver is older than the image's CUDA, or another libcuda (compat,"
         " a stub) is found first, or none was given to the container",
-        "compare nvidia-smi's CUDA version where the engine runs with the image's: upgrade the driver (accelerator.driver_branch) or use an image"
+        "compare nvidia-smi's CUDA version where the engine runs with the image's: upgrade the driver (driver_branch) or use an image"
         " with an older CUDA; if it is new enough, take other folders of libcuda out of LD_LIBRARY_PATH",
         CUDA_ERRORS,
         "ImportError: /opt/vllm/_C.abi3.so: undefined symbol: cuTensorMapEncodeTiled",
@@ -179,7 +179,7 @@ HINTS = (
         r"forward compatibility was attempted on non supported HW|cudaErrorCompatNotSupportedOnDevice",
         "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits"
         " for a reboot",
-        "upgrade the driver (accelerator.driver_branch) or reboot after an upgrade; else an image with an older CUDA",
+        "upgrade the driver (driver_branch) or reboot after an upgrade; else an image with an older CUDA",
         CUDA_ERRORS,
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility was attempted on non supported HW",
     ),
@@ -188,7 +188,7 @@ HINTS = (
         r"0 active drivers \(\[\]\)",
         "Triton finds no accelerator that it can drive: none was given to the container, the host has no driver, or this Triton is not made for"
         " the accelerator",
-        "nvidia-smi (or npu-smi info) must work where the engine runs; check accelerator.device_access and `devices`; NPUs need triton-ascend or"
+        "nvidia-smi (or npu-smi info) must work where the engine runs; check device_access and `devices`; NPUs need triton-ascend or"
         " FlagTree",
         "FlagTree#773",
         "RuntimeError: 0 active drivers ([]). There should only be one.",
@@ -198,7 +198,7 @@ HINTS = (
         "driver-library-missing",
         r"libcuda\.so(?:\.1)?: cannot open shared object|libcuda\.so cannot found",
         "the driver's library (libcuda) is not visible: the GPU was not given to the container, or the host has no driver",
-        "check accelerator.device_access and `devices` of the row; nvidia-smi must work in the container too",
+        "check device_access and `devices` of the row; nvidia-smi must work in the container too",
         "vllm-project/vllm#27268, #3808; FlagTree#773",
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
     ),
@@ -218,7 +218,7 @@ HINTS = (
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
-        "check accelerator.device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
+        "check device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
         " must work there",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
@@ -228,7 +228,7 @@ HINTS = (
         "cuda-not-available",
         r"CUDA is not available",
         "the engine sees no GPU, or its torch was built without CUDA",
-        "nvidia-smi must work in there; check accelerator.device_access and `devices` of the row, and that python -c 'import torch;"
+        "nvidia-smi must work in there; check device_access and `devices` of the row, and that python -c 'import torch;"
         " print(torch.version.cuda)' names a CUDA",
         CUDA_ERRORS,
         "RuntimeError: CUDA is not available",

@@ -20,7 +20,7 @@ HINTS = (
         r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset|drm))? not found"
         r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
         "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), or does not take this card",
-        "dkms status and dmesg say which; install the running kernel's headers and the driver again (accelerator.driver_branch), then reboot",
+        "dkms status and dmesg say which; install the running kernel's headers and the driver again (driver_branch), then reboot",
         DRIVER,
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
     ),
@@ -92,7 +92,7 @@ HINTS = (
         r"(?:NVML|nvml|nvidia-smi)[^\n]{0,60}Insufficient Permissions|NVML_ERROR_NO_PERMISSION",
         "who asked may not ask the driver: SELinux keeps a container from it, the device nodes (/dev/nvidia*) are closed for this user, or MIG is read"
         " without root",
-        "ausearch -m avc shows what SELinux refused (then accelerator.device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",
+        "ausearch -m avc shows what SELinux refused (then device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",
         "NVML",
         "Failed to initialize NVML: Insufficient Permissions",
     ),
@@ -100,7 +100,7 @@ HINTS = (
         "nvml-blocked",
         r"GPU access blocked by the operating system|NVML_ERROR_OPERATING_SYSTEM|NVMLError_OperatingSystem",
         "the system keeps this process from the GPU: a container without the rules for its device nodes, WSL, or driver files of another version",
-        "nvidia-smi must work on the host; accelerator.device_access: cdi, or no-cgroups = false in /etc/nvidia-container-runtime/config.toml; an image"
+        "nvidia-smi must work on the host; device_access: cdi, or no-cgroups = false in /etc/nvidia-container-runtime/config.toml; an image"
         " without driver libraries",
         "microsoft/WSL#9938, #9962",
         "Failed to initialize NVML: GPU access blocked by the operating system",
@@ -128,7 +128,7 @@ HINTS = (
         r"ldcache error: process \S{1,80} terminated with signal",
         "the host's ldconfig was ended by a signal when NVIDIA's container tools ran it (31: their seccomp filter does not know a system call that a"
         " newer libc makes)",
-        "upgrade nvidia-container-toolkit and libnvidia-container, or set accelerator.device_access: cdi, which does not run it so",
+        "upgrade nvidia-container-toolkit and libnvidia-container, or set device_access: cdi, which does not run it so",
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: ldcache error: process /sbin/ldconfig.real terminated with signal 31",
     ),
@@ -136,7 +136,7 @@ HINTS = (
         "nvidia-cli-closed",
         r"nvidia-container-cli(?:\.real)?: (?:detection error: (?:path|open) error|initialization error: open)[^\n]{0,120}permission denied",
         "NVIDIA's container tools may not read a file of the host: SELinux refuses it, or the container engine runs without root",
-        "set accelerator.device_access: cdi; ausearch -m avc shows what SELinux refused",
+        "set device_access: cdi; ausearch -m avc shows what SELinux refused",
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: detection error: open error: /proc/driver/nvidia: permission denied",
     ),

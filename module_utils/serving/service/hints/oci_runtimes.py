@@ -99,7 +99,7 @@ HINTS = (
         r"start prestart-hook[^\n]{0,400}fail|failed to mount src: \S{1,120}",
         "Ascend's docker runtime could not put the NPU's files into the container: one is missing on the host, or the image has something else in"
         " its place",
-        "ls -l the path that the message names, on the host and in the image; or set accelerator.device_access: nodes, with `device_nodes` and"
+        "ls -l the path that the message names, on the host and in the image; or set device_access: nodes, with `device_nodes` and"
         " `mounts` one by one",
         "Ascend docker runtime",
         "Error response from daemon: error running prestart hook #0: stderr: failed to mount src: /usr/local/bin/npu-smi.failed to mount dev.",
