@@ -194,3 +194,17 @@ def test_a_statement_of_many_lines_is_read_whole() -> None:
     log = "ValueError: the engine can't start\n  acme_size is 3\n  acme_size must be even"
     assert explained(log).hint == failures.OWN_WORDS
     assert Statement(log, "exception").consequence is False
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('the acme plugin refuses "gpu-layout"', '"the acme plugin refuses "gpu-layout""'),
+        ('"the acme plugin refuses it"', '"the acme plugin refuses it"'),
+        ('the acme plugin refuses "it', '"the acme plugin refuses "it"'),
+        ('the acme plugin refuses it"', '"the acme plugin refuses it"'),
+    ],
+)
+def test_a_name_in_quotes_keeps_both_of_them(said: str, reason: str) -> None:
+    meaning = explained("docker: Error response from daemon: " + said).meaning or ""
+    assert f"gives its own reason, {reason}: " in meaning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.serving.service import failures
+from ansible.module_utils.serving.service.log_lines import strip
 from ansible.module_utils.serving.service.statements import statements
 
 
@@ -354,3 +355,40 @@ def test_an_error_without_words_gives_way_to_its_traceback() -> None:
         ("AssertionError()", "words"), ("AssertionError: assert wide > 1 (acme/layer.py:7)", "exception"),
     ]  # fmt: skip
     assert explained("acme.OddError()") == failures.Explanation(None, "acme.OddError()", None)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "2026-11-20T10:00:00.123456789Z stderr F ",  # a container's log on Kubernetes
+        "[pod/acme-0/engine] ",  # kubectl logs --prefix
+        "acme.1.k3j2h1@gpu-1    | ",  # docker service logs
+        "2026-11-20T10:00:00+0100 gpu-1 docker[3230]: ",  # journalctl -o short-iso
+        "2026-11-20T10:00:00+0100 gpu-1 kernel: ",
+        "2026-11-20 10:00:00 ",  # Docker Desktop
+    ],
+)
+def test_what_a_viewer_of_logs_writes_before_a_line_is_no_part_of_it(before: str) -> None:
+    for line in UNKNOWN.splitlines():
+        assert strip(before + line)[2] == line
+    assert strip(before + "ERROR 11-20 10:00:00 [a.py:1]   File")[1:] == ("ERROR", "  File")
+    own = "ValueError: Please increase acme_tokens."
+    assert failures.explain([before + own], 1) == failures.explain([own], 1)
+
+
+def test_two_words_before_a_colon_are_no_host_and_program() -> None:
+    assert strip("2026-11-20T10:00:00Z vllm serve: error: x")[2] == "vllm serve: error: x"
+
+
+def test_what_came_of_an_error_without_words_says_more_than_its_kind() -> None:
+    waited = "\n\nThe above exception was the direct cause of the following exception:\n\nTimeoutError: RPC call to acme_step timed out."
+    place = 'Traceback (most recent call last):\n  File "/v/vllm/distributed/device_communicators/shm_broadcast.py", line 5, in dequeue\n'
+    assert explained(place + "TimeoutError" + waited).hint == "worker-silent"
+    assert explained(place + "acme.Odd: nobody knows" + waited).hint != "worker-silent"
+
+
+def test_a_log_that_only_waits_for_a_process_is_told_so() -> None:
+    line = "(EngineCore pid=7) INFO 11-20 10:00:00 [shm_broadcast.py:802] No available shared memory broadcast block found in 60 seconds."
+    found = explained(line, None)
+    assert (found.hint, found.sure) == ("worker-silent", False)
+    assert explained(line + "\n" + UNKNOWN).hint is None

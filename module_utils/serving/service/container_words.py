@@ -76,12 +76,18 @@ KINDS = tuple(
 OTHERWISE = "run `start` in the release's folder by hand to see all of it"
 
 
+def unquoted(part: str) -> str:
+    """A part of a message without quotes around it, or without the one that was parted from its other; a name in quotes keeps them."""
+    around = part[:1] in "\"'" and part[-1:] == part[:1]
+    return part.strip(" .\"'\\") if around or part.count('"') % 2 or part.count("'") % 2 else part
+
+
 def refused(said: list[Statement]) -> tuple[str, Statement, bool] | None:
     """(cause and remedy, the message, whether it is sure: never), of the first message of a container engine that gives a reason in words."""
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
         begins = SAYS.search(text)
-        parts = [part.strip(" .\"'\\") for part in text[begins.end() :].split(": ")] if begins else []
+        parts = [unquoted(part.strip(" .\\")) for part in text[begins.end() :].split(": ")] if begins else []
         parts = [part for part in parts if part and part not in NOTHING]
         if not parts:
             continue

@@ -152,6 +152,11 @@ WARNED = (
 # An error that only names what was looked up: a later one of its chain says for what. CANN's heading of what it says in the lines below.
 SAYS_LITTLE = re.compile(r"KeyError\b|IndexError\b|StopIteration\b|E[A-Z1-9]9999: Inner Error|ERR\d{5} \w+ call")
 
+# An error of which there is no more than its kind: what came of it may say more.
+WORDLESS = re.compile(r"[\w.]+$")
+# What the engine says in passing of a process that it waits for: all that there is of one that hangs.
+WAITS = re.compile(r"No available shared memory broadcast block found")
+
 # What failed in a call of CANN: its own words stand below, and may be exact where the call is not.
 CALLS_CANN = re.compile(r"NPU (?:function )?error|\baclnn\w|\bacl(?:rt)?[A-Z]|\bHccl\w|HCCL")
 # MindSpore says that CANN's own words come below; the code there is the cause.
@@ -263,8 +268,11 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         or known(said, passing=True)
         or (None if generally or itself else known(last))
     )
+    if root and WORDLESS.match(root.text):
+        generally = known([one for one in last if one.chain == root.chain], general=True) or generally
     if not found and not firm:  # nothing that sounds like an error: a row may know the last words all the same
         found = known([one for one in said if one.kind == "other"])
+        found = found or known([one for one in said if WAITS.match(one.text)], general=True)
     if found and found[0].late:
         before = [one for one in firm[: firm.index(found[1])] if not one.consequence] if found[1] in firm else []
         found = known(before) or found

@@ -10,12 +10,16 @@ LINE = 1500  # characters of a line
 PREFIXES = tuple(
     re.compile(pattern)
     for pattern in (
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s?",  # docker logs -t, journald
+        # docker logs -t; a container's log on Kubernetes (`stderr F `); journalctl -o short-iso
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)"
+        r"(?: std(?:out|err) [FP](?: |$)| [\w.-]{1,64} (?:[\w./@-]{1,64}\[\d{1,8}\]|kernel): |\s?)",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,9})? (?=[A-Z]{4,8}(?: (?:\d{4}-)?\d\d-\d\d \d\d:|: ))",  # a time before vLLM's own
+        r"\[pod/[\w./-]{1,200}\] ",  # kubectl logs --prefix
         r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})? ",  # Go's log
         r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
         r"[\w.@-]{1,64}\[\d{1,8}\]: (?=time=\")",  # syslog that lost its date, before logrus
         r"\[ {0,5}\d{1,7}\.\d{6}\] ",  # dmesg
-        r"[\w.-]{1,64} +\| ",  # docker compose
+        r"[\w.-]{1,64}(?:@[\w.-]{1,64})? +\| ",  # docker compose, docker service logs
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",
         r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
@@ -52,6 +56,7 @@ LEVELS = tuple(
         r"time=(?:\"[^\"\n]{1,40}\"|\d{4}-[\dTZ:.+-]{10,40}) level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: |$)(?P<level>)",  # Docker Desktop and others: no more than the time
     )
 )
 IN_PASSING = frozenset(("TRACE", "DEBUG", "DEBU", "INFO", "WARNING", "WARN", "VERSION", "EVENT", "I", "W"))

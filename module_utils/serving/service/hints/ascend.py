@@ -196,8 +196,8 @@ HINTS = (
     ),
     Hint(
         "npu-does-not-start",
-        r"(?:error code is|errorCode =|ret\[) ?507033\b|failed ?: ?5070(?:06|08|33)\b"
-        r"|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
+        r"(?:error code is|errorCode =|ret\[|open device \d{1,3} failed, runtime result =) ?507033\b|failed ?: ?5070(?:06|08|33)\b"
+        r"|init soc version failed|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
         "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
         "don't belong together, or an earlier process still holds it",
         "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log"

@@ -26,7 +26,7 @@ HINTS = (
     Hint(
         "gguf",
         r"^ValueError: Architecture \S{1,40} not supported$"
-        r"|GGUF model with architecture \S{1,40} is not supported|[Uu]nknown gguf model_type|GGUF[^\n]{0,80}(?:not supported"
+        r"|GGUF model with architecture \S{1,40} is not supported|[Uu]nknown gguf model_type|[Ff]ailed to map GGUF parameters|GGUF[^\n]{0,80}(?:not supported"
         r"|unsupported)|gguf[^\n]{0,60}(?:split|multi-file)",
         "the engine can't read this GGUF model",
         "use the model's safetensors, or a single-file GGUF of an architecture that transformers names",

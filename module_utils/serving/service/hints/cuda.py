@@ -180,8 +180,8 @@ HINTS = (
         r"|Cuda failure (?:2 )?'out of memory'"
         r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory",
         "the GPU's memory ran out",
-        "lower max_num_seqs or gpu_memory_utilization (where the row has kv_cache_memory_bytes: that), or raise tensor_parallel_size;"
-        " nvidia-smi shows whether something else holds memory",
+        "while weights load (model_loader in the traceback) raise tensor_parallel_size or use a quantised model; later lower max_num_seqs or"
+        " gpu_memory_utilization (kv_cache_memory_bytes where the row has it); nvidia-smi shows whether something else holds memory",
         "torch",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
     ),

@@ -29,8 +29,9 @@ HINTS = (
         "oci-runtime-closed",
         r"fork/exec (?!/proc/self/exe)\S{1,160}: permission denied|no read access to runc binary",
         "the container engine (or its user) may not read or execute its runtime: the mode of the file or of a folder above it, a file system"
-        " without exec, or SELinux forbids it",
-        "namei -l of the file that the message names, ls -Z and ausearch -m avc; reinstall runc or nvidia-container-toolkit",
+        " without exec, or SELinux forbids it, or daemon.json names something that is no program",
+        "compare the path in the message with `runtimes` in /etc/docker/daemon.json; namei -l of it, ls -Z and ausearch -m avc; reinstall runc or"
+        " nvidia-container-toolkit",
         "NVIDIA/nvidia-container-runtime#89; containers/podman#15442",
         "unable to retrieve OCI runtime error: fork/exec /usr/bin/acme-runtime: permission denied: unknown",
     ),

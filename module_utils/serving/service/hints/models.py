@@ -286,4 +286,13 @@ HINTS = (
         "AttributeError: 'dict' object has no attribute 'model_type'",
         sure=False,
     ),
+    Hint(
+        "terminal-asked",
+        r"EOFError: EOF when reading a line",
+        "the program asked a question on a terminal, which a service has not, most often whether to run the code that the model brings",
+        "the line before it in the log is the question: read the model's code and set engine_args.trust_remote_code: true, or answer it by an option",
+        "huggingface/transformers, dynamic_module_utils",
+        "EOFError: EOF when reading a line",
+        sure=False,
+    ),
 )

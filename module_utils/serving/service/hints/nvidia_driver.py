@@ -170,7 +170,8 @@ HINTS = (
         r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
         r"|s_execute(?:Booter|Fwsec)\w{0,30}: [^\n]{0,60}(?:failed|error)",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
-        "see the lines around it in dmesg; power the host off and on, try the other kind of module or a newer driver, then another slot or card",
+        "see the lines around it in dmesg; power the host off and on, switch Above 4G Decoding (Resizable BAR) on in the host's firmware, try the other"
+        " kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
         "NVRM: GPU 0000:0b:00.0: RmInitAdapter failed! (0x62:0x40:1786)",
         sure=False,

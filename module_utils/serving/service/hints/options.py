@@ -87,12 +87,21 @@ HINTS = (
     ),
     Hint(
         "size-not-divisible",
-        r"is not divisible by (?:tensor|weight quantization block|min_thread|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
-        r"|input size is not aligned with the quantized weight shape",
-        "a size of this model (vocabulary, intermediate size, a quantisation's group) can't be divided as tensor_parallel_size asks",
+        r"is not divisible by (?:tensor|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}",
+        "a size of this model (vocabulary, intermediate size, heads of its vision part) can't be divided as tensor_parallel_size asks",
         "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
         "vLLM, distributed/utils.py; vllm-project/vllm#5675",
         "AssertionError: 151936 is not divisible by 5",
+    ),
+    Hint(
+        "quantised-size",
+        r"is not divisible by (?:weight quantization block|min_thread)|input size is not aligned with the quantized weight shape"
+        r"|size_[kn] must (?:be )?divisible by BLOCK_SIZE_[KN]",
+        "a size of the quantised weights, or the part of it that a rank gets, is no multiple of what the quantisation or its kernel works in",
+        "lower tensor_parallel_size (for experts also enable_expert_parallel: true); where it is 1 already, set engine_args.quantization to the method"
+        " without _marlin (awq, gptq), or use another quantisation of the model",
+        "vllm-project/vllm#5675, #9913, #17604",
+        "ValueError: Weight input_size_per_partition = 1000 is not divisible by min_thread_k = 128. Consider reducing tensor_parallel_size.",
     ),
     Hint(
         "world-too-large",

@@ -155,4 +155,13 @@ HINTS = (
         "TimeoutError: Timed out waiting for engines to sendinitial message on input socket.",
         sure=False,
     ),
+    Hint(
+        "ray-versions",
+        r"Version mismatch: The cluster was started with",
+        "this process has another version of Ray or Python than the host that started the Ray cluster; the message names both",
+        "use one image (or one environment) on all hosts of the service, then ray stop on each of them, and start the first host again before the others",
+        "ray-project/ray#44063; gpustack/gpustack#1640",
+        "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.11.9\nThis process on node 192.0.2.7 was started with:"
+        "\n    Ray: 2.2.0\n    Python: 3.11.9",
+    ),
 )

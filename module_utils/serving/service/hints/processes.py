@@ -193,9 +193,8 @@ HINTS = (
     Hint(
         "ray-not-there",
         r"Could not find any running Ray instance|Failed to connect to GCS|Ray cluster .{0,40}not"
-        r" (?:found|running)|Version mismatch: The cluster was"
-        r" started with",
-        "the engine's Ray cluster can't be used",
+        r" (?:found|running)",
+        "the engine's Ray cluster is not there",
         "start Ray on the first host before, with the same version of Ray and Python everywhere",
         "ray, troubleshooting",
         "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to.",

@@ -8,7 +8,7 @@ HINTS = (
     Hint(
         "image-denied",
         r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
-        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b",
+        r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b|https?://[^\s\"]{1,200}/v2/[^\s\"]{1,300}\": (?:denied|unauthorized)\b",
         "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
         "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
         "moby, registry errors",

@@ -129,6 +129,17 @@ HINTS = (
         late=True,
     ),
     Hint(
+        "inner-port-taken",
+        r"server socket has failed to (?:listen|bind)[^\n]{0,200}(?:EADDRINUSE|[Aa]ddress already in use)",
+        "a port by which the service's own processes find each other is taken: by another service that started at the same time, or by an earlier"
+        " process that still runs",
+        "start it again, the services of a host one after the other: the port is chosen anew; where the row's env sets MASTER_PORT or VLLM_PORT, give"
+        " each service its own; ss -ltnp shows who holds it",
+        "vllm-project/vllm#39015",
+        "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. port: 29777, useIpv6: false, code: -98,"
+        " name: EADDRINUSE, message: address already in use",
+    ),
+    Hint(
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
         "a port that a process of the service needs is taken already, by another program or by another process of the same service",
