@@ -25,7 +25,8 @@ OTHERS = {
     "avx512_bf16", "awq_marlin", "br_netfilter", "cgroup_manager", "compute_cap", "cudagraph_mode", "default_sysctls", "device_name", "direct_io",
     "dns_bind_port", "expandable_segments", "firewall_driver", "flag_gems", "flash_attn", "hccn_tool", "http_proxy", "https_proxy",
     "huggingface_hub", "ib_umad", "ib_write_bw", "ibv_devinfo", "init_path", "kernel_name", "lm_head", "memory_decoding", "metadata_server",
-    "mindieservice_daemon", "mlx5_ib", "model_loader", "modules_to_save", "mooncake_master", "mount_program", "nf_tables", "nft_compat", "no_proxy", "num_locks",
+    "mindieservice_daemon", "mlx5_ib", "model_loader", "modules_to_save", "mooncake_master", "mount_program", "nf_tables", "nft_compat", "no_proxy",
+    "num_locks",
     "plugin_param", "prefix_cache", "selinux_err", "show_gids", "start_period", "tokenizer_class", "torch_npu", "use_ascend_direct",
     "uvm_disable_hmm", "vllm_ascend", "xfs_repair",
 }  # fmt: skip

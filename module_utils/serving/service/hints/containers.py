@@ -55,7 +55,8 @@ HINTS = (
     Hint(
         "cdi-stale-library",
         r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file"
-        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})",
+        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})"
+        r"|error stat'ing file [`']?(/[^`'\s]{0,120}(?:nvidia|libcuda|libnv)[^`'\s:]{0,80})",
         "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made, or the file"
         " is of another host",
         "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
@@ -119,8 +120,8 @@ HINTS = (
     Hint(
         "nvidia-cli-unknown-device",
         r"nvidia-container-cli(?:\.real)?: device error: (?!no-gpu-has)([\w:,./-]{1,80}): (?:unknown|invalid) device",
-        "the container asks for a GPU that this host does not have",
-        "nvidia-smi -L shows what there is; correct `devices`",
+        "the container asks for a GPU by a name that this host does not have",
+        "nvidia-smi -L shows what there is (a slice of MIG is MIG-UUID with drivers since 470); correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",
         "nvidia-container-cli: device error: 7: unknown device: unknown.",
     ),

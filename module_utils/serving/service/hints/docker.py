@@ -110,8 +110,8 @@ HINTS = (
         "bind-source-missing",
         r"bind source path does not exist: (\S{1,200})|Error: statfs (\S{1,200}): no such file",
         "the container engine does not see a file or folder that the container is to have, most often because it is gone from this host",
-        "ls shows whether it is there. If not, run deploy.yml --tags fetch,serve; for a path of the row's `mounts`, correct it. If it is, the engine has another"
-        " view of the disk: Docker as a snap (snap list docker), Docker Desktop, or an engine in a container",
+        "ls shows whether it is there. If not, run deploy.yml --tags fetch,serve; for a path of the row's `mounts`, correct it. If it is, the engine has a"
+        " view of its own: Docker as a snap (snap list docker), Docker Desktop, or an engine in a container",
         "Docker 26.1.5; podman",
         'docker: Error response from daemon: invalid mount config for type "bind": bind source path does not exist: /srv/vllm/models/x.',
     ),

@@ -102,4 +102,12 @@ HINTS = (
         "ValueError: TP rank 3 could finish the model loading, but there are other ranks that didn't finish loading. It is likely due to unexpected failures.",
         late=True,
     ),
+    Hint(
+        "sglang-memory-unbalanced",
+        r"The memory capacity is unbalanced",
+        "SGLang found much more memory free on one GPU of the service than on another",
+        "nvidia-smi shows what holds memory on which GPU: end it, or set `devices` to GPUs that are alike",
+        "sgl-project/sglang#1533",
+        "ValueError: The memory capacity is unbalanced. Some GPUs may be occupied by other processes.",
+    ),
 )
