@@ -135,13 +135,13 @@ def test_every_playbook_parses(playbook: Any) -> None:
     assert re.findall(r"(?m)^playbook: (\S+)", done.stdout) == names
 
 
-NAMED = ["benchmark", "localise", "logs", "record_reference", "rollback", "rotate_key", "run_service", "stop", "tune", "uninstall"]  # fmt: skip
-
-
 def test_runs_are_told_to_modules_with_their_replicas() -> None:
     """`runs` names rows; what is deployed has the names of `run_names`."""
     for path in [p for p in TRACKED if p.startswith(("roles/", "playbooks/")) and p.endswith(".yml")]:
         assert not re.search(r"runs: \"{{ runs }}", (ROOT / path).read_text()), path
+
+
+NAMED = ["benchmark", "localise", "logs", "record_reference", "rollback", "rotate_key", "run_service", "stop", "tune", "uninstall"]  # fmt: skip
 
 
 def test_what_acts_on_a_service_wants_it_named(playbook: Any) -> None:

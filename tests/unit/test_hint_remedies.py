@@ -26,8 +26,7 @@ OTHERS = {
     "dns_bind_port", "expandable_segments", "firewall_driver", "flag_gems", "flash_attn", "hccn_tool", "http_proxy", "https_proxy",
     "huggingface_hub", "ib_umad", "ib_write_bw", "ibv_devinfo", "init_path", "kernel_name", "lm_head", "memory_decoding", "metadata_server",
     "mindieservice_daemon", "mlx5_ib", "model_loader", "modules_to_save", "mooncake_master", "mount_program", "nf_tables", "nft_compat", "no_proxy",
-    "num_locks",
-    "plugin_param", "prefix_cache", "selinux_err", "show_gids", "start_period", "tokenizer_class", "torch_npu", "use_ascend_direct",
+    "num_locks", "plugin_param", "prefix_cache", "selinux_err", "show_gids", "start_period", "tokenizer_class", "torch_npu", "use_ascend_direct",
     "uvm_disable_hmm", "vllm_ascend", "xfs_repair",
 }  # fmt: skip
 SYSTEM = {"kernel", "user", "systemd", "net", "vm"}  # the kernel's and systemd's own names with dots
