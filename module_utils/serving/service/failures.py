@@ -53,10 +53,12 @@ from ansible.module_utils.serving.service.hints import (
     supervisord,
     system,
     systemd,
+    torch,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.raised_in import raised_in
+from ansible.module_utils.serving.service.setting_words import settings_named
 from ansible.module_utils.serving.service.sglang_words import in_its_words, said_by_sglang
 from ansible.module_utils.serving.service.statements import CANN_CODE, PANIC, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
@@ -82,6 +84,7 @@ HINTS: tuple[Hint, ...] = (
     *cann.HINTS,
     *ascend.HINTS,
     *sglang.HINTS,
+    *torch.HINTS,
     *python.HINTS,
     *nvidia_driver.HINTS,
     *nvidia.HINTS,
@@ -104,6 +107,7 @@ HINTS: tuple[Hint, ...] = (
 # Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
 OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *ascend.HINTS)
 EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)
+PARSED, VALIDATED = "unknown-option", "engine-validation"  # rows of what argparse and pydantic say
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 RAISED_IN = "raised-in"  # of what no words explain, but whose code raised it
 
@@ -257,6 +261,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     # The kind of an error that only names what was looked up says nothing of the one that is shown in its place.
     if generally and generally[0].name in faults.OF_A_KIND and SAYS_LITTLE.match(generally[1].text):
         generally = generally if generally[1] == telling else None
+    if generally and generally[0].name == VALIDATED and not settings_named(generally[1].text) and told([generally[1]]):
+        generally = None  # the engine's own sentence says more than that it refused something
     itself = told(chain) or refused(chain) if generally is None or generally[0] in faults.LAST else None
     words = [
         one for one in firm if one.kind == "words" and not one.consequence and may_count(one, errors, bool(generally))
@@ -296,7 +302,8 @@ def cause(lines: list[str], code: int | None) -> Explanation:
         found = (None if itself else generally) or (None if root else known(words + last, general=True))
     if found:
         row, one = found
-        meaning, first = row.told, one
+        named = settings_named(one.text) if row.name in (PARSED, VALIDATED) else None
+        meaning, first = named or row.told, one
         apart = (
             root is not None
             and stands_apart(one, chain, bool(generally))
@@ -308,7 +315,7 @@ def cause(lines: list[str], code: int | None) -> Explanation:
             meaning = APART % (first_words(one.text)[:120], meaning)
         whose = raised_in(one, explained=True) if row.name in faults.OF_ANY_PART else None
         meaning = "%s; %s" % (meaning, whose) if whose else meaning
-        sure = row.proves and not apart and one.text not in warned and not another_reason(row, one)
+        sure = bool(row.proves or named) and not apart and one.text not in warned and not another_reason(row, one)
         if not sure and not apart:
             meaning = "%s: %s" % (POSSIBLE, meaning)
         return Explanation(meaning, first_words(first.text), row.name, sure)

@@ -17,6 +17,10 @@ REFUSALS = re.compile(
     r"\w{0,10}|Argument|Option|Validation|(?:Uns|S)upported|Invalid)\w{0,20}(?:Error|Exception)): ?(?=[^\n]{12,})"
     r"|^TypeError: Error: (?=[^\n]{12,})|^[\w./-]{1,80}(?: \w{1,20})?: error: (?=[^\n]{12,})|^Value error, "
 )
+# What pydantic writes before the engine's own sentence.
+VALIDATOR = re.compile(
+    r"^(?:\w{1,60}\.){0,6}ValidationError: 1 validation error for \w{1,60} (?:[a-z_][\w.]{0,60} )?(?:Value error|Assertion failed), "
+)
 # Words by which a sentence demands something or names what it does not take. A number alone, or that something failed, is no reason.
 REASON = re.compile(
     r"\b(?:must|should|has to|have to|needs? to|cannot|can't|can not|may not|can only|only|requires?|required|is needed)\b"
@@ -35,7 +39,8 @@ REASON = re.compile(
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
 INSIDE = re.compile(
-    r"INTERNAL ASSERT|Expected (?:all tensors|self\b|tensor|input|object|a value of type)|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
+    r"INTERNAL ASSERT|invalid literal for|Expected (?:all tensors|self\b|tensor|input|object|a value of type)"
+    r"|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
     r"|dim\w{0,6}|rank)\b|\breduction dim|\bmat[12]\b|\bsizes? of tensor|\bnumel\b|\bstrides?\b|\bbroadcast\w{0,4}\b|\bfake tensor"
     r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
     r"|is not initialized|\bforward\b|__\w{1,30}__|by this point|because of the following error|\bshould not be called|\bshapes?\b|\bdims?\b|\bbuffers?\b"
@@ -43,7 +48,7 @@ INSIDE = re.compile(
 # What an operator can set, install or replace. A sentence about none of it ("both operands must
 # agree") gives no reason to a person.
 SUBJECT = re.compile(
-    r"\b(?:models?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|\w{0,3}fp\d{1,2}|int\d|heads?|tp|gptq|awq|moe|bits|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
+    r"\b(?:models?|activations?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|\w{0,3}fp\d{1,2}|int\d|heads?|tp|gptq|awq|moe|bits|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
     r"|cann|versions?|packages?|install\w{0,4}|librar(?:y|ies)|tokeni[sz]ers?|templates?|lora|adapters?|parallel\w{0,4}|memory|cache|length|tokens?"
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
@@ -158,7 +163,7 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
     It surely does where it names what an operator sets; any other name, and a sentence without one, may as well be of the code's inside.
     """
     for one in said:
-        text = " ".join(line.strip() for line in one.text.split("\n"))
+        text = VALIDATOR.sub("Value error, ", " ".join(line.strip() for line in one.text.split("\n")))
         begins = REFUSALS.match(text)
         if begins is None:
             continue

@@ -76,6 +76,16 @@ PARTS = tuple(
             "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
         ),
         (
+            r"/vllm/envs\.py$|/sglang/srt/environ\.py$",
+            "the reading of the engine's variables: one of the row's env has a value of another kind (mostly a number or 0 and 1 are expected)",
+            "the line of source in the traceback names the variable: correct it in env, or leave it out",
+        ),
+        (
+            r"/rotary_embedding(?:/|\.py$)",
+            "the position embeddings: what config.json or hf_overrides say of them (rope_scaling, rope_parameters) lacks a key, or has one that does not fit",
+            "compare it with the model's page; repeat all keys in hf_overrides (rope_theta and original_max_position_embeddings too)",
+        ),
+        (
             r"/lora/|/peft/",
             "the part for LoRA adapters",
             "start once without the adapters; compare the adapter's base model, rank and target modules with what the release supports",

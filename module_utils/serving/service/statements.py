@@ -53,7 +53,7 @@ CONSEQUENCE = re.compile(
     r"|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"
     r"|ContextTerminated|recvValue failed|EngineGenerateError|exception was never retrieved|Process group watchdog thread terminated"
-    r"|Scheduler hit an exception: Traceback|^Error raised in subprocess|Failed to load the backend extension"
+    r"|Scheduler hit an exception: Traceback|^(?:RuntimeError: )?Error raised in subprocess|Failed to load the backend extension"
     r"|^make(?:\[\d{1,3}\])?: \*\*\*|process exited, code=exited, status=[12]/|: Failed with result 'exit-code'"
     r"|rtGetDevMsg execute failed|MQLLMEngine is already dead|Retry also failed|Got fatal signal from worker|Worker failed with error"
     r"|^terminate called after throwing|^what\(\): +(?:_Map_base::at|map::at|vector::_M_range_check|basic_string|stoi|bad_\w{1,20})"
@@ -67,12 +67,17 @@ HANDLED = re.compile(
     r"Error saving model info cache|--- Logging error ---|^Exception ignored in|_report_usage|usage stats|Error (?:retrieving|getting|reading)"
     r" [^\n]{0,40}(?:safetensors|file list|repo)|[Ff]alling back to|[Ww]ill (?:fall back|be ignored)|, ignoring\b|, skipping\b"
 )
-# What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words.
+# What went wrong and is tried again is no reason: where it fails at last, the last error says so in other words. Nor is the state that vLLM writes down.
 RETRIED = re.compile(
-    r"(?i)\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
+    r"(?i)^Dumping (?:input data|scheduler)|\b(?:will (?:re-?try|try again)|re-?trying|trying again|skip plugin)\b(?!\W{0,3}(?:failed|gave up))"
 )
+# vLLM's own logging puts its head before each line of a traceback: one without it is another's.
+HEADED = re.compile(r"\[[\w./-]{1,60}\.py:\d{1,5}\] ")
 # An error whose reason is on the next line.
-HEADLINE = re.compile(r"because:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$")
+HEADLINE = re.compile(
+    r"because:$|: error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60}$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$"
+    r"|Error from child process$"
+)
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
@@ -156,6 +161,7 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
+        self.level = ""  # of the line that said so, where each line of its traceback has it
         self.tree = -1  # where in the list the error stands whose causes are drawn below it
         self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
@@ -210,7 +216,7 @@ class Reading:
             return
         headline, one.headline = one.headline, -1
         if HANDLED.search(said.words) and not said.raised:
-            one.handled = True
+            one.handled, one.level = True, level if HEADED.search(line) else ""
         kinds = (self.frame, self.source, self.cann_code, self.exception, self.link, self.message)
         if any(kind(one, said) for kind in kinds) or said.words.startswith(
             ("raise ", "return ", "^", "~", "foreground: ")
@@ -262,7 +268,7 @@ class Reading:
         before = BEFORE.search(said.words[: -len(TRACEBACK)]) if said.words.endswith(TRACEBACK) else None
         if before:
             self.add(before[1], "words")
-        one.handled = one.handled and (one.chained or one.open_at < 0)
+        one.handled = one.handled and (one.chained or one.open_at < 0) and one.level in ("", said.level)
         if not one.frames:
             one.files = []
             one.indent = max(indentation(said.text) - (0 if headed else 2), 0)

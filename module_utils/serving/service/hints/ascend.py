@@ -336,8 +336,8 @@ HINTS = (
     Hint(
         "npu-user-unknown",
         r"getpwuid\(\): uid not found",
-        "the container's user has no entry in /etc/passwd, and HCCL or torch ask for its name",
-        "run the image as a user that it knows, or set env USER and TORCHINDUCTOR_CACHE_DIR",
+        "the user has no entry in /etc/passwd (of the container), and torch or HCCL ask for its name",
+        "run it as a user that is known there, or set env USER and TORCHINDUCTOR_CACHE_DIR",
         "vllm-project/vllm-ascend#9490",
         "KeyError: 'getpwuid(): uid not found: 1234'",
     ),

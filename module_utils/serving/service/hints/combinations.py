@@ -14,6 +14,17 @@ HINTS = (
         "Value error, The model type 'gemma9' does not support float16. Reason: Numerical instability. Please use bfloat16 or float32 instead.",
     ),
     Hint(
+        "package-of-an-option",
+        r"No module named '?(?:lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch|arctic_inference"
+        r"|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile|av|decord|mamba_ssm|causal_conv1d)"
+        r"(?![\w.])",
+        "this environment does not have a package that an option of the row, a variable of its env or the model asks for",
+        "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or install the release of"
+        " that package which the engine's page names; most images of the engine have it",
+        "vLLM 0.25.1",
+        "ModuleNotFoundError: No module named 'lmcache'",
+    ),
+    Hint(
         "quantisation-package",
         r"[Pp]lease install (?:bitsandbytes|gguf|auto-?gptq|autoawq|gptqmodel|compressed-tensors|modelopt|torchao|optimum|amd-quark"
         r"|quark)\b|No module named '?(?:bitsandbytes|gguf|gptqmodel|auto_gptq|awq|torchao"
@@ -105,8 +116,25 @@ HINTS = (
         "ValueError: VLLM_PORT 'tcp://10.0.0.1:8000' appears to be a URI. This may be caused by a Kubernetes service discovery issue",
     ),
     Hint(
+        "log-level",
+        r"^ValueError: Unknown level: '",
+        "Python's logging does not know the level that was asked for",
+        "set env VLLM_LOGGING_LEVEL (or log_level in engine_args) to DEBUG, INFO, WARNING or ERROR",
+        "Python, logging; vLLM 0.25.1",
+        "ValueError: Unknown level: 'CHATTY'",
+    ),
+    Hint(
+        "eagle-unsupported",
+        r"Model architectures \['Eagle3?[A-Z]",
+        "the engine has no EAGLE head for this family of models, or the draft model is none"
+        " (vLLM writes Eagle or Eagle3 before the class that its config.json names)",
+        "use a draft model that was trained as EAGLE head of this very model, a release that names that class, or another method in speculative_config",
+        "vLLM 0.25.1",
+        "ValueError: Model architectures ['EagleAcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X'])",
+    ),
+    Hint(
         "environment-value",
-        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_\w{1,60}[^\n]{0,80}(?:must be|invalid value|is not (?:a )?valid|no longer)"
+        r"[Ii]nvalid (?:value|choice)[^\n]{0,80}VLLM_\w{1,60}|VLLM_(?!ALLOW_)\w{1,60}[^\n]{0,80}(?:must be|invalid value|is not (?:a )?valid|no longer)"
         r"|[Ii]nvalid value '[^']{0,60}' for [A-Z_]{4,60}\b",
         "a variable of the row's env has a value that the engine does not know",
         "correct it; the message names the variable or the value",

@@ -175,6 +175,16 @@ HINTS = (
         "AssertionError: Error in memory profiling. Initial free memory 50.1 GiB, current free memory 60.2 GiB.",
     ),
     Hint(
+        "gpu-memory-limited",
+        r"Tried to allocate [\d.]{1,8} (?:bytes|[KM]iB)\. GPU \d{1,2} has a total capacity of [\d.]{1,8} GiB of which [\d.]{1,8} GiB is free",
+        "the GPU has far more memory free than was asked for, and the process may not have it: its address space is limited (ulimit -v), a vGPU, MPS or"
+        " scheduler gives it a share, or the host has no memory left",
+        "lift the limit (`ulimit -v`, the unit's LimitAS, the share of the vGPU or of MPS), or set gpu_memory_utilization to what the share allows; free -g"
+        " shows the host's memory",
+        "torch 2.11 on an H100, in a process of limited address space",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 240.00 MiB. GPU 0 has a total capacity of 79.18 GiB of which 76.84 GiB is free.",
+    ),
+    Hint(
         "gpu-memory-out",
         r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
         r"|Cuda failure (?:2 )?'out of memory'"

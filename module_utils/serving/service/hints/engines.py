@@ -8,7 +8,8 @@ HINTS = (
     # Model and engine.
     Hint(
         "architecture-unsupported",
-        r"Model architectures \[.{0,200}\] (?:are|is) not supported|Model architectures .{0,120}not supported for now|has no (?:vLLM"
+        r"Model architectures \[(?!'Eagle3?[A-Z]).{0,200}\] (?:are|is) not supported"
+        r"|Model architectures (?!\['Eagle3?[A-Z]).{0,120}not supported for now|has no (?:vLLM"
         r"|S[Gg][Ll]ang) implementation|Cannot find model module\. '\w{1,80}' is not a registered model",
         "the engine does not serve the model's class: it is older than the model, has dropped it since, or could not import it",
         "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for an import error above"
@@ -77,12 +78,22 @@ HINTS = (
     Hint(
         "model-folder-missing",
         r"HFValidationError(?![^\n]{0,300}: '[^/.~])|Repo id must (?:be|use)[^\n]{0,200}: '[/.~]|Incorrect path_or_model_id"
-        r"|: /\S{1,200} is not a local folder and is not a valid model identifier"
-        r"|Invalid repository ID or local directory specified: '?[/.~]",
-        "the model's folder is not where the engine looks, so it takes the path for a hub's name",
-        "run deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
+        r"|: /\S{1,200} is not a local folder and is not a valid model identifier",
+        "the folder that the message names is not where the engine looks, so it takes the path for a hub's name",
+        "it is the model's, or one that an option names (tokenizer, speculative_config, generation_config, lora_modules): correct the option, or run"
+        " deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
         "huggingface_hub, utils/_validators.py",
         "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/x'.",
+    ),
+    Hint(
+        "folder-without-config",
+        r"Invalid repository ID or local directory specified: '?[/.~]",
+        "there is no folder at the path that the message names, or it holds neither config.json nor params.json: one above or below the model's own, a hub's"
+        " cache, or an adapter alone",
+        "look into it on the host (in a container check the row's `mounts`): it is the model's, or one that an option names (tokenizer, speculative_config);"
+        " for the model run deploy.yml --tags fetch,serve",
+        "vLLM 0.25.1, transformers_utils/config.py",
+        "ValueError: Invalid repository ID or local directory specified: '/models/acme'.",
     ),
     Hint(
         "model-without-config",
@@ -100,8 +111,8 @@ HINTS = (
         r"|Cannot find any model"
         r" weights with|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
-        "a file of the model is missing in its folder (or, for a hub's name, could not be had)",
-        "run deploy.yml --tags fetch; check `include` and `exclude` of the model",
+        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for another kind of file",
+        "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",
     ),
@@ -146,7 +157,7 @@ HINTS = (
     Hint(
         "tokenizer-unreadable",
         r"Can't load tokenizer for|Failed to load the tokenizer"
-        r"|No tokenizer file found|could not parse ModelProto|Couldn't instantiate the backend tokenizer"
+        r"|could not parse ModelProto|Couldn't instantiate the backend tokenizer"
         r"|data"
         r" did not match any variant"
         r" of untagged enum",
@@ -167,13 +178,29 @@ HINTS = (
         "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
     ),
     Hint(
+        "weights-of-a-wrapper",
+        r"no module or parameter named '(?:base_model|_orig_mod|_fsdp_wrapped_module|_forward_module|module)'",
+        "the names of the weights begin with that of the wrapper in which they were trained (PEFT's base_model, torch.compile's _orig_mod, FSDP's, DDP's)",
+        "save the model itself: with PEFT merge_and_unload() and save_pretrained(), else unwrap_model() first; an adapter alone belongs in lora_modules",
+        "vLLM 0.25.1",
+        "ValueError: There is no module or parameter named 'base_model' in AcmeForCausalLM. The available parameters are: {'x'}",
+    ),
+    Hint(
+        "weights-with-adapter",
+        r"has no attribute [`'\"]?lora_[AB]\b",
+        "the files hold an adapter's tensors (lora_A, lora_B) beside those of the model, and the engine reads them as the model's",
+        "merge it (PEFT: merge_and_unload(), then save_pretrained()), or serve the base model and name the adapter in lora_modules",
+        "vLLM 0.25.1",
+        "AttributeError: QKVParallelLinear has no attribute `lora_A`",
+    ),
+    Hint(
         "weights-dont-fit",
         r"^IndexError: start out of range|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
         r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
-        r"|size\(\)) ?==",
+        r"|size\(\))(?:\[\w{1,20}\])? ?==|Tried to load weights of size",
         "the weights (or the description of their quantisation) don't fit what the engine builds: another model's config.json, weights not"
         " quantised as the option says, or an engine of another time",
         "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own, then try a newer engine",

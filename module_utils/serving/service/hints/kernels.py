@@ -167,7 +167,7 @@ HINTS = (
     ),
     Hint(
         "kv-cache-dtype",
-        r"kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
+        r"(?<!--)kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
         r"|FP8 KV cache[^\n]{0,80}(?:not supported"
         r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype|\bkv_data_type \S{1,40} is not supported",
         "the attention backend can't keep the KV cache in that dtype",

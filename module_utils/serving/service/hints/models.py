@@ -16,7 +16,7 @@ HINTS = (
     ),
     Hint(
         "mistral-format",
-        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present",
+        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present|^ValueError: No tokenizer file found",
         "the engine was asked for Mistral's own format (tokenizer_mode, config_format, load_format: mistral), and this folder lacks files of it"
         " (params.json, tekken.json)",
         "leave these options out of engine_args for a folder in Hugging Face's format, or fetch the model as Mistral publishes it"
@@ -44,6 +44,15 @@ HINTS = (
         "serve the folder with the whole converted model; run deploy.yml --tags fetch",
         "huggingface/transformers, models/auto",
         "ValueError: Unrecognized model in /models/x. Should have a `model_type` key in its config.json.",
+    ),
+    Hint(
+        "config-field-type",
+        r"Field '\w{1,60}' with value [^\n]{0,120}doesn't match|Field '\w{1,60}' expected \w{1,20}, got \w{1,20}",
+        "a field of the model's config.json (or of hf_overrides) holds another type than transformers takes there: a number in quotes, or a config.json of"
+        " another release",
+        "compare that field with the model's page (no quotes round a number), or use the transformers (the engine) that the page names",
+        "huggingface_hub, dataclasses.py",
+        "TypeError: Field 'sliding_window' with value '4096' doesn't match any type in (<class 'int'>, <class 'NoneType'>).",
     ),
     Hint(
         "rope-config",

@@ -134,9 +134,10 @@ HINTS = (
     Hint(
         "nccl-usage",
         r"NCCL [Ee]rror(?: \d{1,2})?: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
-        "the ranks call NCCL in ways that don't fit: two of them on one GPU, another number of ranks, or different versions of NCCL",
-        "tensor_parallel_size must not exceed the number of `devices`; the same image on all hosts; NCCL_DEBUG=WARN in the row's env names the"
-        " reason",
+        "the ranks call NCCL in ways that don't fit: an NCCL_* variable of env names an interface, net or algorithm that is not there, two ranks are on one"
+        " GPU, or they run different versions of NCCL",
+        "NCCL_DEBUG=WARN in the row's env names the reason; leave other NCCL_* variables out; tensor_parallel_size must not exceed the number of"
+        " `devices`; the same image on all hosts",
         "docs.nvidia.com, NCCL, troubleshooting",
         "RuntimeError: NCCL error: invalid usage (run with NCCL_DEBUG=WARN for details)",
         general=True,

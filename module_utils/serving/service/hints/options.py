@@ -44,6 +44,22 @@ HINTS = (
         "vllm serve: error: unrecognized arguments: --no-such-option 1",
     ),
     Hint(
+        "port-number",
+        r"bind\(\): port must be 0-65535",
+        "a port that the row sets is no number from 1 to 65535",
+        "correct `port` of the row (or another port that engine_args or env name)",
+        "Python, socket",
+        "OverflowError: bind(): port must be 0-65535.",
+    ),
+    Hint(
+        "load-format",
+        r"[Ll]oad format [`'\"]?\w{1,40}[`'\"]? is not (?:supported|available)",
+        "this release does not know the load_format of the row: its name is another, the release has dropped it, or it comes as a package of its own",
+        "leave load_format out of engine_args (auto), or name one of `vllm serve --help=load-format`; for GGUF see the release's notes",
+        "vLLM 0.25.1, model_loader",
+        "ValueError: Load format `acme` is not supported",
+    ),
+    Hint(
         "context-too-long",
         r"max_model_len.{0,200}(?:greater than|larger than) the (?:derived|maximum)|User-specified max_model_len",
         "max_model_len is larger than the model allows",
@@ -87,7 +103,8 @@ HINTS = (
     ),
     Hint(
         "size-not-divisible",
-        r"is not divisible by (?:tensor|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}",
+        r"is not divisible by (?:tensor|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
+        r"|output_size % (?:self\.)?tp_size == 0",
         "a size of this model (vocabulary, intermediate size, heads of its vision part) can't be divided as tensor_parallel_size asks",
         "lower tensor_parallel_size to one that divides it, or raise pipeline_parallel_size instead",
         "vLLM, distributed/utils.py; vllm-project/vllm#5675",

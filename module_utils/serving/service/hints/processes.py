@@ -124,6 +124,16 @@ HINTS = (
         late=True,
     ),
     Hint(
+        "ended-unsaid",
+        r"EngineDeadError|Engine core initialization failed",
+        "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled code crashed (a small"
+        " /dev/shm: bus error), or the log was cut",
+        "journalctl -k (or dmesg) names a kill, a segmentation fault and GPU faults (Xid); docker inspect shows OOMKilled; raise shm_bytes or memory",
+        "vLLM 0.25.1, a worker killed and one on a /dev/shm of 64 KiB",
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+        general=True,
+    ),
+    Hint(
         "process-ended",
         r"Engine process \(pid \d{1,8}\) died|Worker proc \S{1,40} died unexpectedly|Rank \d{1,5} scheduler is dead",
         "a process of the engine ended without a word: the kernel killed it for lack of memory, or compiled code crashed",
@@ -312,7 +322,8 @@ HINTS = (
         "module-missing",
         r"No module named '?([\w.]{1,80})",
         "the environment lacks a Python module",
-        "remove the environment and run deploy.yml --tags prepare, or repair yours",
+        "if an option or a variable names it (middleware, logits_processors, worker_cls, scheduler_cls), correct that, or set env PYTHONPATH to its folder;"
+        " else remove the environment and run deploy.yml --tags prepare, or repair yours",
         "Python",
         "ModuleNotFoundError: No module named 'cv2'",
         general=True,

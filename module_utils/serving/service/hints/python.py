@@ -51,14 +51,6 @@ HINTS = (
         "error: externally-managed-environment",
     ),
     Hint(
-        "torch-cpu-index",
-        r"there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
-        "torch-npu (or what is installed) wants torch's CPU build, and the package index in use does not have it",
-        "give pip or uv --extra-index-url https://download.pytorch.org/whl/cpu (or the site's mirror of it), or use an image",
-        "vllm-project/vllm-ascend#12389, #1411",
-        "Because torch-npu==2.10.0 depends on torch==2.10.0+cpu and there is no version of torch==2.10.0+cpu, we can conclude that",
-    ),
-    Hint(
         "package-not-found",
         r"No matching distribution found for(?! torch==[\w.]{1,20}\+cpu)|Could not find a version that satisfies the requirement"
         r"|was not found in the package registry|no versions? of (?!torch==[\w.]{1,20}\+cpu)[\w\[\].<>=+-]{1,100}(?:,| and| which)",
@@ -253,25 +245,6 @@ HINTS = (
         "RuntimeError: The detected CUDA version (12.9) mismatches the version that was used to compile PyTorch (13.0).",
     ),
     Hint(
-        "torch-without-cuda",
-        r"Torch (?:was )?not compiled with CUDA",
-        "something calls CUDA, and this torch has none: a CPU build where a GPU is meant; on NPUs and CPUs a part that does not know them, or a"
-        " plugin not loaded",
-        "on a GPU install the torch that vLLM names from the CUDA index; on NPUs the vLLM, vllm-ascend and torch-npu of one release; or use an image",
-        "pytorch; vllm-project/vllm-ascend#516",
-        "AssertionError: Torch not compiled with CUDA enabled",
-    ),
-    Hint(
-        "torch-operator-twice",
-        r"Only a single TORCH_LIBRARY can be used|operator[^\n]{0,80}(?:already (?:been )?registered|multiple times)"
-        r"|Tried to register an operator[^\n]{0,120}multiple times",
-        "a compiled part is loaded twice: two copies of it are in the environment",
-        "remove the older copy (pip list, PYTHONPATH of the row's env), or use an image as it was built",
-        "pytorch, dispatcher",
-        "RuntimeError: Only a single TORCH_LIBRARY can be used to register the namespace _C",
-        sure=False,
-    ),
-    Hint(
         "symbol-lookup",
         r"symbol lookup error: (?![^\n]{0,200}undefined symbol: (?:nvml|cu[A-Z]))|undefined symbol: (?:Py\w{2,60}|_Py\w{2,60}"
         r"|PyInit_\w{1,40}|MPI_\w{1,40}|ucp?\w{1,40}|ibv_\w{1,40})|does not define module export function",
@@ -308,24 +281,6 @@ HINTS = (
         "rename that file (the traceback names it), or install the package anew; an image as it was built has neither",
         "Python, circular imports",
         "ImportError: cannot import name 'x' from partially initialized module 'acme' (most likely due to a circular import)",
-        sure=False,
-    ),
-    Hint(
-        "dtype-unknown-to-torch",
-        r"module 'torch' has no attribute '(?:nvfp4|mxfp4|fp4|fp8\w{0,12}|auto|half_float|turboquant\w{0,20})'",
-        "the engine took the name of a dtype to torch, which has none of that name: the option's value is known to the engine, not to the kernels behind it",
-        "remove kv_cache_dtype (or dtype) from engine_args, choose another attention backend, or a newer engine",
-        "vllm-project/vllm#43562",
-        "AttributeError: module 'torch' has no attribute 'nvfp4'",
-    ),
-    Hint(
-        "torch-attribute",
-        r"module 'torch(?:\.[\w.]{1,60})?' has no attribute|cannot import name '\w{1,60}' from 'torch[.']|No module named 'torch\.\w{1,40}"
-        r"|'torch[\w.]{0,40}' has no attribute|infer_schema|schema[^\n]{0,40}unsupported type",
-        "the environment's torch is of another version than what calls it",
-        "install the torch that this vLLM names, or use an image as it was built",
-        "vllm-project/vllm, requirements",
-        "AttributeError: module 'torch' has no attribute 'float8_e8m0fnu'",
         sure=False,
     ),
     Hint(

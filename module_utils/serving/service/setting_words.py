@@ -1,0 +1,113 @@
+"""What argparse and pydantic say of an engine's settings, in the words of a row: which key of engine_args, what it got, what it takes.
+
+Both write each refusal in one form, whatever the option and whichever the release: no row could list them all.
+"""
+
+from __future__ import annotations
+
+import re
+
+# argparse: `main.py serve: error: argument --dtype: invalid choice: 'float8' (choose from 'auto', 'half')`
+UNKNOWN = re.compile(r": error: unrecognized arguments: (--[\w-]{1,60}[^\n]{0,400})")
+ARGUMENT = re.compile(r": error: argument (--?[\w-]{1,60})[\w/-]{0,80}: ([^\n]{1,600})")
+REQUIRED = re.compile(r": error: the following arguments are required: ([^\n]{1,120})")
+CHOICE = re.compile(r"invalid choice: (\S{1,60}) \(choose from ([^\n]{1,400})")
+OF_TYPE = re.compile(r"invalid (\w{1,60}) value: ([^\n]{1,80})")
+NO_JSON = re.compile(r"Value ([^\n]{1,80}) cannot be converted to <function loads|[Ii]nvalid JSON")
+SWITCH = re.compile(r"ignored explicit argument (\S{1,60})")
+WITHOUT = re.compile(r"expected (?:one|at least one|\d{1,2}) arguments?")
+# The forms of numbers in which vLLM's own types read them.
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "human_readable_int": "a whole number (or 32k, 1M)",
+    "human_readable_int_or_auto": "a whole number (or 32k, 1M, auto)",
+}
+
+# pydantic: `1 validation error for CacheConfig`, the field, and `Input should be ... [type=..., input_value=1.5, input_type=float]`
+VALIDATION = re.compile(r"\d{1,3} validation errors? for (\w{1,60})\s")
+FIELD = re.compile(
+    r"\s([a-z_]\w{0,60})(?:\.\S{1,80})?\s{1,8}([A-Z][^\n\[]{4,300}?) ?\[type=(\w{1,40}), input_value=([^\n]{0,100}?), input_type="
+)
+NESTED = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=^KV)(?=[A-Z])|(?<=^EC)(?=[A-Z])")  # SpeculativeConfig, KVTransferConfig
+# Classes whose fields are no options themselves, but keys of one.
+HOLDERS = re.compile(
+    r"(?:attention|compilation|ec_transfer|eplb|kernel|kv_events|kv_transfer|pooler|profiler|reasoning|speculative|structured_outputs"
+    r"|weight_transfer)_config"
+)
+OF_THE_MODEL = re.compile(r"\w{0,60}(?<!Model)(?:Text|Vision|Audio)Config$")
+DEFAULT_REMEDY = "correct it, or leave it out"
+TOLD = 3  # settings of one refusal
+# Keys of a row that the engine's command line calls otherwise.
+OF_THE_ROW = {
+    "host": "address",
+    "port": "port",
+    "model": "model",
+    "model_tag": "model",
+    "served_model_name": "served_name",
+    "api_key": "api_key",
+}
+
+
+def key_of(option: str) -> str:
+    name = option.lstrip("-").replace("-", "_")
+    return "`%s`" % OF_THE_ROW[name] if name in OF_THE_ROW else "engine_args.%s" % name
+
+
+def of_parser(text: str) -> str | None:
+    unknown = UNKNOWN.search(text)
+    if unknown:
+        options = re.findall(r"(?<![\w-])--([a-z][\w-]{1,60})", unknown[1])
+        named = " and ".join(key_of(option) for option in dict.fromkeys(options[:3]))
+        return (
+            "this release of the engine has no option %s: correct its name, or leave it out (newer releases drop options, older ones lack them:"
+            " `vllm serve --help=all` lists them); if the model's page asks for it, use the release of the engine that the page names"
+            % named
+        )
+    required = REQUIRED.search(text)
+    if required:
+        return "the engine was not given what it needs (%s): set it in engine_args" % required[1].strip()
+    said = ARGUMENT.search(text)
+    if not said:
+        return None
+    key, words = key_of(said[1]), said[2]
+    choice, of_type, no_json, switch = (form.search(words) for form in (CHOICE, OF_TYPE, NO_JSON, SWITCH))
+    if choice:
+        return "%s is %s, which this release does not take: set one of those that the message lists, or leave it out" % (key, choice[1])  # fmt: skip
+    if of_type:
+        return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
+    if no_json:
+        return "%s is no JSON%s: write it as a mapping or list in the row" % (key, " (%s)" % no_json[1] if no_json[1] else "")  # fmt: skip
+    if switch:
+        return "%s is a switch and got %s: set it to true or false" % (key, switch[1])
+    if WITHOUT.search(words):
+        return "%s stands there without a value: set one, or leave it out" % key
+    return None
+
+
+def one_field(key: str, kind: str, given: str, message: str) -> str:
+    if kind == "unexpected_keyword_argument":
+        return "%s is no key that this release knows" % key
+    if kind == "missing":
+        return "%s is missing" % key
+    return "%s is %s (%s)" % (key, given, message.replace("Input should", "it should"))
+
+
+def of_validation(text: str) -> str | None:
+    found = VALIDATION.search(text)
+    if not found or OF_THE_MODEL.match(found[1]):
+        return None
+    holder = NESTED.sub("_", found[1]).lower()
+    inside = "%s." % holder if HOLDERS.fullmatch(holder) else ""
+    told: dict[str, str] = {}
+    for name, message, kind, given in FIELD.findall(text, found.end() - 1):
+        if kind in ("value_error", "assertion_error"):
+            return None  # a sentence of the engine's own
+        key = "engine_args.%s%s" % (inside, name)
+        told.setdefault(key, one_field(key, kind, given, message.strip()))
+    return "%s: %s" % (" and ".join(list(told.values())[:TOLD]), DEFAULT_REMEDY) if told else None
+
+
+def settings_named(text: str) -> str | None:
+    """Cause and remedy of a refusal by argparse or pydantic that names a setting; None for any other."""
+    return of_parser(text) or of_validation(text)
