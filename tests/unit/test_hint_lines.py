@@ -64,7 +64,7 @@ SAYS_MORE = {
     ("command-not-in-image", "host-program-missing"), ("container-port-taken", "port-taken"),
     ("cpuset-empty", "disk-full"),
     ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("gpu-memory-limited", "gpu-memory-out"),
-    ("folder-without-config", "model-without-config"), ("image-disk-full", "disk-full"),
+    ("image-disk-full", "disk-full"),
     ("inner-port-taken", "port-taken"), ("kernel-limit", "disk-full"),
     ("npu-kernel-address", "cpu-too-old"), ("nvcc-path-wrong", "no-nvcc"),
     ("nvidia-hook-missing", "host-program-missing"), ("overlay-input-output", "disk-error"), ("podman-dns-address", "address-not-here"),

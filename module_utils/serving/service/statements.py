@@ -11,6 +11,7 @@ import os
 import re
 from typing import NamedTuple
 
+from ansible.module_utils.serving.service.exception_words import words_of
 from ansible.module_utils.serving.service.log_lines import IN_PASSING, strip
 
 LINES, STATEMENT = 2000, 3000  # a log's last lines, characters of a statement
@@ -30,12 +31,6 @@ ABORT = re.compile(
     r"thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at "
     r"|terminate called after throwing|what\(\):|Fatal Python error|Check failed:|Assertion [`'].{1,200} failed|Failed to initialize NVML: "
 )
-CALLED = re.compile(
-    r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception))\(([\"'])(.{1,1400})\2,?\)$"
-)  # an exception as repr() writes it
-TUPLE = re.compile(
-    r"^((?:\w{1,60}\.){0,4}\w{1,60}(?:Error|Exception)): \([\"'](.{1,1400})[\"'],?\)$"
-)  # a message in several parts
 CANN_CODE = re.compile(
     r"E[A-Z1-9]\d{4}(?:: |  )|(?:\[PID: \d{1,10}\] [\d:.-]{10,40} )?[A-Z][A-Za-z]{1,30}(?:_[A-Za-z]{1,30}){0,5}\(E[A-Z]\d{4}\): "
 )
@@ -101,23 +96,12 @@ SYSTEM = re.compile(
 # Docker prints what a hook said on a line of its own behind the message that it belongs to.
 HOOK_SAID = re.compile(r"stderr: [^\n]{0,80}$")
 OF_A_HOOK = re.compile(r"nvidia-container-cli(?:\.real)?: |SIGSEGV|failed to mount ")
-# The front process repeats what a worker said: its words are the worker's.
-REPEATED = re.compile(r"^RuntimeError: Worker failed with error '(?='?[^'\s,])")
-REPEATED_KEY = re.compile(
-    r"^RuntimeError: Worker failed with error '('[^']{1,200}')'(?:, please check[^\n]{0,70})?$"
-)  # str() of a KeyError
-# What only says that another error came, and gives that one's name and message behind its own: `InductorError: RuntimeError: ...`.
-WRAPPED = re.compile(
-    r"^(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception|Failed|Unsupported)(?:\([^)\n]{0,80}\))?: (?:backend='[^'\n]{1,40}' raised: ?)?"
-    r"(?=(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception): \S)"
-)
 # The error that it speaks of is on the next line; Triton shows the kernel's source before it.
 INTRODUCES = re.compile(
     r"(?: raised:|following (?:error|exception)[^:\n]{0,60}:)$|^triton\.compiler\.errors\.\w{1,40}: at \d{1,5}:\d{1,5}:"
 )
 # What an error lists below itself as what was tried: `- ImportError: libx.so: cannot open shared object file`.
 LISTED = re.compile(r"[-*\u2022] (?=\S)")
-REPEATED_END = re.compile(r"'(?:, please check the stack trace above[^\n]{0,40})?$")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶|\|->|`->) ?")  # with box characters, or without
 NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
@@ -132,6 +116,7 @@ BARE = re.compile(
     r"(?:\w{1,60}\.){0,6}\w{1,60}\(\)$"
 )  # an exception of no words, as repr() writes it: its traceback says more
 PANIC = re.compile(r"thread '[^'\n]{0,80}' (?:\(\d{1,8}\) )?panicked at (\S{1,300}):\d{1,7}:\d{1,5}")
+NEAR = 3  # lines behind an error that is handled, within which its own traceback begins
 FRAMES = 40  # frames of a traceback that are kept: the innermost
 
 
@@ -161,7 +146,10 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
-        self.level = ""  # of the line that said so, where each line of its traceback has it
+        self.level, self.handled_at = (
+            "",
+            0,
+        )  # of the line that said so: its level, where each line of its traceback has it, and its number
         self.tree = -1  # where in the list the error stands whose causes are drawn below it
         self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
@@ -181,25 +169,17 @@ class Line(NamedTuple):
         return bool(EXCEPTION.match(self.words))
 
 
-def words_of(text: str) -> str:
-    """An exception's name and message in one form, whoever wrote it: Python, repr(), or the front process that repeats a worker."""
-    words = TUPLE.sub(
-        lambda of: "%s: %s" % (of[1], re.sub(r"[\"'], [\"']", "", of[2])), CALLED.sub(r"\1: \3", text.strip())
-    )
-    words = WRAPPED.sub("", REPEATED_KEY.sub(r"KeyError: \1", words))
-    return REPEATED_END.sub("", REPEATED.sub("RuntimeError: ", words)) if REPEATED.match(words) else words
-
-
 class Reading:
     """A log, line by line. A method per kind of line says whether the line was of that kind; the first that says so ends its reading."""
 
     def __init__(self) -> None:
         self.found: list[Statement] = []
         self.speakers: dict[str, Speaker] = {}
-        self.chains = 0
+        self.chains, self.number = 0, 0
 
     def read(self, line: str, last: bool) -> None:
         """`last`: one of the log's last lines, which count without a telling word too."""
+        self.number += 1
         who, level, text = strip(line)
         one = self.speakers.setdefault(who, Speaker())
         frame = GROUP.match(text)
@@ -216,7 +196,7 @@ class Reading:
             return
         headline, one.headline = one.headline, -1
         if HANDLED.search(said.words) and not said.raised:
-            one.handled, one.level = True, level if HEADED.search(line) else ""
+            one.handled, one.level, one.handled_at = True, level if HEADED.search(line) else "", self.number
         kinds = (self.frame, self.source, self.cann_code, self.exception, self.link, self.message)
         if any(kind(one, said) for kind in kinds) or said.words.startswith(
             ("raise ", "return ", "^", "~", "foreground: ")
@@ -268,7 +248,8 @@ class Reading:
         before = BEFORE.search(said.words[: -len(TRACEBACK)]) if said.words.endswith(TRACEBACK) else None
         if before:
             self.add(before[1], "words")
-        one.handled = one.handled and (one.chained or one.open_at < 0) and one.level in ("", said.level)
+        its_own = one.level in ("", said.level) and (one.chained or one.frames or self.number - one.handled_at <= NEAR)
+        one.handled = one.handled and (one.chained or one.open_at < 0) and its_own
         if not one.frames:
             one.files = []
             one.indent = max(indentation(said.text) - (0 if headed else 2), 0)
@@ -310,7 +291,10 @@ class Reading:
         if not one.frames and BARE.match(words):
             self.add(words, "words")
             return True
-        silent = words.startswith(("AssertionError", "NotImplementedError")) and not words.partition(":")[2].strip()
+        silent = (
+            words.startswith(("AssertionError", "NotImplementedError", "MemoryError"))
+            and not words.partition(":")[2].strip()
+        )
         if one.frames and silent:  # where it was said must do
             words = "%s: %s (%s)" % (words.rstrip(":"), one.source, one.place)
         one.frames = False

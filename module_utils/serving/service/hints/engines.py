@@ -109,7 +109,9 @@ HINTS = (
         "model-file-missing",
         r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Could not locate the \S{1,80} inside"
         r"|Cannot find any model"
-        r" weights with|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
+        r" weights with"
+        r"|Weight files referenced in index but missing|No such file or directory: '[^'\n]{1,300}\.safetensors'"
+        r"|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
         "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for another kind of file",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out",
@@ -169,7 +171,8 @@ HINTS = (
     ),
     Hint(
         "weights-damaged",
-        r"SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|SafeTensorError::\w|(?<!exceptions\.)InvalidHeader"
+        r"^MemoryError: [^\n]{0,80}f\.read\(length_of_metadata"
+        r"|SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|SafeTensorError::\w|(?<!exceptions\.)InvalidHeader"
         r"|UnpicklingError: invalid load key, '[^\\]|PytorchStreamReader failed"
         r"|Unable to load weights from (?:pytorch|safetensors|\w{1,12}) checkpoint",
         "a weights file is damaged or no weights file at all (a Git LFS pointer)",

@@ -58,7 +58,7 @@ HINTS = (
         "rope-config",
         r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
         r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
-        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b|Unknown RoPE scaling type",
+        r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b|Unknown RoPE scaling type|Missing required keys in `rope_",
         "config.json writes the model's rope settings (rope_scaling, rope_parameters) in another way than this engine and its transformers read"
         " them: they are of different times",
         "use the newest engine (with the transformers that it brings); keep the transformers of an image as it is",

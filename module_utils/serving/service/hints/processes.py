@@ -211,7 +211,7 @@ HINTS = (
     ),
     Hint(
         "engine-validation",
-        r"validation errors? for (\w{1,40}(?:Config|Args))|argument --?[\w-]{1,60}: ",
+        r"validation errors? for (\w{1,40}(?:Config|Args))(?! Value error, (?:invalid literal|could not convert))|argument --?[\w-]{1,60}: ",
         "the engine refuses a value of its options or of the model's config.json",
         "the message names it and says why: correct engine_args, or use an engine that knows this model",
         "vLLM, config",

@@ -165,7 +165,7 @@ HINTS = (
     Hint(
         "numpy-2",
         r"compiled using NumPy 1\.x cannot be run in|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
-        r"|module 'numpy' has no attribute",
+        r"|module 'numpy' has no attribute '(?!(?:ndarray|array|dtype|zeros|float32|int64|__version__)')",
         "a package was made for another version of NumPy",
         "install the NumPy that the package names (mostly numpy<2), or the package's newer version, or use an image as it was built",
         "numpy, 2.0 migration",
@@ -256,7 +256,7 @@ HINTS = (
     ),
     Hint(
         "package-hidden",
-        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)",
+        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)|module 'numpy' has no attribute '(?:ndarray|array|dtype|zeros|float32)'",
         "Python finds a folder of the package's name in place of it (the working folder or PYTHONPATH holds one), or the package is there in part",
         "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
         "sgl-project/sglang#14398",

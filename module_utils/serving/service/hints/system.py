@@ -332,6 +332,23 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "program-not-run",
+        r"returned non-zero exit status 12[67]\b",
+        "a program that the message names is not on the PATH of this process (status 127), or may not be run (126)",
+        "install the package that has it (lscpu: util-linux), mend PATH in the row's env, or use an image that has it",
+        "Python, subprocess; vLLM 0.32.0 on a CPU",
+        "subprocess.CalledProcessError: Command 'lscpu --json' returned non-zero exit status 127.",
+    ),
+    Hint(
+        "number-expected",
+        r"^ValueError: (?:invalid literal for int\(\) with base 10|could not convert string to float): |Value error, (?:invalid literal|could not convert)",
+        "a word stands where a number is expected: in a variable of the row's env, in an option, or in the model's config.json",
+        "look for the word that the message shows in env, engine_args and config.json; the last line of source in the traceback names what was read",
+        "Python",
+        "ValueError: invalid literal for int() with base 10: '4GiB'",
+        general=True,
+    ),
+    Hint(
         "file-missing",
         r"^FileNotFoundError: (?!\[Errno)|FileNotFoundError: .{0,40}['\"]([^'\"]{1,200})|: No such file or directory",
         "a file that the engine or the start script names is not there",
