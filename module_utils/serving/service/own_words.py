@@ -32,14 +32,15 @@ REASON = re.compile(
     r"|\b(?:larger|greater|longer|shorter|smaller|less|lower|higher|more|fewer) than\b|\b[Pp]lease (?!report|file|open|check the (?:log|stack))\w|\b(?:[Tt]ry"
     r"|[Cc]onsider)"
     r" \w{1,20}ing\b|\bnot support\b"
-    r"|\b[Mm]ake sure\b|\bleaves? no\b|\bno common\b|\b(?:supported|available|valid|allowed|possible|known|registered) (?:\w{1,30} ){0,2}(?:are|is)\b"
+    r"|\b[Mm]ake sure\b|\bleaves? no\b|\bno common\b|\bunexpected (?:extra |config )*(?:keys?|options?|fields?)\b"
+    r"|\b(?:supported|available|valid|allowed|possible|known|registered) (?:\w{1,30} ){0,2}(?:are|is)\b"
     r"|(?:expected|must be) one of"
     r"|(?:^|[.,;:(] ?|\b(?:or|and|to|by) )(?:use|set|pass|add|remove|disable|enable) [`'\"]?-?-?\w",
     re.I,
 )
 # Invariants of the code: they hold whatever the options are, and name tensors, not settings.
 INSIDE = re.compile(
-    r"INTERNAL ASSERT|invalid literal for|could not convert string|Expected (?:all tensors|self\b|tensor|input|object|a value of type)"
+    r"INTERNAL ASSERT|invalid literal for|values to unpack|could not convert string|Expected (?:all tensors|self\b|tensor|input|object|a value of type)"
     r"|\btensors?\b[^\n]{0,40}\b(?:device|contiguous|shape"
     r"|dim\w{0,6}|rank)\b|\breduction dim|\bmat[12]\b|\bsizes? of tensor|\bnumel\b|\bstrides?\b|\bbroadcast\w{0,4}\b|\bfake tensor"
     r"|[Pp]ointer argument|\b(?:at|in) 0x[0-9a-f]{4}|assert \w|\bNoneType\b|unexpected keyword argument|positional argument|[Pp]lease call\b"
@@ -167,7 +168,7 @@ def told(said: list[Statement]) -> tuple[str, Statement, bool] | None:
         begins = REFUSALS.match(text)
         if begins is None:
             continue
-        sentence = HEADING.sub("", ADVICE.split(text[begins.end() :], maxsplit=1)[0])
+        sentence = HEADING.sub("", ADVICE.split(text[begins.end() :], maxsplit=1)[0].split(" [type=")[0])
         if len(sentence.split()) < WORDS or not REASON.search(sentence) or INSIDE.search(sentence):
             continue
         keys = names(sentence)

@@ -13,7 +13,9 @@ ARGUMENT = re.compile(r": error: argument (--?[\w-]{1,60})[\w/-]{0,80}: ([^\n]{1
 REQUIRED = re.compile(r": error: the following arguments are required: ([^\n]{1,120})")
 CHOICE = re.compile(r"invalid choice: (\S{1,60}) \(choose from ([^\n]{1,400})")
 OF_TYPE = re.compile(r"invalid (\w{1,60}) value: ([^\n]{1,80})")
-NO_JSON = re.compile(r"Value ([^\n]{1,80}) cannot be converted to <function loads|[Ii]nvalid JSON")
+NO_JSON = re.compile(
+    r"Value ([^\n]{1,80}) cannot be converted to <function loads|invalid loads value: ([^\n]{1,80})|[Ii]nvalid JSON"
+)
 SWITCH = re.compile(r"ignored explicit argument (\S{1,60})")
 WITHOUT = re.compile(r"expected (?:one|at least one|\d{1,2}) arguments?")
 # The forms of numbers in which vLLM's own types read them.
@@ -26,8 +28,9 @@ TYPES = {
 
 # pydantic: `1 validation error for CacheConfig`, the field, and `Input should be ... [type=..., input_value=1.5, input_type=float]`
 VALIDATION = re.compile(r"\d{1,3} validation errors? for (\w{1,60})\s")
+SENTENCE = re.compile(r"(?:Value error|Assertion failed), ([^\n]{8,300}?) ?\[type=")  # the engine's own
 FIELD = re.compile(
-    r"\s([a-z_]\w{0,60})(?:\.\S{1,80})?\s{1,8}([A-Z][^\n\[]{4,300}?) ?\[type=(\w{1,40}), input_value=([^\n]{0,100}?), input_type="
+    r"\s([a-z_]\w{0,60})(\.\S{1,80})?\s{1,8}([A-Z][^\n\[]{4,300}?) ?\[type=(\w{1,40}), input_value=([^\n]{0,100}?), input_type="
 )
 NESTED = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=^KV)(?=[A-Z])|(?<=^EC)(?=[A-Z])")  # SpeculativeConfig, KVTransferConfig
 # Classes whose fields are no options themselves, but keys of one.
@@ -71,13 +74,20 @@ def of_parser(text: str) -> str | None:
     if not said:
         return None
     key, words = key_of(said[1]), said[2]
+    inside = VALIDATION.search(words)
+    if inside:
+        sentence = SENTENCE.search(words)
+        return (
+            of_validation(words) or (sentence and "%s is refused (%s): %s" % (key, sentence[1], DEFAULT_REMEDY)) or None
+        )
     choice, of_type, no_json, switch = (form.search(words) for form in (CHOICE, OF_TYPE, NO_JSON, SWITCH))
     if choice:
         return "%s is %s, which this release does not take: set one of those that the message lists, or leave it out" % (key, choice[1])  # fmt: skip
-    if of_type:
+    if of_type and not no_json:
         return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
     if no_json:
-        return "%s is no JSON%s: write it as a mapping or list in the row" % (key, " (%s)" % no_json[1] if no_json[1] else "")  # fmt: skip
+        got = no_json[1] or no_json[2]
+        return "%s is no JSON%s: write it as a mapping or list in the row" % (key, " (%s)" % got if got else "")
     if switch:
         return "%s is a switch and got %s: set it to true or false" % (key, switch[1])
     if WITHOUT.search(words):
@@ -100,10 +110,11 @@ def of_validation(text: str) -> str | None:
     holder = NESTED.sub("_", found[1]).lower()
     inside = "%s." % holder if HOLDERS.fullmatch(holder) else ""
     told: dict[str, str] = {}
-    for name, message, kind, given in FIELD.findall(text, found.end() - 1):
+    for name, below, message, kind, given in FIELD.findall(text, found.end() - 1):
         if kind in ("value_error", "assertion_error"):
             return None  # a sentence of the engine's own
-        key = "engine_args.%s%s" % (inside, name)
+        # What stands below a field is a key of it where that is at fault, else the type that was tried.
+        key = "engine_args.%s%s%s" % (inside, name, below if kind in ("unexpected_keyword_argument", "missing") else "")
         told.setdefault(key, one_field(key, kind, given, message.strip()))
     return "%s: %s" % (" and ".join(list(told.values())[:TOLD]), DEFAULT_REMEDY) if told else None
 

@@ -68,6 +68,7 @@ RETRIED = re.compile(
 )
 # vLLM's own logging puts its head before each line of a traceback: one without it is another's.
 HEADED = re.compile(r"\[[\w./-]{1,60}\.py:\d{1,5}\] ")
+NESTED = re.compile(r": error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60} [\w.\[\],' ]{1,120}$")
 # An error whose reason is on the next line.
 HEADLINE = re.compile(
     r"because:$|: error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60}$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$"
@@ -204,6 +205,10 @@ class Reading:
             return
         if (headline == len(self.found) - 1 >= 0 and not level) or self.of_a_hook(said):
             self.longer(len(self.found) - 1, " " + said.words)
+            if NESTED.search(
+                self.found[-1].text
+            ):  # the field's name stands on one line, what is wrong with it on the next
+                one.headline = headline
         else:
             self.error(one, said, last)
 

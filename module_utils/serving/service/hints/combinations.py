@@ -15,8 +15,8 @@ HINTS = (
     ),
     Hint(
         "package-of-an-option",
-        r"No module named '?(?:lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch|arctic_inference"
-        r"|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile|av|decord|mamba_ssm|causal_conv1d)"
+        r"No module named '?(?:modelscope|lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch"
+        r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile|av|decord|mamba_ssm|causal_conv1d)"
         r"(?![\w.])",
         "this environment does not have a package that an option of the row, a variable of its env or the model asks for",
         "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or install the release of"
@@ -48,7 +48,8 @@ HINTS = (
         "quantisation-config",
         r"Cannot find the config file for (\w{1,20})|'?quant_method'?[^\n]{0,60}(?:missing|KeyError|not found)"
         r"|Cannot find any of \[[^\]]{1,200}\] in the model's quantization config|Found unknown quantization"
-        r"|quantization config[^\n]{0,60}(?:missing|invalid|not)",
+        r"|quantization config[^\n]{0,60}(?:missing|invalid|not)"
+        r"|(?:CompressedTensors|TorchAO|Quark|A?WQ\w{0,8}|GPTQ\w{0,8}|Fp8|ModelOpt\w{0,8}|BitsAndBytes|INC)Config\.__init__\(\) missing \d",
         "the model's own description of its quantisation is missing, or not one that this engine reads",
         "check quantization_config in config.json against the model's page, remove engine_args.quantization, or use a newer engine",
         "vLLM, weight_utils.py",
@@ -131,6 +132,65 @@ HINTS = (
         "use a draft model that was trained as EAGLE head of this very model, a release that names that class, or another method in speculative_config",
         "vLLM 0.25.1",
         "ValueError: Model architectures ['EagleAcmeForCausalLM'] are not supported for now. Supported architectures: dict_keys(['X'])",
+    ),
+    Hint(
+        "allocator-config",
+        r"CUDA allocator config|in ConfigTokenizer|CachingAllocator option|max_split_size_mb[^\n]{0,60}(?:too small|must be)",
+        "torch does not take what PYTORCH_ALLOC_CONF (PYTORCH_CUDA_ALLOC_CONF) says",
+        "correct that variable in the row's env (expandable_segments:True is what most need), or leave it out",
+        "torch 2.11",
+        "ValueError: Unrecognized key 'max_split_size' in CUDA allocator config.",
+    ),
+    Hint(
+        "torch-logs",
+        r"Invalid log settings: ",
+        "torch does not take what TORCH_LOGS says",
+        "correct env TORCH_LOGS, or leave it out",
+        "torch 2.11",
+        "ValueError: Invalid log settings: everything, must be a comma separated list of fully qualified module names.",
+    ),
+    Hint(
+        "python-variable",
+        r"Fatal Python error: \w{1,60}: PYTHON[A-Z]{2,30} must",
+        "Python itself does not take the value of a variable of its own, which the line names",
+        "correct that variable in the row's env, or leave it out",
+        "CPython, initconfig.c",
+        'Fatal Python error: config_init_hash_seed: PYTHONHASHSEED must be "random" or an integer in range [0; 4294967295]',
+    ),
+    Hint(
+        "launcher-variables",
+        r"^KeyError: '(?:RANK|LOCAL_RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT)'",
+        "what starts the processes was to give each its rank, and did not: distributed_executor_backend external_launcher wants torchrun, or env of the"
+        " same kind",
+        "leave distributed_executor_backend out of engine_args: the engine then starts its processes itself",
+        "vLLM 0.25.1",
+        "KeyError: 'RANK'",
+    ),
+    Hint(
+        "logging-config",
+        r"Could not load logging config",
+        "the file of VLLM_LOGGING_CONFIG_PATH is not there, or is no JSON",
+        "correct that variable in the row's env (in a container a path that `mounts` bring), or leave it out",
+        "vLLM 0.25.1, logger.py",
+        "RuntimeError: Could not load logging config. File does not exist: /etc/acme/log.json",
+    ),
+    Hint(
+        "pre-sharded",
+        r"only pre-sharded checkpoints are currently supported",
+        "load_format sharded_state reads weights that vLLM itself has saved by rank, and this folder has none",
+        "leave load_format out of engine_args, or save them first (vLLM's examples: save_sharded_state.py) with this tensor_parallel_size",
+        "vLLM 0.25.1, model_loader",
+        "ValueError: Could not find checkpoint files '/models/acme/model-rank-0-part-*.safetensors', only pre-sharded checkpoints are currently supported!",
+    ),
+    Hint(
+        "layer-name-twice",
+        r"Duplicate layer name: ",
+        "two models in one process call their layers by the same names: the draft model of speculative_config is an ordinary model, or this release can't"
+        " hold the two",
+        "use a draft that was trained as head of this model (an ordinary model needs another method), or start without speculative_config",
+        "vLLM 0.25.1, a model as its own medusa head",
+        "ValueError: Duplicate layer name: model.layers.0.self_attn.attn",
+        sure=False,
     ),
     Hint(
         "environment-value",

@@ -170,6 +170,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "pickle-refused",
+        r"UnpicklingError: Weights only load failed",
+        "torch refuses a pickled weights file (.bin, .pt): it is damaged or none at all (a page of HTML, a Git LFS pointer), or it holds objects of Python"
+        " code",
+        "check the model with weights_info (full: true) and run deploy.yml --tags fetch; use the model in safetensors, which hold no code",
+        "torch 2.11",
+        "_pickle.UnpicklingError: Weights only load failed. In PyTorch 2.6, we changed the default value.",
+    ),
+    Hint(
         "weights-damaged",
         r"^MemoryError: [^\n]{0,80}f\.read\(length_of_metadata"
         r"|SafetensorError: Error while deserializing|HeaderTooLarge|MetadataIncompleteBuffer|SafeTensorError::\w|(?<!exceptions\.)InvalidHeader"

@@ -71,7 +71,7 @@ HINTS = (
         r"|Builder"
         r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear"
         r"|ForCausalLM"
-        r"|ForConditionalGeneration|Model|Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
+        r"|ForConditionalGeneration|Model|(?<!CompressedTensors)(?<!TorchAO)(?<!Quark)(?<!Marlin)(?<!GPTQ)(?<!AWQ)Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
         "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault"
         " itself",

@@ -135,7 +135,7 @@ HINTS = (
     ),
     Hint(
         "process-ended",
-        r"Engine process \(pid \d{1,8}\) died|Worker proc \S{1,40} died unexpectedly|Rank \d{1,5} scheduler is dead",
+        r"Engine process \(pid \d{1,8}\) died|(?:Engine core process|Worker proc) \S{1,40} died unexpectedly|Rank \d{1,5} scheduler is dead",
         "a process of the engine ended without a word: the kernel killed it for lack of memory, or compiled code crashed",
         "see dmesg for both; if a worker said something before, that is the reason",
         "vllm-project/vllm#12798",
