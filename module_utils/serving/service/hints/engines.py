@@ -167,6 +167,15 @@ HINTS = (
         "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
     ),
     Hint(
+        "bitsandbytes-weights",
+        r"KeyError: '[\w.-]{1,120}\.(?:absmax|nested_absmax|quant_map|nested_quant_map|SCB|quant_state\.\w{1,40})'",
+        "the weights are quantised by bitsandbytes, and the engine reads them as if they were not, or has no such form of this model's class",
+        "set engine_args.quantization: bitsandbytes and load_format: bitsandbytes; where they are set, a newer engine, or the model unquantised or in another"
+        " quantisation",
+        "vllm-project/vllm#11010, #11803",
+        "KeyError: 'acme.layers.3.acme_proj.weight.absmax'",
+    ),
+    Hint(
         "weights-dont-fit",
         r"^IndexError: start out of range|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
