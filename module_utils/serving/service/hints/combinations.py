@@ -76,6 +76,15 @@ HINTS = (
         "Value error, Model Runner V2 does not yet support: acme drafting",
     ),
     Hint(
+        "offload-reinitialised",
+        r"re-?initialize the input batch when CPU weight offloading",
+        "cpu_offload_gb does not go with this model, whose KV cache is laid out in blocks of several sizes",
+        "remove cpu_offload_gb from engine_args and make room otherwise (tensor_parallel_size, a quantised model), or use a newer engine",
+        "vllm-project/vllm#26206",
+        "AssertionError: Cannot re-initialize the input batch when CPU weight offloading is enabled.",
+        sure=False,
+    ),
+    Hint(
         "text-model-with-media",
         r"limit_mm_per_prompt[`'\"]? is only supported for",
         "the row limits pictures or other media, and what config.json describes is a model of text",

@@ -34,6 +34,16 @@ HINTS = (
         "ValueError: The checkpoint you are trying to load has model type `qwen9` but Transformers does not recognize this architecture.",
     ),
     Hint(
+        "config-of-another-form",
+        r"'\w{1,60}Config' object has no attribute '(?:vision|text|audio|thinker|talker)_config'",
+        "config.json names a class of the engine but lacks the part for pictures, sound or text that this class reads: the model is in its maker's own"
+        " form, or transformers is of another version",
+        "use the revision of the model that is made for transformers (often -hf), without hf_overrides; else the transformers that the engine names",
+        "apple/ml-fastvlm#28",
+        "AttributeError: 'AcmeConfig' object has no attribute 'vision_config'",
+        sure=False,
+    ),
+    Hint(
         "transformers-too-new",
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"

@@ -93,7 +93,7 @@ HINTS = (
         "set env VLLM_DISABLED_KERNELS to the kernel that the log selected (`Selected CutlassFp8BlockScaledMMKernel for ...`), so that the engine takes"
         " Triton's; where that does not help, a newer engine or a model that is not FP8",
         "vllm-project/vllm#43367, #39367, #47818",
-        "RuntimeError: dispatch_scaled_mm, /acme/c3x/acme_helper.hpp:17",
+        "RuntimeError: dispatch_scaled_mm, csrc/c3x/acme_helper.hpp:17",
         sure=False,
     ),
     Hint(
