@@ -87,8 +87,9 @@ HINTS = (
     Hint(
         "text-model-with-media",
         r"limit_mm_per_prompt[`'\"]? is only supported for",
-        "the row limits pictures or other media, and what config.json describes is a model of text",
-        "remove limit_mm_per_prompt and mm_processor_kwargs from engine_args; a model that should see pictures needs the config.json of its own page",
+        "the row limits pictures or other media, and this release knows the class that config.json names as one of text",
+        "remove limit_mm_per_prompt and mm_processor_kwargs from engine_args; a model that should see pictures needs the config.json of its own page, or a"
+        " newer engine",
         "vLLM, config/model.py",
         "ValueError: `limit_mm_per_prompt` is only supported for acme models.",
     ),
