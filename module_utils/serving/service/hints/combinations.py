@@ -70,12 +70,40 @@ HINTS = (
         "speculative",
         r"[Ss]peculative (?:decoding|config|model|method)[^\n]{0,120}(?:not supported|unsupported|not compatible|must|cannot|requires"
         r"|invalid)|draft model[^\n]{0,80}(?:must|not|differ)|num_speculative_tokens[^\n]{0,80}(?:must|required|was provided)|(?:eagle"
-        r"|EAGLE|[Mm]tp|MTP|ngram)[^\n]{0,60}(?:not supported|unsupported|only supports)",
+        r"|EAGLE|[Mm]tp|MTP|ngram)[^\n]{0,60}(?:not supported|unsupported|only supports)"
+        r"|(?:[Ee]agle|EAGLE)3? (?:is )?only supported for|does not support (?:the )?EAGLE3? interface"
+        r"|object has no attribute '\w{0,20}(?:embed_and_head|eagle3|aux_hidden)\w{0,40}'",
         "the engine can't guess ahead (speculative decoding) with this model or these options",
-        "remove speculative_config from engine_args, or correct it as the message says",
+        "remove speculative_config from engine_args, correct it as the message says, or use a newer engine, which may know this model for it",
         "vLLM, config/speculative.py",
         "ValueError: num_speculative_tokens was provided but without speculative model.",
         sure=False,
+    ),
+    Hint(
+        "model-runner-v2",
+        r"Model Runner V2 does not (?:yet )?support",
+        "vLLM's second model runner, which this release takes for this model, lacks what the row asks for",
+        "remove the option that the message names, or set env VLLM_USE_V2_MODEL_RUNNER: 0 where this release still has the first one",
+        "intel/intel-xpu-backend-for-triton#7166",
+        "Value error, Model Runner V2 does not yet support: acme drafting",
+    ),
+    Hint(
+        "offload-reinitialised",
+        r"re-?initialize the input batch when CPU weight offloading",
+        "cpu_offload_gb does not go with this model, whose KV cache is laid out in blocks of several sizes",
+        "remove cpu_offload_gb from engine_args and make room otherwise (tensor_parallel_size, a quantised model), or use a newer engine",
+        "vllm-project/vllm#26206",
+        "AssertionError: Cannot re-initialize the input batch when CPU weight offloading is enabled.",
+        sure=False,
+    ),
+    Hint(
+        "text-model-with-media",
+        r"limit_mm_per_prompt[`'\"]? is only supported for",
+        "the row limits pictures or other media, and this release knows the class that config.json names as one of text",
+        "remove limit_mm_per_prompt and mm_processor_kwargs from engine_args; a model that should see pictures needs the config.json of its own page, or a"
+        " newer engine",
+        "vLLM, config/model.py",
+        "ValueError: `limit_mm_per_prompt` is only supported for acme models.",
     ),
     Hint(
         "feature-combination",

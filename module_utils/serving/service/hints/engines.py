@@ -35,6 +35,16 @@ HINTS = (
         "ValueError: The checkpoint you are trying to load has model type `qwen9` but Transformers does not recognize this architecture.",
     ),
     Hint(
+        "config-of-another-form",
+        r"'\w{1,60}Config' object has no attribute '(?:vision|text|audio|thinker|talker)_config'",
+        "config.json names a class of the engine but lacks the part for pictures, sound or text that this class reads: the model is in its maker's own"
+        " form, or transformers is of another version",
+        "use the revision of the model that is made for transformers (often -hf), without hf_overrides; else the transformers that the engine names",
+        "apple/ml-fastvlm#28",
+        "AttributeError: 'AcmeConfig' object has no attribute 'vision_config'",
+        sure=False,
+    ),
+    Hint(
         "transformers-too-new",
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"
@@ -204,6 +214,15 @@ HINTS = (
         "merge it (PEFT: merge_and_unload(), then save_pretrained()), or serve the base model and name the adapter in lora_modules",
         "vLLM 0.25.1",
         "AttributeError: QKVParallelLinear has no attribute `lora_A`",
+    ),
+    Hint(
+        "bitsandbytes-weights",
+        r"KeyError: '[\w.-]{1,120}\.(?:absmax|nested_absmax|quant_map|nested_quant_map|SCB|quant_state\.\w{1,40})'",
+        "the weights are quantised by bitsandbytes, and the engine reads them as if they were not, or has no such form of this model's class",
+        "set engine_args.quantization: bitsandbytes and load_format: bitsandbytes; where they are set, a newer engine, or the model unquantised or in another"
+        " quantisation",
+        "vllm-project/vllm#11010, #11803",
+        "KeyError: 'acme.layers.3.acme_proj.weight.absmax'",
     ),
     Hint(
         "weights-dont-fit",

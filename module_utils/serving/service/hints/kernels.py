@@ -87,6 +87,37 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cutlass-fp8-kernel",
+        r"cutlass_gemm_caller|\bdispatch_scaled_mm\b|scaled_mm\w{0,40}\.(?:cu|cuh|hpp):\d|^RuntimeError: Error Internal$",
+        "CUTLASS' kernel for 8-bit layers, which the engine took, does not run on this GPU or for these sizes",
+        "set env VLLM_DISABLED_KERNELS to the kernel that the log selected (`Selected CutlassFp8BlockScaledMMKernel for ...`), so that the engine takes"
+        " Triton's; where that does not help, a newer engine or a model that is not FP8",
+        "vllm-project/vllm#43367, #39367, #47818",
+        "RuntimeError: dispatch_scaled_mm, csrc/c3x/acme_helper.hpp:17",
+        sure=False,
+    ),
+    Hint(
+        "flashinfer-other-generation",
+        r"No supported CUDA architectures found",
+        "FlashInfer was asked for kernels of the major compute capabilities that the message lists, and can compile for none: the engine took kernels"
+        " of another generation of GPUs, or the CUDA compiler is older than the GPU",
+        "leave out moe_backend, attention_backend and env VLLM_USE_FLASHINFER_... that ask for them, set env VLLM_USE_FLASHINFER_SAMPLER: 0, or use a"
+        " newer engine; nvcc --version shows the compiler (CUDA 12.9 for compute capability 12.x)",
+        "vllm-project/vllm#31740, #50705",
+        "RuntimeError: No supported CUDA architectures found for major versions [9].",
+        sure=False,
+    ),
+    Hint(
+        "marlin-shape",
+        r"(?:[Ss]hape mismatch|Expected)[^\n]{0,60}\.size\(\d\) = \d{1,9}[^\n]{0,20}\bsize_[kmn] = \d|\b\w{1,30} dim \d = \d{1,9} is not size_[kn]",
+        "a quantised layer has another shape than what it is given: the engine's class of the model does not fit the way in which this model was"
+        " quantised, or the release has no class of its own for it",
+        "use a newer engine that names this model, or another quantisation of the model; leave `quantization` and hf_overrides out of engine_args",
+        "vllm-project/vllm#44796; vLLM, csrc/quantization",
+        "RuntimeError: Shape mismatch: a.size(1) = 64, size_k = 128",
+        sure=False,
+    ),
+    Hint(
         "stable-abi-call",
         r"torch_call_dispatcher\(|(?:aoti_torch|torch)_\w{2,60}\([^\n]{0,200}API call failed|API call failed at \S{1,200}csrc/(?:stable|inductor)/",
         "a compiled kernel asked torch for something and was refused: no memory for its workspace, an error of a kernel before it, or a build for"
@@ -102,7 +133,7 @@ HINTS = (
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
         r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
         r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|[Ee]rror|CUDA_ERROR)"
-        r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",
@@ -218,7 +249,8 @@ HINTS = (
     Hint(
         "layer-attribute",
         r"'\w{0,60}(?:Linear|LinearMethod|Attention|Impl|MoE|FusedMoE|Embedding|LMHead|ForCausalLM|ForConditionalGeneration"
-        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute (?!'pooler')",
+        r"|DecoderLayer|MLP|KVCacheMethod)' object has no attribute"
+        r" (?!'(?:pooler|\w{0,20}(?:embed_and_head|eagle3|aux_hidden)\w{0,40})')",
         "the engine's classes for this model, its quantisation and this accelerator don't fit together in this release",
         "use a newer engine as it was built, or another quantisation of the model",
         "vllm-project/vllm#11537",

@@ -71,7 +71,7 @@ HINTS = (
         "kv-cache-too-small",
         r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
         "the KV cache is too small for max_model_len, or no memory is left for it",
-        "raise kv_cache_memory_bytes (or gpu_memory_utilization) or lower max_model_len",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization), on a CPU env VLLM_CPU_KVCACHE_SPACE (in GiB), or lower max_model_len",
         "vLLM, v1/core/kv_cache_utils.py",
         "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
     ),
@@ -113,11 +113,12 @@ HINTS = (
     Hint(
         "quantised-size",
         r"is not divisible by (?:weight quantization block|min_thread)|input size is not aligned with the quantized weight shape"
-        r"|size_[kn] must (?:be )?divisible by BLOCK_SIZE_[KN]",
+        r"|size_[kn] must (?:be )?divisible by BLOCK_SIZE_[KN]"
+        r"|\bsize_[kn] = \d{1,9} is not divisible by tile_",
         "a size of the quantised weights, or the part of it that a rank gets, is no multiple of what the quantisation or its kernel works in",
         "lower tensor_parallel_size (for experts also enable_expert_parallel: true); where it is 1 already, set engine_args.quantization to the method"
-        " without _marlin (awq, gptq), or use another quantisation of the model",
-        "vllm-project/vllm#5675, #9913, #17604",
+        " without _marlin (awq, gptq), or use another quantisation of the model (one that leaves a small layer out)",
+        "vllm-project/vllm#5675, #9913, #17604, #33970",
         "ValueError: Weight input_size_per_partition = 1000 is not divisible by min_thread_k = 128. Consider reducing tensor_parallel_size.",
     ),
     Hint(

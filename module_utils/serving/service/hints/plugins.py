@@ -18,6 +18,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "aiter-not-for-gpu",
+        r"Get GPU arch from rocminfo failed|Unknown GPU architecture: gfx|One of GPU archs of \["
+        r"|\[AITER\][^\n]{0,160}(?:[Uu]nsupported|not supported|no suitable)",
+        "AITER, AMD's kernels, does not serve this GPU (or not this operation on it)",
+        "set env VLLM_ROCM_USE_AITER: 0 and leave out attention_backend and moe_backend that name it; where it fails while it is imported, use an image"
+        " that is built for this GPU (rocminfo shows its gfx name), or a newer one",
+        "vllm-project/vllm#30952; ROCm/aiter#4492, #4535, #1552",
+        "RuntimeError: [AITER] acme_kernel is not supported here",
+        sure=False,
+    ),
+    Hint(
         "vllm-hidden",
         r"cannot import name '\w{1,60}' from 'vllm' \(unknown location\)|module 'vllm' has no attribute '(?:__version__|LLM|SamplingParams"
         r"|platforms)'"
@@ -185,7 +196,7 @@ HINTS = (
     ),
     Hint(
         "model-class-crashed",
-        r"vllm\.model_executor\.models\.registry'?\]?'? died with <Signals",
+        r"vllm\.model_executor\.models\.registry'?\]?'? died with <Signals(?!\.SIGILL)",
         "the process that looks at the model's class crashed: a compiled library of the environment does not fit",
         "use an image as it was built; in an environment of your own run python -c 'import vllm._C, torchvision, flash_attn' to see which one crashes",
         "vllm-project/vllm#22084",

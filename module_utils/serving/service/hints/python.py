@@ -181,7 +181,7 @@ HINTS = (
     ),
     Hint(
         "flashinfer-no-architecture",
-        r"FlashInfer requires GPUs with sm75|No supported CUDA architectures found",
+        r"FlashInfer requires GPUs with sm75",
         "FlashInfer finds no architecture to compile for: the GPU is newer than the CUDA compiler beside it knows (or older than compute"
         " capability 7.5)",
         "use an image with a newer CUDA (12.9 for compute capability 12.x) or env VLLM_USE_FLASHINFER_SAMPLER: 0; nvcc --version shows the compiler",

@@ -201,7 +201,7 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|signal SIGILL|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
