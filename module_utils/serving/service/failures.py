@@ -43,6 +43,7 @@ from ansible.module_utils.serving.service.hints import (
     oci_runtimes,
     options,
     over_hosts,
+    packages,
     plugins,
     podman,
     processes,
@@ -63,6 +64,7 @@ from ansible.module_utils.serving.service.system_reasons import gives_another_re
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *packages.HINTS,
     *ansible_side.HINTS,
     *plugins.HINTS,
     *containers.HINTS,

@@ -61,6 +61,7 @@ HINTS = (
         "add the repository (NVIDIA's, Docker's) or its mirror, run apt-get update or dnf makecache, and check the name for this distribution",
         "apt; dnf",
         "E: Unable to locate package acme-toolkit",
+        late=True,
     ),
     Hint(
         "host-repository",

@@ -138,7 +138,7 @@ HINTS = (
     ),
     Hint(
         "oci-mount",
-        r"mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
+        r"mounting \"[^\"]{1,200}\" to rootfs(?![^\n]{0,600}[Ss]tale (?:NFS )?file handle)|error jailing process inside rootfs|pivot_root",
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",

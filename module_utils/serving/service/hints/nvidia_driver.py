@@ -55,8 +55,9 @@ HINTS = (
     Hint(
         "module-not-signed",
         r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected",
-        "the kernel refuses the module for its signature: Secure Boot is on and the module is not signed, or by a key that the firmware does not know",
-        "enroll the key (mokutil --import) and confirm it at the next boot, take the distribution's signed module, or switch Secure Boot off",
+        "the kernel takes only signed modules, and this one's signature is not one that it knows: it is not signed, or by a key that is not enrolled",
+        "enroll the key (mokutil --import /var/lib/dkms/mok.pub) and confirm it at the next boot, take the distribution's signed module, or switch off what"
+        " asks for it: Secure Boot (mokutil --sb-state), module.sig_enforce or lockdown in /proc/cmdline",
         DRIVER,
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
     ),
@@ -68,6 +69,15 @@ HINTS = (
         " distribution's signed module",
         "NVIDIA/open-gpu-kernel-modules#271",
         "sign-file: certs/signing_key.pem: No such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "module-forbidden",
+        r"could not insert '?\w{1,40}'?: Permission denied|avc: {1,2}denied {1,2}\{ module_load \}",
+        "the host's security module refuses the kernel's module (SELinux: its file has the label of another place)",
+        "ausearch -m avc -ts recent shows it: restorecon -v on the module's file below /lib/modules and load it from there, or allow it (audit2allow)",
+        "NVIDIA/gpu-operator#553",
+        "modprobe: ERROR: could not insert 'nvidia': Permission denied",
         sure=False,
     ),
     Hint(
@@ -187,7 +197,7 @@ HINTS = (
     ),
     Hint(
         "driver-not-built",
-        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build"
+        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build|dkms/nvidia[^\n]{1,160}: error: "
         r"|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
         r"|kernel package linux-headers-\S{1,80} is not supported",
         "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",

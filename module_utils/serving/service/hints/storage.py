@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "file-handle-stale",
+        r"(?i:stale (?:nfs )?file handle)|Errno 116\b",
+        "the server of a network file system no longer knows a folder or file that is mounted or open here: it was removed, replaced or exported anew",
+        "end the service, umount -f -l the folder on the host and mount it again, then start the service; on the server keep one fsid for the export",
+        "Linux, ESTALE; moby/moby#22891",
+        "OSError: [Errno 116] Stale file handle: '/srv/acme/model-00001.safetensors'",
+    ),
+    Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
         r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"
