@@ -176,7 +176,7 @@ HINTS = (
     ),
     Hint(
         "proxy",
-        r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
+        r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 (?:Proxy Authentication Required|from proxy)"
         r"|Unable to connect to proxy",
         "the proxy of the row's env or the host can't be reached, or does not let this connection through",
         "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",

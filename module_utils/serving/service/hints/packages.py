@@ -44,7 +44,7 @@ HINTS = (
     ),
     Hint(
         "package-in-the-way",
-        r"conflicts with \S{1,120} provided by \S|Depends: [^\n]{1,160} but \S{1,80} is (?:to be )?installed"
+        r"conflicts with (?:\S{1,120} provided by \S|file from package )|Depends: [^\n]{1,160} but \S{1,80} is (?:to be )?installed"
         r"|trying to overwrite '[^']{1,200}', which is also in",
         "two packages exclude each other: one is installed or chosen from another repository, or in another version, than the one asked for needs",
         "keep one source of the driver, the distribution's or NVIDIA's: remove the other's packages (apt-get purge, dnf remove or --allowerasing),"
@@ -60,6 +60,57 @@ HINTS = (
         "leave the driver's packages out of the container, whose driver is the host's: install only what needs none (cuda-toolkit, not cuda-drivers)",
         "dpkg; hpc-admin-sist/DockerMonitor#15",
         "unable to make backup link of './usr/lib/libacme.so.4' before installing new version: Invalid cross-device link",
+    ),
+    Hint(
+        "packages-no-dns",
+        r"Temporary failure resolving '|Could not resolve '[\w.-]{3,200}'",
+        "this host does not find the address of the package source: DNS does not answer here, or a proxy is needed and apt does not know it",
+        "resolvectl query NAME, and correct the host's DNS; behind a proxy write Acquire::http::Proxy below /etc/apt/apt.conf.d, or name the site's mirror",
+        "apt",
+        "W: Failed to fetch http://acme.example/ubuntu/dists/x/InRelease  Temporary failure resolving 'acme.example'",
+    ),
+    Hint(
+        "packages-clock",
+        r"Release file for \S{1,300} is (?:not valid yet|expired)",
+        "the date of a package source's list does not fit this host's clock: the clock is wrong, or a mirror is no longer renewed",
+        "timedatectl shows the clock: set it, and let it follow a time server (set-ntp true); if it is right, name another mirror",
+        "apt",
+        "E: Release file for http://acme.example/x/InRelease is not valid yet (invalid for another 2h 3min 5s).",
+    ),
+    Hint(
+        "packages-mixed",
+        r"Hash Sum mismatch|Hashes of expected file|File has unexpected size|Mirror sync in progress|Downloading successful, but checksum doesn't match",
+        "a package source gave a file that is not the one of its list: a mirror is just being renewed, or a proxy keeps an old file",
+        "apt-get clean and remove /var/lib/apt/lists/* (dnf clean all), then again; if it stays, another mirror, or let the proxy not keep these files",
+        "apt; dnf",
+        "E: Failed to fetch http://acme.example/x.deb  Hash Sum mismatch",
+    ),
+    Hint(
+        "packages-list-gone",
+        r"Failed to fetch https?://\S{1,300} {2}(?!Hash Sum|File has unexpected|Temporary failure|Could not resolve)\S"
+        r"|Some index files failed to download|Unable to fetch some archives",
+        "a package source does not give what its list names: the list here is old, the source has no such release any more, or a proxy refuses it",
+        "the words behind the address say why: apt-get update first; open the address with curl -v from this host; name the site's mirror or proxy",
+        "apt; NVIDIA/ansible-role-nvidia-driver#42",
+        "E: Failed to fetch https://acme.example/by-hash/SHA256/75  404  Not Found [IP: 10.0.0.9 443]",
+        late=True,
+    ),
+    Hint(
+        "packages-key",
+        r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
+        "the key that signs a package source is not on this host, or no longer that key: its owner changed it, or it was never installed",
+        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import), then"
+        " again",
+        "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
+        "Error: GPG check FAILED",
+    ),
+    Hint(
+        "packages-broken-off",
+        r"dpkg was interrupted, you must manually run|rpmdb: (?:PANIC|Thread died)|error: rpmdb",
+        "an earlier installation on this host broke off in its midst, so the package manager takes no other",
+        "dpkg --configure -a, then apt-get --fix-broken install; for rpm: rpm --rebuilddb; look whether the disk is full",
+        "apt; rpm",
+        "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
     ),
     Hint(
         "packages-contradict",
