@@ -46,6 +46,40 @@ TOLD = {
         "package-lock-held",
         True,
     ),
+    "dnf, no room": (
+        "Error: Transaction test error:\n  installing package acme-toolkit-12.8-1.x86_64 needs 5127MB more space on the / filesystem",
+        "disk-full",
+        True,
+    ),
+    "apt, no DNS": (
+        "Err:1 http://acme.example/ubuntu jammy InRelease\n  Temporary failure resolving 'acme.example'\n"
+        "W: Failed to fetch http://acme.example/ubuntu/dists/jammy/InRelease  Temporary failure resolving 'acme.example'\n"
+        "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+        "packages-no-dns",
+        True,
+    ),
+    "apt, a mirror under renewal": (
+        "E: Failed to fetch http://acme.example/pool/acme_535.deb  Hash Sum mismatch\n   Hashes of expected file:\n"
+        "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?",
+        "packages-mixed",
+        True,
+    ),
+    "a disk that fails": (
+        "[ 4711.123456] nvme nvme0: I/O 123 QID 4 timeout, aborting\n[ 4741.123456] EXT4-fs (nvme0n1p2): Remounting filesystem read-only",
+        "disk-fails",
+        True,
+    ),
+    "a process that waits in the kernel": (
+        "[ 4711.123456] INFO: task acme:12345 blocked for more than 120 seconds.\n[ 4711.133456]       Tainted: P           OE     5.15.0-1 #1",
+        "task-hangs-in-kernel",
+        False,
+    ),
+    "a shim's socket is no port": (
+        'docker: Error response from daemon: failed to listen to abstract unix socket "/containerd-shim/moby/5a/shim.sock": listen unix'
+        " /containerd-shim/moby/5a/shim.sock: bind: address already in use: unknown.",
+        "engine-socket-left-over",
+        True,
+    ),
     "MIG": (
         "The following GPUs could not be reset:\n  GPU 00000000:0B:00.0: In use by another client\n"
         "FATA[0008] Error applying MIG configuration with hooks: error resetting all GPUs: exit status 255 ",

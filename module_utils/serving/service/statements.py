@@ -73,7 +73,7 @@ RETRIED = re.compile(
 )
 # An error whose reason is on the next line.
 HEADLINE = re.compile(
-    r"because:$|^Error:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$"
+    r"because:$|^Error:$|[Tt]ransaction (?:test|check) error:$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$"
 )
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(

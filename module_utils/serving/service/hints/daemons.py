@@ -232,7 +232,8 @@ HINTS = (
     Hint(
         "containerd-not-there",
         r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?(?:unix:|/)?[\w/.]{0,40}containerd\b"
-        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)",
+        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)"
+        r"|[Ee]rror starting daemon: timeout",
         "the container engine does not reach its containerd",
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",

@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "container-port-taken",
-        r"port is already allocated|bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
+        r"port is already allocated|(?<!shim\.sock: )bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
         "another container or process has the service's port",
         "docker ps and ss -ltnp show whose it is; end it or give the service another port",
         "Docker 26.1.5",
