@@ -71,6 +71,27 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "iommu-fault",
+        r"DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT",
+        "the IOMMU stopped a card (its address is in the line) from memory that it may not use: driver or firmware asks for the wrong place, or the IOMMU is"
+        " set in a way that direct access between cards does not bear",
+        "lspci -s ADDRESS shows which card; start the kernel with iommu=pt, switch ACS off in the BIOS for GPUs that speak to one another, update BIOS and"
+        " driver",
+        "Linux, DMAR, AMD-Vi",
+        "DMAR: [DMA Read NO_PASID] Request device [0b:00.0] fault addr 0x9000 [fault reason 0x06] PTE Read access is not set",
+        sure=False,
+    ),
+    Hint(
+        "kernel-memory-pieces",
+        r"page allocation (?:failure|stalls)",
+        "the kernel found no piece of memory as large as a driver asked for: the host's memory is nearly used up, or in too small pieces",
+        "free -m shows what is left: run fewer services, lower kv_cache_memory_bytes; raise vm.min_free_kbytes, write 1 to /proc/sys/vm/compact_memory, or"
+        " reboot",
+        "Linux, page allocator",
+        "acme: page allocation failure: order:4, mode:0x40dc0(GFP_KERNEL|__GFP_COMP)",
+        sure=False,
+    ),
+    Hint(
         "selinux-refused",
         r"avc: {1,2}denied {1,2}\{(?! module_load )(?![^\n]{0,900}permissive=1)",
         "SELinux refused a program something (the line names the program, the file and the labels of both)",

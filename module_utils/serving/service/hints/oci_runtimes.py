@@ -15,6 +15,15 @@ HINTS = (
         'invalid containerd configuration in "/etc/acme/nvidia.toml": unsupported containerd configuration version: expected 3, got 2',
     ),
     Hint(
+        "containerd-unpack-platform",
+        r"no unpack platforms defined",
+        "containerd 2 unpacks images only for the snapshotters that unpack_config of its transfer service names, and the one that was asked for is none"
+        " of them",
+        "ctr images pull --local, or name snapshotter and platform below transfer.v1.local in containerd's config.toml, then restart it",
+        "containerd/containerd#11606",
+        "ctr: unable to initialize unpacker: no unpack platforms defined: invalid argument",
+    ),
+    Hint(
         "containerd-replaced",
         r"(?i:no status provided on response)",
         "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are of releases that"
