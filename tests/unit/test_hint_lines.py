@@ -63,6 +63,7 @@ SAYS_MORE = {
     ("address-missing", "address-not-here"), ("architecture-not-imported", "architecture-unsupported"), ("cni-none", "host-program-missing"),
     ("command-not-in-image", "host-program-missing"), ("container-port-taken", "port-taken"),
     ("cpuset-empty", "disk-full"),
+    ("engine-socket-left-over", "port-taken"), ("inotify-full", "too-many-files"),
     ("docker-shm-mount", "disk-full"), ("gloo-connect", "gloo-mesh"), ("gpu-memory-limited", "gpu-memory-out"),
     ("image-disk-full", "disk-full"),
     ("inner-port-taken", "port-taken"), ("kernel-limit", "disk-full"),

@@ -27,6 +27,7 @@ from ansible.module_utils.serving.service.hints import (
     cuda,
     daemons,
     dcgm,
+    disks,
     docker,
     engines,
     faults,
@@ -43,6 +44,7 @@ from ansible.module_utils.serving.service.hints import (
     oci_runtimes,
     options,
     over_hosts,
+    packages,
     plugins,
     podman,
     processes,
@@ -65,6 +67,8 @@ from ansible.module_utils.serving.service.system_reasons import gives_another_re
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *packages.HINTS,
+    *disks.HINTS,
     *ansible_side.HINTS,
     *plugins.HINTS,
     *containers.HINTS,

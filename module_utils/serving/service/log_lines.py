@@ -19,6 +19,8 @@ PREFIXES = tuple(
         r"(?:[^\W\d_]{3,5}\.?|1?\d月) [ \d]?\d \d\d:\d\d:\d\d [\w.-]{1,64} [\w./@-]{1,64}(?:\[\d{1,8}\])?: ",  # syslog, in any language
         r"[\w.@-]{1,64}\[\d{1,8}\]: (?=time=\")",  # syslog that lost its date, before logrus
         r"\[ {0,5}\d{1,7}\.\d{6}\] ",  # dmesg
+        r"(?:[\w.:-]{1,64}: )?(?:kern|user|daemon|syslog) {0,3}: {0,8}(?:emerg|alert|crit|err|warn|warning|notice|info|debug) {0,4}: "
+        r"(?:\[\d{4}-[\dTZ:.+-]{10,40}\]: )?",  # dmesg -x; Talos, with the host before it
         r"[\w.-]{1,64}(?:@[\w.-]{1,64})? +\| ",  # docker compose, docker service logs
         r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",

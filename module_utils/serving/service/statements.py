@@ -71,15 +71,15 @@ HEADED = re.compile(r"\[[\w./-]{1,60}\.py:\d{1,5}\] ")
 NESTED = re.compile(r": error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60} [\w.\[\],' ]{1,120}$")
 # An error whose reason is on the next line.
 HEADLINE = re.compile(
-    r"because:$|: error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60}$|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$"
-    r"|Error from child process$"
+    r"because:$|^Error:$|[Tt]ransaction (?:test|check) error:$|: error: argument [^\n]{1,80}: \d{1,3} validation errors? for \w{1,60}$"
+    r"|^Error: [^\n]{0,200}exit (?:code|status) \d{1,3}:$|Error from child process$"
 )
 # What ends the message of an exception that goes over several lines.
 CLOSES = re.compile(
     r"Process \w|Exception ignored|Aborted|Killed|Segmentation fault|Bus error|double free|\*\*\* |\S{1,80}: line \d|During handling of|The above exception"
 )
 DAEMON = re.compile(
-    r"[Ee]rror response from daemon|^Error: |^docker: |nvidia-container-cli: |OCI runtime|runc (?:run|create) failed|: error: "
+    r"[Ee]rror response from daemon|^Error:(?: |$)|^docker: |nvidia-container-cli: |OCI runtime|runc (?:run|create) failed|: error: "
 )
 # A line without a level may be an error only if it holds one of these: engines print thousands that don't.
 TELLING = re.compile(
@@ -87,7 +87,8 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only support|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|called before|non-zero|exist|full|\bdead\b|\bdied\b|status=\d|no solution|killed|violation"
+    r"|invoking|called before|non-zero|exist|full|unmet|dependency problems|nothing provides|filtered out|in use by"
+    r"|\bdead\b|\bdied\b|status=\d|no solution|violation"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
 SYSTEM = re.compile(

@@ -56,19 +56,29 @@ HINTS = (
     ),
     Hint(
         "host-package-missing",
-        r"E: Unable to locate package|Unable to find a match: |No match for argument: |No package \S{1,60} available",
+        r"E: Unable to locate package|Unable to find a match: |No match for argument: |No package \S{1,60} available"
+        r"|No package matching '[^'\n]{1,120}' (?:is available|found available)",
         "the host's package manager knows no package of that name: its repository is not configured, its lists are old, or this release has none",
         "add the repository (NVIDIA's, Docker's) or its mirror, run apt-get update or dnf makecache, and check the name for this distribution",
         "apt; dnf",
         "E: Unable to locate package acme-toolkit",
+        late=True,
     ),
     Hint(
         "host-repository",
-        r"no valid OpenPGP data found|NO_PUBKEY|does not have a Release file|The repository '[^'\n]{1,200}' is not signed|Failed to download metadata for repo",
+        r"no valid OpenPGP data found|does not have a Release file|The repository '[^'\n]{1,200}' is not signed|Failed to download metadata for repo",
         "a repository of the host's packages, or its key, can't be had: its address is wrong for this distribution, it is gone, or a proxy gives another page",
         "open the address with curl -v from this host; correct it below /etc/apt/sources.list.d or /etc/yum.repos.d, or name the site's mirror",
         "apt; dnf; NVIDIA/nvidia-container-toolkit, installation",
         "gpg: no valid OpenPGP data found.",
+    ),
+    Hint(
+        "ansible-older-than-python",
+        r"'CustomHTTPSConnection' object has no attribute 'cert_file'|No module named 'ansible\.module_utils\.six\.moves'",
+        "the controller's Ansible is older than the Python of that host (3.12 or newer), which it does not know",
+        "upgrade ansible-core on the controller (2.16 or newer; run make again), or set ansible_python_interpreter to an older Python of the host",
+        "geerlingguy/ansible-role-docker#452",
+        "An unknown error occurred: 'CustomHTTPSConnection' object has no attribute 'cert_file'",
     ),
     Hint(
         "ansible-docker-library",

@@ -179,6 +179,15 @@ HINTS = (
         "npu-smi info here must show the NPU; remove ASCEND_RT_VISIBLE_DEVICES from the row's env, and compare `devices` and `device_nodes`",
         "CANN, aclError 207004; gpustack/gpustack#3352",
         "RuntimeError: NPU function error: aclrtGetDeviceCount(&device_count), error code is 207004",
+        late=True,
+    ),
+    Hint(
+        "npu-visible-order",
+        r"ASCEND_RT_VISIBLE_DEVICES\S{0,200} error, it must be configured in ascending order",
+        "ASCEND_RT_VISIBLE_DEVICES names the NPUs in another order than the ascending one, which CANN alone takes",
+        "remove it from the row's env, or give `devices` in ascending order",
+        "CANN, EE1001; gpustack/gpustack#2527",
+        "EE1001: [PID: 7] The argument is invalid.Reason: set ASCEND_RT_VISIBLE_DEVICES:0,2,1 error, it must be configured in ascending order",
     ),
     Hint(
         "npu-graph-capture",

@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "cgroup-no-swap",
+        r"memory\.swap\.max[`'\"]?(?: for writing)?: (?:[Pp]ermission denied|[Nn]o such file)|memory\.memsw\S{0,40}: (?:[Pp]ermission denied|[Nn]o such file)",
+        "the kernel counts no swap for cgroups, so the container engine may not limit it (Permission denied, no such file), as a limit of memory asks for",
+        "start the kernel with swapaccount=1 (Debian, old Ubuntu), or give the container a limit of memory without one of swap; a newer crun leaves it out",
+        "containers/crun#489",
+        "Error: opening file `memory.swap.max` for writing: Permission denied: OCI runtime permission denied error",
+    ),
+    Hint(
         "cgroup-memory",
         r"(?:/sys/fs/cgroup|cgroup)[^\n]{0,160}(?:cannot allocate memory|no space left on device)",
         "the kernel has no room for another cgroup: too many are left over, or kernel memory accounting of an old kernel leaks",

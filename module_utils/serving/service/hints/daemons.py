@@ -138,7 +138,7 @@ HINTS = (
     ),
     Hint(
         "oci-mount",
-        r"mounting \"[^\"]{1,200}\" to rootfs|error jailing process inside rootfs|pivot_root",
+        r"mounting \"[^\"]{1,200}\" to rootfs(?![^\n]{0,600}[Ss]tale (?:NFS )?file handle)|error jailing process inside rootfs|pivot_root",
         "a mount of the container can't be made",
         "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
         "runc, libcontainer/rootfs_linux.go",
@@ -232,7 +232,8 @@ HINTS = (
     Hint(
         "containerd-not-there",
         r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?(?:unix:|/)?[\w/.]{0,40}containerd\b"
-        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)",
+        r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)"
+        r"|[Ee]rror starting daemon: timeout",
         "the container engine does not reach its containerd",
         "systemctl restart containerd, then docker; journalctl -u containerd says why it does not start",
         "moby, libcontainerd",

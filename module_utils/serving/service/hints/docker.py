@@ -25,7 +25,7 @@ HINTS = (
     ),
     Hint(
         "container-port-taken",
-        r"port is already allocated|bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
+        r"port is already allocated|(?<!shim\.sock: )bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
         "another container or process has the service's port",
         "docker ps and ss -ltnp show whose it is; end it or give the service another port",
         "Docker 26.1.5",
@@ -92,7 +92,8 @@ HINTS = (
     ),
     Hint(
         "registry-certificate",
-        r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: ([^\n]{1,100})",
+        r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: "
+        r"(?!certificate is (?:not )?valid for [^\n]{1,300}(?:, not |wanted to match)|unhandled critical|malformed|certificate relies)([^\n]{1,100})",
         "the host does not trust the registry's certificate: its CA is not known, it has expired or names another host, or the clock is wrong",
         "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
         "docs.docker.com, registry certificates",
@@ -316,7 +317,7 @@ HINTS = (
     Hint(
         "docker-iptables-kernel",
         r"(?:failed to start daemon|[Ee]rror starting daemon)(?![^\n]{0,900}(?:not found|initialize iptables|[Pp]ermission denied|must be root))"
-        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '\w{2,20}' does not exist"
+        r"[^\n]{0,300}(?:iptables failed|Setup IP tables)|Chain '(?!DOCKER)\w{2,20}' does not exist"
         r"|nf_tables\): {1,3}RULE_\w{3,10} failed",
         "the host's iptables and its kernel don't fit: the kernel's modules for it are not loaded or of another kernel than runs, or nf_tables and"
         " legacy rules are mixed",

@@ -88,7 +88,7 @@ HINTS = (
     ),
     Hint(
         "cutlass-fp8-kernel",
-        r"cutlass_gemm_caller|\bdispatch_scaled_mm\b|scaled_mm\w{0,40}\.(?:cu|cuh|hpp):\d|^RuntimeError: Error Internal$",
+        r"cutlass_gemm_caller|\bdispatch_scaled_mm\b|scaled_mm\w{0,40}\.(?:cu|cuh|hpp):\d",
         "CUTLASS' kernel for 8-bit layers, which the engine took, does not run on this GPU or for these sizes",
         "set env VLLM_DISABLED_KERNELS to the kernel that the log selected (`Selected CutlassFp8BlockScaledMMKernel for ...`), so that the engine takes"
         " Triton's; where that does not help, a newer engine or a model that is not FP8",
@@ -133,7 +133,7 @@ HINTS = (
         r"(?:cutlass|CUTLASS|Cutlass)[^\n]{0,120}(?:Error Internal|Invalid|fail|not supported)|Failed to run cutlass"
         r"|Failed: Assertion error \S{0,120}csrc/|TMA (?:Desc"
         r"|desc)\w{0,20}|deep_?gemm[^\n]{0,120}(?:[Aa]ssert|[Ff]ail|[Ee]rror|CUDA_ERROR)"
-        r"|^RuntimeError: Expect \([^\n]{1,160}\), got"
+        r"|^RuntimeError: Error Internal$|^RuntimeError: Expect \([^\n]{1,160}\), got"
         r"|Error in function '\w{1,80}'[^\n]{0,200}flashinfer"
         r"|flashinfer[^\n]{0,160}(?:failed with error|[Cc]heck failed"
         r"|Unsupported)|trtllm[^\n]{0,80}(?:not supported|fail|[Ee]rror)",

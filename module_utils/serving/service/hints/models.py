@@ -6,6 +6,36 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "weights-not-sharded",
+        r"only pre-sharded checkpoints are currently supported",
+        "engine_args.load_format is sharded_state, and the model's folder has no part for each rank (model-rank-N-part-*): the weights are of the usual"
+        " kind, or were cut for another tensor_parallel_size",
+        "remove load_format from engine_args; weights that were cut beforehand need the tensor_parallel_size for which they were cut",
+        "vllm-project/vllm-ascend#14564",
+        "ValueError: Could not find checkpoint files '/srv/acme/model-rank-0-part-*.safetensors', only pre-sharded checkpoints are currently supported!",
+    ),
+    Hint(
+        "weights-of-npu-quantisation",
+        r"KeyError: ['\"][\w.]{1,160}\.(?:deq_scale|quant_bias|input_offset|weight_offset)['\"]",
+        "the weights, quantised for NPUs (ModelSlim), name what the engine's layers don't have: they were cut beforehand (w8a8sc), which load_format must"
+        " say, or are of another quantisation or engine than these",
+        "for weights whose name says w8a8sc or tpN set load_format: sharded_state and that tensor_parallel_size; keep quantization: ascend; else take the"
+        " weights and release that the model's page names",
+        "vllm-project/vllm-ascend#11368",
+        "KeyError: 'layers.7.acme.gate_up_proj.deq_scale'",
+        sure=False,
+    ),
+    Hint(
+        "torchcodec-library",
+        r"Could not load (?:this library: \S{0,200}libtorchcodec|libtorchcodec)|Failed to load library: \S{0,200}libtorchcodec",
+        "torchcodec, which reads video and sound, can't load its library: FFmpeg is not installed here, or it is built for another torch",
+        "uninstall torchcodec where no video is asked for; else install FFmpeg and the torchcodec that belongs to this torch, or use an image as it was"
+        " built",
+        "vllm-project/vllm-ascend#16074; torchcodec",
+        "OSError: Could not load this library: /srv/acme/torchcodec/libtorchcodec_image.so",
+        sure=False,
+    ),
+    Hint(
         "config-class",
         r"Unrecognized configuration class",
         "transformers has nothing of the kind that is asked for (a tokenizer, a text model) for a model of this configuration: it needs"
@@ -155,7 +185,7 @@ HINTS = (
     ),
     Hint(
         "proxy",
-        r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 Proxy Authentication Required"
+        r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 (?:Proxy Authentication Required|from proxy)"
         r"|Unable to connect to proxy",
         "the proxy of the row's env or the host can't be reached, or does not let this connection through",
         "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",

@@ -61,7 +61,8 @@ HINTS = (
         "gpu-xid-firmware",
         r"NVRM: Xid [^\n]{0,60}: (?:61|62|119|120|122|123)\b|waiting for RPC response from GPU\d{1,3} GSP",
         "the GPU's firmware (GSP or another controller in it) hangs or failed",
-        "reboot; upgrade the driver if it comes back, or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
+        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver if it comes back,"
+        " or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
     ),
@@ -124,6 +125,23 @@ HINTS = (
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot",
         "nvidia-smi",
         "NVML: GPU requires reset",
+    ),
+    Hint(
+        "mig-not-root",
+        r"(?:GPU|[Cc]ompute) instances?[^\n]{0,80}: Insufficient Permissions|MIG [Mm]ode[^\n]{0,80}Insufficient Permissions",
+        "nvidia-smi may not see or change the GPU's slices (MIG): only root may, or who has the capability nodes below /dev/nvidia-caps",
+        "run it as root (sudo); in a container that only reads give it NVIDIA_MIG_MONITOR_DEVICES: all",
+        "Project-HAMi/HAMi#1044; NVIDIA, MIG user guide",
+        "Failed to display compute instances: Insufficient Permissions",
+    ),
+    Hint(
+        "gpu-not-free",
+        r"(?i:in use by another client)|currently being used by one or more other processes|error resetting (?:all )?GPUs",
+        "a GPU, or a slice of it, can't be reset or divided anew while something uses it: processes, a display, the fabric manager or a monitor (DCGM)",
+        "stop the services (maintenance), nvidia-persistenced, dcgm exporters and the display; fuser -v /dev/nvidia* shows the rest; rmmod nvidia_drm;"
+        " then again, or reboot",
+        "NVIDIA/mig-parted#181; NVIDIA/DCGM#95",
+        "GPU 00000000:0B:00.0: In use by another client",
     ),
     Hint(
         "nvml-mismatch",

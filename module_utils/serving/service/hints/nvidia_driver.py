@@ -54,9 +54,11 @@ HINTS = (
     ),
     Hint(
         "module-not-signed",
-        r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected",
-        "the kernel refuses the module for its signature: Secure Boot is on and the module is not signed, or by a key that the firmware does not know",
-        "enroll the key (mokutil --import) and confirm it at the next boot, take the distribution's signed module, or switch Secure Boot off",
+        r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected"
+        r"|not signed by a key that is trusted by the kernel",
+        "the kernel takes only signed modules, and this one's signature is not one that it knows: it is not signed, or by a key that is not enrolled",
+        "enroll the key (mokutil --import /var/lib/dkms/mok.pub) and confirm it at the next boot, take the distribution's signed module, or switch off what"
+        " asks for it: Secure Boot (mokutil --sb-state), module.sig_enforce or lockdown in /proc/cmdline",
         DRIVER,
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
     ),
@@ -68,6 +70,40 @@ HINTS = (
         " distribution's signed module",
         "NVIDIA/open-gpu-kernel-modules#271",
         "sign-file: certs/signing_key.pem: No such file or directory",
+        sure=False,
+    ),
+    Hint(
+        "driver-build-tools",
+        r"Unable to find the development tool [`'\"]|unable to find the kernel source tree for the currently running kernel",
+        "NVIDIA's installer has to build its kernel module, and this host lacks what that needs (compiler, make, or the headers of the kernel that runs)",
+        "install gcc, make and linux-headers-$(uname -r) (kernel-devel), or the distribution's own driver package, which brings a built module",
+        "NVIDIA, nvidia-installer; luckyyyyy/blog#72",
+        "ERROR: Unable to find the development tool `cc` in your path; please make sure that you have the package 'gcc' installed.",
+    ),
+    Hint(
+        "driver-still-loaded",
+        r"kernel module '?nvidia[\w-]{0,20}'? appears to already be loaded|An NVIDIA kernel module[^\n]{0,60}already (?:be )?loaded",
+        "an NVIDIA module of before is loaded and in use (a display, CUDA programs, the persistence daemon), so another driver can't take its place",
+        "stop the services (maintenance), nvidia-persistenced, fabric manager and the display, then rmmod nvidia_drm and its like, or reboot; remove"
+        " packages of the old driver first",
+        "NVIDIA, nvidia-installer; luckyyyyy/blog#72",
+        "ERROR: An NVIDIA kernel module 'nvidia-acme' appears to already be loaded in your kernel.",
+    ),
+    Hint(
+        "persistenced-no-devices",
+        r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files",
+        "NVIDIA's persistence daemon finds no GPU that it may open: the kernel module is not loaded, or the device files are closed to its user",
+        "nvidia-smi as root makes the device files and shows whether the driver works (else see dmesg); then systemctl restart nvidia-persistenced",
+        "NVIDIA, nvidia-persistenced",
+        "Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 9 has read and write permissions",
+    ),
+    Hint(
+        "module-forbidden",
+        r"could not insert '?\w{1,40}'?: Permission denied|avc: {1,2}denied {1,2}\{ module_load \}",
+        "the host's security module refuses the kernel's module (SELinux: its file has the label of another place)",
+        "ausearch -m avc -ts recent shows it: restorecon -v on the module's file below /lib/modules and load it from there, or allow it (audit2allow)",
+        "NVIDIA/gpu-operator#553",
+        "modprobe: ERROR: could not insert 'nvidia': Permission denied",
         sure=False,
     ),
     Hint(
@@ -187,7 +223,8 @@ HINTS = (
     ),
     Hint(
         "driver-not-built",
-        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build"
+        r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build|dkms/nvidia[^\n]{1,160}: error: "
+        r"|The nvidia\S{0,20} kernel module (?:failed to build|was not created)"
         r"|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
         r"|kernel package linux-headers-\S{1,80} is not supported",
         "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",

@@ -6,6 +6,34 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "containerd-config-version",
+        r"unsupported (?:containerd )?config(?:uration)? version|containerd config(?:uration)?[^\n]{0,80}version[^\n]{0,40}(?:expected|got) \d",
+        "containerd's configuration, or a file that it includes (NVIDIA's), is of another version than this containerd reads (3 since containerd 2)",
+        "containerd config migrate writes it in this release's version; let nvidia-ctk of this time write its part again (nvidia-ctk runtime configure"
+        " --runtime=containerd), then restart containerd",
+        "k0sproject/k0s#7689; containerd 2.0",
+        'invalid containerd configuration in "/etc/acme/nvidia.toml": unsupported containerd configuration version: expected 3, got 2',
+    ),
+    Hint(
+        "containerd-unpack-platform",
+        r"no unpack platforms defined",
+        "containerd 2 unpacks images only for the snapshotters that unpack_config of its transfer service names, and the one that was asked for is none"
+        " of them",
+        "ctr images pull --local, or name snapshotter and platform below transfer.v1.local in containerd's config.toml, then restart it",
+        "containerd/containerd#11606",
+        "ctr: unable to initialize unpacker: no unpack platforms defined: invalid argument",
+    ),
+    Hint(
+        "containerd-replaced",
+        r"(?i:no status provided on response)",
+        "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are of releases that"
+        " don't go together",
+        "systemctl restart containerd docker; if that does not help, install docker-ce and containerd.io of one time",
+        "docker/for-linux#813",
+        "docker: Error response from daemon: no status provided on response: unknown.",
+        sure=False,
+    ),
+    Hint(
         "crun-too-old",
         r"crun: unknown version specified",
         "crun is older than this podman needs, or another crun than podman's own is found first",

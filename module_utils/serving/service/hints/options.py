@@ -122,8 +122,18 @@ HINTS = (
         "ValueError: Weight input_size_per_partition = 1000 is not divisible by min_thread_k = 128. Consider reducing tensor_parallel_size.",
     ),
     Hint(
+        "no-device-of-many",
+        r"must be less than or equal to the number of visible devices \(0\)",
+        "the engine sees no GPU or NPU at all: none was given to it, the driver does not work, or a variable (..._VISIBLE_DEVICES) hides them",
+        "nvidia-smi or npu-smi info must work where the engine runs; compare `devices` and device_access of the row, and remove ..._VISIBLE_DEVICES from its"
+        " env",
+        "vllm-project/vllm-ascend#14628",
+        "AssertionError: local_world_size (8) must be less than or equal to the number of visible devices (0).",
+    ),
+    Hint(
         "world-too-large",
-        r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal|World size \(\d{1,5}\) is larger than the number of available GPUs"
+        r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal(?! to the number of visible devices \(0\))"
+        r"|World size \(\d{1,5}\) is larger than the number of available GPUs"
         r"|number of required GPUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
         r"|No available node types can fulfill[^\n]{0,40}\{(?![^}\n]{0,60}'node:)[^}\n]{0,60}[GN]PU'"
         r"|world_size \(\d{1,5}\) is less than than max local gpu count",

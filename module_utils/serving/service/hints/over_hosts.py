@@ -6,6 +6,14 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "gloo-interface-name",
+        r"Unable to find (?:address|interface) for: \S",
+        "the interface that GLOO_SOCKET_IFNAME names is not here or has no address; Gloo takes whole names only, no ^lo and no beginnings as NCCL does",
+        "set GLOO_SOCKET_IFNAME in the row's env to the whole name that ip -br address shows on this host, or leave it out",
+        "pytorch, gloo; vllm-project/vllm-ascend#2984",
+        "RuntimeError: [enforce fail at /srv/acme/gloo/transport/tcp/device.cc:84] ifa != nullptr. Unable to find address for: ^lo",
+    ),
+    Hint(
         "gloo-address",
         r"gloo::EnforceNotMet|gloo/transport/tcp/device\.cc",
         "Gloo finds no address of this host to listen on: the host's own name is not in /etc/hosts or DNS, or names another host's address",

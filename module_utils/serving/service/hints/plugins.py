@@ -8,6 +8,16 @@ PAIR = "install the pair that the release notes name (vllm-ascend 0.x needs vLLM
 
 HINTS = (
     Hint(
+        "flagtree-without-mlir",
+        r"No module named '?mlir\b",
+        "FlagTree, which stands in Triton's place here, asks for the Python package mlir, which is not installed with it",
+        "use a newer FlagTree or the image that it was made for, keep VLLM_PLUGINS: fl in the row's env, or put Triton itself back (pip install the"
+        " triton of this torch)",
+        "flagos-ai/FlagTree#733",
+        "ModuleNotFoundError: No module named 'mlir'",
+        sure=False,
+    ),
+    Hint(
         "aiter-module",
         r"\baiter/\S{1,200}\.so: undefined symbol|undefined symbol: _ZN\d{1,2}ck_tile|No module named 'aiter(?:\.\w{1,40})?'"
         r"|cannot import name '\w{1,80}' from 'aiter",

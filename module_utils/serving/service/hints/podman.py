@@ -100,7 +100,8 @@ HINTS = (
     ),
     Hint(
         "inotify-full",
-        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)",
+        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)|inotify (?:instance|watch) limit reached"
+        r"|Failed to allocate directory watch",
         "the limit of watched files (inotify) of this user is used up; the disk is not full",
         "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances by sysctl",
         "Linux, inotify(7)",

@@ -183,11 +183,11 @@ HINTS = (
     ),
     Hint(
         "gloo-interface",
-        r"Unable to find address for: (\S{1,40})|Unable to resolve hostname to a \(local\) address",
+        r"Unable to resolve hostname to a \(local\) address",
         "Gloo finds no address of this host that the others can reach",
         "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts",
         "pytorch, gloo",
-        "RuntimeError: Unable to find address for: eth7",
+        "RuntimeError: Unable to resolve hostname to a (local) address",
     ),
     Hint(
         "ray-no-gpu-here",

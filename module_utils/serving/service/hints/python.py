@@ -125,7 +125,7 @@ HINTS = (
     ),
     Hint(
         "index-unreachable",
-        r"Failed to (?:fetch|download)[:]? [`'\"]?https?://|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
+        r"Failed to (?:fetch|download)[:]? [`'\"]?https?://(?!\S{1,300}  )|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
         r"|pypi\.tuna|mirrors\.\w{1,20})[^\n]{0,200}(?:timed out|Failed to establish|Connection|resolution|SSL)"
         r"|There was a problem confirming the ssl certificate",
         "the package index gave no answer, or refused: it can't be reached, or a proxy or mirror does not let this file through",

@@ -26,6 +26,25 @@ HINTS = (
         'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
     ),
     Hint(
+        "registry-another-answers",
+        r"https?://[^\s\"]{1,300}\"?: [^\n]{0,80}x509: certificate is (?:not )?valid for [^\n]{1,300}(?:, not |but wanted to match )",
+        "a server answered that has no certificate for the registry's name: a proxy or provider that steps in, a wrong entry of DNS or /etc/hosts, or"
+        " a registry of your own that is asked by another name",
+        "getent hosts REGISTRY and curl -v https://REGISTRY/v2/ show who answers; correct DNS or the daemon's proxy, name a mirror, or fetch"
+        " with image_relay",
+        "johnnewcombe/telstar-2#5; docker/hub-feedback#2517",
+        'Get "https://reg.example/v2/": tls: failed to verify certificate: x509: certificate is valid for *.acme.example, not reg.example',
+    ),
+    Hint(
+        "registry-certificate-odd",
+        r"failed to parse certificate from server|x509: (?:unhandled critical extension|malformed|certificate relies on legacy Common Name)",
+        "the certificate that came for the registry is of a form which Docker (Go) does not take: a proxy that reads TLS made it, or it is an old one without"
+        " subjectAltName",
+        "let the proxy pass the registry's names unread, make the registry a certificate of today, or fetch with image_relay",
+        "moby/moby#31949",
+        "Get https://reg.example/blobs/5: tls: failed to parse certificate from server: x509: unhandled critical extension",
+    ),
+    Hint(
         "registry-server",
         r"received unexpected HTTP status: 5\d\d|unexpected status[^\n]{0,120}: 5\d\d|(?:error pulling image|fetching"
         r"|manifest)[^\n]{0,120}\b50[0234]\b",

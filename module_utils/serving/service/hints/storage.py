@@ -6,6 +6,31 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "engine-socket-folder",
+        r"can't create unix socket \S{1,200}: is a directory|docker\.sock: is a directory",
+        "a folder stands where the container engine makes its socket, as one comes about when a container that mounts the socket starts without the engine",
+        "rmdir that folder (/var/run/docker.sock), start the engine, then the container that mounts it",
+        "moby/moby#25942",
+        "can't create unix socket /var/run/docker.sock: is a directory",
+    ),
+    Hint(
+        "engine-socket-left-over",
+        r"listen unix \S{1,300}: bind: address already in use|abstract unix socket[^\n]{0,300}address already in use"
+        r"|(?:docker|containerd|podman)\.socket: Failed to [^\n]{0,80}: Address already in use",
+        "a socket (no network port) that the container engine makes is there already: its daemon runs, or a process of an earlier one is left over",
+        "ps -ef | grep -e dockerd -e containerd shows what is left: end it, remove the socket that the message names, then systemctl restart containerd docker",
+        "docker/for-linux#643; rancher/rancher#10595",
+        "Error response from daemon: listen unix /run/acme/5a/shim.sock: bind: address already in use: unknown",
+    ),
+    Hint(
+        "file-handle-stale",
+        r"(?i:stale (?:nfs )?file handle)|Errno 116\b",
+        "the server of a network file system no longer knows a folder or file that is mounted or open here: it was removed, replaced or exported anew",
+        "end the service, umount -f -l the folder on the host and mount it again, then start the service; on the server keep one fsid for the export",
+        "Linux, ESTALE; moby/moby#22891",
+        "OSError: [Errno 116] Stale file handle: '/srv/acme/model-00001.safetensors'",
+    ),
+    Hint(
         "container-leftover",
         r"(?:creating overlay mount|[Ee]rror mounting|devicemapper|Cannot start container|unmount)[^\n]{0,600}device or resource busy"
         r"|failed to start shim: mkdir [^\n]{0,300}: file exists|Cannot start container \w{6,80}: file exists|id already in use"

@@ -27,7 +27,7 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
         "Linux, ENOSPC",
@@ -75,12 +75,12 @@ HINTS = (
     ),
     Hint(
         "disk-error",
-        r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error|Stale file handle|Errno 116\b"
+        r"[Ii]nput/output error: ['\"]?/|\[Errno 5\]|/\S{1,160}: [Ii]nput/output error"
         r"|Transport endpoint is not connected: ['\"]?/",
         "the system could not read or write (EIO): a disk or network file system is at fault, or, where no path is named, the terminal that it wrote"
         " to is gone",
         "see dmesg and smartctl; mount a network file system again, and check its server; without a path start it as a service, not from a terminal",
-        "Linux, EIO, ESTALE",
+        "Linux, EIO",
         "OSError: [Errno 5] Input/output error: '/models/x/model-00001.safetensors'",
     ),
     Hint(
@@ -91,15 +91,6 @@ HINTS = (
         " there anew",
         "huggingface/huggingface_hub#2193; Linux, errno(3)",
         "OSError: [Errno 74] Bad message: '/srv/acme/.locks/models--acme--x'",
-    ),
-    Hint(
-        "package-lock-held",
-        r"Could not get lock /var/lib/(?:dpkg|apt)|Unable to (?:acquire|lock) [^\n]{0,60}(?:dpkg|/var/(?:lib|cache)/apt)"
-        r"|Waiting for process with pid \d{1,8} to finish",
-        "another program installs packages on this host at this time (unattended-upgrades, another run of apt or dnf)",
-        "wait until it ends (ps shows it by the id in the message), then run again; a lock whose process is gone goes with a reboot",
-        "apt; dnf",
-        "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (unattended-upgr)",
     ),
     Hint(
         "read-only-folder",

@@ -1,0 +1,113 @@
+"""Failure hints: the kernel's own words of a host's disks, network file systems, buses and processors, and of its security modules."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "file-system-shut",
+        r"(?:EXT4-fs|BTRFS) (?:error|critical)\b|[Rr]emounting filesystem read-only|Aborting journal on device"
+        r"|XFS \(\S{1,40}\): (?:Corruption|Metadata (?:corruption|I/O)|[Ff]ile ?system has been shut down|Filesystem has)",
+        "the kernel found a fault in a file system and lets nobody write to it any more: its disk fails, or its records are damaged",
+        "dmesg and smartctl -a show whether the disk fails; unmount it and let fsck (xfs_repair, btrfs check) repair it, or reboot, then deploy again; what was"
+        " written last may be damaged (weights_info, full: true)",
+        "Linux, ext4, XFS, btrfs; coreos/bugs#1811",
+        "EXT4-fs (acme9): Remounting filesystem read-only",
+    ),
+    Hint(
+        "disk-fails",
+        r"(?:I/O|critical (?:medium|target|space allocation)) error, dev \w|Buffer I/O error on (?:dev|device)"
+        r"|nvme\d{1,3}[^\n]{0,20}: (?:I/O [^\n]{0,40}timeout|Device not ready|controller is down|Removing after probe failure)",
+        "a disk does not answer the kernel, or answers that it can't read or write: it fails, or its cable, slot or controller does",
+        "smartctl -a (nvme smart-log) on the device that the line names; move the data away and replace it; check the weights there (weights_info, full:"
+        " true)",
+        "Linux, block layer, nvme",
+        "blk_update_request: I/O error, dev nvme7n1, sector 9 op 0x0:(READ)",
+    ),
+    Hint(
+        "nfs-not-answering",
+        r"nfs: server \S{1,200} not responding|mount\.nfs4?: (?:Connection (?:timed out|refused)|No route to host|mount system call failed)",
+        "the server of a network file system does not answer this host: it is down, overloaded, or a network or firewall stands between",
+        "ping it and showmount -e SERVER from this host; processes that read there hang until it answers, so wait or umount -f -l",
+        "Linux, NFS",
+        "nfs: server 10.0.0.9 not responding, timed out",
+    ),
+    Hint(
+        "nfs-refused",
+        r"mount\.nfs4?: access denied by server|mount\.nfs4?: (?:Operation not permitted|Permission denied)",
+        "the server of a network file system does not give this folder to this host, or not in this way: its exports do not name the host, or not the"
+        " version or security that was asked for",
+        "on the server correct /etc/exports (exportfs -ra; showmount -e), here the options of the mount (vers=, sec=)",
+        "Linux, mount.nfs",
+        "mount.nfs: access denied by server while mounting 10.0.0.9:/srv/acme",
+    ),
+    Hint(
+        "task-hangs-in-kernel",
+        r"\btask \S{1,60} blocked for more than \d{1,5} seconds",
+        "a process waits inside the kernel and can't even be killed: a disk or network file system does not answer, or a driver hangs",
+        "the lines below it show on what it waits (nfs, nvme, nvidia): look at that one's own lines in dmesg, at the disk or server, or reboot",
+        "Linux, hung task",
+        "INFO: task acme:12345 blocked for more than 120 seconds.",
+        passing=True,
+        sure=False,
+    ),
+    Hint(
+        "machine-check",
+        r"mce: \[Hardware Error\]|Machine [Cc]heck (?:[Ee]xception|events logged)|EDAC [^\n]{0,80}\bUE\b",
+        "the processor or the host's memory reports a fault of the hardware",
+        "ras-mc-ctl --errors, or the board's own log (ipmitool sel list), names the module: replace it; a host that reports UE lines gives wrong results",
+        "Linux, MCE, EDAC",
+        "mce: [Hardware Error]: Machine check events logged",
+        sure=False,
+    ),
+    Hint(
+        "pcie-error",
+        r"AER: [^\n]{0,40}(?:Uncorrect|Fatal)|PCIe Bus Error: severity=Uncorrect",
+        "the connection to a PCIe card (the line names its address) breaks: its seat, riser, slot or power, or the card itself",
+        "lspci -s ADDRESS shows which card; power off, seat it anew or move it to another slot; update the BIOS; then the card",
+        "Linux, PCIe AER",
+        "pcieport 0000:0b:01.0: AER: Uncorrected (Fatal) error received: 0000:0b:00.0",
+        sure=False,
+    ),
+    Hint(
+        "iommu-fault",
+        r"DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT",
+        "the IOMMU stopped a card (its address is in the line) from memory that it may not use: driver or firmware asks for the wrong place, or the IOMMU is"
+        " set in a way that direct access between cards does not bear",
+        "lspci -s ADDRESS shows which card; start the kernel with iommu=pt, switch ACS off in the BIOS for GPUs that speak to one another, update BIOS and"
+        " driver",
+        "Linux, DMAR, AMD-Vi",
+        "DMAR: [DMA Read NO_PASID] Request device [0b:00.0] fault addr 0x9000 [fault reason 0x06] PTE Read access is not set",
+        sure=False,
+    ),
+    Hint(
+        "kernel-memory-pieces",
+        r"page allocation (?:failure|stalls)",
+        "the kernel found no piece of memory as large as a driver asked for: the host's memory is nearly used up, or in too small pieces",
+        "free -m shows what is left: run fewer services, lower kv_cache_memory_bytes; raise vm.min_free_kbytes, write 1 to /proc/sys/vm/compact_memory, or"
+        " reboot",
+        "Linux, page allocator",
+        "acme: page allocation failure: order:4, mode:0x40dc0(GFP_KERNEL|__GFP_COMP)",
+        sure=False,
+    ),
+    Hint(
+        "selinux-refused",
+        r"avc: {1,2}denied {1,2}\{(?! module_load )(?![^\n]{0,900}permissive=1)",
+        "SELinux refused a program something (the line names the program, the file and the labels of both)",
+        "restorecon -Rv on the file, or mount it with `:z`; for devices in containers setsebool -P container_use_devices on, or label=disable;"
+        " audit2why reads the line",
+        "SELinux",
+        'type=AVC msg=audit(1.1:9): avc:  denied  { map } for  pid=1 comm="acme" path="/dev/acme0" permissive=0',
+        sure=False,
+    ),
+    Hint(
+        "apparmor-refused",
+        r"apparmor=\"DENIED\"",
+        "AppArmor refused a program something (the line names its profile, the operation and the path)",
+        "for docker-default take the path or right out of the container's `mounts`, or give the container a profile that has it; aa-status lists profiles",
+        "AppArmor",
+        'audit: type=1400 audit(1.1:9): apparmor="DENIED" operation="mount" profile="docker-default" name="/acme/"',
+        sure=False,
+    ),
+)

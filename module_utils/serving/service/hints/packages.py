@@ -1,0 +1,127 @@
+"""Failure hints: the host's package managers (apt, dpkg, dnf) while a host is prepared: rights, locks, packages that contradict each other."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "packages-not-root",
+        r"(?:/var/(?:lib|cache)/(?:dpkg|apt)|dpkg frontend lock)[^\n]{0,80}, are you root\?|lock file /var/\S{1,80} - open \(13: Permission denied\)"
+        r"|command has to be run with superuser privileges",
+        "the package manager was started without root's rights",
+        "run it as root: let the user of ansible_user have sudo, and give its password (ansible_become_password, or --ask-become-pass)",
+        "apt; dnf; pop-os/pop#221",
+        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?",
+    ),
+    Hint(
+        "package-lock-held",
+        r"Could not get lock /var/lib/(?:dpkg|apt)|Unable to (?:acquire|lock) [^\n]{0,60}(?:dpkg|/var/(?:lib|cache)/apt)(?![^\n]{0,80}are you root)"
+        r"|Waiting for process with pid \d{1,8} to finish",
+        "another program installs packages on this host at this time (unattended-upgrades, another run of apt or dnf)",
+        "wait until it ends (ps shows it by the id in the message), then run again; a lock whose process is gone goes with a reboot",
+        "apt; dnf",
+        "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (unattended-upgr)",
+    ),
+    Hint(
+        "packages-filtered",
+        r"filtered out by modular filtering|[Nn]o matching [Mm]odules? to (?:list|enable)|Cannot enable more streams from module",
+        "dnf hides the package: a module's stream filters it, because another stream is enabled, or none",
+        "dnf module list shows the streams; dnf module reset nvidia-driver, then enable the one that belongs to driver_branch; or write"
+        " module_hotfixes=1 into the repository's file below /etc/yum.repos.d",
+        "dnf, modularity; rocky-linux/rockylinux.org#201",
+        "All matches were filtered out by modular filtering for argument: acme-drivers",
+    ),
+    Hint(
+        "package-needs-missing",
+        r"nothing provides \S[^\n]{0,120} needed by |Depends: [^\n]{1,120} but it is not installable",
+        "no repository that is enabled has what a package needs: that one's repository is not enabled here or too old (EPEL for dkms), or the package is"
+        " for another release of the distribution",
+        "enable or renew the repository that has it (dnf install epel-release; for Ubuntu universe), dnf clean all or apt-get update, and check that"
+        " each address names this release",
+        "dnf; apt; stackhpc/ansible-slurm-appliance#685",
+        "  - nothing provides dkms >= 9.1.8 needed by kmod-acme-3:575.1-1.el9.x86_64 from acme-x86_64",
+    ),
+    Hint(
+        "package-in-the-way",
+        r"conflicts with (?:\S{1,120} provided by \S|file from package )|Depends: [^\n]{1,160} but \S{1,80} is (?:to be )?installed"
+        r"|trying to overwrite '[^']{1,200}', which is also in",
+        "two packages exclude each other: one is installed or chosen from another repository, or in another version, than the one asked for needs",
+        "keep one source of the driver, the distribution's or NVIDIA's: remove the other's packages (apt-get purge, dnf remove or --allowerasing),"
+        " apt-cache policy and dnf list --installed show where each is from",
+        "apt; dnf; NVIDIA/yum-packaging-precompiled-kmod#50",
+        " acme-driver : Depends: acme-vdpau (= 390.8) but 410.1-1 is to be installed",
+    ),
+    Hint(
+        "package-over-mount",
+        r"unable to (?:make backup link of|create|install new version of|remove)[^\n]{0,240}: (?:Invalid cross-device link|Device or resource busy)",
+        "dpkg can't replace a file that something else is mounted on (Invalid cross-device link, Device or resource busy), as the host's driver is inside of"
+        " a container",
+        "leave the driver's packages out of the container, whose driver is the host's: install only what needs none (cuda-toolkit, not cuda-drivers)",
+        "dpkg; hpc-admin-sist/DockerMonitor#15",
+        "unable to make backup link of './usr/lib/libacme.so.4' before installing new version: Invalid cross-device link",
+    ),
+    Hint(
+        "packages-no-dns",
+        r"Temporary failure resolving '|Could not resolve '[\w.-]{3,200}'",
+        "this host does not find the address of the package source: DNS does not answer here, or a proxy is needed and apt does not know it",
+        "resolvectl query NAME, and correct the host's DNS; behind a proxy write Acquire::http::Proxy below /etc/apt/apt.conf.d, or name the site's mirror",
+        "apt",
+        "W: Failed to fetch http://acme.example/ubuntu/dists/x/InRelease  Temporary failure resolving 'acme.example'",
+    ),
+    Hint(
+        "packages-clock",
+        r"Release file for \S{1,300} is (?:not valid yet|expired)",
+        "the date of a package source's list does not fit this host's clock: the clock is wrong, or a mirror is no longer renewed",
+        "timedatectl shows the clock: set it, and let it follow a time server (set-ntp true); if it is right, name another mirror",
+        "apt",
+        "E: Release file for http://acme.example/x/InRelease is not valid yet (invalid for another 2h 3min 5s).",
+    ),
+    Hint(
+        "packages-mixed",
+        r"Hash Sum mismatch|Hashes of expected file|File has unexpected size|Mirror sync in progress|Downloading successful, but checksum doesn't match",
+        "a package source gave a file that is not the one of its list: a mirror is just being renewed, or a proxy keeps an old file",
+        "apt-get clean and remove /var/lib/apt/lists/* (dnf clean all), then again; if it stays, another mirror, or let the proxy not keep these files",
+        "apt; dnf",
+        "E: Failed to fetch http://acme.example/x.deb  Hash Sum mismatch",
+    ),
+    Hint(
+        "packages-list-gone",
+        r"Failed to fetch https?://\S{1,300} {2}(?!Hash Sum|File has unexpected|Temporary failure|Could not resolve)\S"
+        r"|Some index files failed to download|Unable to fetch some archives",
+        "a package source does not give what its list names: the list here is old, the source has no such release any more, or a proxy refuses it",
+        "the words behind the address say why: apt-get update first; open the address with curl -v from this host; name the site's mirror or proxy",
+        "apt; NVIDIA/ansible-role-nvidia-driver#42",
+        "E: Failed to fetch https://acme.example/by-hash/SHA256/75  404  Not Found [IP: 10.0.0.9 443]",
+        late=True,
+    ),
+    Hint(
+        "packages-key",
+        r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
+        "the key that signs a package source is not on this host, or no longer that key: its owner changed it, or it was never installed",
+        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import), then"
+        " again",
+        "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
+        "Error: GPG check FAILED",
+    ),
+    Hint(
+        "packages-broken-off",
+        r"dpkg was interrupted, you must manually run|rpmdb: (?:PANIC|Thread died)|error: rpmdb",
+        "an earlier installation on this host broke off in its midst, so the package manager takes no other",
+        "dpkg --configure -a, then apt-get --fix-broken install; for rpm: rpm --rebuilddb; look whether the disk is full",
+        "apt; rpm",
+        "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
+    ),
+    Hint(
+        "packages-contradict",
+        r"have unmet dependencies|[Uu]nmet dependencies|held broken packages|but it is not going to be installed|Problem(?: \d{1,3})?: \S"
+        r"|none of the providers can be installed|dependency problems",
+        "packages that are asked for and those that are installed don't go together: one is held, they come of two repositories (the distribution's and"
+        " NVIDIA's), or an earlier installation broke off",
+        "the lines around it name them: apt-mark showhold, apt-cache policy and dnf repolist show what is held and from where; keep one source of the"
+        " driver, then apt-get --fix-broken install",
+        "apt; dnf; dpkg",
+        "E: Unable to correct problems, you have held broken packages.",
+        general=True,
+    ),
+)
