@@ -48,6 +48,7 @@ class CallbackModule(Default):
         self._unsaid = False
         self._hosts: dict[str, Any] = {}
         self._changed: set[str] = set()  # hosts of which something was not only looked for
+        self._said: dict[tuple[str, str], str] = {}  # host and sentence of a play's error -> the task that said it
 
     # What the run is.
 
@@ -59,6 +60,7 @@ class CallbackModule(Default):
         self._check = bool(play.check_mode)
         RECORD.play(play.get_name().strip())
         self._play, self._unsaid = play, True
+        self._said.clear()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if not task.when:
@@ -114,7 +116,7 @@ class CallbackModule(Default):
         found = result.result
         if not ignore_errors:
             failed = [one for one in found.get("results") or [] if isinstance(one, Mapping) and one.get("failed")]
-            text = "\n".join(plain(one.get("msg")) for one in failed) or plain(found.get("msg"))
+            text = "\n".join(dict.fromkeys(plain(one.get("msg")) for one in failed)) or plain(found.get("msg"))
             text = (
                 "\n".join(map(str, found.get("faults") or [])) or text
             )  # of a plan: each was said above, in a line of its own
@@ -123,8 +125,10 @@ class CallbackModule(Default):
             self._once(found)
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        self._banner(result)
         self._handle_warnings(found)
+        if self._repeats(host, result, found):
+            return
+        self._banner(result)
         self._fail(f"fatal: [{self.host_label(result)}]: FAILED!", found)
         if ignore_errors:
             self._display.display("...ignoring", color=constants.COLOR_SKIP)
@@ -133,8 +137,10 @@ class CallbackModule(Default):
         if self._display.verbosity:
             super().v2_runner_item_on_failed(result)
             return
-        self._banner(result)
         self._handle_warnings(result.result)
+        if self._repeats(str(result.host.get_name()), result, result.result):
+            return
+        self._banner(result)
         label = self._get_item_label(result.result)
         self._fail(f"failed: [{self.host_label(result)}] (item={label})", result.result)
 
@@ -158,6 +164,15 @@ class CallbackModule(Default):
         """Without -v, the place in the files stays out: what is wrong is said below, by the result."""
         if not self._display.verbosity:
             found.pop("exception", None)
+
+    def _repeats(self, host: str, result: Any, found: Mapping[str, Any]) -> bool:
+        """Was this said of this host: by another item of the loop, or before a rescue that hands it on with `fail`?"""
+        text, task = plain(found.get("msg")), str(result.task._uuid)
+        handed = result.task.action in ("fail", "ansible.builtin.fail") and (host, text) in self._said
+        again = not extra_lines(found) and (handed or self._said.get((host, text)) == task)
+        for sentence in {text, *text.splitlines()[:1]}:
+            self._said.setdefault((host, sentence), task)
+        return bool(text) and again
 
     def _fail(self, head: str, found: Mapping[str, Any]) -> None:
         text = plain(found.get("msg"))

@@ -121,10 +121,10 @@ def open_api(service: Record, options: Record) -> Iterator[Finding]:
 @rule("port-without-key", "warning", "an option by which the engine listens beyond this host and asks for no key")
 def port_without_key(service: Record, options: Record) -> Iterator[Finding]:
     if service["runtime"] == "native" or "host-network" in service["rights"]:  # a container's other ports stay inside
-        for name, where in opened(service["engine_args"], service["engine_facts"]["options"]["opens"]).items():
+        for said, written in opened(service, service["engine_facts"]["options"]["opens"]):
             yield (
-                f"engine_args.{name} is {where}, where the engine asks for no key",
-                "write 127.0.0.1, or let a firewall keep others away",
+                f"{said}, where the engine asks for no key",
+                "write 127.0.0.1, or let a firewall keep others away" if written else "let a firewall keep others away",
             )
 
 

@@ -17,7 +17,12 @@ options:
   folder: {description: Folder for the server and its file of tokens., type: path, required: true}
   models_root: {description: Folder of published models., type: path}
   name: {description: What this host is called in the others' tables., type: str}
-  address: {description: Address or name at which the other hosts reach this one; the server listens on it., type: str}
+  address:
+    description:
+      - Address or name at which the other hosts reach this one; the server listens on it.
+      - A name that stands for loopback on the host itself, as Debian writes it into C(/etc/hosts), is taken for the address by which this host
+        reaches the others.
+    type: str
   port: {description: Its port., type: int}
   forms: {description: "Models of this host: name, sources and convert.", type: list, elements: dict, default: []}
   peers:
@@ -66,6 +71,7 @@ reason: {description: Why it does not., returned: when it does not serve, type: 
 
 import contextlib
 import importlib.util
+import ipaddress
 import os
 import secrets
 import signal
@@ -104,6 +110,32 @@ def addresses(name: str) -> list[str]:
         return [name]
 
 
+def loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def towards(address: str) -> str | None:
+    """This host's address on the way to another one; nothing is sent. None where no way is known."""
+    with contextlib.suppress(OSError):
+        family, kind, _, _, place = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)
+            return str(probe.getsockname()[0])
+    return None
+
+
+def own_address(given: str, mine: list[str], others: list[str]) -> str:
+    """Where this host listens, and from where it asks. Its own name may be loopback in its /etc/hosts, where no other host reaches it."""
+    beyond = [one for one in mine if not loopback(one)]
+    if given in mine or beyond:
+        return (beyond or mine)[0]
+    ways = (towards(other) for other in others if not loopback(other))
+    return next((way for way in ways if way), mine[0])
+
+
 def config_of(given: dict[str, Any], now: float) -> dict[str, Any]:
     """What the server and the fetches of this host go by."""
     mine = next((peer for peer in given["peers"] if peer["name"] == given["name"]), None)
@@ -121,6 +153,8 @@ def config_of(given: dict[str, Any], now: float) -> dict[str, Any]:
         for peer in given["peers"]
     ]
     me = next(row for row in rows if row["name"] == given["name"])
+    others = [row["address"] for row in rows if row is not me]
+    me["address"] = own_address(str(mine["address"]), found[me["name"]], others)
     return {
         **me,
         "models_root": given["models_root"],

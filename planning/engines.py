@@ -91,7 +91,8 @@ OPTIONS: dict[str, Key] = {
     "opens": Key(
         "dict",
         {},
-        "Options with which it opens a port of its own, which asks for no key: {option or option.key: where it listens without a word}.",
+        "Options with which it opens a port of its own, which asks for no key: {option or option.key: where it listens without a word}; "
+        "option@VARIABLE where a variable says it, option=value where that value alone opens one; {address} is the service's.",
     ),
     "hosts": Key("bool", False, "Does it run over several hosts by itself, one process on each (nnodes, node_rank)?"),
     "within_tensor": Key("str", None, "Option with which data parallel ranks take no devices of their own."),

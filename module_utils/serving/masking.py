@@ -99,6 +99,14 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
         ),
         r"\1" + MASK,
     ),
+    # A bare `key "X"` may be anything's; it is a secret where the line goes on with who refused it.
+    (
+        re.compile(
+            r"(?i)(\bkey\s{1,3}[\"'`])(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[a-z])[\w+/=.~-]{8,400}"
+            r"(?=[\"'`][^\n]{0,80}\b(?:api[ _-]?key|unauthori[sz]ed|not authori[sz]ed|authenticat|40[13]\b))"
+        ),
+        r"\1" + MASK,
+    ),
     # `login USER PASSWORD` of registries' and databases' shells; words of prose have no capital, small letter and digit at once.
     (re.compile(r"(?i)(\blogin\s{1,4}(?!-)\S{1,100}\s{1,4})(?-i:(?=\S{0,100}[a-z])(?=\S{0,100}[A-Z])(?=\S{0,100}\d))\S{8,200}"), r"\1" + MASK),
     (

@@ -65,3 +65,28 @@ def test_an_option_that_opens_a_port_for_others_is_told(args: dict[str, Any], na
     found = [text for text, _ in lint.port_without_key(row, {})]
     wanted = [] if name is None or bridged else [f"engine_args.{name} is"]
     assert [" ".join(text.split()[:2]) for text in found] == wanted
+
+
+@pytest.mark.parametrize(
+    ("engine", "row", "told"),
+    [
+        ("vllm", {"engine_args": {"kv_transfer_config": {"kv_connector": "NixlConnector"}},
+                  "env": {"VLLM_NIXL_SIDE_CHANNEL_HOST": "10.0.0.7"}}, "env.VLLM_NIXL_SIDE_CHANNEL_HOST is 10.0.0.7, where"),
+        ("vllm", {"engine_args": {"kv_transfer_config.kv_connector": "NixlConnector"},
+                  "env": {"VLLM_NIXL_SIDE_CHANNEL_HOST": "0.0.0.0"}}, "env.VLLM_NIXL_SIDE_CHANNEL_HOST is 0.0.0.0, where"),
+        ("vllm", {"engine_args": {"kv_transfer_config": {"kv_connector": "NixlConnector"}}, "env": {}}, None),
+        ("vllm", {"engine_args": {"kv_transfer_config": "{}"}, "env": {"VLLM_NIXL_SIDE_CHANNEL_HOST": "::1"}}, None),
+        ("vllm", {"engine_args": {}, "env": {"VLLM_NIXL_SIDE_CHANNEL_HOST": "10.0.0.7"}}, None),
+        ("sglang", {"engine_args": {"disaggregation_mode": "prefill"}, "env": {}, "address": "10.0.0.7"},
+         "engine_args.disaggregation_mode is prefill, so it listens on 10.0.0.7, where"),
+        ("sglang", {"engine_args": {"disaggregation_mode": "prefill", "disaggregation_bootstrap_port": 9000}, "env": {},
+                    "address": "127.0.0.1"}, None),
+        ("sglang", {"engine_args": {"disaggregation_mode": "decode"}, "env": {}, "address": "10.0.0.7"}, None),
+    ],
+)  # fmt: skip
+def test_a_variable_or_a_value_may_open_a_port_too(engine: str, row: dict[str, Any], told: str | None) -> None:
+    """NIXL's side channel listens where a variable says, SGLang's bootstrap server of prefill where its API does."""
+    facts = {"options": TABLES["engines"][engine]["options"]}
+    found = list(lint.port_without_key({"runtime": "native", "rights": [], "engine_facts": facts, **row}, {}))
+    assert [text.startswith(told or "-") for text, _ in found] == ([True] if told else [])
+    assert all("write 127" not in remedy for text, remedy in found if "prefill" in text)

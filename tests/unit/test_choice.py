@@ -382,6 +382,8 @@ def test_the_words_have_names_sizes_and_reasons() -> None:
         (["config.json", "model.safetensors"], {"text_config": {"quantization_config": {}, "x": 1},
                                                 "compression_config": {"format": "x"}}, "compression_config"),
         (["config.json", "model.safetensors", "hf_quant_config.json"], {}, "hf_quant_config.json"),
+        (["quant_model_weight_w8a8.safetensors", "quant_model_description_w8a8.json"], {}, "description_w8a8.json"),
+        (["quant_model_weights.safetensors", "quant_model_description.json"], {}, "it has quant_model_description.json"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_converted_is_refused(names: list[str], config: dict[str, object], says: str) -> None:

@@ -18,7 +18,7 @@ import numpy
 import pytest
 import shards
 from ansible.module_utils.serving.weights import convert as conversion
-from ansible.module_utils.serving.weights import float16
+from ansible.module_utils.serving.weights import float16, publishing
 from ansible.module_utils.serving.weights.convert import convert_shard
 from ansible.module_utils.serving.weights.manifests import INDEX, MANIFEST, SUMS, damage
 from conftest import DEMO, start_module
@@ -290,3 +290,19 @@ def test_a_scale_that_would_become_0_is_refused_and_a_weight_is_not(
             assert result["failed"] and words in result["msg"] and f"the largest {largest:g}" in result["msg"], result
         else:
             assert result["changed"], result
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({"dtype": {"": "bfloat16", "vision": "int8"}}, {"dtype": {"": "float16", "vision": "int8"}}),
+        ({"torch_dtype": "torch.bfloat16"}, {"torch_dtype": "float16"}),
+        ({"dtype": "float64", "parts": [{"torch_dtype": "bfloat16"}]}, {"dtype": "float16", "parts": [{"torch_dtype": "float16"}]}),
+        ({"torch_dtype": None, "mamba_ssm_dtype": "float32"}, {"torch_dtype": "float16", "mamba_ssm_dtype": "float32"}),
+        ({"dtype": "auto", "sign": "\ud800", "é": [[1]]}, {"dtype": "auto", "sign": "\ud800", "é": [[1]]}),
+        ({}, {"torch_dtype": "float16"}),
+    ],
+    ids=["a type for each part", "torch's word", "a list of parts", "none", "half a character", "nothing"],
+)  # fmt: skip
+def test_the_type_in_config_json_is_set_however_it_is_written(config: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert json.loads(publishing.as_float16(json.dumps(config).encode(), "config.json")) == wanted

@@ -125,6 +125,8 @@ AWQ = {"quantization_config": {"quant_method": "awq", "bits": 4}}
 PACKED: shards.Tensors = {
     "q.qweight": ("I32", [2], b"\1" * 8), "q.qzeros": ("I32", [1], b"\1" * 4), "q.scales": ("BF16", [2], bf16([1e-9, 1])),
 }  # fmt: skip
+INT8: shards.Tensors = {"k.weight": ("I8", [4], b"\1" * 4), "k.weight_scale": ("F32", [1], b"\0" * 4)}
+SLIM: shards.Tensors = {"k.deq_scale": ("F32", [1], b"\0" * 4), "k.input_offset": ("I8", [1], b"\1")}
 FP8: shards.Tensors = {"k": ("F8_E4M3", [4], b"\1" * 4), "k.weight_scale_inv": ("F32", [1], b"\0" * 4)}
 
 
@@ -137,8 +139,10 @@ FP8: shards.Tensors = {"k": ("F8_E4M3", [4], b"\1" * 4), "k.weight_scale_inv": (
         (quantised(AWQ, PACKED), "quantization_config (awq)"),
         (quantised({}, PACKED), "tensor 'q.qweight' (I32) is of a quantised model"),
         (quantised({}, FP8), "tensor 'k' (F8_E4M3) is of a quantised model"),
+        (quantised({}, INT8), "tensor 'k.weight' (I8) is of a quantised model"),
+        (quantised({}, SLIM), "tensor 'k.deq_scale' (F32) is of a quantised model"),
     ],
-    ids=["bin", "gguf", "fp16", "awq", "gptq without a word", "fp8 without a word"],
+    ids=["bin", "gguf", "fp16", "awq", "gptq without a word", "fp8 without a word", "int8 without a word", "ModelSlim"],
 )
 def test_where_nothing_can_be_converted_it_is_said_before_the_weights_come(
     run_module: Run, tmp_path: Path, make: Callable[[Path], None], words: str

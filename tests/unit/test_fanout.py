@@ -275,3 +275,24 @@ def command_of(process: Path) -> bytes:
         return (process / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+CHOICE: dict[str, Any] = {"exclude": ["extra/*"]}
+
+
+def test_hosts_share_a_model_of_which_they_leave_files_out(fleet: Any, hub: Hub) -> None:
+    """One copy comes from the hub where models.yml has `exclude`, as where it has none."""
+    hosts = fleet(3, **CHOICE).serve()
+    good(hosts.fetch())
+    wanted = [name for name in hub.names() if not name.startswith("extra/")]
+    assert {name: hub.sent[name] for name in wanted} == {name: (hub.folder / name).stat().st_size for name in wanted}
+
+
+def test_what_a_host_has_of_an_earlier_choice_is_no_offer(fleet: Any, hub: Hub) -> None:
+    """`exclude` was taken out of models.yml: who lacks the model must not get it without those files."""
+    hosts = fleet(2)
+    good(hosts.fetch(0, peers_file="/nowhere", **CHOICE))
+    hosts.serve()
+    result = hosts.fetch(1)
+    good(result)
+    assert (Path(result[0]["path"]) / "extra/notes.txt").is_file(), result

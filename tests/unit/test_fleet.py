@@ -139,3 +139,26 @@ def test_arguments_are_checked_in_silence(tmp_path: Path) -> None:
     assert "missing required arguments: reboot_serving" in output
     output = run(tmp_path, [{**good, "vars": {**good["vars"], "allow_reboot": False}}], hosts="a")
     assert "Validating arguments" not in output and "must be rebooted" in output
+
+
+def test_what_a_rescue_hands_on_or_a_loop_repeats_is_said_once(tmp_path: Path) -> None:
+    """As start.yml does for a service that is not deployed, and benchmark.yml for each level; two hosts still say it each."""
+    read = {"name": "Read", "service_log": {"name": "none", "serving_root": str(tmp_path), "lines": 1}}
+    words = "service 'none' is not deployed on this host; deployed: none"
+    hand = {"name": "Say what failed", "ansible.builtin.fail": {"msg": "{{ ansible_failed_result.msg }}"}}
+    output = run(tmp_path, [{"name": "Try it", "block": [read], "rescue": [hand]}])
+    for host in ("a", "b"):
+        assert output.count(f"fatal: [{host}]: FAILED! => {words}") == 1, output
+    assert "Say what failed" not in output
+    loop = {**read, "loop": [1, 4, 16], "loop_control": {"label": "{{ item }} at once"}}
+    output = run(tmp_path, [loop], hosts="a", tags="deploy")
+    assert output.count(f"=> {words}") == 1 and "a  failed  in Try: the sentence stands above" in output, output
+
+
+def test_another_task_that_fails_in_the_same_words_says_so(tmp_path: Path) -> None:
+    tasks = [
+        {"name": name, "ansible.builtin.command": "false", "ignore_errors": True} for name in ("Ask it", "Ask it again")
+    ]
+    other = {"name": "End", "ansible.builtin.fail": {"msg": "it ended"}}
+    output = run(tmp_path, [*tasks, other], hosts="a")
+    assert output.count("non-zero return code") == 2 and output.count("=> it ended") == 1, output

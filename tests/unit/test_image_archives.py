@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -239,3 +241,101 @@ def test_an_archive_cut_short_or_of_another_kind_is_refused_in_words(tmp_path: P
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(Refusal, match="it is no file"):
         archives.ids_in(str(tmp_path / "fifo"))
+
+
+@needs_engine
+def test_of_several_images_in_an_archive_the_wanted_one_is_taken(
+    run_module: Run, shelf: Shelf, arguments: Arguments, tmp_path: Path
+) -> None:
+    """`docker save` of two images, as it is and packed anew from the folder that it was unpacked into."""
+    names = [f"127.0.0.1:1/team/{name}:1" for name in ("first", "second")]
+    made = [engine.import_image(shelf.client, engine.tiny(name), name) for name in names]
+    saved, again, folder = tmp_path / "saved.tar", tmp_path / "again.tar", tmp_path / "unpacked"
+    subprocess.run(["docker", "save", "-o", str(saved), *names], check=True)
+    folder.mkdir()
+    subprocess.run(["tar", "-xf", str(saved), "-C", str(folder)], check=True)
+    subprocess.run(["tar", "-cf", str(again), "-C", str(folder), "."], check=True)
+    for path in (saved, again):
+        for name, image in zip(names, made, strict=True):
+            shelf.forget()
+            given = {"path": str(path), "id": image.id}
+            result = run_module("container_image", arguments(name, archive=given, record=str(tmp_path / "records")))
+            assert result["changed"] and result["id"] == image.id, (path, result)
+    shelf.forget()
+
+
+@needs_engine
+@pytest.mark.parametrize("sent_by_controller", [False, True], ids=["file", "controller"])
+def test_an_archive_that_the_engine_refuses_is_told_with_what_to_do(
+    run_module: Run,
+    shelf: Shelf,
+    relay: Arguments,
+    arguments: Arguments,
+    tmp_path: Path,
+    sent_by_controller: bool,
+) -> None:
+    name = "127.0.0.1:1/team/hurt:1"
+    image = engine.import_image(shelf.client, engine.tiny("hurt"), name)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(image.save(named=True)))) as tar:
+        files = {one.name: tar.extractfile(one).read() for one in tar.getmembers() if one.isreg()}  # type: ignore[union-attr]
+    shelf.forget()
+    layer = json.loads(files["manifest.json"])[0]["Layers"][0]
+    hurt = files[layer][:600] + b"!" + files[layer][601:]
+    forms = {
+        "damaged": ({**files, layer: hurt}, "the archive is damaged: make it again"),
+        "lost": ({key: data for key, data in files.items() if key != layer}, "the archive lacks this file"),
+    }
+    for form, (members, words) in forms.items():
+        given: dict[str, Any] = {"path": str(tar_with(tmp_path / f"{form}.tar", members)), "id": image.id}
+        more: dict[str, Any] = {"archive": given}
+        if sent_by_controller:
+            assert run_module("image_archive", relay(name, archive=given, folder=str(tmp_path / form)))["changed"]
+            more.update(arch="x86_64", sent=str(tmp_path / form))
+        result = run_module("container_image", arguments(name, **more))
+        assert result["failed"] and words in result["msg"] and "unexpected" not in result["msg"], result["msg"]
+
+
+def blob(members: dict[str, bytes], about: Any) -> str:
+    data = json.dumps(about).encode()
+    found = hashlib.sha256(data).hexdigest()
+    members["blobs/sha256/" + found] = data
+    return "sha256:" + found
+
+
+def test_an_image_of_an_archive_has_all_ids_that_engines_know_it_by(tmp_path: Path) -> None:
+    """Its configuration's, its manifest's, and that of the index of its platforms; another image's are not among them."""
+    members: dict[str, bytes] = {"blobs/sha256/" + "f" * 64: b"{[", "blobs/sha256/" + "e" * 64: b'{"manifests": 3}'}
+    configs = [blob(members, {"architecture": "amd64", "number": number}) for number in range(2)]
+    manifests = [blob(members, {"config": {"digest": config}, "layers": []}) for config in configs]
+    index = blob(members, {"manifests": [{"digest": manifests[1]}]})
+    members["index.json"] = json.dumps({"manifests": [{"digest": manifests[0]}, {"digest": index}]}).encode()
+    rows = [{"Config": "blobs/sha256/" + config[7:], "Layers": []} for config in configs]
+    members["manifest.json"] = json.dumps(rows).encode()
+    path = str(tar_with(tmp_path / "x.tar", members))
+    for one in (configs[0], manifests[0]):
+        assert set(archives.check_archive(path, one)) == {configs[0], manifests[0]}
+    for one in (configs[1], manifests[1], index):
+        assert set(archives.check_archive(path, one)) == {configs[1], manifests[1], index}
+    with pytest.raises(Refusal, match=r"holds .*, wanted is"):
+        archives.check_archive(path, SHA)
+
+
+def test_what_is_no_archive_is_told_in_one_line_with_its_remedy(tmp_path: Path) -> None:
+    """tarfile tells its attempts in five lines; and a link of its index to itself is no index."""
+    forms = {
+        b"\x28\xb5\x2f\xfd" + b"x" * 999: r"is packed with zstd, .*; unpack it \(zstd -d\)",
+        b"<html>404</html>" * 99: r"it is no tar, .* begins with b'<html>404</html>'\); make it again",
+        b"": r"it is empty\); make it again",
+    }
+    for data, words in forms.items():
+        path = tmp_path / "x.tar"
+        path.write_bytes(data)
+        with pytest.raises(Refusal, match=words) as told:
+            archives.ids_in(str(path))
+        assert "\n" not in str(told.value)
+    link = tarfile.TarInfo("manifest.json")
+    link.type, link.linkname = tarfile.SYMTYPE, "manifest.json"
+    with tarfile.open(tmp_path / "link.tar", "w") as tar:
+        tar.addfile(link)
+    with pytest.raises(Refusal, match="is no archive that docker save makes"):
+        archives.ids_in(str(tmp_path / "link.tar"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import types
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 from ansible.module_utils.serving.deadlines import Limits
 from ansible.module_utils.serving.progress import Progress
-from ansible.module_utils.serving.weights import peer_client
+from ansible.module_utils.serving.weights import manifests, peer_client
 from ansible.module_utils.serving.weights.answers import Transient
 from ansible.module_utils.serving.weights.client import Client
-from ansible.module_utils.serving.weights.listing import Entry
-from ansible.module_utils.serving.weights.peer import Peer
+from ansible.module_utils.serving.weights.listing import Entry, Listing
+from ansible.module_utils.serving.weights.peer import Peer, checked_state
 from ansible.module_utils.serving.weights.peers import Peers
 from conftest import load
 from fleet import about, fleet_fixture, model_fixture
@@ -120,9 +121,6 @@ def test_who_shares_with_whom() -> None:
 
 def test_files_of_another_choice_are_no_offer(tmp_path: Path) -> None:
     """A host that took other files of the same commit has another model, whatever its commit says."""
-    from ansible.module_utils.serving.progress import Progress
-    from ansible.module_utils.serving.weights.peers import Peers
-
     sources = {"huggingface": {"repo": "o/m", "revision": None}}
     peers = Peers("", "m", sources, 1, Progress(str(tmp_path / "progress"), "m"))
     offer = {"kind": "huggingface", "repo": "o/m", "commit": "c" * 40, "published": True}
@@ -130,6 +128,22 @@ def test_files_of_another_choice_are_no_offer(tmp_path: Path) -> None:
     assert peers.allowed(offer) and not peers.allowed({**offer, "wanted": wanted})
     peers.files = wanted
     assert peers.allowed({**offer, "wanted": wanted}) and not peers.allowed(offer)
+    heard = checked_state(
+        {"offers": [{**offer, "wanted": wanted}, offer, {**offer, "wanted": ["x"]}, {**offer, "wanted": {}}]}
+    )
+    assert [peers.allowed(one) for one in heard["offers"]] == [True, False, False, False]
+
+
+def test_who_takes_a_model_says_which_files_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no host with the same `include` would take from it until it has all of them."""
+    peers = Peers("", "m", {"huggingface": {"repo": "o/m"}}, 1, Progress(str(tmp_path / "progress"), "m"))
+    peers.files = {"include": ["original/*"]}
+    entry = Entry("config.json", 2, sha256="a" * 64)
+    monkeypatch.setattr(peers, "listing", lambda: Listing("huggingface", "o/m", None, "c" * 40, (entry,)))
+    monkeypatch.setattr(peers, "gather", lambda *_: True)
+    _, staging = peers.bring(str(tmp_path), None, Limits())
+    about = json.loads(Path(staging.path(manifests.LISTING)).read_text())
+    assert about["wanted"] == peers.files and about["commit"] == "c" * 40
 
 
 def test_what_a_host_wants() -> None:

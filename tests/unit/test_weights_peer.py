@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.serving.service.releases import start_ticks
+from conftest import load
 from fleet import SERVER, Fleet, Run, fleet_fixture, good, model_fixture, size_of, wait
 from hub import COMMIT, Hub
 
@@ -152,3 +153,37 @@ def test_check_mode_starts_and_stops_nothing(fleet: Any, run_module: Run, hub: H
     )
     result = run_module("weights_fetch", hosts.arguments(1), check=True)
     assert result["changed"] and not hub.files_asked()
+
+
+@pytest.mark.parametrize(
+    ("given", "mine", "others", "wanted"),
+    [
+        ("gpu-1.example.org", ["127.0.1.1"], ["192.0.2.2"], "192.0.2.1"),
+        ("gpu-1.example.org", ["::1", "127.0.1.1", "192.0.2.7"], ["192.0.2.2"], "192.0.2.7"),
+        ("gpu-1.example.org", ["127.0.1.1"], ["127.0.0.5", "2001:db8::2"], "2001:db8::1"),
+        ("gpu-1.example.org", ["127.0.1.1"], ["203.0.113.9"], "127.0.1.1"),
+        ("127.0.0.20", ["127.0.0.20"], ["192.0.2.2"], "127.0.0.20"),
+        ("localhost", ["127.0.0.1"], ["127.0.0.5"], "127.0.0.1"),
+        ("fd00::1", ["fd00::1"], ["fd00::2"], "fd00::1"),
+    ],
+)
+def test_a_name_that_is_loopback_on_its_own_host_is_the_way_to_the_others(
+    monkeypatch: pytest.MonkeyPatch, given: str, mine: list[str], others: list[str], wanted: str
+) -> None:
+    """As Debian's installer writes it: «127.0.1.1 gpu-1.example.org gpu-1». Nobody would reach a server there."""
+    module = load("library/weights_peer.py")
+    ways = {"192.0.2.2": "192.0.2.1", "2001:db8::2": "2001:db8::1"}
+    known = {given: mine, **{f"other-{number}": [one] for number, one in enumerate(others)}}
+    monkeypatch.setattr(module, "towards", ways.get)
+    monkeypatch.setattr(module, "addresses", known.__getitem__)
+    peers = [{"name": f"host {name}", "address": name, "port": 1, "token": "t", "forms": []} for name in known]
+    options = {"name": f"host {given}", "peers": peers, "models_root": "/m", "limit": 1, "idle": 1}
+    found = module.config_of(options, 0.0)
+    assert found["address"] == wanted
+    assert set(others) <= set(found["allow"])
+
+
+def test_the_way_to_another_host_is_what_the_kernel_says() -> None:
+    module = load("library/weights_peer.py")
+    assert module.towards("127.0.0.9") == "127.0.0.1"
+    assert module.towards("no such name.invalid") is None

@@ -15,7 +15,13 @@ from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import BLOCK, free_bytes, human
 from ansible.module_utils.serving.files import digest as digest_of_value
 from ansible.module_utils.serving.images.reference import Reference, parse
-from ansible.module_utils.serving.images.registry import PullFailed, check_room, data_root, registry_errors
+from ansible.module_utils.serving.images.registry import (
+    ARCHIVE_REMEDIES,
+    PullFailed,
+    check_room,
+    data_root,
+    registry_errors,
+)
 from ansible.module_utils.serving.weights import records
 from ansible.module_utils.serving.weights.listing import parsed
 
@@ -25,6 +31,9 @@ TAR, ABOUT = "image.tar", "image.json"  # files of a folder that module image_ar
 
 
 MEMBERS, INDEX = 100_000, 16 << 20  # members of an archive, bytes of its index
+MANIFEST = 4 << 20  # bytes of one image's manifest, as registries have it
+# The members that say which images an archive holds. A tar of an unpacked archive (`tar -cf x.tar .`) names them with `./`.
+TELLING = re.compile(r"(?:\./)*(manifest\.json|index\.json|blobs/sha256/[0-9a-f]{64})")
 ARCHIVE_ERRORS = (
     tarfile.TarError,
     ValueError,
@@ -32,9 +41,27 @@ ARCHIVE_ERRORS = (
     TypeError,
     AttributeError,
     EOFError,
+    RecursionError,
     zlib.error,
     lzma.LZMAError,
 )
+
+
+def opened(path: str) -> tarfile.TarFile:
+    """The tar file, packed or not. tarfile tells its four attempts in five lines; what the file is says more."""
+    try:
+        return tarfile.open(path)
+    except tarfile.ReadError:
+        with open(path, "rb") as source:
+            start = source.read(16)
+        if start.startswith(b"\x28\xb5\x2f\xfd"):
+            raise Refusal("%s is packed with zstd, which can't be read here; unpack it (zstd -d)" % path) from None
+        words = (
+            "it is no tar, and none that gzip, bzip2 or xz packed: it begins with %r" % start
+            if start
+            else "it is empty"
+        )
+        raise ValueError(words) from None
 
 
 @contextlib.contextmanager
@@ -43,7 +70,7 @@ def archive(path: str) -> Iterator[tarfile.TarFile]:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("it is no file")
-        with tarfile.open(path) as tar:
+        with opened(path) as tar:
             yield tar
     except FileNotFoundError:
         raise PullFailed("archive %s is not on this machine" % path) from None
@@ -70,23 +97,54 @@ def members(tar: tarfile.TarFile, limit: float, name: str) -> Iterator[tarfile.T
         yield member
 
 
-def ids_in(path: str, limit: float = float("inf")) -> list[str]:
-    """The ids by which engines know the images of an archive: of the configuration, or of the manifest (containerd's store).
+def images_in(path: str, limit: float = float("inf")) -> list[list[str]]:
+    """The images of an archive, each by the ids that engines know it by: of the configuration, or of the manifest (containerd's store).
 
     Refusal where what is in it is larger than `limit` bytes.
     """
-    found = []
+    found: list[list[str]] = []
+    leads: dict[str, list[str]] = {}  # a manifest or index of platforms -> what it names
     with archive(path) as tar:
         for member in members(tar, limit, path):
-            if member.name not in ("manifest.json", "index.json"):
+            telling = TELLING.fullmatch(member.name)
+            if not telling:
                 continue
-            source = tar.extractfile(member)
+            name, source = telling.group(1), tar.extractfile(member)
+            if name.startswith("blobs/"):
+                if source is not None and member.size <= MANIFEST and source.read(1) == b"{":
+                    leads[name[-64:]] = named_by(b"{" + source.read())
+                continue
             if source is None or member.size > INDEX:
                 raise ValueError("its %s is no file of at most %s" % (member.name, human(INDEX)))
             rows = parsed(source.read(INDEX + 1))
             for row in rows["manifests"] if isinstance(rows, dict) else rows:
-                found += re.findall(r"[0-9a-f]{64}", str(row.get("Config") or row.get("digest")))
-    return ["sha256:" + one for one in dict.fromkeys(found)]
+                found.append(re.findall(r"[0-9a-f]{64}", str(row.get("Config") or row.get("digest"))))
+    groups: list[list[str]] = []
+    for ids in found:
+        whole = list(dict.fromkeys(ids))
+        for one in whole:  # grows while it is read
+            whole += [other for other in leads.get(one, ()) if other not in whole]
+        same = next((group for group in groups if set(group) & set(whole)), None)
+        if same is None:
+            groups.append(whole)
+        else:
+            same += [one for one in whole if one not in same]
+    return [["sha256:" + one for one in group] for group in groups if group]
+
+
+def named_by(blob: bytes) -> list[str]:
+    """What a manifest, or an index of platforms, names; nothing for a blob that is neither."""
+    try:
+        row = parsed(blob)
+        rows = [row.get("config") or {}, *(row.get("manifests") or [])]
+        return [one for row in rows for one in re.findall(r"[0-9a-f]{64}", str(row.get("digest")))]
+    except (ValueError, TypeError, AttributeError):
+        return []
+
+
+def ids_in(path: str, limit: float = float("inf")) -> list[str]:
+    """All ids of an archive's images, those that it names itself first."""
+    return [one for group in images_in(path, limit) for one in group]
 
 
 def unpacked(path: str, limit: float) -> int:
@@ -123,14 +181,15 @@ def unpacked(path: str, limit: float) -> int:
 
 
 def check_archive(path: str, wanted: str, limit: float = float("inf")) -> list[str]:
-    """The ids in an archive. Refusal if it isn't the one that it should be, or inflates to more than `limit` bytes."""
-    found = ids_in(path, limit)
-    if wanted not in found:
+    """The ids of the wanted image in an archive. Refusal if it isn't there, or the archive inflates to more than `limit` bytes."""
+    found = images_in(path, limit)
+    ids = next((group for group in found if wanted in group), None)
+    if ids is None:
         raise Refusal(
             "archive %s holds %s, wanted is %s; make it again, or correct the id"
-            % (path, ", ".join(found) or "no image", wanted)
+            % (path, ", ".join(group[0] for group in found) or "no image", wanted)
         )
-    return found
+    return ids
 
 
 def load(client: Any, image: Reference, path: str, wanted: str) -> Any:
@@ -139,8 +198,9 @@ def load(client: Any, image: Reference, path: str, wanted: str) -> Any:
     free = free_bytes(root)
     ids = check_archive(path, wanted, free)
     check_room(unpacked(path, free), free, root)
-    with registry_errors(path), open(path, "rb") as source:
-        found = next((one for one in client.images.load(source) if one.id in ids), None)
+    with registry_errors(path, ARCHIVE_REMEDIES), open(path, "rb") as source:
+        loaded = client.images.load(source)
+    found = next((one for one in sorted(loaded, key=lambda one: one.id != wanted) if one.id in ids), None)
     if found is None:
         raise Refusal("archive %s was loaded, and the engine has no image %s; look into its log" % (path, wanted))
     if not found.tags:

@@ -52,32 +52,49 @@ REMEDIES = (
 )
 
 
-class PullFailed(Exception):
+# The same of an archive that it loads.
+ARCHIVE_REMEDIES = (
+    (
+        r"docker-import-\S+: no such file",
+        "the archive lacks this file: make it again by docker save, skopeo's docker-archive: or buildx's type=docker; "
+        "an engine without containerd's store reads no OCI layout",
+    ),
+    (
+        r"diffID|EOF|flate|checksum|invalid tar|mismatch|digest",
+        "the archive is damaged: make it again, and compare its sha256 here with that where it was made",
+    ),
+    *(row for row in REMEDIES if "no space left" in row),
+)
+
+
+class PullFailed(Refusal):
     """This place can't give the image; the next one is tried."""
 
 
 @contextlib.contextmanager
-def registry_errors(place: str) -> Iterator[None]:
-    """What the engine says about a registry, in words that name the remedy."""
+def registry_errors(place: str, remedies: tuple[tuple[str, str], ...] = REMEDIES) -> Iterator[None]:
+    """What the engine says about a registry, or an archive, in words that name the remedy."""
     import docker.errors
     import requests
 
     try:
         yield
     except docker.errors.APIError as error:
-        raise PullFailed("%s: %s" % (place, explain(error.explanation or str(error)))) from None
+        raise PullFailed("%s: %s" % (place, explain(error.explanation or str(error), remedies))) from None
+    except docker.errors.DockerException as error:
+        raise PullFailed("%s: %s" % (place, explain(error, remedies))) from None
     except requests.exceptions.RequestException as error:
         raise PullFailed("%s: the engine went away (%s)" % (place, type(error).__name__)) from None
-    except (PullFailed, Refusal):
+    except Refusal:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise PullFailed("%s: it gave what can't be read (%s: %.200s)" % (place, type(error).__name__, error)) from None
 
 
-def explain(text: Any) -> str:
+def explain(text: Any, remedies: tuple[tuple[str, str], ...] = REMEDIES) -> str:
     """An engine's words about a pull, and what to do. Sources: moby and distribution, their messages as recorded in tests."""
     said = " ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).split())[:400]
-    for pattern, remedy in REMEDIES:
+    for pattern, remedy in remedies:
         if re.search(pattern, said, re.I):
             return "%s (%s)" % (said, remedy)
     return said

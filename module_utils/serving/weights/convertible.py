@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Iterable
 
 from ansible.module_utils.serving.errors import Refusal
@@ -10,6 +11,8 @@ from ansible.module_utils.serving.weights.choice import WEIGHTS, Read, is_object
 
 # Files beside config.json that say that a model is quantised, as older tools and Nvidia's write them.
 QUANTISED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+# The same of Ascend's ModelSlim: one scale of its models is made for the type that the model was quantised from.
+DESCRIPTION = re.compile(r"quant_model_description(_\w+)?\.json")
 
 
 def configuration(read: Read, name: str) -> dict[str, Any]:
@@ -35,8 +38,8 @@ def check_convertible(kept: Iterable[str], read: Read) -> None:
             if about:
                 method = str(about.get("quant_method") or "unnamed") if isinstance(about, dict) else "unnamed"
                 raise Refusal(quantised("config.json has %s (%s)" % (key, method[:40])))
-    for name in QUANTISED:
-        if name in names:
+    for name in sorted(names):
+        if name in QUANTISED or DESCRIPTION.fullmatch(name):
             raise Refusal(quantised("it has %s" % name))
 
 

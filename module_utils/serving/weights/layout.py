@@ -13,9 +13,12 @@ from ansible.module_utils.serving.weights.float16 import NUMPY
 from ansible.module_utils.serving.weights.headers import parse_header
 
 SCALE = re.compile(r"scale|absmax|zero_?point|(^|[._])zeros$", re.IGNORECASE)
-# Tensors of quantised models: packed values, and types that only such models have.
-PACKED = re.compile(r"(^|[._])(qweight|qzeros|weight_packed|weight_scale_inv|SCB|quant_map|quant_state\..*)$")
+# Tensors of quantised models: packed values, types that only such models have, and weights of 8 bits.
+PACKED = re.compile(
+    r"(^|[._])(qweight|qzeros|weight_packed|weight_scale_inv|deq_scale|quant_bias|SCB|quant_map|quant_state\..*)$"
+)
 QUANTISED = re.compile(r"(F8|F6|F4|I4|U4|NF4)(_.*)?")
+BYTES = ("I8", "U8")
 
 
 class Span(NamedTuple):
@@ -52,7 +55,7 @@ class Layout:
         rows = sorted((t["data_offsets"], n) for n, t in header.items() if n != "__metadata__")
         types = {name: header[name]["dtype"] for _, name in rows}
         for name, dtype in types.items():
-            if PACKED.search(name) or QUANTISED.fullmatch(dtype):
+            if PACKED.search(name) or QUANTISED.fullmatch(dtype) or (dtype in BYTES and name.endswith(".weight")):
                 raise Refusal(
                     "%s: tensor '%s' (%s) is of a quantised model, whose tensors stay as their publisher made them; "
                     "set convert: false, or take the model that isn't quantised" % (where, name, dtype)

@@ -87,6 +87,7 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
             {
                 "commit": offer["commit"],
                 **{k: offer.get(k) if isinstance(offer.get(k), str) else None for k in texts},
+                "wanted": offer.get("wanted") or None,  # compared, and nothing else
                 "published": offer.get("published") is True,
                 "verified": offer.get("verified") if is_count(offer.get("verified")) else 0,
             }

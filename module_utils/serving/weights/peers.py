@@ -285,7 +285,8 @@ class Peers:
             listing = self.listing()
             staging = Staging(root, self.key, listing.short)
             staging.open()
-            staging.describe(listing, {"kind": listing.kind, "repo": listing.repo, "requested": listing.requested})
+            about = {"kind": listing.kind, "repo": listing.repo, "requested": listing.requested, "wanted": self.files}
+            staging.describe(listing, about)
             if self.gather(listing, staging, convert, limits):
                 return listing, staging
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
@@ -20,6 +21,9 @@ from ansible.module_utils.serving.weights.listing import Listing, SourceFailed
 from ansible.module_utils.serving.weights.local import disagreement
 from ansible.module_utils.serving.weights.model_state import SUFFIX
 from ansible.module_utils.serving.weights.staging import Staging, is_shard
+
+TYPE_KEYS = ("dtype", "torch_dtype")
+WIDE = re.compile(r"(torch\.)?(bfloat16|float32|float64)")
 
 
 def edit(staging: Staging, listing: Listing, convert: str | None) -> dict[str, dict[str, Any]]:
@@ -70,17 +74,30 @@ def as_float16(text: bytes, path: str) -> bytes:
     """config.json with its type set, under whichever of the two names it has; parts of a model have their own."""
     config = load(text, path)
 
+    def cast(value: Any) -> Any:
+        if isinstance(value, dict):  # a type for each part
+            return {part: cast(one) for part, one in value.items()}
+        return "float16" if isinstance(value, str) and WIDE.fullmatch(value) else value
+
     def patch(node: Any) -> None:
-        for key, value in list(node.items()):
-            if key in ("dtype", "torch_dtype") and value in ("bfloat16", "float32"):
-                node[key] = "float16"
-            elif isinstance(value, dict):
+        for value in node.values() if isinstance(node, dict) else node:
+            if isinstance(value, (dict, list)):
                 patch(value)
+        if isinstance(node, dict):
+            node.update({key: cast(node[key]) for key in TYPE_KEYS if key in node})
 
     patch(config)
-    if not {"dtype", "torch_dtype"} & set(config):
+    if not any(config.get(key) for key in TYPE_KEYS):
         config["torch_dtype"] = "float16"
-    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return as_json(config)
+
+
+def as_json(found: dict[str, Any]) -> bytes:
+    """A JSON file; half a character, which only an escape can name, stays one."""
+    try:
+        return (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(found, indent=2) + "\n").encode()
 
 
 def with_size(text: bytes, name: str, staging: Staging) -> bytes:
@@ -94,7 +111,7 @@ def with_size(text: bytes, name: str, staging: Staging) -> bytes:
     if not isinstance(index.get("metadata"), dict):
         index["metadata"] = {}
     index["metadata"]["total_size"] = total
-    return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()
+    return as_json(index)
 
 
 def publish(
