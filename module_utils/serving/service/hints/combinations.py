@@ -203,14 +203,6 @@ HINTS = (
         "RuntimeError: Could not load logging config. File does not exist: /etc/acme/log.json",
     ),
     Hint(
-        "pre-sharded",
-        r"only pre-sharded checkpoints are currently supported",
-        "load_format sharded_state reads weights that vLLM itself has saved by rank, and this folder has none",
-        "leave load_format out of engine_args, or save them first (vLLM's examples: save_sharded_state.py) with this tensor_parallel_size",
-        "vLLM 0.25.1, model_loader",
-        "ValueError: Could not find checkpoint files '/models/acme/model-rank-0-part-*.safetensors', only pre-sharded checkpoints are currently supported!",
-    ),
-    Hint(
         "layer-name-twice",
         r"Duplicate layer name: ",
         "two models in one process call their layers by the same names: the draft model of speculative_config is an ordinary model, or this release can't"
