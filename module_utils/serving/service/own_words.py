@@ -49,7 +49,7 @@ INSIDE = re.compile(
 # What an operator can set, install or replace. A sentence about none of it ("both operands must
 # agree") gives no reason to a person.
 SUBJECT = re.compile(
-    r"\b(?:models?|activations?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|\w{0,3}fp\d{1,2}|int\d|heads?|tp|gptq|awq|moe|bits|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
+    r"\b(?:models?|activations?|block.sizes?|config\w{0,10}|quanti[sz]\w{1,6}|dtypes?|b?float\d{1,2}|bf16|\w{0,3}fp\d{1,2}|int\d|heads?|tp|gptq|awq|moe|bits|backends?|attention|devices?|cards?|drivers?|cuda|rocm"
     r"|cann|versions?|packages?|install\w{0,4}|librar(?:y|ies)|tokeni[sz]ers?|templates?|lora|adapters?|parallel\w{0,4}|memory|cache|length|tokens?"
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"

@@ -180,6 +180,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "binary-file-cut",
+        r"struct\.error: unpack requires a buffer of 8 bytes",
+        "a file ended before its first number was whole: a weights file of the model is empty or cut, or a file of a cache",
+        "check the model with weights_info (full: true) and run deploy.yml --tags fetch; else remove the cache that the traceback names",
+        "vLLM 0.32.0, an empty shard",
+        "struct.error: unpack requires a buffer of 8 bytes",
+        sure=False,
+    ),
+    Hint(
         "pickle-refused",
         r"UnpicklingError: Weights only load failed",
         "torch refuses a pickled weights file (.bin, .pt): it is damaged or none at all (a page of HTML, a Git LFS pointer), or it holds objects of Python"
