@@ -76,7 +76,7 @@ PARTS = tuple(
             "set disable_custom_all_reduce: true; NCCL_DEBUG: INFO (HCCL: plog) in the row's env names the call; look for what the other ranks said before",
         ),
         (
-            r"/vllm/envs\.py$|/sglang/srt/environ\.py$",
+            r"\bvllm/envs\.py$|\bsglang/srt/environ\.py$",
             "the reading of the engine's variables: one of the row's env has a value of another kind (mostly a number or 0 and 1 are expected)",
             "the line of source in the traceback names the variable: correct it in env, or leave it out",
         ),
