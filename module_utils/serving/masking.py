@@ -103,7 +103,7 @@ FORMS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (
         re.compile(
             r"(?i)(\bkey\s{1,3}[\"'`])(?=[\w+/=.~-]{0,200}\d)(?=[\w+/=.~-]{0,200}[a-z])[\w+/=.~-]{8,400}"
-            r"(?=[\"'`][^\n]{0,80}\b(?:api[ _-]?key|unauthori[sz]ed|not authori[sz]ed|authenticat|40[13]\b))"
+            r"(?=[\"'`][^\n]{0,80}\b(?:api[ _-]?key|unauthori[sz]ed|not authori[sz]ed|authenticat|40[13]\b|(?:was|is|been) (?:rejected|revoked|expired)\b))"
         ),
         r"\1" + MASK,
     ),

@@ -31,7 +31,8 @@ FORMS = [
     f"OPENAI_API_KEY \u2192 {S}", f"api_key -> {S}", f"api_key\xa0=\xa0{S}", f"api_key\uff1d{S}", f"api key ({S})", f"my password was {S}", f"pw={S}",
     f"https://hooks.slack.com/services/T000/B000/{S}",
     # what people write
-    f'key "{S}" is wrong: invalid api key', f"key '{S}' was refused (401)", f"the key `{S}` is not authorised",
+    f'key "{S}" is wrong: invalid api key', f"key '{S}' was refused (401)", f"the key `{S}` is not authorised", f"key `{S}` was rejected",
+    f'the key "{S}" has been revoked',
     f"password is {S}", f"the api key is {S}", f"Token {S}", f"smtp_pass {S}", f"password\t{S}", f"key={S}", f"psk={S}",
     f"token: !!str {S}", f"REDISCLI_AUTH={S}", f"signature={S}", f"<Password value='{S}'/>", f"bind_pw: {S}",
     # headers
