@@ -234,6 +234,34 @@ HINTS = (
         "KeyError: 'acme.layers.3.acme_proj.weight.absmax'",
     ),
     Hint(
+        "weights-not-quantised",
+        r"no module or parameter named '[\w.]{1,200}\.weight' in [^\n]{0,600}\.(?:qweight|weight_packed|weight_shape|qzeros)\b",
+        "the engine builds quantised layers (qweight, weight_packed), and the files hold plain weights: config.json describes another copy of the model, or"
+        " engine_args.quantization does not belong to it",
+        "remove quantization_config from config.json and engine_args.quantization, or fetch the quantised weights whole (deploy.yml --tags fetch)",
+        "vLLM 0.25.1, a plain model with a quantization_config",
+        "ValueError: There is no module or parameter named 'layers.0.mlp.acme.weight' in AcmeModel. The available parameters are: {'mlp.acme.qweight'}",
+    ),
+    Hint(
+        "weights-quantised",
+        r"no module or parameter named '[\w.]{1,200}\.(?:qweight|qzeros|g_idx|weight_packed|weight_scale\w{0,10}|weight_zero_point|input_scale)'",
+        "the files hold quantised weights, and the engine builds this layer without: config.json has no quantization_config (a copy of another"
+        " revision), or it leaves this layer out, or this release does",
+        "compare quantization_config in config.json with the model's page (its list of layers left out too) and run deploy.yml --tags fetch; then a newer"
+        " engine",
+        "vLLM, model_executor/models/utils.py",
+        "ValueError: There is no module or parameter named 'layers.0.mlp.acme.qweight' in AcmeForCausalLM. The available parameters are: {'x'}",
+    ),
+    Hint(
+        "weights-multimodal",
+        r"no module or parameter named '(?:model\.)?(?:visual|vision_\w{1,30}|multi_modal_projector|mm_projector|connector|audio_\w{1,30}|image_newline)\b",
+        "the files have a part for pictures or sound, and the engine builds a class without one: `architectures` in config.json names the text model,"
+        " or this release has no other",
+        "take config.json as it is on the model's page (with its architectures); then a newer engine; for text alone a copy of the text model",
+        "vLLM 0.25.1, a vision model with a text model's architectures",
+        "ValueError: There is no module or parameter named 'vision_tower' in AcmeForCausalLM. The available parameters are: {'x'}",
+    ),
+    Hint(
         "weights-dont-fit",
         r"^IndexError: start out of range|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
