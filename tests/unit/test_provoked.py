@@ -1,6 +1,7 @@
 """Failures that were provoked: vLLM on H100s and on a CPU was given broken options, variables, models and machines, and its own log is explained.
 
 tests/fixtures/provoked.jsonl has what was broken (`cause`), the engine, its exit code, the log (frames and passing lines left out), and what is told.
+benchmarks/failures/provoke.py writes such rows.
 Where a row is bettered, and the new explanation is right for what was broken, its `hint` is changed there.
 """
 
