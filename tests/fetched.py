@@ -27,7 +27,11 @@ def make_model(folder: Path, size: int) -> None:
         codes = (values.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()
         norm = dice.normal(size=64).astype(numpy.float32)
         tensors: shards.Tensors = {
-            f"layer.{number}.weight": (dtype, [size // (2 if dtype == "BF16" else 1)], codes),
+            f"layer.{number}.{'weight' if dtype == 'BF16' else 'mask'}": (
+                dtype,
+                [size // (2 if dtype == "BF16" else 1)],
+                codes,
+            ),
             f"layer.{number}.norm": ("F32", [64], norm.tobytes()),
             f"layer.{number}.last_norm": ("BF16", [64], (norm.view(numpy.uint32) >> 16).astype(numpy.uint16).tobytes()),
         }
