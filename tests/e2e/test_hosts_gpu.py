@@ -205,7 +205,7 @@ def test_flaggems_that_is_asked_for_and_not_active_is_a_failure(gpu: Host) -> No
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("crash", ["its process ended with code", "the engine does not know an option"]),
+        ("crash", ["its process ended with code", "has no option engine_args.no_such_option"]),
         ("dies", ["its process ended with code"]),
         ("hangs", ["no token within"]),
         ("garbage", ["over and over: damaged weights"]),

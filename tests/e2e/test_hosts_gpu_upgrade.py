@@ -59,7 +59,7 @@ def test_stop_start_restart_and_a_bundle_for_whoever_helps(served: Host) -> None
     ("change", "words", "swapped"),
     [
         ({"image": testhosts.IMAGE.replace(":test", ":missing")}, "can't be had", False),
-        ({"mode": "crash"}, "the engine does not know an option", True),
+        ({"mode": "crash"}, "has no option engine_args.no_such_option", True),
         ({"mode": "garbage"}, "over and over: damaged weights", True),
     ],
 )

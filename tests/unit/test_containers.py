@@ -342,4 +342,4 @@ def test_an_engine_that_ends_at_once_is_a_failure_with_its_last_words(box: Box) 
     base = {"serving_root": str(box.root), "names": ["demo"], "supervisor": "supervisord", "timeout": 5}
     result = box.run("endpoint_probe", {**base, "wait": 60, "since": began})
     assert result["failed"] and "its process ended with code 2" in result["msg"]
-    assert "the engine does not know an option" in result["msg"]
+    assert "has no option engine_args.no_such_option" in result["msg"]

@@ -139,6 +139,7 @@ def test_a_sure_row_about_another_process_gives_way_to_what_was_said_before() ->
 
 # Rows whose one reason behind the colon is what the words themselves say, or explains the fact in front of it.
 FOLLOWS = {
+    "cdi-newer-than-engine",
     "nvidia-ctk-mode", "nvidia-cli-requirement", "nvidia-tools-mixed", "podman-pod-ports", "builder-old", "command-none", "cdi-integrated-gpu",
     "supervisord-command", "hub-name-invalid", "hub-path-as-name", "npu-held", "cann-too-old", "npu-ecc", "sglang-slots", "dtype-unknown-to-torch",
     "nvidia-cli-signal", "gpu-ecc", "gpu-nvlink-error", "gpu-xid-memory", "gpu-xid-link", "attention-none", "no-libc-headers",

@@ -222,7 +222,7 @@ def test_a_crash_ends_the_wait_with_last_lines_and_meaning(host: Host) -> None:
     assert time.time() - began < 40
     assert "its process ended with code 2" in result["msg"] or "gave up" in result["msg"]
     assert "unrecognized arguments: --no-such-option" in result["msg"]
-    assert "the engine does not know an option of the service's row" in result["msg"]
+    assert "this release of the engine has no option engine_args.no_such_option" in result["msg"]
     assert "demo.log" in result["msg"]
 
 

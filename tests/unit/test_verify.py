@@ -46,7 +46,7 @@ def test_a_failed_verify_says_it_once_and_nothing_else(host: Host, tmp_path: Pat
     for words in (
         "service 'demo' is not ready",
         "vllm serve: error: unrecognized arguments: --no-such-option",
-        "What that means: the engine does not know an option of the service's row",
+        "What that means: this release of the engine has no option engine_args.no_such_option",
         f"Last lines of its log ({host.root}/logs/demo.log)",
     ):
         least = 2 if words.startswith("vllm serve") else 1  # each start of the engine says its last words

@@ -89,6 +89,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cgroup-memory-too-low",
+        r"memory\.(?:limit_in_bytes|max)[\"']?[^\n]{0,40}: device or resource busy",
+        "the memory that the container may have is less than it takes to start it: the limit is too low (a unit forgotten, 512 in place of 512m), or an old"
+        " container's cgroup is still there",
+        "raise the row's memory limit (or write its unit); remove an old container of this name (docker ps -a)",
+        "runc, libcontainer/cgroups",
+        'failed to write "4096" to "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": write memory.limit_in_bytes: device or resource busy',
+    ),
+    Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
         r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "

@@ -36,12 +36,21 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "cdi-newer-than-engine",
+        r"json: unknown field [\\\"']{1,2}(?:additionalG[Ii]ds|intelRdt|annotations)",
+        "the CDI file has fields of a newer version of CDI than this container engine reads: the NVIDIA container toolkit that wrote it is newer",
+        "upgrade the engine (Podman 5), or install an older toolkit and run nvidia-ctk cdi generate again; the line names the field it does not know",
+        "NVIDIA/nvidia-container-toolkit#1860, #1940",
+        'time="2026-01-01T00:00:00Z" level=error msg="json: unknown field \\"additionalGids\\""',
+    ),
+    Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices (?!runtime\.nvidia\.com/)([\w./:=-]{1,200})",
         "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
         "nvidia-ctk cdi list shows what there is; systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
         "Docker 26.1.5; NVIDIA/nvidia-container-toolkit#1415",
         "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",
+        late=True,  # why a file was not read is said before
     ),
     Hint(
         "cdi-stale-node",
@@ -224,6 +233,17 @@ HINTS = (
         "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set device_access: cdi",
         "NVIDIA/nvidia-docker#1281",
         "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
+    ),
+    Hint(
+        "nvidia-cli-capability",
+        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: capability change failed",
+        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is rootless or runs in a"
+        " container",
+        "ausearch -m avc -ts recent shows SELinux's refusals; rootless: nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place; else"
+        " device_access: cdi",
+        "NVIDIA/libnvidia-container",
+        "nvidia-container-cli: initialization error: capability change failed: operation not permitted",
+        sure=False,
     ),
     Hint(
         "nvidia-cli-other",

@@ -185,10 +185,20 @@ HINTS = (
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 240.00 MiB. GPU 0 has a total capacity of 79.18 GiB of which 76.84 GiB is free.",
     ),
     Hint(
+        "cuda-no-memory",
+        r"CUDA error: out of memory|cudaErrorMemoryAllocation",
+        "CUDA got no memory, and does not say which: the GPU's is used up (by others too), or the host's, of which it pins some, and which a GPU of unified"
+        " memory shares",
+        "nvidia-smi and free -g show who holds it: end that first; unified memory: echo 3 > /proc/sys/vm/drop_caches; for offloading lower cpu_offload_gb;"
+        " else lower max_num_seqs or gpu_memory_utilization",
+        "torch 2.11 on an H100 whose memory others held; vllm-project/vllm#48140",
+        "torch.AcceleratorError: CUDA error: out of memory",
+    ),
+    Hint(
         "gpu-memory-out",
-        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
+        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError"
         r"|Cuda failure (?:2 )?'out of memory'"
-        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory",
+        r"|Triton Error \[\w{2,6}\]: out of memory|(?:CUDA|HIP|cuda|hip)(?! error: out)\w{0,20}[^\n]{0,30}out of memory|hipErrorOutOfMemory",
         "the GPU's memory ran out",
         "while weights load (model_loader in the traceback) raise tensor_parallel_size or use a quantised model; later lower max_num_seqs or"
         " gpu_memory_utilization (kv_cache_memory_bytes where the row has it); nvidia-smi shows whether something else holds memory",

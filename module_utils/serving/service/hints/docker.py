@@ -339,6 +339,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "threads-forbidden",
+        r"(?:pthread_create failed|Thread creation failed)[^\n]{0,80}Operation not permitted",
+        "the process may start no thread at all (not permitted, which is no limit): the container engine or its libseccomp is older than the image's C"
+        " library and forbids clone3, or a seccomp profile of the site does",
+        "upgrade Docker (20.10.10 or newer) or Podman and libseccomp on the host; to prove it start once with --security-opt seccomp=unconfined",
+        "moby/moby, seccomp; abetlen/llama-cpp-python#450",
+        "OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 12: Operation not permitted",
+    ),
+    Hint(
         "docker-unknown-option",
         r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
         r" ([^\n]{1,60})",

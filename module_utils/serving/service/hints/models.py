@@ -85,6 +85,16 @@ HINTS = (
         "TypeError: Field 'sliding_window' with value '4096' doesn't match any type in (<class 'int'>, <class 'NoneType'>).",
     ),
     Hint(
+        "reranker-of-a-generator",
+        r"(?:Following weights were not initialized from checkpoint: [^\n]{0,40}|KeyError: |no module or parameter named )\W{0,3}score\.weight",
+        "the engine builds a classifier (score), and the files have none: they are of a generating model, or of a reranker (Qwen3-Reranker) for which"
+        " hf_overrides must say so",
+        "write the hf_overrides that the model's page gives for vLLM, or fetch a copy that was made a classifier (seq-cls); for a generating model leave"
+        " runner and convert out",
+        "vLLM, examples of rerankers",
+        "ValueError: Following weights were not initialized from checkpoint: {'score.weight'}",
+    ),
+    Hint(
         "rope-config",
         r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
         r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"

@@ -145,10 +145,13 @@ HINTS = (
     Hint(
         "gpu-left-half-started",
         r"WPR2 already up|the GPU is likely in a bad state and may need to be reset",
-        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down",
-        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between guests",
-        "NVIDIA/open-gpu-kernel-modules#1230, #1058",
+        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down, or this driver's own first try to start it"
+        " failed",
+        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between guests; where it comes"
+        " again, the first NVRM line after the boot says more: another driver_branch",
+        "NVIDIA/open-gpu-kernel-modules#1230, #1058, #1104",
         "NVRM: GPU6 acme: unexpected WPR2 already up, cannot proceed with booting GSP",
+        sure=False,
     ),
     Hint(
         "gpu-no-memory-pools",

@@ -102,6 +102,14 @@ HINTS = (
         "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3).",
     ),
     Hint(
+        "kernel-size",
+        r"Check failed:[^\n]{0,80}\w{0,20}(?:intermediate|hidden|inter|moe)\w{0,12} % \d{1,4} == 0",
+        "a kernel takes only sizes that are multiples of a number, and this model's layers, cut by tensor_parallel_size, are of another",
+        "lower tensor_parallel_size (or set enable_expert_parallel for a model of experts), or choose another moe_backend or quantisation",
+        "EuroEval/EuroEval#2079; FlashInfer",
+        "RuntimeError: Check failed: args->intermediate_size % 128 == 0 (64 vs. 0)",
+    ),
+    Hint(
         "size-not-divisible",
         r"is not divisible by (?:tensor|tp_size)|AssertionError: \d{1,7} is not divisible by \d{1,5}"
         r"|output_size % (?:self\.)?tp_size == 0",

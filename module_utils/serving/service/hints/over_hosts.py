@@ -156,10 +156,11 @@ HINTS = (
     Hint(
         "engines-not-come",
         r"Timed out waiting for engines? to send ?initial message",
-        "engines of the service did not report to the server that leads them: those of another host (data parallel) were not started, did not reach"
-        " its address, or ended first",
-        "look at the log of the service on the other hosts; data_parallel_address and its RPC port must be reached from there; all hosts started together",
-        "vllm-project/vllm-ascend#3977, #4250",
+        "engines did not report to the server that leads them: those of another host (data parallel) were not started, do not reach it or ended, or one takes"
+        " longer to load, compile and warm up than it may",
+        "where this log shows it still loading or warming up, raise env VLLM_ENGINE_READY_TIMEOUT_S; else look at the log of the service on the other hosts:"
+        " data_parallel_address and its RPC port must be reached from there, and all start together",
+        "vllm-project/vllm-ascend#3977, #4250; vllm-project/vllm#32116",
         "TimeoutError: Timed out waiting for engines to sendinitial message on input socket.",
         sure=False,
     ),

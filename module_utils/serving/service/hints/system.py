@@ -148,8 +148,8 @@ HINTS = (
     ),
     Hint(
         "too-many-threads",
-        r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable|pthread_create failed"
-        r"|libgomp: Thread creation failed",
+        r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable"
+        r"|(?:pthread_create failed|libgomp: Thread creation failed)(?![^\n]{0,80}Operation not permitted)",
         "the engine may not start as many threads as it needs",
         "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
         "Linux, EAGAIN; vLLM, troubleshooting",
