@@ -141,7 +141,7 @@ def test_a_sure_row_about_another_process_gives_way_to_what_was_said_before() ->
 FOLLOWS = {
     "cdi-newer-than-engine",
     "nvidia-ctk-mode", "nvidia-cli-requirement", "nvidia-tools-mixed", "podman-pod-ports", "builder-old", "command-none", "cdi-integrated-gpu",
-    "supervisord-command", "hub-name-invalid", "hub-path-as-name", "npu-held", "cann-too-old", "npu-ecc", "sglang-slots", "dtype-unknown-to-torch",
+    "supervisord-command", "hub-name-invalid", "hub-path-as-name", "npu-held", "npu-ecc", "sglang-slots", "dtype-unknown-to-torch",
     "nvidia-cli-signal", "gpu-ecc", "gpu-nvlink-error", "gpu-xid-memory", "gpu-xid-link", "attention-none", "no-libc-headers",
     "quantisation-not-for-layer", "mistral-format", "architecture-dropped", "launch-oom",
 }  # fmt: skip

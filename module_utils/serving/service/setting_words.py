@@ -63,8 +63,8 @@ def of_parser(text: str) -> str | None:
         options = re.findall(r"(?<![\w-])--([a-z][\w-]{1,60})", unknown[1])
         named = " and ".join(key_of(option) for option in dict.fromkeys(options[:3]))
         return (
-            "this release of the engine has no option %s: correct its name, or leave it out (newer releases drop options, older ones lack them:"
-            " `vllm serve --help=all` lists them); if the model's page asks for it, use the release of the engine that the page names"
+            "this release of the engine has no option %s: correct its name, or leave it out (newer releases drop options, older ones lack them, some come with"
+            " a package of their own: `vllm serve --help=all` lists them); if the model's page asks for it, use the release of the engine that the page names"
             % named
         )
     required = REQUIRED.search(text)

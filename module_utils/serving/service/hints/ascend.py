@@ -73,8 +73,8 @@ HINTS = (
     Hint(
         "cann-too-old",
         r"(aclnn\w{1,80}) or aclnn\w{1,80}GetWorkspaceSize not in|not in libopapi\.so|Failed to find function (?:acl|rt|Hccl)\w{3,60}",
-        "this CANN does not have an operator that torch-npu calls: they are of versions that don't belong together",
-        "use the CANN that the release names, best an image of that release",
+        "CANN's library has no operator of this name: it is older than torch-npu asks for, or the operator is one of vllm-ascend's own, which were not built",
+        "use the CANN that the release names, best its image for this NPU; own builds: build vllm-ascend with its custom operators",
         "Ascend/pytorch",
         "RuntimeError: aclnnFusedInferX or aclnnFusedInferXGetWorkspaceSize not in libopapi.so, or libopapi.sonot found.",
     ),

@@ -194,7 +194,8 @@ HINTS = (
         r"(?:error code is|ErrCode=|runtime result =) ?(?:107030|10702[3-9]|107031)\b"
         r"|capture model contains|rtStream(?:Begin|End)Capture execution failed|Capture wait event failed",
         "an operation can't be captured into a graph of the NPU in this release",
-        "set enforce_eager: true (or a cudagraph_mode that the release's notes name), then try another release of vllm-ascend",
+        "remove ASCEND_LAUNCH_BLOCKING from env, which no graph bears; else set enforce_eager: true (or a cudagraph_mode that the release's notes"
+        " name), then try another release of vllm-ascend",
         "vllm-project/vllm-ascend#6002, #13792",
         "rtStreamWaitEvent:ErrCode=107030, desc=[nobody has seen this one]",
         sure=False,

@@ -165,7 +165,7 @@ HINTS = (
         r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
         "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
         " driver can't make what it has (sockets of persistenced)",
-        "remove those files from the image or take the unchanged one, or set device_access: cdi",
+        "remove those files from the image or take the unchanged one, leave /run and /var/run out of `mounts`, or set device_access: cdi",
         "NVIDIA/nvidia-docker#1551",
         "nvidia-container-cli: mount error: file creation failed: /var/lib/docker/overlay2/x/merged/usr/lib/libnvidia-ml.so.1: file exists",
     ),
@@ -233,6 +233,14 @@ HINTS = (
         "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set device_access: cdi",
         "NVIDIA/nvidia-docker#1281",
         "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
+    ),
+    Hint(
+        "nvidia-cli-old",
+        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: stat failed: /(?:GeForce|Tesla|Quadro|NVIDIA|RTX|A\d|H\d)",
+        "libnvidia-container takes this GPU's name for a path, as those do that are older than the GPU",
+        "upgrade NVIDIA's container toolkit (libnvidia-container1, libnvidia-container-tools), then systemctl restart docker",
+        "NVIDIA/nvidia-docker#957",
+        "nvidia-container-cli: mount error: stat failed: /GeForce RTX 9080: no such file or directory",
     ),
     Hint(
         "nvidia-cli-capability",

@@ -352,6 +352,15 @@ HINTS = (
         "docker: invalid reference format: repository name must be lowercase.",
     ),
     Hint(
+        "image-store-odd",
+        r"layerdb/\S{1,200}: (?:file exists|no such file or directory|directory not empty)",
+        "Docker's records of image layers don't agree with its files: the host or the daemon went down in the midst of a pull, or files were removed by hand",
+        "stop docker, move the folder away that the line names (else all of /var/lib/docker/image and the storage driver's folder: every image is then fetched"
+        " anew), start docker, and run deploy.yml --tags fetch",
+        "moby/moby#44909, #35524",
+        "failed to register layer: rename /var/lib/docker/image/overlay2/layerdb/tmp/x /var/lib/docker/image/overlay2/layerdb/sha256/9: file exists",
+    ),
+    Hint(
         "image-damaged",
         r"failed to register layer|failed to extract layer|layer verification failed|unexpected EOF(?! while)|digest (?:verification"
         r"|mismatch)|failed to (?:commit|apply) (?:layer|snapshot|diff)|[Ee]rror processing tar file|invalid tar header|archive/tar"

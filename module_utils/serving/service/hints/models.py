@@ -95,6 +95,16 @@ HINTS = (
         "ValueError: Following weights were not initialized from checkpoint: {'score.weight'}",
     ),
     Hint(
+        "mistral-names",
+        r"(?:KeyError: |parameter named )'(?:\w{1,20}\.){0,3}(?:layers\.\d{1,3}\.(?:attention\.w[qkvo]|feed_forward\.w[123])|tok_embeddings)\.weight'",
+        "files in the publisher's own names for weights (consolidated.safetensors, consolidated.*.pth) are read as if they were Hugging Face's: both lie in the"
+        " folder, or only they do",
+        'leave them out of the model (`exclude: ["consolidated*", "original/*"]`), or for Mistral\'s own format set load_format, config_format and'
+        " tokenizer_mode: mistral",
+        "vllm-project/vllm#4989",
+        "KeyError: 'layers.0.attention.wk.weight'",
+    ),
+    Hint(
         "rope-config",
         r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
         r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
