@@ -27,6 +27,7 @@ FRAMES = (
     "(VllmWorker TP0 pid=7) ERROR 09-23 10:49:22 [multiproc_executor.py:559] {}",
     "(Worker_TP12_EP12 pid=7) ERROR 06-18 16:38:35 [multiproc_executor.py:870] {}",
     "(RayWorkerWrapper pid=4, ip=10.0.0.2) ERROR 05-01 12:00:00 worker_base.py:600] {}",
+    "(actorOfAcme pid=77054) (Worker_TP3 pid=9) ERROR 04-20 21:27:00 [multiproc_executor.py:932] {}",
     "[rank0]: {}",
     "[rank3]:[rank3]: {}",
     "[1,0]<stderr>:{}",

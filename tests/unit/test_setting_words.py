@@ -141,3 +141,12 @@ def test_the_engines_own_sentence_behind_pydantics_head_is_read() -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     settings_named("x: error: argument --a: " + text)
     settings_named("1 validation error for CacheConfig\n" + text)
+
+
+def test_a_value_of_the_wrong_kind_as_a_whole_is_named() -> None:
+    lines = [
+        "api_server.py: error: argument --compilation-config/-O: 1 validation error for CompilationConfig",
+        "  Input should be an object [type=dataclass_type, input_value=3, input_type=int]",
+    ]
+    found = explain(lines, 2)
+    assert found.meaning == "engine_args.compilation_config is 3 (it should be an object): correct it, or leave it out"

@@ -22,7 +22,7 @@ PREFIXES = tuple(
         r"(?:[\w.:-]{1,64}: )?(?:kern|user|daemon|syslog) {0,3}: {0,8}(?:emerg|alert|crit|err|warn|warning|notice|info|debug) {0,4}: "
         r"(?:\[\d{4}-[\dTZ:.+-]{10,40}\]: )?",  # dmesg -x; Talos, with the host before it
         r"[\w.-]{1,64}(?:@[\w.-]{1,64})? +\| ",  # docker compose, docker service logs
-        r"\((?:[A-Z][\w:.-]{0,60}|vllm\w{0,30})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
+        r"\((?:[A-Za-z][\w:.-]{0,60})?(?: ?[\w:]{1,20}(?:=| )[\w:.-]{1,64},?){0,4} ?(?:pid|ip|rank|TP|PP|DP|EP)=?\w[\w.:-]{0,40}(?:,"
         r" ?ip=[\d.:a-f]{1,40})?\)\s?",
         r"\((?:raylet|APIServer|EngineCore|Worker|autoscaler)[^()\n]{0,60}\)\s?",
         r"\[\d\d-\d\d \d\d:\d\d:\d\d\] ",  # SGLang's other servers

@@ -29,6 +29,9 @@ TYPES = {
 # pydantic: `1 validation error for CacheConfig`, the field, and `Input should be ... [type=..., input_value=1.5, input_type=float]`
 VALIDATION = re.compile(r"\d{1,3} validation errors? for (\w{1,60})\s")
 SENTENCE = re.compile(r"(?:Value error|Assertion failed), ([^\n]{8,300}?) ?\[type=")  # the engine's own
+WHOLE = re.compile(
+    r"validation errors? for \w{1,60}\s{1,8}(Input should [^\n\[]{3,200}?) ?\[type=\w{1,40}, input_value=([^\n]{0,100}?), input_type="
+)
 FIELD = re.compile(
     r"\s([a-z_]\w{0,60})(\.\S{1,80})?\s{1,8}([A-Z][^\n\[]{4,300}?) ?\[type=(\w{1,40}), input_value=([^\n]{0,100}?), input_type="
 )
@@ -76,7 +79,9 @@ def of_parser(text: str) -> str | None:
     key, words = key_of(said[1]), said[2]
     inside = VALIDATION.search(words)
     if inside:
-        sentence = SENTENCE.search(words)
+        sentence, whole = SENTENCE.search(words), WHOLE.search(words)
+        if whole:  # not a field of it: the value itself
+            return one_field(key, "", whole[2], whole[1]) + ": " + DEFAULT_REMEDY
         return (
             of_validation(words) or (sentence and "%s is refused (%s): %s" % (key, sentence[1], DEFAULT_REMEDY)) or None
         )
