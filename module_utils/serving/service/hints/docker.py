@@ -291,7 +291,7 @@ HINTS = (
     ),
     Hint(
         "init-oom",
-        r"container init was OOM-killed",
+        r"before it could write its pid: OOM|container init was OOM-killed",
         "the container's memory limit is too small even for its start",
         "raise overhead_bytes",
         "runc, libcontainer",

@@ -140,4 +140,30 @@ HINTS = (
         "NVIDIA/nvidia-docker#537",
         "docker: Error response from daemon: oci runtime error: flag provided but not defined: -acme.",
     ),
+    Hint(
+        "engine-replaced",
+        r"(?:fork/exec|exec) /\S{1,100} \(deleted\): no such file",
+        "the program of the container engine was replaced while it runs, as an upgrade does, and it can't start itself any more",
+        "systemctl restart docker (or containerd, which leaves containers running where live-restore is on)",
+        "NVIDIA/nvidia-docker#661",
+        'docker: Error response from daemon: running prestart hook 0 caused "fork/exec /usr/bin/dockerd (deleted): no such file or directory": unknown.',
+    ),
+    Hint(
+        "shim-gone",
+        r"ttrpc: closed|shim (?:disconnected|exited unexpectedly)",
+        "containerd lost the process that watches the container (its shim): containerd was restarted or upgraded, memory ran out, or the runtime of a"
+        " virtual machine (Kata) did not come up",
+        "journalctl -u containerd and journalctl -k say which; systemctl restart containerd, then start the service again",
+        "containerd; NVIDIA/gpu-operator#1356",
+        "Error response from daemon: failed to create shim task: ttrpc: closed: unknown",
+        sure=False,
+    ),
+    Hint(
+        "userns-remap-host",
+        r"cannot share the host's network namespace when user namespaces are enabled",
+        "the daemon gives containers other user ids (userns-remap in daemon.json), and such a container can't use the host's network",
+        "run it with --userns=host, leave network: host out of the row, or remove userns-remap from /etc/docker/daemon.json",
+        "moby/moby",
+        "docker: Error response from daemon: cannot share the host's network namespace when user namespaces are enabled.",
+    ),
 )

@@ -286,4 +286,13 @@ HINTS = (
         'Error: slirp4netns failed: "open(\\"/dev/net/tun\\"): No such device"',
         sure=False,
     ),
+    Hint(
+        "podman-database-differs",
+        r"database [\w ]{3,40} \"[^\"\n]{1,200}\" does not match our |database configuration mismatch",
+        "podman's database was made with other settings (storage driver, folders, user) than it has now",
+        "put storage.conf and XDG_RUNTIME_DIR back to what the message says the database has; or begin anew: podman system reset (all containers and images"
+        " of this user go)",
+        "podman, libpod",
+        'Error: database graph driver "overlay" does not match our graph driver "vfs": database configuration mismatch',
+    ),
 )
