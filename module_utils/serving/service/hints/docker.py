@@ -348,6 +348,14 @@ HINTS = (
         "OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 12: Operation not permitted",
     ),
     Hint(
+        "numa-not-permitted",
+        r"(?:set_mempolicy|get_mempolicy|mbind|migrate_pages|move_pages)[^\n]{0,40}Operation not permitted",
+        "the process may not place its memory on NUMA nodes: Docker's filter of system calls forbids it to containers without SYS_NICE, or the host does",
+        "add the right: --cap-add SYS_NICE, or leave the binding out (numa_bind in engine_args, numactl, env VLLM_CPU_OMP_THREADS_BIND)",
+        "moby/moby, seccomp; vLLM, installation on CPUs",
+        "get_mempolicy: Operation not permitted",
+    ),
+    Hint(
         "docker-unknown-option",
         r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
         r" ([^\n]{1,60})",

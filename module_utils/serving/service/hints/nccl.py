@@ -88,7 +88,7 @@ HINTS = (
     ),
     Hint(
         "nccl-memlock",
-        r"ibv_reg_\w{2,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
+        r"ibv_(?:reg|create)_\w{2,20}[^\n]{0,60}(?:Cannot allocate memory|error 12)",
         "the system gave NCCL no locked memory for InfiniBand or RoCE: the limit of locked memory is too low for the service, NCCL_BUFFSIZE is too"
         " large, or the host's kernel or the card's driver is at fault",
         "set the unlimited memlock (LimitMEMLOCK=infinity of the unit, --ulimit memlock=-1 of the container); remove NCCL_BUFFSIZE; if it came with an"
