@@ -87,7 +87,10 @@ def of_parser(text: str) -> str | None:
         )
     choice, of_type, no_json, switch = (form.search(words) for form in (CHOICE, OF_TYPE, NO_JSON, SWITCH))
     if choice:
-        return "%s is %s, which this release does not take: set one of those that the message lists, or leave it out" % (key, choice[1])  # fmt: skip
+        return (
+            "%s is %s, which this release does not take: set one of those that the message lists, leave it out, or use a newer engine if the model's"
+            " page asks for it" % (key, choice[1])
+        )
     if of_type and not no_json:
         return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
     if no_json:

@@ -330,7 +330,7 @@ HINTS = (
     Hint(
         "docker-iptables",
         r"No chain/target/match by that name|unable to add .{0,60}iptables|(?:iptables failed:|failed to (?:create|add) NAT chain)"
-        r"(?![^\n]{0,300}(?:Iptables not found|Module \w{1,20} not found|can't initialize iptables|Table does not exist))",
+        r"(?![^\n]{0,300}(?:[Ii]ptables not found|executable file not found|Module \w{1,20} not found|can't initialize iptables|Table does not exist))",
         "Docker's firewall rules are gone, most often because the host's firewall was reloaded or its modules are missing",
         "systemctl restart docker, then restart the service",
         "moby/libnetwork",

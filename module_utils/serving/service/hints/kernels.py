@@ -61,10 +61,19 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "quantisation-scheme",
+        r"No (?:[\w-]{1,30} )?(?:compatible|suitable) (?:[\w-]{1,30} )?scheme\b",
+        "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names), at all or on this"
+        " accelerator",
+        "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs weights made by ModelSlim",
+        "vllm-project/vllm#19853; vllm-project/vllm-ascend#7076",
+        "NotImplementedError: No compressed-tensors compatible scheme was found.",
+    ),
+    Hint(
         "marlin-unsupported",
         r"Marlin does not support|Invalid thread config|not supported by (?:GPTQ)?[Mm]arlin|[Mm]arlin[^\n]{0,60}(?:not supported|unsupported)"
-        r"|Failed to find a kernel that can implement|No (?:compatible|suitable) (?:kernel|[\w-]{1,20} scheme)[^\n]{0,30}found"
-        r"|No compressed-tensors compatible scheme|not supported for the current GPU",
+        r"|Failed to find a kernel that can implement|No (?:compatible|suitable) kernel[^\n]{0,30}found"
+        r"|not supported for the current GPU",
         "this GPU or engine has no kernel for the model's quantisation (its bits, group size or scheme; Marlin needs compute capability 8.0)",
         "use another quantisation of the model or a newer GPU; with tensor parallel a lower tensor_parallel_size keeps groups whole",
         "vllm-project/vllm#8149",

@@ -60,6 +60,14 @@ HINTS = (
         "ValueError: Load format `acme` is not supported",
     ),
     Hint(
+        "tokens-of-drafts",
+        r"max_num_scheduled_tokens is set to -?\d{1,9}",
+        "the tokens that speculative decoding drafts for max_num_seqs requests take all of max_num_batched_tokens",
+        "raise max_num_batched_tokens, or lower max_num_seqs or num_speculative_tokens",
+        "vllm-project/vllm#50708",
+        "ValueError: max_num_scheduled_tokens is set to -1792 based on the speculative decoding settings",
+    ),
+    Hint(
         "context-too-long",
         r"max_model_len.{0,200}(?:greater than|larger than) the (?:derived|maximum)|User-specified max_model_len",
         "max_model_len is larger than the model allows",

@@ -125,10 +125,10 @@ HINTS = (
     ),
     Hint(
         "ended-unsaid",
-        r"EngineDeadError|Engine core initialization failed",
+        r"EngineDeadError|Engine (?:core initialization failed|process failed to start)",
         "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled code crashed (a small"
         " /dev/shm: bus error), or the log was cut",
-        "journalctl -k (or dmesg) names a kill, a segmentation fault and GPU faults (Xid); docker inspect shows OOMKilled; raise shm_bytes or memory",
+        "journalctl -k names a kill, a segmentation fault, an invalid opcode (too old a CPU) and GPU faults; docker inspect OOMKilled; raise shm_bytes, memory",
         "vLLM 0.25.1, a worker killed and one on a /dev/shm of 64 KiB",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
         general=True,
