@@ -46,13 +46,22 @@ HINTS = (
     ),
     Hint(
         "mistral-format",
-        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present|^ValueError: No tokenizer file found",
+        r"Failed to load mistral 'params\.json'|Make sure that a Mistral tokenizer is present",
         "the engine was asked for Mistral's own format (tokenizer_mode, config_format, load_format: mistral), and this folder lacks files of it"
         " (params.json, tekken.json)",
         "leave these options out of engine_args for a folder in Hugging Face's format, or fetch the model as Mistral publishes it"
         " (consolidated*.safetensors)",
         "vllm-project/vllm#17132, #17210",
         "ValueError: Failed to load mistral 'params.json' config for model acme/x.",
+    ),
+    Hint(
+        "mistral-tokenizer-file",
+        r"^ValueError: No tokenizer file found",
+        "Mistral's tokenizer was taken for this folder, and it holds no file of it: tokenizer_mode mistral was asked for, or a tekken.json that lies anywhere"
+        " below the folder made the engine think so",
+        "set engine_args.tokenizer_mode: hf, and keep the model's folder to its own files; for Mistral's format fetch tekken.json with the model",
+        "vllm-project/vllm#31444; vLLM 0.25.1",
+        "ValueError: No tokenizer file found in directory: /models/acme",
     ),
     Hint(
         "mistral-tokenizer",

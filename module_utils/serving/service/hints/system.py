@@ -275,7 +275,8 @@ HINTS = (
     ),
     Hint(
         "folder-noexec",
-        r"failed to map segment from shared object: (?:Operation not permitted|Permission denied)",
+        r"failed to map segment from shared object: (?:Operation not permitted|Permission denied)"
+        r"|(?:/tmp|/var/tmp|/dev/shm|/\S{0,80}cache)/\S{1,200}: failed to map segment from shared object$",
         "a library may not be mapped for execution: its file system is mounted noexec, or SELinux forbids it",
         "mount that folder without noexec, or move the environment or the cache (TMPDIR, TRITON_CACHE_DIR in the row's env) elsewhere; ausearch -m"
         " avc shows what SELinux refused",
