@@ -123,9 +123,10 @@ def test_a_code_of_cann_alone_names_no_accelerator_as_sure(line: str, code: str)
     )
 
 
-def test_a_wrapper_alone_is_shown_and_not_explained() -> None:
+def test_a_wrapper_alone_is_shown_and_gives_no_cause() -> None:
     line = "RuntimeError: Engine process failed to start. See stack trace for the root cause."
-    assert explained(line) == failures.Explanation(None, line, None)
+    found = explained(line)
+    assert (found.root, found.hint, found.sure) == (line, "ended-unsaid", False)
 
 
 @pytest.mark.parametrize(
