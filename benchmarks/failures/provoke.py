@@ -126,9 +126,7 @@ def run(case: dict[str, Any], number: int, slot: int, given: argparse.Namespace)
     shutil.rmtree(folder, ignore_errors=True)
     model = case.get("serve") or str(broken(case, folder))
     visible = (
-        {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(2))) if case.get("gpus") == 2 else str(slot % given.gpus)}
-        if given.gpus
-        else OF_A_CPU
+        {"CUDA_VISIBLE_DEVICES": "0,1" if case.get("gpus") == 2 else str(slot % given.gpus)} if given.gpus else OF_A_CPU
     )
     env = {**os.environ, **ENV, **visible, "VLLM_CACHE_ROOT": str(out / "cache" / str(slot))}
     env["PATH"] = str(Path(given.python).parent) + ("" if case.get("bare_path") else f":{os.environ['PATH']}")

@@ -91,11 +91,11 @@ def of_parser(text: str) -> str | None:
             "%s is %s, which this release does not take: set one of those that the message lists, leave it out, or use a newer engine if the model's"
             " page asks for it" % (key, choice[1])
         )
-    if of_type and not no_json:
-        return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
-    if no_json:
+    if no_json:  # asked first: its type is named too
         got = no_json[1] or no_json[2]
         return "%s is no JSON%s: write it as a mapping or list in the row" % (key, " (%s)" % got if got else "")
+    if of_type:
+        return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
     if switch:
         return "%s is a switch and got %s: set it to true or false" % (key, switch[1])
     if WITHOUT.search(words):

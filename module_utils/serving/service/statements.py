@@ -148,10 +148,8 @@ class Speaker:
         self.chained = False  # the next exception belongs to the last one's chain
         self.chain = 0
         self.handled = False
-        self.level, self.handled_at = (
-            "",
-            0,
-        )  # of the line that said so: its level, where each line of its traceback has it, and its number
+        self.level = ""  # of the line that said so, where each line of its traceback has it
+        self.handled_at = 0  # the number of that line
         self.tree = -1  # where in the list the error stands whose causes are drawn below it
         self.headline = -1  # index of an error line that ends in a colon: the next line belongs to it
 
