@@ -19,6 +19,7 @@ from ansible.module_utils.serving.service.crashes import crashed_in
 from ansible.module_utils.serving.service.hints import (
     ansible_side,
     ascend,
+    caches,
     cann,
     cgroups,
     codes,
@@ -56,6 +57,7 @@ from ansible.module_utils.serving.service.hints import (
     system,
     systemd,
     torch,
+    weights,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
@@ -102,6 +104,8 @@ HINTS: tuple[Hint, ...] = (
     *models.HINTS,
     *options.HINTS,
     *engines.HINTS,
+    *weights.HINTS,
+    *caches.HINTS,
     *processes.HINTS,
     *system.HINTS,
     *codes.HINTS,

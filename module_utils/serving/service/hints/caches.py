@@ -1,0 +1,53 @@
+"""Failure hints: what programs keep between starts: compiled kernels and graphs, databases, locks."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS = (
+    Hint(
+        "no-flock",
+        r"does not appear to support flock|No locks available|\[Errno 37\]",
+        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
+        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
+        "tox-dev/filelock; Linux, ENOLCK",
+        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
+    ),
+    Hint(
+        "sqlite-cache",
+        r"sqlite3\.(?:OperationalError|DatabaseError): (?:unable to open|database is locked|database disk image|disk I/O|attempt to write a readonly"
+        r"|file is not a database|locking protocol)",
+        "an SQLite file, most often a cache below ~/.cache, can't be used: it lies on a network file system, is not writable, or is damaged",
+        "remove it (below ~/.cache), or point XDG_CACHE_HOME (OUTLINES_CACHE_DIR) in the row's env to a local disk",
+        "Python, sqlite3; outlines",
+        "sqlite3.OperationalError: unable to open database file",
+    ),
+    Hint(
+        "flaggems-cache",
+        r"module '_gen_module_\w{1,80}' has no attribute",
+        "code that FlagGems had generated is not whole in its cache: two processes wrote it at once, or it is of another version",
+        "remove the cache (~/.flaggems) and start again; with several devices give each service a cache of its own (HOME or XDG_CACHE_HOME)",
+        "flagos-ai/FlagGems#55",
+        "AttributeError: module '_gen_module_0a1b' has no attribute '_wrapper'",
+        sure=False,
+    ),
+    Hint(
+        "compiled-for-another-shape",
+        r"AssertionError: expected size \d{1,9}==\d{1,9}, stride",
+        "code that torch.compile made for other sizes ran: its cache is of another model, option or release, or this release is at fault",
+        "remove ~/.cache/vllm/torch_compile_cache, or set env VLLM_DISABLE_COMPILE_CACHE: 1; then enforce_eager: true",
+        "vllm-project/vllm#20479",
+        "AssertionError: expected size 7==9, stride 5==4 at dim=0",
+        sure=False,
+    ),
+    Hint(
+        "compile-cache-damaged",
+        r"No such file or directory: '[^'\n]{0,200}(?:torchinductor_\w|torch_compile_cache|/\.?triton/)"
+        r"|corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
+        "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
+        "vllm-project/vllm#18956",
+        "AssertionError: failed to get the hash of the compiled graph",
+        sure=False,
+    ),
+)
