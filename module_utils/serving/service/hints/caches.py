@@ -41,11 +41,31 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "compile-cache-shared",
+        r"(?:No such file or directory|Directory not empty|File exists|Text file busy):[^\n]{0,300}\btmp\.pid_\d",
+        "processes got in each other's way in one cache of compiled kernels: ranks do so with an older Triton, and several services or hosts in one"
+        " folder or on a network disk",
+        "start again; then use a newer engine (Triton 3 or newer), and set env TRITON_CACHE_DIR to a folder on a local disk that no other service has",
+        "triton-lang/triton#2688; vllm-project/vllm#6180",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/root/.triton/cache/abc/acme_kernel.cubin.tmp.pid_72_945989'",
+    ),
+    Hint(
+        "compile-cache-gone",
+        r"No such file or directory: '[^'\n]{0,200}(?:torchinductor_\w|torch_compile_cache|inductor_cache|/\.?triton/)",
+        "a file that was written into the compile cache is gone: another process uses or cleans the folder, a compilation broke off in it, or env"
+        " switches the cache off at fault",
+        "remove the folder that the message names and ~/.cache/vllm/torch_compile_cache, leave VLLM_DISABLE_COMPILE_CACHE out of env, and give each"
+        " service a folder of its own on a local disk (env VLLM_CACHE_ROOT, TRITON_CACHE_DIR, TORCHINDUCTOR_CACHE_DIR)",
+        "vllm-project/vllm#15276; pytorch/pytorch#134384",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/root/.cache/vllm/torch_compile_cache/acme/rank_0_0/x.py'",
+        sure=False,
+    ),
+    Hint(
         "compile-cache-damaged",
-        r"No such file or directory: '[^'\n]{0,200}(?:torchinductor_\w|torch_compile_cache|/\.?triton/)"
-        r"|corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        r"corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
         "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
-        "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
+        "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again without VLLM_DISABLE_COMPILE_CACHE and"
+        " TORCHINDUCTOR_FORCE_DISABLE_CACHES in env; what is said then is the reason",
         "vllm-project/vllm#18956",
         "AssertionError: failed to get the hash of the compiled graph",
         sure=False,

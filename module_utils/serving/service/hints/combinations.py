@@ -9,7 +9,8 @@ HINTS = (
         "model-refuses-dtype",
         r"[Mm]odel type '?\w{1,40}'? does not support (?:b?float(?:16|32)|fp16|bf16|half)\b|does not support float16",
         "this model can't be computed in that dtype",
-        "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it",
+        "set engine_args.dtype: bfloat16 (or float32), on a GPU or NPU that has it; where its quantisation (awq, gptq) takes float16 alone, use another"
+        " quantised copy of the model",
         "vLLM, config/model.py",
         "Value error, The model type 'gemma9' does not support float16. Reason: Numerical instability. Please use bfloat16 or float32 instead.",
     ),

@@ -52,7 +52,7 @@ HINTS = (
         r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)"
         r"|cannot import name '[^']{1,80}' from 'transformers|defined in the BACKENDS_MAPPING",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
-        "install the transformers that this vLLM names, or use an image as it was built",
+        "install the transformers that this vLLM names, or use an image as it was built; for a model that is newer than the engine a newer engine",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
         sure=False,

@@ -89,8 +89,8 @@ HINTS = (
         r"|does not support the deployment configuration|No \w{2,30} (?:MoE|GEMM|linear|attention) (?:backend"
         r"|kernel)[^\n]{0,20} supports?",
         "a kernel or backend that was chosen does not serve this GPU (mostly its generation) or this combination of options",
-        "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another quantisation"
-        " or GPU",
+        "let vLLM choose (remove attention, MoE and quantisation backends from the row's env and engine_args), or use another"
+        " release of the engine, another quantisation of the model or another GPU",
         "vLLM, FlashInfer, DeepGEMM",
         "RuntimeError: No compiled cutlass_scaled_mm for a compute capability less than CUDA device capability: 120",
         sure=False,

@@ -110,4 +110,32 @@ HINTS = (
         "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
         sure=False,
     ),
+    Hint(
+        "kv-connector-hybrid",
+        r"Connector \S{1,60} does not support HMA",
+        "the KV connector can't keep caches of several kinds at once, as this model (sliding windows, linear attention, Mamba) has them here",
+        "set engine_args.disable_hybrid_kv_cache_manager: true; a model with linear attention or Mamba needs a newer connector, or none: leave"
+        " kv_transfer_config and kv_offloading_size out",
+        "LMCache/LMCache#2845",
+        "ValueError: Connector AcmeConnector does not support HMA but HMA is enabled.",
+    ),
+    Hint(
+        "lmcache-blending",
+        r"^ValueError: vllm model for \S{1,60} not found",
+        "LMCache's blending looks for the model that vLLM has loaded, and this vLLM has not told it",
+        "leave enable_blending out of LMCache's configuration (LMCACHE_CONFIG_FILE), or use the vLLM and the change to it that LMCache's page on"
+        " blending names",
+        "LMCache/LMCache#2306",
+        "ValueError: vllm model for acme-instance not found.",
+    ),
+    Hint(
+        "kv-connector-engine",
+        r"assert issubclass\(connector_cls, KVConnectorBase",
+        "the KV connector is written for vLLM's other core (V1, V0) than the one that started: VLLM_USE_V1: 0 in env, a GPU or option for which this"
+        " release takes V0, or a connector of another time",
+        "leave VLLM_USE_V1 out of env; on a GPU older than compute capability 8.0 use another connector, or start without kv_transfer_config",
+        "vllm-project/vllm#18933",
+        "AssertionError: assert issubclass(connector_cls, KVConnectorBase) (kv_connector/factory.py:50)",
+        sure=False,
+    ),
 )

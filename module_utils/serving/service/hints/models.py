@@ -145,8 +145,10 @@ HINTS = (
     Hint(
         "tokenizer-file-missing",
         r"^TypeError: not a string$|SentencePieceProcessor[^\n]{0,60}not a string|Unable to load vocabulary from file",
-        "the tokenizer that was asked for has no file in the model's folder (tokenizer.model), or config.json names another class than the model's",
-        "run deploy.yml --tags fetch, and compare the folder with the model's page; leave tokenizer_mode: slow out of engine_args",
+        "the tokenizer that was asked for has no file in the model's folder (tokenizer.model): the folder is not whole, a Mistral model has only its own"
+        " (tekken.json), or config.json names another class than the model's",
+        "set engine_args.tokenizer_mode: mistral (with config_format and load_format: mistral) for a Mistral model; else run deploy.yml --tags fetch,"
+        " compare the folder with the model's page, and leave tokenizer_mode: slow out of engine_args",
         "google/sentencepiece; huggingface/transformers#29137",
         "TypeError: not a string",
         sure=False,
@@ -320,6 +322,26 @@ HINTS = (
         "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
         "huggingface/transformers; openai/harmony",
         "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download or load vocab file",
+    ),
+    Hint(
+        "chat-template-path",
+        r"supplied chat template[^\n]{0,300}(?:path-like|doesn't exist)"
+        r"|is not a built-in template name or a valid chat template file path",
+        "engine_args.chat_template names a file that is not there: a container sees only what `mounts` bring, images have no examples/ of the"
+        " engine's sources, or the path is relative",
+        "fetch the template from the sources of this release or the model's page, put it into the model's folder or a folder of `mounts`, and give"
+        " engine_args.chat_template its full path",
+        "vllm-project/vllm#47600",
+        "ValueError: The supplied chat template string (examples/acme.jinja) appears path-like, but doesn't exist! Tried: examples/acme.jinja",
+    ),
+    Hint(
+        "chat-template-content",
+        r"can only concatenate str \(not \"list\"\) to str",
+        "text was joined with a list: the chat template takes a message's content as plain text, and the request gives it as a list of parts",
+        "set engine_args.chat_template_content_format: string, send the content as text, or take a template that knows parts (the model's page)",
+        "vllm-project/vllm#16245",
+        'TypeError: can only concatenate str (not "list") to str',
+        sure=False,
     ),
     Hint(
         "chat-template-broken",

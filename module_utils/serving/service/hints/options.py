@@ -128,7 +128,8 @@ HINTS = (
     ),
     Hint(
         "quantised-size",
-        r"is not divisible by (?:weight quantization block|min_thread)|input size is not aligned with the quantized weight shape"
+        r"is not divisible by (?:weight quantization block|min_thread)|(?:in|out)put size is not aligned with the quantized weight shape"
+        r"|part_size_n % scales\.nelement"
         r"|size_[kn] must (?:be )?divisible by BLOCK_SIZE_[KN]"
         r"|\bsize_[kn] = \d{1,9} is not divisible by tile_",
         "a size of the quantised weights, or the part of it that a rank gets, is no multiple of what the quantisation or its kernel works in",
@@ -188,7 +189,7 @@ HINTS = (
         "dtype-and-quantisation",
         r"torch\.\w{1,10} is not supported for quantization method",
         "this quantisation can't work in that dtype",
-        "set engine_args.dtype to one that the message lists, most often float16",
+        "set engine_args.dtype to one that the message lists, most often float16; a model that refuses float16 (gemma3) needs a copy in another quantisation",
         "vLLM, config/vllm.py",
         "ValueError: torch.bfloat16 is not supported for quantization method gptq. Supported dtypes: [torch.float16]",
     ),

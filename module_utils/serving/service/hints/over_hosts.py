@@ -50,6 +50,16 @@ HINTS = (
         "Error: No available node types can fulfill resource request {'node:10.0.0.7': 0.001, 'GPU': 1.0}.",
     ),
     Hint(
+        "ray-channel-timeout",
+        r"RayChannelTimeoutError|Timed out waiting for object available to read",
+        "a worker gave Ray no result in the time that it waits (300 s): it still compiles or computes, waits for another rank or host, or has died",
+        "look for what the workers said first; where they only need longer (a first request, a long prompt) set env RAY_CGRAPH_get_timeout: 1800;"
+        " else look at the network (NCCL_DEBUG: INFO), or use another release",
+        "vllm-project/vllm#27116",
+        "ray.exceptions.RayChannelTimeoutError: System error: Timed out waiting for object available to read. ObjectID: 00ac",
+        late=True,
+    ),
+    Hint(
         "ray-waits",
         r"Waiting for creating a placement group of specs for (?:[3-9]\d|\d{3,}) seconds",
         "Ray has not the free devices that the row asks for: a host has not joined, something else holds devices, or the engine's address"

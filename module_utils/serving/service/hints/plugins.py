@@ -50,6 +50,26 @@ HINTS = (
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
     ),
     Hint(
+        "npu-custom-ops",
+        r"No module named '?custom_ops\b",
+        "the environment lacks the module custom_ops, operators that vllm-ascend needs for models with sparse attention (DeepSeek-V3.2): the image"
+        " was built without them or for another NPU",
+        "use the vllm-ascend image that the model's page names for this NPU, or a newer release, which brings them itself",
+        "vllm-project/vllm-ascend#4449",
+        "ModuleNotFoundError: No module named 'custom_ops'",
+        sure=False,
+    ),
+    Hint(
+        "fl-no-implementation",
+        r"(?:All implementations failed|No available implementation) for op='",
+        "vllm-plugin-FL found no implementation of an operator that works here: FlagGems' and the vendor's failed, are not installed, or are left out"
+        " by its lists",
+        "the warnings above it say why each one failed; use FlagGems and the plugin of one release (the image as it was built), correct VLLM_FL_..."
+        " of env, or leave the plugin out",
+        "flagos-ai/vllm-plugin-FL#153",
+        "RuntimeError: All implementations failed for op='fused_acme'. Last error: x",
+    ),
+    Hint(
         "operator-not-registered",
         r"'_OpNamespace' 'vllm' object has no attribute",
         "an operator that vLLM registers in Python is not there: the part that brings it is not loaded on this accelerator (FlashInfer on a CPU), or"

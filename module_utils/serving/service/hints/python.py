@@ -201,6 +201,16 @@ HINTS = (
         "nvcc fatal   : Unknown option '-static-global-template-stub=false'",
     ),
     Hint(
+        "compiler-killed",
+        r"died due to signal 9|Killed signal terminated program",
+        "the host ended a compiler that worked at run time or during an installation: memory ran out (as many run at once as there are cores), or"
+        " somebody ended it",
+        "set env MAX_JOBS: 4 (and NVCC_THREADS: 1) and start again, give the container or host more memory, or use an image whose kernels are"
+        " compiled (flashinfer-jit-cache)",
+        "vllm-project/vllm#36077; GCC",
+        "nvcc error   : 'cudafe++' died due to signal 9 (Kill signal)",
+    ),
+    Hint(
         "nvcc-options",
         r"nvcc fatal {0,5}: A single input file is required",
         "nvcc reads the options that it is given otherwise than meant: the package that compiles (most often FlashInfer) and this CUDA do not belong"
@@ -252,6 +262,17 @@ HINTS = (
         "remove LD_LIBRARY_PATH, LD_PRELOAD and PYTHONPATH from the row's env, or use an image as it was built",
         "ld.so",
         "python: symbol lookup error: /opt/x/libucs.so: undefined symbol: nobody_knows",
+        sure=False,
+    ),
+    Hint(
+        "package-file-gone",
+        r"No such file or directory: '[^'\n]{0,200}/(?:site|dist)-packages/[^'\n]{1,200}'",
+        "a file that belongs to an installed Python package is not there: the package was installed in part or over another, this build of it leaves"
+        " the file out, or something removed it",
+        "install the package that the path names anew (or the release that the engine names), remove the environment and run deploy.yml --tags"
+        " prepare, or use an image as it was built",
+        "vllm-project/vllm#16030",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/opt/acme/lib/python3.12/site-packages/acme/kernels/x.cu'",
         sure=False,
     ),
     Hint(

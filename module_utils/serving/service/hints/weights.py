@@ -40,23 +40,75 @@ HINTS = (
         "ValueError: There is no module or parameter named 'layers.0.mlp.acme.weight' in AcmeModel. The available parameters are: {'mlp.acme.qweight'}",
     ),
     Hint(
+        "weights-of-no-class",
+        r"no module or parameter named '[^'\n]{1,160}' in Transformers\w{3,60}",
+        "this release has no class of its own for the model, and takes the one of transformers, which has no place for a part of the files",
+        "use an engine whose list of models names this one (or its page's image); else another model_impl or trust_remote_code: true, where the"
+        " model's page asks for it",
+        "vllm-project/vllm#28517",
+        "ValueError: There is no module or parameter named 'mlp_ACME' in TransformersForCausalLM",
+    ),
+    Hint(
+        "weights-quantised-untold",
+        r"(?:KeyError: |no module or parameter named )'[\w.-]{1,160}\.(?:qweight|qzeros|g_idx)'",
+        "the files hold weights quantised by AWQ or GPTQ, and the engine builds this layer without: config.json does not say so where the engine"
+        " looks (a vision model: text_config), or this release can't do it",
+        "set engine_args.quantization: awq (or gptq) and dtype: float16; where they are set run deploy.yml --tags fetch, then use a newer engine, or"
+        " a copy of the model in another quantisation",
+        "vllm-project/vllm#11122, #43967",
+        "KeyError: 'layers.39.mlp.acme_proj.qweight'",
+    ),
+    Hint(
         "weights-quantised",
-        r"no module or parameter named '[\w.]{1,200}\.(?:qweight|qzeros|g_idx|weight_packed|weight_scale\w{0,10}|weight_zero_point|input_scale)'",
+        r"(?:KeyError: |no module or parameter named )'[\w.-]{1,200}\.(?:weight_packed|weight_shape|(?:w13_|w2_)?(?:weight|input)_(?:global_)?scale\w{0,10}"
+        r"|weight_zero_point)'",
         "the files hold quantised weights, and the engine builds this layer without: config.json has no quantization_config (a copy of another"
         " revision), or it leaves this layer out, or this release does",
         "compare quantization_config in config.json with the model's page (its list of layers left out too) and run deploy.yml --tags fetch; then a newer"
-        " engine",
-        "vLLM, model_executor/models/utils.py",
-        "ValueError: There is no module or parameter named 'layers.0.mlp.acme.qweight' in AcmeForCausalLM. The available parameters are: {'x'}",
+        " engine, or another quantised copy of the model; on NPUs set engine_args.quantization: ascend",
+        "vLLM, model_executor/models/utils.py; vllm-project/llm-compressor#959, #2255",
+        "ValueError: There is no module or parameter named 'layers.0.mlp.acme.weight_packed' in AcmeForCausalLM. The available parameters are: {'x'}",
     ),
     Hint(
         "weights-multimodal",
-        r"no module or parameter named '(?:model\.)?(?:visual|vision_\w{1,30}|multi_modal_projector|mm_projector|connector|audio_\w{1,30}|image_newline)\b",
+        r"no module or parameter named '(?:model\.)?(?:visual|vision_\w{1,30}|multi_modal_projector|mm_projector|connector|audio_\w{1,30}|image_newline"
+        r"|mm_whisper_embeddings|mm_streams_embeddings|vpm|apm)\b",
         "the files have a part for pictures or sound, and the engine builds a class without one: `architectures` in config.json names the text model,"
         " or this release has no other",
         "take config.json as it is on the model's page (with its architectures); then a newer engine; for text alone a copy of the text model",
         "vLLM 0.25.1, a vision model with a text model's architectures",
         "ValueError: There is no module or parameter named 'vision_tower' in AcmeForCausalLM. The available parameters are: {'x'}",
+    ),
+    Hint(
+        "weights-vision-names",
+        r"KeyError: '(?:model\.|transformer\.)?(?:visual|vision_\w{1,30}|vision|multi_modal_projector|mm_projector|language_model|audio_\w{1,30})"
+        r"\.[\w.-]{1,160}\.(?:weight|bias)'"
+        r"|KeyError: '(?:blocks\.\d{1,3}|merger|patch_embed)\.[\w.-]{1,120}\.(?:weight|bias)'",
+        "the files call a weight of a model with pictures otherwise than the engine's class: a newer transformers (since 4.52) or a quantiser wrote"
+        " them, or config.json names a class of text alone",
+        "use a newer engine; else the weights and the config.json (with its architectures) as the model's page has them, or another quantised copy",
+        "verl-project/verl#1710; vllm-project/vllm#27138",
+        "KeyError: 'visual.acme_embed.proj.weight'",
+    ),
+    Hint(
+        "weights-experts-names",
+        r"KeyError: '[\w.-]{0,120}\.experts\.(?!\w{0,60}scale)[\w.-]{1,120}'"
+        r"|no module or parameter named '[\w.-]{0,120}\.experts\.[\w.-]{1,120}'",
+        "the files write the model's experts otherwise than the engine's class reads them: quantised or joined by a tool whose form this release does"
+        " not know, or the engine is older than the model",
+        "use the copy of the model that its page names for this engine (for gpt-oss the one in mxfp4), or a newer engine",
+        "vllm-project/vllm#40358",
+        "KeyError: 'layers.0.mlp.experts.w13_acme'",
+    ),
+    Hint(
+        "weights-of-draft",
+        r"(?:KeyError: |parameter named )'(?:[\w.]{0,60}\.)?(?:midlayer|d2t|t2d|eh_proj|enorm|hnorm|shared_head|mtp|medusa\w{0,10}|fc)(?:\.[\w.-]{1,100})?'",
+        "the draft's weights (a head for EAGLE, MTP or Medusa) don't fit the class that the engine builds for it: it was made for another model or"
+        " engine, or this release is older or newer than its form",
+        "use the draft that the model's or the engine's page names with this release, or a newer engine; without speculative_config the model itself"
+        " starts",
+        "vllm-project/vllm#26328",
+        "KeyError: 'midlayer.mlp.acme_proj.bias'",
     ),
     Hint(
         "weights-dont-fit",
@@ -66,11 +118,12 @@ HINTS = (
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
         r"|KeyError: '[\w.-]{0,80}(?:layers|blocks|experts|_proj|lm_head|embed\w{0,12})\.[\w.-]{1,120}'|(?:param|param_data|loaded_weight)\.(?:shape"
         r"|size\(\))(?:\[\w{1,20}\])? ?==|Tried to load weights of size",
-        "the weights (or the description of their quantisation) don't fit what the engine builds: another model's config.json, weights not"
-        " quantised as the option says, or an engine of another time",
-        "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own, then try a newer engine",
+        "the weights (or the description of their quantisation) don't fit what the engine builds: another model's config.json, layers quantised"
+        " otherwise than it says, or an engine of another time",
+        "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own; then try a newer engine, or"
+        " another (quantised) copy of the model",
         "vLLM, model_executor/models/utils.py",
-        "KeyError: 'layers.0.mlp.gate_up_proj.weight_scale_inv'",
+        "KeyError: 'layers.0.mlp.gate_up_proj.weight'",
         sure=False,
     ),
 )
