@@ -112,6 +112,30 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ),
     ),
     ("kv-connector-hybrid", "disable_hybrid_kv_cache_manager: true", ("ValueError: Connector OddConnector does not support HMA but HMA is enabled.",)),
+    (
+        "draft-parallel", "speculative_config",
+        ("ValueError: speculative_draft_tensor_parallel_size=3 cannot be other value than 1 or target model tensor_parallel_size",),
+    ),
+    (
+        "speculators-config", "newer one",
+        ("ValueError: Expected one of speculators model type ['odd3'] but found: None", "KeyError: 'speculators_model_type'"),
+    ),
+    (
+        "gguf", "engine_args.tokenizer",
+        (
+            "OSError: It looks like the config file at '/models/odd.gguf' is not a valid JSON file.",
+            "ValueError: GGUF model with architecture odd9 is not supported yet.",
+        ),
+    ),
+    (
+        "mistral-tokenizer", "tokenizer_mode",
+        ("AttributeError: 'MistralCommonTokenizer' object has no attribute 'odd'", "AttributeError: 'MistralTokenizer' object has no attribute 'odd'"),
+    ),
+    (
+        "transformers-too-new", "newer engine",
+        ("AttributeError: PreTrainedTokenizerFast has no attribute image_token", "AttributeError: 'Odd3Config' object has no attribute 'vocab_size'"),
+    ),
+    ("python-library", "run the image as the user", ("sh: /opt/venv/bin/vllm: /opt/venv/bin/python3: bad interpreter: Permission denied",)),
     ("lmcache-blending", "enable_blending", ("ValueError: vllm model for odd-instance not found.",)),
     (
         "compiler-killed", "MAX_JOBS",

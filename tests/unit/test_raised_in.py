@@ -47,6 +47,10 @@ LIB = "/srv/env/lib/python3.12/site-packages"
         (LIB + "/vllm/multimodal/acme.py", "limit_mm_per_prompt"),
         (LIB + "/transformers/acme.py", "transformers"),
         (LIB + "/vllm/model_executor/model_loader/acme.py", "weights_info"),
+        (LIB + "/jinja2/acme.py", "chat_template"),
+        ("<template>", "chat_template"),
+        (LIB + "/vllm/config/speculative.py", "num_speculative_tokens"),
+        ("/sgl-workspace/sglang/python/sglang/srt/server_args.py", "speculative_eagle_topk"),
     ],
 )
 def test_an_error_that_nobody_knows_is_told_by_whose_code_raised_it(file: str, helps: str) -> None:

@@ -81,6 +81,20 @@ PARTS = tuple(
             "the line of source in the traceback names the variable: correct it in env, or leave it out",
         ),
         (
+            r"/jinja2/|^<template>$|/template_manager\.py$|/jinja_template_utils\.py$",
+            "the reading of the chat template",
+            "set engine_args.chat_template to the file of a template that belongs to this model; compare chat_template.jinja and tokenizer_config.json with"
+            " the model's page",
+        ),
+        (
+            r"\bvllm/config/(?!vllm|model|__init__)\w{1,30}\.py$|\bsglang/srt/server_args\.py$",
+            "the check of the engine's options: one has a value that it does not know, or lacks another one that belongs to it",
+            "correct the option that the error or the traceback's last lines name, and set or leave out all that belong together (speculative_config wants"
+            " method or model, and num_speculative_tokens)",
+            "correct the option that the error or the traceback's last lines name, and set or leave out all that belong together (speculative_algorithm"
+            " wants speculative_num_steps, speculative_eagle_topk and speculative_num_draft_tokens)",
+        ),
+        (
             r"/rotary_embedding(?:/|\.py$)",
             "the position embeddings: what config.json or hf_overrides say of them (rope_scaling, rope_parameters) lacks a key, or has one that does not fit",
             "compare it with the model's page; repeat all keys in hf_overrides (rope_theta and original_max_position_embeddings too)",

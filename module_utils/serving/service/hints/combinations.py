@@ -39,9 +39,11 @@ HINTS = (
         "gguf",
         r"^ValueError: Architecture \S{1,40} not supported$"
         r"|GGUF model with architecture \S{1,40} is not supported|[Uu]nknown gguf model_type|[Ff]ailed to map GGUF parameters|GGUF[^\n]{0,80}(?:not supported"
-        r"|unsupported)|gguf[^\n]{0,60}(?:split|multi-file)",
+        r"|unsupported)|gguf[^\n]{0,60}(?:split|multi-file)"
+        r"|config file at '[^'\n]{1,200}\.gguf' is not a valid JSON",
         "the engine can't read this GGUF model",
-        "use the model's safetensors, or a single-file GGUF of an architecture that transformers names",
+        "use the model's safetensors, or a single-file GGUF of an architecture that transformers names (with a newer engine, and"
+        " engine_args.tokenizer: the original model)",
         "huggingface/transformers, GGUF",
         "ValueError: GGUF model with architecture qwen9moe is not supported yet.",
     ),
@@ -66,6 +68,24 @@ HINTS = (
         "vLLM, bitsandbytes",
         "AttributeError: Model MllamaForX does not support BitsAndBytes quantization yet. No 'packed_modules_mapping' found.",
         sure=False,
+    ),
+    Hint(
+        "speculators-config",
+        r"speculators model type|speculators_(?:model_type|config)\b[^\n]{0,80}(?:missing|not found|required|None|must)|KeyError: 'speculators_\w{4,20}'",
+        "the draft's config.json, which the library speculators wrote, names no algorithm (speculators_model_type) that this release reads: the file"
+        " is of another form, or this engine of another time",
+        "use the draft with the release of the engine that its page names (mostly a newer one), or fetch it whole; without speculative_config the"
+        " model itself starts",
+        "vllm-project/vllm#54526",
+        "ValueError: Expected one of speculators model type ['acme3'] but found: None",
+    ),
+    Hint(
+        "draft-parallel",
+        r"draft_tensor_parallel_size[^\n]{0,60}(?:cannot be other|other value|must be|should be)",
+        "a draft model runs on one GPU or on as many as the model, and the row asks for another number",
+        "set draft_tensor_parallel_size in speculative_config to 1 or to tensor_parallel_size, or leave it out",
+        "vllm-project/vllm#25125",
+        "ValueError: speculative_draft_tensor_parallel_size=2 cannot be other value than 1 or target model tensor_parallel_size",
     ),
     Hint(
         "speculative",

@@ -49,7 +49,7 @@ HINTS = (
         r"'(?!(?:Vllm|Model|Parallel|Cache|Scheduler|Speculative|Compilation|Lo[Rr][Aa]|Device|Load|KV|Ascend|Structured|Decoding|MultiModal"
         r"|Pooler)\w{0,20}Config')"
         r"\w{1,60}(?:Config|Tokenizer|TokenizerFast|Processor)' object has no attribute|module '?transformers[\w.]{0,60}'? has no attribute|has no"
-        r" attribute '?all_special_tokens_extended|is already used by a Transformers (?:model|config)"
+        r" attribute '?all_special_tokens_extended|\b[A-Z]\w{1,40}Tokenizer(?:Fast)? has no attribute \w|is already used by a Transformers (?:model|config)"
         r"|cannot import name '[^']{1,80}' from 'transformers|defined in the BACKENDS_MAPPING",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
         "install the transformers that this vLLM names, or use an image as it was built; for a model that is newer than the engine a newer engine",

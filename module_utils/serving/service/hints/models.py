@@ -65,7 +65,7 @@ HINTS = (
     ),
     Hint(
         "mistral-tokenizer",
-        r"'MistralTokenizer' object has no attribute|MistralTokenizer[^\n]{0,80}(?:not supported|must be)",
+        r"'Mistral(?:Common)?(?:Tokenizer|Backend)' object has no attribute|MistralTokenizer[^\n]{0,80}(?:not supported|must be)",
         "Mistral's own tokenizer (tokenizer_mode mistral) does not do what this model's class or processor asks of it: the folder is in Hugging"
         " Face's format, or the releases do not fit",
         "leave tokenizer_mode out of engine_args, or give config_format and load_format: mistral too for a folder in Mistral's format; else a newer"

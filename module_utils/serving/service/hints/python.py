@@ -143,7 +143,7 @@ HINTS = (
     ),
     Hint(
         "interpreter-gone",
-        r"[Pp]ython[\w.]{0,8}: bad interpreter|(?:python|pip|vllm|sglang|\bray|uv|/envs?/\S{1,80}"
+        r"[Pp]ython[\w.]{0,8}: bad interpreter(?!: [Pp]ermission)|(?:python|pip|vllm|sglang|\bray|uv|/envs?/\S{1,80}"
         r"|/bin/activate)[\w.]{0,8}: cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
         r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|No module named 'encodings'",
         "the environment's Python does not find what belongs to it: it is gone or was moved (an environment belongs to the Python and the folder it"
@@ -306,7 +306,7 @@ HINTS = (
     ),
     Hint(
         "python-library",
-        r"libpython3[\d.]{0,6}\.so[\w.]{0,8}: cannot open shared object",
+        r"libpython3[\d.]{0,6}\.so[\w.]{0,8}: cannot open shared object|/python[\d.]{0,4}: (?:bad interpreter: )?[Pp]ermission denied",
         "Python's own library is not found: the interpreter lies in a folder that this user may not read (often below /root), or it was removed",
         "run the image as the user that it was built for, or make the environment anew (deploy.yml --tags prepare)",
         "huggingface/text-generation-inference#3082",
