@@ -45,6 +45,7 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (
             "KeyError: 'layers.0.mlp.experts.w13_bias'",
             "KeyError: 'model.layers.3.block_sparse_moe.experts.0.w1.weight'",
+            "KeyError: 'language_model.model.layers.0.mlp.experts.0.gate_proj.weight'",
             "ValueError: There is no module or parameter named 'model.layers.3.mlp.experts.gate_up_proj' in OddForCausalLM",
         ),
     ),
@@ -136,6 +137,25 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("AttributeError: PreTrainedTokenizerFast has no attribute image_token", "AttributeError: 'Odd3Config' object has no attribute 'vocab_size'"),
     ),
     ("python-library", "run the image as the user", ("sh: /opt/venv/bin/vllm: /opt/venv/bin/python3: bad interpreter: Permission denied",)),
+    (
+        "deep-gemm-refuses", "VLLM_USE_DEEP_GEMM: 0",
+        (
+            'RuntimeError: Assertion error (odd-src/csrc/apis/layout.hpp:60): false and "Odd SF"',
+            "RuntimeError: Assertion error (deepgemm-src/csrc/apis/../utils/layout.hpp:90): Odd recipe",
+            "RuntimeError: CUDA driver error (/opt/odd/csrc/jit/handle.hpp:141): 200 (CUDA_ERROR_INVALID_IMAGE, device kernel image is invalid)",
+            "RuntimeError: CUDA runtime error (odd/csrc/apis/../jit/handle.hpp:193): 1 (cudaErrorInvalidValue, invalid argument)",
+        ),
+    ),
+    ("kernel-image-invalid", "driver", ("RuntimeError: CUDA error: device kernel image is invalid",)),
+    ("argument-with-dashes", "underscores", ("TypeError: EngineArgs.__init__() got an unexpected keyword argument 'max-model-len'",)),
+    (
+        "kv-page-sizes", "kv_cache_dtype",
+        (
+            "AssertionError: assert odd.page_size_bytes == max_page_size",
+            "NotImplementedError: The page size of the layer is not divisible by the maximum page size. Cannot unify by adjusting block_size.",
+        ),
+    ),
+    ("unknown-parser", "reasoning_parser_plugin", ("KeyError: \"Reasoning parser 'odd' not found. Available parsers: qwen3\"",)),
     ("lmcache-blending", "enable_blending", ("ValueError: vllm model for odd-instance not found.",)),
     (
         "compiler-killed", "MAX_JOBS",

@@ -235,7 +235,7 @@ HINTS = (
     ),
     Hint(
         "kernel-image-invalid",
-        r"device kernel image is invalid|cudaErrorInvalidKernelImage|CUDA_ERROR_INVALID_IMAGE",
+        r"^(?![^\n]{0,200}/jit/handle\.hpp)[^\n]{0,300}(?:device kernel image is invalid|cudaErrorInvalidKernelImage|CUDA_ERROR_INVALID_IMAGE)",
         "the driver can't load this build's kernels: the driver is older than the CUDA of the build, or the build is not for this GPU",
         "compare nvidia-smi's CUDA version with the image's; upgrade the driver, or use an image for this driver and compute capability",
         CUDA_ERRORS,

@@ -138,4 +138,14 @@ HINTS = (
         "AssertionError: assert issubclass(connector_cls, KVConnectorBase) (kv_connector/factory.py:50)",
         sure=False,
     ),
+    Hint(
+        "kv-page-sizes",
+        r"assert [^\n]{0,40}page_size_bytes ==|page sizes? [^\n]{0,60}(?:unif|not divisible|differ)",
+        "the layers of this model (or of the draft) keep caches whose pages this release can't bring to one size",
+        "leave kv_cache_dtype, block_size and speculative_config out of engine_args one by one, or use another release of the engine (the one that"
+        " the model's page names)",
+        "eugr/spark-vllm-docker#296",
+        "AssertionError: assert new_acme.page_size_bytes == max_page_size (core/kv_cache_utils.py:1096)",
+        sure=False,
+    ),
 )

@@ -215,8 +215,8 @@ HINTS = (
     Hint(
         "driver-library-missing",
         r"libcuda\.so(?:\.1)?: cannot open shared object|libcuda\.so cannot found",
-        "the driver's library (libcuda) is not visible: the GPU was not given to the container, or the host has no driver",
-        "check device_access and `devices` of the row; nvidia-smi must work in the container too",
+        "the driver's library (libcuda) is not visible: the GPU was not given to the container, the host has no driver, or LD_LIBRARY_PATH leads past it",
+        "check device_access and `devices` of the row; nvidia-smi must work in the container too; leave LD_LIBRARY_PATH out of env",
         "vllm-project/vllm#27268, #3808; FlagTree#773",
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
     ),

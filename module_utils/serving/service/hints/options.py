@@ -181,7 +181,7 @@ HINTS = (
         r"invalid (?:tool call|reasoning) parser: ([\w.-]{1,60})|[Rr]easoning parser:? '?([\w.-]{1,60})'? (?:not found|is not)",
         "this version of vLLM does not know that parser",
         "correct tool_call_parser or reasoning_parser in engine_args: the message lists what there is; if the model's page asks for it,"
-        " use the release of the engine that the page names",
+        " use the release of the engine that the page names; a parser of one's own needs tool_parser_plugin, reasoning_parser_plugin",
         "vLLM, entrypoints/openai/api_server.py",
         "KeyError: 'invalid tool call parser: qwen9 (chose from { hermes,llama3_json })'",
     ),

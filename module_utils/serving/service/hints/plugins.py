@@ -122,8 +122,16 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "argument-with-dashes",
+        r"got an unexpected keyword argument '[a-z]+(?:-[a-z]+)+'",
+        "an option was handed to Python with dashes in its name, where it takes underscores",
+        "write the option with underscores (tool_call_parser) where it is set, as engine_args has it",
+        "xorbitsai/inference#4196",
+        "TypeError: AsyncEngineArgs.__init__() got an unexpected keyword argument 'tool-call-parser'",
+    ),
+    Hint(
         "engine-args-version",
-        r"(?:\w{1,60}\.){0,3}(?:Async)?EngineArgs\.__init__\(\) got an unexpected keyword",
+        r"(?:\w{1,60}\.){0,3}(?:Async)?EngineArgs\.__init__\(\) got an unexpected keyword argument '(?![a-z]+-)",
         "what starts vLLM passes an option that this vLLM does not have: it is older or newer than its caller expects",
         "upgrade the one that is behind (pip show vllm), or leave out the option that is named",
         "vllm-project/vllm#3249; xorbitsai/inference#2420",

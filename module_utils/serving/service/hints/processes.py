@@ -236,6 +236,18 @@ HINTS = (
         "flagtune.IncompatibleModelError: FlagTune has no model for 'nvidia-x9/flaggems/mm'",
     ),
     Hint(
+        "deep-gemm-refuses",
+        r"Assertion error \(\S{0,80}(?:deep_?gemm\S{0,60}|csrc/apis/\S{0,60}|/layout)\.hpp:\d{1,5}\)"
+        r"|(?:driver|runtime) error \(\S{0,120}/jit/handle\.hpp:\d{1,5}\)",
+        "DeepGEMM's kernels do not take this GPU together with the model's format: this release of it was not made or tried for that GPU, or its"
+        " parts are of different times",
+        "set env VLLM_USE_DEEP_GEMM: 0 and VLLM_MOE_USE_DEEP_GEMM: 0 (or linear_backend and moe_backend of engine_args to others), or use another"
+        " release of the engine",
+        "vllm-project/vllm#51758, #46796; timothystewart6/vllm-gb10#27",
+        "RuntimeError: Assertion error (deepgemm-src/csrc/apis/layout.hpp:60): nobody knows",
+        sure=False,
+    ),
+    Hint(
         "deep-gemm-jit",
         r"jit/(?:kernel_runtime|compiler|cache|device_runtime)\.\w{2,4}[^\n]{0,80}|DG_\w{2,20}[^\n]{0,40}(?:assert|fail)",
         "DeepGEMM could not compile or load its kernel at run time: it does not know this GPU, or CUDA's tools (nvcc, cuobjdump) are missing or others",

@@ -82,7 +82,7 @@ HINTS = (
     Hint(
         "weights-vision-names",
         r"KeyError: '(?:model\.|transformer\.)?(?:visual|vision_\w{1,30}|vision|multi_modal_projector|mm_projector|language_model|audio_\w{1,30})"
-        r"\.[\w.-]{1,160}\.(?:weight|bias)'"
+        r"\.(?![\w.-]{0,120}\.experts\.)[\w.-]{1,160}\.(?:weight|bias)'"
         r"|KeyError: '(?:blocks\.\d{1,3}|merger|patch_embed)\.[\w.-]{1,120}\.(?:weight|bias)'",
         "the files call a weight of a model with pictures otherwise than the engine's class: a newer transformers (since 4.52) or a quantiser wrote"
         " them, or config.json names a class of text alone",
@@ -96,7 +96,8 @@ HINTS = (
         r"|no module or parameter named '[\w.-]{0,120}\.experts\.[\w.-]{1,120}'",
         "the files write the model's experts otherwise than the engine's class reads them: quantised or joined by a tool whose form this release does"
         " not know, or the engine is older than the model",
-        "use the copy of the model that its page names for this engine (for gpt-oss the one in mxfp4), or a newer engine",
+        "use the copy of the model that its page names for this engine (for gpt-oss the one in mxfp4), another quantisation (bitsandbytes knows few"
+        " models with experts), or a newer engine",
         "vllm-project/vllm#40358",
         "KeyError: 'layers.0.mlp.experts.w13_acme'",
     ),
