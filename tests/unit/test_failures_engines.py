@@ -21,7 +21,7 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "weights-quantised", "quantization_config",
+        "weights-quantised", "hf_quant_config.json: modelopt",
         (
             "KeyError: 'layers.3.mlp.down_proj.weight_scale'",
             "KeyError: 'layers.3.mlp.gate_up_proj.weight_scale_inv'",
@@ -38,6 +38,14 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "KeyError: 'vision_tower.encoder.layers.0.norm.bias'",
             "KeyError: 'language_model.embed_tokens.weight'",
             "KeyError: 'blocks.3.attn.qkv.weight'",
+            "ValueError: There is no module or parameter named 'vision_tower.odd' in OddForConditionalGeneration.",
+        ),
+    ),
+    (
+        "weights-multimodal", "architectures",
+        (
+            "ValueError: There is no module or parameter named 'vision_tower' in OddForCausalLM",
+            "ValueError: There is no module or parameter named 'mm_whisper_embeddings' in LlamaForCausalLM",
         ),
     ),
     (

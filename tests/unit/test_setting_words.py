@@ -7,7 +7,8 @@ import json
 
 import pytest
 from ansible.module_utils.serving.service.failures import explain
-from ansible.module_utils.serving.service.setting_words import settings_named
+from ansible.module_utils.serving.service.setting_words import SUCCESSORS, settings_named
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,3 +151,15 @@ def test_a_value_of_the_wrong_kind_as_a_whole_is_named() -> None:
     ]
     found = explain(lines, 2)
     assert found.meaning == "engine_args.compilation_config is 3 (it should be an object): correct it, or leave it out"
+
+
+def test_what_took_the_place_of_a_dropped_option_is_told_and_is_one() -> None:
+    options = json.loads((ROOT / "planning/vllm_options.json").read_text())["options"]
+    for old, new in SUCCESSORS.items():
+        assert options[old][-1][2] is not None, "it was not dropped"
+        assert all(options[name][-1][2] is None for name in new.split(" and ") if name)
+        found = explain([f"vllm: error: unrecognized arguments: --{old.replace('_', '-')} odd"], 2)
+        assert (found.hint, found.sure) == ("unknown-option", True)
+        assert (f"set {new} in its place" if new else "leave it out, nothing took its place") in (found.meaning or "")
+    sglang = explain(["launch_server.py: error: unrecognized arguments: --task odd"], 2)
+    assert "runner" not in (sglang.meaning or "") and sglang.hint == "unknown-option"

@@ -53,6 +53,25 @@ OF_THE_ROW = {
     "served_model_name": "served_name",
     "api_key": "api_key",
 }
+# Options of vLLM that newer releases dropped, and what took their place; "" where nothing did.
+SUCCESSORS = {
+    "task": "runner and convert",
+    "guided_decoding_backend": "structured_outputs_config",
+    "speculative_model": "speculative_config",
+    "num_speculative_tokens": "speculative_config",
+    "enable_reasoning": "reasoning_parser",
+    "rope_scaling": "hf_overrides",
+    "rope_theta": "hf_overrides",
+    "disable_log_requests": "enable_log_requests",
+    "override_pooler_config": "pooler_config",
+    "cuda_graph_sizes": "cudagraph_capture_sizes",
+    "max_seq_len_to_capture": "cudagraph_capture_sizes",
+    "disable_mm_preprocessor_cache": "mm_processor_cache_gb",
+    "swap_space": "",
+    "num_scheduler_steps": "",
+    "use_v2_block_manager": "",
+    "enable_prompt_adapter": "",
+}
 
 
 def key_of(option: str) -> str:
@@ -65,6 +84,15 @@ def of_parser(text: str) -> str | None:
     if unknown:
         options = re.findall(r"(?<![\w-])--([a-z][\w-]{1,60})", unknown[1])
         named = " and ".join(key_of(option) for option in dict.fromkeys(options[:3]))
+        dropped = [name for name in (option.replace("-", "_") for option in options) if name in SUCCESSORS]
+        if dropped and "launch_server" not in text:
+            took = SUCCESSORS[dropped[0]]
+            place = "set %s in its place" % took if took else "leave it out, nothing took its place"
+            return "this release of the engine has no option %s: newer releases dropped %s: %s" % (
+                named,
+                dropped[0],
+                place,
+            )
         return (
             "this release of the engine has no option %s: correct its name, or leave it out (newer releases drop options, older ones lack them, some come with"
             " a package of their own: `vllm serve --help=all` lists them); if the model's page asks for it, use the release of the engine that the page names"

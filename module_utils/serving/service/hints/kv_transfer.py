@@ -133,7 +133,8 @@ HINTS = (
         r"assert issubclass\(connector_cls, KVConnectorBase",
         "the KV connector is written for vLLM's other core (V1, V0) than the one that started: VLLM_USE_V1: 0 in env, a GPU or option for which this"
         " release takes V0, or a connector of another time",
-        "leave VLLM_USE_V1 out of env; on a GPU older than compute capability 8.0 use another connector, or start without kv_transfer_config",
+        "leave VLLM_USE_V1 out of env; on a GPU older than compute capability 8.0 use another connector (LMCacheConnectorV1 for V1), or start"
+        " without kv_transfer_config",
         "vllm-project/vllm#18933",
         "AssertionError: assert issubclass(connector_cls, KVConnectorBase) (kv_connector/factory.py:50)",
         sure=False,

@@ -53,8 +53,8 @@ HINTS = (
         r"(?:KeyError: |no module or parameter named )'[\w.-]{1,160}\.(?:qweight|qzeros|g_idx)'",
         "the files hold weights quantised by AWQ or GPTQ, and the engine builds this layer without: config.json does not say so where the engine"
         " looks (a vision model: text_config), or this release can't do it",
-        "set engine_args.quantization: awq (or gptq) and dtype: float16; where they are set run deploy.yml --tags fetch, then use a newer engine, or"
-        " a copy of the model in another quantisation",
+        "where the log says quantization=None set engine_args.quantization: awq (or gptq) and dtype: float16; else run deploy.yml --tags fetch, then"
+        " use a newer engine, or a copy of the model in another quantisation",
         "vllm-project/vllm#11122, #43967",
         "KeyError: 'layers.39.mlp.acme_proj.qweight'",
     ),
@@ -64,15 +64,15 @@ HINTS = (
         r"|weight_zero_point)'",
         "the files hold quantised weights, and the engine builds this layer without: config.json has no quantization_config (a copy of another"
         " revision), or it leaves this layer out, or this release does",
-        "compare quantization_config in config.json with the model's page (its list of layers left out too) and run deploy.yml --tags fetch; then a newer"
-        " engine, or another quantised copy of the model; on NPUs set engine_args.quantization: ascend",
+        "compare quantization_config in config.json with the model's page; set engine_args.quantization where another file tells it"
+        " (hf_quant_config.json: modelopt; on NPUs ascend); then a newer engine, or another quantised copy",
         "vLLM, model_executor/models/utils.py; vllm-project/llm-compressor#959, #2255",
         "ValueError: There is no module or parameter named 'layers.0.mlp.acme.weight_packed' in AcmeForCausalLM. The available parameters are: {'x'}",
     ),
     Hint(
         "weights-multimodal",
         r"no module or parameter named '(?:model\.)?(?:visual|vision_\w{1,30}|multi_modal_projector|mm_projector|connector|audio_\w{1,30}|image_newline"
-        r"|mm_whisper_embeddings|mm_streams_embeddings|vpm|apm)\b",
+        r"|mm_whisper_embeddings|mm_streams_embeddings|vpm|apm)\b[^'\n]{0,160}'(?! in \w{1,60}(?:ForConditionalGeneration|ForVision2Seq|VLModel)\b)",
         "the files have a part for pictures or sound, and the engine builds a class without one: `architectures` in config.json names the text model,"
         " or this release has no other",
         "take config.json as it is on the model's page (with its architectures); then a newer engine; for text alone a copy of the text model",
@@ -83,8 +83,10 @@ HINTS = (
         "weights-vision-names",
         r"KeyError: '(?:model\.|transformer\.)?(?:visual|vision_\w{1,30}|vision|multi_modal_projector|mm_projector|language_model|audio_\w{1,30})"
         r"\.(?![\w.-]{0,120}\.experts\.)[\w.-]{1,160}\.(?:weight|bias)'"
+        r"|no module or parameter named '(?:model\.)?(?:visual|vision_\w{1,30}|multi_modal_projector|audio_\w{1,30})\b[^'\n]{0,160}' in \w{1,60}"
+        r"(?:ForConditionalGeneration|ForVision2Seq)"
         r"|KeyError: '(?:blocks\.\d{1,3}|merger|patch_embed)\.[\w.-]{1,120}\.(?:weight|bias)'",
-        "the files call a weight of a model with pictures otherwise than the engine's class: a newer transformers (since 4.52) or a quantiser wrote"
+        "the files call a weight of a model with pictures or sound otherwise than the engine's class: a newer transformers (since 4.52) or a quantiser wrote"
         " them, or config.json names a class of text alone",
         "use a newer engine; else the weights and the config.json (with its architectures) as the model's page has them, or another quantised copy",
         "verl-project/verl#1710; vllm-project/vllm#27138",
