@@ -219,14 +219,6 @@ HINTS = (
         general=True,
     ),
     Hint(
-        "no-flock",
-        r"does not appear to support flock|No locks available|\[Errno 37\]",
-        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
-        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
-        "tox-dev/filelock; Linux, ENOLCK",
-        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
-    ),
-    Hint(
         "sqlite-cache",
         r"sqlite3\.(?:OperationalError|DatabaseError): (?:unable to open|database is locked|database disk image|disk I/O|attempt to write a readonly"
         r"|file is not a database|locking protocol)",
@@ -287,16 +279,6 @@ HINTS = (
         "look for what the other processes or hosts said before",
         "pytorch, gloo; NCCL; ray",
         "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:1234",
-        general=True,
-    ),
-    Hint(
-        "name-resolution",
-        r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
-        "something on the network is wanted, and can't be reached",
-        "look at what the message names: a machine of your own must be up and listen there; from outside a release needs nothing: set"
-        " HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in /etc/hosts",
-        "requests; glibc",
-        "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
         general=True,
     ),
     Hint(

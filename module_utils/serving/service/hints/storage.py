@@ -142,4 +142,12 @@ HINTS = (
         "pytorch, caffe2/serialize/inline_container.cc",
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
     ),
+    Hint(
+        "no-flock",
+        r"does not appear to support flock|No locks available|\[Errno 37\]",
+        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
+        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
+        "tox-dev/filelock; Linux, ENOLCK",
+        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
+    ),
 )
