@@ -161,8 +161,39 @@ HINTS = (
         "nvidia-container-cli: ldcache error: open failed: /sbin/ldconfig.real: no such file or directory",
     ),
     Hint(
+        "nvidia-ctk-link",
+        r"failed to check if link exists: unexpected link target|failed to create link \[[^\]]{1,300}\][^\n]{0,200}(?:file exists|invalid argument)",
+        "NVIDIA's container tools don't make a link of the driver in this image, which has a file of that name or one that leads"
+        " elsewhere (as to Mesa's libraries)",
+        "upgrade nvidia-container-toolkit (1.17.1 and newer put theirs in its place; before 1.17.0 nothing was asked), then nvidia-ctk"
+        " cdi generate; else remove that file from the image",
+        "NVIDIA/nvidia-container-toolkit#772",
+        'error running hook #1: level=error msg="failed to create link [libGLX_nvidia.so.5 /usr/lib/libGLX_indirect.so.0]: failed to'
+        ' check if link exists: unexpected link target: libGLX_acme.so.0"',
+    ),
+    Hint(
+        "nvidia-imex",
+        r"error parsing IMEX info|unsupported IMEX channel value",
+        "NVIDIA's container tools can't read which IMEX channels (memory shared between hosts over NVLink) the image or the row asks for",
+        "upgrade nvidia-container-toolkit (1.17.0 and 1.17.1 took `all` of older images for a channel), or set NVIDIA_IMEX_CHANNELS to"
+        " numbers, or to none, in the row's env",
+        "pytorch/test-infra#5852",
+        "nvidia-container-cli: error parsing IMEX info: unsupported IMEX channel value: some: unknown",
+    ),
+    Hint(
+        "nvidia-cli-read-only",
+        r"nvidia-container-cli(?:\.real)?: mount error: [^\n]{0,300}: read-only file system"
+        r"|(?:application profiles|create(?:Container)? hook)[^\n]{0,300}: read-only file system",
+        "NVIDIA's container tools can't write into the container what the driver needs: a folder there is mounted read-only, or the"
+        " container's whole root is",
+        "the message names the path: take a mount with `:ro` off it or off a folder above it (/etc, /usr, /run), let the root be"
+        " writable, and upgrade nvidia-container-toolkit",
+        "NVIDIA/nvidia-container-toolkit#2026",
+        "nvidia-container-cli: mount error: file creation failed: /srv/acme/merged/usr/bin/nvidia-smi: read-only file system",
+    ),
+    Hint(
         "nvidia-cli-mount",
-        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
+        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)(?![^\n]{0,300}read-only)[^\n]{0,80})",
         "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
         " driver can't make what it has (sockets of persistenced)",
         "remove those files from the image or take the unchanged one, leave /run and /var/run out of `mounts`, or set device_access: cdi",
@@ -206,7 +237,8 @@ HINTS = (
     Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
-        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without root, of a snap or"
+        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without"
+        " root, of a snap or"
         " in a virtual machine, which sees other files",
         "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
         "NVIDIA/nvidia-container-toolkit#679",
@@ -245,7 +277,8 @@ HINTS = (
     Hint(
         "nvidia-cli-capability",
         r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: capability change failed",
-        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is rootless or runs in a"
+        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is"
+        " rootless or runs in a"
         " container",
         "ausearch -m avc -ts recent shows SELinux's refusals; rootless: nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place; else"
         " device_access: cdi",
@@ -265,8 +298,10 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers too late",
-        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers"
+        " too late or has no device nodes yet, as after a boot",
+        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi as root makes the nodes,"
+        " and with -pm 1 keeps the driver awake;"
         " its debug log says more",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
@@ -282,7 +317,8 @@ HINTS = (
     ),
     Hint(
         "nvidia-hook-missing",
-        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file"
+        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)"
+        r"|nvidia-ctk\"?: no such file"
         r"|inject NVIDIA hook: stat \S{1,160}: no such file",
         "NVIDIA's container tools are configured and not installed",
         "install nvidia-container-toolkit (deploy.yml --tags prepare), or remove it from /etc/docker/daemon.json",
@@ -338,7 +374,8 @@ HINTS = (
         "docker-without-cdi",
         r"could not select device driver \"cdi\"|CDI (?:device )?injection is not (?:enabled|supported)|CDI is (?:not enabled|disabled)",
         "Docker has no CDI at hand: it is too old, the feature is switched off, or it started before the CDI file was made",
-        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json; restart it once nvidia-ctk cdi list shows GPUs",
+        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json; restart it once nvidia-ctk cdi"
+        " list shows GPUs",
         "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
         'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
     ),

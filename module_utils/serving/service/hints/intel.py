@@ -36,7 +36,8 @@ HINTS = (
     Hint(
         "gaudi",
         r"\bsynStatus\b|MODULE:PT_\w{2,20}|\bhabana_frameworks\b[^\n]{0,80}(?:rror|fail)|synDeviceAcquire",
-        "a call of Gaudi's software (Synapse and its bridge to PyTorch) failed: its release and the driver's differ, another process holds the cards, or"
+        "a call of Gaudi's software (Synapse and its bridge to PyTorch) failed: its release and the driver's differ, another process"
+        " holds the cards, or"
         " it does not serve this generation (Gaudi 1) or model",
         "hl-smi shows driver and processes; use the image that names this driver's release; PT_HPU_LAZY_MODE and enforce_eager: true change what is"
         " compiled",
@@ -47,7 +48,8 @@ HINTS = (
     Hint(
         "oneccl",
         r"\boneCCL: |\|CCL_ERROR\|",
-        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory that it wants is not"
+        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory"
+        " that it wants is not"
         " there, or its release and the driver's differ",
         "the words behind it name the step; give /dev/dri as a whole and enough shm_bytes, try CCL_ATL_TRANSPORT: ofi with FI_PROVIDER: shm and"
         " CCL_ZE_IPC_EXCHANGE: sockets in the row's env; CCL_LOG_LEVEL: debug says more",

@@ -35,7 +35,8 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
+        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b"
+        r"|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
@@ -61,7 +62,8 @@ HINTS = (
         "gpu-xid-firmware",
         r"NVRM: Xid [^\n]{0,60}: (?:61|62|119|120|122|123)\b|waiting for RPC response from GPU\d{1,3} GSP",
         "the GPU's firmware (GSP or another controller in it) hangs or failed",
-        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver if it comes back,"
+        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver"
+        " if it comes back,"
         " or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
@@ -91,7 +93,8 @@ HINTS = (
         "gpu-xid-hang",
         r"NVRM: Xid [^\n]{0,60}: (?:8|46|109)\b",
         "the GPU did not finish or switch its work in time (Xid): a kernel hangs, the link to the host stalls, or the driver's firmware hangs",
-        "look for an earlier Xid in dmesg; end what runs on it and reset the GPU (nvidia-smi --gpu-reset -i N) or reboot; a newer driver if it comes back",
+        "look for an earlier Xid in dmesg; end what runs on it and reset the GPU (nvidia-smi --gpu-reset -i N) or reboot; a newer driver"
+        " if it comes back",
         "docs.nvidia.com, Xid errors",
         "NVRM: Xid (PCI:0000:0b:00): 109, pid=7, name=python3, Ch 00000008, errorString CTX SWITCH TIMEOUT, Info 0x5",
         sure=False,
@@ -224,7 +227,8 @@ HINTS = (
         "amd-device-closed",
         r"[Uu]nable to open /dev/kfd|/dev/(?:kfd|dri/renderD\d{1,4})[^\n]{0,40}[Pp]ermission denied|AMDSMI_STATUS_(?:FILE_ERROR|NO_PERM)",
         "this user may not open the device files of the AMD GPUs (/dev/kfd, /dev/dri/renderD...), or the container was given only some of them",
-        "give the container /dev/kfd and /dev/dri, and the user the groups that own them (render and video, by the host's numbers: ls -ln /dev/kfd /dev/dri)",
+        "give the container /dev/kfd and /dev/dri, and the user the groups that own them (render and video, by the host's numbers: ls"
+        " -ln /dev/kfd /dev/dri)",
         "lemonade-sdk/vllm-rocm#13",
         "Unable to open /dev/kfd read-write: Permission denied",
         sure=False,
@@ -257,7 +261,8 @@ HINTS = (
         r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN"
         r"|CUDA driver initialization failed|CUDA_ERROR_NOT_INITIALIZED",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
-        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot; where only CUDA fails"
+        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot;"
+        " where only CUDA fails"
         " try the module's option uvm_disable_hmm=1",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",

@@ -26,7 +26,8 @@ HINTS = (
     Hint(
         "containerd-replaced",
         r"(?i:no status provided on response)",
-        "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are of releases that"
+        "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are"
+        " of releases that"
         " don't go together",
         "systemctl restart containerd docker; if that does not help, install docker-ce and containerd.io of one time",
         "docker/for-linux#813",
@@ -44,8 +45,10 @@ HINTS = (
     Hint(
         "oci-apparmor",
         r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
-        "the container's AppArmor profile can't be loaded",
-        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "the container's AppArmor profile can't be loaded or entered: the profiles or apparmor_parser are missing, they were loaded anew"
+        " while the engine ran, or the engine itself is confined (LXC, a snap, a profile of dockerd)",
+        "install apparmor (apparmor_parser) and restart the container engine and the container; aa-status and dmesg (DENIED) show a"
+        " profile that confines the engine; else --security-opt apparmor=unconfined",
         "moby, daemon/apparmor_default.go",
         "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
         " such file or directory",
@@ -80,7 +83,8 @@ HINTS = (
     Hint(
         "kernel-namespace",
         r"namespace \{\\?\"\w{1,12}\\?\" [^}]{0,40}\} does not exist",
-        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one than is installed",
+        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one"
+        " than is installed",
         "uname -r and /proc/1/ns show what there is; boot the distribution's own kernel",
         "docker/for-linux#1198",
         'OCI runtime create failed: namespace {"cgroup" ""} does not exist: unknown.',
@@ -135,7 +139,8 @@ HINTS = (
     Hint(
         "oci-runtime-options",
         r"(?:oci|OCI) runtime[^\n]{0,120}flag provided but not defined: ",
-        "the runtime does not know an option by which the container engine calls it: the two are of different releases, or another runtime is found first",
+        "the runtime does not know an option by which the container engine calls it: the two are of different releases, or another"
+        " runtime is found first",
         "upgrade runc (or crun), containerd and nvidia-container-toolkit together with the container engine; which -a runc shows an older one",
         "NVIDIA/nvidia-docker#537",
         "docker: Error response from daemon: oci runtime error: flag provided but not defined: -acme.",

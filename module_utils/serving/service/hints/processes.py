@@ -126,9 +126,11 @@ HINTS = (
     Hint(
         "ended-unsaid",
         r"EngineDeadError|Engine (?:core initialization failed|process failed to start)",
-        "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled code crashed (a small"
+        "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled"
+        " code crashed (a small"
         " /dev/shm: bus error), or the log was cut",
-        "journalctl -k names a kill, a segmentation fault, an invalid opcode (too old a CPU) and GPU faults; docker inspect OOMKilled; raise shm_bytes, memory",
+        "journalctl -k names a kill, a segmentation fault, an invalid opcode (too old a CPU) and GPU faults; docker inspect OOMKilled;"
+        " raise shm_bytes, memory",
         "vLLM 0.25.1, a worker killed and one on a /dev/shm of 64 KiB",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
         general=True,
@@ -304,7 +306,8 @@ HINTS = (
         "module-missing",
         r"No module named '?([\w.]{1,80})",
         "the environment lacks a Python module",
-        "if an option or a variable names it (middleware, logits_processors, worker_cls, scheduler_cls), correct that, or set env PYTHONPATH to its folder;"
+        "if an option or a variable names it (middleware, logits_processors, worker_cls, scheduler_cls), correct that, or set env"
+        " PYTHONPATH to its folder;"
         " else remove the environment and run deploy.yml --tags prepare, or repair yours",
         "Python",
         "ModuleNotFoundError: No module named 'cv2'",
@@ -353,7 +356,8 @@ HINTS = (
     Hint(
         "compile-cache-damaged",
         r"No such file or directory: '[^'\n]{0,200}(?:torchinductor_\w|torch_compile_cache|/\.?triton/)"
-        r"|corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError|UnpicklingError)",
+        r"|corrupted compilation artifact|failed to get the hash of the compiled graph|torch_compile_cache[^\n]{0,200}(?:corrupt|EOFError"
+        r"|UnpicklingError)",
         "an earlier compilation broke off and left a damaged artifact in the compile cache, or hid its own error by that",
         "remove ~/.cache/vllm/torch_compile_cache (below VLLM_CACHE_ROOT) and start again; what is said then is the reason",
         "vllm-project/vllm#18956",

@@ -18,7 +18,8 @@ HINTS = (
     Hint(
         "sources-unreadable",
         r"^OSError: source code not available|^KeyError: '__firstlineno__'",
-        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only compiled files are there",
+        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only"
+        " compiled files are there",
         "use a Python that this engine's release names (an image has it), or install the package as its wheel is",
         "vllm-project/vllm#23744",
         "OSError: source code not available",
@@ -64,7 +65,8 @@ HINTS = (
         r"is not a supported wheel on this platform|has no wheels with a matching (?:platform|Python ABI|Python implementation)"
         r"|no wheels? (?:for|with a) |doesn't have a source distribution or wheel for the current platform",
         "the wheel is for another Python, processor or C library than this host has",
-        "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image",
+        "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image or an older"
+        " release; an index that has none for this processor, another release",
         "pip; uv, platform tags",
         "ERROR: vllm-0.32.0-cp38-abi3-manylinux_2_35_x86_64.whl is not a supported wheel on this platform.",
     ),
@@ -256,7 +258,8 @@ HINTS = (
     ),
     Hint(
         "package-hidden",
-        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)|module 'numpy' has no attribute '(?:ndarray|array|dtype|zeros|float32)'",
+        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)|module 'numpy' has no attribute '(?:ndarray|array|dtype"
+        r"|zeros|float32)'",
         "Python finds a folder of the package's name in place of it (the working folder or PYTHONPATH holds one), or the package is there in part",
         "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
         "sgl-project/sglang#14398",
@@ -335,7 +338,8 @@ HINTS = (
     Hint(
         "regular-expression",
         r"^(?:re\.(?:error|PatternError)|regex\._regex_core\.error): ",
-        "a regular expression can't be read: one of a request or of the model's files, or one that a package wrote for an older Python (3.11 refuses flags"
+        "a regular expression can't be read: one of a request or of the model's files, or one that a package wrote for an older Python"
+        " (3.11 refuses flags"
         " that are not first)",
         "the traceback's last files name who wrote it: correct the request or schema, upgrade that package, or use the engine's own Python",
         "Python, re; lark-parser/lark#1207",
