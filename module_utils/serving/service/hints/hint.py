@@ -1,6 +1,6 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
-How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), oci_runtimes,
+How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools), cdi, oci_runtimes,
 cgroups, docker, registries, podman, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
 Accelerators: nvidia, cuda, nvidia_driver, nccl, over_hosts,
 kv_transfer, dcgm, intel, mindie, ascend, cann (families of codes), codes (by class), npu_kernels.
