@@ -38,7 +38,8 @@ HINTS = (
     ),
     Hint(
         "cgroup-systemd",
-        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|/run/systemd/private))|org\.freedesktop\.systemd1"
+        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|Interactive authentication"
+        r"|/run/systemd/private))|org\.freedesktop\.systemd1"
         r" was not provided",
         "systemd did not make the container's cgroup: its bus (D-Bus) does not answer, or systemd refused the unit",
         "systemctl status dbus and journalctl of the unit docker-*.scope say why; after an upgrade of systemd or D-Bus reboot the host",

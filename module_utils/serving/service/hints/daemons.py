@@ -281,6 +281,16 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "firewalld-zone",
+        r"ZONE_CONFLICT|'\w{1,20}' already bound to (?:a zone|')",
+        "firewalld has the container engine's bridge in a zone of its own choice, and the engine puts it into the zone `docker`:"
+        " somebody put it there, or NetworkManager did",
+        "firewall-cmd --get-zone-of-interface=docker0 names the zone: firewall-cmd --permanent --zone=ZONE --remove-interface=docker0,"
+        " firewall-cmd --reload (nmcli: connection.zone empty), then restart the engine",
+        "moby/moby#41609",
+        "failed to start daemon: Failed to program NAT chain: ZONE_CONFLICT: 'docker0' already bound to a zone",
+    ),
+    Hint(
         "docker-bridge",
         r"(?:Error )?creating default \"?bridge\"? network|failed to (?:create|set up)[^\n]{0,40}bridge"
         r"|[Ee]rror initializing network controller|operation not supported[^\n]{0,40}(?:veth|bridge)"

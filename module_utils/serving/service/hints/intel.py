@@ -66,4 +66,16 @@ HINTS = (
         "RuntimeError: level_zero backend failed with error: 7 (UR_RESULT_ERROR_NOBODY_KNOWS)",
         general=True,
     ),
+    Hint(
+        "cpu-op-missing",
+        r"'_OpNamespace' '_C\w{0,20}' object has no attribute '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|init_shm"
+        r"|shm_|mla_decode_kvcache_cpu)",
+        "this build of vLLM has no such kernel for CPUs: it was built on or for a CPU without AVX512, whose 8-bit kernels need it, or it"
+        " is no build for CPUs",
+        "lscpu must show avx512f: take the image or wheel for CPUs of this release; on a CPU without it a model that is not quantised to"
+        " 8 bits (W8A8); built by hand: VLLM_TARGET_DEVICE=cpu, on a host like this one",
+        "vllm-project/vllm#24763",
+        "AttributeError: '_OpNamespace' '_C' object has no attribute 'create_onednn_scaled_mm_handler'",
+        sure=False,
+    ),
 )

@@ -57,7 +57,8 @@ HINTS = (
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
-        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32), or use the"
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32),"
+        " ONEDNN_MAX_CPU_ISA: AVX2 in the row's env, or the"
         " image for this CPU",
         "vllm-project/vllm#24976, #10478; oneDNN",
         "RuntimeError: could not create a primitive descriptor for acme",

@@ -17,6 +17,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "no-route",
+        r"Errno 101\]?,? '?Network is unreachable|dial (?:tcp|udp) [\d.\[\]:a-f]{3,60}: connect: network is unreachable",
+        "the host or container has no route to an address: no network of its kind (IPv4 where it has IPv6 alone, or the reverse), no"
+        " default route, or a network none",
+        "ip route and ip -6 route show what there is; an engine that looks for its own address: VLLM_HOST_IP in the row's env; for a hub"
+        " or registry set the proxy, or fetch on the controller (image_relay)",
+        "Linux, ENETUNREACH; vllm-project/vllm#2812",
+        "OSError: [Errno 101] Network is unreachable",
+        sure=False,
+    ),
+    Hint(
         "name-resolution",
         r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
         "something on the network is wanted, and can't be reached",

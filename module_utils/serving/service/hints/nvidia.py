@@ -18,9 +18,13 @@ HINTS = (
     ),
     Hint(
         "vgpu-licence",
-        r"nvidia-gridd[^\n]{0,40}(?:Failed to acquire license|Invalid license|Error: )|(?:vGPU|GRID)[^\n]{0,40}(?i:unlicensed)",
+        r"nvidia-gridd[^\n]{0,40}(?:Failed to acquire license|Invalid license|Error: )|(?:vGPU|GRID)[^\n]{0,40}(?i:unlicensed)"
+        r"|valid (?:Grid|GRID) license|cudaErrorDeviceNotLicensed|CUDA_ERROR_DEVICE_NOT_LICENSED|License Status\s{0,60}: Unlicensed"
+        r"|nvidia-gridd[^\n]{0,80}(?:Failed to (?:renew license|register client|update local trusted store)|License acquisition failed"
+        r"|license not found)",
         "the virtual GPU (vGPU) has no licence from its server; without one it is slow after some time, and CUDA is refused",
-        "check ServerAddress or the token in /etc/nvidia/ClientConfigToken, that this host reaches the licence server and its clock is right; then"
+        "check ServerAddress or the token in /etc/nvidia/ClientConfigToken, that this host reaches the licence server (443, by its CA"
+        " certificates) and its clock is right, and that its driver is the one for vGPU of the host's branch; then"
         " restart nvidia-gridd",
         "NVIDIA, vGPU client licensing",
         "nvidia-gridd[7]: Failed to acquire license from acme (Info: NVIDIA acme - Error: timed out)",
@@ -288,8 +292,8 @@ HINTS = (
     Hint(
         "gpus-busy",
         r"devices? is/are busy or unavailable|CUDA-capable device\(s\) (?:is|are)|all CUDA-capable devices are busy|cudaErrorDevicesUnavailable",
-        "the GPU takes no further process: exclusive compute mode, MIG without instances, or a driver that hangs",
-        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode",
+        "the GPU takes no further process: exclusive compute mode, MIG without instances, a virtual GPU without licence, or a driver that hangs",
+        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode, nvidia-smi -q tells a vGPU's licence",
         CUDA_ERRORS,
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         late=True,

@@ -44,6 +44,17 @@ HINTS = (
         "  - nothing provides dkms >= 9.1.8 needed by kmod-acme-3:575.1-1.el9.x86_64 from acme-x86_64",
     ),
     Hint(
+        "package-same-file",
+        r"conflicts between attempted installs of",
+        "two packages bring one and the same file, so only one of them can be installed: one is of another repository (the"
+        " distribution's docker or driver), or an older one that was split or renamed",
+        "the line names both: remove the one that is not wanted (dnf remove docker docker-common before docker-ce; nvidia-docker2 is"
+        " gone, nvidia-container-toolkit takes its place), then install anew",
+        "NVIDIA/nvidia-docker#906",
+        "file /etc/acme/acme.json conflicts between attempted installs of acme-2-2.0.3.noarch and acme-1.13.1.el7.x86_64",
+        sure=False,
+    ),
+    Hint(
         "package-in-the-way",
         r"conflicts with (?:\S{1,120} provided by \S|file from package )|Depends: [^\n]{1,160} but \S{1,80} is (?:to be )?installed"
         r"|trying to overwrite '[^']{1,200}', which is also in",

@@ -136,10 +136,13 @@ HINTS = (
     ),
     Hint(
         "user-bus-missing",
-        r"sd-bus (?:add match|open|call)\b[^\n]{0,80}(?i:not permitted|denied|no such file)"
+        r"(?:sd-bus (?:add match|open|call)|cannot open sd-bus|Interactive authentication required)\b[^\n]{0,80}(?i:not permitted|denied"
+        r"|no such file|unknown)"
         r"|read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
-        "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
-        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
+        "the container engine can't ask systemd for a cgroup: this user has no session (D-Bus) of its own, as after su or sudo, or no"
+        " systemd runs around the engine (a container)",
+        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER; in a"
+        " container, or with cgroups v1: cgroup_manager = cgroupfs in containers.conf (native.cgroupdriver=cgroupfs for Docker)",
         "docker/docs, rootless troubleshooting",
         "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
         sure=False,

@@ -53,7 +53,8 @@ HINTS = (
     ),
     Hint(
         "vllm-compiled-part",
-        r"'_OpNamespace' '_\w{1,20}' object has no attribute|No module named '?vllm\._(?:C|moe_C|rocm_C)",
+        r"'_OpNamespace' '_\w{1,20}' object has no attribute(?! '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|init_shm"
+        r"|shm_|mla_decode_kvcache_cpu))|No module named '?vllm\._(?:C|moe_C|rocm_C)",
         "vLLM's compiled part does not load, is of another build than its Python part, or is called on an accelerator for which there is none (an"
         " NPU)",
         "look for the ImportError of vllm._C above it in the log; use an image or the wheel for this accelerator, on NPUs the vLLM that"

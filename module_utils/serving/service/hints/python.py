@@ -355,4 +355,14 @@ HINTS = (
         "RuntimeError: Cannot add middleware after an application has started",
         sure=False,
     ),
+    Hint(
+        "library-empty",
+        r"\.so[\w.]{0,40}: file too short",
+        "a library is an empty or cut file: on a Jetson the image's place holder, in whose place NVIDIA's runtime mounts the host's"
+        " library; elsewhere a copy, download or disk broke off",
+        "Jetson: nvidia-ctk runtime configure, and start the container by it (--runtime=nvidia; a newer compose file names it under"
+        " deploy); elsewhere install that package or fetch the image again, df -h",
+        "docker/compose#12203; glibc",
+        "ImportError: /usr/lib/libacme_compiler.so: file too short",
+    ),
 )

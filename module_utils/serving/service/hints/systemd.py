@@ -96,7 +96,7 @@ HINTS = (
     Hint(
         "systemd-bus",
         r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
-        r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
+        r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
         "run as root (become: true); for user units loginctl enable-linger USER",
         "systemctl",
