@@ -17,6 +17,7 @@ from typing import Iterable, NamedTuple
 from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.crashes import crashed_in
 from ansible.module_utils.serving.service.hints import (
+    amd,
     ansible_side,
     ascend,
     cann,
@@ -96,6 +97,7 @@ HINTS: tuple[Hint, ...] = (
     *nvidia_driver.HINTS,
     *nvidia.HINTS,
     *cuda.HINTS,
+    *amd.HINTS,
     *intel.HINTS,
     *over_hosts.HINTS,
     *nccl.HINTS,
