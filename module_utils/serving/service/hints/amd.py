@@ -15,4 +15,15 @@ HINTS = (
         "Unable to open /dev/kfd read-write: Permission denied",
         sure=False,
     ),
+    Hint(
+        "amd-none-visible",
+        r"No HIP GPUs are available|Could not initialize Tensile host: No devices found|hsa_init failed|ROCk module is NOT loaded",
+        "the engine sees no AMD GPU: its user may not open /dev/kfd (groups render and video), the container was not given it, or the"
+        " module amdgpu is not loaded",
+        "rocminfo must list it where the engine runs: lsmod | grep amdgpu; devices /dev/kfd and /dev/dri for the container, and its user"
+        " in the groups that own them, by the host's numbers (ls -ln /dev/kfd); no HIP_VISIBLE_DEVICES in env",
+        "kyuz0/amd-strix-halo-vllm-toolboxes#6; ROCm",
+        "RuntimeError: No HIP GPUs are available",
+        late=True,
+    ),
 )

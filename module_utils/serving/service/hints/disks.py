@@ -117,4 +117,14 @@ HINTS = (
         'audit: type=1400 audit(1.1:9): apparmor="DENIED" operation="mount" profile="docker-default" name="/acme/"',
         sure=False,
     ),
+    Hint(
+        "page-size",
+        r"Unsupported system page size",
+        "a program or library here (jemalloc) was built for a smaller page of memory than this kernel has (getconf PAGESIZE tells it, 64 KiB on"
+        " some Arm servers)",
+        "boot the kernel with 4 KiB pages (Ubuntu: linux-nvidia in place of linux-nvidia-64k; openEuler, Kylin: another kernel), or take"
+        " a build for 64 KiB; without LD_PRELOAD of jemalloc in the row's env",
+        "jemalloc; nanoporetech/dorado#1377",
+        "<jemalloc>: Unsupported system page size",
+    ),
 )

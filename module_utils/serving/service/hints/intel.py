@@ -78,4 +78,27 @@ HINTS = (
         "AttributeError: '_OpNamespace' '_C' object has no attribute 'create_onednn_scaled_mm_handler'",
         sure=False,
     ),
+    Hint(
+        "cpu-kv-memory",
+        r"[Rr]educe CPU memory used by other processes",
+        "a NUMA node of this host has less memory free than the KV cache is to have: other programs hold it, or a container has a limit"
+        " that this release does not see (it counts the host's)",
+        "lower kv_cache_memory_bytes (VLLM_CPU_KVCACHE_SPACE, or gpu_memory_utilization in releases that share by it); numactl -H shows"
+        " each node; a release that reads the limit of the cgroup",
+        "vllm-project/vllm#45086",
+        "ValueError: Available memory on node 0 (149/692 GiB) on kv cache allocation is less than requested memory for kv (206/207 GiB)."
+        " Reduce CPU memory used by other processes.",
+        sure=False,
+    ),
+    Hint(
+        "cpu-numa-nodes",
+        r"Not enough allowed NUMA nodes",
+        "the engine is to have a NUMA node for each of its processes, and may use fewer: the host has fewer, or a cpuset of the"
+        " container or unit leaves out some",
+        "lscpu and numactl -s show them: tensor_parallel_size (times pipeline and data parallel) at most their"
+        " number, correct cpuset, or name the cores in VLLM_CPU_OMP_THREADS_BIND (0-31|32-63)",
+        "vLLM, v1/worker/cpu_worker.py",
+        "AssertionError: Not enough allowed NUMA nodes to bind threads of 2 CPUWorkers. Allowed NUMA nodes are [0]. Please try to bind"
+        " threads manually.",
+    ),
 )

@@ -227,7 +227,8 @@ HINTS = (
         r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 (?:Proxy Authentication Required|from proxy)"
         r"|Unable to connect to proxy",
         "the proxy of the row's env or the host can't be reached, or does not let this connection through",
-        "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
+        "correct http_proxy and https_proxy (407: it wants http://USER:PASSWORD@HOST:PORT; 403: it refuses this host name, ask who runs"
+        " it, or fetch on the controller), name hosts of the cluster in no_proxy",
         "requests, urllib3",
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",
     ),

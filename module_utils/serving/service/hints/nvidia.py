@@ -229,8 +229,8 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available"
-        r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
+        r"No CUDA GPUs are available"
+        r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",

@@ -252,7 +252,7 @@ HINTS = (
     ),
     Hint(
         "gpu-not-for-open-module",
-        r"is not supported by open|does not include the required GPU$|nvidia\.ko is only ready for use on Data Center GPUs",
+        r"is not supported by open|does not include the required GPU$",
         "the open kind of NVIDIA's kernel module does not take this GPU: it is older than Turing, or its controller (GSP) can't be reached, as in some"
         " virtual machines",
         "lspci -nn -d 10de: names the card; before Turing (V100, P40) install the closed module; else a newer driver, and see how the"
@@ -309,10 +309,20 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "open-module-geforce",
+        r"Open nvidia\.ko is only ready for use on Data Center GPUs|NVreg_OpenRmEnableUnsupportedGpus|'OpenRmEnableUnsupportedGpus'",
+        "the open kind of NVIDIA's kernel module takes in this release GPUs of data centres only, and this one is none (GeForce, RTX)",
+        "install a newer driver (since 560 the open kind takes them all), or the closed kind of this one; else options nvidia"
+        " NVreg_OpenRmEnableUnsupportedGpus=1 in /etc/modprobe.d, then reboot",
+        "NVIDIA, open kernel modules, README; NVIDIA/gpu-operator#1932",
+        "NVRM: Open nvidia.ko is only ready for use on Data Center GPUs.",
+    ),
+    Hint(
         "gsp-firmware-missing",
         r"Direct firmware load for nvidia/\d{3}\.[^\n]{0,80} failed with error|firmware/nvidia/\d{3}\.[^\n]{0,80}\.bin failed with error",
         "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",
-        "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), then reboot",
+        "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), dracut -f or update-initramfs -u takes"
+        " it into the initramfs where the module is loaded from there, then reboot",
         "NVIDIA/open-gpu-kernel-modules",
         "nvidia 0000:0b:00.0: Direct firmware load for nvidia/570.1/gsp_acme.bin failed with error -2",
     ),
@@ -361,5 +371,16 @@ HINTS = (
         "switch Above 4G Decoding on in the BIOS; in a virtual machine use UEFI (OVMF) and a large 64-bit MMIO window; kernel option pci=realloc",
         "NVIDIA driver, README, known issues",
         "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
+    ),
+    Hint(
+        "driver-memory-out",
+        r"NVRM: [^\n]{0,160}(?:NV_ERR_NO_MEMORY|Out of memory \[)",
+        "NVIDIA's kernel module got no memory: where the GPU shares the host's (GB10, Jetson, GH200) an engine asked for nearly all of"
+        " it; elsewhere the host's memory is used up",
+        "leave the host some: lower gpu_memory_utilization or kv_cache_memory_bytes, max_num_seqs, and run fewer services; free -g; if"
+        " it began with an update of kernel or driver, go back to the one before",
+        "NVIDIA/open-gpu-kernel-modules#1358",
+        "NVRM: nvCheckOkFailedNoLog: Check failed: Out of memory [NV_ERR_NO_MEMORY] (0x00000051) returned from acme @ mem_desc.c:1",
+        sure=False,
     ),
 )

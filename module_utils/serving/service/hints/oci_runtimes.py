@@ -171,4 +171,37 @@ HINTS = (
         "moby/moby",
         "docker: Error response from daemon: cannot share the host's network namespace when user namespaces are enabled.",
     ),
+    Hint(
+        "gvisor-driver",
+        r"unsupported Nvidia driver version|registering nvproxy driver",
+        "gVisor (runsc) takes only the versions of NVIDIA's driver that its release knows, and this host has another one",
+        "runsc nvproxy list-supported-drivers shows them: upgrade gVisor, or install one of these drivers (driver_branch), or run the"
+        " service with runc",
+        "google/gvisor#12773",
+        "FATAL ERROR: creating loader: registering filesystems: registering nvproxy driver: unsupported Nvidia driver version: 999.1.01",
+    ),
+    Hint(
+        "gvisor-ended",
+        r"cannot read client sync file|cannot create sandbox: [^\n]{0,160}EOF",
+        "gVisor's sandbox ended while it started: it does not know the version of NVIDIA's driver (nvproxy), a file of the container"
+        " can't be opened, or a limit was met",
+        "add --debug-log=/tmp/runsc/ to runtimeArgs and read what boot says there; runsc nvproxy list-supported-drivers; runc in place"
+        " of runsc shows whether it is gVisor's",
+        "google/gvisor#12773",
+        "OCI runtime create failed: creating container: cannot create sandbox: cannot read client sync file: waiting for sandbox to"
+        " start: EOF",
+        sure=False,
+    ),
+    Hint(
+        "containerd-config-unread",
+        r"failed to load TOML|invalid plugin (?:key URI|config)|containerd: (?:failed to load|invalid)[^\n]{0,80}config|failed to unmarshal TOML",
+        "containerd does not start, because it can't read its configuration or a file that it includes: it is damaged, or was written"
+        " for another version of containerd (as by nvidia-ctk of another time)",
+        "the message names file and key: containerd config dump and containerd config migrate; move the file in /etc/containerd/conf.d"
+        " away, nvidia-ctk runtime configure --runtime=containerd writes it anew; then restart containerd",
+        "NVIDIA/aicr#1237; containerd",
+        'containerd: failed to load TOML from /etc/containerd/conf.d/99-acme.toml: invalid plugin key URI "acme" expect'
+        " io.containerd.x.vx",
+        sure=False,
+    ),
 )

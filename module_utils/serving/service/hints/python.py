@@ -45,7 +45,7 @@ HINTS = (
     ),
     Hint(
         "externally-managed",
-        r"externally-managed-environment|environment is externally managed",
+        r"externally-managed-environment|(?:environment|interpreter at /\S{1,200}) is externally managed",
         "pip may not install into the system's own Python",
         "use the environment that deploy makes (native_env), not the system's Python",
         "PEP 668",
@@ -364,5 +364,16 @@ HINTS = (
         " deploy); elsewhere install that package or fetch the image again, df -h",
         "docker/compose#12203; glibc",
         "ImportError: /usr/lib/libacme_compiler.so: file too short",
+    ),
+    Hint(
+        "python-without-parts",
+        r"No module named '?_(?:ctypes|ssl|lzma|bz2|sqlite3)\b|ssl module in Python is not available"
+        r"|Can't connect to HTTPS URL because the SSL module is not available",
+        "this Python was built without a part of its own library: the headers for it (libffi, OpenSSL, xz, bzip2, SQLite) were not"
+        " there, or its libraries are gone",
+        "use another Python (uv python install 3.12, or the distribution's), and make the environment anew; one that is built by hand"
+        " needs libffi-dev, libssl-dev, liblzma-dev, libbz2-dev before",
+        "CPython; pip",
+        "ModuleNotFoundError: No module named '_ctypes'",
     ),
 )

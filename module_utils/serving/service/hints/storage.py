@@ -184,4 +184,16 @@ HINTS = (
         "moby; Linux, EROFS",
         "failed to register layer: Error processing tar file(exit status 1): write /usr/lib/acme.so: read-only file system",
     ),
+    Hint(
+        "overlay-links",
+        r"overlay mount to [^\n]{0,400}: too many levels of symbolic links|(?:overlay2|overlay/l)/[^\n]{0,200}: too many levels of symbolic links",
+        "the kernel can't stack an image's layers: their short links (overlay2/l) are damaged or were copied wrongly, as after a crash"
+        " or a moved data folder, or a layer stands twice in the image",
+        "remove the image and what hangs on it (docker rmi, docker system prune -a; podman system reset), then deploy.yml --tags fetch;"
+        " a data folder is moved with rsync -aHAX while the engine is stopped; a newer engine or kernel",
+        "moby/moby#46498",
+        "docker: Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/59f-init/merged: too many levels"
+        " of symbolic links.",
+        sure=False,
+    ),
 )

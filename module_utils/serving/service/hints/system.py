@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "shm-too-small",
-        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory \(shm\)"
+        r"Insufficient space in /dev/shm|exceeds memory available in /dev/shm|[Uu]nexpected bus error encountered in worker"
+        r"|insufficient shared memory \(shm\)"
         r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
         r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
@@ -30,7 +31,8 @@ HINTS = (
         "disk-full",
         r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
-        "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
+        "df -h shows which: the message or the lines around it name the path; make room, or move caches there; in a container without a"
+        " path in sight (SemLock) it is /dev/shm: raise shm_bytes",
         "Linux, ENOSPC",
         "OSError: [Errno 28] No space left on device: '/cache/x'",
     ),
@@ -205,8 +207,10 @@ HINTS = (
     Hint(
         "bus-error",
         r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
-        "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut or can't be read",
-        "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true)",
+        "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut, or"
+        " can't be read from its disk or network (NFS, Lustre)",
+        "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true); from a network file system:"
+        " safetensors_load_strategy: eager in engine_args, or a local disk",
         "Linux, SIGBUS",
         "./start: line 9:  4242 Bus error               (core dumped) vllm serve",
     ),

@@ -67,6 +67,7 @@ HINTS = (
     Hint(
         "systemd-oom",
         r"Failed with result 'oom-kill'|A process of this unit has been killed by the OOM killer|killed by systemd-oomd"
+        r"|systemd-oomd\[\d{1,9}\]: Killed /"
         r"|status=9/KILL[^\n]{0,40}oom",
         "the kernel (or systemd-oomd) killed the service for lack of memory",
         "raise overhead_bytes or MemoryMax of the unit, lower kv_cache_memory_bytes, or run fewer services",
