@@ -2,7 +2,7 @@
 
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools), cdi, oci_runtimes,
 cgroups, docker, registries, podman, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
-Accelerators: nvidia, cuda, nvidia_driver, nccl, over_hosts,
+Accelerators: nvidia, cuda, nvidia_driver, nvidia_smi, nccl, over_hosts,
 kv_transfer, dcgm, amd, intel (and CPUs), mindie, ascend, cann (families of codes), codes (by class), npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, models, kernels, sglang, processes, python, torch. The host:
 system, disks (and hardware), networks;
