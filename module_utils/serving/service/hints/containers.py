@@ -312,4 +312,15 @@ HINTS = (
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
     ),
+    Hint(
+        "lxc-hook",
+        r"Failed to run mount hooks|\bforkstart \S{1,100} /\S{1,100}/containers",
+        "LXC (LXD, Incus) did not start the container: its hook for nvidia.runtime failed (it calls"
+        " nvidia-container-cli), or another hook or device of its settings did",
+        "lxc info --show-log NAME (incus info) shows the line before; nvidia-smi and nvidia-container-cli info must work on the host,"
+        " with libnvidia-container-tools of today; else nvidia.runtime false and the device nodes with the driver's libraries by hand",
+        "lxc/incus#2810; canonical/lxd#11427",
+        "lxc acme 20250405020851.656 ERROR    conf - ../src/lxc/conf.c:lxc_setup:3948 - Failed to run mount hooks",
+        sure=False,
+    ),
 )

@@ -181,7 +181,8 @@ HINTS = (
     ),
     Hint(
         "docker-breaks-off",
-        r"docker\.sock: (?:read: connection reset by peer|EOF)|@->\S{0,60}(?:docker|podman|containerd)\.sock: read: connection reset",
+        r"docker\.sock: (?:read: connection reset by peer|EOF)|error during connect: [^\n]{0,200}docker[^\n]{0,100}: EOF"
+        r"|@->\S{0,60}(?:docker|podman|containerd)\.sock: read: connection reset",
         "the container engine broke off while it answered: it crashes or is being restarted",
         "systemctl status docker and journalctl -u docker say why",
         "moby/moby#27155",
@@ -377,5 +378,16 @@ HINTS = (
         "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",
         "unknown flag: --gpus",
+    ),
+    Hint(
+        "container-network-gone",
+        r"network \S{1,80} not found|[Nn]etwork(?: with name)? \S{1,80} already exists",
+        "a network that a container names is not there any more, or is there already: it was removed (docker network prune, compose"
+        " down) after the container was made, or two projects use one name",
+        "docker network ls; docker rm -f the container and start the service anew, which makes it with the networks of now; a compose"
+        " project: down, then up",
+        "moby",
+        "docker: Error response from daemon: failed to set up container networking: network 8f3b not found",
+        sure=False,
     ),
 )

@@ -283,9 +283,9 @@ HINTS = (
     Hint(
         "driver-built-not-loaded",
         r"Unable to load the (?:kernel module 'nvidia|'nvidia[\w-]{0,20}' kernel module)",
-        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, the"
+        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau, nova) has the card, the"
         " headers are another kernel's, or this branch does not know the card",
-        "mokutil --sb-state; lsmod | grep nouveau; dmesg and /var/log/nvidia-installer.log give the kernel's words",
+        "mokutil --sb-state; lsmod | grep -E 'nouveau|nova'; dmesg and /var/log/nvidia-installer.log give the kernel's words",
         "NVIDIA/gpu-driver-container#44",
         "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
     ),

@@ -204,4 +204,15 @@ HINTS = (
         " io.containerd.x.vx",
         sure=False,
     ),
+    Hint(
+        "shim-mixed",
+        r"unsupported shim version|containerd-shim\S{0,20} resolves to executable in current directory",
+        "the containerd that runs and the shim that it starts are of two versions: it was upgraded and not restarted, or an older one is"
+        " found first",
+        "systemctl restart containerd docker; which -a containerd-shim-runc-v2 and the path of containerd's own folder show whether two"
+        " are installed: remove the older",
+        "containerd/containerd#10984; k3s-io/k3s#6518",
+        "failed to create task for container: Unimplemented: failed to start shim: start failed: unsupported shim version (3): not"
+        " implemented",
+    ),
 )
