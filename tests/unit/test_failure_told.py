@@ -297,7 +297,7 @@ def test_a_signature_of_another_version_is_told_with_the_part_that_calls() -> No
 def test_a_device_file_that_may_not_be_opened_is_the_reason_of_gpus_that_are_not_seen() -> None:
     found = explained("Unable to open /dev/kfd read-write: Permission denied\nRuntimeError: No HIP GPUs are available")
     assert found.hint == "amd-device-closed"
-    assert explained("loading\nRuntimeError: No HIP GPUs are available").hint == "no-gpu-visible"
+    assert explained("loading\nRuntimeError: No HIP GPUs are available").hint == "amd-none-visible"
 
 
 def test_a_graph_from_the_compile_cache_is_told_as_compilation() -> None:

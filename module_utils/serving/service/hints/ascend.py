@@ -73,7 +73,8 @@ HINTS = (
     Hint(
         "cann-too-old",
         r"(aclnn\w{1,80}) or aclnn\w{1,80}GetWorkspaceSize not in|not in libopapi\.so|Failed to find function (?:acl|rt|Hccl)\w{3,60}",
-        "CANN's library has no operator of this name: it is older than torch-npu asks for, or the operator is one of vllm-ascend's own, which were not built",
+        "CANN's library has no operator of this name: it is older than torch-npu asks for, or the operator is one of vllm-ascend's own,"
+        " which were not built",
         "use the CANN that the release names, best its image for this NPU; own builds: build vllm-ascend with its custom operators",
         "Ascend/pytorch",
         "RuntimeError: aclnnFusedInferX or aclnnFusedInferXGetWorkspaceSize not in libopapi.so, or libopapi.sonot found.",
@@ -271,7 +272,8 @@ HINTS = (
     ),
     Hint(
         "hccl-rank-table",
-        r"EI00(?:04|14)\b(?!.{0,120}topo file)|ranktable.{0,60}(?:invalid|inconsistent)|\binvalid in ranktable|Init plugin so failed|JsonArrayMemberProperty"
+        r"EI00(?:04|14)\b(?!.{0,120}topo file)|ranktable.{0,60}(?:invalid|inconsistent)|\binvalid in ranktable|Init plugin so failed"
+        r"|JsonArrayMemberProperty"
         r"|\[RanktableConfig\].{0,90}not a valid real path|\[RanktableCheck\]errNo",
         "HCCL's rank table can't be read, or does not fit the NPUs' number, addresses or kind",
         "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices (hccn_tool -i N -ip -g); an A3 wants version 1.2, an A5 2.0",

@@ -24,7 +24,8 @@ HINTS = (
     ),
     Hint(
         "cann-mixed",
-        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu|_npu)[^\n]{0,300}undefined symbol(?!: _ZNK?(?:5torch|3c10|2at)\d)"
+        r"(?:/[Aa]scend/|/opp/|libops_|libge|libhccl|libascend|libopapi|libatb|libtorch_npu"
+        r"|_npu)[^\n]{0,300}undefined symbol(?!: _ZNK?(?:5torch|3c10|2at)\d)"
         r"|undefined symbol: (?:\w{0,4}acl(?:rt|nn|op|mdl|gen)?[A-Z]\w{1,60}|Hccl\w{1,60}|_ZN(?:K?2ge|K?3atb|K?6AsdOps|K?3Mki|10c10_npu|4hccl)\w{1,200}"
         r"|rt[A-Z]\w{1,40}|dcmi_\w{1,40})",
         "parts of CANN, ATB or torch-npu of different versions are mixed",
@@ -34,7 +35,8 @@ HINTS = (
     ),
     Hint(
         "npu-task-timeout",
-        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?(?:507(?:012|017|046|047|048)|1070(?:19|20))\b"
+        r"reason=\[task timeout\]|fftsplus task timeout|stuck notify num|(?:error code is|runtime result =) ?(?:507(?:012|017|046|047"
+        r"|048)|1070(?:19|20))\b"
         r"|aicpu (?:task )?timeout"
         r"|stream sync\w{0,10} time ?out|EI9999[^\n]{0,120}time ?out|HCCL_EXEC_TIMEOUT",
         "a task on the NPU waited in vain, in most cases for another rank that hangs, died or is much slower",
@@ -175,7 +177,8 @@ HINTS = (
     Hint(
         "npu-no-device",
         r"(?:error code is|runtime result =|ErrCode=) ?207004\b|driver error: ?no valid device",
-        "the driver shows this process no NPU, or not the one that ASCEND_RT_VISIBLE_DEVICES names (in a container or virtual machine they count from 0)",
+        "the driver shows this process no NPU, or not the one that ASCEND_RT_VISIBLE_DEVICES names (in a container or virtual machine"
+        " they count from 0)",
         "npu-smi info here must show the NPU; remove ASCEND_RT_VISIBLE_DEVICES from the row's env, and compare `devices` and `device_nodes`",
         "CANN, aclError 207004; gpustack/gpustack#3352",
         "RuntimeError: NPU function error: aclrtGetDeviceCount(&device_count), error code is 207004",
@@ -296,7 +299,8 @@ HINTS = (
         "acl-codes-argument",
         r"error code is ?:? ?(?:1000\d\d|1070\d\d)\b|runtime result = ?1070\d\d\b",
         "CANN refuses what it was called with: an argument, device, stream or file is not valid, or it is of another release than its caller",
-        "the words beside the code name the function; torch-npu (or what calls CANN), CANN and driver must be of one release; look for an earlier error",
+        "the words beside the code name the function; torch-npu (or what calls CANN), CANN and driver must be of one release; look for"
+        " an earlier error",
         "CANN, aclError 100000 and 107000",
         "OSError: (External) ACL error, the error code is : 100000.",
         general=True,
@@ -314,7 +318,8 @@ HINTS = (
         "acl-codes-device",
         r"(?:error code is|runtime result =) ?507(?:0\d\d|9\d\d)\b",
         "the NPU, or its driver, met an error while it worked",
-        "npu-smi info -t health and dmesg on the host; ASCEND_LAUNCH_BLOCKING: 1 in the row's env shows the first call that fails; reset the NPU if it stays",
+        "npu-smi info -t health and dmesg on the host; ASCEND_LAUNCH_BLOCKING: 1 in the row's env shows the first call that fails; reset"
+        " the NPU if it stays",
         "CANN, aclError 507000",
         "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507039",
         general=True,

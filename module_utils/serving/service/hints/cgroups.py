@@ -7,9 +7,12 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "cgroup-no-swap",
-        r"memory\.swap\.max[`'\"]?(?: for writing)?: (?:[Pp]ermission denied|[Nn]o such file)|memory\.memsw\S{0,40}: (?:[Pp]ermission denied|[Nn]o such file)",
-        "the kernel counts no swap for cgroups, so the container engine may not limit it (Permission denied, no such file), as a limit of memory asks for",
-        "start the kernel with swapaccount=1 (Debian, old Ubuntu), or give the container a limit of memory without one of swap; a newer crun leaves it out",
+        r"memory\.swap\.max[`'\"]?(?: for writing)?: (?:[Pp]ermission denied|[Nn]o such file)"
+        r"|memory\.memsw\S{0,40}: (?:[Pp]ermission denied|[Nn]o such file)",
+        "the kernel counts no swap for cgroups, so the container engine may not limit it (Permission denied, no such file), as a limit"
+        " of memory asks for",
+        "start the kernel with swapaccount=1 (Debian, old Ubuntu), or give the container a limit of memory without one of swap; a newer"
+        " crun leaves it out",
         "containers/crun#489",
         "Error: opening file `memory.swap.max` for writing: Permission denied: OCI runtime permission denied error",
     ),
@@ -25,7 +28,8 @@ HINTS = (
     Hint(
         "cgroup-driver",
         r"cannot use systemd cgroups? manager|systemd support for managing cgroups is not available",
-        "the container engine is set to let systemd make cgroups, and runc finds no systemd that it can use: none runs here (a container, WSL, another init),"
+        "the container engine is set to let systemd make cgroups, and runc finds no systemd that it can use: none runs here (a"
+        " container, WSL, another init),"
         " or this runc was built without it",
         "set exec-opts native.cgroupdriver=cgroupfs in /etc/docker/daemon.json and restart Docker; or start systemd, or install the runc of the"
         " distribution or of containerd's package",
@@ -34,7 +38,8 @@ HINTS = (
     ),
     Hint(
         "cgroup-systemd",
-        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|/run/systemd/private))|org\.freedesktop\.systemd1"
+        r"error creating systemd unit|unable to start unit \"(?![^\n]{0,900}(?:permission denied|Interactive authentication"
+        r"|/run/systemd/private))|org\.freedesktop\.systemd1"
         r" was not provided",
         "systemd did not make the container's cgroup: its bus (D-Bus) does not answer, or systemd refused the unit",
         "systemctl status dbus and journalctl of the unit docker-*.scope say why; after an upgrade of systemd or D-Bus reboot the host",
@@ -91,7 +96,8 @@ HINTS = (
     Hint(
         "cgroup-memory-too-low",
         r"memory\.(?:limit_in_bytes|max)[\"']?[^\n]{0,40}: device or resource busy",
-        "the memory that the container may have is less than it takes to start it: the limit is too low (a unit forgotten, 512 in place of 512m), or an old"
+        "the memory that the container may have is less than it takes to start it: the limit is too low (a unit forgotten, 512 in place"
+        " of 512m), or an old"
         " container's cgroup is still there",
         "raise the row's memory limit (or write its unit); remove an old container of this name (docker ps -a)",
         "runc, libcontainer/cgroups",

@@ -17,10 +17,12 @@ HINTS = (
     Hint(
         "package-of-an-option",
         r"No module named '?(?:modelscope|lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch"
-        r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile|av|decord|mamba_ssm|causal_conv1d)"
+        r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile"
+        r"|av|decord|mamba_ssm|causal_conv1d)"
         r"(?![\w.])",
         "this environment does not have a package that an option of the row, a variable of its env or the model asks for",
-        "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or install the release of"
+        "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or"
+        " install the release of"
         " that package which the engine's page names; most images of the engine have it",
         "vLLM 0.25.1",
         "ModuleNotFoundError: No module named 'lmcache'",
@@ -121,7 +123,8 @@ HINTS = (
         "text-model-with-media",
         r"limit_mm_per_prompt[`'\"]? is only supported for",
         "the row limits pictures or other media, and this release knows the class that config.json names as one of text",
-        "remove limit_mm_per_prompt and mm_processor_kwargs from engine_args; a model that should see pictures needs the config.json of its own page, or a"
+        "remove limit_mm_per_prompt and mm_processor_kwargs from engine_args; a model that should see pictures needs the config.json of"
+        " its own page, or a"
         " newer engine",
         "vLLM, config/model.py",
         "ValueError: `limit_mm_per_prompt` is only supported for acme models.",
@@ -226,7 +229,8 @@ HINTS = (
     Hint(
         "layer-name-twice",
         r"Duplicate layer name: ",
-        "two models in one process call their layers by the same names: the draft model of speculative_config is an ordinary model, or this release can't"
+        "two models in one process call their layers by the same names: the draft model of speculative_config is an ordinary model, or"
+        " this release can't"
         " hold the two",
         "use a draft that was trained as head of this model (an ordinary model needs another method), or start without speculative_config",
         "vLLM 0.25.1, a model as its own medusa head",
@@ -246,7 +250,8 @@ HINTS = (
         "cachetools-version",
         r"object has no attribute '_LRUCache__\w{1,40}'",
         "vLLM uses the inside of the package cachetools, and the one that is installed is of another release",
-        "install the cachetools that this vLLM was built with (below 6 where the name ends in __update), or use an image as it was built, or a newer engine",
+        "install the cachetools that this vLLM was built with (below 6 where the name ends in __update), or use an image as it was"
+        " built, or a newer engine",
         "vllm-project/vllm#16569",
         "AttributeError: 'AcmeLRUCache' object has no attribute '_LRUCache__update'",
     ),

@@ -1,11 +1,10 @@
-"""Failure hints: NVIDIA's container tools and CDI, each in its own words."""
+"""Failure hints: NVIDIA's container tools, each in its own words."""
 
 from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
-    # CDI and NVIDIA's container tools.
     Hint(
         "container-user",
         r"unable to find (?:user|group) \S{1,64}: no matching entries",
@@ -13,73 +12,6 @@ HINTS = (
         "use an image whose own USER it knows (docker run --rm IMAGE getent passwd); by hand give the number instead of the name",
         "moby; podman",
         "Error: unable to find user acme: no matching entries in passwd file",
-    ),
-    Hint(
-        "nvidia-ctk-mode",
-        r"invalid discovery mode: \w{1,20}",
-        "nvidia-ctk does not make device files by the mode that NVIDIA's container tools are set to: `cdi` says how they are given to containers, not"
-        " how they are found",
-        'set mode = "auto" in /etc/nvidia-container-runtime/config.toml, or run nvidia-ctk cdi generate --mode=auto'
-        " (NVIDIA_CTK_CDI_GENERATE_MODE=auto for its unit)",
-        "NVIDIA/nvidia-container-toolkit#1376",
-        'nvidia-ctk[7]: time="2025-10-23T10:22:21+08:00" level=error msg="invalid discovery mode: cdi"',
-    ),
-    Hint(
-        "cdi-of-the-runtime",
-        r"unresolvable CDI devices \S{0,80}runtime\.nvidia\.com/",
-        "NVIDIA's runtime makes CDI devices of that name by itself when a container starts, and had none: it does not find the GPU, or does not take"
-        " one as old",
-        "nvidia-smi on the host must show the GPU; nvidia-ctk cdi generate, then device_access: cdi; or set"
-        " nvidia-container-runtime.mode to legacy (nvidia-ctk config --in-place --set)",
-        "VERT-sh/vertd#39",
-        "OCI runtime create failed: failed to inject CDI devices: unresolvable CDI devices runtime.nvidia.com/gpu=7",
-        sure=False,
-    ),
-    Hint(
-        "cdi-newer-than-engine",
-        r"json: unknown field [\\\"']{1,2}(?:additionalG[Ii]ds|intelRdt|annotations)",
-        "the CDI file has fields of a newer version of CDI than this container engine reads: the NVIDIA container toolkit that wrote it is newer",
-        "upgrade the engine (Podman 5), or install an older toolkit and run nvidia-ctk cdi generate again; the line names the field it does not know",
-        "NVIDIA/nvidia-container-toolkit#1860, #1940",
-        'time="2026-01-01T00:00:00Z" level=error msg="json: unknown field \\"additionalGids\\""',
-    ),
-    Hint(
-        "cdi-unresolvable",
-        r"unresolvable CDI devices (?!runtime\.nvidia\.com/)([\w./:=-]{1,200})",
-        "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
-        "nvidia-ctk cdi list shows what there is; systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
-        "Docker 26.1.5; NVIDIA/nvidia-container-toolkit#1415",
-        "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",
-        late=True,  # why a file was not read is said before
-    ),
-    Hint(
-        "cdi-stale-node",
-        r"failed to stat CDI host device \"?([^\":]{1,200})",
-        "the CDI file names a device node that is not on this host any more",
-        "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate); nvidia-smi on the host must show the card",
-        "containerd, pkg/cdi",
-        'docker: Error response from daemon: CDI device injection failed: failed to inject devices: failed to stat CDI host device "/dev/nvidia3": no'
-        " such file or directory",
-    ),
-    Hint(
-        "cdi-stale-library",
-        r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file"
-        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})"
-        r"|error stat'ing file [`']?(/[^`'\s]{0,120}(?:nvidia|libcuda|libnv)[^`'\s:]{0,80})",
-        "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made, or the file"
-        " is of another host",
-        "systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), then restart the service",
-        "runc; NVIDIA/nvidia-container-toolkit#452",
-        'runc create failed: unable to start container process: error mounting "/usr/lib/x86_64-linux-gnu/libcuda.so.550.54" to rootfs at "/usr/lib":'
-        " no such file",
-    ),
-    Hint(
-        "cdi-spec-invalid",
-        r"(?:failed to (?:load|read|parse|validate)|invalid) CDI [Ss]pec",
-        "a CDI file can't be read",
-        "look at the file that the message names below /etc/cdi or /var/run/cdi, and make it anew with nvidia-ctk cdi generate",
-        "containerd, pkg/cdi",
-        "Error: setting up CDI devices: failed to parse CDI Spec /etc/cdi/nvidia.yaml: yaml: line 3: did not find expected key",
     ),
     Hint(
         "nvidia-driver-not-loaded",
@@ -161,8 +93,39 @@ HINTS = (
         "nvidia-container-cli: ldcache error: open failed: /sbin/ldconfig.real: no such file or directory",
     ),
     Hint(
+        "nvidia-ctk-link",
+        r"failed to check if link exists: unexpected link target|failed to create link \[[^\]]{1,300}\][^\n]{0,200}(?:file exists|invalid argument)",
+        "NVIDIA's container tools don't make a link of the driver in this image, which has a file of that name or one that leads"
+        " elsewhere (as to Mesa's libraries)",
+        "upgrade nvidia-container-toolkit (1.17.1 and newer put theirs in its place; before 1.17.0 nothing was asked), then nvidia-ctk"
+        " cdi generate; else remove that file from the image",
+        "NVIDIA/nvidia-container-toolkit#772",
+        'error running hook #1: level=error msg="failed to create link [libGLX_nvidia.so.5 /usr/lib/libGLX_indirect.so.0]: failed to'
+        ' check if link exists: unexpected link target: libGLX_acme.so.0"',
+    ),
+    Hint(
+        "nvidia-imex",
+        r"error parsing IMEX info|unsupported IMEX channel value",
+        "NVIDIA's container tools can't read which IMEX channels (memory shared between hosts over NVLink) the image or the row asks for",
+        "upgrade nvidia-container-toolkit (1.17.0 and 1.17.1 took `all` of older images for a channel), or set NVIDIA_IMEX_CHANNELS to"
+        " numbers, or to none, in the row's env",
+        "pytorch/test-infra#5852",
+        "nvidia-container-cli: error parsing IMEX info: unsupported IMEX channel value: some: unknown",
+    ),
+    Hint(
+        "nvidia-cli-read-only",
+        r"nvidia-container-cli(?:\.real)?: mount error: [^\n]{0,300}: read-only file system"
+        r"|(?:application profiles|create(?:Container)? hook)[^\n]{0,300}: read-only file system",
+        "NVIDIA's container tools can't write into the container what the driver needs: a folder there is mounted read-only, or the"
+        " container's whole root is",
+        "the message names the path: take a mount with `:ro` off it or off a folder above it (/etc, /usr, /run), let the root be"
+        " writable, and upgrade nvidia-container-toolkit",
+        "NVIDIA/nvidia-container-toolkit#2026",
+        "nvidia-container-cli: mount error: file creation failed: /srv/acme/merged/usr/bin/nvidia-smi: read-only file system",
+    ),
+    Hint(
         "nvidia-cli-mount",
-        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)[^\n]{0,80})",
+        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)(?![^\n]{0,300}read-only)[^\n]{0,80})",
         "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
         " driver can't make what it has (sockets of persistenced)",
         "remove those files from the image or take the unchanged one, leave /run and /var/run out of `mounts`, or set device_access: cdi",
@@ -206,7 +169,8 @@ HINTS = (
     Hint(
         "nvidia-cli-root",
         r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
-        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without root, of a snap or"
+        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without"
+        " root, of a snap or"
         " in a virtual machine, which sees other files",
         "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
         "NVIDIA/nvidia-container-toolkit#679",
@@ -245,7 +209,8 @@ HINTS = (
     Hint(
         "nvidia-cli-capability",
         r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: capability change failed",
-        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is rootless or runs in a"
+        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is"
+        " rootless or runs in a"
         " container",
         "ausearch -m avc -ts recent shows SELinux's refusals; rootless: nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place; else"
         " device_access: cdi",
@@ -265,24 +230,19 @@ HINTS = (
     Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
-        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers too late",
-        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi -pm 1 keeps the driver awake;"
+        "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers"
+        " too late or has no device nodes yet, as after a boot",
+        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml; nvidia-smi as root makes the nodes,"
+        " and with -pm 1 keeps the driver awake;"
         " its debug log says more",
         "NVIDIA/nvidia-container-runtime#85",
         "Error: error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1): OCI runtime error",
         general=True,
     ),
     Hint(
-        "podman-without-cdi",
-        r"stat (?:[\w./-]{1,60}/)?gpus?=\S{1,60}: no such file",
-        "podman takes the device's name for a path: it is no CDI name (nvidia.com/gpu=0), or this podman is too old for CDI (4.1) or builds an image",
-        "write it as nvidia-ctk cdi list shows it, or upgrade podman",
-        "NVIDIA/nvidia-container-toolkit#63",
-        "Error: stat nvidia.com/gpu=0: no such file or directory",
-    ),
-    Hint(
         "nvidia-hook-missing",
-        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)|nvidia-ctk\"?: no such file"
+        r"nvidia-container-(?:runtime-hook|runtime|cli|toolkit)(?:\.exe|\.real)?\"?: (?:executable file not found|no such file)"
+        r"|nvidia-ctk\"?: no such file"
         r"|inject NVIDIA hook: stat \S{1,160}: no such file",
         "NVIDIA's container tools are configured and not installed",
         "install nvidia-container-toolkit (deploy.yml --tags prepare), or remove it from /etc/docker/daemon.json",
@@ -335,14 +295,6 @@ HINTS = (
         " Container Runtime",
     ),
     Hint(
-        "docker-without-cdi",
-        r"could not select device driver \"cdi\"|CDI (?:device )?injection is not (?:enabled|supported)|CDI is (?:not enabled|disabled)",
-        "Docker has no CDI at hand: it is too old, the feature is switched off, or it started before the CDI file was made",
-        "upgrade Docker (28.2 or newer has it on), or set features.cdi: true in /etc/docker/daemon.json; restart it once nvidia-ctk cdi list shows GPUs",
-        "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
-        'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
-    ),
-    Hint(
         "gpus-flag-no-runtime",
         r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
         "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",
@@ -359,5 +311,16 @@ HINTS = (
         " set device_access: cdi",
         "moby, daemon/runtime_unix.go",
         "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
+    ),
+    Hint(
+        "lxc-hook",
+        r"Failed to run mount hooks|\bforkstart \S{1,100} /\S{1,100}/containers",
+        "LXC (LXD, Incus) did not start the container: its hook for nvidia.runtime failed (it calls"
+        " nvidia-container-cli), or another hook or device of its settings did",
+        "lxc info --show-log NAME (incus info) shows the line before; nvidia-smi and nvidia-container-cli info must work on the host,"
+        " with libnvidia-container-tools of today; else nvidia.runtime false and the device nodes with the driver's libraries by hand",
+        "lxc/incus#2810; canonical/lxd#11427",
+        "lxc acme 20250405020851.656 ERROR    conf - ../src/lxc/conf.c:lxc_setup:3948 - Failed to run mount hooks",
+        sure=False,
     ),
 )

@@ -179,7 +179,8 @@ HINTS = (
         r"Tried to allocate [\d.]{1,8} (?:bytes|[KM]iB)\. GPU \d{1,2} has a total capacity of [\d.]{1,8} GiB of which [\d.]{1,8} GiB is free",
         "the GPU has far more memory free than was asked for, and the process may not have it: its address space is limited (ulimit -v), a vGPU, MPS or"
         " scheduler gives it a share, or the host has no memory left",
-        "lift the limit (`ulimit -v`, the unit's LimitAS, the share of the vGPU or of MPS), or set gpu_memory_utilization to what the share allows; free -g"
+        "lift the limit (`ulimit -v`, the unit's LimitAS, the share of the vGPU or of MPS), or set gpu_memory_utilization to what the"
+        " share allows; free -g"
         " shows the host's memory",
         "torch 2.11 on an H100, in a process of limited address space",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 240.00 MiB. GPU 0 has a total capacity of 79.18 GiB of which 76.84 GiB is free.",
@@ -187,9 +188,11 @@ HINTS = (
     Hint(
         "cuda-no-memory",
         r"CUDA error: out of memory|cudaErrorMemoryAllocation",
-        "CUDA got no memory, and does not say which: the GPU's is used up (by others too), or the host's, of which it pins some, and which a GPU of unified"
+        "CUDA got no memory, and does not say which: the GPU's is used up (by others too), or the host's, of which it pins some, and"
+        " which a GPU of unified"
         " memory shares",
-        "nvidia-smi and free -g show who holds it: end that first; unified memory: echo 3 > /proc/sys/vm/drop_caches; for offloading lower cpu_offload_gb;"
+        "nvidia-smi and free -g show who holds it: end that first; unified memory: echo 3 > /proc/sys/vm/drop_caches; for offloading"
+        " lower cpu_offload_gb;"
         " else lower max_num_seqs or gpu_memory_utilization",
         "torch 2.11 on an H100 whose memory others held; vllm-project/vllm#48140",
         "torch.AcceleratorError: CUDA error: out of memory",
@@ -244,7 +247,8 @@ HINTS = (
     Hint(
         "uva-missing",
         r"RuntimeError: UVA is not available",
-        "vLLM's newer model runner needs pages of the host's memory that the GPU can read (pinned memory, UVA), and has none here: vLLM leaves them off in"
+        "vLLM's newer model runner needs pages of the host's memory that the GPU can read (pinned memory, UVA), and has none here: vLLM"
+        " leaves them off in"
         " WSL, or the platform has none",
         "in WSL set env VLLM_WSL2_ENABLE_PIN_MEMORY: 1; elsewhere, or where that does not help, env VLLM_USE_V2_MODEL_RUNNER: 0",
         "vllm-project/vllm#47387",

@@ -130,7 +130,8 @@ HINTS = (
         r"mounting \\{0,9}\"[^\"]{1,200}\" to rootfs[^\n]{0,600}operation not permitted",
         "the kernel does not permit a mount of the container: without root (rootless, or an engine in a container) it refuses /proc and /sys, and a"
         " mount with nosuid, nodev or noexec that is to become read-only",
-        "leave `:ro` out of that mount, or mount a folder in place of /proc or /sys; a container around the engine needs its rights (privileged, nesting);"
+        "leave `:ro` out of that mount, or mount a folder in place of /proc or /sys; a container around the engine needs its rights"
+        " (privileged, nesting);"
         " else run the engine as root on the host",
         "moby/moby#42090",
         'OCI runtime create failed: runc create failed: error mounting "/proc" to rootfs at "/p": mount /proc:/p, flags: 0x5021: operation not permitted',
@@ -159,7 +160,7 @@ HINTS = (
     Hint(
         "containerd-store",
         r"failed to prepare extraction snapshot|failed to stat parent|content digest \S{1,100}: not found"
-        r"|missing parent \S{1,100} bucket|snapshots/(?:new-)?\d{1,12}[^\n]{0,60}(?:no such file|file exists)|failed to (?:get"
+        r"|missing parent (?:\S{1,100} )?bucket|snapshots/(?:new-)?\d{1,12}[^\n]{0,60}(?:no such file|file exists)|failed to (?:get"
         r"|create) (?:reader from )?content store|blob not found",
         "the container engine's store of images does not agree with itself: parts were removed, or it stopped while writing",
         "remove the image (docker rmi, ctr -n moby images rm) and run deploy.yml --tags fetch; if it stays, prune the store",
@@ -251,8 +252,10 @@ HINTS = (
     Hint(
         "containerd-crashed",
         r"containerd did not exit successfully[^\n]{0,80}error=\"(?:signal|exit)",
-        "the containerd that Docker starts crashes: its program is damaged, for another CPU or of another version, or its state was damaged when it stopped",
-        "containerd --version says whether the program runs (else install containerd.io anew); then move aside /var/lib/docker/containerd and /run/docker/"
+        "the containerd that Docker starts crashes: its program is damaged, for another CPU or of another version, or its state was"
+        " damaged when it stopped",
+        "containerd --version says whether the program runs (else install containerd.io anew); then move aside"
+        " /var/lib/docker/containerd and /run/docker/"
         "containerd",
         "moby/moby#34091",
         'ERRO[2021-01-01T10:00:00Z] containerd did not exit successfully   error="signal: segmentation fault" module=libcontainerd',
@@ -276,6 +279,16 @@ HINTS = (
         "moby/libnetwork; netavark",
         "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
         sure=False,
+    ),
+    Hint(
+        "firewalld-zone",
+        r"ZONE_CONFLICT|'\w{1,20}' already bound to (?:a zone|')",
+        "firewalld has the container engine's bridge in a zone of its own choice, and the engine puts it into the zone `docker`:"
+        " somebody put it there, or NetworkManager did",
+        "firewall-cmd --get-zone-of-interface=docker0 names the zone: firewall-cmd --permanent --zone=ZONE --remove-interface=docker0,"
+        " firewall-cmd --reload (nmcli: connection.zone empty), then restart the engine",
+        "moby/moby#41609",
+        "failed to start daemon: Failed to program NAT chain: ZONE_CONFLICT: 'docker0' already bound to a zone",
     ),
     Hint(
         "docker-bridge",
@@ -354,8 +367,10 @@ HINTS = (
     Hint(
         "image-store-odd",
         r"layerdb/\S{1,200}: (?:file exists|no such file or directory|directory not empty)",
-        "Docker's records of image layers don't agree with its files: the host or the daemon went down in the midst of a pull, or files were removed by hand",
-        "stop docker, move the folder away that the line names (else all of /var/lib/docker/image and the storage driver's folder: every image is then fetched"
+        "Docker's records of image layers don't agree with its files: the host or the daemon went down in the midst of a pull, or files"
+        " were removed by hand",
+        "stop docker, move the folder away that the line names (else all of /var/lib/docker/image and the storage driver's folder: every"
+        " image is then fetched"
         " anew), start docker, and run deploy.yml --tags fetch",
         "moby/moby#44909, #35524",
         "failed to register layer: rename /var/lib/docker/image/overlay2/layerdb/tmp/x /var/lib/docker/image/overlay2/layerdb/sha256/9: file exists",

@@ -73,7 +73,8 @@ HINTS = (
         "dcgm-function",
         r"Error (?:getting supported metrics|watching fields|setting watches)[^\n]{0,40}requested function was not found",
         "exporter, host engine and driver are of times that don't belong together: one asks what the other does not have",
-        "use the exporter whose tag begins with the version of the host engine (dcgmi -v, nv-hostengine --version), or let it start its own; newer driver",
+        "use the exporter whose tag begins with the version of the host engine (dcgmi -v, nv-hostengine --version), or let it start its"
+        " own; newer driver",
         "NVIDIA/gpu-operator#505",
         'level=fatal msg="Error getting supported metrics: The requested function was not found"',
         sure=False,

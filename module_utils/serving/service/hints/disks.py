@@ -10,7 +10,8 @@ HINTS = (
         r"(?:EXT4-fs|BTRFS) (?:error|critical)\b|[Rr]emounting filesystem read-only|Aborting journal on device"
         r"|XFS \(\S{1,40}\): (?:Corruption|Metadata (?:corruption|I/O)|[Ff]ile ?system has been shut down|Filesystem has)",
         "the kernel found a fault in a file system and lets nobody write to it any more: its disk fails, or its records are damaged",
-        "dmesg and smartctl -a show whether the disk fails; unmount it and let fsck (xfs_repair, btrfs check) repair it, or reboot, then deploy again; what was"
+        "dmesg and smartctl -a show whether the disk fails; unmount it and let fsck (xfs_repair, btrfs check) repair it, or reboot, then"
+        " deploy again; what was"
         " written last may be damaged (weights_info, full: true)",
         "Linux, ext4, XFS, btrfs; coreos/bugs#1811",
         "EXT4-fs (acme9): Remounting filesystem read-only",
@@ -20,7 +21,8 @@ HINTS = (
         r"(?:I/O|critical (?:medium|target|space allocation)) error, dev \w|Buffer I/O error on (?:dev|device)"
         r"|nvme\d{1,3}[^\n]{0,20}: (?:I/O [^\n]{0,40}timeout|Device not ready|controller is down|Removing after probe failure)",
         "a disk does not answer the kernel, or answers that it can't read or write: it fails, or its cable, slot or controller does",
-        "smartctl -a (nvme smart-log) on the device that the line names; move the data away and replace it; check the weights there (weights_info, full:"
+        "smartctl -a (nvme smart-log) on the device that the line names; move the data away and replace it; check the weights there"
+        " (weights_info, full:"
         " true)",
         "Linux, block layer, nvme",
         "blk_update_request: I/O error, dev nvme7n1, sector 9 op 0x0:(READ)",
@@ -56,7 +58,8 @@ HINTS = (
         "machine-check",
         r"mce: \[Hardware Error\]|Machine [Cc]heck (?:[Ee]xception|events logged)|EDAC [^\n]{0,80}\bUE\b",
         "the processor or the host's memory reports a fault of the hardware",
-        "ras-mc-ctl --errors, or the board's own log (ipmitool sel list), names the module: replace it; a host that reports UE lines gives wrong results",
+        "ras-mc-ctl --errors, or the board's own log (ipmitool sel list), names the module: replace it; a host that reports UE lines"
+        " gives wrong results",
         "Linux, MCE, EDAC",
         "mce: [Hardware Error]: Machine check events logged",
         sure=False,
@@ -73,9 +76,11 @@ HINTS = (
     Hint(
         "iommu-fault",
         r"DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT",
-        "the IOMMU stopped a card (its address is in the line) from memory that it may not use: driver or firmware asks for the wrong place, or the IOMMU is"
+        "the IOMMU stopped a card (its address is in the line) from memory that it may not use: driver or firmware asks for the wrong"
+        " place, or the IOMMU is"
         " set in a way that direct access between cards does not bear",
-        "lspci -s ADDRESS shows which card; start the kernel with iommu=pt, switch ACS off in the BIOS for GPUs that speak to one another, update BIOS and"
+        "lspci -s ADDRESS shows which card; start the kernel with iommu=pt, switch ACS off in the BIOS for GPUs that speak to one"
+        " another, update BIOS and"
         " driver",
         "Linux, DMAR, AMD-Vi",
         "DMAR: [DMA Read NO_PASID] Request device [0b:00.0] fault addr 0x9000 [fault reason 0x06] PTE Read access is not set",
@@ -85,7 +90,8 @@ HINTS = (
         "kernel-memory-pieces",
         r"page allocation (?:failure|stalls)",
         "the kernel found no piece of memory as large as a driver asked for: the host's memory is nearly used up, or in too small pieces",
-        "free -m shows what is left: run fewer services, lower kv_cache_memory_bytes; raise vm.min_free_kbytes, write 1 to /proc/sys/vm/compact_memory, or"
+        "free -m shows what is left: run fewer services, lower kv_cache_memory_bytes; raise vm.min_free_kbytes, write 1 to"
+        " /proc/sys/vm/compact_memory, or"
         " reboot",
         "Linux, page allocator",
         "acme: page allocation failure: order:4, mode:0x40dc0(GFP_KERNEL|__GFP_COMP)",
@@ -105,9 +111,20 @@ HINTS = (
         "apparmor-refused",
         r"apparmor=\"DENIED\"",
         "AppArmor refused a program something (the line names its profile, the operation and the path)",
-        "for docker-default take the path or right out of the container's `mounts`, or give the container a profile that has it; aa-status lists profiles",
+        "for docker-default take the path or right out of the container's `mounts`, or give the container a profile that has it;"
+        " aa-status lists profiles",
         "AppArmor",
         'audit: type=1400 audit(1.1:9): apparmor="DENIED" operation="mount" profile="docker-default" name="/acme/"',
         sure=False,
+    ),
+    Hint(
+        "page-size",
+        r"Unsupported system page size",
+        "a program or library here (jemalloc) was built for a smaller page of memory than this kernel has (getconf PAGESIZE tells it, 64 KiB on"
+        " some Arm servers)",
+        "boot the kernel with 4 KiB pages (Ubuntu: linux-nvidia in place of linux-nvidia-64k; openEuler, Kylin: another kernel), or take"
+        " a build for 64 KiB; without LD_PRELOAD of jemalloc in the row's env",
+        "jemalloc; nanoporetech/dorado#1377",
+        "<jemalloc>: Unsupported system page size",
     ),
 )

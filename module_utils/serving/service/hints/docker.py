@@ -10,14 +10,25 @@ HINTS = (
         "docker-may-not-signal",
         r"cannot (?:stop|kill|restart) container: [^\n]{0,120}permission denied",
         "Docker may not signal the container's processes: AppArmor refuses it where Docker is a snap, or two Dockers are on this host",
-        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles; a reboot ends what hangs",
+        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles; a"
+        " reboot ends what hangs",
         "canonical/docker-snap#272",
         "Error response from daemon: cannot stop container: 5af2: permission denied",
         sure=False,
     ),
     Hint(
+        "device-is-a-file",
+        r"[Nn]ot a device node|invalid device node: /dev/|/dev/[\w./-]{1,80} is not a (?:character )?device",
+        "what lies at the path of a device is no device (or another one than the driver has now): a container or program made an"
+        " ordinary file there before the driver was loaded, or the numbers changed",
+        "ls -l shows it (it must begin with c): rm it, load the driver (nvidia-smi, or modprobe), then start the service anew",
+        "moby; podman; NVIDIA/libnvidia-container",
+        'error gathering device information while adding custom device "/dev/acme0": not a device node',
+        sure=False,
+    ),
+    Hint(
         "device-node-missing",
-        r"gathering device information while adding custom device \"([^\"]{1,200})\"|Error: stat (/dev/[\w./-]{1,100}): no such file",
+        r"gathering device information while adding custom device \"([^\"]{1,200})\"(?!: not a device)|Error: stat (/dev/[\w./-]{1,100}): no such file",
         "a device node of the row is not on this host",
         "ls /dev shows what there is; after a reboot numbers can differ: correct `devices` or install the driver",
         "Docker 26.1.5; podman",
@@ -111,7 +122,8 @@ HINTS = (
         "bind-source-missing",
         r"bind source path does not exist: (\S{1,200})|Error: statfs (\S{1,200}): no such file",
         "the container engine does not see a file or folder that the container is to have, most often because it is gone from this host",
-        "ls shows whether it is there. If not, run deploy.yml --tags fetch,serve; for a path of the row's `mounts`, correct it. If it is, the engine has a"
+        "ls shows whether it is there. If not, run deploy.yml --tags fetch,serve; for a path of the row's `mounts`, correct it. If it"
+        " is, the engine has a"
         " view of its own: Docker as a snap (snap list docker), Docker Desktop, or an engine in a container",
         "Docker 26.1.5; podman",
         'docker: Error response from daemon: invalid mount config for type "bind": bind source path does not exist: /srv/vllm/models/x.',
@@ -169,7 +181,8 @@ HINTS = (
     ),
     Hint(
         "docker-breaks-off",
-        r"docker\.sock: (?:read: connection reset by peer|EOF)|@->\S{0,60}(?:docker|podman|containerd)\.sock: read: connection reset",
+        r"docker\.sock: (?:read: connection reset by peer|EOF)|error during connect: [^\n]{0,200}docker[^\n]{0,100}: EOF"
+        r"|@->\S{0,60}(?:docker|podman|containerd)\.sock: read: connection reset",
         "the container engine broke off while it answered: it crashes or is being restarted",
         "systemctl status docker and journalctl -u docker say why",
         "moby/moby#27155",
@@ -285,7 +298,8 @@ HINTS = (
         r"exec: \"([^\"]{1,200})\": (?:stat [^\s:]{1,200}: )?permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed by its user",
-        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system is mounted noexec",
+        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system"
+        " is mounted noexec",
         "runc",
         'unable to start container process: exec: "/config/run": permission denied: unknown.',
     ),
@@ -350,7 +364,8 @@ HINTS = (
     Hint(
         "numa-not-permitted",
         r"(?:set_mempolicy|get_mempolicy|mbind|migrate_pages|move_pages)[^\n]{0,40}Operation not permitted",
-        "the process may not place its memory on NUMA nodes: Docker's filter of system calls forbids it to containers without SYS_NICE, or the host does",
+        "the process may not place its memory on NUMA nodes: Docker's filter of system calls forbids it to containers without SYS_NICE,"
+        " or the host does",
         "add the right: --cap-add SYS_NICE, or leave the binding out (numa_bind in engine_args, numactl, env VLLM_CPU_OMP_THREADS_BIND)",
         "moby/moby, seccomp; vLLM, installation on CPUs",
         "get_mempolicy: Operation not permitted",
@@ -363,5 +378,16 @@ HINTS = (
         "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",
         "unknown flag: --gpus",
+    ),
+    Hint(
+        "container-network-gone",
+        r"network \S{1,80} not found|[Nn]etwork(?: with name)? \S{1,80} already exists",
+        "a network that a container names is not there any more, or is there already: it was removed (docker network prune, compose"
+        " down) after the container was made, or two projects use one name",
+        "docker network ls; docker rm -f the container and start the service anew, which makes it with the networks of now; a compose"
+        " project: down, then up",
+        "moby",
+        "docker: Error response from daemon: failed to set up container networking: network 8f3b not found",
+        sure=False,
     ),
 )

@@ -12,7 +12,8 @@ HINTS = (
         r"|Model architectures (?!\['Eagle3?[A-Z]).{0,120}not supported for now|has no (?:vLLM"
         r"|S[Gg][Ll]ang) implementation|Cannot find model module\. '\w{1,80}' is not a registered model",
         "the engine does not serve the model's class: it is older than the model, has dropped it since, or could not import it",
-        "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for an import error above"
+        "use a release of the engine that names this class (mostly a newer one), or another model; for one that it should know look for"
+        " an import error above"
         " (SGLang ignores them)",
         "vllm-project/vllm#22231",
         "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now. Supported architectures: ['X']",
@@ -98,9 +99,11 @@ HINTS = (
     Hint(
         "folder-without-config",
         r"Invalid repository ID or local directory specified: '?[/.~]",
-        "there is no folder at the path that the message names, or it holds neither config.json nor params.json: one above or below the model's own, a hub's"
+        "there is no folder at the path that the message names, or it holds neither config.json nor params.json: one above or below the"
+        " model's own, a hub's"
         " cache, or an adapter alone",
-        "look into it on the host (in a container check the row's `mounts`): it is the model's, or one that an option names (tokenizer, speculative_config);"
+        "look into it on the host (in a container check the row's `mounts`): it is the model's, or one that an option names (tokenizer,"
+        " speculative_config);"
         " for the model run deploy.yml --tags fetch,serve",
         "vLLM 0.25.1, transformers_utils/config.py",
         "ValueError: Invalid repository ID or local directory specified: '/models/acme'.",
@@ -117,13 +120,15 @@ HINTS = (
     ),
     Hint(
         "model-file-missing",
-        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})|Could not locate the \S{1,80} inside"
+        r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})"
+        r"|Could not locate the \S{1,80} inside"
         r"|Cannot find any model"
         r" weights with"
         r"|Weight files referenced in index but missing|No such file or directory: '[^'\n]{1,300}\.safetensors'"
         r"|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
         r" file named [\w.]{1,60}",
-        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for another kind of file",
+        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for"
+        " another kind of file",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",
@@ -149,7 +154,8 @@ HINTS = (
         "tokenizer-class",
         r"Tokenizer class (\S{1,60}) does not exist",
         "transformers has no tokenizer class of that name: it is the model's own code, or of a newer or older transformers",
-        "set trust_remote_code: true where the model's folder brings the class (tokenization_*.py); else use the transformers that the model's page names,"
+        "set trust_remote_code: true where the model's folder brings the class (tokenization_*.py); else use the transformers that the"
+        " model's page names,"
         " or a newer engine",
         "vllm-project/vllm#353",
         "ValueError: Tokenizer class AcmeTokenizer does not exist or is not currently imported.",
@@ -191,7 +197,8 @@ HINTS = (
     Hint(
         "pickle-refused",
         r"UnpicklingError: Weights only load failed",
-        "torch refuses a pickled weights file (.bin, .pt): it is damaged or none at all (a page of HTML, a Git LFS pointer), or it holds objects of Python"
+        "torch refuses a pickled weights file (.bin, .pt): it is damaged or none at all (a page of HTML, a Git LFS pointer), or it holds"
+        " objects of Python"
         " code",
         "check the model with weights_info (full: true) and run deploy.yml --tags fetch; use the model in safetensors, which hold no code",
         "torch 2.11",

@@ -26,7 +26,8 @@ HINTS = (
         r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header"
         r"|[Tt]oken (?:\"[^\"\n]{1,60}\" )?(?:is|has) (?:expired|been revoked)",
         "the hub does not take the token: it is mistyped, was deleted or expired, or is of another hub",
-        "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it (HF_TOKEN or the vault)",
+        "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it"
+        " (HF_TOKEN or the vault)",
         "huggingface/huggingface_hub#2507",
         "huggingface_hub.errors.BadRequestError: (Request ID: x) Bad request: Authorization header is correct, but the token seems invalid",
     ),
@@ -50,7 +51,8 @@ HINTS = (
         "tls-broken-off",
         r"EOF occurred in violation of protocol|SSLEOFError|UNEXPECTED_EOF_WHILE_READING|(?i:wrong[ _]version[ _]number)|SSL_ERROR_SYSCALL"
         r"|(?i:alert[ _]handshake[ _]failure)|HandshakeFailure|gnutls_handshake\(\) failed",
-        "an encrypted connection was broken off before it stood: a proxy, firewall or mirror between here and there does not take it, or speaks plain HTTP",
+        "an encrypted connection was broken off before it stood: a proxy, firewall or mirror between here and there does not take it, or"
+        " speaks plain HTTP",
         "curl -v the address that the message names, from this host; correct https_proxy (http://HOST:PORT for most proxies), or take another address"
         " in `sources`",
         "huggingface/huggingface_hub#3533",
@@ -69,7 +71,8 @@ HINTS = (
     ),
     Hint(
         "transfer-broken-off",
-        r"peer closed connection without sending complete|RemoteProtocolError|\('Connection aborted\.', ?(?:ConnectionResetError|RemoteDisconnected|OSError)"
+        r"peer closed connection without sending complete|RemoteProtocolError|\('Connection aborted\.', ?(?:ConnectionResetError"
+        r"|RemoteDisconnected|OSError)"
         r"|Connection broken: (?:IncompleteRead|ConnectionResetError|InvalidChunkLength)",
         "a transfer over HTTP broke off: the server, a proxy or the network between closed the connection",
         "run deploy.yml --tags fetch again: it goes on where it stopped; a proxy's limits of size and time, or another address in `sources`, if it"
@@ -91,7 +94,8 @@ HINTS = (
     Hint(
         "hub-through-another",
         r"Distant resource does not (?:have a Content-Length|seem to be on)|FileMetadataError",
-        "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a firewall stands between",
+        "what answered is not the hub as its client knows it, for the answer lacks a file's commit or size: a mirror, a proxy or a"
+        " firewall stands between",
         "try another address in `sources` (or HF_ENDPOINT), or the hub's own; let the proxy pass headers; curl -I of the file's address shows them",
         "huggingface/huggingface_hub#1670, #4637",
         "huggingface_hub.errors.FileMetadataError: Distant resource does not have a Content-Length.",
@@ -100,7 +104,8 @@ HINTS = (
         "download-part-gone",
         r"No such file or directory: '[^'\n]{1,300}(?:\.incomplete'|/\._{3,8}temp/)",
         "a part of a download is gone: another download into the same folder ran at once, or something cleaned the folder",
-        "run deploy.yml --tags fetch again, one at a time for a folder; where it stays, take another release of the client (modelscope, huggingface_hub)",
+        "run deploy.yml --tags fetch again, one at a time for a folder; where it stays, take another release of the client (modelscope,"
+        " huggingface_hub)",
         "huggingface/huggingface_hub#2355; hiyouga/LlamaFactory#5065",
         "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/.cache/huggingface/download/acme.0f.incomplete'",
     ),
@@ -114,8 +119,19 @@ HINTS = (
         "FileExistsError: [Errno 17] File exists: '../../blobs/1960' -> '/srv/hub/models--acme/snapshots/42f5/config.json'",
     ),
     Hint(
+        "git-lfs-limit",
+        r"batch response: [^\n]{0,200}(?:[Rr]ate limit|quota|LFS budget)|LFS: [^\n]{0,200}(?:HTTP 429|[Rr]ate limit|LFS budget)",
+        "the storage behind the repository gives no more large files for now: too many were asked for at once, or the repository's own"
+        " budget (LFS quota) is used up",
+        "rate limit: wait, log in with a token, git lfs pull with fewer at once (git config lfs.concurrenttransfers 2); a budget only"
+        " the owner can raise: fetch the same weights from a hub (weights_sources)",
+        "git-lfs/git-lfs#3448",
+        "batch response: This repository is over its data quota. Account responsible for LFS bandwidth should purchase more data packs.",
+    ),
+    Hint(
         "git-lfs-object",
-        r"Smudge error|LFS: (?:Repository or object not found|Client error|Authorization error|Server error)|batch response: ",
+        r"Smudge error|LFS: (?:Repository or object not found|Client error|Authorization error|Server error)"
+        r"|batch response: (?![^\n]{0,200}(?:[Rr]ate limit|quota|LFS budget))",
         "git-lfs got a large file's content not from the storage behind the repository: it lacks the object, refuses who asks, or its address expired",
         "git lfs pull once more; fetch by the hub's own client instead (deploy.yml --tags fetch); a token where the repository is private",
         "git-lfs; OpenCSGs/csghub#824",
@@ -126,7 +142,8 @@ HINTS = (
         "download-damaged",
         r"integrity check failed, expected sha256|FileIntegrityError",
         "a downloaded file is not what the hub has: the download was cut, or two downloads wrote it at once",
-        "run deploy.yml --tags fetch again, one at a time for a folder; an engine that fetches by itself with several workers is best given a local folder",
+        "run deploy.yml --tags fetch again, one at a time for a folder; an engine that fetches by itself with several workers is best"
+        " given a local folder",
         "vllm-project/vllm#13962",
         "FileIntegrityError: File /srv/x/model.safetensors integrity check failed, expected sha256 signature is 5, actual is 2",
     ),
@@ -140,8 +157,10 @@ HINTS = (
     ),
     Hint(
         "hub-not-found",
-        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError|404 Client Error(?![^\n]{0,200}/models//)[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
-        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier|hub\.errors\.NotExistError"
+        r"(?<!Local)(?:Remote)?EntryNotFoundError|RevisionNotFoundError"
+        r"|404 Client Error(?![^\n]{0,200}/models//)[^\n]{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"|modelscope)|(?:model|repo)[^\n]{0,60}(?:does not exist|not exists?) on (?:modelscope|the hub)|not a valid git identifier"
+        r"|hub\.errors\.NotExistError"
         r"|NotExistError: The file path",
         "the hub has no such file, branch or repository, or does not show it without a token",
         "check name and revision of the model on the hub's page; set a token where it is private or its licence was not accepted",
@@ -197,7 +216,8 @@ HINTS = (
         "xet-cache-closed",
         r"Data processing error: [^\n]{0,300}(?:Permission denied|Read-only file system)",
         "the hub's client for xet may not write where it keeps parts or the model (HF_HOME, else ~/.cache/huggingface, and the target folder)",
-        "set HF_HOME and HF_XET_CACHE to a folder that this user may write, or correct owner and mode; env HF_HUB_DISABLE_XET: 1 does without its cache",
+        "set HF_HOME and HF_XET_CACHE to a folder that this user may write, or correct owner and mode; env HF_HUB_DISABLE_XET: 1 does"
+        " without its cache",
         "huggingface/xet-core#417",
         "RuntimeError: Data processing error: I/O error: Permission denied (os error 13)",
     ),
@@ -207,7 +227,8 @@ HINTS = (
         r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError|download incomplete, content_length"
+        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError"
+        r"|download incomplete, content_length"
         r"|error sending request for url \(https://(?:[\w.-]{1,40}\.)?(?:huggingface\.co|hf-mirror\.com|modelscope\.cn)/",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
         "run deploy.yml --tags fetch again; set env HF_HUB_DISABLE_XET: 1 and HF_HUB_ENABLE_HF_TRANSFER: 0 if it comes back",
@@ -228,7 +249,8 @@ HINTS = (
     Hint(
         "hub-forbidden",
         r"HTTP status(?: client error)? \(?40[13] (?:Forbidden|Unauthorized)",
-        "the hub, or a proxy or filter on the way to it, refuses this file: the token is missing, has expired or may not read it, or the filter blocks it",
+        "the hub, or a proxy or filter on the way to it, refuses this file: the token is missing, has expired or may not read it, or the"
+        " filter blocks it",
         "curl -v the address that the message names, from this host, shows who refuses; accept the licence and set the token; upgrade hf-xet for xethub"
         " addresses (env HF_HUB_DISABLE_XET: 1 does without)",
         "thewh1teagle/vibe#1113; huggingface/xet-core#404",

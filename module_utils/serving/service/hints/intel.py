@@ -36,7 +36,8 @@ HINTS = (
     Hint(
         "gaudi",
         r"\bsynStatus\b|MODULE:PT_\w{2,20}|\bhabana_frameworks\b[^\n]{0,80}(?:rror|fail)|synDeviceAcquire",
-        "a call of Gaudi's software (Synapse and its bridge to PyTorch) failed: its release and the driver's differ, another process holds the cards, or"
+        "a call of Gaudi's software (Synapse and its bridge to PyTorch) failed: its release and the driver's differ, another process"
+        " holds the cards, or"
         " it does not serve this generation (Gaudi 1) or model",
         "hl-smi shows driver and processes; use the image that names this driver's release; PT_HPU_LAZY_MODE and enforce_eager: true change what is"
         " compiled",
@@ -47,7 +48,8 @@ HINTS = (
     Hint(
         "oneccl",
         r"\boneCCL: |\|CCL_ERROR\|",
-        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory that it wants is not"
+        "oneCCL, which joins Intel GPUs (and is asked by a single one too), failed: a device file, a network interface or shared memory"
+        " that it wants is not"
         " there, or its release and the driver's differ",
         "the words behind it name the step; give /dev/dri as a whole and enough shm_bytes, try CCL_ATL_TRANSPORT: ofi with FI_PROVIDER: shm and"
         " CCL_ZE_IPC_EXCHANGE: sockets in the row's env; CCL_LOG_LEVEL: debug says more",
@@ -63,5 +65,40 @@ HINTS = (
         "oneAPI, Unified Runtime",
         "RuntimeError: level_zero backend failed with error: 7 (UR_RESULT_ERROR_NOBODY_KNOWS)",
         general=True,
+    ),
+    Hint(
+        "cpu-op-missing",
+        r"'_OpNamespace' '_C\w{0,20}' object has no attribute '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|init_shm"
+        r"|shm_|mla_decode_kvcache_cpu)",
+        "this build of vLLM has no such kernel for CPUs: it was built on or for a CPU without AVX512, whose 8-bit kernels need it, or it"
+        " is no build for CPUs",
+        "lscpu must show avx512f: take the image or wheel for CPUs of this release; on a CPU without it a model that is not quantised to"
+        " 8 bits (W8A8); built by hand: VLLM_TARGET_DEVICE=cpu, on a host like this one",
+        "vllm-project/vllm#24763",
+        "AttributeError: '_OpNamespace' '_C' object has no attribute 'create_onednn_scaled_mm_handler'",
+        sure=False,
+    ),
+    Hint(
+        "cpu-kv-memory",
+        r"[Rr]educe CPU memory used by other processes",
+        "a NUMA node of this host has less memory free than the KV cache is to have: other programs hold it, or a container has a limit"
+        " that this release does not see (it counts the host's)",
+        "lower kv_cache_memory_bytes (VLLM_CPU_KVCACHE_SPACE, or gpu_memory_utilization in releases that share by it); numactl -H shows"
+        " each node; a release that reads the limit of the cgroup",
+        "vllm-project/vllm#45086",
+        "ValueError: Available memory on node 0 (149/692 GiB) on kv cache allocation is less than requested memory for kv (206/207 GiB)."
+        " Reduce CPU memory used by other processes.",
+        sure=False,
+    ),
+    Hint(
+        "cpu-numa-nodes",
+        r"Not enough allowed NUMA nodes",
+        "the engine is to have a NUMA node for each of its processes, and may use fewer: the host has fewer, or a cpuset of the"
+        " container or unit leaves out some",
+        "lscpu and numactl -s show them: tensor_parallel_size (times pipeline and data parallel) at most their"
+        " number, correct cpuset, or name the cores in VLLM_CPU_OMP_THREADS_BIND (0-31|32-63)",
+        "vLLM, v1/worker/cpu_worker.py",
+        "AssertionError: Not enough allowed NUMA nodes to bind threads of 2 CPUWorkers. Allowed NUMA nodes are [0]. Please try to bind"
+        " threads manually.",
     ),
 )

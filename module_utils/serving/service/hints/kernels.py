@@ -9,7 +9,8 @@ HINTS = (
         "kernel-of-another-gpu",
         r"[Tt]his kernel only supports sm_?\d{2,3}",
         "this build's kernel was made for another kind of GPU, and ends itself on this one",
-        "use a newer engine or an image that is built for this GPU (nvidia-smi --query-gpu=compute_cap --format=csv), or a model in another quantisation",
+        "use a newer engine or an image that is built for this GPU (nvidia-smi --query-gpu=compute_cap --format=csv), or a model in"
+        " another quantisation",
         "vLLM, csrc/cutlass_extensions/common.hpp",
         "This kernel only supports sm90.",
     ),
@@ -17,7 +18,8 @@ HINTS = (
         "attention-sinks",
         r"[Ss]inks are only supported in FlashAttention|does(?: not|n't) support attention sinks",
         "the attention backend that the engine took has no attention sinks on this accelerator, and this model needs them",
-        "remove attention_backend (and env VLLM_ATTENTION_BACKEND, VLLM_FLASH_ATTN_VERSION, VLLM_USE_FLASHINFER_...) from the row; then a newer engine, which"
+        "remove attention_backend (and env VLLM_ATTENTION_BACKEND, VLLM_FLASH_ATTN_VERSION, VLLM_USE_FLASHINFER_...) from the row; then"
+        " a newer engine, which"
         " has another backend for this GPU",
         "vllm-project/vllm#22331, #30919",
         "AssertionError: Sinks are only supported in FlashAttention 9",
@@ -55,7 +57,9 @@ HINTS = (
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
-        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32), or use the image for this CPU",
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32),"
+        " ONEDNN_MAX_CPU_ISA: AVX2 in the row's env, or the"
+        " image for this CPU",
         "vllm-project/vllm#24976, #10478; oneDNN",
         "RuntimeError: could not create a primitive descriptor for acme",
         sure=False,
@@ -63,7 +67,8 @@ HINTS = (
     Hint(
         "quantisation-scheme",
         r"No (?:[\w-]{1,30} )?(?:compatible|suitable) (?:[\w-]{1,30} )?scheme\b",
-        "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names), at all or on this"
+        "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names),"
+        " at all or on this"
         " accelerator",
         "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs weights made by ModelSlim",
         "vllm-project/vllm#19853; vllm-project/vllm-ascend#7076",
@@ -310,7 +315,8 @@ HINTS = (
     Hint(
         "pooler-missing",
         r"'\w{1,60}' object has no attribute 'pooler'",
-        "the row asks for embeddings, scores or classes, and the engine built this model for text: this release has no such form of it, or was not told",
+        "the row asks for embeddings, scores or classes, and the engine built this model for text: this release has no such form of it,"
+        " or was not told",
         "set `runner: pooling` and `convert` (or hf_overrides that the model's page names) in engine_args, or use a newer engine",
         "vllm-project/vllm#20051",
         "AttributeError: 'AcmeForCausalLM' object has no attribute 'pooler'",

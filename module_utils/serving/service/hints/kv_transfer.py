@@ -10,7 +10,8 @@ HINTS = (
         r"Hybrid KV cache manager is disabled but failed to convert",
         "this model's layers need caches of several kinds, and what manages these is switched off: by disable_hybrid_kv_cache_manager, or by a KV"
         " connector that does not take them",
-        "remove disable_hybrid_kv_cache_manager from engine_args; if there is none, remove kv_transfer_config, or use a connector and a release that take"
+        "remove disable_hybrid_kv_cache_manager from engine_args; if there is none, remove kv_transfer_config, or use a connector and a"
+        " release that take"
         " hybrid models",
         "LMCache/LMCache#1436",
         "ValueError: Hybrid KV cache manager is disabled but failed to convert the KV cache specs to one unified type.",
@@ -46,7 +47,8 @@ HINTS = (
         "nixl-plugin",
         r"^KeyError: '(?:UCX|GDS|GDS_MT|Mooncake|LIBFABRIC)'",
         "NIXL has no backend of that name here: its plugin, or a library that this one needs, was not found",
-        "install the nixl package whose CUDA is the environment's (nixl[cu12], nixl[cu13]) and drop NIXL_PLUGIN_DIR from env, or use the engine's image",
+        "install the nixl package whose CUDA is the environment's (nixl[cu12], nixl[cu13]) and drop NIXL_PLUGIN_DIR from env, or use the"
+        " engine's image",
         "vllm-project/vllm#29530; ai-dynamo/nixl",
         "KeyError: 'UCX'",
         sure=False,
@@ -65,7 +67,8 @@ HINTS = (
         "Mooncake's metadata server does not know the other instance: it ended, was started anew under another name, or has not registered yet",
         "the other instance must run and name the same metadata_server; look for what it said; restart both in the order that its page gives",
         "sgl-project/sglang#4880",
-        "E0414 03:56:41.856248 7 transfer_metadata_plugin.cpp:173] Unexpected code in http response, GET http://acme:8998/metadata?key=mooncake response"
+        "E0414 03:56:41.856248 7 transfer_metadata_plugin.cpp:173] Unexpected code in http response, GET"
+        " http://acme:8998/metadata?key=mooncake response"
         " code: 404 response body: metadata not found",
         sure=False,
     ),
@@ -76,7 +79,8 @@ HINTS = (
         "name cards of one network on both sides (device_name), test with ib_write_bw -d CARD -x GID_INDEX between them; look for what the other"
         " side said",
         "kvcache-ai/Mooncake#35, #82",
-        "E1213 02:57:10.528410 7 worker_pool.cpp:274] Worker: Process failed for slice (opcode: 0, peer_nic: acme@mlx5_0): transport retry counter exceeded",
+        "E1213 02:57:10.528410 7 worker_pool.cpp:274] Worker: Process failed for slice (opcode: 0, peer_nic: acme@mlx5_0): transport"
+        " retry counter exceeded",
         sure=False,
     ),
     Hint(
@@ -94,7 +98,8 @@ HINTS = (
         r"read rpc body failed|Failed to mount segment[^\n]{0,60}(?i:rpc|connect|timed? ?out)"
         r"|(?:Failed to start put operation|(?:Put|Get) operation failed with error): (?:RPC_\w{2,20}|\w{0,20}(?:CONNECT|TIMEOUT|UNREACHABLE)\w{0,20})"
         r"|Failed to open segment|Error from http client, GET http",
-        "Mooncake's master, metadata server or another instance gave no answer: it does not run, is of another version, or a proxy or firewall stands between",
+        "Mooncake's master, metadata server or another instance gave no answer: it does not run, is of another version, or a proxy or"
+        " firewall stands between",
         "mooncake_master and the metadata server must run where the configuration says; the same mooncake-transfer-engine everywhere; set env NO_PROXY",
         "kvcache-ai/Mooncake#456, #809",
         "E0417 19:46:42.567027 481 acme.cpp:192] Failed to mount segment due to rpc error",

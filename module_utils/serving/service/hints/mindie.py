@@ -32,7 +32,8 @@ HINTS = (
     Hint(
         "ascend-transfer-connect",
         r"Connect timeout to: \S{1,60}[^\n]{0,100}ASCEND_CONNECT_TIMEOUT|Failed to connect to (?:target|segment): \S{1,60}",
-        "one instance gets no connection to the other's NPUs to hand over the KV cache: it ended or is not ready, or the network between them (HCCS, RoCE)"
+        "one instance gets no connection to the other's NPUs to hand over the KV cache: it ended or is not ready, or the network between"
+        " them (HCCS, RoCE)"
         " does not carry it",
         "look at the other instance's log; hccn_tool -i N -ping must reach its NPUs; use_ascend_direct with CANN 8.3 or newer; else a higher"
         " ASCEND_CONNECT_TIMEOUT",

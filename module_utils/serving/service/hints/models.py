@@ -12,14 +12,17 @@ HINTS = (
         " kind, or were cut for another tensor_parallel_size",
         "remove load_format from engine_args; weights that were cut beforehand need the tensor_parallel_size for which they were cut",
         "vllm-project/vllm-ascend#14564",
-        "ValueError: Could not find checkpoint files '/srv/acme/model-rank-0-part-*.safetensors', only pre-sharded checkpoints are currently supported!",
+        "ValueError: Could not find checkpoint files '/srv/acme/model-rank-0-part-*.safetensors', only pre-sharded checkpoints are"
+        " currently supported!",
     ),
     Hint(
         "weights-of-npu-quantisation",
         r"KeyError: ['\"][\w.]{1,160}\.(?:deq_scale|quant_bias|input_offset|weight_offset)['\"]",
-        "the weights, quantised for NPUs (ModelSlim), name what the engine's layers don't have: they were cut beforehand (w8a8sc), which load_format must"
+        "the weights, quantised for NPUs (ModelSlim), name what the engine's layers don't have: they were cut beforehand (w8a8sc), which"
+        " load_format must"
         " say, or are of another quantisation or engine than these",
-        "for weights whose name says w8a8sc or tpN set load_format: sharded_state and that tensor_parallel_size; keep quantization: ascend; else take the"
+        "for weights whose name says w8a8sc or tpN set load_format: sharded_state and that tensor_parallel_size; keep quantization:"
+        " ascend; else take the"
         " weights and release that the model's page names",
         "vllm-project/vllm-ascend#11368",
         "KeyError: 'layers.7.acme.gate_up_proj.deq_scale'",
@@ -57,7 +60,8 @@ HINTS = (
     Hint(
         "mistral-tokenizer-file",
         r"^ValueError: No tokenizer file found",
-        "Mistral's tokenizer was taken for this folder, and it holds no file of it: tokenizer_mode mistral was asked for, or a tekken.json that lies anywhere"
+        "Mistral's tokenizer was taken for this folder, and it holds no file of it: tokenizer_mode mistral was asked for, or a"
+        " tekken.json that lies anywhere"
         " below the folder made the engine think so",
         "set engine_args.tokenizer_mode: hf, and keep the model's folder to its own files; for Mistral's format fetch tekken.json with the model",
         "vllm-project/vllm#31444; vLLM 0.25.1",
@@ -87,7 +91,8 @@ HINTS = (
     Hint(
         "config-field-type",
         r"Field '\w{1,60}' with value [^\n]{0,120}doesn't match|Field '\w{1,60}' expected \w{1,20}, got \w{1,20}",
-        "a field of the model's config.json (or of hf_overrides) holds another type than transformers takes there: a number in quotes, or a config.json of"
+        "a field of the model's config.json (or of hf_overrides) holds another type than transformers takes there: a number in quotes,"
+        " or a config.json of"
         " another release",
         "compare that field with the model's page (no quotes round a number), or use the transformers (the engine) that the page names",
         "huggingface_hub, dataclasses.py",
@@ -98,7 +103,8 @@ HINTS = (
         r"(?:Following weights were not initialized from checkpoint: [^\n]{0,40}|KeyError: |no module or parameter named )\W{0,3}score\.weight",
         "the engine builds a classifier (score), and the files have none: they are of a generating model, or of a reranker (Qwen3-Reranker) for which"
         " hf_overrides must say so",
-        "write the hf_overrides that the model's page gives for vLLM, or fetch a copy that was made a classifier (seq-cls); for a generating model leave"
+        "write the hf_overrides that the model's page gives for vLLM, or fetch a copy that was made a classifier (seq-cls); for a"
+        " generating model leave"
         " runner and convert out",
         "vLLM, examples of rerankers",
         "ValueError: Following weights were not initialized from checkpoint: {'score.weight'}",
@@ -106,7 +112,8 @@ HINTS = (
     Hint(
         "mistral-names",
         r"(?:KeyError: |parameter named )'(?:\w{1,20}\.){0,3}(?:layers\.\d{1,3}\.(?:attention\.w[qkvo]|feed_forward\.w[123])|tok_embeddings)\.weight'",
-        "files in the publisher's own names for weights (consolidated.safetensors, consolidated.*.pth) are read as if they were Hugging Face's: both lie in the"
+        "files in the publisher's own names for weights (consolidated.safetensors, consolidated.*.pth) are read as if they were Hugging"
+        " Face's: both lie in the"
         " folder, or only they do",
         'leave them out of the model (`exclude: ["consolidated*", "original/*"]`), or for Mistral\'s own format set load_format, config_format and'
         " tokenizer_mode: mistral",
@@ -115,8 +122,10 @@ HINTS = (
     ),
     Hint(
         "rope-config",
-        r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type|rope_type) ?(?:field"
-        r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'|has no attribute 'rope_\w{1,20}'"
+        r"rope_scaling should have a 'rope_type' key|[`']rope_scaling[`'] must be a dictionary with|[`']rope_scaling[`'].{0,60}(?:type"
+        r"|rope_type) ?(?:field"
+        r"|key)|rope_(?:scaling|parameters|theta)[^\n]{0,60}(?:missing|unknown|unexpected|KeyError)|KeyError: 'rope_\w{1,20}'"
+        r"|has no attribute 'rope_\w{1,20}'"
         r"|AssertionError: [^\n]{0,60}\bin rope_\w{4,12}\b|Unknown RoPE scaling type|Missing required keys in `rope_",
         "config.json writes the model's rope settings (rope_scaling, rope_parameters) in another way than this engine and its transformers read"
         " them: they are of different times",
@@ -171,7 +180,8 @@ HINTS = (
         r"|multi-?modal tokens to \d{1,9} placeholders|Unrecognized (?:image|feature) processor|prompt updates corresponding to"
         r"|Invalid type of HuggingFace processor|Received a \w{2,60} for argument \w{0,20}processor"
         r"|stack expects each tensor to be equal size|^ValueError: \w{1,40} dim\[\d\] expected [^\n]{1,40}, got",
-        "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items don't fit it or each other",
+        "the model's processor for images or sound does not work with this engine, or a file of it is missing, or a request's items"
+        " don't fit it or each other",
         "fetch all files of the model (preprocessor_config.json); use the transformers that this vLLM names, or set limit_mm_per_prompt to"
         " 0 for text only",
         "vLLM, multimodal",
@@ -219,7 +229,8 @@ HINTS = (
         r"ProxyError|Tunnel connection failed: \d{3}|Cannot connect to proxy|407 (?:Proxy Authentication Required|from proxy)"
         r"|Unable to connect to proxy",
         "the proxy of the row's env or the host can't be reached, or does not let this connection through",
-        "correct http_proxy and https_proxy, name hosts of the cluster in no_proxy",
+        "correct http_proxy and https_proxy (407: it wants http://USER:PASSWORD@HOST:PORT; 403: it refuses this host name, ask who runs"
+        " it, or fetch on the controller), name hosts of the cluster in no_proxy",
         "requests, urllib3",
         "requests.exceptions.ProxyError: Unable to connect to proxy (OSError('Tunnel connection failed: 403 Forbidden'))",
     ),

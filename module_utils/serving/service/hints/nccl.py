@@ -23,7 +23,8 @@ HINTS = (
         r"nvls\.cc[^\n]{0,80}(?:Cuda failure|[Ff]ailed)|Failed to (?:bind|create|allocate)[^\n]{0,30}(?:NVLink SHARP|NVLS|multicast)"
         r"|NVLS[^\n]{0,60}fail",
         "NCCL can't use the NVSwitch's multicast (NVLink SHARP) here",
-        "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work",
+        "set env NCCL_NVLS_ENABLE: 0; the fabric manager must run for it to work, and after a restart of it the GPUs are reset"
+        " (nvidia-smi -r) or the host rebooted",
         "NVIDIA/nccl#976",
         "node1:71:71 [0] transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
         sure=False,
@@ -134,7 +135,8 @@ HINTS = (
     Hint(
         "nccl-usage",
         r"NCCL [Ee]rror(?: \d{1,2})?: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
-        "the ranks call NCCL in ways that don't fit: an NCCL_* variable of env names an interface, net or algorithm that is not there, two ranks are on one"
+        "the ranks call NCCL in ways that don't fit: an NCCL_* variable of env names an interface, net or algorithm that is not there,"
+        " two ranks are on one"
         " GPU, or they run different versions of NCCL",
         "NCCL_DEBUG=WARN in the row's env names the reason; leave other NCCL_* variables out; tensor_parallel_size must not exceed the number of"
         " `devices`; the same image on all hosts",
@@ -290,8 +292,10 @@ HINTS = (
         "symmetric-memory",
         r"(?:[Dd]evice|GPU)s? (?:does|do) not support multicast"
         r"|SymmetricMemory|cuMulticast\w{2,30}",
-        "GPUs can't share memory as torch's symmetric memory wants it (NVLink multicast): the fabric manager is not up, or a container or driver refuses it",
-        "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say Completed for it to work",
+        "GPUs can't share memory as torch's symmetric memory wants it (NVLink multicast): the fabric manager is not up, or a container"
+        " or driver refuses it",
+        "set env TORCH_SYMM_MEM_DISABLE_MULTICAST: 1 and VLLM_ALLREDUCE_USE_SYMM_MEM: 0; nvidia-smi -q | grep -A3 Fabric must say"
+        " Completed for it to work",
         "vllm-project/vllm#53320; torch, symmetric memory",
         "RuntimeError: CUDASymmetricMemoryAllocator: acme failed",
         sure=False,
@@ -300,7 +304,8 @@ HINTS = (
         "nvshmem",
         r"NVSHMEM API called before|nvshmem\S{0,120}:\d{1,6}: (?:non-zero status|NULL value|init failed)|nvshmem[^\n]{0,60}init\w{0,14} failed"
         r"|ibgda\.cpp:\d{1,6}: ",
-        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA) or the network do not allow it",
+        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA) or the"
+        " network do not allow it",
         "its first lines say why (env NVSHMEM_DEBUG: INFO); IBGDA needs PeerMappingOverride=1 of the driver and NVSHMEM_HCA_LIST, NVSHMEM_IB_GID_INDEX"
         " of the cards; else another all2all_backend",
         "deepseek-ai/DeepEP, third-party README",
@@ -320,7 +325,8 @@ HINTS = (
     Hint(
         "nccl-not-supported",
         r"NCCL WARN Cuda failure (?:\d{1,4} )?'operation not supported'",
-        "this GPU, driver or virtualisation refuses what NCCL asked of CUDA: a vGPU or a virtual machine without peer access or virtual memory functions",
+        "this GPU, driver or virtualisation refuses what NCCL asked of CUDA: a vGPU or a virtual machine without peer access or virtual"
+        " memory functions",
         "set env NCCL_CUMEM_ENABLE: 0, then NCCL_P2P_DISABLE: 1; the vGPU profile must allow unified memory; else pass whole GPUs through",
         "vllm-project/vllm#20226",
         "server:71:71 [0] init.cc:416 NCCL WARN Cuda failure 'operation not supported'",

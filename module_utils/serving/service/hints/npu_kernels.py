@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "npu-kernel-address",
-        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict|non-zero value|is invalid)"
+        r"errorStr: [^\n]{0,40}(?:DDR|address|UB|L1|L0C?)[^\n]{0,80}(?:out of range|out of bounds|unaligned|not aligned|conflict"
+        r"|non-zero value|is invalid)"
         r"|(?:error code is|runtime result =) ?50704[2-5]\b"
         r"|errorStr: Illegal instruction|vec(?:tor)? (?:core )?error[^\n]{0,40}out of range|MTE (?:instruction|address)[^\n]{0,40}out of range",
         "a kernel of the NPU used an address that it may not: it was given a shape, index or layout for which it is not built, or memory that was"
@@ -103,7 +104,8 @@ HINTS = (
     Hint(
         "cann-operator-description",
         r"\[InitOpInfoLib\]|\[InitOpKernel\]",
-        "the description of an operator is not as this CANN reads it: operators of another package (custom ones, ATB's, kernels) are of another release",
+        "the description of an operator is not as this CANN reads it: operators of another package (custom ones, ATB's, kernels) are of"
+        " another release",
         "use an image as it was built; on a host install kernels, ops and custom operators (vllm-ascend's, sgl-kernel-npu) of the toolkit's release",
         "vllm-project/vllm-ascend#8183",
         "E29999[PID: 464] 2026-04-13-12:28:25.885.371 (E29999): [InitOpInfoLib][InitOpKernel] Inconsistent format size [1] and data type size [2]!",
@@ -121,7 +123,8 @@ HINTS = (
     Hint(
         "npu-name-unknown",
         r"Get soc (?:name|version) failed|[Ff]ailed to get (?:the )?soc (?:name|version)",
-        "the NPU's name can't be asked for, or CANN does not know it: driver files and device nodes are missing, or driver and CANN are older than the NPU",
+        "the NPU's name can't be asked for, or CANN does not know it: driver files and device nodes are missing, or driver and CANN are"
+        " older than the NPU",
         "npu-smi info must show the NPU here; use the driver and CANN whose notes name it (910B4-1 and 310P variants need newer ones)",
         "mindspore-ai/mindspore#344",
         "[ERROR] DEVICE(7,ffff,python):2025-10-20-09:54:58.317.312 [acme.cc:557] SetContextSocVersion] Get soc name failed.",
@@ -254,7 +257,8 @@ HINTS = (
     Hint(
         "npu-head-ratio",
         r"numHeads / numKvHeads|MLA only supports? \{",
-        "the NPU's attention kernel takes only some numbers of heads per KV head on each NPU, and this model's after tensor parallelism is none of them",
+        "the NPU's attention kernel takes only some numbers of heads per KV head on each NPU, and this model's after tensor parallelism"
+        " is none of them",
         "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
         "vllm-project/vllm-ascend, FAQ",
         "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
@@ -263,7 +267,8 @@ HINTS = (
         "mindspore-scheduler",
         r"Failed to connect to the tcp server|[Tt]opology build timed out|Failed to (?:register|initialize)[^\n]{0,40}(?:scheduler|compute graph node)",
         "MindSpore's processes don't find each other: the scheduler does not run or ended, a worker did not come, or address and port are not right",
-        "look at each worker's and the scheduler's own log for one that ended before; MS_SCHED_HOST and MS_SCHED_PORT alike for all, a port that is free and"
+        "look at each worker's and the scheduler's own log for one that ended before; MS_SCHED_HOST and MS_SCHED_PORT alike for all, a"
+        " port that is free and"
         " reached; MS_NODE_TIMEOUT higher",
         "MindSpore, dynamic cluster; mindspore-lab/mindrl#144",
         "RuntimeError: Failed to connect to the tcp server : 127.0.0.1:8088, retry to reconnect(100/100)",
@@ -281,7 +286,8 @@ HINTS = (
     Hint(
         "npu-capture-mode",
         r"current capture mode does not support",
-        "while a graph of the NPU was captured something was called that no graph can hold: a copy to or a wait of the host, by this model's code, by this"
+        "while a graph of the NPU was captured something was called that no graph can hold: a copy to or a wait of the host, by this"
+        " model's code, by this"
         " release, or as ASCEND_LAUNCH_BLOCKING is set",
         "take ASCEND_LAUNCH_BLOCKING out of the row's env; set enforce_eager: true; else another release of vllm-ascend",
         "vllm-project/vllm-ascend#7676",
@@ -291,9 +297,11 @@ HINTS = (
     Hint(
         "npu-triton-compiler",
         r"Command '\['[^'\n]{0,80}(?:clang|g)\+\+'[^\n]{0,1200}/(?:cann|[Aa]scend)[^\n]{0,1200}returned non-zero",
-        "Triton for NPUs could not compile its part in C++: headers of Python, torch-npu or CANN are not there or of another release, or the compiler is"
+        "Triton for NPUs could not compile its part in C++: headers of Python, torch-npu or CANN are not there or of another release, or"
+        " the compiler is"
         " not the one it wants",
-        "the compiler's own words stand above the line; remove ~/.triton/cache; use the image of this NPU as it was built, or CANN and driver of its release",
+        "the compiler's own words stand above the line; remove ~/.triton/cache; use the image of this NPU as it was built, or CANN and"
+        " driver of its release",
         "vllm-project/vllm-ascend#6242",
         "RuntimeError: Command '['/usr/bin/clang++', '-x', 'c++-header', '-I/opt/cann-8.5.0/include']' returned non-zero exit status 1.",
         sure=False,

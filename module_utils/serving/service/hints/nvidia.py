@@ -18,9 +18,13 @@ HINTS = (
     ),
     Hint(
         "vgpu-licence",
-        r"nvidia-gridd[^\n]{0,40}(?:Failed to acquire license|Invalid license|Error: )|(?:vGPU|GRID)[^\n]{0,40}(?i:unlicensed)",
+        r"nvidia-gridd[^\n]{0,40}(?:Failed to acquire license|Invalid license|Error: )|(?:vGPU|GRID)[^\n]{0,40}(?i:unlicensed)"
+        r"|valid (?:Grid|GRID) license|cudaErrorDeviceNotLicensed|CUDA_ERROR_DEVICE_NOT_LICENSED|License Status\s{0,60}: Unlicensed"
+        r"|nvidia-gridd[^\n]{0,80}(?:Failed to (?:renew license|register client|update local trusted store)|License acquisition failed"
+        r"|license not found)",
         "the virtual GPU (vGPU) has no licence from its server; without one it is slow after some time, and CUDA is refused",
-        "check ServerAddress or the token in /etc/nvidia/ClientConfigToken, that this host reaches the licence server and its clock is right; then"
+        "check ServerAddress or the token in /etc/nvidia/ClientConfigToken, that this host reaches the licence server (443, by its CA"
+        " certificates) and its clock is right, and that its driver is the one for vGPU of the host's branch; then"
         " restart nvidia-gridd",
         "NVIDIA, vGPU client licensing",
         "nvidia-gridd[7]: Failed to acquire license from acme (Info: NVIDIA acme - Error: timed out)",
@@ -35,7 +39,8 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
+        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b"
+        r"|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
         "docs.nvidia.com, Xid errors (79)",
@@ -61,7 +66,8 @@ HINTS = (
         "gpu-xid-firmware",
         r"NVRM: Xid [^\n]{0,60}: (?:61|62|119|120|122|123)\b|waiting for RPC response from GPU\d{1,3} GSP",
         "the GPU's firmware (GSP or another controller in it) hangs or failed",
-        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver if it comes back,"
+        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver"
+        " if it comes back,"
         " or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
@@ -91,7 +97,8 @@ HINTS = (
         "gpu-xid-hang",
         r"NVRM: Xid [^\n]{0,60}: (?:8|46|109)\b",
         "the GPU did not finish or switch its work in time (Xid): a kernel hangs, the link to the host stalls, or the driver's firmware hangs",
-        "look for an earlier Xid in dmesg; end what runs on it and reset the GPU (nvidia-smi --gpu-reset -i N) or reboot; a newer driver if it comes back",
+        "look for an earlier Xid in dmesg; end what runs on it and reset the GPU (nvidia-smi --gpu-reset -i N) or reboot; a newer driver"
+        " if it comes back",
         "docs.nvidia.com, Xid errors",
         "NVRM: Xid (PCI:0000:0b:00): 109, pid=7, name=python3, Ch 00000008, errorString CTX SWITCH TIMEOUT, Info 0x5",
         sure=False,
@@ -125,23 +132,6 @@ HINTS = (
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot",
         "nvidia-smi",
         "NVML: GPU requires reset",
-    ),
-    Hint(
-        "mig-not-root",
-        r"(?:GPU|[Cc]ompute) instances?[^\n]{0,80}: Insufficient Permissions|MIG [Mm]ode[^\n]{0,80}Insufficient Permissions",
-        "nvidia-smi may not see or change the GPU's slices (MIG): only root may, or who has the capability nodes below /dev/nvidia-caps",
-        "run it as root (sudo); in a container that only reads give it NVIDIA_MIG_MONITOR_DEVICES: all",
-        "Project-HAMi/HAMi#1044; NVIDIA, MIG user guide",
-        "Failed to display compute instances: Insufficient Permissions",
-    ),
-    Hint(
-        "gpu-not-free",
-        r"(?i:in use by another client)|currently being used by one or more other processes|error resetting (?:all )?GPUs",
-        "a GPU, or a slice of it, can't be reset or divided anew while something uses it: processes, a display, the fabric manager or a monitor (DCGM)",
-        "stop the services (maintenance), nvidia-persistenced, dcgm exporters and the display; fuser -v /dev/nvidia* shows the rest; rmmod nvidia_drm;"
-        " then again, or reboot",
-        "NVIDIA/mig-parted#181; NVIDIA/DCGM#95",
-        "GPU 00000000:0B:00.0: In use by another client",
     ),
     Hint(
         "nvml-mismatch",
@@ -221,18 +211,9 @@ HINTS = (
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
     ),
     Hint(
-        "amd-device-closed",
-        r"[Uu]nable to open /dev/kfd|/dev/(?:kfd|dri/renderD\d{1,4})[^\n]{0,40}[Pp]ermission denied|AMDSMI_STATUS_(?:FILE_ERROR|NO_PERM)",
-        "this user may not open the device files of the AMD GPUs (/dev/kfd, /dev/dri/renderD...), or the container was given only some of them",
-        "give the container /dev/kfd and /dev/dri, and the user the groups that own them (render and video, by the host's numbers: ls -ln /dev/kfd /dev/dri)",
-        "lemonade-sdk/vllm-rocm#13",
-        "Unable to open /dev/kfd read-write: Permission denied",
-        sure=False,
-    ),
-    Hint(
         "no-gpu-visible",
-        r"No (?:CUDA|HIP) GPUs are available"
-        r"|no CUDA-capable device is detected|Could not initialize Tensile host: No devices found"
+        r"No CUDA GPUs are available"
+        r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
@@ -257,7 +238,8 @@ HINTS = (
         r"CUDA unknown error|CUDA (?:runtime )?error\b[^\n]{0,160}: unknown error|cudaErrorUnknown\b|CUDA_ERROR_UNKNOWN"
         r"|CUDA driver initialization failed|CUDA_ERROR_NOT_INITIALIZED",
         "CUDA does not start: the module nvidia-uvm is not loaded, its device node is not in the container, or the driver is in a bad state",
-        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot; where only CUDA fails"
+        "modprobe nvidia-uvm, check that nvidia-smi works and with NVSwitch nvidia-fabricmanager, see dmesg for Xid lines; then reboot;"
+        " where only CUDA fails"
         " try the module's option uvm_disable_hmm=1",
         "pytorch/pytorch#49081",
         "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment.",
@@ -283,8 +265,8 @@ HINTS = (
     Hint(
         "gpus-busy",
         r"devices? is/are busy or unavailable|CUDA-capable device\(s\) (?:is|are)|all CUDA-capable devices are busy|cudaErrorDevicesUnavailable",
-        "the GPU takes no further process: exclusive compute mode, MIG without instances, or a driver that hangs",
-        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode",
+        "the GPU takes no further process: exclusive compute mode, MIG without instances, a virtual GPU without licence, or a driver that hangs",
+        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode, nvidia-smi -q tells a vGPU's licence",
         CUDA_ERRORS,
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         late=True,

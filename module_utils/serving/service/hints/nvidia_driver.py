@@ -17,7 +17,8 @@ HINTS = (
     ),
     Hint(
         "driver-not-live",
-        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset|drm))? not found"
+        r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset"
+        r"|drm))? not found"
         r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
         "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), or does not take this card",
         "dkms status and dmesg say which; install the running kernel's headers and the driver again (driver_branch), then reboot",
@@ -35,7 +36,8 @@ HINTS = (
     Hint(
         "peermem-missing",
         r"Module nvidia[-_](?:peermem|fs|gdrdrv) not found|could not insert '?nvidia[-_]peermem'?",
-        "the driver's module for RDMA (nvidia-peermem) or for files is not there or does not load: the driver was built without RDMA's headers (OFED), or a"
+        "the driver's module for RDMA (nvidia-peermem) or for files is not there or does not load: the driver was built without RDMA's"
+        " headers (OFED), or a"
         " container does not see the host's modules",
         "install OFED (or rdma-core's headers), then the driver again, and modprobe nvidia-peermem; without GPUDirect RDMA nothing needs it",
         "NVIDIA/gpu-operator#2619",
@@ -46,7 +48,8 @@ HINTS = (
         "module-other-kernel",
         r"could not insert '?(?!nvidia)\w{1,40}'?: (?:Invalid argument|Exec format error|Unknown symbol)",
         "the kernel refuses a module: it is of another kernel than the one that runs",
-        "uname -r against /lib/modules: reboot into the kernel whose modules are installed, or install those of the running one; a container needs the host's"
+        "uname -r against /lib/modules: reboot into the kernel whose modules are installed, or install those of the running one; a"
+        " container needs the host's"
         " /lib/modules",
         "Linux, kmod; NVIDIA/gpu-operator#1264",
         "modprobe: ERROR: could not insert 'acme_msg': Invalid argument",
@@ -57,7 +60,8 @@ HINTS = (
         r"could not insert '?\w{1,40}'?: (?:Key was rejected by service|Required key not available)|Loading of (?:unsigned )?module[^\n]{0,60}rejected"
         r"|not signed by a key that is trusted by the kernel",
         "the kernel takes only signed modules, and this one's signature is not one that it knows: it is not signed, or by a key that is not enrolled",
-        "enroll the key (mokutil --import /var/lib/dkms/mok.pub) and confirm it at the next boot, take the distribution's signed module, or switch off what"
+        "enroll the key (mokutil --import /var/lib/dkms/mok.pub) and confirm it at the next boot, take the distribution's signed module,"
+        " or switch off what"
         " asks for it: Secure Boot (mokutil --sb-state), module.sig_enforce or lockdown in /proc/cmdline",
         DRIVER,
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
@@ -75,7 +79,8 @@ HINTS = (
     Hint(
         "driver-build-tools",
         r"Unable to find the development tool [`'\"]|unable to find the kernel source tree for the currently running kernel",
-        "NVIDIA's installer has to build its kernel module, and this host lacks what that needs (compiler, make, or the headers of the kernel that runs)",
+        "NVIDIA's installer has to build its kernel module, and this host lacks what that needs (compiler, make, or the headers of the"
+        " kernel that runs)",
         "install gcc, make and linux-headers-$(uname -r) (kernel-devel), or the distribution's own driver package, which brings a built module",
         "NVIDIA, nvidia-installer; luckyyyyy/blog#72",
         "ERROR: Unable to find the development tool `cc` in your path; please make sure that you have the package 'gcc' installed.",
@@ -95,7 +100,8 @@ HINTS = (
         "NVIDIA's persistence daemon finds no GPU that it may open: the kernel module is not loaded, or the device files are closed to its user",
         "nvidia-smi as root makes the device files and shows whether the driver works (else see dmesg); then systemctl restart nvidia-persistenced",
         "NVIDIA, nvidia-persistenced",
-        "Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 9 has read and write permissions",
+        "Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 9 has read and"
+        " write permissions",
     ),
     Hint(
         "module-forbidden",
@@ -110,7 +116,8 @@ HINTS = (
         "module-not-loadable",
         r"could not insert '?nvidia(?!_peermem)\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
         r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",
-        "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or no root loads it",
+        "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or"
+        " no root loads it",
         "dmesg | grep -i nvrm says which; newest cards need the open kernel modules, old ones an older branch; nouveau must not hold the card",
         DRIVER,
         "modprobe: ERROR: could not insert 'nvidia': No such device",
@@ -145,9 +152,11 @@ HINTS = (
     Hint(
         "gpu-left-half-started",
         r"WPR2 already up|the GPU is likely in a bad state and may need to be reset",
-        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down, or this driver's own first try to start it"
+        "a GPU was left half started: an earlier driver, virtual machine or crash did not shut its firmware down, or this driver's own"
+        " first try to start it"
         " failed",
-        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between guests; where it comes"
+        "nvidia-smi --gpu-reset -i N; else power the host off and on (a warm reboot is not enough); with passthrough reset it between"
+        " guests; where it comes"
         " again, the first NVRM line after the boot says more: another driver_branch",
         "NVIDIA/open-gpu-kernel-modules#1230, #1058, #1104",
         "NVRM: GPU6 acme: unexpected WPR2 already up, cannot proceed with booting GSP",
@@ -155,9 +164,11 @@ HINTS = (
     ),
     Hint(
         "gpu-no-memory-pools",
-        r"cuda(?:DeviceGetDefaultMemPool|MallocAsync|MemPool\w{1,20})\b[^\n]{0,60}(?:not supported|NotSupported)|does not support (?:CUDA )?memory pools",
+        r"cuda(?:DeviceGetDefaultMemPool|MallocAsync|MemPool\w{1,20})\b[^\n]{0,60}(?:not supported|NotSupported)"
+        r"|does not support (?:CUDA )?memory pools",
         "this (virtual) GPU has no memory pools: its vGPU profile or driver does not offer unified memory",
-        "switch on unified memory for the vGPU (pciPassthruX.cfg.enable_uvm = 1), give the virtual machine a whole GPU, or take an engine without pools",
+        "switch on unified memory for the vGPU (pciPassthruX.cfg.enable_uvm = 1), give the virtual machine a whole GPU, or take an"
+        " engine without pools",
         "NVIDIA, virtual GPU software guide",
         "RuntimeError: CUDA runtime error in cudaDeviceGetDefaultMemPool(&pool, device): operation not supported",
         sure=False,
@@ -191,7 +202,8 @@ HINTS = (
         "triton-before-gpu",
         r"computeCapability not supported|getMMAVersionSafe|AccelerateMatmul\.cpp:\d{1,5}",
         "the Triton of this image does not know this GPU: the GPU is newer than Triton, or too old for it",
-        "use an image with a newer torch and Triton (for a GPU before compute capability 7.0 an older one); nvidia-smi --query-gpu=compute_cap shows it",
+        "use an image with a newer torch and Triton (for a GPU before compute capability 7.0 an older one); nvidia-smi"
+        " --query-gpu=compute_cap shows it",
         "triton-lang/triton, AccelerateMatmul.cpp",
         'Assertion `false && "computeCapability not supported"\' failed.',
     ),
@@ -205,10 +217,12 @@ HINTS = (
     ),
     Hint(
         "gpu-does-not-start",
-        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT|osInitNvMapping: \*\*\* Cannot attach gpu"
+        r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT"
+        r"|osInitNvMapping: \*\*\* Cannot attach gpu"
         r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
         r"|s_execute(?:Booter|Fwsec)\w{0,30}: [^\n]{0,60}(?:failed|error)",
-        "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module) does not take it",
+        "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module)"
+        " does not take it",
         "see the lines around it in dmesg; power the host off and on, switch Above 4G Decoding (Resizable BAR) on in the host's firmware, try the other"
         " kind of module or a newer driver, then another slot or card",
         "NVIDIA, driver readme; NVIDIA/open-gpu-kernel-modules",
@@ -218,7 +232,8 @@ HINTS = (
     Hint(
         "fabric-without-switch",
         r"NV_WARN_NOTHING_TO_DO",
-        "the fabric manager sees no NVSwitch: the host has none and needs none of it (GPUs side by side, NVLink bridges), or the way to them is missing",
+        "the fabric manager sees no NVSwitch: the host has none and needs none of it (GPUs side by side, NVLink bridges), or the way to"
+        " them is missing",
         "no NVSwitch: systemctl disable --now nvidia-fabricmanager; B200 and newer: install nvlsm and load mlx5_ib and ib_umad; else see dmesg",
         "NVIDIA/gpu-operator#610",
         "nv-fabricmanager[4177]: request to query NVSwitch device information failed with error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
@@ -237,10 +252,11 @@ HINTS = (
     ),
     Hint(
         "gpu-not-for-open-module",
-        r"is not supported by open|does not include the required GPU$|nvidia\.ko is only ready for use on Data Center GPUs",
+        r"is not supported by open|does not include the required GPU$",
         "the open kind of NVIDIA's kernel module does not take this GPU: it is older than Turing, or its controller (GSP) can't be reached, as in some"
         " virtual machines",
-        "lspci -nn -d 10de: names the card; before Turing (V100, P40) install the closed module; else a newer driver, and see how the card is given to the VM",
+        "lspci -nn -d 10de: names the card; before Turing (V100, P40) install the closed module; else a newer driver, and see how the"
+        " card is given to the VM",
         "NVIDIA/open-gpu-kernel-modules#322, #587",
         "NVRM: installed in this system is not supported by open",
         sure=False,
@@ -250,7 +266,8 @@ HINTS = (
         r"NVRM: installed in this system is not supported by the|NVRM: NVIDIA [\d.]{5,12} driver release",
         "this release of NVIDIA's driver does not know this GPU: the card is newer than it, of a generation that later branches left out,"
         " or a virtual GPU that needs the driver of its own kind",
-        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, or a vGPU's guest driver,"
+        "lspci -nn -d 10de: names the card: install a branch that NVIDIA's list of products (Appendix A of the README) has for it, or a"
+        " vGPU's guest driver,"
         " then reboot",
         "NVIDIA/open-gpu-kernel-modules#393",
         "NVRM: installed in this system is not supported by the",
@@ -266,9 +283,9 @@ HINTS = (
     Hint(
         "driver-built-not-loaded",
         r"Unable to load the (?:kernel module 'nvidia|'nvidia[\w-]{0,20}' kernel module)",
-        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau) has the card, the"
+        "the kernel does not take NVIDIA's module that was just built: Secure Boot wants a signature, another driver (nouveau, nova) has the card, the"
         " headers are another kernel's, or this branch does not know the card",
-        "mokutil --sb-state; lsmod | grep nouveau; dmesg and /var/log/nvidia-installer.log give the kernel's words",
+        "mokutil --sb-state; lsmod | grep -E 'nouveau|nova'; dmesg and /var/log/nvidia-installer.log give the kernel's words",
         "NVIDIA/gpu-driver-container#44",
         "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
     ),
@@ -285,16 +302,27 @@ HINTS = (
         "gpu-uuid-unknown",
         r"NVMLError_NotFound|nvmlDeviceGetHandleByUUID[^\n]{0,60}[Nn]ot [Ff]ound",
         "the driver knows no GPU by the name that was asked for: a UUID that is shortened or of another host or container, or a GPU that fell out",
-        "write the whole UUID as nvidia-smi -L shows it (for MIG the MIG-... one), or leave CUDA_VISIBLE_DEVICES out of the row's env; see dmesg for Xid 79",
+        "write the whole UUID as nvidia-smi -L shows it (for MIG the MIG-... one), or leave CUDA_VISIBLE_DEVICES out of the row's env;"
+        " see dmesg for Xid 79",
         "vllm-project/vllm#51677",
         "vllm.third_party.pynvml.NVMLError_NotFound: Not Found",
         sure=False,
     ),
     Hint(
+        "open-module-geforce",
+        r"Open nvidia\.ko is only ready for use on Data Center GPUs|NVreg_OpenRmEnableUnsupportedGpus|'OpenRmEnableUnsupportedGpus'",
+        "the open kind of NVIDIA's kernel module takes in this release GPUs of data centres only, and this one is none (GeForce, RTX)",
+        "install a newer driver (since 560 the open kind takes them all), or the closed kind of this one; else options nvidia"
+        " NVreg_OpenRmEnableUnsupportedGpus=1 in /etc/modprobe.d, then reboot",
+        "NVIDIA, open kernel modules, README; NVIDIA/gpu-operator#1932",
+        "NVRM: Open nvidia.ko is only ready for use on Data Center GPUs.",
+    ),
+    Hint(
         "gsp-firmware-missing",
         r"Direct firmware load for nvidia/\d{3}\.[^\n]{0,80} failed with error|firmware/nvidia/\d{3}\.[^\n]{0,80}\.bin failed with error",
         "the driver can't load the GPU's firmware file: it is missing, cut, or of another version than the driver",
-        "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), then reboot",
+        "install the driver again as a whole (its firmware is in /lib/firmware/nvidia/<version>), dracut -f or update-initramfs -u takes"
+        " it into the initramfs where the module is loaded from there, then reboot",
         "NVIDIA/open-gpu-kernel-modules",
         "nvidia 0000:0b:00.0: Direct firmware load for nvidia/570.1/gsp_acme.bin failed with error -2",
     ),
@@ -310,8 +338,10 @@ HINTS = (
     Hint(
         "cuda-system-call",
         r"OS call failed or operation not supported on this OS|cudaErrorOperatingSystem|CUDA_ERROR_OPERATING_SYSTEM",
-        "the operating system refused what CUDA asked of it: host memory that may not be pinned (memlock, WSL), MPS, or sharing between containers",
-        "take what needs pinned memory out of engine_args (offloading, swap_space), raise the limit memlock, upgrade the driver; dmesg may say more",
+        "the operating system refused what CUDA asked of it: host memory that may not be pinned (memlock, WSL), MPS, sharing between"
+        " containers, or SELinux",
+        "take what needs pinned memory out of engine_args (offloading, swap_space), raise the limit memlock, upgrade the driver; dmesg"
+        " may say more, ausearch -m avc shows what SELinux refused",
         "NVIDIA, CUDA driver API; vllm-project/vllm#43473",
         "RuntimeError: CUDA error: OS call failed or operation not supported on this OS",
         sure=False,
@@ -341,5 +371,16 @@ HINTS = (
         "switch Above 4G Decoding on in the BIOS; in a virtual machine use UEFI (OVMF) and a large 64-bit MMIO window; kernel option pci=realloc",
         "NVIDIA driver, README, known issues",
         "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
+    ),
+    Hint(
+        "driver-memory-out",
+        r"NVRM: [^\n]{0,160}(?:NV_ERR_NO_MEMORY|Out of memory \[)",
+        "NVIDIA's kernel module got no memory: where the GPU shares the host's (GB10, Jetson, GH200) an engine asked for nearly all of"
+        " it; elsewhere the host's memory is used up",
+        "leave the host some: lower gpu_memory_utilization or kv_cache_memory_bytes, max_num_seqs, and run fewer services; free -g; if"
+        " it began with an update of kernel or driver, go back to the one before",
+        "NVIDIA/open-gpu-kernel-modules#1358",
+        "NVRM: nvCheckOkFailedNoLog: Check failed: Out of memory [NV_ERR_NO_MEMORY] (0x00000051) returned from acme @ mem_desc.c:1",
+        sure=False,
     ),
 )

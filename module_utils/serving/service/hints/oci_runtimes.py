@@ -26,7 +26,8 @@ HINTS = (
     Hint(
         "containerd-replaced",
         r"(?i:no status provided on response)",
-        "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are of releases that"
+        "Docker and the containerd that runs below it don't understand each other: one was upgraded while the other ran on, or they are"
+        " of releases that"
         " don't go together",
         "systemctl restart containerd docker; if that does not help, install docker-ce and containerd.io of one time",
         "docker/for-linux#813",
@@ -44,8 +45,10 @@ HINTS = (
     Hint(
         "oci-apparmor",
         r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
-        "the container's AppArmor profile can't be loaded",
-        "install apparmor (apparmor_parser) and restart the container engine, or switch AppArmor off for it",
+        "the container's AppArmor profile can't be loaded or entered: the profiles or apparmor_parser are missing, they were loaded anew"
+        " while the engine ran, or the engine itself is confined (LXC, a snap, a profile of dockerd)",
+        "install apparmor (apparmor_parser) and restart the container engine and the container; aa-status and dmesg (DENIED) show a"
+        " profile that confines the engine; else --security-opt apparmor=unconfined",
         "moby, daemon/apparmor_default.go",
         "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
         " such file or directory",
@@ -80,7 +83,8 @@ HINTS = (
     Hint(
         "kernel-namespace",
         r"namespace \{\\?\"\w{1,12}\\?\" [^}]{0,40}\} does not exist",
-        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one than is installed",
+        "the kernel that runs has not the kind of namespace that the container is to get: it is old, built without it, or another one"
+        " than is installed",
         "uname -r and /proc/1/ns show what there is; boot the distribution's own kernel",
         "docker/for-linux#1198",
         'OCI runtime create failed: namespace {"cgroup" ""} does not exist: unknown.',
@@ -135,7 +139,8 @@ HINTS = (
     Hint(
         "oci-runtime-options",
         r"(?:oci|OCI) runtime[^\n]{0,120}flag provided but not defined: ",
-        "the runtime does not know an option by which the container engine calls it: the two are of different releases, or another runtime is found first",
+        "the runtime does not know an option by which the container engine calls it: the two are of different releases, or another"
+        " runtime is found first",
         "upgrade runc (or crun), containerd and nvidia-container-toolkit together with the container engine; which -a runc shows an older one",
         "NVIDIA/nvidia-docker#537",
         "docker: Error response from daemon: oci runtime error: flag provided but not defined: -acme.",
@@ -165,5 +170,49 @@ HINTS = (
         "run it with --userns=host, leave network: host out of the row, or remove userns-remap from /etc/docker/daemon.json",
         "moby/moby",
         "docker: Error response from daemon: cannot share the host's network namespace when user namespaces are enabled.",
+    ),
+    Hint(
+        "gvisor-driver",
+        r"unsupported Nvidia driver version|registering nvproxy driver",
+        "gVisor (runsc) takes only the versions of NVIDIA's driver that its release knows, and this host has another one",
+        "runsc nvproxy list-supported-drivers shows them: upgrade gVisor, or install one of these drivers (driver_branch), or run the"
+        " service with runc",
+        "google/gvisor#12773",
+        "FATAL ERROR: creating loader: registering filesystems: registering nvproxy driver: unsupported Nvidia driver version: 999.1.01",
+    ),
+    Hint(
+        "gvisor-ended",
+        r"cannot read client sync file|cannot create sandbox: [^\n]{0,160}EOF",
+        "gVisor's sandbox ended while it started: it does not know the version of NVIDIA's driver (nvproxy), a file of the container"
+        " can't be opened, or a limit was met",
+        "add --debug-log=/tmp/runsc/ to runtimeArgs and read what boot says there; runsc nvproxy list-supported-drivers; runc in place"
+        " of runsc shows whether it is gVisor's",
+        "google/gvisor#12773",
+        "OCI runtime create failed: creating container: cannot create sandbox: cannot read client sync file: waiting for sandbox to"
+        " start: EOF",
+        sure=False,
+    ),
+    Hint(
+        "containerd-config-unread",
+        r"failed to load TOML|invalid plugin (?:key URI|config)|containerd: (?:failed to load|invalid)[^\n]{0,80}config|failed to unmarshal TOML",
+        "containerd does not start, because it can't read its configuration or a file that it includes: it is damaged, or was written"
+        " for another version of containerd (as by nvidia-ctk of another time)",
+        "the message names file and key: containerd config dump and containerd config migrate; move the file in /etc/containerd/conf.d"
+        " away, nvidia-ctk runtime configure --runtime=containerd writes it anew; then restart containerd",
+        "NVIDIA/aicr#1237; containerd",
+        'containerd: failed to load TOML from /etc/containerd/conf.d/99-acme.toml: invalid plugin key URI "acme" expect'
+        " io.containerd.x.vx",
+        sure=False,
+    ),
+    Hint(
+        "shim-mixed",
+        r"unsupported shim version|containerd-shim\S{0,20} resolves to executable in current directory",
+        "the containerd that runs and the shim that it starts are of two versions: it was upgraded and not restarted, or an older one is"
+        " found first",
+        "systemctl restart containerd docker; which -a containerd-shim-runc-v2 and the path of containerd's own folder show whether two"
+        " are installed: remove the older",
+        "containerd/containerd#10984; k3s-io/k3s#6518",
+        "failed to create task for container: Unimplemented: failed to start shim: start failed: unsupported shim version (3): not"
+        " implemented",
     ),
 )

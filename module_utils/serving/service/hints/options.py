@@ -142,7 +142,8 @@ HINTS = (
         "no-device-of-many",
         r"must be less than or equal to the number of visible devices \(0\)",
         "the engine sees no GPU or NPU at all: none was given to it, the driver does not work, or a variable (..._VISIBLE_DEVICES) hides them",
-        "nvidia-smi or npu-smi info must work where the engine runs; compare `devices` and device_access of the row, and remove ..._VISIBLE_DEVICES from its"
+        "nvidia-smi or npu-smi info must work where the engine runs; compare `devices` and device_access of the row, and remove"
+        " ..._VISIBLE_DEVICES from its"
         " env",
         "vllm-project/vllm-ascend#14628",
         "AssertionError: local_world_size (8) must be less than or equal to the number of visible devices (0).",

@@ -141,7 +141,8 @@ HINTS = (
     Hint(
         "hccl-super-device",
         r"same superDeviceId\[|superDeviceId\[[^\]\n]{0,40}\] in superPod\[[^\]\n]{0,60}\] ?is already exist",
-        "two NPUs of one group say that they are the same one of a super node (A3): HCCL_LOGIC_SUPERPOD_ID joins hosts of different ones, or a number was"
+        "two NPUs of one group say that they are the same one of a super node (A3): HCCL_LOGIC_SUPERPOD_ID joins hosts of different"
+        " ones, or a number was"
         " given twice",
         "npu-smi info -t spod-info -i N -c 0 shows each NPU's SDID; give hosts of different super nodes different HCCL_LOGIC_SUPERPOD_ID",
         "CANN, HCCL user guide",
@@ -166,9 +167,11 @@ HINTS = (
     Hint(
         "engines-not-come",
         r"Timed out waiting for engines? to send ?initial message",
-        "engines did not report to the server that leads them: those of another host (data parallel) were not started, do not reach it or ended, or one takes"
+        "engines did not report to the server that leads them: those of another host (data parallel) were not started, do not reach it"
+        " or ended, or one takes"
         " longer to load, compile and warm up than it may",
-        "where this log shows it still loading or warming up, raise env VLLM_ENGINE_READY_TIMEOUT_S; else look at the log of the service on the other hosts:"
+        "where this log shows it still loading or warming up, raise env VLLM_ENGINE_READY_TIMEOUT_S; else look at the log of the service"
+        " on the other hosts:"
         " data_parallel_address and its RPC port must be reached from there, and all start together",
         "vllm-project/vllm-ascend#3977, #4250; vllm-project/vllm#32116",
         "TimeoutError: Timed out waiting for engines to sendinitial message on input socket.",
@@ -178,9 +181,11 @@ HINTS = (
         "ray-versions",
         r"Version mismatch: The cluster was started with",
         "this process has another version of Ray or Python than the host that started the Ray cluster; the message names both",
-        "use one image (or one environment) on all hosts of the service, then ray stop on each of them, and start the first host again before the others",
+        "use one image (or one environment) on all hosts of the service, then ray stop on each of them, and start the first host again"
+        " before the others",
         "ray-project/ray#44063; gpustack/gpustack#1640",
-        "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.11.9\nThis process on node 192.0.2.7 was started with:"
+        "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.11.9\nThis process on node"
+        " 192.0.2.7 was started with:"
         "\n    Ray: 2.2.0\n    Python: 3.11.9",
     ),
 )

@@ -35,12 +35,24 @@ HINTS = (
     Hint(
         "package-needs-missing",
         r"nothing provides \S[^\n]{0,120} needed by |Depends: [^\n]{1,120} but it is not installable",
-        "no repository that is enabled has what a package needs: that one's repository is not enabled here or too old (EPEL for dkms), or the package is"
+        "no repository that is enabled has what a package needs: that one's repository is not enabled here or too old (EPEL for dkms),"
+        " or the package is"
         " for another release of the distribution",
         "enable or renew the repository that has it (dnf install epel-release; for Ubuntu universe), dnf clean all or apt-get update, and check that"
         " each address names this release",
         "dnf; apt; stackhpc/ansible-slurm-appliance#685",
         "  - nothing provides dkms >= 9.1.8 needed by kmod-acme-3:575.1-1.el9.x86_64 from acme-x86_64",
+    ),
+    Hint(
+        "package-same-file",
+        r"conflicts between attempted installs of",
+        "two packages bring one and the same file, so only one of them can be installed: one is of another repository (the"
+        " distribution's docker or driver), or an older one that was split or renamed",
+        "the line names both: remove the one that is not wanted (dnf remove docker docker-common before docker-ce; nvidia-docker2 is"
+        " gone, nvidia-container-toolkit takes its place), then install anew",
+        "NVIDIA/nvidia-docker#906",
+        "file /etc/acme/acme.json conflicts between attempted installs of acme-2-2.0.3.noarch and acme-1.13.1.el7.x86_64",
+        sure=False,
     ),
     Hint(
         "package-in-the-way",
@@ -55,7 +67,8 @@ HINTS = (
     Hint(
         "package-over-mount",
         r"unable to (?:make backup link of|create|install new version of|remove)[^\n]{0,240}: (?:Invalid cross-device link|Device or resource busy)",
-        "dpkg can't replace a file that something else is mounted on (Invalid cross-device link, Device or resource busy), as the host's driver is inside of"
+        "dpkg can't replace a file that something else is mounted on (Invalid cross-device link, Device or resource busy), as the host's"
+        " driver is inside of"
         " a container",
         "leave the driver's packages out of the container, whose driver is the host's: install only what needs none (cuda-toolkit, not cuda-drivers)",
         "dpkg; hpc-admin-sist/DockerMonitor#15",
@@ -65,7 +78,8 @@ HINTS = (
         "packages-no-dns",
         r"Temporary failure resolving '|Could not resolve '[\w.-]{3,200}'",
         "this host does not find the address of the package source: DNS does not answer here, or a proxy is needed and apt does not know it",
-        "resolvectl query NAME, and correct the host's DNS; behind a proxy write Acquire::http::Proxy below /etc/apt/apt.conf.d, or name the site's mirror",
+        "resolvectl query NAME, and correct the host's DNS; behind a proxy write Acquire::http::Proxy below /etc/apt/apt.conf.d, or name"
+        " the site's mirror",
         "apt",
         "W: Failed to fetch http://acme.example/ubuntu/dists/x/InRelease  Temporary failure resolving 'acme.example'",
     ),
@@ -79,7 +93,8 @@ HINTS = (
     ),
     Hint(
         "packages-mixed",
-        r"Hash Sum mismatch|Hashes of expected file|File has unexpected size|Mirror sync in progress|Downloading successful, but checksum doesn't match",
+        r"Hash Sum mismatch|Hashes of expected file|File has unexpected size|Mirror sync in progress"
+        r"|Downloading successful, but checksum doesn't match",
         "a package source gave a file that is not the one of its list: a mirror is just being renewed, or a proxy keeps an old file",
         "apt-get clean and remove /var/lib/apt/lists/* (dnf clean all), then again; if it stays, another mirror, or let the proxy not keep these files",
         "apt; dnf",
@@ -99,7 +114,8 @@ HINTS = (
         "packages-key",
         r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
         "the key that signs a package source is not on this host, or no longer that key: its owner changed it, or it was never installed",
-        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import), then"
+        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg;"
+        " rpm --import), then"
         " again",
         "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
         "Error: GPG check FAILED",

@@ -112,7 +112,8 @@ HINTS = (
         r"|Builder"
         r"|Backend|Impl|Platform|Executor|Connector|Communicator|Metadata|Wrapper|FusedMoE|Sampler|Proposer|Method|Attention|Embedding|Linear"
         r"|ForCausalLM"
-        r"|ForConditionalGeneration|Model|(?<!CompressedTensors)(?<!TorchAO)(?<!Quark)(?<!Marlin)(?<!GPTQ)(?<!AWQ)Config|Engine|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
+        r"|ForConditionalGeneration|Model|(?<!CompressedTensors)(?<!TorchAO)(?<!Quark)(?<!Marlin)(?<!GPTQ)(?<!AWQ)Config|Engine"
+        r"|OpenAIServing\w{1,40}|Manager|Processor|Cache|Spec)\.\w{1,60}))\(\)"
         r" (?:got an unexpected keyword|got multiple values|missing \d{1,2} required|takes (?:from )?\d)",
         "a class is called as another version of it is: vLLM and a plugin or library don't belong together, or this release of vLLM is at fault"
         " itself",
@@ -162,7 +163,8 @@ HINTS = (
         "torch-npu-hidden",
         r"module 'torch_npu' has no attribute '(?:_autoload|npu|__version__)'",
         "what Python found as torch_npu is not the package: a folder of that name (its sources) is found first, or it is installed in part",
-        "start from another folder and drop it from PYTHONPATH; python -c 'import torch_npu; print(torch_npu.__path__)' shows where it is; install it anew",
+        "start from another folder and drop it from PYTHONPATH; python -c 'import torch_npu; print(torch_npu.__path__)' shows where it"
+        " is; install it anew",
         "Ascend/pytorch#24; flashserve/flash-linear-attention-npu#2",
         "AttributeError: module 'torch_npu' has no attribute '_autoload'",
         sure=False,

@@ -24,7 +24,8 @@ HINTS = (
         r"|Couldn't get any nameserver address",
         "pasta, podman's network without root, finds no network interface of the host with an address and a route: the network was not up yet, or the"
         " host has none",
-        "start the unit after network-online.target (a user's unit cannot wait for it: Restart=on-failure), name the interface (network: pasta:-i,eth0),"
+        "start the unit after network-online.target (a user's unit cannot wait for it: Restart=on-failure), name the interface (network:"
+        " pasta:-i,eth0),"
         " or take network: host",
         "containers/podman#22168",
         "pasta[7]: External interface not usable",
@@ -37,7 +38,8 @@ HINTS = (
         " SELinux or a pasta of another time than podman keep it closed",
         "remove the netns folder that is named while no container of this user runs, and start again; dmesg shows a refusal; upgrade passt with podman",
         "containers/podman#22015",
-        "Error: setting up Pasta: pasta failed with exit code 1: Couldn't open network namespace /run/user/7/containers/networks/rootless-netns/rootless-netns",
+        "Error: setting up Pasta: pasta failed with exit code 1: Couldn't open network namespace"
+        " /run/user/7/containers/networks/rootless-netns/rootless-netns",
         sure=False,
     ),
     Hint(
@@ -119,7 +121,8 @@ HINTS = (
         "user-namespaces-closed",
         r"(?:fork/exec /proc/self/exe|unshare|bwrap)\b[^\n]{0,80}: (?i:operation not permitted|permission denied)",
         "this kernel does not allow users without root to make user namespaces: kernel.unprivileged_userns_clone is 0, or AppArmor restricts them",
-        "sysctl kernel.unprivileged_userns_clone=1; on Ubuntu 24.04 and later an AppArmor profile for the program with `userns,` (its package brings it)",
+        "sysctl kernel.unprivileged_userns_clone=1; on Ubuntu 24.04 and later an AppArmor profile for the program with `userns,` (its"
+        " package brings it)",
         "docker/docs, rootless troubleshooting",
         "[rootlesskit:parent] error: failed to start the child: fork/exec /proc/self/exe: operation not permitted",
     ),
@@ -133,10 +136,13 @@ HINTS = (
     ),
     Hint(
         "user-bus-missing",
-        r"sd-bus (?:add match|open|call)\b[^\n]{0,80}(?i:not permitted|denied|no such file)"
+        r"(?:sd-bus (?:add match|open|call)|cannot open sd-bus|Interactive authentication required)\b[^\n]{0,80}(?i:not permitted|denied"
+        r"|no such file|unknown)"
         r"|read unix @->/run/systemd/private|/run/user/\d{1,8}/(?:bus|systemd)\b[^\n]{0,80}(?:no such file|refused|reset)",
-        "the D-Bus of this user's session does not run, and systemd makes the cgroups of containers without root by it",
-        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER",
+        "the container engine can't ask systemd for a cgroup: this user has no session (D-Bus) of its own, as after su or sudo, or no"
+        " systemd runs around the engine (a container)",
+        "install dbus-user-session (dbus-daemon), log in anew by ssh or machinectl shell, and loginctl enable-linger USER; in a"
+        " container, or with cgroups v1: cgroup_manager = cgroupfs in containers.conf (native.cgroupdriver=cgroupfs for Docker)",
         "docker/docs, rootless troubleshooting",
         "docker: Error response from daemon: error while starting unit: read unix @->/run/systemd/private: read: connection reset by peer: unknown.",
         sure=False,
@@ -221,7 +227,8 @@ HINTS = (
         "kernel-lockdown",
         r"bpf(?:_prog)?[ _](?:create|load|attach|query)\w{0,4}[^\n]{0,60}(?:not permitted|[Pp]ermission denied)"
         r"|: load program: (?:permission denied|operation not permitted)",
-        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, SELinux, or an engine without rights",
+        "the kernel takes no bpf program from the container engine, which gives devices by one: Secure Boot's lockdown, SELinux, or an"
+        " engine without rights",
         "run the engine as root outside of containers; if Secure Boot's lockdown is at fault (dmesg says so), switch it off or upgrade kernel and crun",
         PODMAN,
         "Error: bpf create : Operation not permitted: OCI runtime permission denied error",
@@ -270,9 +277,11 @@ HINTS = (
     ),
     Hint(
         "rootless-netns-gone",
-        r"(?:runtime directory for |setup |mount )rootless[- ]netns[^\n]{0,160}(?i:no such file|permission denied)|rootless-netns[^\n]{0,80}(?i:no such file)",
+        r"(?:runtime directory for |setup |mount )rootless[- ]netns[^\n]{0,160}(?i:no such file|permission denied)"
+        r"|rootless-netns[^\n]{0,80}(?i:no such file)",
         "the folder of this user's own networks is gone or was made by another session: /run/user/UID was removed when the last session ended",
-        "loginctl enable-linger USER; podman system migrate, or stop all its containers and remove the netns folder below /run/user/UID, then start again",
+        "loginctl enable-linger USER; podman system migrate, or stop all its containers and remove the netns folder below /run/user/UID,"
+        " then start again",
         "containers/podman#13671",
         'ERRO[0000] "failed to mount runtime directory for rootless netns: no such file or directory"',
         sure=False,
@@ -280,7 +289,8 @@ HINTS = (
     Hint(
         "tun-missing",
         r"/dev/net/tun\W{1,6}[^\n]{0,40}(?i:no such|not permitted|permission denied)",
-        "networks without root need /dev/net/tun, which is not there or not open: the kernel module tun is not loaded, or the host is itself a container",
+        "networks without root need /dev/net/tun, which is not there or not open: the kernel module tun is not loaded, or the host is"
+        " itself a container",
         "modprobe tun (and a line in /etc/modules-load.d); in a container or LXC pass /dev/net/tun in; or take network: host",
         "rootless-containers/slirp4netns",
         'Error: slirp4netns failed: "open(\\"/dev/net/tun\\"): No such device"',
@@ -290,7 +300,8 @@ HINTS = (
         "podman-database-differs",
         r"database [\w ]{3,40} \"[^\"\n]{1,200}\" does not match our |database configuration mismatch",
         "podman's database was made with other settings (storage driver, folders, user) than it has now",
-        "put storage.conf and XDG_RUNTIME_DIR back to what the message says the database has; or begin anew: podman system reset (all containers and images"
+        "put storage.conf and XDG_RUNTIME_DIR back to what the message says the database has; or begin anew: podman system reset (all"
+        " containers and images"
         " of this user go)",
         "podman, libpod",
         'Error: database graph driver "overlay" does not match our graph driver "vfs": database configuration mismatch',

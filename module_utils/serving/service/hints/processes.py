@@ -53,7 +53,8 @@ HINTS = (
     ),
     Hint(
         "vllm-compiled-part",
-        r"'_OpNamespace' '_\w{1,20}' object has no attribute|No module named '?vllm\._(?:C|moe_C|rocm_C)"
+        r"'_OpNamespace' '_\w{1,20}' object has no attribute(?! '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|init_shm"
+        r"|shm_|mla_decode_kvcache_cpu))|No module named '?vllm\._(?:C|moe_C|rocm_C)"
         r"|name 'vllm_(?:cache_|moe_)?ops' is not defined",
         "vLLM's compiled part does not load, is of another build than its Python part, or is called on an accelerator for which there is none (an"
         " NPU)",
@@ -127,9 +128,11 @@ HINTS = (
     Hint(
         "ended-unsaid",
         r"EngineDeadError|Engine (?:core initialization failed|process failed to start)",
-        "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled code crashed (a small"
+        "a process of the engine ended, and what is left of the log has no reason: the kernel killed it for lack of memory, compiled"
+        " code crashed (a small"
         " /dev/shm: bus error), or the log was cut",
-        "journalctl -k names a kill, a segmentation fault, an invalid opcode (too old a CPU) and GPU faults; docker inspect OOMKilled; raise shm_bytes, memory",
+        "journalctl -k names a kill, a segmentation fault, an invalid opcode (too old a CPU) and GPU faults; docker inspect OOMKilled;"
+        " raise shm_bytes, memory",
         "vLLM 0.25.1, a worker killed and one on a /dev/shm of 64 KiB",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
         general=True,
@@ -277,16 +280,6 @@ HINTS = (
         general=True,
     ),
     Hint(
-        "name-resolution",
-        r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
-        "something on the network is wanted, and can't be reached",
-        "look at what the message names: a machine of your own must be up and listen there; from outside a release needs nothing: set"
-        " HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in /etc/hosts",
-        "requests; glibc",
-        "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
-        general=True,
-    ),
-    Hint(
         "environment-imports",
         r"cannot import name '[^']{1,80}' from '([\w.]{1,80})'",
         "two packages of the environment are of versions that don't belong together",
@@ -309,7 +302,8 @@ HINTS = (
         "module-missing",
         r"No module named '?([\w.]{1,80})",
         "the environment lacks a Python module",
-        "if an option or a variable names it (middleware, logits_processors, worker_cls, scheduler_cls), correct that, or set env PYTHONPATH to its folder;"
+        "if an option or a variable names it (middleware, logits_processors, worker_cls, scheduler_cls), correct that, or set env"
+        " PYTHONPATH to its folder;"
         " else remove the environment and run deploy.yml --tags prepare, or repair yours",
         "Python",
         "ModuleNotFoundError: No module named 'cv2'",

@@ -18,7 +18,8 @@ HINTS = (
     Hint(
         "sources-unreadable",
         r"^OSError: source code not available|^KeyError: '__firstlineno__'",
-        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only compiled files are there",
+        "Python can't read the sources of a class that the engine looks into: this Python is newer than the engine supports, or only"
+        " compiled files are there",
         "use a Python that this engine's release names (an image has it), or install the package as its wheel is",
         "vllm-project/vllm#23744",
         "OSError: source code not available",
@@ -44,7 +45,7 @@ HINTS = (
     ),
     Hint(
         "externally-managed",
-        r"externally-managed-environment|environment is externally managed",
+        r"externally-managed-environment|(?:environment|interpreter at /\S{1,200}) is externally managed",
         "pip may not install into the system's own Python",
         "use the environment that deploy makes (native_env), not the system's Python",
         "PEP 668",
@@ -64,7 +65,8 @@ HINTS = (
         r"is not a supported wheel on this platform|has no wheels with a matching (?:platform|Python ABI|Python implementation)"
         r"|no wheels? (?:for|with a) |doesn't have a source distribution or wheel for the current platform",
         "the wheel is for another Python, processor or C library than this host has",
-        "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image",
+        "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image or an older"
+        " release; an index that has none for this processor, another release",
         "pip; uv, platform tags",
         "ERROR: vllm-0.32.0-cp38-abi3-manylinux_2_35_x86_64.whl is not a supported wheel on this platform.",
     ),
@@ -277,7 +279,8 @@ HINTS = (
     ),
     Hint(
         "package-hidden",
-        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)|module 'numpy' has no attribute '(?:ndarray|array|dtype|zeros|float32)'",
+        r"cannot import name '\w{1,80}' from '[\w.]{1,80}' \(unknown location\)|module 'numpy' has no attribute '(?:ndarray|array|dtype"
+        r"|zeros|float32)'",
         "Python finds a folder of the package's name in place of it (the working folder or PYTHONPATH holds one), or the package is there in part",
         "start from another folder, drop it from PYTHONPATH, and install the package anew or use an image as it was built",
         "sgl-project/sglang#14398",
@@ -356,7 +359,8 @@ HINTS = (
     Hint(
         "regular-expression",
         r"^(?:re\.(?:error|PatternError)|regex\._regex_core\.error): ",
-        "a regular expression can't be read: one of a request or of the model's files, or one that a package wrote for an older Python (3.11 refuses flags"
+        "a regular expression can't be read: one of a request or of the model's files, or one that a package wrote for an older Python"
+        " (3.11 refuses flags"
         " that are not first)",
         "the traceback's last files name who wrote it: correct the request or schema, upgrade that package, or use the engine's own Python",
         "Python, re; lark-parser/lark#1207",
@@ -371,5 +375,26 @@ HINTS = (
         "trallnag/prometheus-fastapi-instrumentator#214",
         "RuntimeError: Cannot add middleware after an application has started",
         sure=False,
+    ),
+    Hint(
+        "library-empty",
+        r"\.so[\w.]{0,40}: file too short",
+        "a library is an empty or cut file: on a Jetson the image's place holder, in whose place NVIDIA's runtime mounts the host's"
+        " library; elsewhere a copy, download or disk broke off",
+        "Jetson: nvidia-ctk runtime configure, and start the container by it (--runtime=nvidia; a newer compose file names it under"
+        " deploy); elsewhere install that package or fetch the image again, df -h",
+        "docker/compose#12203; glibc",
+        "ImportError: /usr/lib/libacme_compiler.so: file too short",
+    ),
+    Hint(
+        "python-without-parts",
+        r"No module named '?_(?:ctypes|ssl|lzma|bz2|sqlite3)\b|ssl module in Python is not available"
+        r"|Can't connect to HTTPS URL because the SSL module is not available",
+        "this Python was built without a part of its own library: the headers for it (libffi, OpenSSL, xz, bzip2, SQLite) were not"
+        " there, or its libraries are gone",
+        "use another Python (uv python install 3.12, or the distribution's), and make the environment anew; one that is built by hand"
+        " needs libffi-dev, libssl-dev, liblzma-dev, libbz2-dev before",
+        "CPython; pip",
+        "ModuleNotFoundError: No module named '_ctypes'",
     ),
 )

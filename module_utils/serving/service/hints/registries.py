@@ -38,7 +38,8 @@ HINTS = (
     Hint(
         "registry-certificate-odd",
         r"failed to parse certificate from server|x509: (?:unhandled critical extension|malformed|certificate relies on legacy Common Name)",
-        "the certificate that came for the registry is of a form which Docker (Go) does not take: a proxy that reads TLS made it, or it is an old one without"
+        "the certificate that came for the registry is of a form which Docker (Go) does not take: a proxy that reads TLS made it, or it"
+        " is an old one without"
         " subjectAltName",
         "let the proxy pass the registry's names unread, make the registry a certificate of today, or fetch with image_relay",
         "moby/moby#31949",

@@ -99,7 +99,8 @@ HINTS = (
         "other ranks had not loaded their weights when this one waited no longer: one of them failed (its memory ran out), or reads more slowly",
         "look for what the other ranks, on the other hosts too, said before; put the weights on a local disk where one only reads slowly",
         "sgl-project/sglang#4503",
-        "ValueError: TP rank 3 could finish the model loading, but there are other ranks that didn't finish loading. It is likely due to unexpected failures.",
+        "ValueError: TP rank 3 could finish the model loading, but there are other ranks that didn't finish loading. It is likely due to"
+        " unexpected failures.",
         late=True,
     ),
     Hint(

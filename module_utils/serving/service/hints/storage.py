@@ -8,7 +8,8 @@ HINTS = (
     Hint(
         "engine-socket-folder",
         r"can't create unix socket \S{1,200}: is a directory|docker\.sock: is a directory",
-        "a folder stands where the container engine makes its socket, as one comes about when a container that mounts the socket starts without the engine",
+        "a folder stands where the container engine makes its socket, as one comes about when a container that mounts the socket starts"
+        " without the engine",
         "rmdir that folder (/var/run/docker.sock), start the engine, then the container that mounts it",
         "moby/moby#25942",
         "can't create unix socket /var/run/docker.sock: is a directory",
@@ -18,13 +19,24 @@ HINTS = (
         r"listen unix \S{1,300}: bind: address already in use|abstract unix socket[^\n]{0,300}address already in use"
         r"|(?:docker|containerd|podman)\.socket: Failed to [^\n]{0,80}: Address already in use",
         "a socket (no network port) that the container engine makes is there already: its daemon runs, or a process of an earlier one is left over",
-        "ps -ef | grep -e dockerd -e containerd shows what is left: end it, remove the socket that the message names, then systemctl restart containerd docker",
+        "ps -ef | grep -e dockerd -e containerd shows what is left: end it, remove the socket that the message names, then systemctl"
+        " restart containerd docker",
         "docker/for-linux#643; rancher/rancher#10595",
         "Error response from daemon: listen unix /run/acme/5a/shim.sock: bind: address already in use: unknown",
     ),
     Hint(
+        "lock-stale",
+        r"(?i:stale (?:nfs )?file handle)[^\n]{0,200}(?:\.locks?\b|/\.?locks?/|_lock\b)",
+        "a folder or file of locks lies on a network file system whose server no longer knows it: another host removed it or made it"
+        " anew, or the export changed",
+        "put the cache on a local disk (HF_HOME, MODELSCOPE_CACHE), or fetch once and give the engine a folder;"
+        " MODELSCOPE_HUB_FILE_LOCK: false in the row's env ends ModelScope's locks; ls of that folder or a new mount finds it again",
+        "modelscope/modelscope#1621",
+        "OSError: [Errno 116] Stale file handle: '/srv/acme/hub/.lock/acme'",
+    ),
+    Hint(
         "file-handle-stale",
-        r"(?i:stale (?:nfs )?file handle)|Errno 116\b",
+        r"(?i:stale (?:nfs )?file handle)(?![^\n]{0,200}(?:\.locks?\b|/\.?locks?/|_lock\b))|Errno 116\b(?![^\n]{0,260}lock)",
         "the server of a network file system no longer knows a folder or file that is mounted or open here: it was removed, replaced or exported anew",
         "end the service, umount -f -l the folder on the host and mount it again, then start the service; on the server keep one fsid for the export",
         "Linux, ESTALE; moby/moby#22891",
@@ -141,5 +153,47 @@ HINTS = (
         "df -h and the quota of the folder that the traceback writes to; make room, or write to another disk",
         "pytorch, caffe2/serialize/inline_container.cc",
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 576 vs 470",
+    ),
+    Hint(
+        "no-flock",
+        r"does not appear to support flock|No locks available|\[Errno 37\]",
+        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
+        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
+        "tox-dev/filelock; Linux, ENOLCK",
+        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
+    ),
+    Hint(
+        "hub-lock-held",
+        r"[Ss]till waiting to acquire lock on |The file lock '[^'\n]{1,300}' could not be acquired",
+        "something else holds the lock on a file of a cache: another process that fetches the same, or one that was killed on a file"
+        " system where locks are files that stay (NFS without flock)",
+        "end the other process; if there is none, remove the lock file that the line names (below .locks of HF_HOME); put the cache on a"
+        " local disk",
+        "huggingface/huggingface_hub#2543",
+        "still waiting to acquire lock on /srv/acme/hub/.locks/models--a--b/c.lock (elapsed: 90.0 seconds)",
+    ),
+    Hint(
+        "daemon-disk-read-only",
+        r"(?:failed to register layer|failed to extract layer|ApplyLayer|processing tar file)[^\n]{0,400}: read-only file system"
+        r"|\b(?:mkdir|open|write|rename|unlinkat|symlink) /(?:var/lib|etc|run|var/run)/(?:docker|containerd|containers|cdi"
+        r"|nvidia-container-runtime)\b[^\s:]{0,200}: read-only file system",
+        "the container engine can't write to its own folder: that disk is mounted read-only, as the kernel does after an error of it, or"
+        " the system is one whose folder is never written (an image-based one, a snap)",
+        "findmnt -T of the path and dmesg say which: after an error check the disk (fsck, smartctl -a) and reboot; else set data-root in"
+        " /etc/docker/daemon.json (graphroot in storage.conf) to a folder on a disk that is written",
+        "moby; Linux, EROFS",
+        "failed to register layer: Error processing tar file(exit status 1): write /usr/lib/acme.so: read-only file system",
+    ),
+    Hint(
+        "overlay-links",
+        r"overlay mount to [^\n]{0,400}: too many levels of symbolic links|(?:overlay2|overlay/l)/[^\n]{0,200}: too many levels of symbolic links",
+        "the kernel can't stack an image's layers: their short links (overlay2/l) are damaged or were copied wrongly, as after a crash"
+        " or a moved data folder, or a layer stands twice in the image",
+        "remove the image and what hangs on it (docker rmi, docker system prune -a; podman system reset), then deploy.yml --tags fetch;"
+        " a data folder is moved with rsync -aHAX while the engine is stopped; a newer engine or kernel",
+        "moby/moby#46498",
+        "docker: Error response from daemon: error creating overlay mount to /var/lib/docker/overlay2/59f-init/merged: too many levels"
+        " of symbolic links.",
+        sure=False,
     ),
 )

@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "shm-too-small",
-        r"Insufficient space in /dev/shm|[Uu]nexpected bus error encountered in worker|insufficient shared memory \(shm\)"
+        r"Insufficient space in /dev/shm|exceeds memory available in /dev/shm|[Uu]nexpected bus error encountered in worker"
+        r"|insufficient shared memory \(shm\)"
         r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
         r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
@@ -19,7 +20,8 @@ HINTS = (
         "kernel-limit",
         r"(?i)(?:inotify|\bwatch|fork|clone|unshare|\bsem(?:_open|get)|shmget|\block\b|cgroup|netlink|\bbpf\b|\bkey(?:ctl|ring))"
         r"[^\n]{0,160}no space left on device",
-        "the kernel has no more room for this kind of thing; most often a limit is reached (watches, namespaces, cgroups, semaphores), and no disk is full",
+        "the kernel has no more room for this kind of thing; most often a limit is reached (watches, namespaces, cgroups, semaphores),"
+        " and no disk is full",
         "sysctl -a | grep -e inotify -e max_ -e kernel.sem -e kernel.keys shows the limits; raise the one of what the message names",
         "Linux, ENOSPC",
         "libacme: sem_open: No space left on device",
@@ -29,7 +31,8 @@ HINTS = (
         "disk-full",
         r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
-        "df -h shows which: the message or the lines around it name the path; make room, or move caches there",
+        "df -h shows which: the message or the lines around it name the path; make room, or move caches there; in a container without a"
+        " path in sight (SemLock) it is /dev/shm: raise shm_bytes",
         "Linux, ENOSPC",
         "OSError: [Errno 28] No space left on device: '/cache/x'",
     ),
@@ -127,7 +130,8 @@ HINTS = (
         "start it again, the services of a host one after the other: the port is chosen anew; where the row's env sets MASTER_PORT or VLLM_PORT, give"
         " each service its own; ss -ltnp shows who holds it",
         "vllm-project/vllm#39015",
-        "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. port: 29777, useIpv6: false, code: -98,"
+        "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. port: 29777, useIpv6:"
+        " false, code: -98,"
         " name: EADDRINUSE, message: address already in use",
     ),
     Hint(
@@ -203,8 +207,10 @@ HINTS = (
     Hint(
         "bus-error",
         r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
-        "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut or can't be read",
-        "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true)",
+        "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut, or"
+        " can't be read from its disk or network (NFS, Lustre)",
+        "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true); from a network file system:"
+        " safetensors_load_strategy: eager in engine_args, or a local disk",
         "Linux, SIGBUS",
         "./start: line 9:  4242 Bus error               (core dumped) vllm serve",
     ),
@@ -237,13 +243,16 @@ HINTS = (
     ),
     Hint(
         "certificate-name",
-        r"(?:[Cc]ertificate|SSL|TLS|curl: \(60\))[^\n]{0,200}(?:Hostname mismatch|IP address mismatch|doesn't match (?:either of )?'|no alternative certificate"
+        r"(?:[Cc]ertificate|SSL|TLS|curl: \(60\))[^\n]{0,200}(?:Hostname mismatch|IP address mismatch|doesn't match (?:either of )?'"
+        r"|no alternative certificate"
         r" subject name)|NotValidForName",
-        "who answered shows a certificate of another name: a proxy or login page between here and there, DNS or /etc/hosts gives another host's address,"
+        "who answered shows a certificate of another name: a proxy or login page between here and there, DNS or /etc/hosts gives another"
+        " host's address,"
         " or the address was written another way (a number, an alias)",
         "getent hosts NAME and curl -v https://NAME on this host show who answers: correct DNS, hosts or proxy, or use a name that the certificate has",
         "vmware-archive/vSphere-machine-learning-extension#75",
-        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not valid for 'hub'.",
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not"
+        " valid for 'hub'.",
         sure=False,
     ),
     Hint(
@@ -359,7 +368,8 @@ HINTS = (
     ),
     Hint(
         "number-expected",
-        r"^ValueError: (?:invalid literal for int\(\) with base 10|could not convert string to float): |Value error, (?:invalid literal|could not convert)",
+        r"^ValueError: (?:invalid literal for int\(\) with base 10|could not convert string to float): |Value error, (?:invalid literal"
+        r"|could not convert)",
         "a word stands where a number is expected: in a variable of the row's env, in an option, or in the model's config.json",
         "look for the word that the message shows in env, engine_args and config.json; the last line of source in the traceback names what was read",
         "Python",
@@ -378,7 +388,8 @@ HINTS = (
     Hint(
         "system-says-later",
         r"BlockingIOError: \[Errno 11\]",
-        "the system refused something for now: a further process (limits of nproc, pids or memory), a lock that another one holds, or a write into a full pipe",
+        "the system refused something for now: a further process (limits of nproc, pids or memory), a lock that another one holds, or a"
+        " write into a full pipe",
         "the traceback's last line says what: for fork raise LimitNPROC or TasksMax of the unit and lower OMP_NUM_THREADS; for a lock end"
         " the other process; for a write look at what reads the log",
         "Python, os module; errno EAGAIN",

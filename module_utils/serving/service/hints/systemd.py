@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "systemd-step",
-        r"Failed at step (?:OOM_ADJUST|CGROUP|LIMITS|NICE|CAPABILITIES|SECCOMP|APPARMOR_PROFILE|SELINUX_CONTEXT|KEYRING|CPUAFFINITY|SCHED\w{2,10}) spawning",
+        r"Failed at step (?:OOM_ADJUST|CGROUP|LIMITS|NICE|CAPABILITIES|SECCOMP|APPARMOR_PROFILE|SELINUX_CONTEXT|KEYRING|CPUAFFINITY"
+        r"|SCHED\w{2,10}) spawning",
         "systemd may not set something for the unit that the message names after `step`: this host (a container, or a user's systemd) refuses it",
         "remove that setting from the unit or its drop-ins (systemctl cat UNIT), or give the outer container the right to it",
         "systemd.exec(5); systemd/systemd#719",
@@ -42,7 +43,7 @@ HINTS = (
         r"status=(?:226/NAMESPACE|22[578]/\w{3,20}|218/CAPABILITIES)|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
         r"|namespacing)",
         "systemd can't make the unit's sandbox: a path that it names is missing, or the host (a container) can't do it",
-        "the journal's line before names the path; make it, or remove that option from a drop-in of the unit",
+        "the journal's line before names the path; make it, or remove that option from a drop-in of the unit; in an LXC container allow nesting",
         "systemd.exec, exit codes",
         "host systemd[1]: vllm-x.service: Failed at step NAMESPACE spawning /srv/x/start: No such file or directory",
     ),
@@ -66,6 +67,7 @@ HINTS = (
     Hint(
         "systemd-oom",
         r"Failed with result 'oom-kill'|A process of this unit has been killed by the OOM killer|killed by systemd-oomd"
+        r"|systemd-oomd\[\d{1,9}\]: Killed /"
         r"|status=9/KILL[^\n]{0,40}oom",
         "the kernel (or systemd-oomd) killed the service for lack of memory",
         "raise overhead_bytes or MemoryMax of the unit, lower kv_cache_memory_bytes, or run fewer services",
@@ -95,7 +97,7 @@ HINTS = (
     Hint(
         "systemd-bus",
         r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
-        r"|Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
+        r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
         "run as root (become: true); for user units loginctl enable-linger USER",
         "systemctl",

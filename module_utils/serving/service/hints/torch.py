@@ -35,7 +35,8 @@ HINTS = (
     Hint(
         "dtype-unknown-to-torch",
         r"module 'torch' has no attribute '(?:nvfp4|mxfp4|fp4|fp8\w{0,12}|auto|half_float|turboquant\w{0,20})'",
-        "the engine took the name of a dtype to torch, which has none of that name: the option's value is known to the engine, not to the kernels behind it",
+        "the engine took the name of a dtype to torch, which has none of that name: the option's value is known to the engine, not to"
+        " the kernels behind it",
         "remove kv_cache_dtype (or dtype) from engine_args, choose another attention backend, or a newer engine",
         "vllm-project/vllm#43562",
         "AttributeError: module 'torch' has no attribute 'nvfp4'",
