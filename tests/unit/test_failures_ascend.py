@@ -180,3 +180,48 @@ def test_memfabric_s_lines_are_read_and_those_in_passing_are_none() -> None:
     late = "[2026-09-22 20:20:40] Ascend Transfer Engine initialization failed."
     assert explained(line.format("error") + "\n" + late).root == "hybm core init failed: -3"
     assert explained(line.format("warn") + "\n" + late).hint == "ascend-transfer"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "RuntimeError: ACL stream synchronize failed, error code:{}",
+        "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is {}",
+        "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [acme.cc:1] acme failed: {}",
+        "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [acme.cc:1] acme execute failed, ErrCode={}",
+        "[ERROR] DEVICE(7,fff,python):2026-11-20-10:00:00.1 [acme.cc:1] acme, ret[{}]",
+        "[ERROR] DEVICE(7,fff,python):2026-11-20-10:00:00.1 [acme.cc:1] acme, runtime result = {}.",
+    ],
+)
+def test_a_code_of_cann_means_the_same_however_it_is_written(words: str) -> None:
+    for code, name in (
+        (507014, "npu-kernel-too-long"),
+        (507034, "npu-kernel-too-long"),
+        (507048, "npu-task-timeout"),
+        (507035, "npu-kernel-failed"),
+        (507010, "npu-heartbeat"),
+        (507001, "npu-scheduler-error"),
+        (207005, "npu-stream-resources"),
+        (207004, "npu-no-device"),
+    ):
+        assert explained(words.format(code)).hint == name, code
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("ascend_config.py", "additional_config"),
+        ("platform.py", "additional_config"),
+        ("cpu_binding.py", "enable_cpu_binding: false"),
+        ("_310p/quantization/methods/acme.py", "W8A8"),
+        ("quantization/methods/acme.py", "W8A8"),
+        ("worker/worker.py", "torch-npu"),
+    ],
+)
+def test_where_in_vllm_ascend_an_error_came_from_says_what_to_change(file: str, said: str) -> None:
+    log = f"""Traceback (most recent call last):
+  File "/opt/site-packages/vllm_ascend/{file}", line 9, in acme
+    raise ValueError("nobody knows")
+ValueError: nobody knows"""
+    found = explained(log)
+    assert found.hint == "raised-in" and found.meaning and said in found.meaning

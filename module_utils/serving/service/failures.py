@@ -56,6 +56,7 @@ from ansible.module_utils.serving.service.hints import (
     system,
     systemd,
     torch,
+    vllm_ascend,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.own_words import told
@@ -70,6 +71,7 @@ HINTS: tuple[Hint, ...] = (
     *packages.HINTS,
     *disks.HINTS,
     *ansible_side.HINTS,
+    *vllm_ascend.HINTS,
     *plugins.HINTS,
     *containers.HINTS,
     *oci_runtimes.HINTS,
@@ -172,6 +174,12 @@ REFERS = re.compile(r"'?Ascend Error Message|[^\n]{0,200}Inner error is reported
 
 # Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
 ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
+
+# A code of CANN (aclError, aclnn) in each of the ways in which torch-npu, MindSpore, lmdeploy and CANN's own logs write one.
+CODE_OF_CANN = re.compile(
+    r"(?i:\berror ?code(?: is)?|\berr(?:or)?code|\bret(?:code)?|\bruntime result|\baclError|\bfailed(?:, return)?)(?: ?[:=] ?| |\[)"
+    r"(?=(?:10[07]|145|148|161|20[07]|361|50[07]|561)\d{3}\b)"
+)
 
 SIGNALS = {
     signal.SIGKILL: (
@@ -364,6 +372,13 @@ def in_one_line(one: Statement) -> str:
     return ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
 
 
+@lru_cache(maxsize=1024)
+def wordings(text: str) -> tuple[str, ...]:
+    """A statement as it was said, and as rows for codes of CANN are written where it gives one in other words."""
+    plain = CODE_OF_CANN.sub("error code is ", text)
+    return (text,) if plain == text else (text, plain)
+
+
 def another_reason(row: Hint, one: Statement) -> bool:
     """Whether a statement that a row knows gives a reason of the system of which the row does not know."""
     return bool(gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one)))
@@ -371,6 +386,6 @@ def another_reason(row: Hint, one: Statement) -> bool:
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = in_one_line(one)
-    match = compiled(row.pattern).search(text)
+    texts = wordings(in_one_line(one))
+    match, text = next(((found, text) for text in texts if (found := compiled(row.pattern).search(text))), (None, ""))
     return match is not None and (row.general or bool(speaks_of(row.cause + " " + row.remedy, match[0], text)))

@@ -3,7 +3,7 @@
 How to add one: put a `Hint` into the table it belongs to. Containers: containers (NVIDIA's tools, CDI), oci_runtimes,
 cgroups, docker, registries, podman, daemons (runc, engines), systemd, supervisord, storage; packages (apt, dnf); hubs.
 Accelerators: nvidia, cuda, nvidia_driver, nccl, over_hosts,
-kv_transfer, dcgm, intel, mindie, ascend, cann (families of codes), codes (by class), npu_kernels.
+kv_transfer, dcgm, intel, mindie, vllm_ascend, ascend, cann (families of codes), codes (by class), npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, models, kernels, sglang, processes, python, torch. The host:
 system, disks (and hardware);
 Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed).

@@ -65,7 +65,7 @@ HINTS = (
         r"No (?:[\w-]{1,30} )?(?:compatible|suitable) (?:[\w-]{1,30} )?scheme\b",
         "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names), at all or on this"
         " accelerator",
-        "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs weights made by ModelSlim",
+        "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs W8A8 weights made by ModelSlim",
         "vllm-project/vllm#19853; vllm-project/vllm-ascend#7076",
         "NotImplementedError: No compressed-tensors compatible scheme was found.",
     ),

@@ -79,7 +79,8 @@ HINTS = (
         "kv-cache-too-small",
         r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
         "the KV cache is too small for max_model_len, or no memory is left for it",
-        "raise kv_cache_memory_bytes (or gpu_memory_utilization), on a CPU env VLLM_CPU_KVCACHE_SPACE (in GiB), or lower max_model_len",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization), on a CPU env VLLM_CPU_KVCACHE_SPACE (in GiB), or lower max_model_len; nvidia-smi or"
+        " npu-smi info shows what else holds the memory",
         "vLLM, v1/core/kv_cache_utils.py",
         "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
     ),

@@ -83,9 +83,9 @@ HINTS = (
     Hint(
         "cpu-head-size",
         r"Unsupported CPU attention configuration",
-        "the CPU kernels don't know this head size (32, 64, 80, 96, 112, 128, 160, 192, 224, 256 and 512 work)",
-        "serve this model on other hardware",
-        "vLLM 0.32.0 for CPU",
+        "this release's CPU kernels don't know this head size on this CPU",
+        "use a newer vLLM (0.32.0 knows 32, 64, 80, 96, 112, 128, 160, 192, 224, 256 and 512), or serve the model elsewhere",
+        "vLLM 0.32.0 for CPU; vllm-project/vllm#39065",
         "RuntimeError: Unsupported CPU attention configuration: head_dim=16",
     ),
     Hint(
