@@ -225,3 +225,18 @@ def test_where_in_vllm_ascend_an_error_came_from_says_what_to_change(file: str, 
 ValueError: nobody knows"""
     found = explained(log)
     assert found.hint == "raised-in" and found.meaning and said in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "taken"),
+    [
+        ("aclnn-no-bf16", "DT_BFLOAT16", "DT_FLOAT16,DT_FLOAT,"),
+        ("aclnn-no-fp16", "DT_FLOAT16", "DT_UINT64,DT_BFLOAT16,DT_FLOAT,"),
+        ("aclnn-arguments", "DT_INT8", "DT_BFLOAT16,DT_FLOAT16,"),
+        ("aclnn-arguments", "DT_FLOAT16", "DT_INT8,DT_FLOAT,"),
+    ],
+)
+def test_the_type_that_an_operator_refuses_is_told_before_its_code(name: str, refused: str, taken: str) -> None:
+    log = f"""RuntimeError: acme:build/compiler_depend.ts:9 NPU function error: call aclnnAcme failed, error code is 161002
+[PID: 7] 2026-02-09-17:11:34.1 AclNN_Parameter_Error(EZ1001): Tensor x not implemented for {refused}, should be in dtype support list [{taken}]."""
+    assert explained(log).hint == name

@@ -188,7 +188,7 @@ SIGNALS = {
     ),
     signal.SIGILL: (
         "the engine was ended by an illegal instruction (SIGILL), most often because this build uses instructions that the host's CPU does not have",
-        "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
+        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host",
     ),
     signal.SIGBUS: (
         "the engine was ended by a bus error (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut",

@@ -94,7 +94,8 @@ HINTS = (
         r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed"
         r"|Get ACL JitCompile default value failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
-        "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
+        "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, install numpy<2, decorator, attrs, sympy and scipy;"
+        " plog below ~/ascend/log says more",
         "vllm-project/vllm-ascend#4744",
         "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
         general=True,

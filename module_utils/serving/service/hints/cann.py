@@ -126,7 +126,7 @@ HINTS = (
         r"error code is 16100[12]\b|EZ1001|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
         "an operator refuses its arguments: this NPU or this CANN does not know that type, shape or format",
-        "use the image of this NPU and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
+        "use the image of this NPU, or a newer release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
         " enforce_eager: true",
         "CANN, aclnn return codes",
         "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",

@@ -55,7 +55,7 @@ HINTS = (
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
-        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32), or use the image for this CPU",
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: without avx512_bf16, amx or bf16 float32 is best), or use the newest image for this CPU",
         "vllm-project/vllm#24976, #10478; oneDNN",
         "RuntimeError: could not create a primitive descriptor for acme",
         sure=False,
