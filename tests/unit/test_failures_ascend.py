@@ -240,3 +240,30 @@ def test_the_type_that_an_operator_refuses_is_told_before_its_code(name: str, re
     log = f"""RuntimeError: acme:build/compiler_depend.ts:9 NPU function error: call aclnnAcme failed, error code is 161002
 [PID: 7] 2026-02-09-17:11:34.1 AclNN_Parameter_Error(EZ1001): Tensor x not implemented for {refused}, should be in dtype support list [{taken}]."""
     assert explained(log).hint == name
+
+
+def test_python_s_own_form_of_a_line_has_a_level() -> None:
+    """`WARNING:root:...`: a library that did not load counts where its operators are missed, and a line in passing explains nothing."""
+    warned = "WARNING:root:Failed to import 'acme.acme_C': /lib/libc.so.6: version `GLIBC_2.99' not found (required by acme_C.so)."
+    missed = "AttributeError: '_OpNamespace' '_C' object has no attribute 'acme'"
+    assert explained(f"{warned}\n{missed}").hint == "libc-too-old"
+    assert explained("INFO:acme.web:RuntimeError: NPU out of memory").hint is None
+    assert explained("ERROR:acme:NPU out of memory").hint == "npu-memory-out"
+
+
+def test_memory_that_was_overwritten_is_told_beside_the_shell_s_word() -> None:
+    end = "/srv/start: line 9:   140 Aborted                 (core dumped) vllm serve /models/m"
+    for words in ("corrupted size vs. prev_size", "free(): invalid pointer", "double free or corruption (!prev)"):
+        assert explained(f"{words}\n{end}").hint == "memory-overwritten"
+
+
+def test_triton_for_npus_gives_way_to_what_its_compiler_names() -> None:
+    said = "triton.compiler.errors.MLIRCompilationError: \\n[ConvertLinalgRToBinary] encounters error:\\n{}".replace(
+        "\\n", "\n"
+    )
+    for words, name in (
+        ("bishengir-compile: for the --target option: Cannot find option named 'Ascend310P1'!", "310p-triton"),
+        ("error: ub overflow, requires 1966848 bits while 1572864 bits avaliable!", "npu-triton-buffer"),
+        ("error: Failed to run BiShengHIR pipeline", "npu-triton-pipeline"),
+    ):
+        assert explained(said.format(words)).hint == name

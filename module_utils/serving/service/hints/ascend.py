@@ -328,7 +328,7 @@ HINTS = (
     ),
     Hint(
         "no-npu-visible",
-        r"(?i:no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
+        r"(?i:(?<!current node has )no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
         "the engine sees no NPU",
         "npu-smi info on the host and in the container must show the NPUs; compare `device_nodes`, `devices` and `mounts` of the row",
         "Ascend/pytorch",

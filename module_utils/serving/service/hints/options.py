@@ -151,7 +151,7 @@ HINTS = (
         "world-too-large",
         r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal(?! to the number of visible devices \(0\))"
         r"|World size \(\d{1,5}\) is larger than the number of available GPUs"
-        r"|number of required GPUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
+        r"|number of required [GN]PUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
         r"|No available node types can fulfill[^\n]{0,40}\{(?![^}\n]{0,60}'node:)[^}\n]{0,60}[GN]PU'"
         r"|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",

@@ -191,10 +191,10 @@ HINTS = (
     ),
     Hint(
         "ray-no-gpu-here",
-        r"Ray does not allocate any GPUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no GPU available",
-        "Ray gives this host no GPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
+        r"Ray does not allocate any [GN]PUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no [GN]PU available",
+        "Ray gives this host no GPU or NPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
         " another address",
-        "ray status shows what is free; start the engine on a host with free GPUs, and set VLLM_HOST_IP in each host's env to the address Ray has"
+        "ray status shows what is free (NPUs as NPU); start the engine on a host with free ones, and set VLLM_HOST_IP in each host's env to the address Ray has"
         " of it",
         "vllm-project/vllm#2406, #12983",
         "ValueError: Ray does not allocate any GPUs on the driver node.",

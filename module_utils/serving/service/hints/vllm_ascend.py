@@ -60,6 +60,33 @@ HINTS = (
         "FileNotFoundError: npu-smi command not found, if this is an npu envir, please check if npu driver is installed correctly.",
     ),
     Hint(
+        "torch-npu-index",
+        r"(?:requirement|distribution found for) torch[-_]npu\b",
+        "this package index has no torch-npu of that version for this Python and processor",
+        "add Ascend's own index as vllm-ascend's installation guide names it (extra-index-url), and take a Python that the release names; or use the image",
+        "vllm-ascend, installation guide",
+        "ERROR: No matching distribution found for torch-npu==9.9",
+    ),
+    Hint(
+        "cann-headers",
+        r"fatal error: '(?:inner_interface|kernel_operator|kernel_tiling|lib/\w{1,30}|adv_api|register|graph|exe_graph|tiling|aclnn|hccl|acl)[\w/]{0,80}"
+        r"\.h(?:pp)?' file not found",
+        "the operators that are built here ask for headers that this CANN has not: it is of another version than the release names, or not whole",
+        "use the CANN that this release of vllm-ascend names, with its ops package, or the image as it was built",
+        "vllm-project/vllm-ascend#9421",
+        "/opt/acme.cpp:10:10: fatal error: 'inner_interface/acme.h' file not found",
+    ),
+    Hint(
+        "mindie-execute",
+        r"^RuntimeError: (?:Execute|Setup|execute|setup) fail, enable log: ",
+        "an operator of MindIE's model (ATB) failed on an NPU: its memory ran out, the model or type is none of this NPU's, or another rank ended first",
+        "look for the first error of each rank above; lower npuMemSize, maxSeqLen or maxPrefillTokens of config.json; start once with env"
+        " ASCEND_GLOBAL_LOG_LEVEL: 1 and ASCEND_SLOG_PRINT_TO_STDOUT: 1, which show it",
+        "MindIE, atb_llm",
+        "RuntimeError: Execute fail, enable log: export ACME_LEVEL=3 to find the first error.",
+        sure=False,
+    ),
+    Hint(
         "ascend-sleep-mode",
         r"camem allocator is not available",
         "sleep mode needs a compiled part of vllm-ascend that this installation lacks",
@@ -92,7 +119,7 @@ HINTS = (
         "use the newest image of vllm-ascend (or SGLang) for this NPU as it was built; remove ~/.triton/cache; with FlagGems on set flaggems: false",
         "sgl-project/sglang#11546",
         'loc("/tmp/acme/kernel.ttadapter.mlir":2:1): error: Failed to run BiShengHIR pipeline',
-        sure=False,
+        general=True,
     ),
     Hint(
         "aclnn-no-bf16",
@@ -172,7 +199,7 @@ HINTS = (
     ),
     Hint(
         "npu-smi-missing",
-        r"npu-smi: (?:command )?not found|No such file or directory: '(?:[\w./-]{0,60}/)?npu-smi'",
+        r"npu-smi: (?:command not found|not found|No such file)|No such file or directory: '(?:[\w./-]{0,60}/)?npu-smi'",
         "npu-smi is not here: the host has no driver for NPUs, or it is not mounted into the container",
         "on the host install driver and firmware; in a container mount /usr/local/bin/npu-smi,"
         " /usr/local/dcmi and /usr/local/Ascend/driver/lib64 (`mounts` of the hardware)",
