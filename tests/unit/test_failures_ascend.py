@@ -267,3 +267,13 @@ def test_triton_for_npus_gives_way_to_what_its_compiler_names() -> None:
         ("error: Failed to run BiShengHIR pipeline", "npu-triton-pipeline"),
     ):
         assert explained(said.format(words)).hint == name
+
+
+def test_a_package_that_was_not_built_gives_way_to_the_one_that_was_not_found() -> None:
+    end = "ERROR: Failed to build 'file:///srv/acme' when installing build dependencies"
+    for name, package in (("torch-npu-index", "torch-npu==9.9"), ("package-not-found", "acme==9.9")):
+        found = explained(
+            f"  ERROR: No matching distribution found for {package}\n  error: subprocess-exited-with-error\n{end}"
+        )
+        assert found.hint == name
+    assert explained(end).hint == "package-build-failed"

@@ -106,6 +106,7 @@ HINTS = (
         "pip; uv",
         "Failed to download and build `vllm==0.7.0`",
         sure=False,
+        late=True,
     ),
     Hint(
         "package-names-another-version",
