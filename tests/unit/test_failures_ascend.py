@@ -180,3 +180,100 @@ def test_memfabric_s_lines_are_read_and_those_in_passing_are_none() -> None:
     late = "[2026-09-22 20:20:40] Ascend Transfer Engine initialization failed."
     assert explained(line.format("error") + "\n" + late).root == "hybm core init failed: -3"
     assert explained(line.format("warn") + "\n" + late).hint == "ascend-transfer"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "RuntimeError: ACL stream synchronize failed, error code:{}",
+        "RuntimeError: NPU function error: aclrtSynchronizeStream, error code is {}",
+        "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [acme.cc:1] acme failed: {}",
+        "[ERROR] RUNTIME(7,python):2026-11-20-10:00:00.1 [acme.cc:1] acme execute failed, ErrCode={}",
+        "[ERROR] DEVICE(7,fff,python):2026-11-20-10:00:00.1 [acme.cc:1] acme, ret[{}]",
+        "[ERROR] DEVICE(7,fff,python):2026-11-20-10:00:00.1 [acme.cc:1] acme, runtime result = {}.",
+    ],
+)
+def test_a_code_of_cann_means_the_same_however_it_is_written(words: str) -> None:
+    for code, name in (
+        (507014, "npu-kernel-too-long"),
+        (507034, "npu-kernel-too-long"),
+        (507048, "npu-task-timeout"),
+        (507035, "npu-kernel-failed"),
+        (507010, "npu-heartbeat"),
+        (507001, "npu-scheduler-error"),
+        (207005, "npu-stream-resources"),
+        (207004, "npu-no-device"),
+    ):
+        assert explained(words.format(code)).hint == name, code
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("ascend_config.py", "additional_config"),
+        ("platform.py", "additional_config"),
+        ("cpu_binding.py", "enable_cpu_binding: false"),
+        ("_310p/quantization/methods/acme.py", "W8A8"),
+        ("quantization/methods/acme.py", "W8A8"),
+        ("worker/worker.py", "torch-npu"),
+    ],
+)
+def test_where_in_vllm_ascend_an_error_came_from_says_what_to_change(file: str, said: str) -> None:
+    log = f"""Traceback (most recent call last):
+  File "/opt/site-packages/vllm_ascend/{file}", line 9, in acme
+    raise ValueError("nobody knows")
+ValueError: nobody knows"""
+    found = explained(log)
+    assert found.hint == "raised-in" and found.meaning and said in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "taken"),
+    [
+        ("aclnn-no-bf16", "DT_BFLOAT16", "DT_FLOAT16,DT_FLOAT,"),
+        ("aclnn-no-fp16", "DT_FLOAT16", "DT_UINT64,DT_BFLOAT16,DT_FLOAT,"),
+        ("aclnn-arguments", "DT_INT8", "DT_BFLOAT16,DT_FLOAT16,"),
+        ("aclnn-arguments", "DT_FLOAT16", "DT_INT8,DT_FLOAT,"),
+    ],
+)
+def test_the_type_that_an_operator_refuses_is_told_before_its_code(name: str, refused: str, taken: str) -> None:
+    log = f"""RuntimeError: acme:build/compiler_depend.ts:9 NPU function error: call aclnnAcme failed, error code is 161002
+[PID: 7] 2026-02-09-17:11:34.1 AclNN_Parameter_Error(EZ1001): Tensor x not implemented for {refused}, should be in dtype support list [{taken}]."""
+    assert explained(log).hint == name
+
+
+def test_python_s_own_form_of_a_line_has_a_level() -> None:
+    """`WARNING:root:...`: a library that did not load counts where its operators are missed, and a line in passing explains nothing."""
+    warned = "WARNING:root:Failed to import 'acme.acme_C': /lib/libc.so.6: version `GLIBC_2.99' not found (required by acme_C.so)."
+    missed = "AttributeError: '_OpNamespace' '_C' object has no attribute 'acme'"
+    assert explained(f"{warned}\n{missed}").hint == "libc-too-old"
+    assert explained("INFO:acme.web:RuntimeError: NPU out of memory").hint is None
+    assert explained("ERROR:acme:NPU out of memory").hint == "npu-memory-out"
+
+
+def test_memory_that_was_overwritten_is_told_beside_the_shell_s_word() -> None:
+    end = "/srv/start: line 9:   140 Aborted                 (core dumped) vllm serve /models/m"
+    for words in ("corrupted size vs. prev_size", "free(): invalid pointer", "double free or corruption (!prev)"):
+        assert explained(f"{words}\n{end}").hint == "memory-overwritten"
+
+
+def test_triton_for_npus_gives_way_to_what_its_compiler_names() -> None:
+    said = "triton.compiler.errors.MLIRCompilationError: \\n[ConvertLinalgRToBinary] encounters error:\\n{}".replace(
+        "\\n", "\n"
+    )
+    for words, name in (
+        ("bishengir-compile: for the --target option: Cannot find option named 'Ascend310P1'!", "310p-triton"),
+        ("error: ub overflow, requires 1966848 bits while 1572864 bits avaliable!", "npu-triton-buffer"),
+        ("error: Failed to run BiShengHIR pipeline", "npu-triton-pipeline"),
+    ):
+        assert explained(said.format(words)).hint == name
+
+
+def test_a_package_that_was_not_built_gives_way_to_the_one_that_was_not_found() -> None:
+    end = "ERROR: Failed to build 'file:///srv/acme' when installing build dependencies"
+    for name, package in (("torch-npu-index", "torch-npu==9.9"), ("package-not-found", "acme==9.9")):
+        found = explained(
+            f"  ERROR: No matching distribution found for {package}\n  error: subprocess-exited-with-error\n{end}"
+        )
+        assert found.hint == name
+    assert explained(end).hint == "package-build-failed"

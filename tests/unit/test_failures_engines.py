@@ -95,7 +95,7 @@ FAILURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "ValueError: The input size is not aligned with the quantized weight shape.",
         ),
     ),
-    ("npu-custom-ops", "vllm-ascend image", ("ModuleNotFoundError: No module named 'custom_ops'",)),
+    ("ascend-custom-ops", "vllm-ascend", ("ModuleNotFoundError: No module named 'custom_ops'",)),
     ("vllm-compiled-part", "wheel", ("NameError: name 'vllm_ops' is not defined", "NameError: name 'vllm_cache_ops' is not defined")),
     (
         "ray-channel-timeout", "RAY_CGRAPH_get_timeout",

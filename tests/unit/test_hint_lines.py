@@ -71,6 +71,7 @@ SAYS_MORE = {
     ("nvidia-hook-missing", "host-program-missing"), ("overlay-input-output", "disk-error"), ("podman-dns-address", "address-not-here"),
     ("oci-nested", "oci-sysctl"), ("podman-locks", "disk-full"), ("podman-registries", "image-gone"), ("podman-dns-port", "port-taken"),
     ("quantisation-needs-newer-gpu", "marlin-unsupported"), ("shm-too-small", "disk-full"), ("too-many-processes", "too-many-threads"),
+    ("torch-npu-index", "package-not-found"),
     ("registry-credential-helper", "host-program-missing"), ("user-namespaces-full", "disk-full"), ("certificate-name", "certificate"),
 }  # fmt: skip
 

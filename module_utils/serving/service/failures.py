@@ -16,54 +16,9 @@ from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.crashes import crashed_in
-from ansible.module_utils.serving.service.hints import (
-    amd,
-    ansible_side,
-    ascend,
-    caches,
-    cann,
-    cdi,
-    cgroups,
-    codes,
-    combinations,
-    containers,
-    cuda,
-    daemons,
-    dcgm,
-    disks,
-    docker,
-    engines,
-    faults,
-    hubs,
-    intel,
-    kernels,
-    kv_transfer,
-    mindie,
-    models,
-    nccl,
-    networks,
-    npu_kernels,
-    nvidia,
-    nvidia_driver,
-    nvidia_smi,
-    oci_runtimes,
-    options,
-    over_hosts,
-    packages,
-    plugins,
-    podman,
-    processes,
-    python,
-    registries,
-    sglang,
-    storage,
-    supervisord,
-    system,
-    systemd,
-    torch,
-    weights,
-)
+from ansible.module_utils.serving.service.hints import faults
 from ansible.module_utils.serving.service.hints.hint import Hint
+from ansible.module_utils.serving.service.hints.tables import EXACT, HINTS, OF_NPUS
 from ansible.module_utils.serving.service.own_words import told
 from ansible.module_utils.serving.service.raised_in import raised_in
 from ansible.module_utils.serving.service.setting_words import settings_named
@@ -71,58 +26,6 @@ from ansible.module_utils.serving.service.sglang_words import in_its_words, said
 from ansible.module_utils.serving.service.statements import CANN_CODE, PANIC, Statement, first_words, statements
 from ansible.module_utils.serving.service.system_reasons import gives_another_reason, speaks_of
 
-# Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
-HINTS: tuple[Hint, ...] = (
-    *packages.HINTS,
-    *disks.HINTS,
-    *ansible_side.HINTS,
-    *plugins.HINTS,
-    *cdi.HINTS,
-    *containers.HINTS,
-    *oci_runtimes.HINTS,
-    *storage.HINTS,
-    *podman.HINTS,
-    *cgroups.HINTS,
-    *registries.HINTS,
-    *docker.HINTS,
-    *daemons.HINTS,
-    *systemd.HINTS,
-    *dcgm.HINTS,
-    *supervisord.HINTS,
-    *hubs.HINTS,
-    *mindie.HINTS,
-    *npu_kernels.HINTS,
-    *cann.HINTS,
-    *ascend.HINTS,
-    *sglang.HINTS,
-    *torch.HINTS,
-    *python.HINTS,
-    *nvidia_driver.HINTS,
-    *nvidia_smi.HINTS,
-    *nvidia.HINTS,
-    *cuda.HINTS,
-    *amd.HINTS,
-    *intel.HINTS,
-    *over_hosts.HINTS,
-    *nccl.HINTS,
-    *kv_transfer.HINTS,
-    *kernels.HINTS,
-    *combinations.HINTS,
-    *models.HINTS,
-    *options.HINTS,
-    *engines.HINTS,
-    *weights.HINTS,
-    *caches.HINTS,
-    *networks.HINTS,
-    *processes.HINTS,
-    *system.HINTS,
-    *codes.HINTS,
-    *faults.HINTS,
-    *faults.LAST,
-)
-# Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
-OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *ascend.HINTS)
-EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)
 PARSED, VALIDATED = "unknown-option", "engine-validation"  # rows of what argparse and pydantic say
 OWN_WORDS = "own-words"  # the name of what no row but the error itself explains
 RAISED_IN = "raised-in"  # of what no words explain, but whose code raised it
@@ -185,6 +88,12 @@ REFERS = re.compile(r"'?Ascend Error Message|[^\n]{0,200}Inner error is reported
 # Messages inside of messages: each layer of a container engine escapes the quotes of the one below it.
 ESCAPED_QUOTE = re.compile(r'\\{1,16}"')
 
+# A code of CANN (aclError, aclnn) in each of the ways in which torch-npu, MindSpore, lmdeploy and CANN's own logs write one.
+CODE_OF_CANN = re.compile(
+    r"(?i:\berror ?code(?: is)?|\berr(?:or)?code|\bret(?:code)?|\bruntime result|\baclError|\bfailed(?:, return)?)(?: ?[:=] ?| |\[)"
+    r"(?=(?:10[07]|145|148|161|20[07]|361|50[07]|561)\d{3}\b)"
+)
+
 SIGNALS = {
     signal.SIGKILL: (
         "the process was killed (SIGKILL), most often for lack of memory",
@@ -192,7 +101,7 @@ SIGNALS = {
     ),
     signal.SIGILL: (
         "the engine was ended by an illegal instruction (SIGILL), most often because this build uses instructions that the host's CPU does not have",
-        "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
+        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host",
     ),
     signal.SIGBUS: (
         "the engine was ended by a bus error (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut",
@@ -376,6 +285,13 @@ def in_one_line(one: Statement) -> str:
     return ESCAPED_QUOTE.sub('"', one.text.replace("\n", " "))
 
 
+@lru_cache(maxsize=1024)
+def wordings(text: str) -> tuple[str, ...]:
+    """A statement as it was said, and as rows for codes of CANN are written where it gives one in other words."""
+    plain = CODE_OF_CANN.sub("error code is ", text)
+    return (text,) if plain == text else (text, plain)
+
+
 def another_reason(row: Hint, one: Statement) -> bool:
     """Whether a statement that a row knows gives a reason of the system of which the row does not know."""
     return bool(gives_another_reason("\n".join((row.pattern, row.cause, row.remedy, row.example)), in_one_line(one)))
@@ -383,6 +299,6 @@ def another_reason(row: Hint, one: Statement) -> bool:
 
 def knows(row: Hint, one: Statement) -> bool:
     """Whether a row's pattern is in a statement; a specific row must also speak of the system's reason."""
-    text = in_one_line(one)
-    match = compiled(row.pattern).search(text)
+    texts = wordings(in_one_line(one))
+    match, text = next(((found, text) for text in texts if (found := compiled(row.pattern).search(text))), (None, ""))
     return match is not None and (row.general or bool(speaks_of(row.cause + " " + row.remedy, match[0], text)))

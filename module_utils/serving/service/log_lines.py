@@ -57,6 +57,7 @@ LEVELS = tuple(
         r"(?P<level>DEBU|INFO|WARN|ERRO|FATA|PANI)\[[\dTZ:.+-]{4,40}\] ",  # logrus: podman, nvidia-ctk, crictl, dockerd
         r"time=(?:\"[^\"\n]{1,40}\"|\d{4}-[\dTZ:.+-]{10,40}) level=(?P<level>\w{4,7}) msg=",
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|Warning|warning):[ \t]{1,6}",
+        r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z_][\w.-]{0,80}:(?=[^\s:/])",  # Python's logging without a format: `WARNING:root:...`
         r"(?P<level>TRACE|DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[ \t]+(?=\[|\d|[\w.]{1,60}[ :\]])",
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: |$)(?P<level>)",  # Docker Desktop and others: no more than the time
     )

@@ -54,6 +54,21 @@ PARTS = tuple(
             "start once without disaggregation_mode, enable_hierarchical_cache and enable_lmcache; install the release of it that names this engine's",
         ),
         (
+            r"\bvllm_ascend/(?:ascend_config|envs|platform)\.py$",
+            "the check of additional_config and of the VLLM_ASCEND_ variables of env, with the options that they go with",
+            "correct the key or option that its sentence names, or leave it out of additional_config, engine_args or env",
+        ),
+        (
+            r"\bvllm_ascend/cpu_binding\.py$",
+            "the binding of vllm-ascend's workers to CPUs",
+            "set enable_cpu_binding: false in engine_args.additional_config; compare the unit's or container's CPUs with the NPUs' own (npu-smi info -t topo)",
+        ),
+        (
+            r"\bvllm_ascend/(?:_310p/)?quantization/",
+            "vllm-ascend's code of a quantisation",
+            "use weights in W8A8 that ModelSlim made for this release (engine_args.quantization: ascend), a newer release, or the model as it was published",
+        ),
+        (
             r"/(?:bitsandbytes|auto_gptq|gptqmodel|awq|autoawq|compressed_tensors|quark|modelopt|torchao)/|\blayers/quantization/",
             "the code of a quantisation",
             "use the model in another quantisation or a newer engine; leave `quantization` out of engine_args, so that config.json decides",

@@ -95,7 +95,8 @@ HINTS = (
         r"AclSetCompileopt.{0,120}error code is 500001|\[Init\]\[Env\]init env failed"
         r"|Get ACL JitCompile default value failed",
         "CANN's operators can't be used: they are missing, for another NPU or another CANN, or what their compiler needs is not there",
-        "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, and look into plog below ~/ascend/log",
+        "use an image for this NPU (310p, 910b, a3); in an environment of your own source set_env.sh, install numpy<2, decorator, attrs, sympy and scipy;"
+        " plog below ~/ascend/log says more",
         "vllm-project/vllm-ascend#4744",
         "RuntimeError: SetPrecisionMode NPU function error: AclSetCompileopt(ACL_PRECISION_MODE), error code is 500001",
         general=True,
@@ -329,7 +330,7 @@ HINTS = (
     ),
     Hint(
         "no-npu-visible",
-        r"(?i:no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
+        r"(?i:(?<!current node has )no npu (?:is |are )?(?:available|devices?|found)|npu is not available|found no npu)",
         "the engine sees no NPU",
         "npu-smi info on the host and in the container must show the NPUs; compare `device_nodes`, `devices` and `mounts` of the row",
         "Ascend/pytorch",
@@ -347,15 +348,16 @@ HINTS = (
         "npu-memory-out",
         r"NPU out of memory|NPU.{0,20}OutOfMemory",
         "the NPU's memory ran out",
-        "lower max_model_len (a 310P's mask takes its square), max_num_seqs or capture sizes, or raise tensor_parallel_size",
-        "vllm-project/vllm-ascend#19, #1987, #9372",
+        "lower gpu_memory_utilization (npu-smi info shows what else holds the NPU), max_model_len (a 310P's mask takes its square) or max_num_seqs; set"
+        " enforce_eager: true; else raise tensor_parallel_size",
+        "vllm-project/vllm-ascend#19, #89, #1987, #9372",
         "RuntimeError: NPU out of memory. Tried to allocate 22.00 MiB (NPU 0; 60.97 GiB total capacity; 10.24 GiB already allocated)",
     ),
     Hint(
         "npu-memory-allocation",
         r"EL0004|Memory_Allocation_Failure|EE9999[^\n]{0,40} Failed to allocate memory, retcode|\[FUNC:(?:Svm|Dev|Hal)\w{0,10}Malloc\w{0,10}\]",
         "the NPU can't allocate memory",
-        "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization",
+        "npu-smi info shows what holds it; lower gpu_memory_utilization, max_model_len or max_num_seqs, or set enforce_eager: true",
         CANN_CODES,
         "EL0004: [PID: 7] Failed to allocate memory. Possible Cause: Available memory is insufficient.",
         general=True,

@@ -6,14 +6,6 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
-        "no-flock",
-        r"does not appear to support flock|No locks available|\[Errno 37\]",
-        "a cache lies on a file system that can't lock files (some NFS, Lustre or FUSE mounts)",
-        "point it to a local disk by HF_HOME, XDG_CACHE_HOME or TRITON_CACHE_DIR in the row's env, or mount that file system with locks",
-        "tox-dev/filelock; Linux, ENOLCK",
-        "NotImplementedError: FileSystem does not appear to support flock; use SoftFileLock instead",
-    ),
-    Hint(
         "sqlite-cache",
         r"sqlite3\.(?:OperationalError|DatabaseError): (?:unable to open|database is locked|database disk image|disk I/O|attempt to write a readonly"
         r"|file is not a database|locking protocol)",

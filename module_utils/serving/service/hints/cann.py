@@ -128,7 +128,7 @@ HINTS = (
         r"error code is 16100[12]\b|EZ1001|this platform only support|AclNN_Parameter_Error"
         r"|aclnn\w{1,60} (?:failed|check)[^\n]{0,80}(?:param|dtype|shape)",
         "an operator refuses its arguments: this NPU or this CANN does not know that type, shape or format",
-        "use the image of this NPU and release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
+        "use the image of this NPU, or a newer release; on a 310P float16 (dtype or convert); try another quantisation of the model, then"
         " enforce_eager: true",
         "CANN, aclnn return codes",
         "RuntimeError: aclnnAddRmsNorm failed, error code is 161002",
@@ -154,12 +154,12 @@ HINTS = (
     ),
     Hint(
         "npu-codes-memory",
-        r"(?:error code is|runtime result = ?|retCode[=:] ?|ret[:=] ?)(?:207001|207018|0x7020016)\b"
+        r"(?:error code is ?|runtime result = ?|retCode[=:] ?|ret[:=] ?)(?:207001|207018|0x7020016)\b|^Failed to apply for memory"
         r"|[Dd]evice\(id:\d{1,3}\) memory isn't enough|Memory not enough:|Out of Memory!!! Request memory size"
         r"|[Mm]alloc device memory failed|rtMalloc[^\n]{0,80}fail|halMemAlloc[^\n]{0,80}(?:fail|out of memory)"
         r"|Allocate (?:device )?memory failed",
         "the NPU's memory ran out",
-        "npu-smi info shows what holds it; lower max_model_len, max_num_seqs or gpu_memory_utilization, or raise tensor_parallel_size",
+        "npu-smi info shows what holds it; lower gpu_memory_utilization, max_model_len or max_num_seqs, set enforce_eager: true, or raise tensor_parallel_size",
         "CANN, aclError; MindSpore",
         "RuntimeError: Device(id:0) memory isn't enough and alloc failed, kernel name: 0_Default/Cast-op0, alloc size: 67108864B.",
         general=True,

@@ -19,7 +19,7 @@ HINTS = (
         r"No module named '?(?:modelscope|lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch"
         r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile"
         r"|av|decord|mamba_ssm|causal_conv1d)"
-        r"(?![\w.])",
+        r"(?![\w.])|^RuntimeError: mooncake is not available",
         "this environment does not have a package that an option of the row, a variable of its env or the model asks for",
         "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or"
         " install the release of"

@@ -169,8 +169,8 @@ HINTS = (
     Hint(
         "gpu-memory-changed",
         r"Error in memory profiling\. Initial free memory",
-        "something else took or freed memory of the GPU while vLLM measured it",
-        "start one service after the other on a shared GPU; nvidia-smi shows what else runs",
+        "something else took or freed memory of the GPU or NPU while vLLM measured it",
+        "start one service after the other on a shared device, once the last one has freed its memory; nvidia-smi or npu-smi info shows what else runs",
         "vLLM, v1/worker/gpu_worker.py",
         "AssertionError: Error in memory profiling. Initial free memory 50.1 GiB, current free memory 60.2 GiB.",
     ),

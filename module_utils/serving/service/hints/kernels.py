@@ -57,9 +57,8 @@ HINTS = (
         "onednn",
         r"could not (?:create|execute) a primitive|JIT kernel for brgemm|\bone(?:dnn|DNN)[^\n]{0,80}(?:fail|error|not supported)",
         "oneDNN, which computes on CPUs, has no kernel for this type or shape on this CPU, or is of another build than torch",
-        "set engine_args.dtype: bfloat16 or float32 (lscpu: a CPU without avx512_bf16, amx or bf16 does best with float32),"
-        " ONEDNN_MAX_CPU_ISA: AVX2 in the row's env, or the"
-        " image for this CPU",
+        "set engine_args.dtype: bfloat16 or float32 (lscpu: without avx512_bf16, amx or bf16 float32 is best), ONEDNN_MAX_CPU_ISA: AVX2"
+        " in the row's env, or the newest image for this CPU",
         "vllm-project/vllm#24976, #10478; oneDNN",
         "RuntimeError: could not create a primitive descriptor for acme",
         sure=False,
@@ -70,7 +69,7 @@ HINTS = (
         "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names),"
         " at all or on this"
         " accelerator",
-        "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs weights made by ModelSlim",
+        "use a newer engine (vLLM, and the plugin of the accelerator); else another quantisation of the model; for NPUs W8A8 weights made by ModelSlim",
         "vllm-project/vllm#19853; vllm-project/vllm-ascend#7076",
         "NotImplementedError: No compressed-tensors compatible scheme was found.",
     ),

@@ -132,7 +132,7 @@ HINTS = (
     ),
     Hint(
         "ascend-soc-unknown",
-        r"Can not support soc_version|Cannot find option named 'Ascend(?!310P)\w|[Uu]n(?:supported|known) soc[ _]?version",
+        r"Can not support soc_version|Cannot find option named 'Ascend(?!310P)\w|[Uu]n(?:supported|known|defined) soc[ _]?version",
         "this build of vllm-ascend (or of its kernels) does not know this NPU",
         "use the image for this NPU (tags with -310p or -a3 where there are such), of a release whose notes name it",
         "vllm-project/vllm-ascend#6796",

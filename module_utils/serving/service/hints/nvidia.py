@@ -256,9 +256,9 @@ HINTS = (
     Hint(
         "device-number",
         r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id|local rank \d{1,4} is out of bounds",
-        "the engine asks for a GPU that it was not given",
-        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the"
-        " row's env",
+        "the engine asks for a GPU or NPU that it was not given",
+        "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES (for NPUs"
+        " ASCEND_RT_VISIBLE_DEVICES) from the row's env",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: invalid device ordinal",
     ),

@@ -79,7 +79,8 @@ HINTS = (
         "kv-cache-too-small",
         r"larger than the available KV cache memory|No available memory for the cache blocks|maximum number of tokens that can be stored in KV cache",
         "the KV cache is too small for max_model_len, or no memory is left for it",
-        "raise kv_cache_memory_bytes (or gpu_memory_utilization), on a CPU env VLLM_CPU_KVCACHE_SPACE (in GiB), or lower max_model_len",
+        "raise kv_cache_memory_bytes (or gpu_memory_utilization), on a CPU env VLLM_CPU_KVCACHE_SPACE (in GiB), or lower max_model_len; nvidia-smi or"
+        " npu-smi info shows what else holds the memory",
         "vLLM, v1/core/kv_cache_utils.py",
         "ValueError: To serve at least one request, 4.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB).",
     ),
@@ -152,7 +153,7 @@ HINTS = (
         "world-too-large",
         r"local_world_size (?:\(\d{1,5}\) )?must be less than or equal(?! to the number of visible devices \(0\))"
         r"|World size \(\d{1,5}\) is larger than the number of available GPUs"
-        r"|number of required GPUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
+        r"|number of required [GN]PUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
         r"|No available node types can fulfill[^\n]{0,40}\{(?![^}\n]{0,60}'node:)[^}\n]{0,60}[GN]PU'"
         r"|world_size \(\d{1,5}\) is less than than max local gpu count",
         "the row asks for more devices than the engine sees",

@@ -50,16 +50,6 @@ HINTS = (
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
     ),
     Hint(
-        "npu-custom-ops",
-        r"No module named '?custom_ops\b",
-        "the environment lacks the module custom_ops, operators that vllm-ascend needs for models with sparse attention (DeepSeek-V3.2): the image"
-        " was built without them or for another NPU",
-        "use the vllm-ascend image that the model's page names for this NPU, or a newer release, which brings them itself",
-        "vllm-project/vllm-ascend#4449",
-        "ModuleNotFoundError: No module named 'custom_ops'",
-        sure=False,
-    ),
-    Hint(
         "fl-no-implementation",
         r"(?:All implementations failed|No available implementation) for op='",
         "vllm-plugin-FL found no implementation of an operator that works here: FlagGems' and the vendor's failed, are not installed, or are left out"

@@ -85,9 +85,9 @@ HINTS = (
     Hint(
         "cpu-head-size",
         r"Unsupported CPU attention configuration",
-        "the CPU kernels don't know this head size (32, 64, 80, 96, 112, 128, 160, 192, 224, 256 and 512 work)",
-        "serve this model on other hardware",
-        "vLLM 0.32.0 for CPU",
+        "this release's CPU kernels don't know this head size on this CPU",
+        "use a newer vLLM (0.32.0 knows 32, 64, 80, 96, 112, 128, 160, 192, 224, 256 and 512), or serve the model elsewhere",
+        "vLLM 0.32.0 for CPU; vllm-project/vllm#39065",
         "RuntimeError: Unsupported CPU attention configuration: head_dim=16",
     ),
     Hint(
@@ -195,10 +195,10 @@ HINTS = (
     ),
     Hint(
         "ray-no-gpu-here",
-        r"Ray does not allocate any GPUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no GPU available",
-        "Ray gives this host no GPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
+        r"Ray does not allocate any [GN]PUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no [GN]PU available",
+        "Ray gives this host no GPU or NPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
         " another address",
-        "ray status shows what is free; start the engine on a host with free GPUs, and set VLLM_HOST_IP in each host's env to the address Ray has"
+        "ray status shows what is free (NPUs as NPU); start the engine on a host with free ones, and set VLLM_HOST_IP in each host's env to the address Ray has"
         " of it",
         "vllm-project/vllm#2406, #12983",
         "ValueError: Ray does not allocate any GPUs on the driver node.",

@@ -200,7 +200,7 @@ HINTS = (
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
-        "use a build for this CPU (lscpu shows avx2, avx512f), or another host",
+        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host",
         "Linux, SIGILL",
         "./start: line 9:  4242 Illegal instruction     (core dumped) vllm serve",
     ),

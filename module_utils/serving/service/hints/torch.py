@@ -6,6 +6,25 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "build-no-compiler",
+        r"No CMAKE_C(?:XX)?_COMPILER could be found|CMAKE_C(?:XX)?_COMPILER not set",
+        "a package is built from source here, and there is no compiler for C or C++",
+        "install gcc and g++ (build-essential; gcc-c++ on openEuler and RHEL), or use a wheel or an image that has the package built",
+        "vllm-project/vllm-ascend#439",
+        "No CMAKE_CXX_COMPILER could be found.",
+    ),
+    Hint(
+        "memory-overwritten",
+        r"^(?:corrupted (?:size vs\. prev_size|double-linked list)|double free or corruption|(?:free|malloc|realloc|munmap_chunk|malloc_consolidate)\(\): )",
+        "compiled code of the engine overwrote memory, and the C library ended it: libraries of different builds are mixed, or this release has a fault",
+        "use an image as it was built; take LD_PRELOAD (jemalloc, tcmalloc) out of env once; leave out what was added last (plugins, KV connectors), or take"
+        " another release",
+        "glibc, malloc; vllm-project/vllm-omni#5094",
+        "corrupted size vs. prev_size",
+        passing=True,
+        sure=False,
+    ),
+    Hint(
         "torch-cpu-index",
         r"there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
         "torch-npu (or what is installed) wants torch's CPU build, and the package index in use does not have it",

@@ -123,8 +123,8 @@ HINTS = (
         r"|size\(\))(?:\[\w{1,20}\])? ?==|Tried to load weights of size",
         "the weights (or the description of their quantisation) don't fit what the engine builds: another model's config.json, layers quantised"
         " otherwise than it says, or an engine of another time",
-        "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own; then try a newer engine, or"
-        " another (quantised) copy of the model",
+        "check that config.json and weights are of one revision and that engine_args.quantization is the weights' own (on NPUs W8A8 of"
+        " ModelSlim with ascend; not each release takes AWQ or GPTQ there); then try a newer engine, or another copy of the model",
         "vLLM, model_executor/models/utils.py",
         "KeyError: 'layers.0.mlp.gate_up_proj.weight'",
         sure=False,
