@@ -12,7 +12,10 @@ UNKNOWN = re.compile(r": error: unrecognized arguments: (--[\w-]{1,60}[^\n]{0,40
 ARGUMENT = re.compile(r": error: argument (--?[\w-]{1,60})[\w/-]{0,80}: ([^\n]{1,600})")
 REQUIRED = re.compile(r": error: the following arguments are required: ([^\n]{1,120})")
 CHOICE = re.compile(r"invalid choice: (\S{1,60}) \(choose from ([^\n]{1,400})")
-OF_TYPE = re.compile(r"invalid (\w{1,60}) value: ([^\n]{1,80})")
+OF_TYPE = re.compile(r"invalid (?P<type>\w{1,60}) value: (?P<value>[^\n]{1,80})")
+CONVERTED = re.compile(
+    r"Value (?P<value>[^\n]{1,80}) cannot be converted to <class '(?P<type>\w{1,60})'>"
+)  # vLLM 0.9's own
 NO_JSON = re.compile(
     r"Value ([^\n]{1,80}) cannot be converted to <function loads|invalid loads value: ([^\n]{1,80})|[Ii]nvalid JSON"
 )
@@ -88,10 +91,13 @@ def of_parser(text: str) -> str | None:
         if dropped and "launch_server" not in text:
             took = SUCCESSORS[dropped[0]]
             place = "set %s in its place" % took if took else "leave it out, nothing took its place"
-            return "this release of the engine has no option %s: newer releases dropped %s: %s" % (
-                named,
-                dropped[0],
-                place,
+            return (
+                "this release of the engine has no option %s: newer releases dropped %s: %s; one from before it came lacks both: use a newer engine"
+                % (
+                    named,
+                    dropped[0],
+                    place,
+                )
             )
         return (
             "this release of the engine has no option %s: correct its name, or leave it out (newer releases drop options, older ones lack them, some come with"
@@ -114,6 +120,7 @@ def of_parser(text: str) -> str | None:
             of_validation(words) or (sentence and "%s is refused (%s): %s" % (key, sentence[1], DEFAULT_REMEDY)) or None
         )
     choice, of_type, no_json, switch = (form.search(words) for form in (CHOICE, OF_TYPE, NO_JSON, SWITCH))
+    of_type = of_type or CONVERTED.search(words)
     if choice:
         return (
             "%s is %s, which this release does not take: set one of those that the message lists, leave it out, or use a newer engine if the model's"
@@ -123,12 +130,13 @@ def of_parser(text: str) -> str | None:
         got = no_json[1] or no_json[2]
         return "%s is no JSON%s: write it as a mapping or list in the row" % (key, " (%s)" % got if got else "")
     if of_type:
-        return "%s is %s, and must be %s: %s" % (key, of_type[2].strip(), TYPES.get(of_type[1], "of the type %s" % of_type[1]), DEFAULT_REMEDY)  # fmt: skip
+        kind = TYPES.get(of_type["type"], "of the type %s" % of_type["type"])
+        return "%s is %s, and must be %s: %s" % (key, of_type["value"].strip(), kind, DEFAULT_REMEDY)
     if switch:
         return "%s is a switch and got %s: set it to true or false" % (key, switch[1])
     if WITHOUT.search(words):
         return "%s stands there without a value: set one, or leave it out" % key
-    return None
+    return "%s is refused (%s): %s" % (key, words.strip(" ."), DEFAULT_REMEDY)
 
 
 def one_field(key: str, kind: str, given: str, message: str) -> str:

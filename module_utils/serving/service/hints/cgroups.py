@@ -104,6 +104,15 @@ HINTS = (
         'failed to write "4096" to "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": write memory.limit_in_bytes: device or resource busy',
     ),
     Hint(
+        "cgroup-kernel-old",
+        r"bpf_prog_query\(BPF_CGROUP_DEVICE\)",
+        "the kernel can't filter devices with cgroup v2: it is too old for it, or was built without (CONFIG_CGROUP_BPF)",
+        "boot a newer kernel, or cgroup v1 (systemd.unified_cgroup_hierarchy=0 on the kernel's command line)",
+        "hardkernel/linux#433; runc",
+        "runc create failed: bpf_prog_query(BPF_CGROUP_DEVICE) failed: invalid argument: unknown",
+        sure=False,
+    ),
+    Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
         r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "

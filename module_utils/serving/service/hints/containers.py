@@ -183,8 +183,10 @@ HINTS = (
         r"|internal|gpu (?:is )?lost|failed to process"
         r" request|not"
         r" ready)",
-        "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, or library and kernel module are of different versions",
-        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines, then reboot; then take NVIDIA's own nvidia-container-toolkit in"
+        "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, library and kernel module are of different"
+        " versions, or the driver unloads between calls (no persistence) or has a fault of its own",
+        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines; start nvidia-persistenced (nvidia-smi -pm 1), reboot;"
+        " then another driver release (driver_branch), and NVIDIA's own nvidia-container-toolkit in"
         " place of a distribution's",
         "NVIDIA/libnvidia-container#204",
         "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
@@ -217,6 +219,16 @@ HINTS = (
         "NVIDIA/libnvidia-container",
         "nvidia-container-cli: initialization error: capability change failed: operation not permitted",
         sure=False,
+    ),
+    Hint(
+        "nvidia-cli-old-libraries",
+        r"nvidia-container-cli(?:\.real)?: detection error: open failed: (\S{1,200}\.so[\w.]{0,40})",
+        "the linker's cache names a library of the driver that is no longer there: files of an older driver were removed, or its packages for 32 bits are of"
+        " another version",
+        "ldconfig on the host, then ldconfig -p | grep nvidia: remove what is left of the other version; then a newer"
+        " nvidia-container-toolkit, or device_access: cdi",
+        "ublue-os/aurora#606; NVIDIA/libnvidia-container",
+        "nvidia-container-cli: detection error: open failed: /usr/lib/libnvidia-acme.so.570.7: no such file or directory",
     ),
     Hint(
         "nvidia-cli-other",

@@ -254,4 +254,66 @@ HINTS = (
         "vllm-project/vllm#47387",
         "RuntimeError: UVA is not available",
     ),
+    Hint(
+        "cuda-mps",
+        r"MPS (?:client failed to connect|server has reached|has run out|server is not ready)|cudaErrorMps\w{1,30}",
+        "CUDA's sharing of a GPU by processes (MPS) is switched on here and does not take this one: its daemon is not running or of another"
+        " user, or it has as"
+        " many clients as it takes",
+        "start nvidia-cuda-mps-control -d again (echo quit | nvidia-cuda-mps-control ends it), give the container CUDA_MPS_PIPE_DIRECTORY, or take both away",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: MPS client failed to connect to the MPS control daemon or the MPS server",
+    ),
+    Hint(
+        "cuda-ptx-compiler",
+        r"PTX JIT compiler library not found|a PTX JIT compilation failed|cudaErrorJitCompilerNotFound|CUDA_ERROR_INVALID_PTX",
+        "the driver was to compile kernels for this GPU and could not: its compiler (libnvidia-ptxjitcompiler) is not there or not given to"
+        " the container, or the"
+        " kernels are of a newer CUDA than the driver",
+        "NVIDIA_DRIVER_CAPABILITIES with compute in the container; install the driver whole; upgrade it (driver_branch), or use an image"
+        " that is built for this GPU",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: PTX JIT compiler library not found",
+        sure=False,
+    ),
+    Hint(
+        "cuda-driver-lacks-call",
+        r"API call is not supported in the installed CUDA driver|CUDA error: named symbol not found|cudaErrorCallRequiresNewerDriver|cudaErrorSymbolNotFound",
+        "the build asks for what this driver, or this build's own kernels, do not have: the driver is older than the image's CUDA, or a"
+        " library was built for other GPUs",
+        "upgrade the driver (driver_branch), or use an image of an older CUDA that is built for this GPU",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: API call is not supported in the installed CUDA driver",
+        sure=False,
+    ),
+    Hint(
+        "cuda-link",
+        r"CUDA error: (?:NVLink error|an external device caused an error)",
+        "a link between GPUs failed",
+        "nvidia-smi nvlink -e and dmesg (Xid 74) name it: reset the GPUs together or reboot; if it comes back, seat or replace it",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: an external device caused an error",
+    ),
+    Hint(
+        "cuda-launch-refused",
+        r"CUDA error: (?:too many resources requested for launch|invalid configuration argument|invalid cluster size|invalid pitch argument)",
+        "a kernel can't be started with these sizes on this GPU: it is not made for this GPU, or for this model's shape, batch or length",
+        "another attention backend, enforce_eager: true, smaller max_num_batched_tokens; where a quantisation's kernel says it, another"
+        " one; else a newer release",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: too many resources requested for launch",
+        sure=False,
+    ),
+    Hint(
+        "cuda-not-supported",
+        r"CUDA error: operation not supported(?! on)|cudaErrorNotSupported|CUDA_ERROR_NOT_SUPPORTED",
+        "this GPU, or the way in which it is given here, does not have what was called: a virtual GPU, a slice, WSL or a Jetson lack"
+        " sharing between processes,"
+        " access to each other's memory, or memory that is mapped anew",
+        "take expandable_segments out of PYTORCH_CUDA_ALLOC_CONF, set env NCCL_CUMEM_ENABLE: 0 and engine_args.disable_custom_all_reduce:"
+        " true; no sleep mode there",
+        "CUDA, error codes",
+        "RuntimeError: CUDA error: operation not supported",
+        sure=False,
+    ),
 )

@@ -30,7 +30,8 @@ HINTS = (
         "device-node-missing",
         r"gathering device information while adding custom device \"([^\"]{1,200})\"(?!: not a device)|Error: stat (/dev/[\w./-]{1,100}): no such file",
         "a device node of the row is not on this host",
-        "ls /dev shows what there is; after a reboot numbers can differ: correct `devices` or install the driver",
+        "ls /dev shows what there is; after a reboot numbers can differ: correct `devices`; NVIDIA: nvidia-modprobe -u -c=0 makes the nodes"
+        " (nvidia-uvm), a unit of nvidia-persistenced keeps them; else install the driver",
         "Docker 26.1.5; podman",
         'docker: Error response from daemon: error gathering device information while adding custom device "/dev/davinci7": no such file or directory.',
     ),
@@ -103,7 +104,7 @@ HINTS = (
     ),
     Hint(
         "registry-certificate",
-        r"(?:Get|Head|Post) \"?https://[^\s]{1,200} ?(?:tls: failed to verify certificate: )?x509: "
+        r"(?:(?:Get|Head|Post) \"?https://[^\s]{1,200} ?|download failed after attempts=\d: )(?:tls: failed to verify certificate: )?x509: "
         r"(?!certificate is (?:not )?valid for [^\n]{1,300}(?:, not |wanted to match)|unhandled critical|malformed|certificate relies)([^\n]{1,100})",
         "the host does not trust the registry's certificate: its CA is not known, it has expired or names another host, or the clock is wrong",
         "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
@@ -271,9 +272,11 @@ HINTS = (
         "command-not-in-image",
         r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
         r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
-        r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found",
-        "the command is not in the container's file system: the image has no such command, or the container engine's store lost files of it",
-        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has; where no image starts any more fetch it anew",
+        r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found|failed to exec pid1: No such file",
+        "the command is not in the container's file system: the image has no such command, it stands in a folder that is not on the image's"
+        " PATH, or the container engine's store lost files of it",
+        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has (give the full path where it is off"
+        " PATH); where no image starts any more fetch it anew",
         "runc; crun",
         'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
     ),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from ansible.module_utils.serving.service.hints.hint import Hint
 
 ENGINE_FAULT = "the engine's own code met what it does not handle: this release with this model, option or accelerator, or packages that don't belong together"
-OF_A_KIND = ("engine-fault", "key-missing")  # rows that know no more than the kind of an error
+OF_A_KIND = ("engine-fault", "division-by-zero", "key-missing")  # rows that know no more than the kind of an error
 OF_ANY_PART = (
     "shapes-differ",
     "plugin-signature",
     "signature-of-another-version",
+    "weights-vision-names",
+    "weights-experts-names",
+    "weights-dont-fit",
 )  # rows whose words come of any part: a file of the traceback names it too
 SAYS_WHERE = (
     "sglang-capture",
@@ -91,6 +94,17 @@ HINTS = (
         "the message names it; check that the model's folder is whole and of one revision, then try a newer engine",
         "Python",
         "KeyError: 'nobody_has_seen_this_one'",
+        general=True,
+    ),
+    Hint(
+        "division-by-zero",
+        r"integer (?:division or )?modulo by zero|ZeroDivisionError",
+        "the engine divides by a number that is 0: it sees no accelerator, a size in config.json is 0, or fewer heads or experts than"
+        " devices that share them",
+        "nvidia-smi (npu-smi info) inside the container or environment must show the devices; then lower tensor_parallel_size, and compare"
+        " config.json with the model's page",
+        "kserve/kserve#3769",
+        "ZeroDivisionError: integer division or modulo by zero",
         general=True,
     ),
     Hint(

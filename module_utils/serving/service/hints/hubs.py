@@ -50,7 +50,8 @@ HINTS = (
     Hint(
         "tls-broken-off",
         r"EOF occurred in violation of protocol|SSLEOFError|UNEXPECTED_EOF_WHILE_READING|(?i:wrong[ _]version[ _]number)|SSL_ERROR_SYSCALL"
-        r"|(?i:alert[ _]handshake[ _]failure)|HandshakeFailure|gnutls_handshake\(\) failed",
+        r"|(?i:alert[ _]handshake[ _]failure)|HandshakeFailure|gnutls_handshake\(\) failed|\[SSL: (?:HTTP_REQUEST|RECORD_LAYER_FAILURE"
+        r"|DECRYPTION_FAILED_OR_BAD_RECORD_MAC|SHUTDOWN_WHILE_IN_INIT|TLSV1_ALERT_INTERNAL_ERROR|TLSV1_UNRECOGNIZED_NAME)\]",
         "an encrypted connection was broken off before it stood: a proxy, firewall or mirror between here and there does not take it, or"
         " speaks plain HTTP",
         "curl -v the address that the message names, from this host; correct https_proxy (http://HOST:PORT for most proxies), or take another address"
@@ -72,7 +73,7 @@ HINTS = (
     Hint(
         "transfer-broken-off",
         r"peer closed connection without sending complete|RemoteProtocolError|\('Connection aborted\.', ?(?:ConnectionResetError"
-        r"|RemoteDisconnected|OSError)"
+        r"|RemoteDisconnected|OSError)|^http\.client\.(?:RemoteDisconnected|BadStatusLine)"
         r"|Connection broken: (?:IncompleteRead|ConnectionResetError|InvalidChunkLength)",
         "a transfer over HTTP broke off: the server, a proxy or the network between closed the connection",
         "run deploy.yml --tags fetch again: it goes on where it stopped; a proxy's limits of size and time, or another address in `sources`, if it"

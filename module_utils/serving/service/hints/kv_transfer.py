@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "kv-connector-unknown",
+        r"Unsupported connector type: (\w{1,60})",
+        "this release of the engine has no KV connector of that name",
+        "use one that it has (kv_connector in kv_transfer_config), the newer engine that the connector's page names, or"
+        " kv_connector_module_path for one of a package",
+        "LMCache/LMCache#638",
+        "ValueError: Unsupported connector type: AcmeConnectorV1",
+    ),
+    Hint(
         "hybrid-caches-off",
         r"Hybrid KV cache manager is disabled but failed to convert",
         "this model's layers need caches of several kinds, and what manages these is switched off: by disable_hybrid_kv_cache_manager, or by a KV"

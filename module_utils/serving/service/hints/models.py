@@ -307,24 +307,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "ray-memory",
-        r"running low on memory[^\n]{0,60}|killed due to (?:the node|memory pressure)|Workers \(tasks / actors\) killed"
-        r"|ray\.exceptions\.OutOfMemoryError",
-        "Ray killed a worker because the host's memory is nearly used up",
-        "free memory, lower swap_space and cpu_offload_gb, or raise RAY_memory_usage_threshold in the row's env",
-        "ray, out-of-memory prevention",
-        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
-    ),
-    Hint(
-        "ray-actor-died",
-        r"RayActorError|WorkerCrashedError|NodeDiedError|The actor died unexpectedly|raylet[^\n]{0,40}(?:died|dead)",
-        "one of Ray's workers died, most often of memory (SIGKILL) or of an error in its own log",
-        "look into /tmp/ray/session_latest/logs (worker and raylet) and dmesg of the host that the message names",
-        "ray, fault tolerance",
-        "ray.exceptions.RayActorError: The actor died unexpectedly before finishing this task.",
-        general=True,
-    ),
-    Hint(
         "tokenizer-package",
         r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"

@@ -158,7 +158,7 @@ HINTS = (
         "illegal-access",
         r"an illegal memory access was encountered|misaligned address|Failed to initialize the TMA descriptor|cudaErrorIllegalAddress|an illegal"
         r" instruction was encountered|unspecified launch"
-        r" failure",
+        r" failure|CUDA error: (?:hardware stack error|invalid program counter|operation not supported on global/shared address space)",
         "a GPU kernel failed; CUDA reports it at a later call, so the traceback may name the wrong place",
         "try enforce_eager: true, then `flaggems: false` if FlagGems is on; CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; "
         "see dmesg for Xid lines",
@@ -248,6 +248,15 @@ HINTS = (
         "triton-lang/triton; ray-project/ray#52377",
         "python: x.cpp:1: Assertion `mma -> mma layout conversion is only supported on Ampere' failed.",
         sure=False,
+    ),
+    Hint(
+        "nccl-library-missing",
+        r"Failed to load NCCL library|name 'ncclGetVersion' is not defined",
+        "NCCL's library (libnccl.so.2) is not found or does not load",
+        "install nvidia-nccl-cu12 (cu13) of torch's version into the environment, name the file by VLLM_NCCL_SO_PATH in the row's env, or use an image as it"
+        " was built",
+        "vllm-project/vllm#4257",
+        "ERROR 04-23 11:39:28 pynccl.py:44] Failed to load NCCL library from libnccl.so.2 . It is expected if you are not running on NVIDIA/AMD GPUs.",
     ),
     Hint(
         "cuda",

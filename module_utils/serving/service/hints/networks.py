@@ -17,6 +17,98 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "tls-too-old",
+        r"\[SSL: (?:TLSV1_ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_CIPHERS_AVAILABLE|UNSAFE_LEGACY_RENEGOTIATION_DISABLED"
+        r"|DH_KEY_TOO_SMALL|EE_KEY_TOO_SMALL"
+        r"|CA_MD_TOO_WEAK)\]|(?i:tls: protocol version not supported|tls: no supported versions satisfy)",
+        "this host and the server (or a proxy between) have no form of TLS in common: one of them is of an old time",
+        "renew the server's or proxy's certificate and TLS (1.2 or newer), or take another address in `sources`; openssl s_client -connect"
+        " HOST:PORT shows what it offers",
+        "OpenSSL, reasons",
+        "ssl.SSLError: [SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version (_ssl.c:1006)",
+        sure=False,
+    ),
+    Hint(
+        "tls-client-certificate",
+        r"\[SSL: (?:TLSV13_ALERT_CERTIFICATE_REQUIRED|TLSV1_ALERT_UNKNOWN_CA|SSLV3_ALERT_BAD_CERTIFICATE|SSLV3_ALERT_CERTIFICATE_UNKNOWN)\]"
+        r"|remote error: tls: (?:bad certificate|unknown certificate|certificate required|unknown certificate authority)",
+        "the other side refuses this side's certificate, or asks for one and gets none: mutual TLS, or a client that does not trust its server's CA",
+        "give the client its certificate and key, or its CA to both sides; in a service's log: the caller does not trust ssl_certfile, give callers its CA",
+        "OpenSSL, alerts",
+        "ssl.SSLError: [SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2706)",
+        sure=False,
+    ),
+    Hint(
+        "url-wrong",
+        r"(?:MissingSchema|InvalidURL|InvalidSchema|UnsupportedProtocol|InvalidProxyURL|LocationParseError|InvalidURL|InvalidHeader)\b(?!: Invalid leading)"
+        r"|Unable to determine SOCKS version|Missing dependencies for SOCKS|Unknown scheme for proxy URL",
+        "an address is not written as a URL that this program takes: it lacks http://, its port is no number, or a proxy is of a kind (socks://) for which a"
+        " package is missing",
+        "correct it where it is set (HF_ENDPOINT, http_proxy, https_proxy, all_proxy, `sources`): http://HOST:PORT; socks5h://HOST:PORT takes the"
+        " package PySocks (httpx: socksio)",
+        "requests; httpx",
+        "requests.exceptions.MissingSchema: Invalid URL 'acme/api': No scheme supplied. Perhaps you meant https://acme/api?",
+        sure=False,
+    ),
+    Hint(
+        "redirects",
+        r"TooManyRedirects\b|Exceeded \d{1,3} redirects|stopped after 10 redirects",
+        "an address leads on and on to others: a mirror or login page that sends back to itself, or a proxy that changes addresses",
+        "curl -vL the address shows the way; take another address in `sources` (or HF_ENDPOINT), log in at the proxy, or pass it by (no_proxy)",
+        "requests",
+        "requests.exceptions.TooManyRedirects: Exceeded 30 redirects.",
+    ),
+    Hint(
+        "port-no-number",
+        r"Servname not supported for ai_socktype|nodename nor servname provided",
+        "an address has a port that is no number, or no host at all",
+        "the traceback's last lines say which address: write HOST:PORT; Kubernetes sets variables such as VLLM_PORT to a URL: unset them",
+        "glibc, EAI_SERVICE",
+        "socket.gaierror: [Errno -8] Servname not supported for ai_socktype",
+        sure=False,
+    ),
+    Hint(
+        "grpc-not-reached",
+        r"StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED)",
+        "a server that was asked over gRPC does not answer: it is not started, ended, listens at another address, or a proxy or firewall is between",
+        "the words behind `details` name the address: nc -vz HOST PORT; grpc takes http_proxy too: name the host in no_proxy",
+        "gRPC, status codes",
+        'grpc._channel._InactiveRpcError: <_InactiveRpcError of RPC that terminated with: status = StatusCode.UNAVAILABLE details = "x"',
+        general=True,
+    ),
+    Hint(
+        "certificate-name",
+        r"(?:[Cc]ertificate|SSL|TLS|curl: \(60\))[^\n]{0,200}(?:Hostname mismatch|IP address mismatch|doesn't match (?:either of )?'"
+        r"|no alternative certificate"
+        r" subject name)|NotValidForName",
+        "who answered shows a certificate of another name: a proxy or login page between here and there, DNS or /etc/hosts gives another"
+        " host's address,"
+        " or the address was written another way (a number, an alias)",
+        "getent hosts NAME and curl -v https://NAME on this host show who answers: correct DNS, hosts or proxy, or use a name that the certificate has",
+        "vmware-archive/vSphere-machine-learning-extension#75",
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not"
+        " valid for 'hub'.",
+        sure=False,
+    ),
+    Hint(
+        "certificate",
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
+        r"|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
+        "a certificate of another server is not trusted here",
+        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
+        "Python, ssl",
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
+    ),
+    Hint(
+        "tls-files",
+        r"SSLError: \[SSL(?:: [A-Z_]{1,40})?\] (?:PEM lib|no start line|key values mismatch|bad (?:end line|decrypt|base64))"
+        r"|\[(?:SSL|X509): (?:KEY_VALUES_MISMATCH|PEM|PEM_LIB|NO_CERTIFICATE_OR_CRL_FOUND)\]",
+        "a certificate or key that an option names is no PEM file, or the two don't belong together",
+        "look at both with openssl x509 -in FILE -noout and openssl pkey -in FILE -noout; name the certificate's own key",
+        "OpenSSL; vLLM 0.25.1",
+        "ssl.SSLError: [SSL] PEM lib (_ssl.c:3845)",
+    ),
+    Hint(
         "no-route",
         r"Errno 101\]?,? '?Network is unreachable|dial (?:tcp|udp) [\d.\[\]:a-f]{3,60}: connect: network is unreachable",
         "the host or container has no route to an address: no network of its kind (IPv4 where it has IPv6 alone, or the reverse), no"
@@ -29,7 +121,8 @@ HINTS = (
     ),
     Hint(
         "name-resolution",
-        r"Temporary failure in name resolution|Name or service not known|Max retries exceeded with url|Failed to resolve '",
+        r"Temporary failure in name resolution|Name or service not known|No address associated with hostname|Max retries exceeded with url"
+        r"|Failed to resolve '",
         "something on the network is wanted, and can't be reached",
         "a machine of your own must be up and listen there; from outside a release needs nothing: set"
         " HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in /etc/hosts; where only containers fail: `dns` in /etc/docker/daemon.json",

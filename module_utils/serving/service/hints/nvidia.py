@@ -39,7 +39,7 @@ HINTS = (
     ),
     Hint(
         "gpu-lost",
-        r"fallen off the bus|GPU is lost|ERROR_GPU_IS_LOST|NVRM: Xid [^\n]{0,60}: 79\b"
+        r"fallen off the bus|GPU is lost|(?:ERROR_GPU_IS_LOST|NVMLError_GpuIsLost)|NVRM: Xid [^\n]{0,60}: 79\b"
         r"|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
         "the driver can't reach a GPU any more: hardware, its power or its seat",
         "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
@@ -135,7 +135,7 @@ HINTS = (
     ),
     Hint(
         "nvml-mismatch",
-        r"[Dd]river/library version mismatch",
+        r"[Dd]river/library version mismatch|NVMLError_LibRmVersionMismatch|NVML/RM version mismatch",
         "the driver's library and the kernel module that is loaded are of two versions: the packages were upgraded and the host not rebooted, or a"
         " container brings a library of its own",
         "reboot the host, and hold the driver's packages against unattended upgrades; if only a container says so, use an image without driver"
@@ -145,7 +145,7 @@ HINTS = (
     ),
     Hint(
         "nvml-lost",
-        r"Failed to initialize NVML: Unknown Error",
+        r"Failed to initialize NVML: Unknown Error|NVMLError_Unknown\b",
         "in a container: it lost its GPUs, as after systemctl daemon-reload with the legacy runtime; on a host: the driver is in a bad state",
         "set device_access: cdi and restart the service; on a host see dmesg and reboot",
         "NVIDIA/nvidia-container-toolkit#48",
@@ -264,7 +264,8 @@ HINTS = (
     ),
     Hint(
         "gpus-busy",
-        r"devices? is/are busy or unavailable|CUDA-capable device\(s\) (?:is|are)|all CUDA-capable devices are busy|cudaErrorDevicesUnavailable",
+        r"devices? is/are busy or unavailable|CUDA-capable device\(s\) (?:is|are)|all CUDA-capable devices are busy|cudaErrorDevicesUnavailable"
+        r"|exclusive-thread device already in use|device is in exclusive process mode",
         "the GPU takes no further process: exclusive compute mode, MIG without instances, a virtual GPU without licence, or a driver that hangs",
         "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode, nvidia-smi -q tells a vGPU's licence",
         CUDA_ERRORS,

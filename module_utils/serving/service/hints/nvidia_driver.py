@@ -132,7 +132,7 @@ HINTS = (
     ),
     Hint(
         "nvml-closed",
-        r"(?:NVML|nvml|nvidia-smi)[^\n]{0,60}Insufficient Permissions|NVML_ERROR_NO_PERMISSION",
+        r"(?:NVML|nvml|nvidia-smi)[^\n]{0,60}Insufficient Permissions|NVML_ERROR_NO_PERMISSION|NVMLError_NoPermission",
         "who asked may not ask the driver: SELinux keeps a container from it, the device nodes (/dev/nvidia*) are closed for this user, or MIG is read"
         " without root",
         "ausearch -m avc shows what SELinux refused (then device_access: cdi, or the option label=disable); ls -l /dev/nvidia* shows the modes",

@@ -5,6 +5,14 @@ from __future__ import annotations
 from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
+    Hint(
+        "gguf-no-file",
+        r"^ValueError: /\S{1,300} is not a file\.$",
+        "load_format (or quantization) is gguf, which takes one .gguf file, and the model is a folder",
+        "leave load_format out for a folder of safetensors; for GGUF let the row's model be the path of one .gguf file, with engine_args.tokenizer",
+        "vLLM 0.9.2",
+        "ValueError: /srv/models/acme is not a file.",
+    ),
     # Options.
     Hint(
         "parser-token",

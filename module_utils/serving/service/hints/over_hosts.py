@@ -41,35 +41,6 @@ HINTS = (
         late=True,
     ),
     Hint(
-        "ray-address-unknown",
-        r"resource request \{[^}\n]{0,80}'node:",
-        "no host of the Ray cluster has the address that the engine asks for (`node:ADDRESS`): the host is known to Ray by another one, or has left"
-        " the cluster",
-        "set VLLM_HOST_IP in each host's env to the address that `ray status` shows for it, and start Ray with --node-ip-address",
-        "vllm-project/vllm#13388",
-        "Error: No available node types can fulfill resource request {'node:10.0.0.7': 0.001, 'GPU': 1.0}.",
-    ),
-    Hint(
-        "ray-channel-timeout",
-        r"RayChannelTimeoutError|Timed out waiting for object available to read",
-        "a worker gave Ray no result in the time that it waits (300 s): it still compiles or computes, waits for another rank or host, or has died",
-        "look for what the workers said first; where they only need longer (a first request, a long prompt) set env RAY_CGRAPH_get_timeout: 1800;"
-        " else look at the network (NCCL_DEBUG: INFO), or use another release",
-        "vllm-project/vllm#27116",
-        "ray.exceptions.RayChannelTimeoutError: System error: Timed out waiting for object available to read. ObjectID: 00ac",
-        late=True,
-    ),
-    Hint(
-        "ray-waits",
-        r"Waiting for creating a placement group of specs for (?:[3-9]\d|\d{3,}) seconds",
-        "Ray has not the free devices that the row asks for: a host has not joined, something else holds devices, or the engine's address"
-        " is none that Ray knows",
-        "compare `ray status` with the row's hosts and tensor_parallel_size; set VLLM_HOST_IP on each host to the address that Ray shows",
-        "vllm-project/vllm#26028",
-        "INFO 10-01 14:35:36 [ray_utils.py:240] Waiting for creating a placement group of specs for 30 seconds. specs=[{'GPU': 1.0}]",
-        passing=True,
-    ),
-    Hint(
         "address-not-here",
         r"Cannot assign requested address",
         "an address that the engine is to listen on or call from is not this host's",
@@ -176,16 +147,5 @@ HINTS = (
         "vllm-project/vllm-ascend#3977, #4250; vllm-project/vllm#32116",
         "TimeoutError: Timed out waiting for engines to sendinitial message on input socket.",
         sure=False,
-    ),
-    Hint(
-        "ray-versions",
-        r"Version mismatch: The cluster was started with",
-        "this process has another version of Ray or Python than the host that started the Ray cluster; the message names both",
-        "use one image (or one environment) on all hosts of the service, then ray stop on each of them, and start the first host again"
-        " before the others",
-        "ray-project/ray#44063; gpustack/gpustack#1640",
-        "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.11.9\nThis process on node"
-        " 192.0.2.7 was started with:"
-        "\n    Ray: 2.2.0\n    Python: 3.11.9",
     ),
 )

@@ -172,7 +172,8 @@ HINTS = (
         "npu-ops-of-a-package",
         r"'_OpNamespace' '(?:npu|_C_ascend|atb|mx_\w{1,20})' object has no attribute",
         "the package that registers this operator for NPUs is not installed, not imported, or older than what calls it",
-        "install the kernels that the engine's release names (torch-npu, vllm-ascend's or sglang's own), or use its image as it was built",
+        "install the kernels that the engine's release names (torch-npu, vllm-ascend's or sglang's own), use its image as it was built, or"
+        " another release where the image says so itself",
         "sgl-project/sglang#12381",
         "AttributeError: '_OpNamespace' 'npu' object has no attribute 'transfer_kv_dim_exchange'",
     ),

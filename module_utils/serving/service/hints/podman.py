@@ -208,7 +208,8 @@ HINTS = (
     ),
     Hint(
         "container-init-missing",
-        r"exec /run/podman-init failed|(?:catatonit|podman-init|docker-init|/dev/init)\b[^\n]{0,60}(?:no such file|not found|No such file)",
+        r"exec /run/podman-init failed|(?:catatonit(?! \(|:)|podman-init|docker-init|/dev/init)\b(?! \(|:\d)[^\n]{0,60}(?:no such file"
+        r"|not found|No such file)",
         "the small init program that the engine puts into containers is not there",
         "install catatonit (podman) or tini (docker-init), or set init_path in containers.conf to where it is",
         PODMAN,

@@ -6,18 +6,6 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
-        "ray-worker-died",
-        r"Worker exit type: SYSTEM_ERROR",
-        "one of Ray's workers ended without a word of its own: the kernel ended it for lack of memory, compiled code crashed, or Ray was stopped",
-        "see dmesg of that host for an OOM kill or a crash, and the worker's file in /tmp/ray/session_latest/logs; free host memory, or load with fewer"
-        " workers at once",
-        "ray-project/ray; vllm-project/vllm#2269",
-        "2026-01-01 00:00:00,100 WARNING worker.py:7 -- A worker died. Worker PID: 7 Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.",
-        passing=True,
-        sure=False,
-    ),
-    # The environment.
-    Hint(
         "torch-cpu-build",
         r"libtorch_cuda\w{0,10}\.so: cannot open shared object",
         "what was built for CUDA finds no torch with CUDA: this torch is a build for CPUs, or of another version than the one that it was built with",
@@ -157,7 +145,7 @@ HINTS = (
     ),
     Hint(
         "rank-missing",
-        r"wait timeout after \d{1,8}ms, keys|in store based barrier on rank",
+        r"wait timeout after \d{1,8}ms, keys|got error: wait timeout|in store based barrier on rank",
         "ranks wait in vain for what another one was to tell at their meeting point: it died, hangs, is much slower, or runs other options",
         "look for what the other ranks said before, then whether all have the same release and options",
         "pytorch, TCPStore; vllm-project/vllm#12526",
@@ -192,26 +180,6 @@ HINTS = (
         "set GLOO_SOCKET_IFNAME in the row's env to the interface (ip link shows the names), and the host's own name in /etc/hosts",
         "pytorch, gloo",
         "RuntimeError: Unable to resolve hostname to a (local) address",
-    ),
-    Hint(
-        "ray-no-gpu-here",
-        r"Ray does not allocate any [GN]PUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no [GN]PU available",
-        "Ray gives this host no GPU or NPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
-        " another address",
-        "ray status shows what is free (NPUs as NPU); start the engine on a host with free ones, and set VLLM_HOST_IP in each host's env to the address Ray has"
-        " of it",
-        "vllm-project/vllm#2406, #12983",
-        "ValueError: Ray does not allocate any GPUs on the driver node.",
-        sure=False,
-    ),
-    Hint(
-        "ray-not-there",
-        r"Could not find any running Ray instance|Failed to connect to GCS|Ray cluster .{0,40}not"
-        r" (?:found|running)",
-        "the engine's Ray cluster is not there",
-        "start Ray on the first host before, with the same version of Ray and Python everywhere",
-        "ray, troubleshooting",
-        "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to.",
     ),
     Hint(
         "engine-validation",
@@ -297,6 +265,24 @@ HINTS = (
         "Python: the import of a package that is missing as a whole names only the package",
         "ModuleNotFoundError: No module named 'acme.parts'",
         general=True,
+    ),
+    Hint(
+        "windows-line-ends",
+        r"env: [^\n]{0,3}\w{1,20}\\r[^\n]{0,3}: No such file|\$'\\r': command not found|\^M: bad interpreter",
+        "a start script has Windows line ends (CR LF), so that its first line names a program that does not exist",
+        "dos2unix FILE (or sed -i 's/\\r$//' FILE), git config core.autocrlf input, and build the image again",
+        "GNU coreutils, env",
+        "/usr/bin/env: 'bash\\r': No such file or directory",
+    ),
+    Hint(
+        "vllm-not-here",
+        r"No module named '?vllm'?(?![\w.])",
+        "the Python that was started has no vLLM: another Python than the image's or environment's own, or a mount hides the folder in which it is installed",
+        "start it by its full path (python3 -c 'import vllm' with each Python shows which has it); mount nothing over the image's folders (/workspace, /opt,"
+        " site-packages); else deploy.yml --tags prepare",
+        "vllm-project/vllm#2236",
+        "ModuleNotFoundError: No module named 'vllm'",
+        sure=False,
     ),
     Hint(
         "module-missing",

@@ -66,7 +66,8 @@ HINTS = (
     ),
     Hint(
         "numpy-2",
-        r"compiled using NumPy 1\.x cannot be run in|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
+        r"RuntimeError: Numpy is not available|initialization of \w{1,40} failed without raising|compiled using NumPy 1\.x cannot be run in"
+        r"|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
         r"|module 'numpy' has no attribute '(?!(?:ndarray|array|dtype|zeros|float32|int64|__version__)')",
         "a package was made for another version of NumPy",
         "install the NumPy that the package names (mostly numpy<2), or the package's newer version, or use an image as it was built",
@@ -149,10 +150,11 @@ HINTS = (
     ),
     Hint(
         "cuda-versions-differ",
-        r"detected CUDA version \([\d.]{1,8}\) mismatches|CUDA_MISMATCH"
+        r"detected CUDA version \([\d.]{1,8}\) mismatches|CUDA_MISMATCH|CUDA compiler and CUDA toolkit headers are incompatible"
         r"|torch[^\n]{0,60}compiled with[^\n]{0,20}CUDA [\d.]{1,8}[^\n]{0,60}(?:but|mismatch)",
-        "torch was built for another CUDA than the one that is used here",
-        "install the torch that vLLM names from the CUDA index, or use an image",
+        "torch, or the CUDA headers that are compiled with, are of another CUDA than the compiler (nvcc) that is used here",
+        "install the torch that vLLM names from the CUDA index, or use an image; where a kernel is compiled at the start (FlashInfer), one"
+        " CUDA toolkit alone (CUDA_HOME), or VLLM_USE_FLASHINFER_SAMPLER: 0 in the row's env",
         "pytorch, utils/cpp_extension.py",
         "RuntimeError: The detected CUDA version (12.9) mismatches the version that was used to compile PyTorch (13.0).",
     ),
@@ -275,6 +277,90 @@ HINTS = (
         "trallnag/prometheus-fastapi-instrumentator#214",
         "RuntimeError: Cannot add middleware after an application has started",
         sure=False,
+    ),
+    Hint(
+        "library-of-another-kind",
+        r"invalid ELF header|wrong ELF class",
+        "a library is built for another processor, or is no library at all: packages copied from another machine, a Git LFS pointer, or a"
+        " text that links to it",
+        "file PATH says what it is: install that package on this host, or use an image for its architecture (uname -m)",
+        "glibc",
+        "ImportError: /opt/acme/libacme.so: invalid ELF header",
+    ),
+    Hint(
+        "source-not-read",
+        r"^\s{0,8}(?:SyntaxError|IndentationError|TabError): ",
+        "Python can't read a source file: it is written for a newer Python, damaged, or of the model's own code in a form that this Python does not take",
+        "the lines above it name the file: use the Python that the package asks for, install the package again, or fetch the model again",
+        "Python",
+        "SyntaxError: invalid syntax",
+        general=True,
+    ),
+    Hint(
+        "pickle-cut",
+        r"EOFError: Ran out of input|(?:UnpicklingError|EOFError): (?:pickle data was truncated|unpickling stack underflow)",
+        "a file that was pickled is empty or cut: a checkpoint (.bin, .pt) that did not arrive whole, or a cache that was being written"
+        " when its process ended",
+        "the traceback's last lines say which: run deploy.yml --tags fetch for the model's files, remove a cache (below ~/.cache/vllm)",
+        "Python, pickle",
+        "EOFError: Ran out of input",
+        sure=False,
+    ),
+    Hint(
+        "archive-unreadable",
+        r"BadZipFile: |zipfile\.BadZipfile|tarfile\.ReadError: ",
+        "a file that is to be an archive is none, or is damaged: a checkpoint, a wheel or data that did not arrive whole, or a page that came in its place",
+        "the traceback's last lines say which; run deploy.yml --tags fetch, or remove that file from its cache and start again",
+        "Python, zipfile",
+        "zipfile.BadZipFile: File is not a zip file",
+        sure=False,
+    ),
+    Hint(
+        "not-sent-to-workers",
+        r"(?:PicklingError|AttributeError|TypeError): (?:Can't|cannot|Can not|can't) (?:pickle|get local object)",
+        "an object can't be sent to a worker process: code of the model or of a plugin that only the first process has loaded",
+        "for a model with code of its own use a newer engine, which has its class; set env VLLM_ALLOW_INSECURE_SERIALIZATION: 1 only for"
+        " code that you trust; one"
+        " device (tensor_parallel_size: 1) needs no worker",
+        "Python, pickle; vLLM",
+        "_pickle.PicklingError: Can't pickle <class 'acme_modules.Acme'>: it's not the same object",
+        sure=False,
+    ),
+    Hint(
+        "locale-missing",
+        r"unsupported locale setting|LookupError: unknown encoding|'ascii' codec can't (?:en|de)code",
+        "the process has a locale that the system lacks, or one without UTF-8",
+        "set env LANG: C.UTF-8, LC_ALL: C.UTF-8 and PYTHONUTF8: 1 in the row",
+        "Python, locale",
+        "UnicodeEncodeError: 'ascii' codec can't encode character '\\u2713' in position 0: ordinal not in range(128)",
+    ),
+    Hint(
+        "not-text",
+        r"UnicodeDecodeError: 'utf-?8' codec can't decode",
+        "a file that is to be text is none: a binary, compressed or damaged one stands where an option or the model's folder names text"
+        " (config, tokenizer, template)",
+        "the traceback's last lines say which file: correct the option, or run deploy.yml --tags fetch",
+        "Python",
+        "UnicodeDecodeError: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
+        general=True,
+    ),
+    Hint(
+        "toml-unreadable",
+        r"TOMLDecodeError|toml: (?:line|expected|invalid)",
+        "a TOML file can't be read: it has a slip of writing, or a key twice",
+        "the message names line and column, the traceback the file: correct it (containerd: containerd config dump)",
+        "Python, tomllib",
+        "tomllib.TOMLDecodeError: Expected '=' after a key (at line 7, column 5)",
+        sure=False,
+    ),
+    Hint(
+        "package-without-metadata",
+        r"PackageNotFoundError: (?:No package metadata was found for )?[\w.-]{1,60}$",
+        "a package is not installed in this environment, or was copied without its metadata (a source tree on PYTHONPATH)",
+        "pip show it with the engine's own Python: install it there, take PYTHONPATH out of the row's env, or use an image as it was built",
+        "Python, importlib.metadata",
+        "importlib.metadata.PackageNotFoundError: No package metadata was found for acme",
+        general=True,
     ),
     Hint(
         "library-empty",

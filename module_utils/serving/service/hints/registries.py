@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "image-denied",
-        r"pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
+        r"no basic auth credentials|pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
         r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b|https?://[^\s\"]{1,200}/v2/[^\s\"]{1,300}\": (?:denied|unauthorized)\b",
         "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
         "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
@@ -16,9 +16,10 @@ HINTS = (
     ),
     Hint(
         "registry-unreachable",
-        r"https?://[^\s\"]{1,200}/(?:v2/|token\?).{0,200}(?:no such host"
-        r"|no route to host|connection timed out|i/o timeout|connection refused|network is unreachable|deadline exceeded"
-        r"|request canceled|TLS handshake timeout|server misbehaving|connection reset|EOF)"
+        r"(?:https?://[^\s\"]{1,200}/(?:v2/|token\?)|error pulling image|download failed after|failed to (?:copy|do request): |proxyconnect tcp: ).{0,300}"
+        r"(?:no such host|no route to host|connection timed out|i/o timeout|connection refused|network is unreachable|deadline exceeded|context canceled"
+        r"|request canceled|TLS handshake timeout|handshake failure|tls: internal error|first record does not look like|server misbehaving|connection reset"
+        r"|broken pipe|GOAWAY|INTERNAL_ERROR|name resolution|(?<!unexpected )EOF)"
         r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
         "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
@@ -56,7 +57,7 @@ HINTS = (
     ),
     Hint(
         "registry-refuses",
-        r"unexpected status(?: code)?[^\n]{0,300}: 4(?:0[0-79]|[13-9]\d)\b",
+        r"unexpected status(?: code)?(?: |[^\n]{0,300}: )4(?:0[0-79]|[13-9]\d)\b",
         "the registry, or a mirror or proxy before it, refuses the request: it does not carry this image or this kind of request, its login has"
         " ended, or its limit of requests is reached",
         "the number at the end says which (400, 403: another mirror or the registry itself; 407: the proxy's login; 429: log in, or wait); then run"
@@ -66,8 +67,20 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "registry-form",
+        r"missing signature key|unsupported (?:manifest )?media type|mediaType in manifest should be|unsupported (?:image|schema) version"
+        r"|manifest type[^\n]{0,80}(?:unsupported|not supported)",
+        "the container engine does not know the form in which the registry keeps this image: the engine is older than the form (OCI, zstd, several"
+        " platforms), or what the name leads to is no image (a chart, a model)",
+        "check the name; upgrade Docker, containerd or podman, or fetch the image on the controller (image_relay)",
+        "moby/moby#46255",
+        "Error response from daemon: missing signature key",
+        sure=False,
+    ),
+    Hint(
         "registry-blob-missing",
-        r"could not fetch content descriptor[^\n]{0,300}from remote: not found|blob unknown to registry|filesystem layer verification failed",
+        r"could not fetch content descriptor[^\n]{0,300}from remote: not found|blob unknown to registry|filesystem layer verification failed"
+        r"|failed size validation: ",
         "the registry has the image's list and not one of its parts, or gives another one: a mirror that is not whole, an image pushed while it was"
         " read, or a proxy that changes what passes",
         "fetch it from the registry itself or another mirror, push the image there anew, or fetch with image_relay",

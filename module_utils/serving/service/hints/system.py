@@ -138,7 +138,7 @@ HINTS = (
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
         "a port that a process of the service needs is taken already, by another program or by another process of the same service",
-        "ss -ltnp shows whose it is; end it or give the service another port",
+        "ss -ltnp shows whose it is; end it or give the service another port; leave VLLM_PORT out of the row's env, it is vLLM's own inner port",
         "vLLM 0.32.0 for CPU",
         "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
     ),
@@ -158,6 +158,7 @@ HINTS = (
         "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
         "Linux, EAGAIN; vLLM, troubleshooting",
         "RuntimeError: can't start new thread",
+        late=True,
     ),
     Hint(
         "memory-locked",
@@ -240,29 +241,6 @@ HINTS = (
         "Linux, signal 9",
         "./start: line 9:  4242 Killed                  vllm serve /models/x",
         late=True,
-    ),
-    Hint(
-        "certificate-name",
-        r"(?:[Cc]ertificate|SSL|TLS|curl: \(60\))[^\n]{0,200}(?:Hostname mismatch|IP address mismatch|doesn't match (?:either of )?'"
-        r"|no alternative certificate"
-        r" subject name)|NotValidForName",
-        "who answered shows a certificate of another name: a proxy or login page between here and there, DNS or /etc/hosts gives another"
-        " host's address,"
-        " or the address was written another way (a number, an alias)",
-        "getent hosts NAME and curl -v https://NAME on this host show who answers: correct DNS, hosts or proxy, or use a name that the certificate has",
-        "vmware-archive/vSphere-machine-learning-extension#75",
-        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not"
-        " valid for 'hub'.",
-        sure=False,
-    ),
-    Hint(
-        "certificate",
-        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
-        r"|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
-        "a certificate of another server is not trusted here",
-        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
-        "Python, ssl",
-        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
     ),
     Hint(
         "permission",
@@ -348,14 +326,6 @@ HINTS = (
         "PyYAML",
         "yaml.parser.ParserError: while parsing a flow sequence",
         sure=False,
-    ),
-    Hint(
-        "tls-files",
-        r"SSLError: \[SSL(?:: [A-Z_]{1,40})?\] (?:PEM lib|no start line|key values mismatch|bad (?:end line|decrypt|base64))",
-        "a certificate or key that an option names is no PEM file, or the two don't belong together",
-        "look at both with openssl x509 -in FILE -noout and openssl pkey -in FILE -noout; name the certificate's own key",
-        "OpenSSL; vLLM 0.25.1",
-        "ssl.SSLError: [SSL] PEM lib (_ssl.c:3845)",
     ),
     Hint(
         "file-unnamed",

@@ -32,7 +32,7 @@ HINTS = (
     ),
     Hint(
         "systemd-folder",
-        r"status=200/CHDIR|Changing to the requested working directory failed|Failed at step CHDIR",
+        r"status=(?:200/CHDIR|210/CHROOT)|Changing to the requested working directory failed|Failed at step CHDIR",
         "the unit's working folder is not there or closed for its user",
         "run deploy.yml again; look at the modes of all its parents",
         "systemd.exec, exit codes",
@@ -40,7 +40,8 @@ HINTS = (
     ),
     Hint(
         "systemd-sandbox",
-        r"status=(?:226/NAMESPACE|22[578]/\w{3,20}|218/CAPABILITIES)|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
+        r"status=(?:226/NAMESPACE|22[578]/\w{3,20}|21[58]/CAPABILITIES|207/SIGNAL_MASK|220/SETSID|23[27]/\w{3,20}|245/BPF)"
+        r"|Failed (?:at step|to set up) (?:mount )?(?:NAMESPACE"
         r"|namespacing)",
         "systemd can't make the unit's sandbox: a path that it names is missing, or the host (a container) can't do it",
         "the journal's line before names the path; make it, or remove that option from a drop-in of the unit; in an LXC container allow nesting",
@@ -57,8 +58,26 @@ HINTS = (
         "systemd[24168]: Failed at step RUNTIME_DIRECTORY spawning /usr/sbin/acme: File exists",
     ),
     Hint(
+        "systemd-limits",
+        r"status=(?:201/NICE|202/FDS|204/MEMORY|205/LIMITS|206/OOM_ADJUST|213/CPUAFFINITY|214/SETSCHEDULER|219/CGROUP|230/PERSONALITY|242/NUMA_POLICY)",
+        "systemd can't set what the unit asks for its process (priority, limits, cores, NUMA nodes): the host (a container) does not let it, or has no such"
+        " cores or nodes",
+        "the word behind the number says which: correct it in the unit or its drop-ins (systemctl cat UNIT), lscpu shows cores and nodes",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Main process exited, code=exited, status=213/CPUAFFINITY",
+    ),
+    Hint(
+        "systemd-security",
+        r"status=(?:224/PAM|229/SELINUX_CONTEXT|231/APPARMOR_PROFILE|236/SMACK_PROCESS_LABEL|235/CHOWN|243/CREDENTIALS)",
+        "systemd can't give the unit's process an identity or label that the unit names (PAM session, SELinux context, AppArmor profile, owner, credentials)",
+        "the journal's line before says what is refused: load the profile, put the credential's file there, or take the setting out of the unit"
+        " (systemctl cat UNIT)",
+        "systemd.exec, exit codes",
+        "host systemd[1]: vllm-x.service: Main process exited, code=exited, status=243/CREDENTIALS",
+    ),
+    Hint(
         "systemd-log",
-        r"status=209/STDOUT|status=208/STDIN|Failed to set up standard output",
+        r"status=(?:209/STDOUT|208/STDIN|222/STDERR)|Failed to set up standard output",
         "systemd can't open the unit's log file",
         "make its folder and give it to the unit's user; look at free space",
         "systemd.exec, exit codes",

@@ -91,6 +91,7 @@ HINTS = (
         "use a newer engine; else the weights and the config.json (with its architectures) as the model's page has them, or another quantised copy",
         "verl-project/verl#1710; vllm-project/vllm#27138",
         "KeyError: 'visual.acme_embed.proj.weight'",
+        sure=False,
     ),
     Hint(
         "weights-experts-names",
@@ -102,6 +103,7 @@ HINTS = (
         " models with experts), or a newer engine",
         "vllm-project/vllm#40358",
         "KeyError: 'layers.0.mlp.experts.w13_acme'",
+        sure=False,
     ),
     Hint(
         "weights-of-draft",
