@@ -345,14 +345,14 @@ def test_a_line_of_any_length_takes_no_time(line: str) -> None:
 
 
 def test_a_long_log_takes_no_time() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for line in (
         "some words that nobody knows %d " * 8,
         "ValueError: nobody knows %d " * 8,
         "(EngineCore pid=3) ERROR 11-20 10:11:12 [core.py:7] no %d " * 8,
     ):
         failures.explain([line.replace("%d", str(number)) for number in range(20_000)])
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
 
 
 @given(st.lists(st.text(max_size=200), max_size=30), st.none() | st.integers(-300, 300))

@@ -130,12 +130,25 @@ HINTS = (
         "ValueError: `limit_mm_per_prompt` is only supported for acme models.",
     ),
     Hint(
+        "kv-cache-groups",
+        r"KVCacheCoordinator assumes|[DP]CP (?:is )?not support(?:ed)?\b",
+        "this release can't keep the KV cache of a model with layers of several kinds (full, sliding window, mamba) together with what is"
+        " asked: prefix caching,"
+        " context parallel, a KV connector",
+        "set disable_hybrid_kv_cache_manager: true, leave decode_context_parallel_size and prefill_context_parallel_size out,"
+        " enable_prefix_caching: false; else a"
+        " newer engine",
+        "vLLM 0.12, v1/core/kv_cache_coordinator.py",
+        "AssertionError: HybridKVCacheCoordinator assumes exactly one other type of groups now.",
+        sure=False,
+    ),
+    Hint(
         "feature-combination",
         r"(?:[Pp]refix caching|[Cc]hunked prefill|LoRA|[Mm]ulti-?modal|[Cc]PU offload|[Ss]leep mode|[Aa]sync scheduling"
         r"|[Ee]xpert parallel\w{0,4}|[Dd]ata parallel\w{0,4}|[Cc]ontext parallel\w{0,4}|[Cc]uda ?graphs?"
         r"|[Ss]tructured outputs?)[^\n]{0,60}(?:is|are) (?:not (?:yet )?(?:supported|compatible)|incompatible|unsupported)|(?:does not"
         r"|doesn't) (?:yet )?support (?:LoRA|[Pp]refix caching|[Cc]hunked prefill|[Ee]xpert|[Pp]ipeline|[Mm]ulti)|not supported (?:with"
-        r"|by|in|on) (?:the )?(?:V1|V0|VLLM_USE_V1)|VLLM_USE_V1=[01][^\n]{0,80}(?:not|no longer)",
+        r"|by|in|on) (?:the )?(?:V1|V0|VLLM_USE_V1)|only supported (?:for|in|on) V[01]\b|VLLM_USE_V1=[01][^\n]{0,80}(?:not|no longer)",
         "the engine can't do two things together that the row asks for (or this model can't)",
         "remove the option that the message names from engine_args or the row's env",
         "vLLM, feature compatibility",

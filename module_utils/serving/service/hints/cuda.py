@@ -168,7 +168,7 @@ HINTS = (
     ),
     Hint(
         "gpu-memory-changed",
-        r"Error in memory profiling\. Initial free memory",
+        r"Error in memory profiling\. Initial (?:free|used) memory",
         "something else took or freed memory of the GPU or NPU while vLLM measured it",
         "start one service after the other on a shared device, once the last one has freed its memory; nvidia-smi or npu-smi info shows what else runs",
         "vLLM, v1/worker/gpu_worker.py",

@@ -90,15 +90,16 @@ HINTS = (
         "model-folder-missing",
         r"HFValidationError(?![^\n]{0,300}: '[^/.~])|Repo id must (?:be|use)[^\n]{0,200}: '[/.~]|Incorrect path_or_model_id"
         r"|: /\S{1,200} is not a local folder and is not a valid model identifier",
-        "the folder that the message names is not where the engine looks, so it takes the path for a hub's name",
-        "it is the model's, or one that an option names (tokenizer, speculative_config, generation_config, lora_modules): correct the option, or run"
+        "the engine takes a path for a hub's name, as it does not find the folder, or in it the files that an option asks for (params.json for Mistral's format)",
+        "it is the model's, or one that an option names (tokenizer, speculative_config, generation_config, lora_modules): correct or leave"
+        " out the option, or run"
         " deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
         "huggingface_hub, utils/_validators.py",
         "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/x'.",
     ),
     Hint(
         "folder-without-config",
-        r"Invalid repository ID or local directory specified: '?[/.~]",
+        r"Invalid repository ID or local directory specified: '?[/.~]|Could not detect config format for no config file",
         "there is no folder at the path that the message names, or it holds neither config.json nor params.json: one above or below the"
         " model's own, a hub's"
         " cache, or an adapter alone",

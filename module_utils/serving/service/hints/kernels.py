@@ -65,7 +65,7 @@ HINTS = (
     ),
     Hint(
         "quantisation-scheme",
-        r"No (?:[\w-]{1,30} )?(?:compatible|suitable) (?:[\w-]{1,30} )?scheme\b",
+        r"No (?:[\w-]{1,30} )?(?:compatible|suitable) (?:[\w-]{1,30} )?scheme\b|Unknown ModelOpt quant algo",
         "this release has no code for the scheme in which the model is quantised (its bits, groups and types, which the message names),"
         " at all or on this"
         " accelerator",

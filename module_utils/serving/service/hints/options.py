@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "layer-partition",
+        r"Invalid partition string|VLLM_PP_LAYER_PARTITION|sum\(partitions?\)=|partitions? (?:does|do) not match pp_size",
+        "the layers that VLLM_PP_LAYER_PARTITION gives to each stage are not written as numbers with commas, or don't add up to the model's"
+        " layers and stages",
+        "correct it in the row's env (for 28 layers in two stages 14,14), or leave it out",
+        "vLLM, distributed/utils.py",
+        "ValueError: Invalid partition string: a,b",
+        sure=False,
+    ),
+    Hint(
         "gguf-no-file",
         r"^ValueError: /\S{1,300} is not a file\.$",
         "load_format (or quantization) is gguf, which takes one .gguf file, and the model is a folder",

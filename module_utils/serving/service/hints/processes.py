@@ -145,7 +145,7 @@ HINTS = (
     ),
     Hint(
         "rank-missing",
-        r"wait timeout after \d{1,8}ms, keys|got error: wait timeout|in store based barrier on rank",
+        r"wait timeout after \d{1,8}ms, keys|got error: wait timeout|^RuntimeError: Barrier (?:departure )?timed out after|in store based barrier on rank",
         "ranks wait in vain for what another one was to tell at their meeting point: it died, hangs, is much slower, or runs other options",
         "look for what the other ranks said before, then whether all have the same release and options",
         "pytorch, TCPStore; vllm-project/vllm#12526",
@@ -283,6 +283,17 @@ HINTS = (
         "vllm-project/vllm#2236",
         "ModuleNotFoundError: No module named 'vllm'",
         sure=False,
+    ),
+    Hint(
+        "engine-does-not-reply",
+        r"(?:RPCServer|MQLLMEngine) didn't reply within|Timed out waiting for (?:new )?engines? to send",
+        "the API server waited in vain for the engine's process: it still loads or computes, has too few cores of the CPU for its own work,"
+        " hangs, or has died",
+        "look for what the engine's process said first; give the host or container more cores, raise VLLM_RPC_TIMEOUT (milliseconds) in the row's env",
+        "vLLM 0.9.2, engine/multiprocessing/client.py",
+        "TimeoutError: MQLLMEngine didn't reply within 10000ms",
+        sure=False,
+        late=True,
     ),
     Hint(
         "module-missing",

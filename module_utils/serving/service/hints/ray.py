@@ -108,6 +108,19 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "ray-placement",
+        r"No nodes with resources found in Ray cluster|DP master node \(ip: [^)\n]{1,60}\) is missing or dead"
+        r"|Not enough resources to allocate \d{1,4} placement groups"
+        r"|^AssertionError: (?:No \w{1,20} found in Ray cluster|Nodes are not homogenous|Created \d{1,4} DP placement groups)",
+        "Ray's cluster does not have the devices for data parallel: hosts have not joined or have unlike numbers, devices are taken, or the first host has"
+        " another address there",
+        "`ray status` on the first host lists devices and hosts: data_parallel_size and data_parallel_size_local must fit them; data_parallel_address is the"
+        " first host's address in Ray (VLLM_HOST_IP)",
+        "vLLM 0.12, v1/engine/utils.py",
+        "AssertionError: The DP master node (ip: 10.0.0.7) is missing or dead",
+        sure=False,
+    ),
+    Hint(
         "ray-memory",
         r"running low on memory[^\n]{0,60}|killed due to (?:the node|memory pressure)|Workers \(tasks / actors\) killed"
         r"|ray\.exceptions\.OutOfMemoryError",
