@@ -90,7 +90,7 @@ HINTS = (
         "model-folder-missing",
         r"HFValidationError(?![^\n]{0,300}: '[^/.~])|Repo id must (?:be|use)[^\n]{0,200}: '[/.~]|Incorrect path_or_model_id"
         r"|: /\S{1,200} is not a local folder and is not a valid model identifier",
-        "the engine takes a path for a hub's name, as it does not find the folder, or in it the files that an option asks for (params.json for Mistral's format)",
+        "the engine takes a path for a hub's name, as it does not find the folder, or in it the files that an option asks for (params.json of Mistral's)",
         "it is the model's, or one that an option names (tokenizer, speculative_config, generation_config, lora_modules): correct or leave"
         " out the option, or run"
         " deploy.yml --tags fetch,serve; in a container check the row's `mounts`",
