@@ -15,6 +15,7 @@ SAYS = re.compile(
     r"^(?:docker: )?[Ee]rror response from daemon: |^(?:docker|podman|ctr|nerdctl): (?=\S)"
     r"|^Error: (?=[^\n]{0,1000}\b(?:OCI|crun|runc|conmon|containers?|podman|netavark)\b)"  # podman's own; any program begins so
     r"|OCI runtime (?:create failed|error): |runc (?:create|run) failed: "
+    r"|^docker\.errors\.APIError: [^\n]{0,200}?\(\"(?=[^\n]{12})"  # the SDK's, around the daemon's own
 )
 NOTHING = frozenset(
     ("unknown", "exit status 1", "OCI runtime error", "OCI permission denied", "OCI not found", "internal libpod error")
@@ -87,6 +88,7 @@ def refused(said: list[Statement]) -> tuple[str, Statement, bool] | None:
     for one in said:
         text = " ".join(line.strip() for line in one.text.split("\n"))
         begins = SAYS.search(text)
+        text = text[:-2] if text.endswith('")') else text  # the SDK's brackets
         parts = [unquoted(part.strip(" .\\")) for part in text[begins.end() :].split(": ")] if begins else []
         parts = [part for part in parts if part and part not in NOTHING]
         if not parts:

@@ -187,7 +187,8 @@ HINTS = (
     ),
     Hint(
         "hub-server",
-        r"50[0234] Server Error|too many 5\d\d error responses|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
+        r"50[0234] Server Error(?! for http\+docker)|modelscope\.hub\.errors\.RequestError|too many 5\d\d error responses"
+        r"|HfHubHTTPError: 5\d\d|Bad Gateway|Service (?:Temporarily )?Unavailable for url",
         "the hub (or a mirror or proxy before it) fails",
         "wait, or fetch from another hub or mirror",
         "huggingface_hub",
@@ -228,7 +229,7 @@ HINTS = (
         r"|does not match)|hf_transfer[^\n]{0,80}(?:not available|[Ee]rror)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}xet[^\n]{0,80}(?:[Ee]rror|[Ff]ail)"
         r"|^(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))[^\n]{0,300}error[^\n]{0,300}https://[\w.-]{1,60}xethub"
-        r"|Data processing error: CAS(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError"
+        r"|Data processing error: (?:CAS|File reconstruction)(?![^\n]{0,900}(?:[Cc]ertificate|UnknownIssuer|dns error|\(40[13] ))|FileDownloadError"
         r"|download incomplete, content_length"
         r"|error sending request for url \(https://(?:[\w.-]{1,40}\.)?(?:huggingface\.co|hf-mirror\.com|modelscope\.cn)/",
         "a download from the hub broke off, or its accelerator (hf_transfer, xet) is missing or fails",
@@ -238,8 +239,20 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "hub-cache-damaged",
+        r"CacheNotFound: |CorruptedCacheException: |SafetensorsParsingError: |NotASafetensorsRepoError: ",
+        "the hub's cache on this host, or the repository, is not as the client knows it: files were removed or copied by hand, a download"
+        " broke off, or the repository"
+        " has no safetensors",
+        "remove the model's folder below HF_HOME (hub/models--...) and fetch it again; deploy.yml --tags fetch keeps models apart from that cache",
+        "huggingface_hub, errors",
+        "huggingface_hub.errors.CacheNotFound: Cache directory not found: /srv/hub",
+        sure=False,
+    ),
+    Hint(
         "hub-denied",
-        r"gated repo|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror|modelscope)|Access to model \S{1,100} is restricted"
+        r"gated repo|DisabledRepoError|LocalTokenNotFoundError|NotLoginException|40[13] Client Error.{0,200}(?:huggingface|hf\.co|hf-mirror"
+        r"|modelscope)|Access to model \S{1,100} is restricted"
         r"|(?i:status(?: code)?:? ?\(?40[13])[^\n]{0,160}(?:huggingface\.co|(?<!xethub\.)hf\.co|modelscope)"
         r"|RepositoryNotFoundError|token does not exist, failed to access model(?! /)",
         "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",

@@ -109,6 +109,14 @@ HINTS = (
         "ssl.SSLError: [SSL] PEM lib (_ssl.c:3845)",
     ),
     Hint(
+        "interface-missing",
+        r"ZMQError: No such device \(addr='([^'\n]{1,100})'",
+        "the address names a network interface or an address of its own that this host does not have",
+        "ip -br address shows what there is: correct VLLM_HOST_IP (or the interface) in the row's env, or leave it out",
+        "libzmq, ENODEV",
+        "zmq.error.ZMQError: No such device (addr='tcp://acme9:5555')",
+    ),
+    Hint(
         "no-route",
         r"Errno 101\]?,? '?Network is unreachable|dial (?:tcp|udp) [\d.\[\]:a-f]{3,60}: connect: network is unreachable",
         "the host or container has no route to an address: no network of its kind (IPv4 where it has IPv6 alone, or the reverse), no"

@@ -212,7 +212,7 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No CUDA GPUs are available"
+        r"No CUDA GPUs are available|Attempting to deserialize object on a CUDA device but"
         r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
@@ -255,7 +255,8 @@ HINTS = (
     ),
     Hint(
         "device-number",
-        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id|local rank \d{1,4} is out of bounds",
+        r"invalid device ordinal|device < num_gpus INTERNAL ASSERT|cudaErrorInvalidDevice\b|Invalid device id"
+        r"|SafetensorError: device cuda:\d{1,3} is invalid|local rank \d{1,4} is out of bounds",
         "the engine asks for a GPU or NPU that it was not given",
         "tensor_parallel_size (times pipeline and data parallel) must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES (for NPUs"
         " ASCEND_RT_VISIBLE_DEVICES) from the row's env",

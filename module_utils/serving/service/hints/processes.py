@@ -239,10 +239,10 @@ HINTS = (
     ),
     Hint(
         "peer-lost",
-        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError"
+        r"Connection (?:closed|reset) by peer|gloo/transport|ncclRemoteError|remote process exited|ActorDiedError|BrokenProcessPool|killed by signal: Killed"
         r"|torch\.distributed\.Dist\w{1,40}Error",
-        "a process of the engine lost another one, which died first",
-        "look for what the other processes or hosts said before",
+        "a process of the engine lost another one, which died first (often killed for lack of the host's memory)",
+        "look for what the other processes or hosts said before; journalctl -k names a kill: then more memory, or fewer processes and services",
         "pytorch, gloo; NCCL; ray",
         "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:1234",
         general=True,

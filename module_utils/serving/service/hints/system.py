@@ -10,7 +10,7 @@ HINTS = (
         r"Insufficient space in /dev/shm|exceeds memory available in /dev/shm|[Uu]nexpected bus error encountered in worker"
         r"|insufficient shared memory \(shm\)"
         r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
-        r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
+        r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No (?:space|such file)",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
         "raise shm_bytes of a container; on a host mount -o remount,size=16g /dev/shm",
         "vLLM 0.32.0 for CPU in a container; pytorch, DataLoader",
@@ -29,7 +29,8 @@ HINTS = (
     ),
     Hint(
         "disk-full",
-        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded|needs \d{1,9}[KMGT]?B more space on the ",
+        r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
+        r"|Not enough (?:free )?(?:disk )?space(?: available)?(?=[.:] |$)|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there; in a container without a"
         " path in sight (SemLock) it is /dev/shm: raise shm_bytes",

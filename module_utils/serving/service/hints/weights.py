@@ -117,7 +117,7 @@ HINTS = (
     ),
     Hint(
         "weights-dont-fit",
-        r"^IndexError: start out of range|There is no module or parameter named|size mismatch for [\w.]{1,120}"
+        r"^IndexError: start out of range|SafetensorError: File does not contain tensor|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
         r" weight \("
         r"|KeyError: '[\w.-]{1,120}\.(?:weight|bias|g_idx|q?weight\w{0,20}|qzeros|scales|lora_\w{1,10})'"
