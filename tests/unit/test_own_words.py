@@ -212,7 +212,7 @@ def test_a_name_in_quotes_keeps_both_of_them(said: str, reason: str) -> None:
 
 
 def test_what_docker_s_sdk_puts_around_the_daemon_s_reason_is_no_part_of_it() -> None:
-    said = 'docker.errors.APIError: 500 Server Error for http+docker://localhost/v1.41/containers/x/start: Internal Server Error ("acme rootfs of the thing is odd")'
+    said = 'docker.errors.APIError: 500 Server Error for http+docker://localhost/v1.41/x: Internal Server Error ("acme rootfs of the thing is odd")'
     found = failures.explain(
         ["Traceback (most recent call last):", '  File "/opt/acme/run.py", line 3, in main', "    go()", said], 1
     )
