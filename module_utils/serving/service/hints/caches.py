@@ -6,6 +6,17 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "kernels-not-written",
+        r"Failed to generate (?:Cutlass|CUTLASS|\w{1,20}) kernels?: \[Errno (?:13|30)\]",
+        "FlashInfer writes kernels into its own folder, which this user may not write to, or which takes no writes",
+        "make that folder (flashinfer in site-packages) writable for the service's user, build the kernels into the image, set"
+        " FLASHINFER_WORKSPACE_BASE in the row's"
+        " env, or VLLM_USE_FLASHINFER_MOE_FP16: 0 (FP8, FP4 likewise) to do without",
+        "vllm-project/vllm#28440",
+        "RuntimeError: Failed to generate Cutlass kernels: [Errno 13] Permission denied",
+        sure=False,
+    ),
+    Hint(
         "sqlite-cache",
         r"sqlite3\.(?:OperationalError|DatabaseError): (?:unable to open|database is locked|database disk image|disk I/O|attempt to write a readonly"
         r"|file is not a database|locking protocol)",

@@ -35,10 +35,24 @@ HINTS = (
         'time="2026-01-01T00:00:00Z" level=error msg="json: unknown field \\"additionalGids\\""',
     ),
     Hint(
+        "cdi-hook-missing",
+        r"(?:fork/exec|exec|stat) \"?(/\S{0,100}nvidia-(?:cdi-hook|ctk))\"?: no such file",
+        "the CDI file names a hook of NVIDIA's tools that is not on this host: the tools were removed or lie in another folder, or are"
+        " older than the file (the hook"
+        " nvidia-cdi-hook came with 1.17)",
+        "install or upgrade nvidia-container-toolkit (its base package brings the hook), then nvidia-ctk cdi generate (systemctl restart"
+        " nvidia-cdi-refresh) and start"
+        " again",
+        "void-linux/void-packages#52507",
+        "error running hook #0: fork/exec /usr/bin/nvidia-cdi-hook: no such file or directory",
+        sure=False,
+    ),
+    Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices (?!runtime\.nvidia\.com/)([\w./:=-]{1,200})",
-        "the container engine knows no such CDI device: the CDI file is missing, old, or the row's devices are wrong",
-        "nvidia-ctk cdi list shows what there is; systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
+        "the container engine knows no such CDI device: the CDI file is missing, old, in a folder that it does not read, or the row's devices are wrong",
+        "nvidia-ctk cdi list shows what there is; the file belongs into /etc/cdi or /var/run/cdi (podman: --cdi-spec-dir for another);"
+        " systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
         "Docker 26.1.5; NVIDIA/nvidia-container-toolkit#1415",
         "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",
         late=True,  # why a file was not read is said before

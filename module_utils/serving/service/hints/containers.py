@@ -231,6 +231,16 @@ HINTS = (
         "nvidia-container-cli: detection error: open failed: /usr/lib/libnvidia-acme.so.570.7: no such file or directory",
     ),
     Hint(
+        "program-not-for-this-user",
+        r"(?:^|\b(?:sh|bash|exec): )(?:\S{0,10}\d{1,4}: )?(?:exec: )?\"?(?:/\S{1,80}/)?(?:vllm|python3?)\"?: (?:[Pp]ermission denied|cannot execute)",
+        "the container runs as a user who may not run the image's program: it lies in a folder of root (/root), or a platform gives each"
+        " container a user of its own",
+        "run it as root (OpenShift: the anyuid policy; the row's `user`), or take an image that is made for any user",
+        "vllm-project/vllm#15461",
+        "/bin/sh: 1: vllm: Permission denied",
+        sure=False,
+    ),
+    Hint(
         "nvidia-cli-other",
         r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error",
         "NVIDIA's container tools could not give the GPU to the container",

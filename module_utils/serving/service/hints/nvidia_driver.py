@@ -129,6 +129,7 @@ HINTS = (
         "lspci -nn | grep -i nvidia and dmesg | grep -i nvrm on the host; in a container: correct `devices` of the row",
         "nvidia-smi",
         "No devices were found",
+        general=True,
     ),
     Hint(
         "nvml-closed",

@@ -120,8 +120,10 @@ HINTS = (
     Hint(
         "cdi-hook-failed",
         r"error executing hook `[^`]{0,120}nvidia-(?:cdi-hook|ctk)`",
-        "a hook that the CDI file names failed: the file is older than the driver or the tools, or the hook's program does not run here",
-        "nvidia-ctk cdi generate (or systemctl restart nvidia-cdi-refresh), then start it again; the hook run by hand says more",
+        "a hook that the CDI file names failed: the file is older than the driver or the tools, the tools are older than the driver, or the"
+        " hook's program does not run here",
+        "upgrade nvidia-container-toolkit where it is older than the driver, then nvidia-ctk cdi generate (or systemctl restart"
+        " nvidia-cdi-refresh), and start it again; the hook run by hand says more",
         "NVIDIA/nvidia-container-toolkit, CDI",
         "Error: OCI runtime error: crun: error executing hook `/usr/bin/nvidia-cdi-hook` (exit code: 1)",
         sure=False,

@@ -16,6 +16,15 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "bitsandbytes-halves",
+        r"BitsAndBytes load format[^\n]{0,60} only support",
+        "the load format bitsandbytes (or a QLoRA adapter) is asked for without the quantization bitsandbytes, or with another one, and this"
+        " release takes only the pair",
+        "set both load_format and quantization to bitsandbytes in engine_args, or leave both out",
+        "vLLM 0.6, engine/arg_utils.py; runpod-workers/worker-vllm#99",
+        "ValueError: BitsAndBytes load format and QLoRA adapter only support 'bitsandbytes' quantization, but got None",
+    ),
+    Hint(
         "gguf-no-file",
         r"^ValueError: /\S{1,300} is not a file\.$",
         "load_format (or quantization) is gguf, which takes one .gguf file, and the model is a folder",

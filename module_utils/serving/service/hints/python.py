@@ -239,10 +239,19 @@ HINTS = (
         "TypeError: Descriptors cannot be created directly.",
     ),
     Hint(
+        "opencv-twice",
+        r"module 'cv2[\w.]{0,20}' has no attribute",
+        "two builds of OpenCV lie in one folder of this environment, or one that is not what the engine names",
+        "pip uninstall every opencv package, then install one (the opencv-python-headless that the engine names), or use an image as it was built",
+        "vllm-project/vllm#8650",
+        "AttributeError: module 'cv2.dnn' has no attribute 'DictValue'",
+        sure=False,
+    ),
+    Hint(
         "vllm-version-pair",
         r"No module named '?vllm_ascend\.|cannot import name '\w{1,60}' from 'vllm[\w.]{0,80}'|No module named '?vllm\.(?!_)[\w.]{1,80}"
         r"|module 'vllm[\w.]{0,60}' has no attribute|'?vllm\.config[\w.]{0,20}'? has no attribute",
-        "vLLM and what calls it (vllm-ascend, a plugin, a script of the model's page) are of versions that don't belong together, or vLLM is"
+        "vLLM and what calls it (vllm-ascend, LMCache, a plugin, a script of the model's page) are of versions that don't belong together, or vLLM is"
         " installed in part",
         "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or the vLLM that the model's page asks for, or use an image; in an"
         " environment: deploy.yml --tags prepare",
