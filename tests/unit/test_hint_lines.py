@@ -73,6 +73,7 @@ SAYS_MORE = {
     ("quantisation-needs-newer-gpu", "marlin-unsupported"), ("shm-too-small", "disk-full"), ("too-many-processes", "too-many-threads"),
     ("torch-npu-index", "package-not-found"),
     ("registry-credential-helper", "host-program-missing"), ("user-namespaces-full", "disk-full"), ("certificate-name", "certificate"),
+    ("cdi-hook-missing", "oci-runtime-missing"), ("cdi-hook-missing", "oci-interpreter"),
 }  # fmt: skip
 
 
