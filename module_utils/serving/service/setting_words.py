@@ -44,6 +44,7 @@ HOLDERS = re.compile(
     r"(?:attention|compilation|ec_transfer|eplb|kernel|kv_events|kv_transfer|pooler|profiler|reasoning|speculative|structured_outputs"
     r"|weight_transfer)_config"
 )
+OF_THE_CONFIG = frozenset(("sliding_window",))  # fields that come from the model's config.json and are no options
 OF_THE_MODEL = re.compile(r"\w{0,60}(?<!Model)(?:Text|Vision|Audio)Config$")
 DEFAULT_REMEDY = "correct it, or leave it out"
 TOLD = 3  # settings of one refusal
@@ -159,6 +160,7 @@ def of_validation(text: str) -> str | None:
             return None  # a sentence of the engine's own
         # What stands below a field is a key of it where that is at fault, else the type that was tried.
         key = "engine_args.%s%s%s" % (inside, name, below if kind in ("unexpected_keyword_argument", "missing") else "")
+        key = "`%s` of config.json" % name if name in OF_THE_CONFIG else key
         told.setdefault(key, one_field(key, kind, given, message.strip()))
     return "%s: %s" % (" and ".join(list(told.values())[:TOLD]), DEFAULT_REMEDY) if told else None
 
