@@ -40,7 +40,7 @@ HINTS = (
     ),
     Hint(
         "url-wrong",
-        r"(?:MissingSchema|InvalidURL|InvalidSchema|UnsupportedProtocol|InvalidProxyURL|LocationParseError|InvalidURL|InvalidHeader)\b(?!: Invalid leading)"
+        r"(?:MissingSchema|InvalidURL|InvalidSchema|UnsupportedProtocol|InvalidProxyURL|LocationParseError|InvalidHeader)\b(?!: Invalid leading)"
         r"|Unable to determine SOCKS version|Missing dependencies for SOCKS|Unknown scheme for proxy URL",
         "an address is not written as a URL that this program takes: it lacks http://, its port is no number, or a proxy is of a kind (socks://) for which a"
         " package is missing",
