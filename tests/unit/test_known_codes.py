@@ -101,6 +101,53 @@ HTTP = (
     525,
 )
 
+# What the system says to a container engine; ENOENT, EPERM and others whose meaning hangs on the call have rows by what was called.
+TO_ENGINES = (
+    5,
+    7,
+    11,
+    12,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    24,
+    28,
+    30,
+    32,
+    36,
+    38,
+    40,
+    95,
+    104,
+    107,
+    111,
+    116,
+    117,
+    122,
+    126,
+    127,
+    129,
+)
+# nvidia-container-cli: `<part> error: <library> error: <reason>`.
+CLI = """initialization error: nvml error: driver not loaded|initialization error: nvml error: function not found
+initialization error: nvml error: gpu requires reset|detection error: nvml error: insufficient permissions|initialization error: cuda error: unknown error
+initialization error: load library failed: libcuda.so.1: cannot open shared object file: no such file or directory
+initialization error: load library failed: libdxcore.so: cannot open shared object file|initialization error: driver rpc error: timed out
+initialization error: cuda error: forward compatibility was attempted on non supported hw|initialization error: change root failed: permission denied
+initialization error: open failed: /proc/sys/kernel/overflowuid: permission denied|initialization error: user namespace mapping failed: operation not permitted
+initialization error: open failed: /proc/driver/nvidia/params: no such file or directory|initialization error: process creation failed: cannot allocate memory
+ldcache error: open failed: /etc/ld.so.cache: no such file or directory|ldcache error: process /sbin/ldconfig terminated with signal 9
+mount error: mount operation failed: /usr/bin/nvidia-smi: operation not permitted
+mount error: file creation failed: /srv/x/usr/bin/acme: no space left on device
+mount error: file creation failed: /srv/x/usr/bin/acme: permission denied|mount error: stat failed: /dev/nvidia-modeset: no such file or directory
+mount error: path error: /usr/lib64: not a directory|device error: unknown device id: GPU-7
+container error: open failed: /proc/12345/mountinfo: permission denied
+requirement error: unsatisfied condition: brand = tesla|container error: failed to get cgroup path
+mount error: write error: /sys/fs/cgroup/x: operation not permitted"""
+
 
 def raised(error: str) -> list[str]:
     return ["Traceback (most recent call last):", '  File "/opt/acme/run.py", line 3, in main', "    go()", error]
@@ -123,11 +170,30 @@ LOGS = {
         for words in PULLS.replace("\n", "|").split("|")
     },
     **{f"HTTP: {status}": raised(f"requests.exceptions.HTTPError: {status} Error: words for url: https://hub.example/api/models/acme/m") for status in HTTP},
+    **{
+        f"Docker: {errno.errorcode[number]}": [
+            "docker: Error response from daemon: failed to create task for container: failed to create shim task: OCI runtime create failed:"
+            f" runc create failed: unable to start container process: unable to set up acme: {os.strerror(number).lower()}: unknown"
+        ]
+        for number in TO_ENGINES
+    },
+    **{
+        f"podman: {errno.errorcode[number]}": [f"Error: preparing container 3e41 for attach: crun: acme `/srv/x`: {os.strerror(number)}: OCI runtime error"]
+        for number in TO_ENGINES
+    },
+    **{
+        f"NVIDIA: {words}": [
+            "docker: Error response from daemon: OCI runtime create failed: runc create failed: unable to start container process: error during container"
+            " init: error running prestart hook #0: exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'",
+            f"nvidia-container-cli: {words}: unknown.",
+        ]
+        for words in CLI.replace("\n", "|").split("|")
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_a_code_of_a_finite_list_is_explained_with_what_helps(name: str) -> None:
     found = explain(LOGS[name], 1)
-    assert found.hint and found.hint != "own-words", found
+    assert found.hint and found.hint not in ("own-words", "nvidia-cli-other", "oci-mount"), found
     assert found.meaning and ": " in found.meaning.removeprefix(POSSIBLE + ": "), found

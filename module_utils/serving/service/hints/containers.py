@@ -23,18 +23,6 @@ HINTS = (
         "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown.",
     ),
     Hint(
-        "nvidia-cli-no-driver",
-        r"nvidia-container-cli(?:\.real)?: initialization error: (?:load library failed: |cannot open shared object)"
-        r"|initiali[sz]e NVML: ERROR_LIBRARY_NOT_FOUND",
-        "NVIDIA's container tools find no driver of NVIDIA's: the host has none, it lies where they do not look, or the container engine sees"
-        " another file system (Docker as a snap, Docker Desktop)",
-        "nvidia-smi on the host must work, else install the driver (manage_driver: true) and run deploy.yml again; in place of a snap or Docker"
-        " Desktop install Docker's own packages",
-        "NVIDIA/libnvidia-container, src/nvc.c",
-        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or"
-        " directory",
-    ),
-    Hint(
         "nvml-not-loaded",
         r"could not load NVML library",
         "NVIDIA's management library is not where this process looks: no driver on the host, or a container that was given none of it",
@@ -43,54 +31,12 @@ HINTS = (
         "Failed to initialize NVML: could not load NVML library",
     ),
     Hint(
-        "nvidia-cli-requirement",
-        r"unsatisfied condition: ((?:cuda|driver|brand|arch)[^\s,\"]{0,40})",
-        "the image asks for another driver than this host has (mostly a newer one), or for a kind of GPU that is not here: the condition says which",
-        "upgrade the driver (driver_branch), or use an image for this driver and GPU (an older CUDA)",
-        "NVIDIA/nvidia-docker, requirements of images",
-        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
-    ),
-    Hint(
         "gpu-share-refused",
         r"device error: no-gpu-has-\w{1,20}-to-run",
         "a scheduler that shares GPUs between containers found none with enough free memory, and says so in NVIDIA_VISIBLE_DEVICES",
         "free memory of a GPU or ask for less; without such a scheduler remove NVIDIA_VISIBLE_DEVICES from the row's env",
         "NVIDIA/nvidia-container-toolkit#223",
         "nvidia-container-cli: device error: no-gpu-has-128MiB-to-run: unknown device: unknown",
-    ),
-    Hint(
-        "nvidia-cli-unknown-device",
-        r"nvidia-container-cli(?:\.real)?: device error: (?!no-gpu-has)([\w:,./-]{1,80}): (?:unknown|invalid) device",
-        "the container asks for a GPU by a name that this host does not have",
-        "nvidia-smi -L shows what there is (a slice of MIG is MIG-UUID with drivers since 470); correct `devices`",
-        "NVIDIA/libnvidia-container, src/cli/common.c",
-        "nvidia-container-cli: device error: 7: unknown device: unknown.",
-    ),
-    Hint(
-        "nvidia-cli-slow-driver",
-        r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}(?:driver rpc error|driver error): [\w ]{0,20}timed out",
-        "the driver did not answer NVIDIA's container tools in time",
-        "switch persistence mode on (nvidia-smi -pm 1); if nvidia-smi hangs, see dmesg for Xid lines and reboot",
-        "NVIDIA/nvidia-docker#628",
-        "nvidia-container-cli: initialization error: driver rpc error: timed out",
-    ),
-    Hint(
-        "nvidia-cli-cgroup",
-        r"nvidia-container-cli(?:\.real)?: (?:container|mount) error: [^\n]{0,60}(?:cgroup|bpf_prog_query|device rules)",
-        "NVIDIA's container tools can't give the devices by cgroup here: a rootless engine, a container in a container, or tools older than this"
-        " host's cgroups",
-        "set device_access: cdi, or no-cgroups = true in /etc/nvidia-container-runtime/config.toml for a rootless engine",
-        "NVIDIA/nvidia-container-toolkit#85",
-        "nvidia-container-cli: mount error: failed to add device rules: unable to find any existing device filters attached to the cgroup:"
-        " bpf_prog_query",
-    ),
-    Hint(
-        "nvidia-cli-ldconfig",
-        r"nvidia-container-cli(?:\.real)?: ldcache error(?!: process \S{1,80} terminated with signal)",
-        "NVIDIA's container tools can't run the host's ldconfig",
-        "correct `ldconfig` in /etc/nvidia-container-runtime/config.toml (@/sbin/ldconfig.real on Ubuntu, @/sbin/ldconfig elsewhere)",
-        "NVIDIA/nvidia-docker#614",
-        "nvidia-container-cli: ldcache error: open failed: /sbin/ldconfig.real: no such file or directory",
     ),
     Hint(
         "nvidia-ctk-link",
@@ -113,124 +59,6 @@ HINTS = (
         "nvidia-container-cli: error parsing IMEX info: unsupported IMEX channel value: some: unknown",
     ),
     Hint(
-        "nvidia-cli-read-only",
-        r"nvidia-container-cli(?:\.real)?: mount error: [^\n]{0,300}: read-only file system"
-        r"|(?:application profiles|create(?:Container)? hook)[^\n]{0,300}: read-only file system",
-        "NVIDIA's container tools can't write into the container what the driver needs: a folder there is mounted read-only, or the"
-        " container's whole root is",
-        "the message names the path: take a mount with `:ro` off it or off a folder above it (/etc, /usr, /run), let the root be"
-        " writable, and upgrade nvidia-container-toolkit",
-        "NVIDIA/nvidia-container-toolkit#2026",
-        "nvidia-container-cli: mount error: file creation failed: /srv/acme/merged/usr/bin/nvidia-smi: read-only file system",
-    ),
-    Hint(
-        "nvidia-cli-mount",
-        r"nvidia-container-cli(?:\.real)?: mount error: ([^\n]{0,200}(?:file exists|file creation failed)(?![^\n]{0,300}read-only)[^\n]{0,80})",
-        "NVIDIA's container tools can't mount the driver into this image: the image was saved with the driver's files in it, or tools older than the"
-        " driver can't make what it has (sockets of persistenced)",
-        "remove those files from the image or take the unchanged one, leave /run and /var/run out of `mounts`, or set device_access: cdi",
-        "NVIDIA/nvidia-docker#1551",
-        "nvidia-container-cli: mount error: file creation failed: /var/lib/docker/overlay2/x/merged/usr/lib/libnvidia-ml.so.1: file exists",
-    ),
-    Hint(
-        "nvidia-cli-permission",
-        r"nvidia-container-cli(?:\.real)?: initialization error: nvml error: insufficient permissions",
-        "the container engine's user may not use the GPU's device nodes",
-        "ls -l /dev/nvidia* must show them readable and writable for it (0666 is usual)",
-        "NVIDIA/nvidia-container-toolkit#171",
-        "nvidia-container-cli: initialization error: nvml error: insufficient permissions: unknown",
-    ),
-    Hint(
-        "nvidia-cli-driver-changed",
-        r"mount operation failed: \S{0,300}/proc/driver/nvidia\S{0,80}: no such file",
-        "the driver was changed while the container engine ran, which still has what the one before showed below /proc/driver/nvidia",
-        "systemctl restart docker (or containerd), then start the service again; a reboot does it too",
-        "NVIDIA/nvidia-container-toolkit#169",
-        "mount operation failed: /var/lib/docker/x/merged/proc/driver/nvidia/params: no such file or directory: unknown",
-    ),
-    Hint(
-        "nvidia-cli-wsl",
-        r"WSL environment detected but no adapters were found",
-        "Windows shows this WSL no GPU; most often its driver for Windows is missing or too old, or WSL 1 is used",
-        "nvidia-smi must work in WSL itself: install NVIDIA's driver for Windows (none in WSL), wsl --update, wsl --shutdown",
-        "NVIDIA/nvidia-container-toolkit#157",
-        "nvidia-container-cli: initialization error: WSL environment detected but no adapters were found: unknown.",
-    ),
-    Hint(
-        "nvidia-cli-pci-address",
-        r"mount error: stat failed: /proc/driver/nvidia/gpus/[\w:.]{4,40}: no such file",
-        "NVIDIA's container tools look for the GPU below another PCI address than the driver shows; most often they are older than the driver or"
-        " cut a long PCI domain (some clouds)",
-        "upgrade nvidia-container-toolkit and libnvidia-container, or set device_access: cdi; ls /proc/driver/nvidia/gpus shows the address",
-        "NVIDIA/nvidia-docker#1316",
-        "nvidia-container-cli: mount error: stat failed: /proc/driver/nvidia/gpus/c0de:00:00.0: no such file or directory: unknown",
-        sure=False,
-    ),
-    Hint(
-        "nvidia-cli-root",
-        r"nvidia-container-cli(?:\.real)?: [\w: ]{0,40}change root failed",
-        "NVIDIA's container tools look for the driver below a folder that is not there for them: a wrong `root`, or an engine without"
-        " root, of a snap or"
-        " in a virtual machine, which sees other files",
-        "correct `root` in /etc/nvidia-container-runtime/config.toml: it is commented out unless the driver itself runs in a container",
-        "NVIDIA/nvidia-container-toolkit#679",
-        "nvidia-container-cli: initialization error: change root failed: no such file or directory: unknown.",
-        sure=False,
-    ),
-    Hint(
-        "nvidia-cli-driver-state",
-        r"nvidia-container-cli(?:\.real)?: (?:initialization|detection) error: (?:nvml|cuda|driver|driver rpc) error: (?:unknown|initialization"
-        r"|internal|gpu (?:is )?lost|failed to process"
-        r" request|not"
-        r" ready)",
-        "the driver does not answer NVIDIA's container tools as it should: a GPU has failed, library and kernel module are of different"
-        " versions, or the driver unloads between calls (no persistence) or has a fault of its own",
-        "nvidia-smi on the host must work and show all GPUs; see dmesg for Xid lines; start nvidia-persistenced (nvidia-smi -pm 1), reboot;"
-        " then another driver release (driver_branch), and NVIDIA's own nvidia-container-toolkit in"
-        " place of a distribution's",
-        "NVIDIA/libnvidia-container#204",
-        "nvidia-container-cli: detection error: nvml error: unknown error: unknown",
-        sure=False,
-    ),
-    Hint(
-        "nvidia-cli-crashed",
-        r"nvidia-container-cli': (?:double free|free\(\)|malloc|corrupted)",
-        "NVIDIA's container tools crashed themselves, before the container ran",
-        "install nvidia-container-toolkit and libnvidia-container1 anew, of one version; or set device_access: cdi",
-        "NVIDIA/nvidia-docker#1281",
-        "stderr: *** Error in `/usr/bin/nvidia-container-cli': double free or corruption (out): 0x00007fff7ae74f10",
-    ),
-    Hint(
-        "nvidia-cli-old",
-        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: stat failed: /(?:GeForce|Tesla|Quadro|NVIDIA|RTX|A\d|H\d)",
-        "libnvidia-container takes this GPU's name for a path, as those do that are older than the GPU",
-        "upgrade NVIDIA's container toolkit (libnvidia-container1, libnvidia-container-tools), then systemctl restart docker",
-        "NVIDIA/nvidia-docker#957",
-        "nvidia-container-cli: mount error: stat failed: /GeForce RTX 9080: no such file or directory",
-    ),
-    Hint(
-        "nvidia-cli-capability",
-        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: capability change failed",
-        "NVIDIA's container tool may not take the rights that it needs: SELinux or another security module refuses, or the engine is"
-        " rootless or runs in a"
-        " container",
-        "ausearch -m avc -ts recent shows SELinux's refusals; rootless: nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place; else"
-        " device_access: cdi",
-        "NVIDIA/libnvidia-container",
-        "nvidia-container-cli: initialization error: capability change failed: operation not permitted",
-        sure=False,
-    ),
-    Hint(
-        "nvidia-cli-old-libraries",
-        r"nvidia-container-cli(?:\.real)?: detection error: open failed: (\S{1,200}\.so[\w.]{0,40})",
-        "the linker's cache names a library of the driver that is no longer there: files of an older driver were removed, or its packages for 32 bits are of"
-        " another version",
-        "ldconfig on the host, then ldconfig -p | grep nvidia: remove what is left of the other version; then a newer"
-        " nvidia-container-toolkit, or device_access: cdi",
-        "ublue-os/aurora#606; NVIDIA/libnvidia-container",
-        "nvidia-container-cli: detection error: open failed: /usr/lib/libnvidia-acme.so.570.7: no such file or directory",
-    ),
-    Hint(
         "program-not-for-this-user",
         r"(?:^|\b(?:sh|bash|exec): )(?:\S{0,10}\d{1,4}: )?(?:exec: )?\"?(?:/\S{1,80}/)?(?:vllm|python3?)\"?: (?:[Pp]ermission denied|cannot execute)",
         "the container runs as a user who may not run the image's program: it lies in a folder of root (/root), or a platform gives each"
@@ -239,15 +67,6 @@ HINTS = (
         "vllm-project/vllm#15461",
         "/bin/sh: 1: vllm: Permission denied",
         sure=False,
-    ),
-    Hint(
-        "nvidia-cli-other",
-        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error",
-        "NVIDIA's container tools could not give the GPU to the container",
-        "nvidia-smi on the host must work; nvidia-container-cli -k -d /dev/tty info shows each step, or set device_access: cdi",
-        "NVIDIA/libnvidia-container",
-        "nvidia-container-cli: input error: nobody has seen this one",
-        general=True,
     ),
     Hint(
         "nvidia-hook-failed",

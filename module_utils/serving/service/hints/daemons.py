@@ -138,15 +138,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "oci-mount",
-        r"mounting \"[^\"]{1,200}\" to rootfs(?![^\n]{0,600}[Ss]tale (?:NFS )?file handle)|error jailing process inside rootfs|pivot_root",
-        "a mount of the container can't be made",
-        "the message names source and target: check that both are of one kind (file or folder) and that the target's parent may be written",
-        "runc, libcontainer/rootfs_linux.go",
-        'runc create failed: unable to start container process: error mounting "proc" to rootfs at "/proc": mount proc: invalid argument',
-        sure=False,
-    ),
-    Hint(
         "oci-workdir",
         r"chdir to cwd \(\"[^\"]{0,200}\"\)|mkdir \S{1,200} as workdir|workdir \"[^\"]{1,200}\" does not exist"
         r"|(?<!supervisor: couldn't )chdir to [`'\"]?/\S{1,200}",

@@ -1,7 +1,8 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
-How to add one: put a `Hint` into the table it belongs to (tables.py has their order). Containers: containers (NVIDIA's tools), cdi, oci_runtimes,
-cgroups, docker, registries, podman, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
+How to add one: put a `Hint` into the table it belongs to (tables.py has their order). Containers: nvidia_cli (nvidia-container-cli), containers
+(the rest of NVIDIA's tools), cdi, oci_runtimes, container_reasons (what the system said to an engine), cgroups, docker, registries, podman, daemons
+(runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
 Accelerators: nvidia, cuda, nvidia_driver, nvidia_smi, nvml, nccl, ray, over_hosts,
 kv_transfer, dcgm, amd, intel (and CPUs), mindie, ascend, cann (families of codes), codes (by class), npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, caches, sglang,

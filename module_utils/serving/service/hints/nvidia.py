@@ -184,7 +184,7 @@ HINTS = (
     ),
     Hint(
         "forward-compatibility",
-        r"forward compatibility was attempted on non supported HW|cudaErrorCompatNotSupportedOnDevice",
+        r"forward compatibility was attempted on non supported (?:HW|hw)|cudaErrorCompatNotSupportedOnDevice",
         "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits"
         " for a reboot",
         "upgrade the driver (driver_branch) or reboot after an upgrade; else an image with an older CUDA",

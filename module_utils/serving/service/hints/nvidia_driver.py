@@ -175,23 +175,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "nvidia-cli-signal",
-        r"ldcache error: process \S{1,80} terminated with signal",
-        "the host's ldconfig was ended by a signal when NVIDIA's container tools ran it (31: their seccomp filter does not know a system call that a"
-        " newer libc makes)",
-        "upgrade nvidia-container-toolkit and libnvidia-container, or set device_access: cdi, which does not run it so",
-        "NVIDIA/libnvidia-container",
-        "nvidia-container-cli: ldcache error: process /sbin/ldconfig.real terminated with signal 31",
-    ),
-    Hint(
-        "nvidia-cli-closed",
-        r"nvidia-container-cli(?:\.real)?: (?:detection error: (?:path|open) error|initialization error: open)[^\n]{0,120}permission denied",
-        "NVIDIA's container tools may not read a file of the host: SELinux refuses it, or the container engine runs without root",
-        "set device_access: cdi; ausearch -m avc shows what SELinux refused",
-        "NVIDIA/libnvidia-container",
-        "nvidia-container-cli: detection error: open error: /proc/driver/nvidia: permission denied",
-    ),
-    Hint(
         "nvidia-docker-one",
         r"volume plugin \"?nvidia-docker|no such volume: nvidia_driver|create nvidia_driver_[\d.]{1,20}",
         "something asks for the volumes of nvidia-docker 1, which is gone: an old container, compose file or wrapper",

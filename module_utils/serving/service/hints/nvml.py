@@ -16,7 +16,8 @@ HINTS = (
     ),
     Hint(
         "nvml-of-another-time",
-        r"NVMLError_(?:FunctionNotFound|ArgumentVersionMismatch|InsufficientSize)",
+        r"NVMLError_(?:FunctionNotFound|ArgumentVersionMismatch|InsufficientSize)"
+        r"|nvml error: (?:function not found|argument version mismatch|insufficient size)",
         "what asks the driver (nvidia-ml-py) is newer than the driver's library, which lacks what it asks",
         "upgrade the driver (driver_branch), or install the nvidia-ml-py of the driver's time",
         "NVML, return codes",
@@ -25,7 +26,8 @@ HINTS = (
     ),
     Hint(
         "nvml-hardware",
-        r"NVMLError_(?:InsufficientPower|CorruptedInforom|ResetRequired|IrqIssue)|(?i:infoROM is corrupted)|Insufficient External Power|GPU requires restart",
+        r"NVMLError_(?:InsufficientPower|CorruptedInforom|ResetRequired|IrqIssue)|(?i:infoROM is corrupted)|Insufficient External Power|GPU requires restart"
+        r"|nvml error: (?:gpu requires re|insufficient (?:external )?power|corrupted inforom|irq)",
         "the GPU itself needs care: a power plug is not connected, its infoROM is damaged, its interrupts don't arrive, or it waits for a reset",
         "nvidia-smi -q and dmesg say which: connect power, reset it (nvidia-smi -r) or reboot; a corrupted infoROM: have the vendor write"
         " it anew or replace the GPU",
@@ -35,7 +37,7 @@ HINTS = (
     ),
     Hint(
         "nvml-no-answer",
-        r"NVMLError_(?:Timeout|Memory|NoData)",
+        r"NVMLError_(?:Timeout|Memory|NoData)|nvml error: (?:timeout|timed out|insufficient resources|no data|insufficient memory)",
         "the driver does not answer for a GPU as it should: it hangs, or the host's memory is used up",
         "see dmesg for Xid lines and nvidia-smi on the host; restart the service, then reset the GPU or reboot",
         "NVML, return codes",
