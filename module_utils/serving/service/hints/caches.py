@@ -73,4 +73,14 @@ HINTS = (
         "AssertionError: failed to get the hash of the compiled graph",
         sure=False,
     ),
+    Hint(
+        "flashinfer-versions",
+        r"flashinfer-(?:cubin|jit-cache|python) version \([^)\n]{1,40}\) does not match",
+        "two parts of FlashInfer (flashinfer-python, flashinfer-cubin, flashinfer-jit-cache) are of different versions",
+        "install all of the version that this release of the engine names, or pip uninstall flashinfer-cubin flashinfer-jit-cache;"
+        " FLASHINFER_DISABLE_VERSION_CHECK: 1 in the row's env goes on without asking",
+        "vllm-project/vllm#49804",
+        "RuntimeError: flashinfer-cubin version (0.7.13) does not match flashinfer version (0.7.14). Please install the same version of both"
+        " packages.",
+    ),
 )

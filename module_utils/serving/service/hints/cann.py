@@ -62,7 +62,8 @@ HINTS = (
         "hccl-device-not-visible",
         r"GetDeviceIndexBy\w{3,12}",
         "HCCL asks for an NPU that this process does not see",
-        "give every NPU of the group to the container, and set ASCEND_RT_VISIBLE_DEVICES alike for all ranks, or not at all",
+        "give every NPU of the group to the container, and set ASCEND_RT_VISIBLE_DEVICES alike for all ranks, or not at all; then a newer CANN (8.1"
+        " and later)",
         "CANN, runtime api_error.cc",
         "EE9999: [PID: 9] get error: phyid:6 realDeviceId:6 is err:0x7010003[FUNC:GetDeviceIndexByPhyId]",
     ),
@@ -367,6 +368,17 @@ HINTS = (
         "the line names the operator; install the kernels package of this NPU and CANN, try dtype: float16 or bfloat16, or another release",
         "Ascend/pytorch, error codes",
         "RuntimeError: InnerRun:acme.ts:218 OPS function error: Conv3D, error code is 500002",
+        sure=False,
+    ),
+    Hint(
+        "cann-in-part",
+        r"data/platform_config\'? does not exist|platform_config[^\n]{0,80}(?:not exist|no such file|not a valid real path)",
+        "CANN is there only in part, without its description of the NPUs: it is mounted from the host by single folders or links that lead nowhere"
+        " here, or toolkit and kernels are of two versions",
+        "leave CANN out of `mounts` and use the image's own, or mount the whole of /usr/local/Ascend; in an environment of your own install toolkit"
+        " and kernels of one version",
+        "vllm-project/vllm-ascend#6336",
+        "The path '/usr/local/acme/lib64/../data/platform_config' does not exist",
         sure=False,
     ),
 )

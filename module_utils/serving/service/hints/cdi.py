@@ -103,4 +103,16 @@ HINTS = (
         "docs.docker.com, CDI devices; NixOS/nixpkgs#337873",
         'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
     ),
+    Hint(
+        "nvidia-spec-not-changed",
+        r"could not apply required modification to OCI specification: (?:open|stat|failed to)[^\n]{0,200}nvidia[^\n]{0,200}no such file",
+        "NVIDIA's runtime was to give the container a file or socket of the driver that is not there: the driver was upgraded without a reboot,"
+        " nvidia-persistenced has ended, or the CDI file is old",
+        "reboot after an upgrade of the driver; systemctl restart nvidia-persistenced; nvidia-ctk cdi generate (systemctl restart"
+        " nvidia-cdi-refresh); nvidia-smi on the host must work",
+        "NVIDIA/nvidia-container-toolkit",
+        "OCI runtime create failed: could not apply required modification to OCI specification: open /run/nvidia-acme/socket: no such file or"
+        " directory",
+        sure=False,
+    ),
 )

@@ -123,4 +123,13 @@ HINTS = (
         "runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: read-only file system",
         sure=False,
     ),
+    Hint(
+        "cgroup-drivers-differ",
+        r"expected cgroupsPath to be of format|kubelet cgroup driver: \\?[\"\w]{1,20}\\? is different from",
+        "two parts that start containers manage cgroups differently, one by systemd, the other by cgroupfs",
+        "set the same on both: cgroupDriver of the kubelet, SystemdCgroup in /etc/containerd/config.toml, native.cgroupdriver in"
+        " /etc/docker/daemon.json; then restart them",
+        "containerd/containerd#4857",
+        'OCI runtime create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "acme/7" instead: unknown',
+    ),
 )

@@ -17,13 +17,11 @@ HINTS = (
     Hint(
         "package-of-an-option",
         r"No module named '?(?:modelscope|lmcache|nixl|mooncake|kvcached|tensorizer|runai_model_streamer|fastsafetensors|instanttensor|terratorch"
-        r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile"
-        r"|av|decord|mamba_ssm|causal_conv1d)"
-        r"(?![\w.])|^RuntimeError: mooncake is not available",
+        r"|arctic_inference|deep_ep|deep_gemm|pplx_kernels|flashinfer|flash_attn|flash_mla|xformers|ray|opentelemetry|librosa|soundfile|av|decord"
+        r"|mamba_ssm|causal_conv1d)(?![\w.])|^RuntimeError: mooncake is not available",
         "this environment does not have a package that an option of the row, a variable of its env or the model asks for",
-        "leave out what asks for it (kv_transfer_config, load_format, model_impl, an attention, sampler or all2all backend, env), or"
-        " install the release of"
-        " that package which the engine's page names; most images of the engine have it",
+        "leave out what asks for it (kv_transfer_config, load_format, model_impl, a backend, env), or install the release that the engine's page"
+        " names (a model that hears: librosa and soundfile, by vllm[audio]), or build an image with it",
         "vLLM 0.25.1",
         "ModuleNotFoundError: No module named 'lmcache'",
     ),
@@ -285,5 +283,14 @@ HINTS = (
         "give the service a port above 1023, and put what listens on 80 or 443 (a proxy) before it",
         "Python, asyncio",
         "[Errno 13] error while attempting to bind on address ('0.0.0.0', 443): permission denied",
+    ),
+    Hint(
+        "draft-vocabulary",
+        r"vocab_sizes\[0\] == vocab_size|[Tt]arget and draft model should have the same vocabulary size"
+        r"",
+        "the draft model and the target model have vocabularies of different sizes",
+        "use a draft model of the same family, made for this model (config.json: vocab_size of both), or take speculative_config out",
+        "vllm-project/vllm#5203",
+        "AssertionError: assert all(vocab_sizes[0] == vocab_size for vocab_size in vocab_sizes)",
     ),
 )

@@ -316,4 +316,15 @@ HINTS = (
         "RuntimeError: CUDA error: operation not supported",
         sure=False,
     ),
+    Hint(
+        "jetson-memory",
+        r"NvMapMem\w{1,40}:? ?[\w :]{0,40}error 12\b|NvMap[^\n]{0,60}(?:failed|error)[^\n]{0,20}\b12\b",
+        "a Jetson gives no piece of memory of that size: the memory that CPU and GPU share is used up or in pieces, or its release refuses large"
+        " ones (L4T 36.4.7 does)",
+        "echo 3 > /proc/sys/vm/drop_caches or reboot, end what else holds memory; lower gpu_memory_utilization; upgrade JetPack (or go back to L4T"
+        " 36.4.4)",
+        "ggml-org/llama.cpp#23732",
+        "NvMapMemAllocInternalTagged: 107507 error 12",
+        sure=False,
+    ),
 )

@@ -267,7 +267,8 @@ HINTS = (
         r"can't initialize iptables table|[Ii]ptables not found|Module ip_tables not found|iptables[^\n]{0,60}(?:Table does not exist"
         r"|executable file not found)|nftables[^\n]{0,60}(?:fail|not supported)|netavark[^\n]{0,120}(?:iptables|nftables|nft)",
         "the firewall's program or the kernel's tables for it are missing or refuse a rule, so the container engine can't make its network",
-        "install iptables (or nftables) and load its kernel modules; after a kernel update reboot",
+        "install iptables (or nftables) and load its kernel modules; kernels of newer distributions have no ip_tables: use iptables-nft"
+        " (update-alternatives --config iptables), podman: firewall_driver = nftables; after a kernel update reboot",
         "moby/libnetwork; netavark",
         "iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)",
         sure=False,

@@ -56,9 +56,9 @@ HINTS = (
         "podman-subuid",
         r"[Nn]o sub[ug]id ranges found for|might not be enough IDs available in the namespace"
         r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument|lchown \S{1,200}: invalid argument",
-        "podman without root has no range of user and group ids for this user, or too small a one",
+        "podman without root has no range of user and group ids for this user, or one that lacks an id of the image's files",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
-        " migrate",
+        " migrate; an id in the message beyond that range needs a larger one, another image, or root",
         "podman, rootless tutorial",
         "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
     ),

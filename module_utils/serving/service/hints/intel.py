@@ -67,9 +67,17 @@ HINTS = (
         general=True,
     ),
     Hint(
+        "cpu-shm-missing",
+        r"'_OpNamespace' '_C\w{0,20}' object has no attribute '(?:init_shm|shm_|join_shm)",
+        "this build of vLLM has no communication over shared memory between ranks on CPUs: it was built on or for a CPU without AVX512",
+        "set tensor_parallel_size: 1, use a newer release (since 0.8.5 it goes another way there), or a host whose lscpu shows avx512f",
+        "vllm-project/vllm#16800",
+        "AttributeError: '_OpNamespace' '_C' object has no attribute 'init_shm_manager'",
+        sure=False,
+    ),
+    Hint(
         "cpu-op-missing",
-        r"'_OpNamespace' '_C\w{0,20}' object has no attribute '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|init_shm"
-        r"|shm_|mla_decode_kvcache_cpu)",
+        r"'_OpNamespace' '_C\w{0,20}' object has no attribute '(?:create_onednn|onednn_|is_onednn|release_dnnl|cpu_|init_cpu|mla_decode_kvcache_cpu)",
         "this build of vLLM has no such kernel for CPUs: it was built on or for a CPU without AVX512, whose 8-bit kernels need it, or it"
         " is no build for CPUs",
         "lscpu must show avx512f: take the image or wheel for CPUs of this release; on a CPU without it a model that is not quantised to"

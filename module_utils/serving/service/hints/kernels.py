@@ -347,4 +347,17 @@ HINTS = (
         "vllm-project/vllm-ascend#6879, #7359",
         "AttributeError: module 'triton' has no attribute 'next_power_of_2'",
     ),
+    Hint(
+        "backend-without-feature",
+        r"(?:XFormers|xFormers|TORCH_SDPA|[Tt]orch SDPA|FlashAttention|FlashInfer|ROCmFlashAttention"
+        r"|Triton\w{0,12})\w{0,20} (?:backend )?does not support (?:attention logits soft ?capping|alibi|sliding window|(?:block-)?sparse|encoder|FP8"
+        r"|fp8)",
+        "the attention backend that was chosen for this GPU and dtype lacks what this model needs; most often the card is older than Ampere, float32"
+        " was set, or FlashInfer is not installed",
+        "set VLLM_ATTENTION_BACKEND (attention_backend in newer releases) to FLASHINFER or TRITON_ATTN, dtype to half or bfloat16, or use a newer"
+        " engine, or a GPU from Ampere on",
+        "vllm-project/vllm#9922",
+        "ValueError: XFormers does not support attention logits soft capping.",
+        sure=False,
+    ),
 )

@@ -50,7 +50,7 @@ HINTS = (
     ),
     Hint(
         "nccl-no-interface",
-        r"[Nn]o (?:socket )?interface found|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
+        r"[Nn]o (?:socket )?interface found|family \d{1,6} is neither|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
         "NCCL finds no network interface that it may use: NCCL_SOCKET_IFNAME names none of this host's, or the container has none beside the loopback",
         "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
         NCCL_DOCS,

@@ -262,6 +262,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "nvidia-cli-user",
+        r"nvidia-container-cli(?:\.real)?: [\w ]{1,40} error: (?:privilege change|user namespace mapping) failed: invalid",
+        "NVIDIA's container tool can't become the user of the container: its id lies outside of what the user namespace maps, or the tool is too old"
+        " for such ids",
+        "upgrade nvidia-container-toolkit; without root give the user more ids in /etc/subuid and /etc/subgid; or set device_access: cdi, which"
+        " needs no such change",
+        "NVIDIA/nvidia-container-toolkit#99",
+        "nvidia-container-cli: initialization error: privilege change failed: invalid argument: unknown",
+        sure=False,
+    ),
+    Hint(
         "nvidia-cli-refused",
         CLI + r"(?![^\n]{0,80}cgroup)[\w ]{1,40} error: (?![^\n]{0,200}(?:capability change|change root|nvml error))"
         r"[^\n]{1,300}(?:permission denied|operation not permitted)",

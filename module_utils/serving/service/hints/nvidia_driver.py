@@ -115,7 +115,7 @@ HINTS = (
     Hint(
         "module-not-loadable",
         r"could not insert '?nvidia(?!_peermem)\w{0,20}'?: (?:No such device|Unknown symbol|Invalid argument|Exec format error|Operation not permitted)"
-        r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}(?:not supported|requires use of))|nvidia: disagrees about version of symbol",
+        r"|NVRM: The NVIDIA (?:probe routine failed|GPU[^\n]{0,80}requires use of)|nvidia: disagrees about version of symbol",
         "the kernel refuses NVIDIA's module, or the module refuses this card: it is of another kernel, of a branch without this card, or"
         " no root loads it",
         "dmesg | grep -i nvrm says which; newest cards need the open kernel modules, old ones an older branch; nouveau must not hold the card",

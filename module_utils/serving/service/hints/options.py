@@ -248,4 +248,13 @@ HINTS = (
         "vLLM, platforms/cuda.py",
         "ValueError: Selected backend AttentionBackendEnum.FLASHINFER is not valid for this configuration.",
     ),
+    Hint(
+        "pipeline-needs-ray",
+        r"[Pp]ipeline parallelism is (?:not supported yet with multiprocessing|only supported (?:through|with))",
+        "this release makes a pipeline only with Ray, or only with some engines",
+        "set distributed_executor_backend: ray in engine_args, or pipeline_parallel_size: 1 with a larger tensor_parallel_size; newer releases of"
+        " vLLM do it without Ray",
+        "vllm-project/vllm#6601",
+        "NotImplementedError: Pipeline parallelism is not supported yet with multiprocessing.",
+    ),
 )

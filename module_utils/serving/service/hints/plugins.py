@@ -234,4 +234,17 @@ HINTS = (
         "subprocess.CalledProcessError: Command '['python', '-m', 'vllm.model_executor.models.registry']' died with <Signals.SIGSEGV: 11>.",
         sure=False,
     ),
+    Hint(
+        "wrapper-of-another-time",
+        r"^AttributeError: (?:'(?:AsyncLLM|AsyncLLMEngine|LLMEngine|LLM|AsyncMPClient|EngineClient|(?:Async)?EngineArgs|SamplingParams|RequestOutput"
+        r"|CompletionOutput|OpenAIServing\w{0,30})' object|type object '(?:AsyncLLM|AsyncLLMEngine|LLMEngine|(?:Async)?EngineArgs"
+        r"|SamplingParams)') has no attribute",
+        "what drives vLLM (a wrapper as FastChat, Triton, a plugin, a script of your own) asks for something that this release of vLLM no longer has"
+        " or does not have yet",
+        "use the release of vLLM that the wrapper names, or a newer wrapper; where it wants the engine of before 0.8 set VLLM_USE_V1: 0 in the row's"
+        " env (up to vLLM 0.10)",
+        "lm-sys/FastChat#3704",
+        "AttributeError: 'AsyncLLM' object has no attribute 'engine'",
+        sure=False,
+    ),
 )

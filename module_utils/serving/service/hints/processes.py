@@ -356,4 +356,16 @@ HINTS = (
         "OSError: [Errno 14] Bad address",
         general=True,
     ),
+    Hint(
+        "told-to-end",
+        r"^KeyboardInterrupt: terminated",
+        "the engine was told to end (SIGTERM) before it was ready: a probe of Kubernetes or a time limit of systemd lost patience, or somebody"
+        " stopped it",
+        "give it more time (startupProbe with a high failureThreshold, TimeoutStartSec, ready_timeout of the row); kubectl describe pod or"
+        " journalctl -u says who ended it",
+        "vllm-project/vllm#17386",
+        "KeyboardInterrupt: terminated",
+        sure=False,
+        late=True,
+    ),
 )

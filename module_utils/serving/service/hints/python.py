@@ -29,7 +29,8 @@ HINTS = (
         "kernels-version",
         r"Either a revision or a version must be specified",
         "the package `kernels` is newer than this transformers calls it",
-        "install the transformers and kernels that belong together (pip install 'kernels<0.10'), or remove kernels; an image has them right",
+        "install the transformers and kernels that belong together (pip install 'kernels<0.10' for transformers 4, 'kernels<0.15' for 5), or remove"
+        " kernels; an image has them right",
         "odysseus-dev/odysseus#191; huggingface/kernels",
         "ValueError: Either a revision or a version must be specified.",
         sure=False,
@@ -77,8 +78,10 @@ HINTS = (
     Hint(
         "cxxabi",
         r"version [`'](?:CXXABI|GLIBCXX|GOMP|OPENSSL|LIBFFI)[\w.]{1,20}'? not found|libstdc\+\+\.so\.6: version",
-        "another libstdc++ (or libgomp, OpenSSL) is loaded than the package was built with, often conda's beside the system's",
-        "put the newer one first: install libstdcxx-ng into the conda environment, or remove LD_LIBRARY_PATH",
+        "another libstdc++ (or libgomp, OpenSSL) is loaded than the package was built with: conda's beside the system's, or the package (the message"
+        " names it behind `required by`) was built on a newer system",
+        "put the newer one first: install libstdcxx-ng into the conda environment and its lib folder on LD_LIBRARY_PATH, or remove that variable;"
+        " else a wheel built for this system, or a newer image",
         "gcc, libstdc++ ABI",
         "ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `CXXABI_1.3.15' not found (required by /opt/x/libicui18n.so)",
     ),
@@ -220,10 +223,10 @@ HINTS = (
     ),
     Hint(
         "cache-not-writable",
-        r"PermissionError[^\n]{0,40}'[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems|flaggems|cutlass|flashinfer"
+        r"PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems|flaggems|cutlass|flashinfer"
         r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
-        r"|PermissionError[^\n]{0,40}'(?:[^']{0,120}/)?(?:kernel_meta|ascend|torchinductor_\w{1,30}|atb_temp"
-        r"|fusion_result\.json)[^']{0,120}'",
+        r"|PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)(?:[^']{0,120}/)?(?:ascend|torchinductor_\w{1,30}|atb_temp"
+        r")[^']{0,120}'",
         "the engine's user may not write into the folder of a cache: its home is another user's, or none was set (/)",
         "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user",
         "llm-d/llm-d#1430",

@@ -196,4 +196,12 @@ HINTS = (
         " of symbolic links.",
         sure=False,
     ),
+    Hint(
+        "docker-storage-options",
+        r"(?:overlay2?|btrfs|zfs|vfs|devicemapper|fuse-overlayfs): unknown option|[Uu]nknown (?:storage )?option:? \"?(?:dm|overlay2?|btrfs|zfs)\.",
+        "the container engine is given storage options that its storage driver does not have; most often they are left of another driver",
+        "remove storage-opts (and storage-opt of the unit) from /etc/docker/daemon.json or storage.conf, then restart the engine",
+        "moby/moby#22685",
+        "failed to start daemon: error initializing graphdriver: overlay2: unknown option dm.acme",
+    ),
 )

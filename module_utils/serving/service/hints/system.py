@@ -367,4 +367,14 @@ HINTS = (
         "BlockingIOError: [Errno 11] Resource temporarily unavailable",
         sure=False,
     ),
+    Hint(
+        "cpu-level",
+        r"CPU does not support x86-64-v\d",
+        "this program or image is built for newer processors (x86-64-v2 or higher), and the CPU lacks their instructions, or a virtual machine hides"
+        " them",
+        "give the virtual machine the CPU type host (host-passthrough; Proxmox: not kvm64), or take an image for older CPUs;"
+        " /lib64/ld-linux-x86-64.so.2 --help lists the levels of this host",
+        "glibc, x86-64 levels",
+        "Fatal glibc error: CPU does not support x86-64-v7",
+    ),
 )

@@ -159,4 +159,13 @@ HINTS = (
         "Job for acme.service failed because the control process exited with error code.",
         general=True,
     ),
+    Hint(
+        "docker-subcommand",
+        r"`docker daemon` is not supported",
+        "the unit, or a file that adds to it, starts Docker as `docker daemon`, as releases before 17.06 did",
+        "systemctl cat docker shows the file: name /usr/bin/dockerd in its ExecStart or remove it; then systemctl daemon-reload, systemctl restart"
+        " docker",
+        "docker/for-linux#11",
+        "Jun 29 11:43:40 h1 docker[58]: `docker daemon` is not supported on Linux. Please run `dockerd` directly",
+    ),
 )

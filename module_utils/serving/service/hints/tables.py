@@ -22,6 +22,7 @@ from ansible.module_utils.serving.service.hints import (
     engines,
     errnos,
     faults,
+    hccl,
     hubs,
     intel,
     kernels,
@@ -83,6 +84,7 @@ HINTS: tuple[Hint, ...] = (
     *mindie.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
+    *hccl.HINTS,
     *ascend.HINTS,
     *sglang.HINTS,
     *torch.HINTS,
@@ -115,5 +117,5 @@ HINTS: tuple[Hint, ...] = (
     *faults.LAST,
 )
 # Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
-OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *ascend.HINTS)
+OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *hccl.HINTS, *ascend.HINTS)
 EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)

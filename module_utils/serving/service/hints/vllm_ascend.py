@@ -224,4 +224,13 @@ HINTS = (
         "ValueError: The environment variable 'ACME_CONFIG_PATH' is not set.",
         general=True,
     ),
+    Hint(
+        "cann-folder-not-writable",
+        r"PermissionError[^\n]{0,40}'(?:[^']{0,120}/)?(?:kernel_meta|fusion_result\.json)[^']{0,120}'",
+        "CANN writes what it compiles into the working folder, into which the engine's user may not write: it is /, or another user's",
+        "set ASCEND_WORK_PATH and ASCEND_CACHE_PATH in the row's env to a folder of that user (/cache, /tmp), or start the engine in one (docker run"
+        " -w), or run as the image's user",
+        "vllm-project/vllm-ascend#433",
+        "PermissionError: [Errno 13] Permission denied: '//kernel_meta'",
+    ),
 )
