@@ -54,6 +54,11 @@ PARTS = tuple(
             "start once without disaggregation_mode, enable_hierarchical_cache and enable_lmcache; install the release of it that names this engine's",
         ),
         (
+            r"\bvllm/utils/import_utils\.py$",
+            "what loads a class or module that an option names (distributed_executor_backend, worker_cls, scheduler_cls, middleware, plugins)",
+            "correct that option (one of the engine's own words, or module.Class), or leave it out; where no accelerator was found, nvidia-smi must work there",
+        ),
+        (
             r"\bvllm_ascend/(?:ascend_config|envs|platform)\.py$",
             "the check of additional_config and of the VLLM_ASCEND_ variables of env, with the options that they go with",
             "correct the key or option that its sentence names, or leave it out of additional_config, engine_args or env",

@@ -293,4 +293,12 @@ HINTS = (
         "vllm-project/vllm#5203",
         "AssertionError: assert all(vocab_sizes[0] == vocab_size for vocab_size in vocab_sizes)",
     ),
+    Hint(
+        "no-speculation-here",
+        r"^AssertionError: spec decode is not supported",
+        "speculative decoding is asked for on a platform for which this release does not have it (CPUs)",
+        "take speculative_config out of engine_args, or serve on a GPU",
+        "vLLM 0.12.0",
+        "AssertionError: spec decode is not supported.",
+    ),
 )

@@ -285,7 +285,7 @@ HINTS = (
         "hub-unreachable",
         r"couldn't connect to 'https?://|outgoing traffic has been disabled|OfflineModeIsEnabled"
         r"|Connection to (?:[\w.-]{1,60}\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.cn) timed out"
-        r"|host='(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
+        r"|host=\\?'(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
         r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy|Read timed out|SSLError))"
         r"|Cannot (?:send a request(?!, as the client)|reach https)",
         "the engine wants something from the hub, and can't reach it",

@@ -218,7 +218,7 @@ HINTS = (
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
         "check device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
-        " must work there",
+        " must work there; an engine for CPUs takes no model or option that needs a GPU (FP8, Marlin)",
         CUDA_ERRORS,
         "RuntimeError: No CUDA GPUs are available",
         late=True,
