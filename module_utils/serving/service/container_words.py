@@ -45,7 +45,8 @@ KINDS = tuple(
             "nvidia-smi on the host must work; compare `devices` and device_access of the row with what is there",
         ),
         (
-            r"network|\bports?\b|subnet|endpoint|bridge|iptables|\bdns\b|\bipam\b",
+            r"network|\bports?\b|subnet|endpoint|bridge|ip6?tables|\bnft|\bdns\b|\bipam\b|\bipv?\d?\b|interface|\broutes?\b|\bveth|hairpin"
+            r"|address (?:space|pool)",
             "correct ports and network of the row; restart the container engine, which makes its networks anew",
         ),
         (
@@ -74,7 +75,7 @@ KINDS = tuple(
         ),
     )
 )
-OTHERWISE = "run `start` in the release's folder by hand to see all of it"
+OTHERWISE = "journalctl -u docker -u containerd says what the engine met before; restart or upgrade it; run `start` of the release by hand to see all"
 
 
 def unquoted(part: str) -> str:
@@ -99,5 +100,7 @@ def refused(said: list[Statement]) -> tuple[str, Statement, bool] | None:
             continue
         subjects = EACH.sub(": ", ": " + reason)  # the system's "Device or resource busy" speaks of no device
         remedy = next((helps for subject, helps in KINDS if subject.search(subjects)), OTHERWISE)
-        return 'the container engine gives its own reason, "%s": %s' % (reason[-REASON:], remedy), one, False
+        if len(reason) > REASON:
+            reason = "... " + reason[-REASON:].partition(" ")[2]
+        return 'the container engine gives its own reason, "%s": %s' % (reason, remedy), one, False
     return None
