@@ -43,6 +43,9 @@ def bring(
         check_conversion(listing)
     take_read(listing, staging, bool(convert))
     need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
+    for path in (staging.path(entry.name) for entry in need):
+        if os.path.islink(path) or os.path.isdir(path):  # in the way of the file
+            remove_tree(path)
     progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
     progress.begin("fetching" if any(e.url for e in need) else "copying", sum(e.size for e in need), listing.kind)
     room(listing, need, staging)
@@ -144,7 +147,11 @@ def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool,
     dest, origin = staging.path(entry.name), folders.state_of(entry.path)
     part = dest + ".part"
     os.makedirs(os.path.dirname(dest), exist_ok=True)
-    for end in (".journal", ".head"):  # of a fetch from elsewhere
+    for end in (
+        ".part",
+        ".journal",
+        ".head",
+    ):  # of a run that was killed, or of a fetch from elsewhere; a link would be written through
         remove_tree(dest + end)
     if convert and is_shard(entry.name):
         from ansible.module_utils.serving.weights.convert import convert_shard
