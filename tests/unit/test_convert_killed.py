@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import shards
 from ansible.module_utils.serving.weights import convert as conversion
+from ansible.module_utils.serving.weights import staging
 from ansible.module_utils.serving.weights.manifests import MANIFEST, damage
 from conversion import Run, bf16, convert, model, published
 
@@ -44,6 +45,38 @@ def test_a_source_whose_shards_stayed_is_converted_from_them(
     found = [json.loads((Path(one["path"]) / MANIFEST).read_text()) for one in (first, second)]
     assert found[0]["tensors"] == found[1]["tensors"] and second["subnormal"] == 1
     assert json.loads((Path(second["path"]) / "tokenizer.json").read_text()) == {"a": 1}
+
+
+def test_check_mode_refuses_what_a_run_would_and_names_the_folder_that_a_run_makes(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, source = tmp_path / "models", tmp_path / "source"
+    published(run_module, root, model(source, {"w": ("F16", [2], bytes(4))}))
+    results = [convert(run_module, root, check=check) for check in (True, False)]
+    assert results[0]["failed"] and results[0]["msg"] == results[1]["msg"] and "nothing to convert" in results[0]["msg"]
+    published(run_module, root, model(source, {"w": ("BF16", [2], bf16([1, 2]))}))
+    before = sorted(str(path) for path in root.rglob("*"))
+    check = convert(run_module, root, check=True)
+    assert sorted(str(path) for path in root.rglob("*")) == before
+    args = {
+        "name": "m",
+        "models_root": str(root),
+        "sources": {"directory": {"path": str(source)}},
+        "convert": "float16",
+    }
+    fetched = run_module("weights_fetch", args, check=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(staging, "free_bytes", lambda _path: 1)
+        full = [convert(run_module, root, check=dry)["msg"] for dry in (True, False)]
+        full += [
+            run_module("weights_fetch", {**args, "models_root": str(tmp_path / "other")}, check=dry)["msg"]
+            for dry in (True, False)
+        ]
+        assert all("not enough disk for the model" in one for one in full), full
+    done = convert(run_module, root)
+    assert check["path"] == done["path"] and check["changed"] and done["changed"]
+    assert Path(done["path"]).name.endswith("+float16") and "/m@" in fetched["diff"]["after"], fetched
+    assert fetched["diff"]["after"].split(" ")[0].endswith("+float16"), fetched["diff"]
 
 
 FORMS: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -79,6 +79,23 @@ def bring(
             staging.notes += [part.anew for part in parts if part.anew]
 
 
+def foresee(listing: Listing, staging: Staging, convert: str | None) -> None:
+    """Raise what a run would raise before it moves a byte: what check mode can tell. Writes nothing."""
+    if convert:
+        check_conversion(listing)
+    staging.rows = staging.read(staging.folder)
+    unfinished, there = staging.contents()
+
+    def here(entry: Entry) -> bool:
+        mark = "of %s" % entry.content if convert and is_shard(entry.name) else "sha256 %s" % entry.sha256
+        return staging.has(entry) or bool(entry.content and (entry.content in unfinished or mark in there))
+
+    need = [entry for entry in listing.files if not here(entry)]
+    room(listing, need, staging)
+    if convert:
+        check_changes(listing, staging, need)
+
+
 def check_conversion(listing: Listing) -> None:
     """Refuse a conversion that would change nothing or break a quantised model, as far as small files tell."""
     entries = {entry.name: entry for entry in listing.files}
