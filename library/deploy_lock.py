@@ -42,7 +42,6 @@ taken_over: {description: Why an older lock no longer held., returned: when ther
 """
 
 import contextlib
-import glob
 import json
 import os
 import stat
@@ -51,7 +50,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import FULL, ROOM, Refusal, run_module
-from ansible.module_utils.serving.files import kind_of, locked, remove_tree, write_json
+from ansible.module_utils.serving.files import kind_of, locked, remove_parts, remove_tree, write_json
 from ansible.module_utils.serving.processes import boot_id
 
 LIMIT = 1 << 16  # bytes of a lock file, of which we write some 500
@@ -181,10 +180,7 @@ def taken(path: str, me: Run, given: dict[str, Any], dry: bool) -> tuple[dict[st
         free = free or "broken by the operator"
     mine = me._asdict()
     if not dry:
-        for part in glob.glob(
-            glob.escape(path) + ".part.*"
-        ):  # a run was killed while it wrote; whoever writes now has our flock
-            remove_tree(part)
+        remove_parts(path)
         write_json(path, mine)
     return mine, free or odd, odd
 

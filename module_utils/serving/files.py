@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -56,6 +57,13 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
             os.unlink(part)
         raise
     fsync_dir(os.path.dirname(path))
+
+
+def remove_parts(path: str) -> None:
+    """Remove what writers of this file that were killed have left of it. Only for who holds the lock that its writers take."""
+    for part in glob.glob(glob.escape(path) + ".part.*"):
+        with contextlib.suppress(OSError):
+            remove_tree(part)
 
 
 def own_folder(path: str, mode: int = 0o755) -> None:
