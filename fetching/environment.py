@@ -17,6 +17,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from planning.rows import type_name
+
 VARIABLE = "fetch_environment"
 SECRET = re.compile(r"(?i)(token|passw(or)?d|secret|credentials?|api_?key|auth)$")
 HIDDEN = "********"
@@ -79,7 +81,7 @@ class Fetching(ActionBase):
         found = self._templar.template((task_vars or {}).get(VARIABLE) or {})
         if not isinstance(found, dict):
             raise AnsibleActionFail(
-                f"{VARIABLE} is {type(found).__name__}; it must be names and values, such as {{HTTPS_PROXY: ...}}"
+                f"{VARIABLE} is {type_name(found)}; it must be names and values, such as {{HTTPS_PROXY: ...}}"
             )
         bad = [name for name in found if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name))]
         if bad:

@@ -10,7 +10,9 @@ description:
   - The lock is a file in the serving root. It names operator, controller, run and time, so that the second operator knows whom to ask.
   - A run that no longer lives on the same controller holds nothing; its lock is taken over. The same controller means the same boot and
     process namespace, not the same name. After a reboot it means the same machine, started after the lock was taken.
-  - Whether any other run lives can't be seen from here. Its lock holds for O(max_age) seconds, or until O(break_lock) is set.
+  - Whether any other run lives can't be seen from here. Its lock holds for O(max_age) seconds, or until O(break_lock) is set. While the host
+    isn't started again, those seconds are counted since its start, so that a clock set forward or back neither ends nor prolongs them.
+  - A run that began after this one looked for living runs can't be seen either.
   - A lock file without a run in it, which no deploy writes, holds nothing, and a warning says so. What can't be read at all holds until
     O(break_lock) is set.
 options:
@@ -48,9 +50,11 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.serving.errors import FULL, ROOM, Refusal, run_module
-from ansible.module_utils.serving.files import locked, remove_tree, write_json
+from ansible.module_utils.serving.files import kind_of, locked, remove_parts, remove_tree, write_json
+from ansible.module_utils.serving.processes import boot_id
 
-LIMIT = 1 << 16  # bytes of a lock file, of which we write some 400
+LIMIT = 1 << 16  # bytes of a lock file, of which we write some 500
+LONGEST = 300  # characters of a name in it: host names have 64, machines and boots fewer
 
 
 class Run(NamedTuple):
@@ -63,8 +67,11 @@ class Run(NamedTuple):
     boot: str = ""
     namespace: str = ""
     uid: int = -1
-    now: float = 0.0  # when the lock was taken, by the controller's clock
-    since: float = 0.0  # the same by the host's clock
+    now: float = 0.0  # when it looked for living runs, by the controller's clock
+    up: float = 0.0  # the same in seconds since the controller's boot
+    since: float = 0.0  # when the lock was taken, by the host's clock
+    host_boot: str = ""
+    host_up: float = 0.0  # the same in seconds since the host's boot
 
     @classmethod
     def of(cls, row: Any) -> Run | None:
@@ -75,7 +82,7 @@ class Run(NamedTuple):
         for name, default in cls._field_defaults.items():
             value = row.get(name, default)
             if isinstance(default, str):
-                good = isinstance(value, str)
+                good = isinstance(value, str) and len(value) <= LONGEST
             else:
                 good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= abs(value) < 1e11
             if not good:
@@ -96,10 +103,9 @@ def read_lock(path: str) -> tuple[Run | None, str | None]:
     except FileNotFoundError:
         return None, None
     if not stat.S_ISREG(mode):
-        kind = "folder" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "special file"
         raise Refusal(
             "%s is a %s, so nobody can tell who deploys here; if nobody does, repeat with -e break_lock=true"
-            % (path, kind)
+            % (path, kind_of(mode))
         )
     try:
         with open(path, "rb") as source:
@@ -126,12 +132,14 @@ def has_ended(lock: Run, me: Run, holder: dict[str, Any]) -> str | None:
         return text if again and 0 < lock.now < float(holder.get("booted") or 0) else None
     if not lock.namespace or lock.namespace != me.namespace:  # another container of the same machine
         return None
+    if lock.up > me.up:  # it looked later than we did, so it may have begun since, which `live` doesn't know
+        return None
     live, sees = holder.get("live"), holder.get("sees_others") or lock.uid == me.uid
     return text if live is not None and sees and lock.run not in live else None
 
 
-def why_free(lock: Run, me: Run, holder: dict[str, Any], max_age: int, now: float) -> str | None:
-    """Why `lock` does not keep `me` out; None if it does."""
+def why_free(lock: Run, me: Run, holder: dict[str, Any], max_age: int) -> str | None:
+    """Why `lock` does not keep `me` out; None if it does. `me` has the host's clocks of now."""
     if lock.place() == me.place():
         return "it is our own"
     ended = has_ended(lock, me, holder)
@@ -139,14 +147,18 @@ def why_free(lock: Run, me: Run, holder: dict[str, Any], max_age: int, now: floa
     alive = all(place) and place == (me.boot, me.namespace) and lock.run in (holder.get("live") or [])
     if ended or alive:
         return ended
-    if lock.since - now > max_age:
+    age = me.since - lock.since
+    if lock.host_boot and lock.host_boot == me.host_boot:
+        age = me.host_up - lock.host_up
+    if age < -max_age:
         return "it is of a time to come: a clock was set back since"
-    return "it is older than %d s" % max_age if now - lock.since > max_age else None
+    return "it is older than %d s" % max_age if age > max_age else None
 
 
 def taken(path: str, me: Run, given: dict[str, Any], dry: bool) -> tuple[dict[str, Any], str | None, str | None]:
     """Take the lock: (who holds it now, why an older one no longer held, what was odd about it). Refusal if another run holds it."""
-    now, odd, free = time.time(), None, None
+    odd, free = None, None
+    me = me._replace(since=time.time(), host_boot=boot_id(), host_up=time.clock_gettime(time.CLOCK_BOOTTIME))
     try:
         lock, odd = read_lock(path)
     except Refusal as refusal:
@@ -157,7 +169,7 @@ def taken(path: str, me: Run, given: dict[str, Any], dry: bool) -> tuple[dict[st
         if not dry:
             remove_tree(path)
     if lock is not None:
-        free = why_free(lock, me, given["holder"], given["max_age"], now)
+        free = why_free(lock, me, given["holder"], given["max_age"])
         if free is None and not given["break_lock"]:
             since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(max(0, lock.since)))
             raise Refusal(
@@ -166,8 +178,9 @@ def taken(path: str, me: Run, given: dict[str, Any], dry: bool) -> tuple[dict[st
                 % (lock.operator, lock.controller, since, lock.run.partition("@")[0])
             )
         free = free or "broken by the operator"
-    mine = me._replace(since=now)._asdict()
+    mine = me._asdict()
     if not dry:
+        remove_parts(path)
         write_json(path, mine)
     return mine, free or odd, odd
 

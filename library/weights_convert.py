@@ -120,6 +120,11 @@ def body(module: AnsibleModule) -> dict[str, Any]:
     if not HAS_NUMPY:
         raise Refusal(missing_required_lib("numpy", reason="which the tools environment brings"))
     if module.check_mode:
+        try:
+            listing = Published(source).listing()
+            acquire.foresee(listing, Staging(root, name + model_state.SUFFIX, listing.short), "float16")
+        except SourceFailed as failure:
+            raise Refusal("%s; run deploy.yml --tags fetch" % failure) from None
         return result(manifests.published(root, name, manifest["revision"] + model_state.SUFFIX), {}, True, reasons)
     key = name + model_state.SUFFIX
     with (

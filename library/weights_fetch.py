@@ -101,7 +101,7 @@ identity: {description: Digest over names, sizes and sha256 of its files., retur
 bytes: {description: Size of its files., returned: always, type: int}
 source: {description: Which source served., returned: always, type: str}
 peers: {description: Bytes that came from each host of the play., returned: when hosts share, type: dict}
-dropped_peers: {description: Hosts of the play whose bytes were wrong., returned: when hosts share, type: list, elements: str}
+dropped_peers: {description: Hosts of the play from which nothing more was taken, with the reason., returned: when hosts share, type: list, elements: str}
 reused: {description: Files whose content was on the host already., returned: when changed, type: list, elements: str}
 left_out: {description: "Files that were left out, with sizes and reasons.", returned: always, type: list, elements: str}
 seconds: {description: How long it took., returned: when changed, type: float}
@@ -276,12 +276,13 @@ def dry_run(module: AnsibleModule, key: str, reasons: list[str]) -> dict[str, An
                     source = source_of(kind, row, module.params, limits)
                     listing = source.listing()
                     refuse(code.of_listing(module.params["code"], listing.files))
-                    if module.params["convert"]:
-                        acquire.check_conversion(listing)
+                    staging = Staging(module.params["models_root"], key, listing.short)
+                    acquire.foresee(listing, staging, module.params["convert"])
         except SourceFailed as failure:
             failures.append("%s: %s" % (kind, failure))
             continue
-        folder = manifests.published(module.params["models_root"], key, listing.short or "<revision>")
+        revision = (listing.short or "<revision>") + (model_state.SUFFIX if module.params["convert"] else "")
+        folder = manifests.published(module.params["models_root"], module.params["name"], revision)
         left_out = words(listing.left_out, listing.sizes)
         text = "%s (%d files, %d bytes, from %s)\n" % (folder, len(listing.files), listing.bytes, kind)
         text += "".join("left out: %s\n" % line for line in left_out)

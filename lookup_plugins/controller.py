@@ -27,7 +27,8 @@ RETURN = """
 _raw:
   description:
     - C(operator), C(uid), C(home), C(controller) (its name, for people), C(run) (pid and start time).
-    - C(machine), C(boot), C(namespace), of which an unknown one is empty, C(booted) and C(now) (seconds since 1970 by its own clock).
+    - C(machine), C(boot), C(namespace), of which an unknown one is empty, C(booted) and C(now) (seconds since 1970 by its own clock),
+      C(up) (seconds since its boot, before it looked for what is alive).
     - C(live) (runs alive now; null where that can't be seen), C(sees_others) (whether processes of other users are among them).
   type: list
   elements: dict
@@ -118,6 +119,7 @@ def describe() -> dict[str, Any]:
         "namespace": namespace(),
         "booted": boot_time(),
         "now": time.time(),
+        "up": time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0,
         "run": str(os.getpid()),
         "live": None,
         "sees_others": False,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from planning.rows import Collected, Key, Row, check_row, defaults, fail, nearest
+from planning.rows import Collected, Key, Row, check_row, defaults, fail, nearest, type_name
 
 CALLER: dict[str, Key] = {
     "keys": Key("keys", ..., "Keys that count, each {key} or {sha256}, and perhaps {expires: 2027-01-31}; two while callers change over."),
@@ -53,7 +53,7 @@ def key_of(where: str, given: Any, last: int) -> tuple[str, int]:
         return str(given["sha256"]).lower(), end
     key = given["key"]
     if not isinstance(key, str) or not FORM.fullmatch(key):
-        said = f"{len(key)} characters" if isinstance(key, str) else type(key).__name__
+        said = f"{len(key)} characters" if isinstance(key, str) else type_name(key)
         fail(f"{where} ({said}) must be 24 to 256 letters, digits or . _ ~ + / -; `openssl rand -hex 32` makes one")
     return hashlib.sha256(key.encode()).hexdigest(), end
 
@@ -63,9 +63,7 @@ def resolve_callers(callers: Any, models: list[str]) -> Row:
     if not isinstance(callers, Mapping):
         return {
             "callers": [],
-            "faults": [
-                f"gateway_callers is {type(callers).__name__}, but must be a mapping: {{name: {{keys: [...]}}}}"
-            ],
+            "faults": [f"gateway_callers is {type_name(callers)}, but must be a mapping: {{name: {{keys: [...]}}}}"],
         }
     found, resolved, owners = Collected(), list[Row](), dict[str, str]()
     for name, row in callers.items():
@@ -73,7 +71,7 @@ def resolve_callers(callers: Any, models: list[str]) -> Row:
         if not NAME.fullmatch(str(name)):
             found.run(fail, f"{where} is no name of a caller; use letters, digits and ._- only, 63 at most")
         if not isinstance(row, Mapping):
-            found.run(fail, f"{where} is {type(row).__name__}, but must be a mapping with 'keys'")
+            found.run(fail, f"{where} is {type_name(row)}, but must be a mapping with 'keys'")
             continue
         given = found.run(
             check_row, where, {k: v for k, v in row.items() if k not in ("keys", "expires")}, CALLER, partial=True

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from . import choices, options
-from .rows import Faults, Row, fail, merge
+from .rows import Faults, Row, fail, merge, type_name
 
 # Each table is a variable `catalogue_NAME` of the product, and NAME of a site.
 TABLES = ("models", "services", "boards", "engines", "vendors")
@@ -54,7 +54,7 @@ def laid_over(catalogue: Mapping[str, Any], site: Mapping[str, Any]) -> Row:
         low, high = catalogue.get(table) or {}, site.get(table) or {}
         for whose, rows in (("the catalogue's", low), ("the site's", high)):
             if not isinstance(rows, Mapping):
-                fail(f"{whose} '{table}' is a {type(rows).__name__}, but must be a mapping of names to rows")
+                fail(f"{whose} '{table}' is a {type_name(rows)}, but must be a mapping of names to rows")
         rows = dict(low)
         for name, row in high.items():
             if row is None and name in rows:

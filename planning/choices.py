@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .rows import Row, fail, is_int
+from .rows import Row, fail, is_int, type_name
 
 AUTO = "auto"
 OPENED = "auto: to be chosen"  # what stands for a value until it is chosen; vLLM itself knows `max_model_len: auto`
@@ -89,7 +89,7 @@ def check_pins(where: str, pins: Any) -> Row:
         return isinstance(value, Mapping) and all(is_pinned(one, depth - 1, leaf) for one in value.values())
 
     if pins and not isinstance(pins, Mapping):
-        fail(f"{where}: 'pins' is a {type(pins).__name__}, but must be a mapping; {remedy}")
+        fail(f"{where}: 'pins' is a {type_name(pins)}, but must be a mapping; {remedy}")
     for key, (depth, leaf) in PINNED.items():
         rows = (pins or {}).get(key)
         if rows is not None and not is_pinned(rows, depth, leaf):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .rows import Collected, Row, fail
+from .rows import Collected, Row, fail, type_name
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHORTEST = 8  # characters of a secret; Ansible hides it wherever it stands, so that a short one would garble results
@@ -59,7 +59,12 @@ def looks_secret(name: str, value: str) -> bool:
 
 def check_name(where: str, table: str, name: Any) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        fail(f"{where}: {table}.{name} is no name of a variable; letters, digits and _ make one, a digit not first")
+        shown = f"{table}.{name}"
+        if table == "secret_env":  # somebody may have written NAME=value, or the value alone
+            shown = "secret_env: a name " + (
+                f"of {len(name)} characters" if isinstance(name, str) else f"of type {type_name(name)}"
+            )
+        fail(f"{where}: {shown} is no name of a variable; letters, digits and _ make one, a digit not first")
     if name in RESERVED:
         fail(f"{where}: {table}.{name} can't be set there; {RESERVED[name]}")
 
@@ -76,7 +81,7 @@ def value_text(where: str, name: str, value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str):
-        fail(f"{where}: env.{name} is a {type(value).__name__}, but must be text; quote it")
+        fail(f"{where}: env.{name} is a {type_name(value)}, but must be text; quote it")
     if not can_be_held(value):
         fail(f"{where}: env.{name} has a character 0 or half a character, which no variable can hold")
     return str(value)
@@ -107,9 +112,12 @@ def check_secrets(
     """A row's secret_env. `env`: the row's; `follows`: the same with what follows from the row. Raises Faults, which say no value."""
     found = Collected()
     for name, value in secrets.items():
+        before = len(found.faults)
         found.run(check_name, where, "secret_env", name)
+        if len(found.faults) > before:
+            continue
         if not isinstance(value, str):
-            found.run(fail, f"{where}: secret_env.{name} is a {type(value).__name__}, but must be text; quote it")
+            found.run(fail, f"{where}: secret_env.{name} is a {type_name(value)}, but must be text; quote it")
         elif len(value.strip()) < SHORTEST or not can_be_held(value):
             found.run(
                 fail,

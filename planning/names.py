@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .rows import Collected, fail, nearest
+from .rows import Collected, fail, nearest, type_name
 
 SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # a unit, a container, a folder
 MODEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9])?")  # <name>@<revision>+float16 is a folder
@@ -80,7 +80,7 @@ def check_names(what: str, file: str, table: Mapping[Any, Any]) -> list[str]:
     found, folded = [], dict[str, str]()
     for name in table:
         if not isinstance(name, str):
-            found.append(f"{file}: {what} {name!r} is a {type(name).__name__} for YAML; quote the name")
+            found.append(f"{file}: {what} {name!r} is a {type_name(name)} for YAML; quote the name")
             continue
         if not pattern.fullmatch(name) or ".." in name:
             found.append(
@@ -179,7 +179,7 @@ def check_source(where: str, hub: str, row: Any) -> None:
         elif value is not None and (not isinstance(value, str) or not value):
             found.run(
                 fail,
-                f"{where}: sources.{hub}.{key} is {value!r}, which YAML read as {type(value).__name__}; quote it as the source shows it",
+                f"{where}: sources.{hub}.{key} is {value!r}, which YAML read as {type_name(value)}; quote it as the source shows it",
             )
         elif key == "repo" and not REPO.fullmatch(value or ""):
             found.run(fail, f"{where}: sources.{hub}.repo is {value!r}, but must be like org/name")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .option_numbers import AUTO, number, share
-from .rows import Collected, Row, fail, nearest
+from .rows import Collected, Row, fail, nearest, type_name
 
 ROOT = Path(__file__).resolve().parent.parent
 # What fit, lint and the devices' plan calculate with: always numbers, at least 1.
@@ -281,7 +281,7 @@ def check_value(
     """A value in the form that the record has: numbers are numbers, true and false are booleans, JSON stays a structure."""
     if not is_plain(value):
         fail(
-            f"{where}: engine_args.{name} is {value!r}, a {type(value).__name__} that no file of options holds; quote it, and leave out control characters"
+            f"{where}: engine_args.{name} is {value!r}, a {type_name(value)} that no file of options holds; quote it, and leave out control characters"
         )
     if "." in name:
         return value

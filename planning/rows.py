@@ -36,6 +36,11 @@ def as_shown(text: str) -> str:
     return "".join(ascii(char)[1:-1] if unicodedata.category(char) in hidden else char for char in text)
 
 
+def type_name(value: Any) -> str:
+    """What YAML calls a value's type. Ansible's own types of text, lists and mappings have names that tell an operator nothing."""
+    return next(one.__name__ for one in type(value).__mro__ if one.__module__ in ("builtins", "datetime"))
+
+
 class Faults(AnsibleFilterError):
     """What is wrong with a row, one sentence each."""
 
@@ -200,7 +205,7 @@ def check_type(where: str, name: str, key: Key, value: Any) -> None:
             if not isinstance(item, str) or not item:
                 fail(f"{where}: '{name}' has {item!r}, but must be a list of text; quote it ({key.text})")
     if not good[key.type]:
-        shown = f"a {type(value).__name__}" if key.type == "secrets" else repr(value)
+        shown = f"a {type_name(value)}" if key.type == "secrets" else repr(value)
         fail(f"{where}: '{name}' is {shown}, but must be {kinds[key.type]} ({key.text})")
 
 
@@ -219,7 +224,7 @@ def check_set(where: str, row: Mapping[str, Any], keys: Mapping[str, Key]) -> No
 def check_row(where: str, row: Any, keys: Mapping[str, Key], *, partial: bool = False) -> Row:
     """The keys of a row, checked. `partial`: an override, which need not have them all."""
     if not isinstance(row, Mapping):
-        fail(f"{where}: is {type(row).__name__} {row!r}, but must be a mapping of keys")
+        fail(f"{where}: is {type_name(row)} {row!r}, but must be a mapping of keys")
     found = Collected()
     for name, value in row.items():
         if name in GONE and name not in keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any, Iterator
 from ansible.module_utils.serving.errors import FULL, Refusal
 
 BLOCK = 1 << 20
+NO_LOCK = "%s is a %s where a lock file should be; remove it"
 FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
 
@@ -28,24 +30,40 @@ def fsync_dir(path: str) -> None:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """An error of a write, which knows no path, gets this one: whoever reads of a full disk has several."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
+
+
 def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
     """The new content in one rename; whoever reads sees the old file or the new one. Durable on return."""
     part = "%s.part.%d" % (path, os.getpid())
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        with os.fdopen(fd, "wb") as out:
+        with naming(path), os.fdopen(fd, "wb") as out:
             os.fchmod(out.fileno(), mode)
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
         os.rename(part, path)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(part)
-        if isinstance(error, OSError) and error.filename is None:  # of write: it knows no path
-            error.filename = path
         raise
     fsync_dir(os.path.dirname(path))
+
+
+def remove_parts(path: str) -> None:
+    """Remove what writers of this file that were killed have left of it. Only for who holds the lock that its writers take."""
+    for part in glob.glob(glob.escape(path) + ".part.*"):
+        with contextlib.suppress(OSError):
+            remove_tree(part)
 
 
 def own_folder(path: str, mode: int = 0o755) -> None:
@@ -99,7 +117,7 @@ def copy_file(source: str, dest: str) -> str:
 
     Never a hard link: an edit of the source must not reach what was published.
     """
-    with open(source, "rb") as src, open(dest, "wb") as out:
+    with naming(dest), open(source, "rb") as src, open(dest, "wb") as out:
         try:
             fcntl.ioctl(out.fileno(), FICLONE, src.fileno())
             how = "reflink"
@@ -141,6 +159,13 @@ def remove_tree(path: str) -> bool:
     return False
 
 
+def kind_of(mode: int) -> str:
+    """What lies at a path, for people."""
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "special file"
+
+
 def _same_file(fd: int, path: str) -> bool:
     """Is the open file still the one that lies at `path`? Not so when somebody has removed or replaced it."""
     try:
@@ -154,9 +179,15 @@ def _try_lock(path: str) -> tuple[int, bool]:
     """(descriptor, is the lock ours?) of the lock file that lies at `path` now. The caller closes the descriptor."""
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except IsADirectoryError:
-            raise Refusal("%s is a folder where a lock file should be; remove it" % path) from None
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                raise
+            raise Refusal(NO_LOCK % (path, kind_of(os.lstat(path).st_mode))) from None
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):  # a pipe, a device
+            os.close(fd)
+            raise Refusal(NO_LOCK % (path, kind_of(mode)))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same_file(fd, path):
@@ -210,7 +241,7 @@ def locked(path: str, what: str, timeout: float = 600.0, keep: bool = True) -> I
 
 def in_use(lock: str) -> bool:
     """Does a process hold this lock file now? Makes none where there is none."""
-    if not os.path.isfile(lock):
+    if os.path.islink(lock) or not os.path.isfile(lock):
         return False
     try:
         fd, ours = _try_lock(lock)
@@ -222,7 +253,7 @@ def in_use(lock: str) -> bool:
 
 def remove_lock(path: str) -> bool:
     """Remove a lock file that nobody holds. False if there is none, or somebody holds it."""
-    if not os.path.isfile(path):
+    if os.path.islink(path) or not os.path.isfile(path):
         return False
     fd, ours = _try_lock(path)
     try:

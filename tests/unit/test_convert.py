@@ -212,8 +212,9 @@ def test_a_disk_that_fills_up_behind_the_conversion_is_told(
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as raised:
         convert_shard(str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"))
+    assert raised.value.filename == str(tmp_path / "b.safetensors")
 
 
 def test_a_shard_that_was_finished_is_not_converted_again(

@@ -105,12 +105,44 @@ def test_another_controllers_run_holds_until_its_age(run_module: Run, tmp_path: 
     take(run_module, tmp_path, {**BOB, "controller": "other", "boot": "boot9", "machine": "m9"})
     assert take(run_module, tmp_path, ME)["failed"]
     lock = json.loads((tmp_path / "deploy.lock").read_text())
+    lock["host_boot"] = "before"  # the host was started again
     (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() - 50000}))
     assert "older than" in take(run_module, tmp_path, ME)["taken_over"]
     (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 3600}))
     assert take(run_module, tmp_path, ME)["failed"]  # their clock is an hour ahead
     (tmp_path / "deploy.lock").write_text(json.dumps({**lock, "since": time.time() + 50000}))
     assert "a time to come" in take(run_module, tmp_path, ME)["taken_over"]
+
+
+@pytest.mark.parametrize("jump", [50_000, -50_000, 1e9, -1e9])
+def test_a_clock_that_was_set_takes_no_lock_away(run_module: Run, tmp_path: Path, jump: float) -> None:
+    """A host whose clock comes right after its start (no battery, NTP) is still the same boot."""
+    take(run_module, tmp_path, {**BOB, "controller": "other", "boot": "boot9", "machine": "m9"})
+    path = tmp_path / "deploy.lock"
+    lock = json.loads(path.read_text())
+    path.write_text(json.dumps({**lock, "since": lock["since"] - jump}))
+    assert "another deploy is running" in take(run_module, tmp_path, ME)["msg"]
+    path.write_text(json.dumps({**lock, "host_up": lock["host_up"] - 50_000}))
+    assert "older than" in take(run_module, tmp_path, ME)["taken_over"]
+
+
+def test_a_run_that_began_after_we_looked_is_not_called_ended(run_module: Run, tmp_path: Path) -> None:
+    """Between our look at the controller and our turn on a slow host another run can begin and take the lock."""
+    before = {**c.describe(), "operator": "ann"}
+    with subprocess.Popen(["sleep", "300"]) as keeper:
+        other = {**c.describe(), "operator": "bob", "run": c.started(keeper.pid)}
+        assert other["run"] not in before["live"]
+        assert not take(run_module, tmp_path, other)["failed"]
+        assert "another deploy is running on this host: bob" in take(run_module, tmp_path, before)["msg"]
+        keeper.kill()
+    assert "has ended" in take(run_module, tmp_path, {**c.describe(), "operator": "ann"})["taken_over"]
+
+
+def test_what_a_killed_run_was_writing_goes_with_the_next_lock(run_module: Run, tmp_path: Path) -> None:
+    for number in (1, os.getpid(), 4_000_000):
+        (tmp_path / f"deploy.lock.part.{number}").write_text("{")
+    take(run_module, tmp_path, ME)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".deploy.flock", "deploy.lock"]
 
 
 def test_released_by_the_holder_only(run_module: Run, tmp_path: Path) -> None:
@@ -146,6 +178,9 @@ ODD = [
     json.dumps({**GOOD, "run": 20}).encode(),
     json.dumps({**GOOD, "controller": {"name": "ctl"}}).encode(),
     json.dumps([GOOD]).encode(),
+    json.dumps({**GOOD, "operator": "bob and " * 2000}).encode(),
+    json.dumps({**GOOD, "host_up": True}).encode(),
+    b'{"since": %s}' % (b"9" * 5000),
 ]
 
 

@@ -17,6 +17,10 @@ from planning import environment  # noqa: E402
 from planning.rows import Faults  # noqa: E402
 
 
+class AnsibleInt(int):
+    """Values of Ansible's variables have types of its own."""
+
+
 @pytest.mark.parametrize("name", ["my-var", "X; touch f #", "1X", "", "A B", "A=B", "ä", "A\n", "$(id)", 7, True, None])
 def test_what_is_no_name_is_refused(name: Any) -> None:
     for check in (
@@ -93,12 +97,24 @@ def test_booleans_of_programs_that_may_read_words_are_told() -> None:
         ({"A": ["hunter2-hunter2"]}, {}, "must be text"),
         ({"A": "hunter2-hunter2"}, {"A": "1"}, "keep it in secret_env alone"),
         ({"A": "hunter2\0hunter2"}, {}, "at least 8"),
+        ({"A=hunter2-hunter2": "x"}, {}, "a name of 17 characters is no name"),
+        ({"hunter2-hunter2": None}, {}, "a name of 15 characters is no name"),
+        ({"A": AnsibleInt(1234567890)}, {}, "secret_env.A is a int,"),
     ],
 )
 def test_a_refusal_of_a_secret_does_not_show_it(secrets: dict[str, Any], env: dict[str, str], words: str) -> None:
     with pytest.raises(Faults, match=words) as error:
         environment.check_secrets("here", secrets, env)
     assert "hunter2" not in str(error.value) and "1234567890" not in str(error.value)
+
+
+def test_types_have_the_names_of_yaml_wherever_a_value_is_refused() -> None:
+    """`_AnsibleTaggedInt` tells an operator nothing."""
+    assert environment.type_name(AnsibleInt(1)) == "int" and environment.type_name(None) == "NoneType"
+    named = re.compile(r"type\((?!error|failure|problem|self)\w+\)\.__name__")
+    for folder in ("planning", "filter_plugins", "action_plugins", "fetching"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert not named.search(path.read_text()), path
 
 
 @pytest.mark.parametrize(

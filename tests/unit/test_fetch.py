@@ -259,7 +259,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     try:
         monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, hub, small / "models", convert=convert)
-        assert result["failed"] and "No space left on device" in result["msg"], result
+        assert result["failed"] and "No space left on device /" in result["msg"], result
         assert visible(small / "models") == []
         subprocess.run(["mount", "-o", "remount,size=40m", small], check=True)
         result = fetch(run_module, hub, small / "models", convert=convert)

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -64,9 +65,36 @@ def test_a_held_lock_is_not_removed_and_its_holder_is_named(tmp_path: Path) -> N
     assert not in_use(lock) and remove_lock(lock) and not os.path.exists(lock)
 
 
-def test_a_folder_in_the_place_of_a_lock_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="is a folder where a lock file should be"), locked(str(tmp_path), "x"):
+@pytest.mark.parametrize(
+    "kind", ["folder", "link", "link to nowhere", "link to itself", "link to a device", "pipe", "socket"]
+)
+def test_what_is_no_file_in_the_place_of_a_lock_is_said(tmp_path: Path, kind: str) -> None:
+    """A link is not followed: what it leads to would be emptied, as a lock file has the number of its holder."""
+    path, other = tmp_path / "x.lock", tmp_path / "other"
+    other.write_text("precious")
+    words = "link" if kind.startswith("link") else "folder" if kind == "folder" else "special file"
+    leads = {
+        "link": other,
+        "link to nowhere": tmp_path / "gone/x",
+        "link to itself": path,
+        "link to a device": "/dev/null",
+    }
+    if kind in leads:
+        path.symlink_to(leads[kind])
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    with (
+        pytest.raises(Refusal, match=f"x.lock is a {words} where a lock file should be; remove it"),
+        locked(str(path), "x"),
+    ):
         pass
+    assert not in_use(str(path)) and not remove_lock(str(path)) and os.path.lexists(path)
+    assert other.read_text() == "precious"
 
 
 def test_only_files_py_locks_and_only_it_removes_lock_files() -> None:

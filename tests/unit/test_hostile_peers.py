@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.serving.deadlines import Limits
+from ansible.module_utils.serving.deadlines import LEAST, Limits
 from ansible.module_utils.serving.progress import Progress, read_progress
 from ansible.module_utils.serving.weights import peer_client
-from ansible.module_utils.serving.weights.listing import Entry, SourceFailed
+from ansible.module_utils.serving.weights.answers import Transient
+from ansible.module_utils.serving.weights.client import Client
+from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed, checked
 from ansible.module_utils.serving.weights.peer import ASKING, OUTSIDE, TAKING, Peer, checked_doc, checked_state, counts
 from ansible.module_utils.serving.weights.peers import Peers
 from conftest import load
@@ -101,6 +103,76 @@ def test_an_answer_that_is_deep_endless_or_slow_is_no_answer(tmp_path: Path) -> 
         peers.look(peer)
         hub.close()
         assert peer.state["trouble"] and not peer.here and time.monotonic() - began < 30
+
+
+def test_a_host_that_brings_nothing_is_asked_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte a second, heads without end, an address that leads nowhere: after half a minute the next source serves."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for seconds, count, failures, dropped in ((10, 10, 20, True), (1, 0, 100, True), (10, 10 * LEAST, 100, False)):
+        peers = peers_with(tmp_path, 0)
+        [peer] = peers.peers
+        client = peer_client.PeerClient(peers, Limits())
+        client.holders = {"d": [peer]}
+
+        def stream(
+            self: Any, url: str, start: int, end: int, size: int, sink: Any, seconds: int = seconds, count: int = count
+        ) -> None:
+            clock[0] += seconds
+            sink(0, memoryview(bytes(count)))
+            raise Transient("it stalls")
+
+        monkeypatch.setattr(Client, "stream", stream)
+        began = clock[0]
+        for _ in range(failures):
+            peer.seen = clock[0]
+            if peer.here:
+                with pytest.raises(Transient, match="it stalls"):
+                    client.stream("peer:d", 0, 10**9, 10**9, lambda _offset, block: len(block))
+        assert bool(peer.dropped) is dropped and (not dropped or clock[0] - began < 70)
+        if dropped:
+            with pytest.raises(SourceFailed, match="no host has it any more"):
+                client.choose("d")
+            assert "gave next to nothing for" in peers.why_nobody() and "(it stalls)" in peers.why_nobody()
+
+
+def test_a_host_that_names_another_revision_each_time_is_left(tmp_path: Path) -> None:
+    peers = peers_with(tmp_path, 0)
+    asked: list[str] = []
+
+    def ask(_peer: Peer, url: str) -> dict[str, Any]:
+        asked.append(url)
+        return {"offers": [{**OFFER, "commit": f"{len(asked):040x}"}]}
+
+    def sleep(_seconds: float) -> None:
+        assert len(asked) < 100, "it is asked for ever"
+
+    peers.ask = ask  # type: ignore[method-assign]
+    peers.client = peer_client.PeerClient(peers, Limits())
+    peers.client.sleep = sleep  # type: ignore[method-assign]
+    peers.look(peers.peers[0])
+    with pytest.raises(peer_client.Nobody, match="names another revision each time"):
+        peers.listing()
+
+
+def test_hosts_that_change_their_revision_without_end_are_a_source_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = peers_with(tmp_path, 0)
+    entry = Entry("x", 5, sha256="a" * 64)
+    turns: list[int] = []
+
+    def gather(*_: Any) -> bool:
+        turns.append(1)
+        assert len(turns) < 100, "it is gathered for ever"
+        return False
+
+    monkeypatch.setattr(
+        peers, "listing", lambda: Listing("huggingface", "o/m", None, f"{len(turns):040x}", checked([entry]))
+    )
+    monkeypatch.setattr(peers, "gather", gather)
+    with pytest.raises(SourceFailed, match="named another revision 5 times"):
+        peers.bring(str(tmp_path / "models"), None, Limits())
 
 
 def say(peer: Peer, stage: str, **more: Any) -> None:

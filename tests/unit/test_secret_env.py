@@ -56,6 +56,16 @@ def test_the_file_goes_when_no_release_wants_it(tmp_path: Path) -> None:
     assert not secret_env.write_secrets(str(tmp_path), {})
 
 
+@pytest.mark.parametrize("secrets", [SECRETS, {}])
+def test_what_a_killed_writer_left_of_a_secret_goes_with_the_next_deploy(
+    tmp_path: Path, secrets: dict[str, str]
+) -> None:
+    for name in ("secret_env.part.17", "api_key.part.4000000", "run.json.part.1"):
+        (tmp_path / name).write_text("hunter2")
+    secret_env.write_secrets(str(tmp_path), secrets)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json.part.1", *["secret_env"] * bool(secrets)]
+
+
 def deploy(host: Host, secrets: dict[str, str], dry: bool = False) -> dict[str, Any]:  # noqa: F811
     run = host.run
     host.run = lambda name, args, check=False: run(name, {**args, "secret_env": secrets}, check=check)

@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_visible(
     try:
         monkeypatch.setattr(staging, "free_bytes", lambda path: 1 << 40)  # another process takes the space meanwhile
         result = fetch(run_module, source, small / "models")
-        assert result["failed"] and "No space left on device" in result["msg"]
+        assert result["failed"] and "No space left on device /" in result["msg"], result
         assert visible(small / "models") == []
         subprocess.run(["mount", "-o", "remount,size=20m", small], check=True)
         assert fetch(run_module, source, small / "models")["changed"]

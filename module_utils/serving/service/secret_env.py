@@ -13,7 +13,7 @@ import secrets as random
 import shlex
 from typing import Any
 
-from ansible.module_utils.serving.files import write_atomic
+from ansible.module_utils.serving.files import remove_parts, write_atomic
 from ansible.module_utils.serving.service.releases import read_spec
 
 FILE, SALT = "secret_env", "secret_salt"
@@ -59,6 +59,11 @@ def wanted_by_a_release(folder: str) -> bool:
 def write_secrets(folder: str, secrets: dict[str, str]) -> bool:
     """Write the file where it differs; remove it where neither the row nor a release to return to has any. True: changed."""
     path = os.path.join(folder, FILE)
+    for name in (
+        FILE,
+        "api_key",
+    ):  # of a writer that was killed: it holds a secret that somebody may have replaced since
+        remove_parts(os.path.join(folder, name))
     try:
         with open(path, "rb") as source:
             old = source.read()

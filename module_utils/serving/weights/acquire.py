@@ -43,6 +43,9 @@ def bring(
         check_conversion(listing)
     take_read(listing, staging, bool(convert))
     need = [e for e in listing.files if not staging.has(e) and not staging.adopt(e, bool(convert) and is_shard(e.name))]
+    for path in (staging.path(entry.name) for entry in need):
+        if os.path.islink(path) or os.path.isdir(path):  # in the way of the file
+            remove_tree(path)
     progress.state["left_out"] = "; ".join(words(listing.left_out, listing.sizes))[:2000]
     progress.begin("fetching" if any(e.url for e in need) else "copying", sum(e.size for e in need), listing.kind)
     room(listing, need, staging)
@@ -74,6 +77,23 @@ def bring(
             download(parts, client, progress.add, staging.record)
         finally:
             staging.notes += [part.anew for part in parts if part.anew]
+
+
+def foresee(listing: Listing, staging: Staging, convert: str | None) -> None:
+    """Raise what a run would raise before it moves a byte: what check mode can tell. Writes nothing."""
+    if convert:
+        check_conversion(listing)
+    staging.rows = staging.read(staging.folder)
+    unfinished, there = staging.contents()
+
+    def here(entry: Entry) -> bool:
+        mark = "of %s" % entry.content if convert and is_shard(entry.name) else "sha256 %s" % entry.sha256
+        return staging.has(entry) or bool(entry.content and (entry.content in unfinished or mark in there))
+
+    need = [entry for entry in listing.files if not here(entry)]
+    room(listing, need, staging)
+    if convert:
+        check_changes(listing, staging, need)
 
 
 def check_conversion(listing: Listing) -> None:
@@ -144,7 +164,11 @@ def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool,
     dest, origin = staging.path(entry.name), folders.state_of(entry.path)
     part = dest + ".part"
     os.makedirs(os.path.dirname(dest), exist_ok=True)
-    for end in (".journal", ".head"):  # of a fetch from elsewhere
+    for end in (
+        ".part",
+        ".journal",
+        ".head",
+    ):  # of a run that was killed, or of a fetch from elsewhere; a link would be written through
         remove_tree(dest + end)
     if convert and is_shard(entry.name):
         from ansible.module_utils.serving.weights.convert import convert_shard

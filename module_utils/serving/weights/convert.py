@@ -29,6 +29,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 from ansible.module_utils.serving.errors import Refusal
+from ansible.module_utils.serving.files import naming
 from ansible.module_utils.serving.weights.float16 import CHUNK, MAX_F16, Counts, Kernel, to_f16_from
 from ansible.module_utils.serving.weights.headers import HEADER_LIMIT
 from ansible.module_utils.serving.weights.layout import SCALE, Layout, Span
@@ -104,7 +105,7 @@ def convert_shard(
     """
     before, after = hashlib.sha256(), hashlib.sha256()
     converter = Converter(source, saturate)
-    with open(source, "rb", buffering=0) as src, InOrder(dest) as out:
+    with naming(dest), open(source, "rb", buffering=0) as src, InOrder(dest) as out:
         size = os.fstat(src.fileno()).st_size
         start = src.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

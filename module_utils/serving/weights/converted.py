@@ -10,7 +10,7 @@ import threading
 from typing import Any, Iterator
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.files import remove_tree, write_atomic
+from ansible.module_utils.serving.files import naming, remove_tree, write_atomic
 from ansible.module_utils.serving.weights.client import Client
 from ansible.module_utils.serving.weights.convert import Converter, write_all
 from ansible.module_utils.serving.weights.float16 import Counts, to_f16_from
@@ -65,7 +65,8 @@ class ConvertedPart(Part):
 
     def open(self) -> None:
         super().open()
-        write_all(self.out, self.layout.head, 0)
+        with naming(self.path):
+            write_all(self.out, self.layout.head, 0)
 
     def converter(self) -> Converter:
         """Scratch of this thread."""

@@ -11,7 +11,7 @@ import threading
 from typing import Any, Iterator
 
 from ansible.module_utils.serving import processes
-from ansible.module_utils.serving.files import fsync_dir
+from ansible.module_utils.serving.files import fsync_dir, naming
 from ansible.module_utils.serving.weights.client import BLOCK
 from ansible.module_utils.serving.weights.listing import Entry
 
@@ -142,7 +142,8 @@ class Part:
 
     def add(self, offset: int, data: memoryview) -> int:
         """Write a block and journal it. Returns how many bytes of it were taken."""
-        taken, residue = self.write(offset, data)
+        with naming(self.path):
+            taken, residue = self.write(offset, data)
         if taken:
             with self.lock:
                 place = self.record(b"have", offset, offset + taken, residue)

@@ -38,6 +38,8 @@ class Peer:
         self.turn, self.turned = None, 0.0  # the last number that its fetch gave, and when that was by our clock
         self.dropped = ""
         self.bad_until, self.failures = 0.0, 0
+        self.failing = 0.0  # since when nothing has come from it that counts
+        self.moved_on = 0  # times that it named another revision than the one it was asked for
         self.mine = 0  # transfers of ours from it
         self.rate = 0.0
         self.bytes = 0

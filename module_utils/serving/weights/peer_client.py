@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Callable, ClassVar
 
-from ansible.module_utils.serving.deadlines import Limits
+from ansible.module_utils.serving.deadlines import LEAST, Limits
 from ansible.module_utils.serving.weights.answers import Transient
 from ansible.module_utils.serving.weights.client import Client
 from ansible.module_utils.serving.weights.listing import Entry, SourceFailed
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ansible.module_utils.serving.weights.peers import Peers
 
 STALL = 10.0  # seconds without a byte after which another host is asked
+NOTHING, TRIES = (
+    30.0,
+    5,
+)  # seconds without progress, and failures in them, after which a host is asked no more: it may have no equal
 SLOW_AFTER, SLOW = 3.0, 4  # seconds, and how many times slower than others a host must be to be left
 
 
@@ -110,17 +114,28 @@ class PeerClient(Client):
         peer.mine += 1
         try:
             super().stream("%s/sha256/%s" % (peer.url, digest), start, end, size, watched)
-            peer.failures, peer.bad_until = 0, 0.0
+            peer.failures, peer.bad_until, peer.failing = 0, 0.0, 0.0
         except (Transient, SourceFailed) as problem:
             peer.failures += 1
             peer.bad_until = max(peer.bad_until, time.monotonic() + min(30.0, 2.0**peer.failures))
             self.chosen.pop(digest, None)
+            self.judge(peer, began, count, str(problem))
             raise Transient("%s: %s" % (peer.label, problem)) from None
         finally:
             peer.mine -= 1
             seconds = time.monotonic() - began
             if count > 1 << 20:
                 peer.rate = count / max(seconds, 0.001)
+
+    def judge(self, peer: Peer, began: float, count: int, problem: str) -> None:
+        """Drop a host that has brought nothing for long, however often it was asked: another source may serve at once."""
+        now = time.monotonic()
+        if count >= LEAST * max(1.0, now - began):
+            peer.failing = 0.0
+            return
+        peer.failing = peer.failing or began
+        if peer.failures > TRIES and now - peer.failing >= NOTHING and not peer.dropped:
+            self.peers.drop(peer, "it gave next to nothing for %d s (%s)" % (now - peer.failing, problem))
 
     def too_slow(self, peer: Peer, digest: str, rate: float) -> bool:
         now = time.monotonic()

@@ -38,6 +38,7 @@ from ansible.module_utils.serving.weights.peer_client import STALL, Nobody, Peer
 from ansible.module_utils.serving.weights.staging import Staging, is_shard, room
 from ansible.module_utils.serving.weights.transfer import download
 
+CHANGES = 5  # times that a host, or all of them, may name another revision while a model is taken
 LATE = 20.0  # seconds that a host of lower rank may begin later
 
 
@@ -259,6 +260,11 @@ class Peers:
                     if peer.unread > 2:
                         continue
                     self.look(peer)
+                    if self.wanted not in {one["commit"] for one in peer.state["offers"]}:
+                        peer.moved_on += 1
+                        if peer.moved_on > CHANGES:
+                            self.drop(peer, "it names another revision each time that it is asked")
+                            continue
                 doc = peer.docs.get(self.wanted)
                 if doc:
                     try:
@@ -281,7 +287,7 @@ class Peers:
 
     def bring(self, root: str, convert: str | None, limits: Limits) -> tuple[Listing, Staging]:
         """Gather a whole revision from the others. Nobody or SourceFailed where that can't be done; what came is kept."""
-        while True:
+        for _ in range(CHANGES):
             listing = self.listing()
             staging = Staging(root, self.key, listing.short)
             staging.open()
@@ -289,6 +295,7 @@ class Peers:
             staging.describe(listing, about)
             if self.gather(listing, staging, convert, limits):
                 return listing, staging
+        raise SourceFailed("the hosts named another revision %d times while it was taken from them" % CHANGES)
 
     @property
     def tensors(self) -> dict[str, Any]:

@@ -10,15 +10,18 @@ from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
 from ansible.module_utils.serving.files import (
+    digest,
     free_bytes,
     fsync_dir,
     human,
+    naming,
     remove_tree,
     sha256_file,
     write_json,
 )
 from ansible.module_utils.serving.weights import folders, manifests
 from ansible.module_utils.serving.weights.choice import Wanted
+from ansible.module_utils.serving.weights.headers import read_header
 from ansible.module_utils.serving.weights.listing import Entry, Listing, SourceFailed
 from ansible.module_utils.serving.weights.model_state import SUFFIX, on_disk
 
@@ -39,22 +42,27 @@ class Staging:
         self.wanted = Wanted()
 
     def open(self) -> None:
+        if os.path.islink(self.folder) or not os.path.isdir(self.folder):  # what a link leads to is not ours to tidy
+            remove_tree(self.folder)
         os.makedirs(self.folder, exist_ok=True)
         self.rows = self.read(self.folder)
 
     @staticmethod
     def read(folder: str) -> dict[str, dict[str, Any]]:
-        """Rows of `.done` whose files still are as they were; a torn last line is no row."""
+        """Rows of `.done` whose files still are as they were; a torn or damaged line is no row."""
         rows: dict[str, dict[str, Any]] = {}
         try:
             with open(os.path.join(folder, manifests.DONE), encoding="utf-8", errors="replace") as source:
                 for line in source:
                     try:
                         row = json.loads(line)
+                        said = row.pop("sum", None)  # versions before 0.2 wrote none
+                        if not row["sha256"] or said not in (None, digest(row)):
+                            continue
                         stat = os.stat(os.path.join(folder, row["name"]))
                         if (stat.st_size, stat.st_mtime_ns) == (row["bytes"], row["mtime_ns"]):
                             rows[row["name"]] = row
-                    except (ValueError, KeyError, TypeError, OSError):
+                    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
                         continue
         except FileNotFoundError:
             pass
@@ -74,9 +82,10 @@ class Staging:
         of = entry.content or row.get("source_sha256") or row["sha256"]
         about = {"name": entry.name, "of": of, "source_bytes": entry.size, **row}
         with self.lock:
-            with open(os.path.join(self.folder, manifests.DONE), "ab") as out:
+            done = os.path.join(self.folder, manifests.DONE)
+            with naming(done), open(done, "ab") as out:
                 out.write(b"\n" if out.tell() else b"")  # ends a torn line
-                out.write(json.dumps(about).encode())
+                out.write(json.dumps(dict(about, sum=digest(about))).encode())
                 out.flush()
                 os.fsync(out.fileno())
             self.rows[entry.name] = about
@@ -112,15 +121,18 @@ class Staging:
                 old = os.path.join(folder, entry.name) + end
                 if os.path.exists(old) and not os.path.exists(dest + end):
                     os.rename(old, dest + end)
-        for path, row in published.get("of " + entry.content if convert else "sha256 %s" % entry.sha256, ()):
+        for path, row, counts in published.get("of " + entry.content if convert else "sha256 %s" % entry.sha256, ()):
             if self.link(path, dest, row):
-                self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns))
+                more = (
+                    {"tensors": {name: counts[name] for name in read_header(dest) if name in counts}} if convert else {}
+                )
+                self.record(entry, dict(row, mtime_ns=os.stat(dest).st_mtime_ns, **more))
                 self.reused.append(entry.name)
                 return True
         return False
 
     def contents(self) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-        """What this host has by its content, read once: (folder, row) of unfinished revisions, (path, row) of published ones."""
+        """What this host has by its content, read once: (folder, row) of unfinished revisions, (path, row, counts of tensors) of published ones."""
         if self.known is None:
             unfinished: dict[str, list[Any]] = {}
             for folder in self.others():
@@ -140,7 +152,10 @@ class Staging:
                         continue  # converted by other rules
                     for content in {("of", row.get("of")), ("sha256", row.get("sha256"))}:
                         if content[1]:
-                            self.known[1].setdefault("%s %s" % content, []).append((os.path.join(folder, name), row))
+                            counts = manifest.get("tensors") or {}
+                            self.known[1].setdefault("%s %s" % content, []).append(
+                                (os.path.join(folder, name), row, counts)
+                            )
         return self.known
 
     @staticmethod
