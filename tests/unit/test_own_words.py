@@ -66,16 +66,16 @@ def test_a_sentence_without_a_reason_or_of_the_codes_inside_is_not_explained(lin
             '"podman\'s acme subnets are given twice": correct ports and network',
         ),
         (
-            "Error: OCI runtime error: crun: acme of the overlay mount: Device or resource busy",
-            '"acme of the overlay mount: Device or resource busy": check the row\'s `mounts`',
+            "Error: OCI runtime error: crun: acme of the overlay mount: Text file busy",
+            '"acme of the overlay mount: Text file busy": check the row\'s `mounts`',
         ),
         (
             "docker: Error response from daemon: failed to create task: acme rootfs is odd: unknown.",
             '"acme rootfs is odd": check the row\'s `mounts`',
         ),
         (
-            "Error: OCI runtime error: crun: acme of the thing: Device or resource busy",
-            '"acme of the thing: Device or resource busy": ',
+            "Error: OCI runtime error: crun: acme of the thing: Text file busy",
+            '"acme of the thing: Text file busy": ',
         ),
     ],
 )

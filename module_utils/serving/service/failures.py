@@ -16,7 +16,7 @@ from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.crashes import crashed_in
-from ansible.module_utils.serving.service.hints import faults
+from ansible.module_utils.serving.service.hints import faults, unfinished
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.hints.tables import EXACT, HINTS, OF_NPUS
 from ansible.module_utils.serving.service.own_words import told
@@ -252,7 +252,16 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
     if not by:
-        return Explanation(None, shown, None)
+        ends = (
+            None
+            if firm
+            else known(said[-1:] or [Statement(line, "passing") for line in lines[-1:]], among=unfinished.HINTS)
+        )
+        return (
+            Explanation("%s: %s" % (POSSIBLE, ends[0].told), first_words(ends[1].text), ends[0].name)
+            if ends
+            else Explanation(None, shown, None)
+        )
     proven = not (
         root and by is signal_row and by[0].endswith(FROM_OUTSIDE)
     )  # who killed it may have done so because of that error

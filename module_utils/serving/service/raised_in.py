@@ -36,6 +36,11 @@ PARTS = tuple(
             "set env SGLANG_USE_AITER: 0, or use AMD's image as it was built",
         ),
         (
+            r"\bdeep_gemm/__init__\.py$",
+            "the import of DeepGEMM, which looks for a CUDA toolkit (nvcc) by CUDA_HOME or in /usr/local/cuda, or was built for another torch",
+            "set CUDA_HOME in the row's env to a toolkit, use an image as it was built (of the kind devel), or uninstall deep_gemm",
+        ),
+        (
             r"/(?:deep_gemm|deep_ep|flash_mla)/",
             "DeepSeek's kernels (deep_gemm, deep_ep, flash_mla), which take few accelerators and shapes",
             "set env VLLM_USE_DEEP_GEMM: 0, another all2all_backend or attention backend, or use the image as it was built",

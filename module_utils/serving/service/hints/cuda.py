@@ -107,8 +107,10 @@ HINTS = (
         "cuda-library-missing",
         r"(lib(?:cudart|cublas\w{0,4}|cudnn\w{0,20}|nvrtc|cusparse\w{0,4}|cufft|curand|cusolver|nccl|cufile|nvJitLink)\.so[\w.]{0,20}): cannot open"
         r" shared object",
-        "a CUDA library is not in the environment: this build is for another CUDA version, or for CUDA where the accelerator is another maker's",
-        "use the build of the engine that belongs to the environment's CUDA, or an image",
+        "a CUDA library is not in the environment: this build is for another CUDA version, it lies where the loader does not look"
+        " (site-packages/nvidia/*/lib), or the accelerator is another maker's",
+        "find / -name the file: where it is there, put its folder on LD_LIBRARY_PATH in the row's env; else the build of the engine for the"
+        " environment's CUDA, or an image",
         "pytorch, vLLM installation guide",
         "ImportError: libcudart.so.13: cannot open shared object file: No such file or directory",
     ),

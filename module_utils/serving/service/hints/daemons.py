@@ -226,8 +226,9 @@ HINTS = (
         r"(?:timeout waiting for|failed to (?:start|dial)|error (?:connecting|dialing)[^\n]{0,20}) \"?(?:unix:|/)?[\w/.]{0,40}containerd\b"
         r"|containerd\S{0,20}\.sock[^\n]{0,60}(?:connection refused|context deadline exceeded|transport is closing|no such file)"
         r"|[Ee]rror starting daemon: timeout",
-        "the container engine does not reach its containerd, or another daemon of an earlier start still holds its files",
-        "systemctl stop docker, end a dockerd that is left (pgrep -a dockerd), restart containerd, then docker; journalctl -u containerd"
+        "the container engine does not reach its containerd, or another daemon (or the files of one) is left of an earlier start",
+        "systemctl stop docker, end a dockerd that is left (pgrep -a dockerd), restart containerd, then docker; where Docker starts its own"
+        " containerd, remove /var/run/docker/containerd; journalctl -u containerd"
         " says why it does not start",
         "moby, libcontainerd",
         'failed to start daemon: failed to dial "/run/containerd/containerd.sock": context deadline exceeded',

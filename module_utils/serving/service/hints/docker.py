@@ -71,30 +71,6 @@ HINTS = (
         "Error starting userland proxy: listen tcp4 10.9.9.9:80: bind: cannot assign requested address.",
     ),
     Hint(
-        "image-gone",
-        r"No such image: ([^\s]{1,200})|: image not known",
-        "the image is gone from this host",
-        "run deploy.yml --tags fetch",
-        "Docker 26.1.5; podman",
-        "docker: Error response from daemon: No such image: sha256:bb38e4243cac.",
-    ),
-    Hint(
-        "image-unknown",
-        r"manifest unknown|manifest for ([^\s]{1,200}) not found|failed to resolve reference [^\n]{0,300}: not found",
-        "the registry has no such tag or digest",
-        "correct the row's `image`",
-        "OCI distribution specification, error codes",
-        "docker: Error response from daemon: manifest for acme/vllm:v9 not found: manifest unknown: manifest unknown.",
-    ),
-    Hint(
-        "image-other-architecture",
-        r"[Ee]xec format error|no matching manifest for (linux/\S{1,40})",
-        "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
-        "use an image for this host's architecture (uname -m)",
-        "Linux, ENOEXEC; moby",
-        "exec /usr/local/bin/vllm: exec format error",
-    ),
-    Hint(
         "registry-limit",
         r"toomanyrequests: |reached your (?:unauthenticated )?pull rate limit",
         "the registry's limit of pulls is reached",
@@ -315,14 +291,6 @@ HINTS = (
         "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?): unknown.",
     ),
     Hint(
-        "image-disk-full",
-        r"(?:layer|unpack|pull|copying|storing|writing blob|Untar|overlay2?)[^\n]{0,400}no space left on device",
-        "the disk with the container engine's data is full",
-        "docker system df and df -h of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder",
-        "moby, layer store",
-        "failed to register layer: write /usr/lib/x.so: no space left on device",
-    ),
-    Hint(
         "session-keys",
         r"unable to (?:create|join) session key(?:ring)?: .{0,40}disk quota exceeded",
         "the kernel's quota of session keys is used up",
@@ -391,6 +359,26 @@ HINTS = (
         " project: down, then up",
         "moby",
         "docker: Error response from daemon: failed to set up container networking: network 8f3b not found",
+        sure=False,
+    ),
+    Hint(
+        "address-of-container-taken",
+        r"^(?:docker: )?Error response from daemon: Address already in use$",
+        "an address that the container is to have in its network is taken by another container; without a port in the message the daemon speaks of"
+        " IP addresses",
+        "docker network inspect NETWORK shows who has it: give another fixed address, or keep fixed ones out of ip_range; then start again",
+        "docker/compose#10926",
+        "Error response from daemon: Address already in use",
+        sure=False,
+    ),
+    Hint(
+        "entry-not-permitted",
+        r"^exec /\S{1,200}: operation not permitted$",
+        "the kernel forbids the container's first program; most often Docker is a snap, whose AppArmor profile does not go with no-new-privileges,"
+        " or a security module or noexec stands in the way",
+        "in place of the snap install Docker's own packages, or leave no-new-privileges out; dmesg names a refusal of AppArmor or SELinux",
+        "moby/moby; snapcraft, docker",
+        "exec /sbin/acme: operation not permitted",
         sure=False,
     ),
 )

@@ -75,7 +75,7 @@ HINTS = (
         r"|JsonArrayMemberProperty"
         r"|\[RanktableConfig\].{0,90}not a valid real path|\[RanktableCheck\]errNo",
         "HCCL's rank table can't be read, or does not fit the NPUs' number, addresses or kind",
-        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices (hccn_tool -i N -ip -g), and that no other host's or chip's"
+        "check RANK_TABLE_FILE of the row's env against the hosts' addresses and devices (hccn_tool -i N -ip -g), and that no other host's or NPU's"
         " /etc/hccl_rootinfo.json is mounted; an A3 wants version 1.2, an A5 2.0",
         CANN_CODES,
         "EI0004: [PID: 41] The ranktable is invalid. Reason: The ranktable config devCount is inconsistent.",

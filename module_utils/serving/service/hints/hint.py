@@ -1,13 +1,13 @@
 """The type of a failure hint: one row says how a failure is recognised, what it means and what helps.
 
 How to add one: put a `Hint` into the table it belongs to (tables.py has their order). Containers: nvidia_cli (nvidia-container-cli), containers
-(the rest of NVIDIA's tools), cdi, oci_runtimes, container_reasons (what the system said to an engine), cgroups, docker, registries, podman, daemons
-(runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
+(the rest of NVIDIA's tools), cdi, oci_runtimes, container_reasons (what the system said to an engine), cgroups, docker, images, registries, podman,
+kubernetes, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
 Accelerators: nvidia, cuda, nvidia_driver, nvidia_smi, nvml, nccl, ray, over_hosts,
 kv_transfer, dcgm, amd, intel (and CPUs), mindie, ascend, hccl, cann (families of codes), codes (by class), npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, caches, sglang,
 processes, python, pip, torch. The host: system, disks (and hardware), networks, errnos;
-Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed).
+Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other
 causes too, and this one is told as possible, beside the error. A row for a family of errors is `general`, and never sure.

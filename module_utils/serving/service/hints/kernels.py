@@ -360,4 +360,24 @@ HINTS = (
         "ValueError: XFormers does not support attention logits soft capping.",
         sure=False,
     ),
+    Hint(
+        "deep-gemm-nvcc",
+        r"NVCC version should be >=|NVCC compilation failed",
+        "the CUDA compiler (nvcc) of this environment is older than this GPU or these kernels need, or failed at them",
+        "nvcc --version: use an image with a newer CUDA toolkit (devel), or set CUDA_HOME to one; VLLM_USE_DEEP_GEMM: 0 (SGLANG_ENABLE_JIT_DEEPGEMM:"
+        " 0) in the row's env does without DeepGEMM",
+        "deepseek-ai/DeepGEMM#173",
+        'RuntimeError: Assertion error (acme/jit/x.hpp:187): (major > 12) and "NVCC version should be >= 12.7"',
+        sure=False,
+    ),
+    Hint(
+        "model-by-transformers",
+        r"^AttributeError: '\w{2,60}(?:Model|ForConditionalGeneration)' object has no attribute '\w{1,40}\.\w[\w.]{0,60}'",
+        "this release of the engine serves the model by transformers' code, which it can't do with these options: it does not know the model itself,"
+        " or a pipeline or adapter is asked for",
+        "use a newer engine, which has the model's class; pipeline_parallel_size: 1 and tensor_parallel_size in its place",
+        "QwenLM/Qwen3-VL#1539",
+        "AttributeError: 'AcmeMoeModel' object has no attribute 'language_model.embed_tokens'",
+        sure=False,
+    ),
 )

@@ -117,9 +117,10 @@ HINTS = (
     Hint(
         "kv-transfer",
         r"UCX +ERROR|Unexpected UCX error|NIXL_ERR_\w{2,30}|nixl\w{4,30}Error|[Mm]ooncake[^\n]{0,80}(?:fail|[Ee]rror)",
-        "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set"
-        " up here",
-        "look for what the other instance said; check the address and ports given to the connector, and UCX_NET_DEVICES and UCX_TLS of the row's env",
+        "what moves the KV cache to another instance failed: that instance is gone, the network between them does not carry it, or it is not set up"
+        " here (two UCX in one process)",
+        "look for what the other instance said; check the address and ports given to the connector, UCX_NET_DEVICES and UCX_TLS of env; while it"
+        " starts: no system UCX on LD_LIBRARY_PATH beside NIXL's own",
         "ai-dynamo/nixl; openucx/ucx",
         "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND",
         sure=False,

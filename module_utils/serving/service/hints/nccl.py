@@ -81,7 +81,8 @@ HINTS = (
         r"(?! with error Cannot allocate memory)"
         r"|misc/ibvwrap\.cc(?!\S{0,8} NCCL WARN Failed to open )",
         "NCCL's traffic over InfiniBand or RoCE fails",
-        "see ibstat; name the adapters with NCCL_IB_HCA, for RoCE also NCCL_IB_GID_INDEX (show_gids), give `rdma: true`, or set env"
+        "see ibstat; MTU and switches' flow control must be alike on all hosts (ip link, ibv_devinfo); name the adapters with NCCL_IB_HCA,"
+        " for RoCE also NCCL_IB_GID_INDEX (show_gids), give `rdma: true`, or set env"
         " NCCL_IB_DISABLE: 1 to use TCP",
         NCCL_DOCS,
         "node1:71:88 [0] misc/ibvwrap.cc:123 NCCL WARN Call to ibv_reg_mr failed",

@@ -285,4 +285,24 @@ HINTS = (
         passing=True,
         sure=False,
     ),
+    Hint(
+        "hami",
+        r"HAMI-core (?:ERROR|Warn)|libvgpu\.so",
+        "HAMi's library (libvgpu.so), which shares a GPU between containers, stands between the engine and the driver and fails there",
+        "update HAMi, or take it out for this service: a whole GPU, CUDA_DISABLE_CONTROL: true in the row's env, no /etc/ld.so.preload in the"
+        " container",
+        "Project-HAMi/HAMi#1764",
+        "[HAMI-core ERROR (pid:565 thread=1402 acme.c:831)]: Illegal device id: 8507",
+        sure=False,
+    ),
+    Hint(
+        "memory-not-read",
+        r"^UnboundLocalError: [^\n]{0,80}'(?:mem|free_memory|device_memory)'",
+        "the engine could not read the memory of this device; most often it is a Jetson or another GPU without NVML, or a build for another"
+        " accelerator",
+        "use an image that is made for this device (Jetson: dustynv/vllm, NVIDIA's), or a newer engine",
+        "vllm-project/vllm#9728",
+        "UnboundLocalError: cannot access local variable 'mem' where it is not associated with a value",
+        sure=False,
+    ),
 )

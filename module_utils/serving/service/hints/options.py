@@ -35,7 +35,7 @@ HINTS = (
     # Options.
     Hint(
         "parser-token",
-        r"^KeyError: '(?:<[\w/|]{2,30}>|\[\w{2,30}\])'|parser could not locate [^\n]{0,60}tokens? in the tokenizer",
+        r"^KeyError: '(?:<[\w/|]{2,30}>|\[\w{2,30}\])'|think_(?:end|start)_token|parser could not locate [^\n]{0,60}tokens? in the tokenizer",
         "the tool or reasoning parser looks for a token that this model's tokenizer does not have: it is the parser of other models",
         "correct tool_call_parser and reasoning_parser in engine_args to the model's own (its page names them), or leave them out",
         "vllm-project/vllm#8912",

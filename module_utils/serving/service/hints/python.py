@@ -67,7 +67,8 @@ HINTS = (
     ),
     Hint(
         "numpy-2",
-        r"RuntimeError: Numpy is not available|initialization of \w{1,40} failed without raising|compiled using NumPy 1\.x cannot be run in"
+        r"No module named 'numpy\.(?:lib\.function_base|distutils)'|RuntimeError: Numpy is not available"
+        r"|initialization of \w{1,40} failed without raising|compiled using NumPy 1\.x cannot be run in"
         r"|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
         r"|module 'numpy' has no attribute '(?!(?:ndarray|array|dtype|zeros|float32|int64|__version__)')",
         "a package was made for another version of NumPy",
@@ -223,7 +224,8 @@ HINTS = (
     ),
     Hint(
         "cache-not-writable",
-        r"PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems|flaggems|cutlass|flashinfer"
+        r"PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)[^']{0,160}/\.(?:triton|cache|config|local|nv|vllm|flagtree|flag_?gems"
+        r"|flaggems|cutlass|flashinfer"
         r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
         r"|PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)(?:[^']{0,120}/)?(?:ascend|torchinductor_\w{1,30}|atb_temp"
         r")[^']{0,120}'",
@@ -254,10 +256,10 @@ HINTS = (
         "vllm-version-pair",
         r"No module named '?vllm_ascend\.|cannot import name '\w{1,60}' from 'vllm[\w.]{0,80}'|No module named '?vllm\.(?!_)[\w.]{1,80}"
         r"|module 'vllm[\w.]{0,60}' has no attribute|'?vllm\.config[\w.]{0,20}'? has no attribute",
-        "vLLM and what calls it (vllm-ascend, LMCache, a plugin, a script of the model's page) are of versions that don't belong together, or vLLM is"
-        " installed in part",
-        "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or the vLLM that the model's page asks for, or use an image; in an"
-        " environment: deploy.yml --tags prepare",
+        "vLLM and what calls it (vllm-ascend, LMCache, a plugin, a script of the model's page) are of versions that don't belong together, or vLLM"
+        " is installed in part (its own files name each other wrongly)",
+        "install the pair that the plugin names (vllm-ascend 0.x needs vLLM 0.x), or the vLLM that the model's page asks for, or use an image of a"
+        " release (a nightly one may be broken itself); in an environment: deploy.yml --tags prepare",
         "vllm-project/vllm-ascend, versioning policy",
         "ImportError: cannot import name 'FlexibleArgumentParser' from 'vllm.utils' (/opt/vllm/utils/__init__.py)",
         sure=False,

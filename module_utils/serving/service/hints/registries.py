@@ -9,8 +9,9 @@ HINTS = (
         "image-denied",
         r"no basic auth credentials|pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
         r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b|https?://[^\s\"]{1,200}/v2/[^\s\"]{1,300}\": (?:denied|unauthorized)\b",
-        "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched",
-        "check the image's name; fetch once more; log in on the controller or the host, or fetch it with image_relay",
+        "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched (a clock that is"
+        " wrong ends it at once)",
+        "check the image's name; date must be right; fetch once more; log in on the controller or the host, or fetch it with image_relay",
         "moby, registry errors",
         "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
     ),

@@ -111,4 +111,14 @@ HINTS = (
         "sgl-project/sglang#1533",
         "ValueError: The memory capacity is unbalanced. Some GPUs may be occupied by other processes.",
     ),
+    Hint(
+        "sglang-empty-batch",
+        r"(?:RMSNorm|rmsnorm|FusedAddRMSNorm|SiluAndMul)\w{0,20} failed with error code invalid configuration argument",
+        "a kernel was given a batch without a token; most often data parallel attention has ranks without work in this release, or the shape is one"
+        " that it does not take",
+        "leave enable_dp_attention out of engine_args, or use a newer SGLang",
+        "sgl-project/sglang#3304",
+        "RuntimeError: RMSNorm failed with error code invalid configuration argument",
+        sure=False,
+    ),
 )

@@ -198,7 +198,7 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|signal SIGILL|shutdown with signal 4\b|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
@@ -208,7 +208,8 @@ HINTS = (
     ),
     Hint(
         "bus-error",
-        r"(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-7\b",
+        r"shutdown with signal 7\b|(?:^|\s)Bus error|signal SIGBUS|SIGBUS|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
+        r"|exitcode)[:= ]{1,3})-7\b",
         "the engine touched memory behind which nothing is (SIGBUS): /dev/shm is too small, or a file that it had mapped was cut, or"
         " can't be read from its disk or network (NFS, Lustre)",
         "raise shm_bytes; if it stays, check the disk and the weights (weights_info, full: true); from a network file system:"
@@ -234,7 +235,7 @@ HINTS = (
     ),
     Hint(
         "killed",
-        r"\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b|died \(-9\)|died from signal 9|signal SIGKILL"
+        r"\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b|died \(-9\)|died from signal 9|shutdown with signal 9\b|signal SIGKILL"
         r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
         r"|exitcode)[:= ]{1,3})-9\b",
         "a process of the engine was killed (SIGKILL): the kernel did so for lack of memory, or what started it ended it after another one had failed",
