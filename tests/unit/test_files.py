@@ -121,7 +121,7 @@ def test_what_makes_room_on_a_full_disk_is_said_in_one_place(tmp_path: Path, mon
         path.name
         for folder in ("library", "module_utils")
         for path in (ROOT / folder).rglob("*.py")
-        if "df -i" in path.read_text()
+        if path.parent.name != "hints" and "df -i" in path.read_text()
     ]
     assert said == ["errors.py"]
 

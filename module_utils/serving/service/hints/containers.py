@@ -69,6 +69,18 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "nvidia-hook-words",
+        r"error (?:running|executing) (?:\w{1,20} )?hook[^\n]{0,200}level=error msg",
+        "NVIDIA's hook could not prepare this container: the image has odd links or files where the driver's go, its root is read-only, or the tools"
+        " are of another time than the CDI file or the driver",
+        "the message names the step and the file; upgrade nvidia-container-toolkit, then nvidia-ctk cdi generate (systemctl restart"
+        " nvidia-cdi-refresh); try another image",
+        "NVIDIA/nvidia-container-toolkit",
+        'error running createContainer hook #0: exit status 1, stdout: , stderr: time="2026-11-27T10:00:00Z" level=error msg="failed to frobnicate'
+        ' acme"',
+        general=True,
+    ),
+    Hint(
         "nvidia-hook-failed",
         r"error (?:executing|running) (?:prestart )?hook[^\n]{0,40}nvidia-container",
         "NVIDIA's hook failed; it always does in a rootless engine or one with user namespaces of its own, and where the driver answers"

@@ -75,7 +75,7 @@ HINTS = (
     ),
     Hint(
         "iommu-fault",
-        r"DMAR: \[DMA |AMD-Vi: Event logged \[IO_PAGE_FAULT",
+        r"DMAR: (?:\[DMA |DRHD: handling fault)|arm-smmu[^\n]{0,80}[Uu]nhandled context fault|AMD-Vi: Event logged \[IO_PAGE_FAULT",
         "the IOMMU stopped a card (its address is in the line) from memory that it may not use: driver or firmware asks for the wrong"
         " place, or the IOMMU is"
         " set in a way that direct access between cards does not bear",

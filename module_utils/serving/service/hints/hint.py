@@ -3,10 +3,10 @@
 How to add one: put a `Hint` into the table it belongs to (tables.py has their order). Containers: nvidia_cli (nvidia-container-cli), containers
 (the rest of NVIDIA's tools), cdi, oci_runtimes, container_reasons (what the system said to an engine), cgroups, docker, images, registries, podman,
 kubernetes, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
-Accelerators: nvidia, cuda, nvidia_driver, nvidia_smi, nvml, nccl, ray, over_hosts,
+Accelerators: nvidia, cuda, nvidia_driver, nvidia_smi, nvml, xid, nccl, ray, over_hosts,
 kv_transfer, dcgm, amd, intel (and CPUs), mindie, ascend, hccl, cann (families of codes), codes (by class), npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, caches, sglang,
-processes, python, pip, torch. The host: system, disks (and hardware), networks, errnos;
+processes, python, pip, torch. The host: system, linux_kernel, disks (and hardware), networks, errnos;
 Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other

@@ -29,6 +29,7 @@ from ansible.module_utils.serving.service.hints import (
     kernels,
     kubernetes,
     kv_transfer,
+    linux_kernel,
     mindie,
     models,
     nccl,
@@ -58,6 +59,7 @@ from ansible.module_utils.serving.service.hints import (
     torch,
     vllm_ascend,
     weights,
+    xid,
 )
 from ansible.module_utils.serving.service.hints.hint import Hint
 
@@ -97,6 +99,7 @@ HINTS: tuple[Hint, ...] = (
     *nvidia_driver.HINTS,
     *nvidia_smi.HINTS,
     *nvml.HINTS,
+    *xid.HINTS,
     *nvidia.HINTS,
     *cuda.HINTS,
     *amd.HINTS,
@@ -114,6 +117,7 @@ HINTS: tuple[Hint, ...] = (
     *caches.HINTS,
     *networks.HINTS,
     *processes.HINTS,
+    *linux_kernel.HINTS,
     *system.HINTS,
     *codes.HINTS,
     *errnos.HINTS,

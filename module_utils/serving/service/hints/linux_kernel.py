@@ -1,0 +1,59 @@
+"""Failure hints: what the kernel says of the host itself: processors that hang or crash, tables that are full, crashes of programs."""
+
+from __future__ import annotations
+
+from ansible.module_utils.serving.service.hints.hint import Hint
+
+HINTS: tuple[Hint, ...] = (
+    Hint(
+        "processor-hangs",
+        r"soft lockup - CPU|hard LOCKUP|rcu_(?:sched|preempt) (?:detected|self-detected) stall|NMI watchdog: [^\n]{0,40}lockup",
+        "a processor of the host did nothing else for long: a driver or the kernel hangs in it, a virtual machine got no time from its host, or"
+        " hardware is at fault",
+        "the lines below it in dmesg name the module (nvidia, mlx5, nfs): update it and the kernel, reboot; in a virtual machine look at how busy"
+        " its host is",
+        "Linux, kernel log",
+        "kernel: watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [python3:4242]",
+        sure=False,
+    ),
+    Hint(
+        "kernel-crashed",
+        r"Kernel panic - not syncing|BUG: unable to handle (?:kernel|page fault)|kernel BUG at|general protection fault: ",
+        "the kernel itself crashed: a module is at fault (the lines below name it), memory or a processor is damaged, or a file system is",
+        "reboot; look for the module in the call trace (nvidia, a network or storage driver) and update it and the kernel; where each crash is"
+        " another one, test the memory (memtest86+, ras-mc-ctl --errors)",
+        "Linux, kernel log",
+        "kernel: Kernel panic - not syncing: Fatal exception",
+        sure=False,
+    ),
+    Hint(
+        "program-crashed-in",
+        r"\w[\w.-]{0,30}\[\d{1,8}\]: segfault at|traps: \S{1,30}\[\d{1,8}\] general protection",
+        'a program crashed in its compiled code; the line says behind "in" in which library',
+        "libcuda or libnvidia: driver parts of two versions (reboot, install anew); a library of torch or the engine: an image as it was built,"
+        " another release; another one each time: test the memory",
+        "Linux, kernel log",
+        "kernel: python3[4242]: segfault at 0 ip 00007f sp 00007f error 4 in libacme.so.550",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "connections-full",
+        r"nf_conntrack: table full|neighbou?r(?:: \w{1,12})? table overflow|neighbour: \w{1,12}: neighbor table overflow|arp_cache: neighbor",
+        "a table of the kernel's network is full, and it drops packets: of connections (conntrack), or of neighbours",
+        "sysctl -w net.netfilter.nf_conntrack_max=1048576, or net.ipv4.neigh.default.gc_thresh1/2/3 to 4096, 8192, 16384 (in /etc/sysctl.d to keep"
+        " it); ss -s shows who has so many",
+        "Linux, kernel log",
+        "kernel: nf_conntrack: nf_conntrack: table full, dropping packet",
+    ),
+    Hint(
+        "processor-hot",
+        r"(?:Core|Package) temperature (?:is )?above threshold",
+        "a processor is too hot and the kernel slows it down: fans, dust, or air that does not reach it",
+        "look at fans and temperatures (ipmitool sdr, sensors); it makes answers slow and stops nothing: another line is the cause of a failure",
+        "Linux, kernel log",
+        "kernel: CPU0: Core temperature above threshold, cpu clock throttled (total events = 7)",
+        sure=False,
+        late=True,
+    ),
+)
