@@ -22,6 +22,17 @@ HINTS = (
         'fatal: [h]: UNREACHABLE! => {"msg": "Failed to create temporary directory. In some cases, you may have been able to authenticate"}',
     ),
     Hint(
+        "ssh-broken-off",
+        r"(?:kex_exchange_identification|ssh_exchange_identification): |Host key verification failed",
+        "ssh did not come as far as a login: the host's key is another one than before, its sshd takes no more connections or not from here"
+        " (hosts.deny, fail2ban, MaxStartups), or something else listens there",
+        "ssh -v USER@HOST shows it; for a host that was made anew ssh-keygen -R HOST after you have checked its key; else journalctl -u ssh on the"
+        " host",
+        "OpenSSH",
+        "ssh_exchange_identification: read: Connection reset by peer",
+        sure=False,
+    ),
+    Hint(
         "ansible-ssh",
         r"Failed to connect to the host via ssh",
         "Ansible can't log in to the host",
@@ -32,7 +43,9 @@ HINTS = (
     ),
     Hint(
         "ansible-sudo",
-        r"(?:Missing|Incorrect) (?:sudo|su) password|sudo: a (?:password|terminal) is required|Timeout \(\d{1,4}s\) waiting for privilege escalation",
+        r"(?:Missing|Incorrect) (?:sudo|su) password|sudo: a (?:password|terminal) is required|is not in the sudoers file"
+        r"|is not allowed to (?:execute|run sudo)|must be owned by uid 0 and have the setuid bit|effective uid is not 0"
+        r"|Timeout \(\d{1,4}s\) waiting for privilege escalation",
         "Ansible may not become root on the host without a password, or with the one that it has",
         "give it with --ask-become-pass or ansible_become_password (vaulted), or let sudo ask that user for none",
         "ansible, become plugins",
@@ -56,7 +69,8 @@ HINTS = (
     ),
     Hint(
         "host-package-missing",
-        r"E: Unable to locate package|Unable to find a match: |No match for argument: |No package \S{1,60} available"
+        r"E: Unable to locate package|Unable to find a match: |No match(?:es found)? for(?: argument)?: |has no installation candidate"
+        r"|No package \S{1,60} available"
         r"|No package matching '[^'\n]{1,120}' (?:is available|found available)",
         "the host's package manager knows no package of that name: its repository is not configured, its lists are old, or this release has none",
         "add the repository (NVIDIA's, Docker's) or its mirror, run apt-get update or dnf makecache, and check the name for this distribution",

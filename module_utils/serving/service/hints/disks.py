@@ -127,4 +127,33 @@ HINTS = (
         "jemalloc; nanoporetech/dorado#1377",
         "<jemalloc>: Unsupported system page size",
     ),
+    Hint(
+        "mount-refused",
+        r"wrong fs type, bad option, bad superblock|special device \S{1,120} does not exist|unknown filesystem type '(?!overlay)"
+        r"|requested NFS version or transport protocol is not supported",
+        "a file system can't be mounted: the program for its kind is missing (nfs-common, cifs-utils), an option or the version is not one that both"
+        " sides know, the device is not there, or it is damaged",
+        "dmesg says which; install the program, correct /etc/fstab (vers=4.2 or 3), lsblk -f shows devices and kinds; fsck only on what is not"
+        " mounted",
+        "Linux, mount",
+        "mount: /mnt/models: wrong fs type, bad option, bad superblock on nas:/models, missing codepage or helper program, or other error.",
+        sure=False,
+    ),
+    Hint(
+        "mount-busy",
+        r"umount: \S{1,120} target is busy|umount: \S{1,120} device is busy",
+        "a mounted folder is still used, so it can't be taken off",
+        "fuser -vm FOLDER shows who uses it: stop that service (maintenance); umount -l takes it off when the last one ends",
+        "Linux, umount",
+        "umount: /mnt/models: target is busy.",
+    ),
+    Hint(
+        "archive-damaged",
+        r"tar: Unexpected EOF in archive|gzip: stdin: (?:not in gzip format|unexpected end of file)|unexpected end of file in archive"
+        r"|tar: This does not look like a tar archive|xz: \S{1,80} (?:Unexpected end of input|File format not recognized)",
+        "an archive is cut, or is none: a download broke off, or a page of HTML came in its place",
+        "compare its size and sha256 with the source's, file NAME shows what it is; fetch it again",
+        "tar; gzip",
+        "tar: Unexpected EOF in archive",
+    ),
 )

@@ -93,7 +93,7 @@ HINTS = (
     Hint(
         "certificate",
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
-        r"|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
+        r"|SSL certificate problem|curl: \((?:51|60|77)\)|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
         "a certificate of another server is not trusted here",
         "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
         "Python, ssl",
@@ -137,5 +137,64 @@ HINTS = (
         "requests; glibc",
         "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
         general=True,
+    ),
+    Hint(
+        "host-name-unknown",
+        r"curl: \([56]\)|wget: unable to resolve host|Could not resolve (?:host|proxy):",
+        "the name of a server (or of the proxy) is not known here: no DNS server answers, the name is wrong, or only a proxy leads out",
+        "getent hosts NAME; correct /etc/resolv.conf or the name; set http_proxy and https_proxy where a proxy leads"
+        " out; without a network fetch on the controller",
+        "curl; git; wget",
+        "curl: (6) Could not resolve host: files.example",
+        sure=False,
+    ),
+    Hint(
+        "answers-nothing",
+        r"curl: \(52\)|Empty reply from server",
+        "what listens there took the connection and closed it without an answer; most often it still starts, it speaks TLS, or in a container it"
+        " listens on 127.0.0.1 only",
+        "look at the service's log; try https; in a container it must listen on 0.0.0.0 (address of the row), and the port must be published",
+        "curl; git; wget",
+        "curl: (52) Empty reply from server",
+        sure=False,
+    ),
+    Hint(
+        "curl-refused",
+        r"curl: \(7\) (?![^\n]{0,200}(?:proxy|Proxy))",
+        "nothing takes connections at the address that was asked: the service has not started yet, has ended, listens elsewhere, or a firewall"
+        " rejects the port",
+        "ss -ltnp on that host shows what listens where; systemctl status or docker ps whether it runs; the firewall's rules for that port",
+        "curl; git; wget",
+        "curl: (7) Failed to connect to 127.0.0.1 port 8000 after 0 ms: Connection refused",
+        sure=False,
+    ),
+    Hint(
+        "curl-slow",
+        r"curl: \(28\)",
+        "who was asked over the network did not answer in time: it is down or busy, still starts, or a firewall drops what is sent",
+        "nc -vz HOST PORT; look at the service's log; open the port, correct address or proxy; a longer --max-time where it only takes long",
+        "curl; git; wget",
+        "curl: (28) Operation timed out after 30000 milliseconds with 0 bytes received",
+        sure=False,
+    ),
+    Hint(
+        "transfer-cut",
+        r"curl: \((?:18|55|56|92)\)|RPC failed; curl \d{1,2}|fetch-pack: unexpected disconnect",
+        "a transfer was cut off in its midst: a proxy or firewall ends long ones, the server did, or the network fails",
+        "try again (what has come is kept where the program can resume); let the playbook fetch models (--tags fetch), which goes on where it was;"
+        " ask for an exception of the proxy",
+        "curl; git; wget",
+        "error: RPC failed; curl 92 HTTP/2 stream 0 was not closed cleanly: CANCEL (err 8)",
+        sure=False,
+    ),
+    Hint(
+        "curl-status",
+        r"curl: \(22\) The requested URL returned error: \d{3}",
+        "the server answered, and refused: the number is its HTTP status (401, 403: a key or rights are missing; 404: no such path; 429: too many"
+        " requests; 5xx: its own fault)",
+        "check address, key and proxy for a 4xx; look at the server's log or wait for a 5xx and 429",
+        "curl; git; wget",
+        "curl: (22) The requested URL returned error: 403",
+        sure=False,
     ),
 )

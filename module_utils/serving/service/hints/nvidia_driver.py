@@ -27,7 +27,7 @@ HINTS = (
     ),
     Hint(
         "gpu-other-driver",
-        r"NVIDIA probe routine was not called for|obtained ownership of the NVIDIA device",
+        r"NVIDIA probe routine was not called for|The Nouveau kernel driver is currently in use|obtained ownership of the NVIDIA device",
         "another driver holds the GPU, so NVIDIA's can't have it: nouveau, vfio-pci (for a virtual machine), or an NVIDIA module that is still loaded",
         "lspci -k -d 10de: shows who has it; keep nouveau out (blacklist nouveau, new initramfs), or take the card out of vfio-pci; then reboot",
         "NVIDIA, driver's installation guide; mattshma/bigdata#133",
@@ -87,7 +87,8 @@ HINTS = (
     ),
     Hint(
         "driver-still-loaded",
-        r"kernel module '?nvidia[\w-]{0,20}'? appears to already be loaded|An NVIDIA kernel module[^\n]{0,60}already (?:be )?loaded",
+        r"kernel module '?nvidia[\w-]{0,20}'? appears to already be loaded|appear to be running an X server"
+        r"|An NVIDIA kernel module[^\n]{0,60}already (?:be )?loaded",
         "an NVIDIA module of before is loaded and in use (a display, CUDA programs, the persistence daemon), so another driver can't take its place",
         "stop the services (maintenance), nvidia-persistenced, fabric manager and the display, then rmmod nvidia_drm and its like, or reboot; remove"
         " packages of the old driver first",
@@ -228,8 +229,10 @@ HINTS = (
         r"Makefile\.build:\d{1,5}: /var/lib/dkms/nvidia|Bad return status for module build|dkms/nvidia[^\n]{1,160}: error: "
         r"|The nvidia\S{0,20} kernel module (?:failed to build|was not created)"
         r"|DKMS module '\S{1,60}' failed to build|[Mm]issing \S{1,60} kernel headers for module"
+        r"|Your kernel headers for kernel \S{1,60} cannot be found|Unable to find the kernel source tree"
         r"|kernel package linux-headers-\S{1,80} is not supported",
-        "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this kernel",
+        "the driver's kernel module could not be built: the headers of the kernel that runs are not installed, or the driver is older than this"
+        " kernel",
         "install linux-headers-$(uname -r) (kernel-devel) and gcc, or a newer driver; make.log below /var/lib/dkms shows the first error",
         "dkms; zen-kernel/zen-kernel#305",
         "Error! Bad return status for module build on kernel: 6.2.6-1 (x86_64)",
@@ -366,5 +369,15 @@ HINTS = (
         "NVIDIA/open-gpu-kernel-modules#1358",
         "NVRM: nvCheckOkFailedNoLog: Check failed: Out of memory [NV_ERR_NO_MEMORY] (0x00000051) returned from acme @ mem_desc.c:1",
         sure=False,
+    ),
+    Hint(
+        "installer-failed",
+        r"Installation has failed\. +Please see the file|nvidia-installer[^\n]{0,40} was not able to",
+        "NVIDIA's installer gave up; its own log says why",
+        "/var/log/nvidia-installer.log: the first ERROR counts (a compiler or headers that are missing, nouveau, Secure Boot); in its place let the"
+        " playbook install packages (manage_driver: true)",
+        "NVIDIA, nvidia-installer",
+        "ERROR: Installation has failed.  Please see the file '/var/log/acme.log' for details.",
+        general=True,
     ),
 )

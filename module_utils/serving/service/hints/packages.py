@@ -140,4 +140,15 @@ HINTS = (
         "E: Unable to correct problems, you have held broken packages.",
         general=True,
     ),
+    Hint(
+        "package-script",
+        r"dpkg: error processing package \S{1,80} \(--\w{3,12}\)|Sub-process /usr/bin/dpkg returned an error code|[Ee]rror in (?:PREIN|POSTIN|PREUN"
+        r"|POSTUN)\w{0,6} scriptlet",
+        "a package's own script failed while it was set up or removed (for a driver: its module did not build or load)",
+        "the lines above it say why; mend that, then dpkg --configure -a and apt-get install -f (dnf reinstall)",
+        "dpkg; rpm",
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+        sure=False,
+        late=True,
+    ),
 )

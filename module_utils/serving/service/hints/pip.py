@@ -62,7 +62,7 @@ HINTS = (
     ),
     Hint(
         "package-build-failed",
-        r"Failed to (?:download and )?build [`'\"]?[\w-]{1,60}|Failed building wheel|metadata-generation-failed"
+        r"Failed to (?:download and )?build [`'\"]?[\w-]{1,60}|Failed building wheel|Could not build wheels for|metadata-generation-failed"
         r"|subprocess-exited-with-error|Failed to build installable wheels|Failed building editable"
         r"|build backend returned an error",
         "pip or uv found no wheel for this host and could not build the package from source",

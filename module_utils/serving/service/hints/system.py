@@ -30,7 +30,7 @@ HINTS = (
     Hint(
         "disk-full",
         r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
-        r"|Not enough (?:free )?(?:disk )?space(?: available)?(?=[.:] |$)|needs \d{1,9}[KMGT]?B more space on the ",
+        r"|Not enough (?:free )?(?:disk )?space(?: available)?(?=[.:] |$)|You don't have enough free space in|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
         "df -h shows which: the message or the lines around it name the path; make room, or move caches there; in a container without a"
         " path in sight (SemLock) it is /dev/shm: raise shm_bytes",

@@ -116,7 +116,8 @@ HINTS = (
     Hint(
         "systemd-bus",
         r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
-        r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
+        r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|^Failed to (?:re)?(?:start|load|stop"
+        r"|enable) \S{1,80}: Access denied|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
         "run as root (become: true); for user units loginctl enable-linger USER",
         "systemctl",
@@ -167,5 +168,59 @@ HINTS = (
         " docker",
         "docker/for-linux#11",
         "Jun 29 11:43:40 h1 docker[58]: `docker daemon` is not supported on Linux. Please run `dockerd` directly",
+    ),
+    Hint(
+        "systemd-unit-text",
+        r"has a bad unit file setting|Unknown (?:key(?: name)?|lvalue|section) '[^'\n]{1,60}' in section|Service has no ExecStart="
+        r"|Executable (?:path is not absolute|\"[^\"\n]{1,120}\" not found in path)|Unit configuration has fatal error",
+        "systemd can't read the unit as it stands, or a line of it means nothing to this systemd: it was edited by hand, or written for another"
+        " release",
+        "systemd-analyze verify UNIT names the line; for a service's own unit run deploy.yml again; remove drop-ins that are not needed (systemctl"
+        " cat UNIT shows them)",
+        "systemd",
+        "Failed to start acme.service: Unit acme.service has a bad unit file setting.",
+        sure=False,
+    ),
+    Hint(
+        "systemd-crashed",
+        r"Failed with result 'core-dump'",
+        "the unit's program crashed in compiled code, and systemd saw it",
+        "coredumpctl info UNIT and dmesg say in which library and by which signal; the program's last lines in journalctl -u UNIT; use an image as"
+        " it was built, or another release",
+        "systemd",
+        "h systemd[1]: acme.service: Failed with result 'core-dump'.",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "systemd-resources",
+        r"Failed with result 'resources'|Failed to run '\w{1,12}' task",
+        "systemd could not set up what the unit asks for before its program began: a file of variables, a folder, a user, a cgroup, a limit, or"
+        " memory for a process",
+        "the line of that unit before it (journalctl -u UNIT -b) says which; then run deploy.yml again",
+        "systemd",
+        "h systemd[1]: acme.service: Failed with result 'resources'.",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "systemd-dependency",
+        r"A dependency job for \S{1,80} failed|Dependency failed for (?!docker)",
+        "another unit that this one needs (a mount, a network, a socket, the container engine) did not start",
+        "systemctl list-dependencies UNIT shows which is red; its own log (journalctl -u) says why: mend that one, then start this one again",
+        "systemd",
+        "A dependency job for acme.service failed. See journalctl -xe for details.",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "systemd-silent",
+        r"Failed to (?:get properties|reload daemon|activate service|(?:re)?start \S{1,80}|list units): (?:Connection timed out"
+        r"|Transport endpoint is not connected|Connection reset by peer)",
+        "systemd (or D-Bus) does not answer: it hangs behind a mount or a process that can't end, the host is short of memory, or it failed",
+        "systemctl daemon-reexec; look at dmesg and at processes in state D (ps axo stat,wchan:20,cmd); reboot where it stays silent",
+        "systemd",
+        "Failed to get properties: Connection timed out",
+        sure=False,
     ),
 )
