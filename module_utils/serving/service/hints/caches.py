@@ -83,4 +83,15 @@ HINTS = (
         "RuntimeError: flashinfer-cubin version (0.7.13) does not match flashinfer version (0.7.14). Please install the same version of both"
         " packages.",
     ),
+    Hint(
+        "extension-not-built",
+        r"/torch_extensions/[^\n'\"]{1,200}\.so[^\n]{0,20}: cannot open shared object",
+        "a part that is compiled at run time is not there: its compilation failed or was stopped before (no ninja, no nvcc), and the folder that it"
+        " left is taken for finished",
+        "remove that folder below torch_extensions, install ninja and a CUDA toolkit (an image of the kind devel), start again; newer engines bring"
+        " the part built",
+        "vllm-project/vllm#13563",
+        "OSError: /root/.cache/torch_extensions/py312_cu124/acme/acme.so: cannot open shared object file: No such file or directory",
+        sure=False,
+    ),
 )

@@ -301,4 +301,12 @@ HINTS = (
         "vLLM 0.12.0",
         "AssertionError: spec decode is not supported.",
     ),
+    Hint(
+        "chunked-prefill-required",
+        r"[Cc]hunked prefill is required",
+        "the model, with prefix caching or another option, needs chunked prefill, which engine_args switch off",
+        "take enable_chunked_prefill: false out of engine_args, or set enable_prefix_caching: false",
+        "vllm-project/vllm#51098",
+        "ValueError: Chunked prefill is required for acme mode 'align'",
+    ),
 )

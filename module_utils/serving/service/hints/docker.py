@@ -56,9 +56,9 @@ HINTS = (
         "podman-subuid",
         r"[Nn]o sub[ug]id ranges found for|might not be enough IDs available in the namespace"
         r"|potentially insufficient UIDs or GIDs available in user namespace|setup user: invalid argument|lchown \S{1,200}: invalid argument",
-        "podman without root has no range of user and group ids for this user, or one that lacks an id of the image's files",
+        "podman or Docker without root has no range of user and group ids for this user, or one that lacks an id of the image's files",
         "add the user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then podman system"
-        " migrate; an id in the message beyond that range needs a larger one, another image, or root",
+        " migrate (or restart the rootless Docker); an id in the message beyond that range needs a larger one, another image, or root",
         "podman, rootless tutorial",
         "Error: potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/shadow)",
     ),
@@ -245,10 +245,21 @@ HINTS = (
         'docker: Error response from daemon: Conflict. The container name "/vllm-qwq-32b" is already in use by container "b366".',
     ),
     Hint(
+        "option-as-command",
+        r"exec: \\*\"-{1,2}\w[^\"\n]{0,80}\": (?:executable file not found|stat |no such file)|crun: executable file `-{1,2}\w[^`\n]{0,80}` not found",
+        "an option stands where the container's command is expected: the image has no entry point that would take it, or something before it"
+        " swallowed the command",
+        "put the command in front (vllm serve MODEL ..., or entrypoint), or use the engine's image whose ENTRYPOINT takes options (docker inspect"
+        " IMAGE)",
+        "vllm-project/vllm-omni#3834",
+        'OCI runtime create failed: runc create failed: unable to start container process: exec: "--acme": executable file not found in $PATH:'
+        " unknown",
+    ),
+    Hint(
         "command-not-in-image",
         r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
-        r"[^\n]{0,600}exec: \"([^\"]{1,200})\": (?:executable file not found"
-        r"|stat [^\n]{1,200}: no such file)|crun: executable file `[^`]{1,100}` not found|failed to exec pid1: No such file",
+        r"[^\n]{0,600}exec: \"((?!-)[^\"]{1,200})\": (?:executable file not found"
+        r"|stat [^\n]{1,200}: no such file)|crun: executable file `(?!-)[^`]{1,100}` not found|failed to exec pid1: No such file",
         "the command is not in the container's file system: the image has no such command, it stands in a folder that is not on the image's"
         " PATH, or the container engine's store lost files of it",
         "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has (give the full path where it is off"
@@ -266,7 +277,7 @@ HINTS = (
     ),
     Hint(
         "host-program-missing",
-        r"exec: \"([^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)",
+        r"exec: \"((?!-)[^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)",
         "a program that the container engine needs is not installed on the host, or not on the engine's PATH",
         "install the one that the message names (runc, crun, newuidmap, iptables, docker-credential-...), or put its folder on the engine's PATH",
         "Go, os/exec",

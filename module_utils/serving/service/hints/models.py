@@ -378,4 +378,15 @@ HINTS = (
         "EOFError: EOF when reading a line",
         sure=False,
     ),
+    Hint(
+        "image-size-keys",
+        r"size must contain 'shortest_edge' and 'longest_edge' keys|[`']?size[`']? (?:must|should) (?:contain|have|be)[^\n]{0,80}(?:shortest_edge"
+        r"|height)",
+        "the model's preprocessor_config.json gives the size of images in another form than this transformers reads",
+        "fetch the model's newest revision, or correct `size` there (shortest_edge and longest_edge, or height and width); else the transformers of"
+        " the model's time (4.49), or an image of the engine with it",
+        "vllm-project/vllm#15614",
+        "ValueError: size must contain 'shortest_edge' and 'longest_edge' keys.",
+        sure=False,
+    ),
 )

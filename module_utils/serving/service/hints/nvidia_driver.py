@@ -380,4 +380,15 @@ HINTS = (
         "ERROR: Installation has failed.  Please see the file '/var/log/acme.log' for details.",
         general=True,
     ),
+    Hint(
+        "compiler-other-than-kernels",
+        r"Compiler version check failed|error: the compiler differs from the one used to build the kernel"
+        r"|cc: error: unrecognized command-line option",
+        "the driver's module is to be built with another compiler than the kernel was",
+        "install the gcc of that version (cat /proc/version names it) and make it the one that is found (update-alternatives, CC=gcc-N), or"
+        " IGNORE_CC_MISMATCH=1 for NVIDIA's; else a kernel built by this gcc",
+        "dkms; clearlinux/distribution#1970",
+        "Compiler version check failed:",
+        sure=False,
+    ),
 )

@@ -195,14 +195,23 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "containerd-plugin-name",
+        r"invalid (?:disabled |required )?plugin (?:key )?URI \\?\"(\w{1,40})\\?\" expect",
+        "containerd's configuration names a plugin in the short form of version 1, which this containerd no longer reads",
+        "in /etc/containerd/config.toml set version = 2 (or 3) and full names: io.containerd.grpc.v1.cri in place of cri (plugins and"
+        " disabled_plugins); or move the file away and write it anew: containerd config default",
+        "containerd/containerd#10905",
+        'containerd: failed to load TOML from /etc/containerd/config.toml: invalid disabled plugin URI "cri" expect io.containerd.x.vx',
+    ),
+    Hint(
         "containerd-config-unread",
-        r"failed to load TOML|invalid plugin (?:key URI|config)|containerd: (?:failed to load|invalid)[^\n]{0,80}config|failed to unmarshal TOML",
+        r"failed to load TOML|invalid plugin config|containerd: (?:failed to load|invalid)[^\n]{0,80}config|failed to unmarshal TOML",
         "containerd does not start, because it can't read its configuration or a file that it includes: it is damaged, or was written"
         " for another version of containerd (as by nvidia-ctk of another time)",
         "the message names file and key: containerd config dump and containerd config migrate; move the file in /etc/containerd/conf.d"
         " away, nvidia-ctk runtime configure --runtime=containerd writes it anew; then restart containerd",
         "NVIDIA/aicr#1237; containerd",
-        'containerd: failed to load TOML from /etc/containerd/conf.d/99-acme.toml: invalid plugin key URI "acme" expect'
+        "containerd: failed to load TOML from /etc/containerd/conf.d/99-acme.toml: invalid plugin config: acme"
         " io.containerd.x.vx",
         sure=False,
     ),

@@ -58,9 +58,10 @@ HINTS = (
         "package-in-the-way",
         r"conflicts with (?:\S{1,120} provided by \S|file from package )|Depends: [^\n]{1,160} but \S{1,80} is (?:to be )?installed"
         r"|trying to overwrite '[^']{1,200}', which is also in",
-        "two packages exclude each other: one is installed or chosen from another repository, or in another version, than the one asked for needs",
-        "keep one source of the driver, the distribution's or NVIDIA's: remove the other's packages (apt-get purge, dnf remove or --allowerasing),"
-        " apt-cache policy and dnf list --installed show where each is from",
+        "two packages exclude each other: one is installed or chosen from another repository, or in another version, than the one asked for needs (="
+        " names the only one)",
+        "keep one source of the driver, the distribution's or NVIDIA's: remove the other's (apt-get purge, dnf --allowerasing), or install the one"
+        " version that is asked for (apt-get install NAME=VERSION) or a newer asker; apt-cache policy shows where each is from",
         "apt; dnf; NVIDIA/yum-packaging-precompiled-kmod#50",
         " acme-driver : Depends: acme-vdpau (= 390.8) but 410.1-1 is to be installed",
     ),

@@ -45,8 +45,10 @@ HINTS = (
         "requirements-conflict",
         r"ResolutionImpossible|because these package versions have conflicting dependencies"
         r"|^(?![^\n]{0,900}no versions? of)[^\n]{0,900}we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
-        "the packages that are asked for contradict each other",
-        "the message names the two: ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
+        "the packages that are asked for can't be had together: two ask for different versions of a third, or one that they need is not on the index"
+        " (any more) or not for this Python",
+        "the message names them: where all ask for one package without a version, it is gone from the index (a newer vLLM does without);"
+        " else ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
         " its own",
         "pip; uv",
         "Because acme==1 depends on numpy<2 and you require numpy>=2, we can conclude that your requirements are unsatisfiable.",

@@ -121,4 +121,13 @@ HINTS = (
         "RuntimeError: RMSNorm failed with error code invalid configuration argument",
         sure=False,
     ),
+    Hint(
+        "sgl-kernel-no-cuda",
+        r"Could not find CUDA lib directory",
+        "SGLang's kernels look for a CUDA toolkit on this machine and find none; most often the image or environment brings only pip's CUDA libraries",
+        "set CUDA_HOME in the row's env to a toolkit, use an image as it was built, or a newer sgl-kernel",
+        "sgl-project/sglang#11333",
+        "RuntimeError: Could not find CUDA lib directory.",
+        sure=False,
+    ),
 )

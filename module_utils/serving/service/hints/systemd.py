@@ -223,4 +223,15 @@ HINTS = (
         "Failed to get properties: Connection timed out",
         sure=False,
     ),
+    Hint(
+        "systemd-environment-closed",
+        r"Failed to load environment files: Permission denied",
+        "systemd itself, which is root, may not read the unit's file of variables: SELinux or another security module refuses it, or it lies on a"
+        " network file system that maps root away",
+        "restorecon -Rv on that file and its folder (systemctl cat UNIT shows it), ausearch -m avc -ts recent shows the refusal; keep it below /etc"
+        " or /srv on a local disk",
+        "systemd",
+        "h systemd[1]: acme.service: Failed to load environment files: Permission denied",
+        sure=False,
+    ),
 )
