@@ -157,7 +157,8 @@ HINTS = (
         "310p-triton",
         r"Cannot find option named 'Ascend310P\d",
         "Triton is installed in the image and does not know a 310P",
-        "use an image whose tag ends with -310p, or -310p-openeuler",
+        "use an image whose tag ends with -310p, or -310p-openeuler; some of these have it too: then pip uninstall triton triton-ascend in an image"
+        " of your own, or another release of it",
         "vllm-project/vllm-ascend#7423, #8186",
         "ValueError: Cannot find option named 'Ascend310P3'",
     ),
@@ -201,10 +202,10 @@ HINTS = (
         "npu-does-not-start",
         r"(?:error code is|errorCode =|ret\[|open device \d{1,3} failed, runtime result =) ?507033\b|failed ?: ?5070(?:06|08|33)\b"
         r"|init soc version failed|tsd client wait response fail|Failed to start the device|aclInit.{0,40}(?:failed|507008)",
-        "the NPU does not start for this process: the container has not all device nodes and driver files, versions of driver, firmware and CANN "
-        "don't belong together, or an earlier process still holds it",
-        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes` and `mounts`; plog below ~/ascend/log"
-        " says more",
+        "the NPU does not start for this process: the container has not all device nodes and driver files, driver, firmware and CANN don't belong"
+        " together, an earlier process holds it, or it counts other NPUs than were given",
+        "npu-smi info on the host and in the container must show the NPU healthy; compare `device_nodes`, `mounts` and ASCEND_RT_VISIBLE_DEVICES;"
+        " plog below ~/ascend/log says more",
         "vllm-project/vllm-ascend#4284",
         "RuntimeError: Initialize NPU function error: c10_npu::SetDevice(device_id_), error code is 507033",
         sure=False,

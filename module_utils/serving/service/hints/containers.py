@@ -150,8 +150,10 @@ HINTS = (
     Hint(
         "gpus-flag-no-runtime",
         r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
-        "GPUs were asked for with --gpus, and this host has no NVIDIA container runtime",
-        "install nvidia-container-toolkit and restart Docker, or set device_access: cdi; drop GPU options where there is no GPU",
+        "GPUs were asked for with --gpus, and the daemon that was asked has no NVIDIA container runtime: it is not installed, Docker was not"
+        " restarted since, or the command speaks to another daemon (Docker Desktop's)",
+        "install nvidia-container-toolkit and restart Docker, or set device_access: cdi; docker context ls shows which daemon is asked; drop GPU"
+        " options where there is no GPU",
         "Docker 26.1.5",
         'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
     ),

@@ -231,8 +231,8 @@ HINTS = (
     Hint(
         "docker-api-version",
         r"client version [\d.]{1,10} is too (?:new|old)",
-        "the docker command and the daemon are of versions that don't speak to each other",
-        "upgrade the older of the two (docker version shows both)",
+        "the docker command (another client, as the compose plugin or an SDK, likewise) and the daemon are of versions that don't speak to each other",
+        "upgrade the older of the two (docker version and docker compose version show them); min-api-version in daemon.json lets an older client in",
         "moby, API version negotiation",
         "Error response from daemon: client version 1.22 is too old. Minimum supported API version is 1.44",
     ),
@@ -391,5 +391,13 @@ HINTS = (
         "moby/moby; snapcraft, docker",
         "exec /sbin/acme: operation not permitted",
         sure=False,
+    ),
+    Hint(
+        "no-terminal",
+        r"the input device is not a TTY|cannot enable tty mode on non tty input",
+        "the container is to have a terminal (-t), and a unit, a script or a pipe has none",
+        "take -t (tty: true) out of the unit's, script's or compose file's docker run or exec",
+        "docker/cli",
+        "the input device is not a TTY",
     ),
 )

@@ -145,15 +145,16 @@ HINTS = (
     ),
     Hint(
         "tokenizer-of-transformers-5",
-        r"Tokenizer class TokenizersBackend does not exist",
+        r"Tokenizer class TokenizersBackend\w{0,20} does not exist",
         "the model's tokenizer was saved by transformers 5, and this environment's is older",
-        "use a newer engine (image); or set tokenizer_class in the model's tokenizer_config.json to the class of the model that it was made from",
+        "use a newer engine (image); or, and where a quantiser wrote a name that none has, set tokenizer_class in the model's tokenizer_config.json"
+        " to the class of the model that it was made from",
         "huggingface/transformers, 5.0",
         "ValueError: Tokenizer class TokenizersBackend does not exist or is not currently imported.",
     ),
     Hint(
         "tokenizer-class",
-        r"Tokenizer class (\S{1,60}) does not exist",
+        r"Tokenizer class (?!TokenizersBackend)(\S{1,60}) does not exist",
         "transformers has no tokenizer class of that name: it is the model's own code, or of a newer or older transformers",
         "set trust_remote_code: true where the model's folder brings the class (tokenization_*.py); else use the transformers that the"
         " model's page names,"

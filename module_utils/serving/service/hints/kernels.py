@@ -212,10 +212,11 @@ HINTS = (
     Hint(
         "kv-cache-dtype",
         r"(?<!--)kv[-_ ]?cache[-_ ]?dtype[^\n]{0,80}(?:not supported|unsupported|invalid|unknown)"
-        r"|FP8 KV cache[^\n]{0,80}(?:not supported"
+        r"|KV cache is not supported by the [^\n]{0,60}attention backend|FP8 KV cache[^\n]{0,80}(?:not supported"
         r"|unsupported)|(?:not support|unsupported)[^\n]{0,40}kv[-_ ]cache[-_ ]dtype|\bkv_data_type \S{1,40} is not supported",
         "the attention backend can't keep the KV cache in that dtype",
-        "remove kv_cache_dtype from engine_args (auto is the model's own), or let vLLM choose the attention backend",
+        "remove kv_cache_dtype from engine_args (auto is the model's own; float16 where the message says so), or let vLLM choose the attention"
+        " backend",
         "vLLM, attention backends",
         "ValueError: kv_cache_dtype fp8_e5m2 is not supported for attention backend X",
     ),

@@ -28,9 +28,19 @@ HINTS = (
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version",
     ),
     Hint(
+        "nvidia-cli-mounted-list",
+        r"nvidia-container-cli(?:\.real)?: device error: /var/run/nvidia-container-devices",
+        "the GPUs were given as mounts below /var/run/nvidia-container-devices, and these tools take that path for a GPU's name: a fault of 1.14.0,"
+        " or they are not set to read it",
+        "upgrade nvidia-container-toolkit (1.14.1 and newer), or set accept-nvidia-visible-devices-as-volume-mounts = true in"
+        " /etc/nvidia-container-runtime/config.toml",
+        "NVIDIA/nvidia-container-toolkit#108",
+        "nvidia-container-cli: device error: /var/run/nvidia-container-devices: unknown device: unknown",
+    ),
+    Hint(
         "nvidia-cli-unknown-device",
         CLI
-        + r"device error: (?:(?!no-gpu-has)([\w:,./-]{1,80}): (?:unknown|invalid) device|(?:unknown|invalid) device)",
+        + r"device error: (?:(?!no-gpu-has|/var/run/nvidia-c)([\w:,./-]{1,80}): (?:unknown|invalid) device|(?:unknown|invalid) device)",
         "the container asks for a GPU by a name that this host does not have",
         "nvidia-smi -L shows what there is (a slice of MIG is MIG-UUID with drivers since 470); correct `devices`",
         "NVIDIA/libnvidia-container, src/cli/common.c",

@@ -114,10 +114,10 @@ HINTS = (
     Hint(
         "packages-key",
         r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
-        "the key that signs a package source is not on this host, or no longer that key: its owner changed it, or it was never installed",
-        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg;"
-        " rpm --import), then"
-        " again",
+        "the key that signs a package source is not on this host, or can't be used: its owner changed it, it was never installed, or apt's user may"
+        " not read its file",
+        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import);"
+        " chmod 644 the file below /etc/apt/keyrings or /usr/share/keyrings; then again",
         "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
         "Error: GPG check FAILED",
     ),

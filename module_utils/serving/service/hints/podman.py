@@ -84,9 +84,11 @@ HINTS = (
     Hint(
         "podman-chain-left",
         r"(?:netavark|ip6?tables)[^\n]{0,60}[Cc]hain already exists",
-        "chains of an earlier container are still in the host's firewall where podman wants to make them: another program's rules (nftables, firewalld)"
-        " were loaded beside or over podman's",
-        "iptables -S | grep NETAVARK shows them: stop all containers, flush and remove these chains, start again; let one program keep the firewall"
+        "chains of an earlier container are still in the host's firewall where podman or Docker wants to make them: another program's rules"
+        " (nftables, firewalld)"
+        " were loaded beside or over its own",
+        "iptables -S | grep -E 'NETAVARK|DOCKER' shows them: stop all containers, flush and remove these chains, start again; let one"
+        " program keep the firewall"
         " (firewall_driver of containers.conf)",
         "containers/netavark#274",
         'ERRO[0000] "netavark: code: 1, msg: ip6tables: Chain already exists.\\n"',

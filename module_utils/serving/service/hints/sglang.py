@@ -130,4 +130,14 @@ HINTS = (
         "RuntimeError: Could not find CUDA lib directory.",
         sure=False,
     ),
+    Hint(
+        "sglang-wants-vllm",
+        r"^NameError: name '(?:check_marlin_supported|(?:gptq|awq|apply|cutlass|ops|marlin|machete|scalar_types|vllm)(?!_ops|_cache_ops"
+        r"|_moe_ops)\w{0,60})' is not defined",
+        "this release of SGLang takes these operators from the package vllm, which is not installed, or of a release that it does not know",
+        "install the vllm that this SGLang names (its pyproject), use another image, a newer SGLang, or a model in another quantisation",
+        "sgl-project/sglang#5203",
+        "NameError: name 'check_marlin_supported' is not defined",
+        sure=False,
+    ),
 )

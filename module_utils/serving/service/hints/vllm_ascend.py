@@ -233,4 +233,13 @@ HINTS = (
         "vllm-project/vllm-ascend#433",
         "PermissionError: [Errno 13] Permission denied: '//kernel_meta'",
     ),
+    Hint(
+        "expandable-segments-sleep",
+        r"[Ee]xpandable segments are not compatible with memory pool",
+        "sleep mode keeps weights in a pool of its own, which does not go with the allocator's expandable segments",
+        "remove expandable_segments:True from PYTORCH_NPU_ALLOC_CONF (PYTORCH_CUDA_ALLOC_CONF) in the row's env, or enable_sleep_mode from"
+        " engine_args",
+        "vllm-project/vllm-ascend#9242",
+        "AssertionError: Expandable segments are not compatible with memory pool.",
+    ),
 )
