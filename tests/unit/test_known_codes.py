@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+from ansible.module_utils.serving.service import cuda_names
 from ansible.module_utils.serving.service.failures import POSSIBLE, explain
 
 # Those of errno that opening files, sockets, devices and programs gives.
@@ -159,6 +160,7 @@ LOGS = {
         for number in MET
     },
     **{f"CUDA: {words}": raised(f"RuntimeError: CUDA error: {words}") for words in CUDA.replace("\n", "|").split("|")},
+    **{f"CUDA by name: {name}": raised(f"RuntimeError: CUDA driver error: CUDA_ERROR_{name}") for name in cuda_names.WORDS},
     **{f"NVML: {name}": raised(f"pynvml.NVMLError_{name}: words") for name in NVML.split()},
     **{
         f"systemd: {status}": [f"host systemd[1]: acme.service: Main process exited, code=exited, status={status}"]
@@ -197,3 +199,27 @@ def test_a_code_of_a_finite_list_is_explained_with_what_helps(name: str) -> None
     found = explain(LOGS[name], 1)
     assert found.hint and found.hint not in ("own-words", "nvidia-cli-other", "oci-mount"), found
     assert found.meaning and ": " in found.meaning.removeprefix(POSSIBLE + ": "), found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"),
+        ("cudaErrorIllegalAddress", "an illegal memory access was encountered"),
+        ("cudaErrorNoKernelImageForDevice", "no kernel image is available for execution on the device"),
+        ("cudaErrorMemoryAllocation", "out of memory"),
+        ("cudaErrorSystemNotReady", "system not yet initialized"),
+        ("CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"),
+    ],
+)
+def test_an_error_of_cuda_is_known_by_its_name_as_by_its_words(name: str, hint: str) -> None:
+    by_words = explain(raised(f"RuntimeError: CUDA error: {hint}"), 1)
+    by_name = explain(raised(f"RuntimeError: acme_launch failed with {name}"), 1)
+    assert by_name.hint == by_words.hint and by_name.hint != "cuda"
+    assert by_name.root == f"RuntimeError: acme_launch failed with {name}"
+
+
+def test_a_name_that_nobody_knows_stays_as_it_is() -> None:
+    assert cuda_names.in_words("failed with CUDA_ERROR_ACME, cudaErrorAcme and CUDA_SUCCESS") == (
+        "failed with CUDA_ERROR_ACME, cudaErrorAcme and CUDA_SUCCESS"
+    )

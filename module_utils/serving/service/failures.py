@@ -16,6 +16,7 @@ from typing import Iterable, NamedTuple
 
 from ansible.module_utils.serving.service.container_words import refused
 from ansible.module_utils.serving.service.crashes import crashed_in
+from ansible.module_utils.serving.service.cuda_names import in_words
 from ansible.module_utils.serving.service.hints import faults, unfinished
 from ansible.module_utils.serving.service.hints.hint import Hint
 from ansible.module_utils.serving.service.hints.tables import EXACT, HINTS, OF_NPUS
@@ -296,9 +297,8 @@ def in_one_line(one: Statement) -> str:
 
 @lru_cache(maxsize=1024)
 def wordings(text: str) -> tuple[str, ...]:
-    """A statement as it was said, and as rows for codes of CANN are written where it gives one in other words."""
-    plain = CODE_OF_CANN.sub("error code is ", text)
-    return (text,) if plain == text else (text, plain)
+    """A statement as it was said, and as rows are written where it gives a code of CANN in other words, or an error of CUDA by its name."""
+    return tuple(dict.fromkeys((text, CODE_OF_CANN.sub("error code is ", text), in_words(text))))
 
 
 def another_reason(row: Hint, one: Statement) -> bool:

@@ -329,4 +329,12 @@ HINTS = (
         "NvMapMemAllocInternalTagged: 107507 error 12",
         sure=False,
     ),
+    Hint(
+        "cuda-stub",
+        r"CUDA driver is a stub library|libcuda\.so[^\n]{0,40}stub",
+        "the libcuda that is loaded is the stub of the CUDA toolkit, which is for linking only, and not the driver's",
+        "remove .../stubs from LD_LIBRARY_PATH in the row's env; give the container the driver (device_access)",
+        "CUDA, toolkit",
+        "RuntimeError: CUDA error: CUDA driver is a stub library",
+    ),
 )

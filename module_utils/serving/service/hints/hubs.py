@@ -293,4 +293,15 @@ HINTS = (
         "huggingface/transformers, utils/hub.py",
         "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the cached files.",
     ),
+    Hint(
+        "xet-failed",
+        r"Xet(?:Authorization|Download|Refresh\w{0,10})Error",
+        "the download over Xet, by which the Hub gives large files, failed: its servers (cas-server.xethub.hf.co) are not reached through the proxy"
+        " or firewall, the token has run out, or the disk is full",
+        "HF_HUB_DISABLE_XET: 1 downloads the plain way; else allow *.xethub.hf.co; df -h of HF_HOME; or let the playbook fetch the model (--tags"
+        " fetch)",
+        "huggingface_hub, hf_xet",
+        "huggingface_hub.errors.XetDownloadError: Failed to download",
+        sure=False,
+    ),
 )

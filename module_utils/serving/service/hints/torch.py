@@ -15,7 +15,8 @@ HINTS = (
     ),
     Hint(
         "memory-overwritten",
-        r"^(?:corrupted (?:size vs\. prev_size|double-linked list)|double free or corruption|(?:free|malloc|realloc|munmap_chunk|malloc_consolidate)\(\): )",
+        r"^(?:\*\*\* stack smashing detected|corrupted (?:size vs\. prev_size|double-linked list)|double free or corruption|(?:free|malloc"
+        r"|realloc|munmap_chunk|malloc_consolidate)\(\): )",
         "compiled code of the engine overwrote memory, and the C library ended it: libraries of different builds are mixed, or this release has a fault",
         "use an image as it was built; take LD_PRELOAD (jemalloc, tcmalloc) out of env once; leave out what was added last (plugins, KV connectors), or take"
         " another release",
