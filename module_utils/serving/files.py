@@ -78,10 +78,15 @@ def write_json(path: str, value: Any, mode: int = 0o644) -> None:
     write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), mode)
 
 
+def at_once(path: str, flags: int) -> int:
+    """An `opener` that does not wait where a pipe lies in a file's place: it reads as empty."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_json(path: str) -> Any:
     """The file's content, None if it isn't there. Not JSON, or too deep to be read: ValueError."""
     try:
-        with open(path, "rb") as source:
+        with open(path, "rb", opener=at_once) as source:
             return json.loads(source.read().decode())
     except FileNotFoundError:
         return None
@@ -149,12 +154,12 @@ def swap_link(path: str, target: str) -> None:
 
 
 def remove_tree(path: str) -> bool:
-    """Remove a folder, a file or a link, if there. True if there was one."""
-    if os.path.islink(path) or os.path.isfile(path):
-        os.unlink(path)
-        return True
-    if os.path.isdir(path):
+    """Remove a folder, or what else lies there (a file, a link, a pipe). True if there was one."""
+    if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
+        return True
+    if os.path.lexists(path):
+        os.unlink(path)
         return True
     return False
 

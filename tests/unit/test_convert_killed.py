@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import shards
 from ansible.module_utils.serving.weights import convert as conversion
 from ansible.module_utils.serving.weights import staging
-from ansible.module_utils.serving.weights.manifests import MANIFEST, damage
+from ansible.module_utils.serving.weights.manifests import DONE, LISTING, MANIFEST, damage
 from conversion import Run, bf16, convert, model, published
 
 
@@ -143,4 +144,26 @@ def test_what_lies_in_a_shards_way_is_replaced_and_never_written_through(
         (path / "x").write_text("")
     result = convert(run_module, root, overflow="saturate")
     assert not result["failed"] and other.read_text() == "precious", result
+    assert not damage(result["path"], json.loads((Path(result["path"]) / MANIFEST).read_text()), full=True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a pipe"])
+@pytest.mark.parametrize("name", [DONE, LISTING])
+def test_what_lies_in_the_place_of_our_own_files_goes_and_is_not_waited_for(
+    run_module: Run, tmp_path: Path, name: str, kind: str
+) -> None:
+    root = tmp_path / "models"
+    published(run_module, root, model(tmp_path / "source", {"w": ("BF16", [4], bf16([1, 2, 3, 1e6]))}))
+    assert convert(run_module, root)["failed"]
+    path = next(root.glob(".m+float16@*.partial")) / name
+    path.unlink(missing_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to(tmp_path / "pipe")
+    result = convert(run_module, root, overflow="saturate")
+    assert not result["failed"], result
     assert not damage(result["path"], json.loads((Path(result["path"]) / MANIFEST).read_text()), full=True)

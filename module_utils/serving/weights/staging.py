@@ -45,14 +45,20 @@ class Staging:
         if os.path.islink(self.folder) or not os.path.isdir(self.folder):  # what a link leads to is not ours to tidy
             remove_tree(self.folder)
         os.makedirs(self.folder, exist_ok=True)
+        for own in (self.path(manifests.DONE), self.path(manifests.LISTING)):
+            if os.path.islink(own) or (os.path.lexists(own) and not os.path.isfile(own)):  # a pipe would be waited for
+                remove_tree(own)
         self.rows = self.read(self.folder)
 
     @staticmethod
     def read(folder: str) -> dict[str, dict[str, Any]]:
         """Rows of `.done` whose files still are as they were; a torn or damaged line is no row."""
         rows: dict[str, dict[str, Any]] = {}
+        path = os.path.join(folder, manifests.DONE)
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return rows
         try:
-            with open(os.path.join(folder, manifests.DONE), encoding="utf-8", errors="replace") as source:
+            with open(path, encoding="utf-8", errors="replace") as source:
                 for line in source:
                     try:
                         row = json.loads(line)

@@ -246,8 +246,10 @@ HINTS = (
     Hint(
         "npu-memory-out",
         r"NPU out of memory|NPU.{0,20}OutOfMemory",
-        "the NPU's memory ran out",
-        "lower gpu_memory_utilization (npu-smi info shows what else holds the NPU), max_model_len (a 310P's mask takes its square) or max_num_seqs; set"
+        "the NPU's memory ran out; most often the share of this engine is too large, or another process or container holds it (the line: total less"
+        " allocated and free)",
+        "npu-smi info shows what else holds it: take a free NPU (`devices`), a privileged container sees them all; lower"
+        " gpu_memory_utilization, max_model_len (a 310P's mask takes its square) or max_num_seqs; set"
         " enforce_eager: true; else raise tensor_parallel_size",
         "vllm-project/vllm-ascend#19, #89, #1987, #9372",
         "RuntimeError: NPU out of memory. Tried to allocate 22.00 MiB (NPU 0; 60.97 GiB total capacity; 10.24 GiB already allocated)",

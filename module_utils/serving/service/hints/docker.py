@@ -148,11 +148,12 @@ HINTS = (
     ),
     Hint(
         "docker-not-running",
-        r"Cannot connect to the Docker daemon|docker daemon running\?|failed to connect to the docker API"
+        r"(?:Cannot|Couldn't) connect to (?:the )?Docker daemon|docker daemon running\?|failed to connect to the docker API"
         r"|dial unix \S{0,60}(?:docker|containerd|podman)\.sock: connect: (?:no such file|connection refused)"
         r"|server API version: [^\n]{0,60}(?:FileNotFoundError\(2|ConnectionRefusedError\()",
-        "the container engine does not run, or not where the command looks for it (DOCKER_HOST, docker context)",
-        "systemctl start docker (or podman.socket), and look at journalctl -u docker",
+        "the container engine does not run, not where the command looks for it (DOCKER_HOST, docker context), or (docker-compose 1) its socket is"
+        " closed to this user",
+        "systemctl start docker (or podman.socket), and look at journalctl -u docker; id must show the group docker, or use sudo",
         "Docker 26.1.5",
         "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?.",
     ),
@@ -381,23 +382,5 @@ HINTS = (
         "docker/compose#10926",
         "Error response from daemon: Address already in use",
         sure=False,
-    ),
-    Hint(
-        "entry-not-permitted",
-        r"^exec /\S{1,200}: operation not permitted$",
-        "the kernel forbids the container's first program; most often Docker is a snap, whose AppArmor profile does not go with no-new-privileges,"
-        " or a security module or noexec stands in the way",
-        "in place of the snap install Docker's own packages, or leave no-new-privileges out; dmesg names a refusal of AppArmor or SELinux",
-        "moby/moby; snapcraft, docker",
-        "exec /sbin/acme: operation not permitted",
-        sure=False,
-    ),
-    Hint(
-        "no-terminal",
-        r"the input device is not a TTY|cannot enable tty mode on non tty input",
-        "the container is to have a terminal (-t), and a unit, a script or a pipe has none",
-        "take -t (tty: true) out of the unit's, script's or compose file's docker run or exec",
-        "docker/cli",
-        "the input device is not a TTY",
     ),
 )

