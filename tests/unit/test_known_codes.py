@@ -103,35 +103,7 @@ HTTP = (
 )
 
 # What the system says to a container engine; ENOENT, EPERM and others whose meaning hangs on the call have rows by what was called.
-TO_ENGINES = (
-    5,
-    7,
-    11,
-    12,
-    16,
-    17,
-    18,
-    19,
-    20,
-    21,
-    24,
-    28,
-    30,
-    32,
-    36,
-    38,
-    40,
-    95,
-    104,
-    107,
-    111,
-    116,
-    117,
-    122,
-    126,
-    127,
-    129,
-)
+TO_ENGINES = (5, 7, 11, 12, 16, 17, 18, 19, 20, 21, 24, 28, 30, 32, 36, 38, 40, 95, 104, 107, 111, 116, 117, 122, 126, 127, 129)  # fmt: skip
 # nvidia-container-cli: `<part> error: <library> error: <reason>`.
 CLI = """initialization error: nvml error: driver not loaded|initialization error: nvml error: function not found
 initialization error: nvml error: gpu requires reset|detection error: nvml error: insufficient permissions|initialization error: cuda error: unknown error
