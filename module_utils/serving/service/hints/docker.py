@@ -258,13 +258,13 @@ HINTS = (
     ),
     Hint(
         "command-not-in-image",
-        r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start|starting) container process)"
-        r"[^\n]{0,600}exec: \"((?!-)[^\"]{1,200})\": (?:executable file not found"
-        r"|stat [^\n]{1,200}: no such file)|crun: executable file `(?!-)[^`]{1,100}` not found|failed to exec pid1: No such file",
-        "the command is not in the container's file system: the image has no such command, it stands in a folder that is not on the image's"
-        " PATH, or the container engine's store lost files of it",
-        "use an image of this engine: docker run --rm -it --entrypoint bash IMAGE shows what it has (give the full path where it is off"
-        " PATH); where no image starts any more fetch it anew",
+        r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start"
+        r"|starting) container process)[^\n]{0,600}exec: \"((?!-)[^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)"
+        r"|crun: executable file `(?!-)[^`]{1,100}` not found|failed to exec pid1: No such file",
+        "the command is not in the container's file system: the image has none, it stands off the image's PATH or where its user may not go (/root),"
+        " or the container engine's store lost files of it",
+        "use an image of this engine: docker run --rm -it -u USER --entrypoint bash IMAGE shows what it has for that user (give the full path where"
+        " it is off PATH); where no image starts any more fetch it anew",
         "runc; crun",
         'OCI runtime create failed: runc create failed: unable to start container process: exec: "vllm": executable file not found in $PATH: unknown.',
     ),

@@ -257,4 +257,20 @@ HINTS = (
         "vllm-project/vllm#6601",
         "NotImplementedError: Pipeline parallelism is not supported yet with multiprocessing.",
     ),
+    Hint(
+        "tool-choice-off",
+        r"tool choice requires --enable-auto-tool-choice",
+        "a request asks for tools, and the server was started without them",
+        "set enable_auto_tool_choice: true and tool_call_parser (the model's page names it) in engine_args",
+        "vLLM, tool calling",
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+    ),
+    Hint(
+        "too-many-media",
+        r"`?--limit-mm-per-prompt`?, but passed \d{1,4} \w{2,10} items|At most \d{1,4} \w{2,10}\(s\) may be provided in one",
+        "a request brings more images, sounds or videos than the server takes in one",
+        "raise limit_mm_per_prompt in engine_args ({image: 4}), which takes more memory, or send fewer",
+        "xorbitsai/inference#3054",
+        "ValueError: You set image=2 (or defaulted to 1) in `--limit-mm-per-prompt`, but passed 3 image items in the same prompt.",
+    ),
 )

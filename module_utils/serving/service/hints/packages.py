@@ -114,8 +114,8 @@ HINTS = (
     Hint(
         "packages-key",
         r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
-        "the key that signs a package source is not on this host, or can't be used: its owner changed it, it was never installed, or apt's user may"
-        " not read its file",
+        "the key that signs a package source is not on this host, or can't be used: its owner changed it, it was never installed, the source's line"
+        " names another file (signed-by), or apt's user may not read it",
         "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import);"
         " chmod 644 the file below /etc/apt/keyrings or /usr/share/keyrings; then again",
         "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
@@ -151,5 +151,15 @@ HINTS = (
         "E: Sub-process /usr/bin/dpkg returned an error code (1)",
         sure=False,
         late=True,
+    ),
+    Hint(
+        "build-tool-missing",
+        r"(?:^|[\s/:])(?:g\+\+|gcc(?:-\d{1,2})?|c\+\+|make|cmake|bison|flex)(?:: (?:command )?not found|\": executable file not found)",
+        "a tool for building is not installed on this host or in this image, and something is compiled here (a kernel module, kernels of the engine,"
+        " a package without a wheel)",
+        "apt-get install build-essential cmake (dnf install gcc gcc-c++ make), for a kernel module the compiler of the kernel's version; in an image"
+        " use one of the kind devel, or install it there",
+        "GNU; NVIDIA/open-gpu-kernel-modules#805",
+        "/bin/sh: line 1: g++: command not found",
     ),
 )

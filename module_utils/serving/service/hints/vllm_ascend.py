@@ -61,9 +61,10 @@ HINTS = (
     ),
     Hint(
         "torch-npu-index",
-        r"(?:requirement|distribution found for) torch[-_]npu\b",
-        "this package index has no torch-npu of that version for this Python and processor",
-        "add Ascend's own index as vllm-ascend's installation guide names it (extra-index-url), and take a Python that the release names; or use the image",
+        r"(?:requirement|distribution found for) (?:torch[-_]npu|triton[-_]ascend)\b",
+        "this package index has no torch-npu (or triton-ascend) of that version for this Python and processor",
+        "add Ascend's own index as vllm-ascend's installation guide names it (extra-index-url), and take a Python that the release names; or use the"
+        " image",
         "vllm-ascend, installation guide",
         "ERROR: No matching distribution found for torch-npu==9.9",
     ),

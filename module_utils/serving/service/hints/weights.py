@@ -116,6 +116,16 @@ HINTS = (
         "KeyError: 'midlayer.mlp.acme_proj.bias'",
     ),
     Hint(
+        "weights-of-an-embedding-model",
+        r"no module or parameter named 'embed_tokens'",
+        "the files are those of an embedding model, whose names lack the first part (model.), and the engine serves it as one that generates, or is"
+        " older than the model",
+        "set runner: pooling (task: embed in releases before 0.10) in engine_args, or use a newer engine (vllm-ascend)",
+        "gpustack/gpustack#2170",
+        "ValueError: There is no module or parameter named 'embed_tokens' in AcmeForCausalLM",
+        sure=False,
+    ),
+    Hint(
         "weights-dont-fit",
         r"^IndexError: start out of range|SafetensorError: File does not contain tensor|There is no module or parameter named|size mismatch for [\w.]{1,120}"
         r"|Attempted to load"
