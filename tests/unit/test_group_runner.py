@@ -230,8 +230,8 @@ def test_a_host_that_is_silent_is_gone_until_it_speaks(pair: Pair) -> None:
     until(lambda: first.state() == "waiting")
     assert "b (127.0.0.2) has been silent for 5 s" in first.log()
     os.kill(runner, signal.SIGCONT)
-    until(lambda: first.state() == second.state() == "answering" and first.starts() == 2)
-    assert second.starts() == 2
+    # The host that was silent still has its old state on disk when it comes back.
+    until(lambda: first.state() == second.state() == "answering" and first.starts() == second.starts() == 2)
 
 
 @pytest.mark.parametrize(
