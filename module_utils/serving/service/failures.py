@@ -253,16 +253,11 @@ def cause(lines: list[str], code: int | None) -> Explanation:
     shown = first_words(one_of_all.text) if one_of_all else None
     by = signal_row or code_row
     if not by:
-        ends = (
-            None
-            if firm
-            else known(said[-1:] or [Statement(line, "passing") for line in lines[-1:]], among=unfinished.HINTS)
-        )
-        return (
-            Explanation("%s: %s" % (POSSIBLE, ends[0].told), first_words(ends[1].text), ends[0].name)
-            if ends
-            else Explanation(None, shown, None)
-        )
+        last_words = said[-1:] or [Statement(line, "passing") for line in lines[-1:]]
+        ends = None if firm else known(last_words, among=unfinished.HINTS)
+        if ends is None:
+            return Explanation(None, shown, None)
+        return Explanation("%s: %s" % (POSSIBLE, ends[0].told), first_words(ends[1].text), ends[0].name)
     proven = not (
         root and by is signal_row and by[0].endswith(FROM_OUTSIDE)
     )  # who killed it may have done so because of that error
