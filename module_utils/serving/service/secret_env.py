@@ -59,11 +59,8 @@ def wanted_by_a_release(folder: str) -> bool:
 def write_secrets(folder: str, secrets: dict[str, str]) -> bool:
     """Write the file where it differs; remove it where neither the row nor a release to return to has any. True: changed."""
     path = os.path.join(folder, FILE)
-    for name in (
-        FILE,
-        "api_key",
-    ):  # of a writer that was killed: it holds a secret that somebody may have replaced since
-        remove_parts(os.path.join(folder, name))
+    for name in (FILE, "api_key"):
+        remove_parts(os.path.join(folder, name))  # of a killed writer: a secret that may have been replaced since
     try:
         with open(path, "rb") as source:
             old = source.read()

@@ -164,12 +164,8 @@ def copy_in(entry: Entry, staging: Staging, convert: str | None, saturate: bool,
     dest, origin = staging.path(entry.name), folders.state_of(entry.path)
     part = dest + ".part"
     os.makedirs(os.path.dirname(dest), exist_ok=True)
-    for end in (
-        ".part",
-        ".journal",
-        ".head",
-    ):  # of a run that was killed, or of a fetch from elsewhere; a link would be written through
-        remove_tree(dest + end)
+    for end in (".part", ".journal", ".head"):
+        remove_tree(dest + end)  # of a killed run, or of a fetch from elsewhere; a link would be written through
     if convert and is_shard(entry.name):
         from ansible.module_utils.serving.weights.convert import convert_shard
 
