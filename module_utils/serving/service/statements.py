@@ -42,8 +42,8 @@ CONSEQUENCE = re.compile(
     r"|Engine loop (?:is not|has)"
     r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError|^ChildProcessError"
     r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
-    r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError|Connection (?:reset"
-    r"|closed) by peer"
+    r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError"
+    r"|(?<!failed : )Connection (?:reset|closed) by peer"  # NCCL's own warning has the place before it
     r"|failed to be inspected|^Error in inspecting model architecture"
     r"|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"
     r"|died, exit code: -?\d|Exception in worker \w{1,40} while processing|Error executing method|output_handler failed|Parent process exited"

@@ -41,7 +41,7 @@ HINTS = (
     ),
     Hint(
         "nccl-connect",
-        r"NCCL WARN [^\n]{0,60}Connect to [^\n]{0,120}(?:failed|timed out|refused)",
+        r"NCCL WARN [^\n]{0,60}[Cc]onnect to [^\n]{0,120}(?:failed|timed out|refused)",
         "a rank can't reach another one's address: NCCL took the wrong network card (a bridge, link-local), or a firewall stands between",
         "set NCCL_SOCKET_IFNAME in the row's env to the card between the hosts (ip route get shows it), and open its ports",
         NCCL_DOCS,
@@ -49,16 +49,8 @@ HINTS = (
         late=True,
     ),
     Hint(
-        "nccl-no-interface",
-        r"[Nn]o (?:socket )?interface found|family \d{1,6} is neither|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
-        "NCCL finds no network interface that it may use: NCCL_SOCKET_IFNAME names none of this host's, or the container has none beside the loopback",
-        "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
-        NCCL_DOCS,
-        "node1:71:71 [0] bootstrap.cc:96 NCCL WARN Bootstrap : no socket interface found",
-    ),
-    Hint(
         "nccl-duplicate-gpu",
-        r"Duplicate GPU detected",
+        r"Duplicate GPU detected|Multiple Ranks are using the same GPU",
         "two ranks were given the same GPU",
         "tensor_parallel_size must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
         "NVIDIA/nccl, init.cc",
@@ -205,7 +197,7 @@ HINTS = (
     ),
     Hint(
         "cuda-start",
-        r"CUDA error: initialization error|cudaErrorInitializationError",
+        r"(?:CUDA error: |Cuda failure (?:\d{1,4} )?')initialization error|cudaErrorInitializationError",
         "CUDA could not start in this process: it was forked after CUDA was in use, or the driver is in a bad state",
         "set env VLLM_WORKER_MULTIPROC_METHOD: spawn; nvidia-smi must work, and see dmesg for Xid lines",
         "docs.nvidia.com, CUDA Runtime API, cudaError_t",

@@ -33,6 +33,7 @@ from ansible.module_utils.serving.service.hints import (
     mindie,
     models,
     nccl,
+    nccl_warnings,
     networks,
     npu_kernels,
     nvidia,
@@ -65,6 +66,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
+    *nccl_warnings.HINTS,
     *packages.HINTS,
     *disks.HINTS,
     *ansible_side.HINTS,
