@@ -6,6 +6,7 @@ from ansible.module_utils.serving.service.hints import (
     amd,
     ansible_side,
     ascend,
+    ascend_installers,
     caches,
     cann,
     cdi,
@@ -67,6 +68,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 # Where two rows know one statement, the first one counts: specific tables before those of the engine and the host.
 HINTS: tuple[Hint, ...] = (
     *nccl_warnings.HINTS,
+    *ascend_installers.HINTS,
     *packages.HINTS,
     *disks.HINTS,
     *ansible_side.HINTS,
