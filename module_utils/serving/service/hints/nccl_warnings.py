@@ -7,7 +7,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS: tuple[Hint, ...] = (
     Hint(
         "nccl-versions",
-        r"NCCL WARN (?:Mismatched NCCL version|[^\n]{0,20}NCCL library is (?:too old|not backwards))|compiled with too old version of NCCL",
+        r"(?:NCCL WARN|Last error:) (?:Mismatched NCCL version|[^\n]{0,20}NCCL library is (?:too old|not backwards))|compiled with too old version of NCCL",
         "the processes of this service load different versions of NCCL, or one that is older than what it was built with",
         "the same image (digest) on all hosts; natively one environment, without another nvidia-nccl-cu* beside it, LD_LIBRARY_PATH or"
         " VLLM_NCCL_SO_PATH in the row's env",
@@ -16,7 +16,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-net-missing",
-        r"NCCL WARN Error: network \S{1,40} not found",
+        r"(?:NCCL WARN|Last error:) Error: network \S{1,40} not found",
         "NCCL_NET names a network that NCCL does not have here: the adapters are not in the container, or its plugin is not in the image",
         "take NCCL_NET out of the row's env, so that NCCL chooses; for InfiniBand or RoCE give the adapters (rdma: true)",
         "NVIDIA/nccl, net.cc",
@@ -34,7 +34,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-ranks-differ",
-        r"NCCL WARN (?:Message truncated : received|Bootstrap Root ?: (?:mismatch in|rank \d{1,6} of \d|localId)|Group creation failed"
+        r"(?:NCCL WARN|Last error:) (?:Message truncated : received|Bootstrap Root ?: (?:mismatch in|rank \d{1,6} of \d|localId)|Group creation failed"
         r"|Rank \d{1,6} has mismatch)|mismatch in rank count from procs",
         "ranks that do not belong together met: hosts were started with different numbers of GPUs or hosts, a process of an earlier run still lives,"
         " or versions of NCCL differ",
@@ -46,8 +46,10 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-socket-broken",
-        r"NCCL WARN [^\n]{0,40}Call to (?:recv|send|recvmsg|sendmsg) (?:from|to) [^\n]{1,80}failed|NCCL WARN \[Service thread\] (?:Could not receive"
-        r"|Accept failed)|NCCL WARN \[Service thread\] Error encountered progressing|NCCL WARN Socket recv failed while polling",
+        r"(?:NCCL WARN|Last error:) [^\n]{0,40}Call to (?:recv|send|recvmsg|sendmsg) (?:from|to) [^\n]{1,80}failed|(?:NCCL WARN"
+        r"|Last error:) \[Service thread\] (?:Could not receive"
+        r"|Accept failed)|(?:NCCL WARN|Last error:) \[Service thread\] Error encountered progressing|(?:NCCL WARN"
+        r"|Last error:) Socket recv failed while polling",
         "the connection to another rank broke: that rank ended or was killed, or the network between them dropped it",
         "look for what the other rank said before (on one host: memory, dmesg for oom-kill and Xid lines); if nothing, at the link and the firewall"
         " between the hosts",
@@ -57,7 +59,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-no-route",
-        r"NCCL WARN (?!socketPollConnect: Connect)[^\n]{0,40}[Cc]onnect to [^\n]{1,80}(?:No route to host|Network is unreachable"
+        r"(?:NCCL WARN|Last error:) (?!socketPollConnect: Connect)[^\n]{0,40}[Cc]onnect to [^\n]{1,80}(?:No route to host|Network is unreachable"
         r"|Cannot assign requested address)",
         "a rank has no way to another one's address: NCCL took a network card that does not lead there (a bridge, a second network), or a firewall"
         " refuses",
@@ -69,7 +71,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-unix-socket",
-        r"NCCL WARN UDS: [^\n]{0,40}(?:ind|inding)[^\n]{0,120}",
+        r"(?:NCCL WARN|Last error:) UDS: [^\n]{0,40}(?:ind|inding)[^\n]{0,120}",
         "NCCL can't make a local socket between ranks of one host: another service in the same network namespace uses its name, or an earlier"
         " process still has it",
         "end processes of earlier runs; run services that share the host's network not in containers with the same process numbers, or set env"
@@ -80,7 +82,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-nvml",
-        r"NCCL WARN nvml\w{3,60}\([^\n]{0,80}failed: (?:Unknown Error|Invalid Argument|Not Supported|Insufficient Permissions|Not Found)",
+        r"(?:NCCL WARN|Last error:) nvml\w{3,60}\([^\n]{0,80}failed: (?:Unknown Error|Invalid Argument|Not Supported|Insufficient Permissions|Not Found)",
         "NCCL can't ask the driver about a GPU: the container lost its devices (a daemon-reload does that), its driver library is another version"
         " than the host's, or the GPU is a MIG slice",
         "restart the container; nvidia-smi must work within it; for a MIG slice tensor_parallel_size 1 is the limit; dmesg shows Xid lines where the"
@@ -91,7 +93,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-host-topology",
-        r"NCCL WARN (?:Could not find real path of|Error : could not find CPU close|Add (?:NVLink|C2c|PCI Link) error|XML (?:Parse|Mismatch|Topology"
+        r"(?:NCCL WARN|Last error:) (?:Could not find real path of|Error : could not find CPU close|Add (?:NVLink|C2c|PCI Link) error"
+        r"|XML (?:Parse|Mismatch|Topology"
         r"|Graph)|Could not open XML|ncclTopoGetSystemFromXml)",
         "NCCL can't read how GPUs, processors and cards of this host are connected: /sys is not the host's (a sandbox, a virtual machine), or"
         " NCCL_TOPO_FILE or NCCL_GRAPH_FILE is damaged",
@@ -103,7 +106,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-driver-too-old",
-        r"NCCL WARN CUDA Driver version found is \d{1,6}\. Minimum|NCCL WARN [^\n]{0,60}requires CUDA driver [\d.]{1,8} or later",
+        r"(?:NCCL WARN|Last error:) CUDA Driver version found is \d{1,6}\. Minimum|(?:NCCL WARN"
+        r"|Last error:) [^\n]{0,60}requires CUDA driver [\d.]{1,8} or later",
         "the host's driver is older than this NCCL needs",
         "upgrade the driver (driver_branch), or use an image of an older CUDA",
         "NVIDIA/nccl, misc/cudawrap.cc",
@@ -111,7 +115,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-libcuda",
-        r"NCCL WARN Failed to find CUDA library",
+        r"(?:NCCL WARN|Last error:) Failed to find CUDA library",
         "NCCL finds no driver library (libcuda.so.1): the container was not given the GPU, or LD_LIBRARY_PATH or NCCL_CUDA_PATH lead elsewhere",
         "the service's own start gives it (docker run --gpus all); take NCCL_CUDA_PATH and LD_LIBRARY_PATH out of the row's env; natively install"
         " the driver",
@@ -120,7 +124,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-plugin",
-        r"NCCL WARN (?:NET/(?:Plugin|OFI)|[A-Z]{3,10}/Plugin)[^\n]{0,120}",
+        r"(?:NCCL WARN|Last error:) (?:NET/(?:Plugin|OFI)|[A-Z]{3,10}/Plugin)[^\n]{0,120}",
         "a network plugin of NCCL (aws-ofi-nccl, HPC-X, a cloud's own) does not start: this host has no such network, or the plugin belongs to"
         " another NCCL",
         "set env NCCL_NET_PLUGIN: none to do without it; else give the network's devices to the container, and a plugin of this NCCL's version",
@@ -139,7 +143,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-memory",
-        r"NCCL WARN Failed to (?:malloc|CUDA host alloc) \d|NCCL WARN (?![^\n]{0,40}ibv_)[^\n]{0,60}[Cc]annot allocate memory",
+        r"(?:NCCL WARN|Last error:) Failed to (?:malloc|CUDA host alloc) \d|(?:NCCL WARN"
+        r"|Last error:) (?![^\n]{0,40}ibv_)[^\n]{0,60}[Cc]annot allocate memory",
         "the host has no memory left for NCCL: it is used up, or a limit of the container, the unit or of locked memory is reached",
         "free -h, and the limits of the unit or container (MemoryMax, memlock): set memlock unlimited",
         "NVIDIA/nccl, include/alloc.h",
@@ -148,7 +153,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-no-interface",
-        r"[Nn]o (?:socket )?interface found|NCCL WARN [^\n]{0,40}[Nn]o (?:usable|device found|interface)|family \d{1,6} is neither"
+        r"[Nn]o (?:socket )?interface found|(?:NCCL WARN|Last error:) [^\n]{0,40}[Nn]o (?:usable|device found|interface)|family \d{1,6} is neither"
         r"|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
         "NCCL finds no network interface that it may use: NCCL_SOCKET_IFNAME names none of this host's, or the container has none beside the loopback",
         "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",

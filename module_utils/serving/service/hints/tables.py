@@ -27,6 +27,7 @@ from ansible.module_utils.serving.service.hints import (
     hubs,
     images,
     intel,
+    kernel_modules,
     kernels,
     kubernetes,
     kv_transfer,
@@ -69,6 +70,7 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS: tuple[Hint, ...] = (
     *nccl_warnings.HINTS,
     *ascend_installers.HINTS,
+    *kernel_modules.HINTS,
     *packages.HINTS,
     *disks.HINTS,
     *ansible_side.HINTS,
