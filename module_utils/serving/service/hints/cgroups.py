@@ -113,6 +113,18 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "device-filter-refused",
+        r"BPF_PROG_ATTACH|can't attach program",
+        "runc can't attach its filter of devices (BPF) to the cgroup: runc 1.2.2 fails so on kernels 4.19 and 5.4, or the kernel or a container"
+        " around it takes no such program",
+        "upgrade runc (containerd.io) to 1.2.3 or later, or the kernel; within a container it needs to be privileged",
+        "opencontainers/runc#3008",
+        "docker: Error response from daemon: failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
+        " failed: unable to start container process: unable to apply cgroup configuration: failed to call BPF_PROG_ATTACH (BPF_CGROUP_DEVICE,"
+        " BPF_F_ALLOW_MULTI): can't attach program: invalid argument: unknown",
+        sure=False,
+    ),
+    Hint(
         "cgroup-refused",
         r"(?:apply|applying) cgroup configuration|cannot enter cgroupv2|error setting cgroup config|crun: .{0,80}cgroup|error"
         r" mounting \"cgroup\"|sd-bus call|(?:mkdir|open|write|stat) /(?:sys/fs/)?(?:cgroups?|docker)/\S{0,200}: "

@@ -178,4 +178,14 @@ HINTS = (
         "lxc acme 20250405020851.656 ERROR    conf - ../src/lxc/conf.c:lxc_setup:3948 - Failed to run mount hooks",
         sure=False,
     ),
+    Hint(
+        "veth-refused",
+        r"pair interfaces: operation not permitted",
+        "the kernel does not let the engine make the container's network card (veth): it was updated and its modules are gone, or the engine runs in"
+        " a container that may not",
+        "reboot after an update of the kernel; in a container the engine needs to be privileged; else run the service with the host's network",
+        "moby/moby#42107",
+        "docker: Error response from daemon: failed to create endpoint acme on network bridge: failed to add the host (veth1) <=> sandbox (veth2)"
+        " pair interfaces: operation not permitted.",
+    ),
 )

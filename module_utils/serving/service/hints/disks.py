@@ -6,6 +6,24 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "systemd-namespaces-full",
+        r"Failed to set up (?:special execution directory|(?:mount|user) namespacing)[^\n]{0,160}: No space left on device",
+        "systemd can't make the namespaces that this unit asks for: user or mount namespaces are limited or off, or /run (a tmpfs) is full",
+        "sysctl user.max_user_namespaces user.max_mnt_namespaces must not be 0 (28633 is usual); df -h /run; or take PrivateUsers= and its like out"
+        " of the unit",
+        "systemd/systemd#35311",
+        "systemd[1]: acme.service: Failed to set up special execution directory in /run: No space left on device",
+    ),
+    Hint(
+        "inotify-full",
+        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)|inotify (?:instance|watch) limit reached|limit on inotify watches"
+        r"|Failed to allocate directory watch|(?:[Nn]o space left on device|[Tt]oo many open files)[^\n]{0,40}inotify",
+        "the limit of watched files (inotify) of this user is used up; the disk is not full",
+        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances by sysctl",
+        "Linux, inotify(7)",
+        "failed to create fsnotify watcher: too many open files",
+    ),
+    Hint(
         "file-system-shut",
         r"(?:EXT4-fs|BTRFS) (?:error|critical)\b|[Rr]emounting filesystem read-only|Aborting journal on device"
         r"|XFS \(\S{1,40}\): (?:Corruption|Metadata (?:corruption|I/O)|[Ff]ile ?system has been shut down|Filesystem has)",

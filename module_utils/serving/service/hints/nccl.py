@@ -127,7 +127,7 @@ HINTS = (
     ),
     Hint(
         "nccl-usage",
-        r"NCCL [Ee]rror(?: \d{1,2})?: invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
+        r"NCCL [Ee]rror(?:(?: \d{1,2})?:| in: [^\n]{1,160}:\d{1,6},) invalid (?:usage|argument)|ncclInvalidUsage|ncclInvalidArgument",
         "the ranks call NCCL in ways that don't fit: an NCCL_* variable of env names an interface, net or algorithm that is not there,"
         " two ranks are on one"
         " GPU, or they run different versions of NCCL",
@@ -306,7 +306,8 @@ HINTS = (
         "nvshmem",
         r"NVSHMEM API called before|nvshmem\S{0,120}:\d{1,6}: (?:non-zero status|NULL value|init failed)|nvshmem[^\n]{0,60}init\w{0,14} failed"
         r"|ibgda\.cpp:\d{1,6}: ",
-        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA) or the"
+        "NVSHMEM, by which experts on several GPUs exchange, could not start: the RDMA cards, their driver's options (IBGDA), an"
+        " unprivileged container or the"
         " network do not allow it",
         "its first lines say why (env NVSHMEM_DEBUG: INFO); IBGDA needs PeerMappingOverride=1 of the driver and NVSHMEM_HCA_LIST, NVSHMEM_IB_GID_INDEX"
         " of the cards; else another all2all_backend",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from ansible.module_utils.serving.service.hints.hint import Hint
 
+# In its own log, and where torch repeats its last error.
+SAID = r"(?:NCCL WARN|Last error:) "
+
 HINTS: tuple[Hint, ...] = (
     Hint(
         "nccl-versions",
-        r"(?:NCCL WARN|Last error:) (?:Mismatched NCCL version|[^\n]{0,20}NCCL library is (?:too old|not backwards))|compiled with too old version of NCCL",
+        SAID
+        + r"(?:Mismatched NCCL version|[^\n]{0,20}NCCL library is (?:too old|not backwards))|compiled with too old version of NCCL",
         "the processes of this service load different versions of NCCL, or one that is older than what it was built with",
         "the same image (digest) on all hosts; natively one environment, without another nvidia-nccl-cu* beside it, LD_LIBRARY_PATH or"
         " VLLM_NCCL_SO_PATH in the row's env",
@@ -16,7 +20,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-net-missing",
-        r"(?:NCCL WARN|Last error:) Error: network \S{1,40} not found",
+        SAID + r"Error: network \S{1,40} not found",
         "NCCL_NET names a network that NCCL does not have here: the adapters are not in the container, or its plugin is not in the image",
         "take NCCL_NET out of the row's env, so that NCCL chooses; for InfiniBand or RoCE give the adapters (rdma: true)",
         "NVIDIA/nccl, net.cc",
@@ -34,7 +38,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-ranks-differ",
-        r"(?:NCCL WARN|Last error:) (?:Message truncated : received|Bootstrap Root ?: (?:mismatch in|rank \d{1,6} of \d|localId)|Group creation failed"
+        SAID
+        + r"(?:Message truncated : received|Bootstrap Root ?: (?:mismatch in|rank \d{1,6} of \d|localId)|Group creation failed"
         r"|Rank \d{1,6} has mismatch)|mismatch in rank count from procs",
         "ranks that do not belong together met: hosts were started with different numbers of GPUs or hosts, a process of an earlier run still lives,"
         " or versions of NCCL differ",
@@ -46,10 +51,9 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-socket-broken",
-        r"(?:NCCL WARN|Last error:) [^\n]{0,40}Call to (?:recv|send|recvmsg|sendmsg) (?:from|to) [^\n]{1,80}failed|(?:NCCL WARN"
-        r"|Last error:) \[Service thread\] (?:Could not receive"
-        r"|Accept failed)|(?:NCCL WARN|Last error:) \[Service thread\] Error encountered progressing|(?:NCCL WARN"
-        r"|Last error:) Socket recv failed while polling",
+        SAID
+        + r"(?:[^\n]{0,40}Call to (?:recv|send|recvmsg|sendmsg) (?:from|to) [^\n]{1,80}failed|\[Service thread\] (?:Could not receive"
+        r"|Accept failed)|\[Service thread\] Error encountered progressing|Socket recv failed while polling)|Proxy Call to rank \d{1,6} failed",
         "the connection to another rank broke: that rank ended or was killed, or the network between them dropped it",
         "look for what the other rank said before (on one host: memory, dmesg for oom-kill and Xid lines); if nothing, at the link and the firewall"
         " between the hosts",
@@ -59,7 +63,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-no-route",
-        r"(?:NCCL WARN|Last error:) (?!socketPollConnect: Connect)[^\n]{0,40}[Cc]onnect to [^\n]{1,80}(?:No route to host|Network is unreachable"
+        SAID
+        + r"(?!socketPollConnect: Connect)[^\n]{0,40}[Cc]onnect to [^\n]{1,80}(?:No route to host|Network is unreachable"
         r"|Cannot assign requested address)",
         "a rank has no way to another one's address: NCCL took a network card that does not lead there (a bridge, a second network), or a firewall"
         " refuses",
@@ -71,7 +76,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-unix-socket",
-        r"(?:NCCL WARN|Last error:) UDS: [^\n]{0,40}(?:ind|inding)[^\n]{0,120}",
+        SAID + r"UDS: [^\n]{0,40}(?:ind|inding)[^\n]{0,120}",
         "NCCL can't make a local socket between ranks of one host: another service in the same network namespace uses its name, or an earlier"
         " process still has it",
         "end processes of earlier runs; run services that share the host's network not in containers with the same process numbers, or set env"
@@ -82,7 +87,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-nvml",
-        r"(?:NCCL WARN|Last error:) nvml\w{3,60}\([^\n]{0,80}failed: (?:Unknown Error|Invalid Argument|Not Supported|Insufficient Permissions|Not Found)",
+        SAID
+        + r"nvml\w{3,60}\([^\n]{0,80}failed: (?:Unknown Error|Invalid Argument|Not Supported|Insufficient Permissions|Not Found)",
         "NCCL can't ask the driver about a GPU: the container lost its devices (a daemon-reload does that), its driver library is another version"
         " than the host's, or the GPU is a MIG slice",
         "restart the container; nvidia-smi must work within it; for a MIG slice tensor_parallel_size 1 is the limit; dmesg shows Xid lines where the"
@@ -93,12 +99,13 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-host-topology",
-        r"(?:NCCL WARN|Last error:) (?:Could not find real path of|Error : could not find CPU close|Add (?:NVLink|C2c|PCI Link) error"
-        r"|XML (?:Parse|Mismatch|Topology"
-        r"|Graph)|Could not open XML|ncclTopoGetSystemFromXml)",
+        SAID
+        + r"(?:Could not find real path of|Error : could not find CPU close|Add (?:NVLink|C2c|PCI Link) error|XML (?:Parse|Mismatch|Topology|Graph"
+        r"|Import|Export)|Could not open XML|ncclTopoGetSystemFromXml)",
         "NCCL can't read how GPUs, processors and cards of this host are connected: /sys is not the host's (a sandbox, a virtual machine), or"
         " NCCL_TOPO_FILE or NCCL_GRAPH_FILE is damaged",
-        "take NCCL_TOPO_FILE and NCCL_GRAPH_FILE out of the row's env; in a virtual machine name the file that its provider gives; NCCL_DEBUG=INFO"
+        "take NCCL_TOPO_FILE and NCCL_GRAPH_FILE out of the row's env and of /etc/nccl.conf; in a virtual machine name the file that its"
+        " provider gives; NCCL_DEBUG=INFO"
         " shows what it reads",
         "NVIDIA/nccl, graph/xml.cc",
         "h1:71:71 [0] graph/xml.cc:640 NCCL WARN Could not find real path of /sys/class/pci_bus/0000:3b/../../0000:3b:00.0",
@@ -106,8 +113,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-driver-too-old",
-        r"(?:NCCL WARN|Last error:) CUDA Driver version found is \d{1,6}\. Minimum|(?:NCCL WARN"
-        r"|Last error:) [^\n]{0,60}requires CUDA driver [\d.]{1,8} or later",
+        SAID
+        + r"(?:CUDA Driver version found is \d{1,6}\. Minimum|[^\n]{0,60}requires CUDA driver [\d.]{1,8} or later)",
         "the host's driver is older than this NCCL needs",
         "upgrade the driver (driver_branch), or use an image of an older CUDA",
         "NVIDIA/nccl, misc/cudawrap.cc",
@@ -115,7 +122,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-libcuda",
-        r"(?:NCCL WARN|Last error:) Failed to find CUDA library",
+        SAID + r"Failed to find CUDA library",
         "NCCL finds no driver library (libcuda.so.1): the container was not given the GPU, or LD_LIBRARY_PATH or NCCL_CUDA_PATH lead elsewhere",
         "the service's own start gives it (docker run --gpus all); take NCCL_CUDA_PATH and LD_LIBRARY_PATH out of the row's env; natively install"
         " the driver",
@@ -124,7 +131,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-plugin",
-        r"(?:NCCL WARN|Last error:) (?:NET/(?:Plugin|OFI)|[A-Z]{3,10}/Plugin)[^\n]{0,120}",
+        SAID + r"(?:NET/(?:Plugin|OFI)|[A-Z]{3,10}/Plugin)[^\n]{0,120}",
         "a network plugin of NCCL (aws-ofi-nccl, HPC-X, a cloud's own) does not start: this host has no such network, or the plugin belongs to"
         " another NCCL",
         "set env NCCL_NET_PLUGIN: none to do without it; else give the network's devices to the container, and a plugin of this NCCL's version",
@@ -143,8 +150,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-memory",
-        r"(?:NCCL WARN|Last error:) Failed to (?:malloc|CUDA host alloc) \d|(?:NCCL WARN"
-        r"|Last error:) (?![^\n]{0,40}ibv_)[^\n]{0,60}[Cc]annot allocate memory",
+        SAID + r"(?:Failed to (?:malloc|CUDA host alloc) \d|(?![^\n]{0,40}ibv_)[^\n]{0,60}[Cc]annot allocate memory)",
         "the host has no memory left for NCCL: it is used up, or a limit of the container, the unit or of locked memory is reached",
         "free -h, and the limits of the unit or container (MemoryMax, memlock): set memlock unlimited",
         "NVIDIA/nccl, include/alloc.h",
@@ -153,11 +159,21 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nccl-no-interface",
-        r"[Nn]o (?:socket )?interface found|(?:NCCL WARN|Last error:) [^\n]{0,40}[Nn]o (?:usable|device found|interface)|family \d{1,6} is neither"
+        SAID
+        + r"[^\n]{0,40}[Nn]o (?:usable|device found|interface)|[Nn]o (?:socket )?interface found|family \d{1,6} is neither"
         r"|NCCL_SOCKET_IFNAME[^\n]{0,60}(?:not found|no interface)",
         "NCCL finds no network interface that it may use: NCCL_SOCKET_IFNAME names none of this host's, or the container has none beside the loopback",
         "correct NCCL_SOCKET_IFNAME in the row's env: ip link shows the names",
         "docs.nvidia.com, NCCL, troubleshooting",
         "node1:71:71 [0] bootstrap.cc:96 NCCL WARN Bootstrap : no socket interface found",
+    ),
+    Hint(
+        "nccl-gpu-memory",
+        r"Failed to CUDA (?:calloc|malloc)",
+        "NCCL gets no memory on the GPU: the engine or another process holds nearly all, two ranks are on one GPU, or its driver refuses",
+        "lower gpu_memory_utilization by 0.02; nvidia-smi shows what else holds memory; tensor_parallel_size must not exceed the number of `devices`",
+        "NVIDIA/nccl, include/alloc.h",
+        "Last error: Failed to CUDA calloc async 608 bytes",
+        sure=False,
     ),
 )

@@ -144,7 +144,7 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No CUDA GPUs are available|Attempting to deserialize object on a CUDA device but"
+        r"No CUDA GPUs are available|supported with GPUs, no GPUs found|Attempting to deserialize object on a CUDA device but"
         r"|no CUDA-capable device is detected"
         r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
         r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",

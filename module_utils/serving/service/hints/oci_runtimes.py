@@ -244,4 +244,17 @@ HINTS = (
         "exec /sbin/acme: operation not permitted",
         sure=False,
     ),
+    Hint(
+        "proc-not-safe",
+        r"unsafe procfs detected",
+        "runc does not trust /proc as it sees it: a sandbox around it (LXC, seccomp, AppArmor) refuses the calls by which it looks (openat2,"
+        " fsmount), or this build of runc is at fault",
+        "upgrade what is around (LXC, its profiles: they must allow openat2 or say ENOSYS), and runc (containerd.io); some builds of 1.3.3 fail so:"
+        " take the one before or a later one",
+        "opencontainers/runc#4984, #5007",
+        "docker: Error response from daemon: failed to create task for container: failed to create shim task: OCI runtime create failed: runc create"
+        " failed: unable to start container process: error during container init: unsafe procfs detected: openat2 fsmount: operation not permitted:"
+        " unknown",
+        sure=False,
+    ),
 )

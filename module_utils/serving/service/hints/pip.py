@@ -23,9 +23,27 @@ HINTS = (
         "ERROR: No matching distribution found for vllm==99.0.0",
     ),
     Hint(
+        "wheel-python",
+        r"Python ABI tag|no wheels with a matching Python (?:ABI|implementation)",
+        "a package has no wheel for this version of Python: it is newer, or older, than those that the package was built for",
+        "make the environment with a Python that it has wheels for (3.12; the message names the tag that is wanted, cp314 for 3.14), or ask for"
+        " another release of it",
+        "uv, platform tags; vllm-project/vllm#43435",
+        "hint: You require CPython 3.14 (`cp314`), but we only found wheels for `acme` (v0.11.0) with the following Python ABI tag: `cp312`",
+    ),
+    Hint(
+        "version-yanked",
+        r"was yanked",
+        "a package asks for a version that its authors took back from the index",
+        "ask for a newer release of the package that wants it, or name that version itself (==), which the index still gives; or use an image",
+        "uv; sgl-project/sglang#11628",
+        "Because acme==4.57.0 was yanked and acme-engine==0.5.3 depends on acme==4.57.0, we can conclude that your requirements are unsatisfiable.",
+        sure=False,
+    ),
+    Hint(
         "wheel-platform",
-        r"is not a supported wheel on this platform|has no wheels with a matching (?:platform|Python ABI|Python implementation)"
-        r"|no wheels? (?:for|with a) |doesn't have a source distribution or wheel for the current platform",
+        r"is not a supported wheel on this platform|has no wheels with a matching platform"
+        r"|no wheels? (?:for|with a) (?!matching Python)|doesn't have a source distribution or wheel for the current platform",
         "the wheel is for another Python, processor or C library than this host has",
         "take the wheel for this Python (cp312 for 3.12) and uname -m; a glibc older than its manylinux tag needs an image or an older"
         " release; an index that has none for this processor, another release",

@@ -103,15 +103,6 @@ HINTS = (
         "quadlet-generator[7]: converting \"acme.container\": unsupported key 'Acme' in group 'Container'",
     ),
     Hint(
-        "inotify-full",
-        r"(?:inotify|fsnotify)[^\n]{0,120}(?:[Nn]o space left|[Tt]oo many open files)|inotify (?:instance|watch) limit reached"
-        r"|Failed to allocate directory watch",
-        "the limit of watched files (inotify) of this user is used up; the disk is not full",
-        "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances by sysctl",
-        "Linux, inotify(7)",
-        "failed to create fsnotify watcher: too many open files",
-    ),
-    Hint(
         "user-namespaces-full",
         r"(?:fork/exec|unshare|clone)\b[^\n]{0,80}: [Nn]o space left on device",
         "the limit of user namespaces is used up, or is 0; the disk is not full",
@@ -308,5 +299,13 @@ HINTS = (
         " of this user go)",
         "podman, libpod",
         'Error: database graph driver "overlay" does not match our graph driver "vfs": database configuration mismatch',
+    ),
+    Hint(
+        "podman-pause-gone",
+        r"could not get runtime: open /proc/\d{1,8}/ns/",
+        "podman looks for its pause process of this user, and that one has ended; its file of before is still there",
+        "podman system migrate (or remove pause.pid below /run/user/UID/libpod/tmp), then again; loginctl enable-linger keeps the user's processes",
+        "containers/podman#4057",
+        "Error: could not get runtime: open /proc/1445/ns/user: no such file or directory",
     ),
 )

@@ -106,7 +106,8 @@ HINTS = (
     ),
     Hint(
         "rendezvous",
-        r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)",
+        r"DistStoreError: Timed out|client socket has (?:timed out|failed to connect)|DistNetworkError: .{0,120}(?:timed out|failed to connect)"
+        r"|Rendezvous(?:Connection|Timeout)Error|connection to the C10d store has failed",
         "a rank did not reach the first one, which lets them meet",
         "look for what the other ranks said before; check the master's address and port, and the firewall between the hosts",
         "pytorch, TCPStore",

@@ -59,7 +59,7 @@ HINTS = (
     ),
     Hint(
         "ray-no-gpu-here",
-        r"Ray does not allocate any [GN]PUs on the driver node|Cannot provide a placement group|[Cc]urrent node has no [GN]PU available",
+        r"Ray does not allocate any [GN]PUs on the driver node|Cannot provide a placement group|[Cc]urrent node (?:\S{1,60} )?has no [GN]PU available",
         "Ray gives this host no GPU or NPU for the engine: another job holds them, fewer are registered than are asked for, or the host is known by"
         " another address",
         "ray status shows what is free (NPUs as NPU); start the engine on a host with free ones, and set VLLM_HOST_IP in each host's env to"
@@ -137,5 +137,22 @@ HINTS = (
         "ray, fault tolerance",
         "ray.exceptions.RayActorError: The actor died unexpectedly before finishing this task.",
         general=True,
+    ),
+    Hint(
+        "ray-start-failed",
+        r"[Tt]he current node timed out during startup|Failed to start (?:the )?GCS\b(?![^\n]{0,120}address already in use)",
+        "Ray did not start on this host in its time: its processes died (memory, /dev/shm, ports), an old Ray still runs, or the host is slow",
+        "ray stop --force, then look into /tmp/ray/session_latest/logs (raylet, and that of the head); free memory and /dev/shm",
+        "ray-project/ray, node.py",
+        "Exception: The current node timed out during startup. This could happen because the raylet failed to startup.",
+        sure=False,
+    ),
+    Hint(
+        "ray-same-address",
+        r"Every node should have a unique IP address",
+        "two hosts of this service have the same address for Ray: VLLM_HOST_IP was given one value for all, or they see each other behind one address",
+        "set VLLM_HOST_IP in each host's own env to its address between the hosts",
+        "vllm-project/vllm, ray_distributed_executor.py",
+        "RuntimeError: Every node should have a unique IP address. Got 2 nodes with node ids",
     ),
 )

@@ -27,7 +27,7 @@ HINTS = (
     ),
     Hint(
         "torch-cpu-index",
-        r"there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
+        r"depends on torch==[\w.]{1,20}\+cpu|there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
         "torch-npu (or what is installed) wants torch's CPU build, and the package index in use does not have it",
         "give pip or uv --extra-index-url https://download.pytorch.org/whl/cpu (or the site's mirror of it), or use an image",
         "vllm-project/vllm-ascend#12389, #1411",
@@ -77,6 +77,43 @@ HINTS = (
         "install the torch that this vLLM names, or use an image as it was built",
         "vllm-project/vllm, requirements",
         "AttributeError: module 'torch' has no attribute 'compiler'",
+        sure=False,
+    ),
+    Hint(
+        "store-without-libuv",
+        r"use_libuv was requested",
+        "this torch was built without libuv, and its store of ranks is asked to use it",
+        "set env USE_LIBUV: 0, or use a torch of the usual index or an image",
+        "PyTorch, TCPStore.cpp",
+        "RuntimeError: use_libuv was requested but PyTorch was built without libuv support",
+    ),
+    Hint(
+        "started-without-launcher",
+        r"environment variable \w{1,30} expected, but not set",
+        "a process expects to be told its rank and where ranks meet (MASTER_ADDR, RANK), and was started without",
+        "start it by what starts ranks (vllm serve itself, torchrun, ray), not as a script of its own; take half of such variables out of the row's"
+        " env",
+        "PyTorch, rendezvous.py",
+        "ValueError: Error initializing torch.distributed using env:// rendezvous: environment variable MASTER_ADDR expected, but not set",
+        sure=False,
+    ),
+    Hint(
+        "torch-without-backend",
+        r"Distributed package doesn't have (?:NCCL|MPI|GLOO|UCC|HCCL) built in",
+        "this torch was built without what ranks talk by: a build for CPUs, or for another system or board",
+        "on a GPU install the torch that vLLM names from the CUDA index, or use an image (a Jetson: one for it); on one device tensor_parallel_size"
+        " 1 does without",
+        "PyTorch, distributed_c10d.py",
+        "RuntimeError: Distributed package doesn't have NCCL built in",
+    ),
+    Hint(
+        "backend-for-device-none",
+        r"No backend type associated with device type",
+        "ranks exchange data that lies where their group has no backend: in the host's memory (offload, sleep mode), or on another accelerator than"
+        " was meant",
+        "remove cpu_offload_gb, sleep mode and its like from engine_args; else another release of the engine",
+        "PyTorch, ProcessGroup.hpp",
+        "RuntimeError: No backend type associated with device type cpu",
         sure=False,
     ),
 )

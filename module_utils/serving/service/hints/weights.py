@@ -141,4 +141,14 @@ HINTS = (
         "KeyError: 'layers.0.mlp.gate_up_proj.weight'",
         sure=False,
     ),
+    Hint(
+        "model-streamer",
+        r"to libstreamer due to|Could not create streamer",
+        "RunAI's model streamer can't read the weights: its library for S3 does not load or is not installed (zlib, runai-model-streamer[s3]), or"
+        " the path or the rights to it are wrong",
+        "leave load_format out: the weights that deploy fetched are read from the disk; else install runai-model-streamer[s3] and zlib1g",
+        "run-ai/runai-model-streamer#34",
+        "RuntimeError: Could not send runai_request to libstreamer due to: b'S3 not supported'",
+        sure=False,
+    ),
 )
