@@ -117,7 +117,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "initramfs-not-made",
-        r"update-initramfs: failed for|dracut(?:-install)?(?:\[[A-Z]\])?: (?:ERROR|FAILED|\*\*\* Creat\w+[^\n]{0,60}failed)",
+        r"update-initramfs: failed for|Failed to rebuild the initramfs|dracut(?:-install)?(?:\[[A-Z]\])?: (?:ERROR|FAILED|\*\*\* Creat\w+[^\n]{0,60}failed)",
         "the image that the kernel boots from was not made anew: /boot or /tmp is full, or a module or file that it is to hold is missing",
         "df -h /boot /tmp; remove old kernels (apt autoremove, dnf remove --oldinstallonly), then update-initramfs -u (dracut -f)",
         "initramfs-tools; dracut",

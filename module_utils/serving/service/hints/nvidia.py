@@ -47,6 +47,24 @@ HINTS = (
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
     ),
     Hint(
+        "open-module-needed",
+        r"requires use of the NVIDIA open kernel modules",
+        "this GPU (Blackwell and newer, GB10) is served by the open kind of NVIDIA's kernel modules only, and the closed one is installed",
+        "install the open kind of the same driver (nvidia-driver-NNN-open, nvidia-open, kernel-open; the .run file with -m=kernel-open), then reboot",
+        "NVIDIA, kernel modules, nv.c",
+        "kernel: NVRM: installed in this system requires use of the NVIDIA open kernel modules.",
+    ),
+    Hint(
+        "nvlink-training",
+        r"NVLink port training failed|[Tt]imed out while waiting for fabric",
+        "GPUs and NVSwitches did not get their links up: they were not reset together, versions differ, or a link, GPU or switch is at fault",
+        "stop nvidia-fabricmanager and what runs, reset all GPUs (nvidia-smi -r) or power the host off for a minute, start it again; nvidia-smi"
+        " nvlink -s and SXid lines in dmesg name the link",
+        "NVIDIA, Fabric Manager user guide",
+        "nv-fabricmanager[900]: failed to initialize the system as NVLink port training failed",
+        sure=False,
+    ),
+    Hint(
         "nvswitch-error",
         r"\bSXid [^\n]{0,60}: \d{5}, (?:Fatal|Non-fatal|Severity \d)",
         "an NVSwitch reports an error (SXid): its link to a GPU, or the NVSwitch or GPU itself, is at fault",

@@ -206,7 +206,7 @@ HINTS = (
         "gpu-does-not-start",
         r"RmInitAdapter failed|rm_init_adapter failed|Cannot initialize GSP firmware RM|failed to wait for GFW_BOOT"
         r"|osInitNvMapping: \*\*\* Cannot attach gpu"
-        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}[Tt]ime(?:d )?out|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
+        r"|kgspBootstrap\w{1,40}: [^\n]{0,40}(?:[Tt]ime(?:d )?out|reported an error)|Timeout waiting for GSP target mask|cannot bootstrap riscv/gsp"
         r"|s_execute(?:Booter|Fwsec)\w{0,30}: [^\n]{0,60}(?:failed|error)",
         "the driver could not start a GPU: the card, its power, seat or firmware is at fault, or this driver (its open or closed module)"
         " does not take it",

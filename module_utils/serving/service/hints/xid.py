@@ -23,7 +23,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "gpu-xid-firmware",
-        r"NVRM: Xid [^\n]{0,60}: (?:38|61|62|119|120|122|123|158|168|169)\b|waiting for RPC response from GPU\d{1,3} GSP",
+        r"NVRM: Xid [^\n]{0,60}: (?:38|61|62|119|120|122|123|158|168|169)\b|waiting for RPC response from GPU\d{1,3} GSP|_kgspLogXid119|GSP Timeout",
         "the GPU's firmware (GSP or another controller in it) hangs or failed",
         "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver"
         " if it comes back,"
