@@ -211,15 +211,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "mindspore-node-lost",
-        r"total number of timed out node|[Nn]ode .{0,40}(?:is timed out|heartbeat.{0,20}lost)",
-        "one of MindSpore's processes did not answer its scheduler in time",
-        "look for what the other workers said before; set env MS_NODE_TIMEOUT higher for slow loading",
-        "MindSpore, dynamic cluster",
-        "RuntimeError: The total number of timed out node is 1. Timed out node list is: [const vector]{1}",
-        late=True,
-    ),
-    Hint(
         "mindformers-config",
         r"environment MINDFORMERS_MODEL_CONFIG should be set|MINDFORMERS_MODEL_CONFIG.{0,60}(?:not exist|is not)",
         "vLLM-MindSpore was not told where its model settings are",

@@ -257,38 +257,6 @@ HINTS = (
         sure=False,
     ),
     Hint(
-        "mindspore-missing",
-        r"No module named '?(?:mindspore|mindformers|vllm_mindspore|mindone|ms_custom_ops)(?![\w.])",
-        "the environment has no MindSpore, or not the part of it that is called",
-        "use the image of vllm-mindspore, or set PYTHONPATH in `activate` to where it is",
-        "mindspore-ai/vllm-mindspore",
-        "ModuleNotFoundError: No module named 'mindformers'",
-    ),
-    Hint(
-        "mindspore-versions",
-        r"MindSpore version [^\n]{0,80}(?:not match|does not match|incompatib)|package version [\d.]{1,10} does not match"
-        r"|mindspore[^\n]{0,80}has no attribute|cannot import name '\w{1,60}' from 'mind(?:spore|formers)"
-        r"|ascend_910b? [^\n]{0,60}version[^\n]{0,60}not match",
-        "MindSpore, MindFormers, vllm-mindspore and CANN are of versions that don't belong together",
-        "use one image with all of them; its release notes name the four versions",
-        "MindSpore, installation guide",
-        "ImportError: cannot import name 'mint' from 'mindspore' (/usr/local/lib/mindspore/__init__.py)",
-        sure=False,
-    ),
-    Hint(
-        "mindspore-primitive",
-        r"For '\w{1,40}', (?:the )?(?:input|arg|dtype|type|shape|dimension|'\w{1,30}')[^\n]{0,120}(?:must|should|but got)"
-        r"|For primitive ?\[\w{1,40}\]|Unsupported op \[|kernel (?:select|build) fail|No kernel (?:found|registered)"
-        r"|Can not select a valid kernel info|[Cc]an ?not find any available kernel info|Select \w{3,6} (?:kernel|operator)|Current (?:operator"
-        r"|op)[^\n]{0,60}not support",
-        "an operator of MindSpore refuses its arguments, or this NPU has none for that type",
-        "check dtype and convert of the row (a 310P wants float16), that config.json and the model settings belong to these weights, and"
-        " MindSpore's release",
-        "MindSpore, FAQ",
-        "TypeError: For primitive[MatMul], the input type must be same, but got Float16 and BFloat16.",
-        sure=False,
-    ),
-    Hint(
         "cann-debug-folder",
         r"\[ge\.debugDir\]",
         "CANN may not write into the folder in which the engine was started",
@@ -323,34 +291,6 @@ HINTS = (
         " the NPU if it stays",
         "CANN, aclError 507000",
         "RuntimeError: NPU function error: aclrtSynchronizeDevice, error code is 507039",
-        general=True,
-    ),
-    Hint(
-        "mindspore-start",
-        r"Ascend kernel runtime initialization failed|[Ii]nit(?:ialize)? (?:device|ge|hccl)[^\n]{0,30}fail",
-        "MindSpore can't start the NPU",
-        "the Ascend Error Message behind it names the code; npu-smi info must show the NPU healthy and free, here and in the container",
-        "MindSpore, FAQ",
-        "RuntimeError: Ascend kernel runtime initialization failed, device id: 0.",
-        general=True,
-    ),
-    Hint(
-        "mindspore-refers",
-        r"refer to 'Ascend Error Message'|Ascend error occurred",
-        "a call of the NPU failed under MindSpore",
-        "the Ascend Error Message behind it names the code and says more, then plog below ~/ascend/log; npu-smi info must show the NPU healthy"
-        " and free",
-        "MindSpore, FAQ",
-        "RuntimeError: nobody has seen this one! The details refer to 'Ascend Error Message'.",
-        general=True,
-    ),
-    Hint(
-        "mindspore-pointer",
-        r"The pointer ?\[\w{1,60}\] is null|Exception in thread[^\n]{0,60}mindspore|mindspore[^\n]{0,80}(?:exception|error)",
-        "MindSpore failed inside",
-        "look for the error that stands above; plog below ~/ascend/log and env GLOG_v: 1 say more",
-        "MindSpore",
-        "RuntimeError: The pointer[cnode] is null.",
         general=True,
     ),
     Hint(

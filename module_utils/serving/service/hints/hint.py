@@ -4,7 +4,8 @@ How to add one: put a `Hint` into the table it belongs to (tables.py has their o
 (the rest of NVIDIA's tools), cdi, oci_runtimes, container_reasons (what the system said to an engine), cgroups, docker, images, registries, podman,
 kubernetes, daemons (runc, engines), systemd, supervisord, storage (and locks); packages (apt, dnf); hubs.
 Accelerators: nvidia, cuda, nvidia_driver, nvidia_installer, nvidia_smi, pci, nvml, xid, nccl, nccl_warnings (what it says itself), ray, over_hosts,
-kv_transfer, dcgm, amd, intel (and CPUs), mindie, ascend, ascend_installers, hccl, cann (families of codes), codes (by class), npu_kernels.
+kv_transfer, dcgm, amd, intel (and CPUs), cpu_threads, mindie, mindspore, ascend, ascend_installers, hccl, cann (families of codes), codes (by class),
+npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, caches, sglang,
 processes, python, pip, torch. The host: system, linux_kernel, kernel_modules (DKMS), disks (and hardware), networks, errnos;
 Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.

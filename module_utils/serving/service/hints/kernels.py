@@ -177,7 +177,7 @@ HINTS = (
     ),
     Hint(
         "dtype-not-on-device",
-        r"\"\w{1,80}\" not implemented for '\w{1,20}'",
+        r"\"\w{1,80}\" not implemented for '\w{1,20}'|mixed dtype \(CPU\)",
         "an operator has no form for that dtype on this device; most often it is float16 on a CPU",
         "set engine_args.dtype: bfloat16 (float32 where that is missing too), or use a newer engine",
         "pytorch, dispatch macros; vllm-project/vllm#17225",

@@ -216,37 +216,6 @@ HINTS = (
         "RuntimeError: Cannot run aclop operators during NPU graph capture.",
     ),
     Hint(
-        "mindspore-without-ascend",
-        r"Unsupported device target Ascend|package type mindspore-(?:gpu|cpu) support 'device_target'"
-        r"|device target \[?Ascend\]?[^\n]{0,60}(?:not supported|is invalid)"
-        r"|Load dynamic library: libmindspore_ascend[^\n]{0,40}failed|libmindspore\w{0,30}\.so[^\n]{0,60}cannot open",
-        "this MindSpore can't use NPUs: its package is for CPUs, or CANN's libraries are not on the loader's path",
-        "source CANN's set_env.sh in `activate`, and install the MindSpore that names this CANN; its run_check() says more",
-        "mindspore-lab/mindyolo#273",
-        "RuntimeError: Unsupported device target Ascend. This process only supports one of the ['CPU'].",
-    ),
-    Hint(
-        "mindspore-device-address",
-        r"The device address type is wrong: type name in address:(\w{1,10}), type name in context:",
-        "MindSpore was given data that lies on another device than the one it computes on: its part for the NPU was not loaded whole, or code made"
-        " tensors before it chose the device",
-        "mindspore.run_check() on Ascend must succeed; set the device before the model is made, and use the MindSpore and CANN that belong together",
-        "mindspore-lab/mindyolo#251",
-        "RuntimeError: The device address type is wrong: type name in address:CPU, type name in context:Ascend",
-        sure=False,
-    ),
-    Hint(
-        "mindspore-graph",
-        r"Run task for graph|(?:RunGraph|Exec compute graph|Build graph|Compile graph|GenerateModel|PreRun)\]?[^\n]{0,60}(?:failed|Failed)"
-        r"|run graph failed|Build model failed",
-        "a graph of the model does not compile or run on this NPU",
-        "look for the operator that is named above; check shapes and sequence lengths of the model settings against the weights, and that MindSpore"
-        " and CANN are of one release",
-        "mindspore-ai/mindspore#250",
-        "[ERROR] ME(1,python3):2023-11-02-01:01:09.343.938 [mindspore/x.cc:619] RunGraph] Exec compute graph failed, graph id 1",
-        general=True,
-    ),
-    Hint(
         "npu-kernel-too-long",
         r"(?i:aicore|aivec|vector core) (?:execution |task )?time ?out|(?:error code is|runtime result =|failed:) ?5070(?:14|34)\b",
         "a kernel ran longer on the NPU than it may: it hangs, waits for another rank, or its shapes are much larger than it is built for",
@@ -262,17 +231,6 @@ HINTS = (
         "change tensor_parallel_size so that the message's numbers are met, or set enforce_eager: true (no graph mode)",
         "vllm-project/vllm-ascend, FAQ",
         "EZ9999: [PID: 71] 2025-01-01-10:00:00.1 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs]",
-    ),
-    Hint(
-        "mindspore-scheduler",
-        r"Failed to connect to the tcp server|[Tt]opology build timed out|Failed to (?:register|initialize)[^\n]{0,40}(?:scheduler|compute graph node)",
-        "MindSpore's processes don't find each other: the scheduler does not run or ended, a worker did not come, or address and port are not right",
-        "look at each worker's and the scheduler's own log for one that ended before; MS_SCHED_HOST and MS_SCHED_PORT alike for all, a"
-        " port that is free and"
-        " reached; MS_NODE_TIMEOUT higher",
-        "MindSpore, dynamic cluster; mindspore-lab/mindrl#144",
-        "RuntimeError: Failed to connect to the tcp server : 127.0.0.1:8088, retry to reconnect(100/100)",
-        sure=False,
     ),
     Hint(
         "torch-npu-not-loaded",
@@ -324,14 +282,6 @@ HINTS = (
         "/srv/acme.cpp:20:10: fatal error: torch_npu/csrc/acme.h: No such file or directory",
     ),
     Hint(
-        "mindspore-cluster",
-        r"Role name is invalid|cluster_context\.cc:\d{1,5}\][^\n]{0,120}(?:[Ii]nvalid|not set)",
-        "MindSpore was asked for several processes, and the variables that say which one this is are not set",
-        "start it by msrun (as the image's own entry does), or set MS_ROLE, MS_WORKER_NUM, MS_SCHED_HOST and MS_SCHED_PORT in the row's env",
-        "mindspore-ai/docs, FAQ on distributed work",
-        "[CRITICAL] DISTRIBUTED(71,7f,python):2025-01-01-10:00:00.000 [cluster_context.cc:130] InitNodeRole] Role name is invalid...",
-    ),
-    Hint(
         "npu-count",
         r"Get physical device number failed",
         "the driver shows this process no NPU: the device nodes or the driver's files are not in the container, or the driver does not run",
@@ -347,23 +297,6 @@ HINTS = (
         "vllm-project/vllm-ascend#5361",
         "[ERROR] GE(17,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildOutputs: Failed to find func by type TransData",
         sure=False,
-    ),
-    Hint(
-        "mindspore-kernel-unregistered",
-        r"[Tt]he kernel \[?\w{1,60}\]? (?:is )?unregistered",
-        "this MindSpore has no such operator for this device: it is newer or older than the operators (CANN) or the code that calls it",
-        "install the MindSpore and CANN that belong together (and to the model's code), or use an image with all of them",
-        "mindspore-ai/mindspore#286",
-        "RuntimeError: the kernel AcmeExt unregistered.",
-        sure=False,
-    ),
-    Hint(
-        "mindspore-no-operators",
-        r"Load op info json failed|Get op info json suffix path failed",
-        "this MindSpore has no operators for this kind of NPU",
-        "use a MindSpore that names it (and the CANN that it was built with), or another NPU",
-        "mindspore-ai/mindspore#246",
-        "[mindspore/ccsrc/acme.cc:172] LoadOpInfoJson] Get op info json suffix path failed, soc_version: AscendAcme",
     ),
     Hint(
         "tbe-main-gone",

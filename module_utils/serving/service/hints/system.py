@@ -198,7 +198,8 @@ HINTS = (
     Hint(
         "cpu-too-old",
         r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|shutdown with signal 4\b|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|signal SIGILL|shutdown with signal 4\b|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)"
+        r"|CPU does not support .{0,20}(?:avx|AVX)"
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
@@ -274,7 +275,8 @@ HINTS = (
     ),
     Hint(
         "memory-out",
-        r"MemoryError|Cannot allocate memory|can't allocate memory|DefaultCPUAllocator: not enough memory|std::bad_alloc"
+        r"MemoryError|Cannot allocate memory|memory allocation of \d{1,20} bytes failed|tcmalloc: large alloc \d{1,20} bytes == \(nil\)"
+        r"|can't allocate memory|DefaultCPUAllocator: not enough memory|std::bad_alloc"
         r"|failed to map segment from shared object$",
         "the host's memory ran out, or what the container or unit may have of it",
         "free -h and dmesg; raise overhead_bytes of a container, lower swap_space and cpu_offload_gb (on CPUs kv_cache_memory_bytes), or run"

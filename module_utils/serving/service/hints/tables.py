@@ -15,6 +15,7 @@ from ansible.module_utils.serving.service.hints import (
     combinations,
     container_reasons,
     containers,
+    cpu_threads,
     cuda,
     daemons,
     dcgm,
@@ -33,6 +34,7 @@ from ansible.module_utils.serving.service.hints import (
     kv_transfer,
     linux_kernel,
     mindie,
+    mindspore,
     models,
     nccl,
     nccl_warnings,
@@ -97,6 +99,7 @@ HINTS: tuple[Hint, ...] = (
     *supervisord.HINTS,
     *hubs.HINTS,
     *mindie.HINTS,
+    *mindspore.HINTS,
     *npu_kernels.HINTS,
     *cann.HINTS,
     *hccl.HINTS,
@@ -126,6 +129,7 @@ HINTS: tuple[Hint, ...] = (
     *weights.HINTS,
     *caches.HINTS,
     *networks.HINTS,
+    *cpu_threads.HINTS,
     *processes.HINTS,
     *linux_kernel.HINTS,
     *system.HINTS,
@@ -135,5 +139,5 @@ HINTS: tuple[Hint, ...] = (
     *faults.LAST,
 )
 # Of the rows for NPUs those that know what it met, not only that something failed on it or could not be done.
-OF_NPUS = (*npu_kernels.HINTS, *cann.HINTS, *hccl.HINTS, *ascend.HINTS)
-EXACT: tuple[Hint, ...] = tuple(row for row in (*npu_kernels.HINTS, *cann.HINTS) if not row.late)
+OF_NPUS = (*mindspore.HINTS, *npu_kernels.HINTS, *cann.HINTS, *hccl.HINTS, *ascend.HINTS)
+EXACT: tuple[Hint, ...] = tuple(row for row in (*mindspore.HINTS, *npu_kernels.HINTS, *cann.HINTS) if not row.late)

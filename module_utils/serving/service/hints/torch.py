@@ -27,7 +27,7 @@ HINTS = (
     ),
     Hint(
         "torch-cpu-index",
-        r"depends on torch==[\w.]{1,20}\+cpu|there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
+        r"there is no version of torch==[\w.]{1,20}\+cpu|No matching distribution found for torch==[\w.]{1,20}\+cpu",
         "torch-npu (or what is installed) wants torch's CPU build, and the package index in use does not have it",
         "give pip or uv --extra-index-url https://download.pytorch.org/whl/cpu (or the site's mirror of it), or use an image",
         "vllm-project/vllm-ascend#12389, #1411",
@@ -114,6 +114,16 @@ HINTS = (
         "remove cpu_offload_gb, sleep mode and its like from engine_args; else another release of the engine",
         "PyTorch, ProcessGroup.hpp",
         "RuntimeError: No backend type associated with device type cpu",
+        sure=False,
+    ),
+    Hint(
+        "torch-cpu-build-wanted",
+        r"torch-npu [\w.]{1,20} depends on torch==[\w.]{1,20}\+cpu",
+        "torch-npu wants torch's CPU build of its version, which the usual index does not have; or another package wants another torch",
+        "give pip --extra-index-url https://download.pytorch.org/whl/cpu; if the message names another version of torch too, take packages of one"
+        " release, best an image",
+        "vllm-project/vllm-ascend#7089",
+        "    torch-npu 2.9.0 depends on torch==2.9.0+cpu",
         sure=False,
     ),
 )
