@@ -310,7 +310,7 @@ HINTS = (
         "docker-layer-closed",
         r"failed to register layer[^\n]{0,300}(?:[Oo]peration not permitted|[Pp]ermission denied)",
         "Docker may not write a file of the image into its storage: it runs in a container or user namespace, or security software or the"
-        " file system refuses it",
+        " file system refuses it, or Docker is 29.7.0 or .1 on RHEL 8",
         "look at ausearch -m avc and the mount options of Docker's data folder; put that folder on a local ext4 or xfs",
         "moby/moby#46817",
         "failed to register layer: Error processing tar file(exit status 1): open /bin/x: permission denied",

@@ -6,7 +6,7 @@ kubernetes, daemons (runc, engines), systemd, supervisord, storage (and locks); 
 Accelerators: nvidia, cuda, nvidia_driver, nvidia_installer, nvidia_smi, pci, nvml, xid, nccl, nccl_warnings (what it says itself), ray, over_hosts,
 kv_transfer, dcgm, amd, intel (and CPUs), cpu_threads, mindie, mindspore, ascend, ascend_installers, hccl, cann (families of codes), codes (by class),
 npu_kernels.
-Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, caches, sglang,
+Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, compilers, caches, sglang,
 processes, python, pip, torch. The host: system, linux_kernel, kernel_modules (DKMS), disks (and hardware), networks, errnos;
 Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.

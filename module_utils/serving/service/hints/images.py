@@ -37,4 +37,14 @@ HINTS = (
         "moby, layer store",
         "failed to register layer: write /usr/lib/x.so: no space left on device",
     ),
+    Hint(
+        "layer-owner",
+        r"failed to [Ll]chown \"[^\"\n]{1,160}\"(?![^\n]{0,200}: (?:invalid argument|operation not))",
+        "Docker could not give a file of the image its owner while it unpacked it: an engine without root has a fault there (27.0.0 and 27.0.1 do,"
+        " with /dev), or its storage does not keep owners",
+        "use another release of Docker (a later 27), look at the file system below its data folder, then run deploy.yml --tags fetch",
+        "moby/moby#48064",
+        'docker: failed to register layer: failed to Lchown "/dev/acme" for UID 0, GID 0: lchown /dev/acme: no such file or directory',
+        sure=False,
+    ),
 )

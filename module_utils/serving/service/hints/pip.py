@@ -65,9 +65,8 @@ HINTS = (
         r"|^(?![^\n]{0,900}no versions? of)[^\n]{0,900}we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
         "the packages that are asked for can't be had together: two ask for different versions of a third, or one that they need is not on the index"
         " (any more) or not for this Python",
-        "the message names them: where all ask for one package without a version, it is gone from the index (a newer vLLM does without);"
-        " else ask for versions of one release (torch is fixed by vLLM), or install one of them in an environment of"
-        " its own",
+        "the message names them: where all ask for one package without a version, it is gone from the index (a newer vLLM does without); +cpu, +cu:"
+        " torch's own index; else ask for versions of one release (torch is fixed by vLLM), or one in an environment of its own",
         "pip; uv",
         "Because acme==1 depends on numpy<2 and you require numpy>=2, we can conclude that your requirements are unsatisfiable.",
     ),
@@ -125,5 +124,13 @@ HINTS = (
         "install python3-venv (or python3-pip) of that Python's version; in an environment of uv use uv pip",
         "Debian, python3-venv",
         "The virtual environment was not created successfully because ensurepip is not available.",
+    ),
+    Hint(
+        "environment-broken",
+        r"Failed to inspect Python interpreter from|No virtual environment found",
+        "the environment's Python is gone or does not run: what it was made with was removed or upgraded, or the folder was moved",
+        "remove the environment and run deploy.yml again: it makes it anew (uv venv by hand)",
+        "uv",
+        "Error: Failed to inspect Python interpreter from active virtual environment at `.venv/bin/python3`",
     ),
 )

@@ -312,7 +312,7 @@ HINTS = (
         r"ninja: build stopped|Ninja build failed|nvcc fatal|fatal error: [\w./+-]{1,120}: No such file"
         r"|fatal error: '[\w./+-]{1,120}' file not found|Error building extension '"
         r"|InductorError(?!: PermissionError)"
-        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|CppCompileError|CalledProcessError: .{0,200}(?:gcc|g\+\+"
+        r"|torch\._dynamo\.exc\.\w{1,40}|BackendCompilerFailed|ConstraintViolationError|CppCompileError|CalledProcessError: .{0,200}(?:gcc|g\+\+"
         r"|cc1|clang|nvcc)",
         "code that is compiled at run time did not compile",
         "look for the first line with `error:` above it; enforce_eager: true avoids torch's compiler",

@@ -48,10 +48,10 @@ HINTS = (
         "interpreter-gone",
         r"[Pp]ython[\w.]{0,8}: bad interpreter(?!: [Pp]ermission)|(?:python|pip|vllm|sglang|\bray|uv|/envs?/\S{1,80}"
         r"|/bin/activate)[\w.]{0,8}: cannot execute: required file not found|No Python at ['\"]|[Nn]o pyvenv\.cfg"
-        r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|No module named 'encodings'",
+        r"|Could not find platform (?:in)?dependent libraries|Failed to import encodings module|init_fs_encoding: failed|No module named 'encodings'",
         "the environment's Python does not find what belongs to it: it is gone or was moved (an environment belongs to the Python and the folder it"
         " was made for), or PYTHONHOME names another",
-        "remove the environment and run deploy.yml --tags prepare",
+        "take PYTHONHOME out of the row's env; else remove the environment and run deploy.yml --tags prepare",
         "Python, venv",
         "/opt/old/bin/vllm: /opt/old/bin/python3: bad interpreter: No such file or directory",
     ),

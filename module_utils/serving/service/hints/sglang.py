@@ -140,4 +140,13 @@ HINTS = (
         "NameError: name 'check_marlin_supported' is not defined",
         sure=False,
     ),
+    Hint(
+        "sgl-kernel-npu-other",
+        r"npu_wrapper_\w{1,40}[^\n]{0,60}(?:missing \d|unexpected keyword|takes \d)",
+        "what SGLang changes in transformers for NPUs does not fit the transformers that is installed: one of them is newer than the other",
+        "use the image of one SGLang release as it was built, or the transformers that this release names",
+        "sgl-project/sgl-kernel-npu#468; sgl-project/sglang#25130",
+        "TypeError: npu_wrapper_preprocess.<locals>._preprocess() missing 1 required positional argument: 'x'",
+        sure=False,
+    ),
 )
