@@ -42,7 +42,8 @@ CONSEQUENCE = re.compile(
     r"|Engine loop (?:is not|has)"
     r"|^asyncio\.exceptions\.CancelledError|^SystemExit|^KeyboardInterrupt|^BrokenPipeError|^ConnectionResetError|^ConnectionRefusedError|^EOFError|^ChildProcessError"
     r"|ChildFailedError|RayTaskError|WorkerCrashedError|BrokenProcessPool|ProcessRaisedException|ProcessExitedException"
-    r"|^RuntimeError: [Cc]ancelled|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError"
+    r"|^RuntimeError: (?:[Cc]ancelled|Event loop is closed|cannot schedule new futures after shutdown)"
+    r"|leaked (?:semaphore|shared_memory)|RPC call to \w{1,40} timed out|ActorDiedError|ncclRemoteError"
     r"|(?<!failed : )Connection (?:reset|closed) by peer"  # NCCL's own warning has the place before it
     r"|failed to be inspected|^Error in inspecting model architecture"
     r"|Exception in ASGI application|Unhandled exception in|Application startup failed|Server process died"

@@ -23,7 +23,8 @@ HINTS = (
     ),
     Hint(
         "image-other-architecture",
-        r"[Ee]xec format error|no image found in (?:image index|manifest list) for architecture|no matching manifest for (linux/\S{1,40})",
+        r"[Ee]xec format error|no image found in (?:image index|manifest list) for architecture|no matching manifest for (linux/\S{1,40})"
+        r"|does not match the specified platform: wanted",
         "the image (or what it runs) is built for another processor architecture, or a script has no #! line",
         "use an image for this host's architecture (uname -m)",
         "Linux, ENOEXEC; moby",

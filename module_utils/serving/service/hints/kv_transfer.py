@@ -164,4 +164,13 @@ HINTS = (
         "AssertionError: assert new_acme.page_size_bytes == max_page_size (core/kv_cache_utils.py:1096)",
         sure=False,
     ),
+    Hint(
+        "redis-not-there",
+        r"redis\.exceptions\.(?:Connection|Timeout)Error",
+        "the Redis that keeps the KV cache or its list (LMCache, Mooncake) can't be reached: it does not run, listens on another address, or a"
+        " firewall stands between",
+        "redis-cli -h HOST ping from this host; correct its address in the connector's settings, or leave the connector out of engine_args",
+        "redis-py",
+        "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379. Connection refused.",
+    ),
 )

@@ -197,4 +197,12 @@ HINTS = (
         "curl: (22) The requested URL returned error: 403",
         sure=False,
     ),
+    Hint(
+        "header-not-latin",
+        r"'latin-1' codec can't encode character",
+        "a header of a request (an API key, a token, a URL) holds a character that headers can't carry, such as a curly quote or a space that is none",
+        "type the key or token anew instead of pasting it (printf %s KEY | od -c shows it), and give it again",
+        "Python, http.client",
+        "UnicodeEncodeError: 'latin-1' codec can't encode character '\\u201c' in position 7: ordinal not in range(256)",
+    ),
 )

@@ -7,7 +7,8 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS = (
     Hint(
         "image-denied",
-        r"no basic auth credentials|pull access denied(?: for|, repository)|requested access to the resource is denied|unauthorized: authentication required"
+        r"no basic auth credentials|pull access denied(?: for|, repository)|requested access to the resource is denied"
+        r"|access to the requested resource is not authorized|unauthorized: authentication required"
         r"|failed to fetch (?:anonymous|oauth) token[^\n]{0,300}: 40[13]\b|https?://[^\s\"]{1,200}/v2/[^\s\"]{1,300}\": (?:denied|unauthorized)\b",
         "the registry does not give this image without a login, has no such repository, or the login ended while it was fetched (a clock that is"
         " wrong ends it at once)",
@@ -68,11 +69,27 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "login-not-kept",
+        r"[Ee]rror (?:saving|storing) credentials|Cannot autolaunch D-Bus",
+        "the program that is to keep the login for a registry does not work on this host: it wants a desktop session, or is not whole",
+        "take credsStore and credHelpers out of ~/.docker/config.json (then the file itself keeps it), or give the registry's login to deploy.yml",
+        "docker/docker-credential-helpers",
+        "Error saving credentials: error storing credentials - err: exit status 1, out: `acme`",
+    ),
+    Hint(
+        "policy-refuses",
+        r"is rejected by policy|containers/policy\.json: no such file",
+        "podman's rules of trust refuse this image: they ask for a signature, name other registries, or their file is missing",
+        "/etc/containers/policy.json (the package containers-common brings it): allow this registry there (insecureAcceptAnything), or sign the image",
+        "containers/image, policy.json(5)",
+        "Error: Source image rejected: Running image docker://acme is rejected by policy.",
+    ),
+    Hint(
         "registry-form",
         r"missing signature key|unsupported (?:manifest )?media type|mediaType in manifest should be|unsupported (?:image|schema) version"
-        r"|manifest type[^\n]{0,80}(?:unsupported|not supported)",
-        "the container engine does not know the form in which the registry keeps this image: the engine is older than the form (OCI, zstd, several"
-        " platforms), or what the name leads to is no image (a chart, a model)",
+        r"|manifest type[^\n]{0,80}(?:unsupported|not supported)|media type \"[^\"\n]{1,120}\" is no longer supported|schema 1 support is disabled",
+        "the container engine does not know the form in which the registry keeps this image: one is older than the other (OCI, zstd; schema"
+        " 1), or what the name leads to is no image (a chart, a model)",
         "check the name; upgrade Docker, containerd or podman, or fetch the image on the controller (image_relay)",
         "moby/moby#46255",
         "Error response from daemon: missing signature key",
@@ -80,7 +97,7 @@ HINTS = (
     ),
     Hint(
         "registry-blob-missing",
-        r"could not fetch content descriptor[^\n]{0,300}from remote: not found|blob unknown to registry|filesystem layer verification failed"
+        r"could not fetch content descriptor[^\n]{0,300}from remote: not found|blob unknown to registry|: unknown blob\b|filesystem layer verification failed"
         r"|failed size validation: ",
         "the registry has the image's list and not one of its parts, or gives another one: a mirror that is not whole, an image pushed while it was"
         " read, or a proxy that changes what passes",
@@ -88,5 +105,50 @@ HINTS = (
         "containerd/containerd#10749",
         "ctr: failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:5 (application/x) from remote: not found",
         sure=False,
+    ),
+    Hint(
+        "registry-answer-foreign",
+        r"error parsing HTTP \d{3} response body",
+        "what answered is no registry, or not in its words: a proxy, a portal to log in at, a firewall or a mirror's front answered in its place",
+        "curl -v the registry's /v2/ on the host shows who answers: set the engine's proxy, or use another mirror; 408, 429 and 5xx may pass: try"
+        " again later",
+        "moby, registry client",
+        "Error response from daemon: error parsing HTTP 403 response body: invalid character '<' looking for beginning of value",
+        sure=False,
+    ),
+    Hint(
+        "layer-differs",
+        r"unexpected commit digest sha256:|layers from manifest don.t match image configuration",
+        "what came is not what the image's digest says: a proxy or mirror cut or changed it, it was pushed so, or this host's memory or disk is at"
+        " fault",
+        "try again, past the mirror or proxy if there is one; if one image stays so, take another digest of it; if others fail too, test memory and"
+        " disk (dmesg)",
+        "containerd, content store; moby",
+        'failed to pull and unpack image: failed commit on ref "layer-sha256:ab": unexpected commit digest sha256:cd, expected sha256:ab',
+        sure=False,
+    ),
+    Hint(
+        "login-refused",
+        r"login attempt to \S{1,200} failed with status: 40[13]",
+        "the registry does not take this name and password",
+        "check them at the registry (a robot account or token may have expired, or need other rights); a name with $ wants single quotes",
+        "moby, registry client",
+        "Error response from daemon: login attempt to https://reg.lan/v2/ failed with status: 401 Unauthorized",
+    ),
+    Hint(
+        "digest-form",
+        r"invalid checksum digest|unsupported digest algorithm",
+        "a digest is not written as it has to be, sha256 with a colon and 64 digits of 0-9 and a-f",
+        "copy it anew from the registry (docker buildx imagetools inspect NAME:TAG shows it), as NAME@DIGEST",
+        "opencontainers/go-digest",
+        "invalid checksum digest length",
+    ),
+    Hint(
+        "archive-no-image",
+        r"unrecognized image format",
+        "the file that was loaded is no archive of an image: another file, cut, or the export of a container",
+        "sha256sum compares it with its source; make it by docker save (not docker export), and load it again",
+        "moby, image/tarexport",
+        "Error response from daemon: unrecognized image format",
     ),
 )
