@@ -94,4 +94,13 @@ HINTS = (
         "OSError: /root/.cache/torch_extensions/py312_cu124/acme/acme.so: cannot open shared object file: No such file or directory",
         sure=False,
     ),
+    Hint(
+        "flashinfer-download",
+        r"Failed to download (?:cubins|DSL FMHA)|Failed to fetch the checksum manifest for artifact|No checksum found for DSL FMHA",
+        "FlashInfer fetches compiled kernels at its first use, and its server can't be reached from here, or has none for this version",
+        "use an image that holds them (packages flashinfer-cubin and flashinfer-jit-cache of the same version), name a mirror by env"
+        " FLASHINFER_CUBINS_REPOSITORY, or choose another attention backend",
+        "flashinfer-ai/flashinfer, artifacts.py",
+        "RuntimeError: Failed to download cubins",
+    ),
 )
