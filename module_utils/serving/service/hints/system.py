@@ -154,7 +154,7 @@ HINTS = (
     Hint(
         "too-many-threads",
         r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable"
-        r"|(?:pthread_create failed|libgomp: Thread creation failed)(?![^\n]{0,80}Operation not permitted)",
+        r"|(?:pthread_create failed|fork rejected by pids controller|libgomp: Thread creation failed)(?![^\n]{0,80}Operation not permitted)",
         "the engine may not start as many threads as it needs",
         "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
         "Linux, EAGAIN; vLLM, troubleshooting",
@@ -228,7 +228,7 @@ HINTS = (
     ),
     Hint(
         "kernel-oom",
-        r"[Oo]ut of memory: Killed process|oom-kill:|[Mm]emory cgroup out of memory",
+        r"[Oo]ut of memory: Killed process|oom-kill:|earlyoom\[\d{1,8}\]: sending SIG|[Mm]emory cgroup out of memory",
         "the kernel killed a process of this host or container (SIGKILL) for lack of memory: the engine itself, or one that it needs",
         "raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
@@ -275,7 +275,8 @@ HINTS = (
     ),
     Hint(
         "memory-out",
-        r"MemoryError|Cannot allocate memory|memory allocation of \d{1,20} bytes failed|tcmalloc: large alloc \d{1,20} bytes == \(nil\)"
+        r"MemoryError|Cannot allocate memory|SLUB: Unable to allocate memory|memory allocation of \d{1,20} bytes failed"
+        r"|tcmalloc: large alloc \d{1,20} bytes == \(nil\)"
         r"|can't allocate memory|DefaultCPUAllocator: not enough memory|std::bad_alloc"
         r"|failed to map segment from shared object$",
         "the host's memory ran out, or what the container or unit may have of it",

@@ -115,7 +115,7 @@ HINTS = (
     ),
     Hint(
         "systemd-bus",
-        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd"
+        r"Failed to (?:connect to (?:user scope |system scope )?|create )bus|System has not been booted with systemd|Failed to get D-Bus connection"
         r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|^Failed to (?:re)?(?:start|load|stop"
         r"|enable) \S{1,80}: Access denied|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
@@ -171,7 +171,7 @@ HINTS = (
     ),
     Hint(
         "systemd-unit-text",
-        r"has a bad unit file setting|Unknown (?:key(?: name)?|lvalue|section) '[^'\n]{1,60}' in section|Service has no ExecStart="
+        r"has a bad unit file setting|: Bad unit file setting|Unknown (?:key(?: name)?|lvalue|section) '[^'\n]{1,60}' in section|Service has no ExecStart="
         r"|Executable (?:path is not absolute|\"[^\"\n]{1,120}\" not found in path)|Unit configuration has fatal error",
         "systemd can't read the unit as it stands, or a line of it means nothing to this systemd: it was edited by hand, or written for another"
         " release",
@@ -205,7 +205,7 @@ HINTS = (
     ),
     Hint(
         "systemd-dependency",
-        r"A dependency job for \S{1,80} failed|Dependency failed for (?!docker)",
+        r"A dependency job for \S{1,80} failed|Dependency failed for (?!docker)|service: Dependency failed",
         "another unit that this one needs (a mount, a network, a socket, the container engine) did not start",
         "systemctl list-dependencies UNIT shows which is red; its own log (journalctl -u) says why: mend that one, then start this one again",
         "systemd",
@@ -233,5 +233,58 @@ HINTS = (
         "systemd",
         "h systemd[1]: acme.service: Failed to load environment files: Permission denied",
         sure=False,
+    ),
+    Hint(
+        "systemd-stop-slow",
+        r"State 'stop-\w{1,20}' timed out|[Ss]topping timed out",
+        "the service did not end in the time that it has for it, and systemd killed it",
+        "it may have had requests to finish or hang in the driver: raise TimeoutStopSec; if nvidia-smi hangs too, see dmesg for Xid lines",
+        "systemd, systemd.service(5)",
+        "systemd[1]: acme.service: State 'stop-sigterm' timed out. Killing.",
+        sure=False,
+        late=True,
+    ),
+    Hint(
+        "systemd-device-missing",
+        r"Timed out waiting for device",
+        "a disk or device that a mount or unit names did not come: its UUID changed, it failed, or it is not attached",
+        "lsblk -f shows what there is: correct /etc/fstab (nofail where the host is to start without it), then systemctl daemon-reload",
+        "systemd, systemd.device(5)",
+        "systemd[1]: Timed out waiting for device /dev/disk/by-uuid/ab.",
+    ),
+    Hint(
+        "systemd-mount-failed",
+        r"[Mm]ount process exited, code=exited",
+        "a file system could not be mounted; mount's own words stand in the lines before",
+        "journalctl -u NAME.mount -b; mount it by hand to see the reason (server down, wrong path or option, program such as mount.nfs missing)",
+        "systemd, systemd.mount(5)",
+        "systemd[1]: srv-models.mount: Mount process exited, code=exited, status=32/n/a",
+        late=True,
+    ),
+    Hint(
+        "systemd-job-canceled",
+        r"^Job for \S{1,80} cancell?ed\.",
+        "another order for the same unit came before this one had ended (a stop, a restart, a shutdown)",
+        "systemctl list-jobs; wait for the other one, then start it again; look for a second deploy or a timer that acts on the same unit",
+        "systemd",
+        "Job for acme.service canceled.",
+    ),
+    Hint(
+        "systemd-run-full",
+        r"not enough space available on /run/systemd",
+        "/run, which is kept in memory, is full",
+        "df -h /run and du -xsh /run/* show what fills it (journals, containers' leftovers): remove it, or mount -o remount,size=2G /run",
+        "systemd, v252 and later",
+        "Failed to reload daemon: Refusing to reload, not enough space available on /run/systemd.",
+    ),
+    Hint(
+        "clock-wrong",
+        r"System clock wrong by \d|Timed out waiting for reply from \S{1,60}:123\b",
+        "the host's clock is not set by a time server: it can't be reached (port 123, UDP), or the clock was far off",
+        "timedatectl; name a server that this host reaches (chrony, systemd-timesyncd): certificates and tokens fail where the clock is wrong",
+        "chrony; systemd-timesyncd",
+        "chronyd[500]: System clock wrong by 3600.0 seconds",
+        sure=False,
+        passing=True,
     ),
 )
