@@ -160,7 +160,8 @@ HINTS = (
         r"|[Mm]alloc device memory failed|rtMalloc[^\n]{0,80}fail|halMemAlloc[^\n]{0,80}(?:fail|out of memory)"
         r"|Allocate (?:device )?memory failed",
         "the NPU's memory ran out",
-        "npu-smi info shows what holds it; lower gpu_memory_utilization, max_model_len or max_num_seqs, set enforce_eager: true, or raise tensor_parallel_size",
+        "npu-smi info shows what holds it; lower gpu_memory_utilization, max_model_len or max_num_seqs, set enforce_eager: true, or raise"
+        " tensor_parallel_size",
         "CANN, aclError; MindSpore",
         "RuntimeError: Device(id:0) memory isn't enough and alloc failed, kernel name: 0_Default/Cast-op0, alloc size: 67108864B.",
         general=True,

@@ -50,8 +50,9 @@ HINTS = (
     Hint(
         "cdi-unresolvable",
         r"unresolvable CDI devices (?!runtime\.nvidia\.com/)([\w./:=-]{1,200})",
-        "the container engine knows no such CDI device: the CDI file is missing, old, in a folder that it does not read, or the row's devices are wrong",
-        "nvidia-ctk cdi list shows what there is; the file belongs into /etc/cdi or /var/run/cdi (podman: --cdi-spec-dir for another);"
+        "the container engine knows no such CDI device: its file is missing, old, in a folder that the engine does not read or that is"
+        " closed to this user (without root), or the devices are wrong",
+        "nvidia-ctk cdi list shows what there is, in /etc/cdi or /var/run/cdi (chmod 755; rootless Docker: cdi-spec-dirs in its daemon.json);"
         " systemctl restart nvidia-cdi-refresh (or nvidia-ctk cdi generate), and correct `devices`",
         "Docker 26.1.5; NVIDIA/nvidia-container-toolkit#1415",
         "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=42.",

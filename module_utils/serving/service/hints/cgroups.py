@@ -144,4 +144,12 @@ HINTS = (
         "containerd/containerd#4857",
         'OCI runtime create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "acme/7" instead: unknown',
     ),
+    Hint(
+        "cgroup-version-changed",
+        r"cgroup namespace is not supported with cgroup v1",
+        "this container was made while the host ran cgroup v2, and now it runs v1 (or the container asks for what v1 has not)",
+        "remove the container and make it anew (deploy.yml does), or boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)",
+        "containers/podman#24107",
+        "Error: cgroup namespace is not supported with cgroup v1 and systemd mode",
+    ),
 )

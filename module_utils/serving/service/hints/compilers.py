@@ -28,7 +28,7 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "compiler-library-old",
         r"fatal error: (?:filesystem|optional|span|string_view|bit|concepts|charconv|version): No such file"
-        r"|error: .std::\w{2,30}. has not been declared",
+        r"|error: .std::\w{2,30}. has not been declared|#error C\+\+\d\d or later compatible compiler is required",
         "the compiler's C++ library is missing or older than the code that is compiled",
         "install g++ 11 or later (gcc-toolset on Red Hat), or use an image that brings compiled kernels",
         "gcc",
@@ -94,5 +94,14 @@ HINTS: tuple[Hint, ...] = (
         " (DeepGEMM, FlashInfer JIT)",
         "DeepGEMM; tilelang",
         "AssertionError: CUDA_HOME is not set",
+    ),
+    Hint(
+        "compiler-too-old-for-cpu",
+        r"invalid feature modifier [^\n]{0,40}'?-m(?:arch|cpu)|unrecognized command[- ]line option \S?-m(?:arch|avx|amx)"
+        r"|bad value \([^)\n]{1,40}\) for \S?-m(?:arch|cpu|tune)",
+        "the compiler is too old for the processor's instructions that the code is built for",
+        "install a newer gcc (12 or later; gcc-toolset on Red Hat) and name it by CC and CXX, or use an image or wheel that needs no compiler",
+        "gcc; google/XNNPACK#1551; vllm-project/vllm#17906",
+        "cc1plus: error: invalid feature modifier in '-march=armv8.2-a+dotprod+fp16'",
     ),
 )

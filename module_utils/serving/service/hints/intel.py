@@ -109,4 +109,12 @@ HINTS = (
         "AssertionError: Not enough allowed NUMA nodes to bind threads of 2 CPUWorkers. Allowed NUMA nodes are [0]. Please try to bind"
         " threads manually.",
     ),
+    Hint(
+        "cpu-without-avx512",
+        r"CPU backend requires AVX512|requires X86_64 AVX512|requires (?:AVX512|AVX2) ISA",
+        "this vLLM for CPUs needs instructions (AVX-512, or AVX2) that this processor does not have",
+        "lscpu shows its flags: use a newer vLLM for CPUs (AVX2 is enough there), or a host with AVX-512",
+        "vllm-project/vllm#5317",
+        "vLLM CPU backend requires AVX512 ISA support.",
+    ),
 )

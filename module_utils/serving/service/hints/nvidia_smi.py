@@ -15,7 +15,7 @@ HINTS = (
     ),
     Hint(
         "gpu-not-free",
-        r"(?i:in use by another client)|NVMLError_InUse|currently being used by one or more other processes|error resetting (?:all )?GPUs",
+        r"(?i:in use by another (?:client|process))|NVMLError_InUse|currently being used by one or more other processes|error resetting (?:all )?GPUs",
         "a GPU, or a slice of it, can't be reset or divided anew while something uses it: processes, a display, the fabric manager or a monitor (DCGM)",
         "stop the services (maintenance), nvidia-persistenced, dcgm exporters and the display; fuser -v /dev/nvidia* shows the rest;"
         " nvidia-smi -pm 0, rmmod nvidia_drm;"

@@ -57,8 +57,10 @@ HINTS = (
     Hint(
         "selinux-label",
         r"/attr/(?:keycreate|exec)\b|unable to process security attribute",
-        "SELinux refuses the container's label: the loaded policy does not know it, or the label does not belong to containers",
-        "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it",
+        "SELinux refuses the container's label: the loaded policy does not know it, the label does not belong to containers, or an old runc"
+        " writes one where there is no SELinux",
+        "install container-selinux, or correct label options (--security-opt label=type:...); ausearch -m avc,selinux_err shows it; on a"
+        " host without SELinux upgrade runc or crun",
         "containers/crun, linux.c",
         "Error: OCI runtime error: crun: write to `/proc/self/attr/keycreate`: Invalid argument",
         sure=False,

@@ -218,7 +218,8 @@ HINTS = (
         "dtype-and-quantisation",
         r"torch\.\w{1,10} is not supported for quantization method",
         "this quantisation can't work in that dtype",
-        "set engine_args.dtype to one that the message lists, most often float16; a model that refuses float16 (gemma3) needs a copy in another quantisation",
+        "set engine_args.dtype to one that the message lists, most often float16; where the model (gemma3) or the engine (old ones on CPUs)"
+        " refuses it, another quantisation or a newer engine",
         "vLLM, config/vllm.py",
         "ValueError: torch.bfloat16 is not supported for quantization method gptq. Supported dtypes: [torch.float16]",
     ),

@@ -116,7 +116,8 @@ HINTS = (
         r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
         "the key that signs a package source is not on this host, or can't be used: its owner changed it, it was never installed, the source's line"
         " names another file (signed-by), or apt's user may not read it",
-        "install the source's key anew (NVIDIA: the package cuda-keyring; Docker: https://download.docker.com/linux/DISTRIBUTION/gpg; rpm --import);"
+        "install the source's key anew (CUDA: the package cuda-keyring; container toolkit: nvidia.github.io/libnvidia-container/gpgkey;"
+        " Docker: its site's gpg file);"
         " chmod 644 the file below /etc/apt/keyrings or /usr/share/keyrings; then again",
         "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
         "Error: GPG check FAILED",

@@ -108,8 +108,20 @@ HINTS = (
         "error: Hash mismatch for `vllm==0.32.0`",
     ),
     Hint(
+        "python-without-parts",
+        r"No module named '?_(?:ctypes|ssl|lzma|bz2|sqlite3)\b|ssl module in Python is not available"
+        r"|Can't connect to HTTPS URL because the SSL module is not available",
+        "this Python was built without a part of its own library: the headers for it (libffi, OpenSSL, xz, bzip2, SQLite) were not"
+        " there, or its libraries are gone",
+        "use another Python (uv python install 3.12, or the distribution's), and make the environment anew; one that is built by hand"
+        " needs libffi-dev, libssl-dev, liblzma-dev, libbz2-dev before",
+        "CPython; pip",
+        "ModuleNotFoundError: No module named '_ctypes'",
+    ),
+    Hint(
         "index-unreachable",
-        r"Failed to (?:fetch|download)[:]? [`'\"]?https?://(?!\S{1,300}  )|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
+        r"Failed to (?:fetch|download)[:]? [`'\"]?https?://(?!\S{1,300}  )"
+        r"|Could not fetch URL https?://\S{1,120}|(?:pypi\.org|pythonhosted\.org"
         r"|pypi\.tuna|mirrors\.\w{1,20})[^\n]{0,200}(?:timed out|Failed to establish|Connection|resolution|SSL)"
         r"|There was a problem confirming the ssl certificate",
         "the package index gave no answer, or refused: it can't be reached, or a proxy or mirror does not let this file through",

@@ -247,4 +247,28 @@ HINTS = (
         "AttributeError: 'AsyncLLM' object has no attribute 'engine'",
         sure=False,
     ),
+    Hint(
+        "flagscale-task-config",
+        r"No '\w{1,40}' configuration found in task config|No model specified in config file|Either model (?:must"
+        r"|should) be specified in \w{1,20}_model|serve_id in yaml config must be|nnodes, master_addr, master_port must be specified"
+        r"|PD disaggregation requires a proxy port|key deploy is missing for deployment configuration|No (?:port"
+        r"|pd_proxy_port) specified in deploy config|In the multi-node mode, please set the hostfile",
+        "FlagScale's configuration lacks a part that this way of serving needs; the line names it",
+        "run deploy.yml --tags render: it writes that file whole; one of your own needs experiment, serve and the model's part as in FlagScale's"
+        " examples of this release",
+        "FlagScale, runner_serve.py",
+        "ValueError: No 'serve' configuration found in task config: {}",
+    ),
+    Hint(
+        "flagscale-hosts",
+        r"Hostfile is empty or not formatted|The hostfile \S{1,200} does not exist|(?:Node type|Number of slots) must be specified for node"
+        r"|Each node must include an address|Node data must contain|All hosts must have the a machine type|there is insufficient resources"
+        r"|^(?:ValueError: )?Insufficient resources$|current node can not connect to master node|Require number \d{1,6} of resource_type",
+        "FlagScale's list of hosts does not fit: it is missing or empty, a line lacks address, slots or type, or the hosts have fewer devices than"
+        " the model asks for",
+        "one line a host, ADDRESS slots=N type=gpu; N not above the devices that nvidia-smi shows; the first host is to be reachable from the others",
+        "FlagScale, runner_serve.py",
+        "ValueError: Hostfile is empty or not formatted correctly. Please check the hostfile.",
+        sure=False,
+    ),
 )

@@ -69,7 +69,7 @@ HINTS = (
         "numpy-2",
         r"No module named 'numpy\.(?:lib\.function_base|distutils)'|RuntimeError: Numpy is not available"
         r"|initialization of \w{1,40} failed without raising|compiled using NumPy 1\.x cannot be run in"
-        r"|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2"
+        r"|_ARRAY_API not found|`?np\.\w{1,20}`? was removed in the NumPy 2|was removed from the ndarray class in NumPy 2"
         r"|module 'numpy' has no attribute '(?!(?:ndarray|array|dtype|zeros|float32|int64|__version__)')",
         "a package was made for another version of NumPy",
         "install the NumPy that the package names (mostly numpy<2), or the package's newer version, or use an image as it was built",
@@ -385,16 +385,5 @@ HINTS = (
         " deploy); elsewhere install that package or fetch the image again, df -h",
         "docker/compose#12203; glibc",
         "ImportError: /usr/lib/libacme_compiler.so: file too short",
-    ),
-    Hint(
-        "python-without-parts",
-        r"No module named '?_(?:ctypes|ssl|lzma|bz2|sqlite3)\b|ssl module in Python is not available"
-        r"|Can't connect to HTTPS URL because the SSL module is not available",
-        "this Python was built without a part of its own library: the headers for it (libffi, OpenSSL, xz, bzip2, SQLite) were not"
-        " there, or its libraries are gone",
-        "use another Python (uv python install 3.12, or the distribution's), and make the environment anew; one that is built by hand"
-        " needs libffi-dev, libssl-dev, liblzma-dev, libbz2-dev before",
-        "CPython; pip",
-        "ModuleNotFoundError: No module named '_ctypes'",
     ),
 )

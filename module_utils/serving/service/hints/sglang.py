@@ -149,4 +149,12 @@ HINTS = (
         "TypeError: npu_wrapper_preprocess.<locals>._preprocess() missing 1 required positional argument: 'x'",
         sure=False,
     ),
+    Hint(
+        "flashinfer-name",
+        r"flashinfer with minimum required version",
+        "this SGLang looks for FlashInfer by its old name (flashinfer); it is called flashinfer-python now",
+        "use a newer SGLang, or an image of this one as it was built",
+        "flashinfer-ai/flashinfer#794",
+        "Exception: flashinfer with minimum required version 0.1.6 is not installed.",
+    ),
 )

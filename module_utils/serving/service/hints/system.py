@@ -139,7 +139,8 @@ HINTS = (
         "port-taken",
         r"[Aa]ddress already in use|Errno 98|EADDRINUSE",
         "a port that a process of the service needs is taken already, by another program or by another process of the same service",
-        "ss -ltnp shows whose it is; end it or give the service another port; leave VLLM_PORT out of the row's env, it is vLLM's own inner port",
+        "ss -ltnp shows whose it is; end it or give the service another port (after a crash it frees itself within a minute); leave VLLM_PORT out of"
+        " the row's env, it is vLLM's own inner port",
         "vLLM 0.32.0 for CPU",
         "[Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): address already in use",
     ),
@@ -229,7 +230,7 @@ HINTS = (
     Hint(
         "kernel-oom",
         r"[Oo]ut of memory: Killed process|oom-kill:|earlyoom\[\d{1,8}\]: sending SIG|[Mm]emory cgroup out of memory",
-        "the kernel killed a process of this host or container (SIGKILL) for lack of memory: the engine itself, or one that it needs",
+        "the kernel, or earlyoom, killed a process of this host or container for lack of memory: the engine itself, or one that it needs",
         "raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, out-of-memory killer",
         "kernel: Memory cgroup out of memory: Killed process 4242 (python3)",
