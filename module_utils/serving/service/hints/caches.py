@@ -103,12 +103,4 @@ HINTS = (
         "flashinfer-ai/flashinfer, artifacts.py",
         "RuntimeError: Failed to download cubins",
     ),
-    Hint(
-        "flashinfer-broken-release",
-        r"type 'array\.array' is not subscriptable",
-        "FlashInfer 0.6.16.post3 does not load on this Python",
-        "install flashinfer-python 0.6.16.post4 or later (or the version that this engine names), or use another image",
-        "verl-project/verl-omni#506",
-        "TypeError: type 'array.array' is not subscriptable",
-    ),
 )

@@ -386,4 +386,13 @@ HINTS = (
         "docker/compose#12203; glibc",
         "ImportError: /usr/lib/libacme_compiler.so: file too short",
     ),
+    Hint(
+        "array-not-generic",
+        r"type 'array\.array' is not subscriptable",
+        "a package is written for Python 3.12 or later, and this one is older; FlashInfer 0.6.16.post3 is such a one by mistake",
+        "use Python 3.12, or another release of the package that the traceback names last (flashinfer-python 0.6.16.post4)",
+        "verl-project/verl-omni#506",
+        "TypeError: type 'array.array' is not subscriptable",
+        sure=False,
+    ),
 )
