@@ -96,11 +96,11 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "ascend-other-npu",
-        r"There is no chip matching the driver package|can not find the matched package for this platform",
+        r"There is no \w{1,12} matching the driver package|can not find the matched package for this platform",
         "this package is for another NPU or processor than this host has",
         "lspci -d 19e5: shows the NPU, uname -m the processor: take the .run file for both (310p for Atlas 300I Duo and 300I Pro, 910b for 800I A2)",
         "Ascend HDK, the driver's installer",
-        "[Driver] [2026-11-27 10:00:00] [WARNING]There is no chip matching the driver package.",
+        "[Nnae] [ERROR] ERR_NO:0x0080;ERR_DES:Install acme failed, can not find the matched package for this platform.",
         passing=True,
     ),
     Hint(
