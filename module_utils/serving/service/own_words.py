@@ -54,7 +54,7 @@ SUBJECT = re.compile(
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
     r"|experts?|methods?|triton|gpus?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|gfx\w{3,5}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
-    r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?|sliding.windows?|clusters?|resources|algorithms?|roles?|middleware)\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
+    r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?|sliding.windows?|clusters?|resources|algorithms?|roles?|middleware)\b|_config\.[a-z]|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
     re.I,
 )
 # Where a message stops saying what is wrong and says how to look closer, or where to read on.
@@ -69,7 +69,7 @@ VARIABLE = re.compile(
 )
 # A name that a sentence demands something of ("x must be", "got x=3", "set x"); other names are of functions, tensors and methods.
 # In quotes and refused ("'x_y' is not supported") it is a value.
-NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5})(?!['\"] (?:is|are) (?:not |un|in))[`'\"]?(?![\w./(\[])"
+NAME = r"[`'\"]?(?<![\w./-])([a-z][a-z0-9]{0,20}(?:_[a-z0-9]{1,20}){1,5}(?:\.[a-z][a-z0-9_]{1,60}){0,3})(?!['\"] (?:is|are) (?:not |un|in))[`'\"]?(?![\w./(\[])"
 SETTING = re.compile(
     r"%s(?= ?(?:=|\(=?\d|(?:is|are|must|should|has|have|needs?|cannot|can't|can|to|and|or|of|value|option|argument|exceeds?)\b))"
     r"|\b(?:[Ss]et|[Uu]se|[Ii]ncrease|[Dd]ecrease|[Rr]aise|[Ll]ower|[Rr]educe|[Aa]djust|[Cc]hange|[Cc]orrect|[Dd]isable|[Ee]nable|[Ss]pecify"
