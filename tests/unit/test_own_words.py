@@ -20,6 +20,7 @@ def explained(text: str, code: int | None = 1) -> failures.Explanation:
     ("line", "told"),
     [
         ("ValueError: tile_rows must be one of (8, 16, 32), got 4", "correct `tile_rows` as it says"),
+        ("ValueError: --acme-ids index 9 is out of range for this host", "correct engine_args.acme_ids as it says"),
         ("ValueError: acme_config.min_rows must be positive, got 0", "correct `acme_config.min_rows` as it says"),
         ("ValueError: --acme-size and --other-thing are incompatible here", "correct engine_args.acme_size and engine_args.other_thing as it says"),
         ("RuntimeError: Acme needs at least two ranks. Please set VLLM_ACME_RANKS or use --acme off", "correct engine_args.acme and env.VLLM_ACME_RANKS"),
