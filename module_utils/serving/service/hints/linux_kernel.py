@@ -94,4 +94,14 @@ HINTS: tuple[Hint, ...] = (
         "Linux, overlayfs",
         "kernel: overlayfs: failed to resolve '/var/lib/docker/overlay2/l/AB': -2",
     ),
+    Hint(
+        "compiler-out-of-memory",
+        r"Killed process \d{1,8} \((?:cicc|nvcc|ptxas|cc1plus|ninja|cudafe\+\+|fatbinary|ld|hipcc|clang\S{0,8})\)",
+        "the kernel killed a compiler for lack of memory: kernels are compiled at the start, several at once, and each wants some GiB of the host's"
+        " memory",
+        "set env MAX_JOBS: 2 for the first start (what is compiled is kept), give the container or unit more memory, or use an image with compiled"
+        " kernels",
+        "vllm-project/vllm#54237",
+        "kernel: Out of memory: Killed process 16014 (cicc) total-vm:9876543kB, anon-rss:8765432kB",
+    ),
 )

@@ -41,8 +41,9 @@ HINTS = (
         "gpu-lost",
         r"fallen off the bus|GPU is lost|(?:ERROR_GPU_IS_LOST|NVMLError_GpuIsLost)|NVRM: Xid [^\n]{0,60}: 79\b"
         r"|Unable to determine the device handle for GPU(?![^\n]{0,60}: Not Found)",
-        "the driver can't reach a GPU any more: hardware, its power or its seat",
-        "see dmesg for Xid lines, reboot (power off for a minute if that does not help); check power and seating if it comes back",
+        "the driver can't reach a GPU any more: hardware, its heat, its power or its seat",
+        "see dmesg for Xid lines, reboot (power off for a minute if that does not help); if it comes back check temperature and fans (nvidia-smi -q"
+        " -d TEMPERATURE), power and seating",
         "docs.nvidia.com, Xid errors (79)",
         "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error",
     ),
