@@ -97,7 +97,7 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "compiler-out-of-memory",
         r"Killed process \d{1,8} \((?:cicc|nvcc|ptxas|cc1plus|ninja|cudafe\+\+|fatbinary|ld|hipcc|clang\S{0,8})\)",
-        "the kernel killed a compiler for lack of memory: kernels are compiled at the start, several at once, and each wants some GiB of the host's"
+        "the kernel killed a compiler for lack of memory; kernels are compiled at the start, several at once, and each wants some GiB of the host's"
         " memory",
         "set env MAX_JOBS: 2 for the first start (what is compiled is kept), give the container or unit more memory, or use an image with compiled"
         " kernels",
