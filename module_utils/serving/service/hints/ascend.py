@@ -278,4 +278,13 @@ HINTS = (
         "RuntimeError: NPU function error: nobody has seen this one, error code is 999999",
         general=True,
     ),
+    Hint(
+        "vnpu-no-cores",
+        r"check aicore num failed|core_need:\d",
+        "the NPU has not as many free AI cores as this virtual NPU is to get: vNPUs of earlier containers are still there, or it is divided otherwise",
+        "npu-smi info -t info-vnpu -i N -c 0 lists them; npu-smi set -t destroy-vnpu -i N -c 0 -v ID takes away what nobody uses",
+        "Ascend docker runtime; ascend-device-plugin#138",
+        "ascend-docker-runtime: [ERROR] check aicore num failed, core_need:4, used:6, total:8",
+        sure=False,
+    ),
 )

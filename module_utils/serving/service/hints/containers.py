@@ -151,9 +151,9 @@ HINTS = (
         "gpus-flag-no-runtime",
         r"could not select device driver (?:\\?\"(?:nvidia)?\\?\" )?with capabilities",
         "GPUs were asked for with --gpus, and the daemon that was asked has no NVIDIA container runtime: it is not installed, Docker was not"
-        " restarted since, or the command speaks to another daemon (Docker Desktop's)",
-        "install nvidia-container-toolkit and restart Docker, or set device_access: cdi; docker context ls shows which daemon is asked; drop GPU"
-        " options where there is no GPU",
+        " restarted since, is a snap, or another daemon is asked (Docker Desktop's)",
+        "install nvidia-container-toolkit and restart Docker (docker-ce, not the snap), or set device_access: cdi; docker context ls shows which"
+        " daemon is asked; drop GPU options where there is no GPU",
         "Docker 26.1.5",
         'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
     ),
@@ -187,5 +187,33 @@ HINTS = (
         "moby/moby#42107",
         "docker: Error response from daemon: failed to create endpoint acme on network bridge: failed to add the host (veth1) <=> sandbox (veth2)"
         " pair interfaces: operation not permitted.",
+    ),
+    Hint(
+        "docker-subnet",
+        r"Invalid Address SubPool|invalid subnet|fixed-cidr[^\n]{0,80}(?:not|outside|invalid)|Invalid address pool",
+        "Docker's network can't be made with these addresses: fixed-cidr lies outside bip or stands without it (23.0.4 refuses that), or a pool is"
+        " written wrongly",
+        "correct bip, fixed-cidr and default-address-pools in /etc/docker/daemon.json (fixed-cidr within bip), or upgrade Docker",
+        "moby/moby#45356",
+        'failed to start daemon: Error creating default "bridge" network: failed to parse pool request for address space: Invalid Address SubPool',
+    ),
+    Hint(
+        "firewalld-without-backend",
+        r"is not a valid backend or is unavailable|COMMAND_FAILED: INVALID_IPV",
+        "firewalld has no iptables to work with any more: an update of iptables or nftables changed or removed it, or firewalld was not restarted"
+        " since",
+        "dnf reinstall iptables-nft firewalld (or install iptables), restart firewalld, then Docker",
+        "docker/for-linux#1541, #1525",
+        "failed to start daemon: failed to create NAT chain DOCKER: COMMAND_FAILED: INVALID_IPV: 'ipv4' is not a valid backend or is unavailable",
+    ),
+    Hint(
+        "engine-database-damaged",
+        r"panic: (?:invalid page type: \d|page \d{1,12} already freed|freepages: failed to get all|assertion failed: Page expected)"
+        r"|invalid freelist page|file size too small \d",
+        "a database that the container engine keeps (bolt) is damaged, as after a loss of power or on a full disk",
+        "stop it and move that file aside: containerd's is io.containerd.metadata.v1.bolt/meta.db in /var/lib/containerd, Docker's"
+        " network/files/local-kv.db in /var/lib/docker; start it and pull images anew",
+        "containerd/containerd#3347; etcd-io/bbolt",
+        "panic: invalid page type: 4: 10",
     ),
 )

@@ -89,7 +89,8 @@ HINTS = (
         r"[Dd]river/library version mismatch|NVMLError_LibRmVersionMismatch|NVML/RM version mismatch",
         "the driver's library and the kernel module that is loaded are of two versions: the packages were upgraded and the host not rebooted, or a"
         " container brings a library of its own",
-        "reboot the host, and hold the driver's packages against unattended upgrades; if only a container says so, use an image without driver"
+        "reboot the host, and hold the driver's packages against unattended upgrades; if it stays, apt-get --fix-broken install; if only a"
+        " container says so, use an image without driver"
         " libraries",
         "NVML",
         "Failed to initialize NVML: Driver/library version mismatch",

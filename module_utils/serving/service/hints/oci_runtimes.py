@@ -45,13 +45,13 @@ HINTS = (
     Hint(
         "oci-apparmor",
         r"(?i:apparmor)[^\n]{0,120}(?:fail|could not|unable|not loaded|no such file)|unable to apply apparmor profile",
-        "the container's AppArmor profile can't be loaded or entered: the profiles or apparmor_parser are missing, they were loaded anew"
-        " while the engine ran, or the engine itself is confined (LXC, a snap, a profile of dockerd)",
-        "install apparmor (apparmor_parser) and restart the container engine and the container; aa-status and dmesg (DENIED) show a"
-        " profile that confines the engine; else --security-opt apparmor=unconfined",
+        "the container's AppArmor profile can't be loaded or entered: the profiles or apparmor_parser are missing, were loaded anew while the engine"
+        " ran, the engine is confined (LXC, a snap), or runc is old",
+        "install apparmor (apparmor_parser) and restart the container engine and the container; aa-status and dmesg (DENIED) show a profile that"
+        " confines the engine; upgrade runc (containerd.io); else --security-opt apparmor=unconfined",
         "moby, daemon/apparmor_default.go",
-        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no"
-        " such file or directory",
+        "runc create failed: unable to start container process: unable to apply apparmor profile: apparmor failed to apply profile: no such file or"
+        " directory",
         sure=False,
     ),
     Hint(

@@ -112,13 +112,21 @@ HINTS = (
         late=True,
     ),
     Hint(
+        "packages-key-expired",
+        r"EXPKEYSIG|KEYEXPIRED|key expired",
+        "the key that signs a package source has expired: its owner has a newer one, or gave the source up",
+        "install the owner's new key (CUDA: cuda-keyring; container toolkit: nvidia.github.io/libnvidia-container/gpgkey); if it stays so, the"
+        " source is abandoned (.../experimental): take its line out",
+        "apt; NVIDIA/nvidia-container-runtime#144",
+        "W: GPG error: https://repo.lan InRelease: The following signatures were invalid: EXPKEYSIG 6ED91CA3AC1160CD acme",
+    ),
+    Hint(
         "packages-key",
-        r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY|EXPKEYSIG",
+        r"GPG check FAILED|Public key for \S{1,200} is not installed|NO_PUBKEY",
         "the key that signs a package source is not on this host, or can't be used: its owner changed it, it was never installed, the source's line"
         " names another file (signed-by), or apt's user may not read it",
-        "install the source's key anew (CUDA: the package cuda-keyring; container toolkit: nvidia.github.io/libnvidia-container/gpgkey;"
-        " Docker: its site's gpg file);"
-        " chmod 644 the file below /etc/apt/keyrings or /usr/share/keyrings; then again",
+        "install the source's key anew (CUDA: the package cuda-keyring; container toolkit: nvidia.github.io/libnvidia-container/gpgkey; Docker: its"
+        " site's gpg file); chmod 644 the file below /etc/apt/keyrings or /usr/share/keyrings; then again",
         "apt; dnf; NVIDIA/nvidia-container-toolkit#222",
         "Error: GPG check FAILED",
     ),
@@ -134,10 +142,10 @@ HINTS = (
         "packages-contradict",
         r"have unmet dependencies|[Uu]nmet dependencies|held broken packages|but it is not going to be installed|Problem(?: \d{1,3})?: \S"
         r"|none of the providers can be installed|dependency problems",
-        "packages that are asked for and those that are installed don't go together: one is held, they come of two repositories (the distribution's and"
-        " NVIDIA's), or an earlier installation broke off",
-        "the lines around it name them: apt-mark showhold, apt-cache policy and dnf repolist show what is held and from where; keep one source of the"
-        " driver, then apt-get --fix-broken install",
+        "packages that are asked for and those that are installed don't go together: one is held, another driver branch is installed, two"
+        " repositories have it (the distribution's and NVIDIA's), or an earlier try broke off",
+        "the lines around it name them: apt-mark showhold, apt-cache policy and dnf repolist show what is held and from where; keep one source of"
+        " the driver, then apt-get --fix-broken install",
         "apt; dnf; dpkg",
         "E: Unable to correct problems, you have held broken packages.",
         general=True,
@@ -162,5 +170,14 @@ HINTS = (
         " use one of the kind devel, or install it there",
         "GNU; NVIDIA/open-gpu-kernel-modules#805",
         "/bin/sh: line 1: g++: command not found",
+    ),
+    Hint(
+        "kernel-module-not-published",
+        r"Skipping kernel installation since no kernel module package|no kernel module package kmod-nvidia",
+        "NVIDIA's precompiled module for the newest kernel is not published yet, so the package manager leaves the kernel back",
+        "stay on the running kernel until it comes (some days), or switch to the DKMS stream (dnf module install nvidia-driver:latest-dkms)",
+        "NVIDIA/yum-packaging-precompiled-kmod#27",
+        "NOTE: Skipping kernel installation since no kernel module package kmod-nvidia-550.54-5.14.0-503.el9 could be found",
+        passing=True,
     ),
 )

@@ -71,6 +71,16 @@ HINTS = (
         "Because acme==1 depends on numpy<2 and you require numpy>=2, we can conclude that your requirements are unsatisfiable.",
     ),
     Hint(
+        "plugin-torch-on-purpose",
+        r"vllm [\w+.]{1,40} requires torch==",
+        "pip noted that vLLM names another torch than is installed; a plugin such as vllm-ascend brings its own torch on purpose",
+        "with a plugin's image or its own instructions leave it so: another torch would break torch-npu; without a plugin install the torch that"
+        " this vLLM names",
+        "vllm-project/vllm-ascend#8286",
+        "vllm 0.18.0 requires torch==2.10.0, but you have torch 2.9.0 which is incompatible.",
+        sure=False,
+    ),
+    Hint(
         "packages-in-conflict",
         r"source of the following dependency conflicts|requires [\w\[\].-]{1,60}[^\n]{0,60}, but you have [^\n]{1,80} which is incompatible\.",
         "pip installed a package in a version that another one in this environment does not want; it goes on after saying so",
@@ -303,5 +313,13 @@ HINTS = (
         "error: Failed to download `acme==2.9.0`: operation timed out",
         late=True,
         sure=False,
+    ),
+    Hint(
+        "pip-no-room",
+        r"Could not install packages due to an OSError: \[Errno 28\]",
+        "the disk where pip unpacks or keeps packages is full; that is most often /tmp, not the one of the environment",
+        "df -h /tmp ~/.cache and the environment's folder: make room, or set env TMPDIR and PIP_CACHE_DIR to a larger disk",
+        "pip",
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
     ),
 )

@@ -18,7 +18,8 @@ HINTS = (
         "systemd-exec",
         r"status=203/EXEC|Failed (?:at step EXEC|to execute (?:command|/))|Failed to locate executable",
         "systemd can't run the unit's program: it is missing, not executable, on a file system without exec, or SELinux refuses it",
-        "run deploy.yml again; ls -lZ of the program that the journal names, and its #! line",
+        "run deploy.yml again; ls -lZ of the program that the journal names, and its #! line; under SELinux a program below /home is refused: move"
+        " it, or chcon -t bin_t (semanage fcontext keeps it)",
         "systemd.exec, exit codes",
         "Nov 20 10:11:12 host systemd[1]: vllm-x.service: Main process exited, code=exited, status=203/EXEC",
     ),
