@@ -215,7 +215,7 @@ HINTS = (
         "look at that URL with curl: a mirror may lag behind or lack the package; give its login (PIP_INDEX_URL, netrc, UV_INDEX_URL), or another"
         " index",
         "pip",
-        "ERROR: HTTP error 404 while getting https://mirror.lan/acme.whl",
+        "ERROR: HTTP error 404 while getting https://index.lan/acme.whl",
         sure=False,
     ),
     Hint(
@@ -224,7 +224,7 @@ HINTS = (
         "the mirror is given by http or with a certificate that is not known here, so pip leaves it out",
         "give it by https with its certificate authority (PIP_CERT), or name it: trusted-host in pip.conf",
         "pip",
-        "WARNING: The repository located at mirror.lan is not a trusted or secure host and is being ignored.",
+        "WARNING: The repository located at index.lan is not a trusted or secure host and is being ignored.",
         passing=True,
     ),
     Hint(
