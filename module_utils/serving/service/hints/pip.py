@@ -233,7 +233,7 @@ HINTS = (
         "the proxy refuses the way to that server, or does not answer: it wants a login, forbids it, or is the wrong one",
         "correct http_proxy and https_proxy (http://USER:PASSWORD@HOST:PORT for the site's), name mirrors of your own in no_proxy",
         "pip, urllib3",
-        "WARNING: Retrying (Retry(total=4)) after connection broken by 'ProxyError('Cannot connect to proxy.')': /simple/acme/",
+        "WARNING: Retrying (Retry(total=4)) after connection broken by 'ProxyError('Cannot connect to proxy.')'",
         sure=False,
         passing=True,
     ),
