@@ -216,4 +216,55 @@ HINTS = (
         "containerd/containerd#3347; etcd-io/bbolt",
         "panic: invalid page type: 4: 10",
     ),
+    Hint(
+        "container-not-ending",
+        r"did not receive an exit event|is zombie and can not be killed|(?:could not|cannot) kill container[^\n]{0,120}(?:zombie|no exit event"
+        r"|still running)|PID \d{1,8} is still running after",
+        "a container's processes did not end although they were killed: one hangs in the kernel (a GPU's or NPU's driver, a network file system), or"
+        " the engine lost sight of it",
+        'dmesg (Xid lines, "blocked for more than") and ps -eo pid,stat,wchan,cmd show one in state D: mend the disk or driver, restart containerd;'
+        " else reboot",
+        "moby",
+        "docker: Error response from daemon: cannot stop container: acme: tried to kill container, but did not receive an exit event.",
+        sure=False,
+    ),
+    Hint(
+        "engine-not-answering",
+        r"rpc error: code = (?:Unavailable|DeadlineExceeded)|Error response from daemon: context deadline exceeded"
+        r"|daemon: [^\n]{0,80}task \S{1,80} already exists",
+        "containerd, which starts containers for Docker, does not answer or has lost count: it was restarted or crashed, hangs behind a disk, or a"
+        " shim of before still lives",
+        "systemctl restart containerd docker; journalctl -u containerd says why it ended; then ps shows containerd-shim processes without a"
+        " container: end them",
+        "containerd; moby",
+        "docker: Error response from daemon: rpc error: code = Unavailable desc = error reading from server: EOF",
+        sure=False,
+    ),
+    Hint(
+        "containerd-state",
+        r"timed out waiting for bolt metadata lock|failed to recover state: (?!failed to reserve)(?![^\n]{0,80}reserved)"
+        r"|failed to load plugin io\.containerd\S{1,60} error",
+        "containerd can't read what it kept: another containerd has its files open, they are damaged, or a plugin of it does not fit this host",
+        "ps -e | grep containerd must show one; journalctl -u containerd names the plugin or file; a damaged state: stop it, move"
+        " /var/lib/containerd aside, start it, pull images anew",
+        "containerd",
+        "containerd[90]: timed out waiting for bolt metadata lock: timeout",
+        sure=False,
+    ),
+    Hint(
+        "docker-group-missing",
+        r"Failed to resolve group docker|group docker not found",
+        "the group docker, which may speak to Docker by its socket, is not on this host",
+        "groupadd --system docker, then systemctl restart docker.socket docker",
+        "moby, docker.socket",
+        "systemd[1]: docker.socket: Failed to resolve group docker: No such process",
+    ),
+    Hint(
+        "mount-not-shared",
+        r"is mounted on \S{1,200} but it is not a shared(?: or slave)? mount",
+        "a folder is to be passed on with mounts that come later, and the mount below it does not allow that",
+        "mount --make-rshared on the mount that the line names, or leave rshared and rslave out of `mounts`",
+        "moby, volume/mounts",
+        "docker: Error response from daemon: path /srv/acme is mounted on /srv but it is not a shared mount.",
+    ),
 )
