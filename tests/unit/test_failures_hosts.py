@@ -145,3 +145,18 @@ def test_what_dmesg_writes_before_a_line_is_no_part_of_it(before: str) -> None:
 def test_a_gpu_whose_firmware_failed_is_reset_first() -> None:
     said = "NVRM: Xid (PCI:0000:c1:00): 120, acme task exception\nNVRM: Xid (PCI:0000:c1:00): 154, GPU recovery action changed from 0x0 (None) to 0x1"
     assert "--gpu-reset" in (failures.explain(said.split("\n"), 1).meaning or "")
+
+
+def test_the_deepest_cause_of_a_program_in_rust_counts() -> None:
+    said = "error: Failed to fetch: `https://pypi.org/simple/acme/`\n  Caused by: client error (Connect)\n  Caused by: invalid peer certificate: UnknownIssuer"
+    found = explained(said)
+    assert (found.hint, found.root) == ("certificate", "invalid peer certificate: UnknownIssuer")
+    assert explained(said.split("\n", 1)[0]).hint == "index-unreachable"
+
+
+def test_what_ansible_does_next_is_no_error() -> None:
+    found = explained(
+        "TASK [acme.driver : install driver packages] *****\nE: Unable to correct problems, you have held broken packages."
+    )
+    assert found.hint == "packages-contradict"
+    assert explained("PLAY RECAP *****").root is None

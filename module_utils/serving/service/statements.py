@@ -107,6 +107,8 @@ INTRODUCES = re.compile(
 LISTED = re.compile(r"[-*\u2022] (?=\S)")
 # uv draws the chain of an error as a tree, the deepest cause last: it is read the other way round, as other chains are.
 TREE = re.compile(r"(?:├─▶|╰─▶|\|->|`->) ?")  # with box characters, or without
+CAUSED = re.compile(r"Caused by: (?=\S)")  # the same without a tree, in programs written in Rust
+ANNOUNCED = re.compile(r"(?:TASK|PLAY|RUNNING HANDLER)\b[^\n]{0,300}\*{3,}\s*$")  # what Ansible does next is no error
 NO_EXCEPTION = "NoneType: None"  # what logging writes in place of one
 SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 # What an older vLLM says of a worker's error before its traceback, in the same line.
@@ -234,7 +236,10 @@ class Reading:
 
     def branch(self, one: Speaker, said: Line) -> bool:
         """A cause in the tree below an error, said before it."""
-        branch = TREE.match(said.words)
+        caused = CAUSED.match(said.words)
+        if caused and one.tree < 0:
+            one.tree = len(self.found) - 1
+        branch = TREE.match(said.words) or caused
         if branch and one.tree >= 0:
             self.found.insert(one.tree, Statement(said.words[branch.end() :], "words"))
             return True
@@ -372,7 +377,8 @@ def statements(lines: list[str]) -> list[Statement]:
     """What the log's last lines say, in order: each exception with its message, each error, each line that may be one."""
     reading, lines = Reading(), lines[-LINES:]
     for at, line in enumerate(lines):
-        reading.read(line, at >= len(lines) - OTHERS)
+        if not ANNOUNCED.match(line):
+            reading.read(line, at >= len(lines) - OTHERS)
     unique: dict[tuple[str, str], Statement] = {}
     for said in reading.found:
         unique.setdefault((said.text, said.kind), said)

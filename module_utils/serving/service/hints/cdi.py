@@ -116,4 +116,14 @@ HINTS = (
         " directory",
         sure=False,
     ),
+    Hint(
+        "cdi-generate-no-library",
+        r"initialize NVML: ERROR_LIBRARY_NOT_FOUND",
+        "nvidia-ctk finds no driver library (libnvidia-ml.so.1): the host has no driver, or keeps it where the loader does not look (NixOS, a driver"
+        " container, a root of its own)",
+        "nvidia-smi must work; ldconfig -p | grep nvidia-ml; else tell where: nvidia-ctk cdi generate --driver-root=/run/nvidia/driver (or"
+        " --library-search-path=...)",
+        "NVIDIA/nvidia-container-toolkit#118",
+        'level=error msg="failed to generate CDI spec: failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND"',
+    ),
 )

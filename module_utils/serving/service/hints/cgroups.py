@@ -114,7 +114,7 @@ HINTS = (
     ),
     Hint(
         "device-filter-refused",
-        r"BPF_PROG_ATTACH|can't attach program",
+        r"BPF_PROG_ATTACH|can't (?:attach|load) program",
         "runc can't attach its filter of devices (BPF) to the cgroup: runc 1.2.2 fails so on kernels 4.19 and 5.4, or the kernel or a container"
         " around it takes no such program",
         "upgrade runc (containerd.io) to 1.2.3 or later, or the kernel; within a container it needs to be privileged",

@@ -230,8 +230,7 @@ HINTS = (
     ),
     Hint(
         "engine-not-answering",
-        r"rpc error: code = (?:Unavailable|DeadlineExceeded)|Error response from daemon: context deadline exceeded"
-        r"|daemon: [^\n]{0,80}task \S{1,80} already exists",
+        r"rpc error: code = (?:Unavailable|DeadlineExceeded)|Error response from daemon: context deadline exceeded",
         "containerd, which starts containers for Docker, does not answer or has lost count: it was restarted or crashed, hangs behind a disk, or a"
         " shim of before still lives",
         "systemctl restart containerd docker; journalctl -u containerd says why it ended; then ps shows containerd-shim processes without a"

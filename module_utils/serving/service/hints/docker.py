@@ -90,8 +90,9 @@ HINTS = (
     Hint(
         "registry-plain-http",
         r"server gave HTTP response to HTTPS client",
-        "the registry speaks plain HTTP and Docker asks it by HTTPS",
-        "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json",
+        "the registry speaks plain HTTP and is asked by HTTPS",
+        "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json; containerd and nerdctl: http:// in"
+        " /etc/containerd/certs.d/NAME/hosts.toml; podman: insecure = true in registries.conf",
         "docs.docker.com, insecure registries",
         'Error response from daemon: Get "https://10.0.0.5:5000/v2/": http: server gave HTTP response to HTTPS client',
     ),

@@ -313,4 +313,16 @@ HINTS = (
         "vLLM, tokenizers/mistral.py",
         "ValueError: chat_template is not supported for Mistral tokenizers.",
     ),
+    Hint(
+        "grammar-refused",
+        r"(?:json_schema_converter|grammar_\w{1,40}|regex_converter|ebnf\w{0,30}|earley_parser)\.cc:\d|xgrammar[^\n]{0,120}(?:[Ff]ailed|[Ee]rror"
+        r"|[Ii]nvalid)|Failed to (?:convert the grammar|advance FSM)",
+        "a request's JSON schema, regular expression or grammar is one that xgrammar does not take, or not in this version; an older engine ends by"
+        " it",
+        "correct the client's schema (the words behind the place say what is wrong), choose another structured-outputs backend (guidance), or use a"
+        " newer engine",
+        "vllm-project/vllm#30346, #47312",
+        "RuntimeError: [06:33:23] /project/cpp/json_schema_converter.cc:2181: items must be a boolean or an object",
+        sure=False,
+    ),
 )

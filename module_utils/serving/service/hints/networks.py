@@ -133,7 +133,8 @@ HINTS = (
         r"|Failed to resolve '",
         "something on the network is wanted, and can't be reached",
         "a machine of your own must be up and listen there; from outside a release needs nothing: set"
-        " HF_HUB_OFFLINE=1 in the row's env, and check the host's own name in /etc/hosts; where only containers fail: `dns` in /etc/docker/daemon.json",
+        " HF_HUB_OFFLINE=1 in the row's env, the host's name in /etc/hosts; resolvectl status shows its resolver (/etc/resolv.conf); only"
+        " containers: `dns` in daemon.json",
         "requests; glibc",
         "urllib3.exceptions.NameResolutionError: Failed to resolve 'files.example' ([Errno -3] Temporary failure in name resolution)",
         general=True,

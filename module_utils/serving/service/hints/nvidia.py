@@ -228,10 +228,10 @@ HINTS = (
     Hint(
         "platform-unspecified",
         r"running on UnspecifiedPlatform|No platform detected",
-        "the engine found no accelerator when it started: the container was given no GPU, the driver's library (libnvidia-ml.so.1, libcuda.so.1) is"
-        " not in it, or this build is for another kind",
-        "nvidia-smi in the container must show the GPUs: check `devices` and device_access of the row (docker run --gpus all); use the image for"
-        " this accelerator",
+        "the engine found no accelerator when it started: the container was given no GPU, the driver's library (libnvidia-ml, libcuda) is not in it,"
+        " on NPUs torch_npu did not load, or this build is for another kind",
+        "nvidia-smi in it must show the GPUs (on NPUs: import torch_npu, after CANN's set_env.sh): check `devices` and device_access of the row"
+        " (docker run --gpus all); use the image for this accelerator",
         "vllm-project/vllm#14954",
         "INFO 03-17 10:00:00 [__init__.py:260] No platform detected, vLLM is running on UnspecifiedPlatform",
         passing=True,

@@ -277,6 +277,7 @@ HINTS = (
         "mokutil --sb-state; lsmod | grep -E 'nouveau|nova'; dmesg and /var/log/nvidia-installer.log give the kernel's words",
         "NVIDIA/gpu-driver-container#44",
         "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when",
+        general=True,
     ),
     Hint(
         "gpu-not-among-these",

@@ -259,4 +259,14 @@ HINTS = (
         " unknown",
         sure=False,
     ),
+    Hint(
+        "seccomp-older-runtime",
+        r"adding seccomp (?:filter )?rule for syscall \w{1,30}",
+        "what starts the container does not know a system call that the engine's filter names: runc, NVIDIA's runtime or libseccomp is older than"
+        " Docker or podman",
+        "upgrade nvidia-container-toolkit (1.6 or later), runc (containerd.io) and libseccomp, then restart the engine",
+        "NVIDIA/nvidia-container-runtime#157; containerd/containerd#6203",
+        "docker: Error response from daemon: OCI runtime create failed: error adding seccomp filter rule for syscall clone3: permission denied:"
+        " unknown",
+    ),
 )

@@ -44,7 +44,8 @@ HINTS = (
         "address-not-here",
         r"Cannot assign requested address",
         "an address that the engine is to listen on or call from is not this host's",
-        "correct address, or group_address where several hosts run the service: ip address shows what the host has",
+        "correct address, or group_address where several hosts run the service; VLLM_HOST_IP and VLLM_NIXL_SIDE_CHANNEL_HOST are each host's own: ip"
+        " address shows what the host has",
         "Linux, EADDRNOTAVAIL",
         "zmq.error.ZMQError: Cannot assign requested address (addr='tcp://10.0.0.9:29501')",
     ),

