@@ -149,14 +149,13 @@ def test_a_gpu_whose_firmware_failed_is_reset_first() -> None:
 
 def test_the_deepest_cause_of_a_program_in_rust_counts() -> None:
     said = "error: Failed to fetch: `https://pypi.org/simple/acme/`\n  Caused by: client error (Connect)\n  Caused by: invalid peer certificate: UnknownIssuer"
-    found = explained(said)
+    found = failures.explain(said.split("\n"), 1)
     assert (found.hint, found.root) == ("certificate", "invalid peer certificate: UnknownIssuer")
-    assert explained(said.split("\n", 1)[0]).hint == "index-unreachable"
+    assert failures.explain(said.split("\n")[:1], 1).hint == "index-unreachable"
 
 
 def test_what_ansible_does_next_is_no_error() -> None:
-    found = explained(
-        "TASK [acme.driver : install driver packages] *****\nE: Unable to correct problems, you have held broken packages."
-    )
+    said = "TASK [acme.driver : install driver packages] *****\nE: Unable to correct problems, you have held broken packages."
+    found = failures.explain(said.split("\n"), 1)
     assert found.hint == "packages-contradict"
-    assert explained("PLAY RECAP *****").root is None
+    assert failures.explain(["PLAY RECAP *****"], 1).root is None
