@@ -119,6 +119,9 @@ def test_an_edited_input_is_told_by_check_and_restarts_the_service(site: Site) -
     said = site.run("playbooks/beside.yml", **other)
     assert "service 'demo' is not in runs of host localhost and still runs" in flat(said)
     assert "starting release" in site.run("playbooks/logs.yml", "-e", "service=demo", **other)
+    (site.root / "install.log").write_text("Error! DKMS tree already contains: acme-550.54\n")
+    said = site.run("playbooks/logs.yml", "-e", f"log_file={site.root}/install.log", **other)
+    assert "dkms remove NAME/VERSION --all" in flat(said) and "starting release" not in said
     assert changed(site.run("playbooks/stop.yml", "-e", "service=demo", **other)) == 1
     assert "no service of this host is called 'x'; this host has demo" in flat(
         site.run("playbooks/stop.yml", "-e", "service=x", ok=False, **other)
