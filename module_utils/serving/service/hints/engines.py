@@ -322,7 +322,7 @@ HINTS = (
         "correct the client's schema (the words behind the place say what is wrong), choose another structured-outputs backend (guidance), or use a"
         " newer engine",
         "vllm-project/vllm#30346, #47312",
-        "RuntimeError: [06:33:23] /project/cpp/json_schema_converter.cc:2181: items must be a boolean or an object",
+        "RuntimeError: [06:33:23] /srv/acme/cpp/json_schema_converter.cc:2181: items must be a boolean or an object",
         sure=False,
     ),
 )
