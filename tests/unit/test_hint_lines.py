@@ -63,6 +63,7 @@ SAYS_MORE = {
     ("version-yanked", "requirements-conflict"), ("systemd-namespaces-full", "systemd-own-folder"), ("systemd-namespaces-full", "systemd-sandbox"),
     ("systemd-namespaces-full", "disk-full"), ("inotify-full", "disk-full"), ("python-without-parts", "index-unreachable"),
     ("index-proxy", "proxy"), ("compiler-out-of-memory", "kernel-oom"), ("pip-no-room", "disk-full"), ("cdi-generate-no-library", "nvidia-cli-no-driver"),
+    ("packages-release-ended", "host-repository"),
     ("kernel-headers-of-another-processor", "image-other-architecture"), ("module-of-another-kernel", "image-other-architecture"),
     ("nccl-net-missing", "docker-network-missing"), ("nccl-no-route", "address-not-here"), ("nccl-no-route", "nccl-connect"),
     ("nccl-unix-socket", "port-taken"), ("nccl-nvml", "nvml-closed"),

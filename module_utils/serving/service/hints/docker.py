@@ -82,8 +82,10 @@ HINTS = (
         "registry-certificate",
         r"(?:(?:Get|Head|Post) \"?https://[^\s]{1,200} ?|download failed after attempts=\d: )(?:tls: failed to verify certificate: )?x509: "
         r"(?!certificate is (?:not )?valid for [^\n]{1,300}(?:, not |wanted to match)|unhandled critical|malformed|certificate relies)([^\n]{1,100})",
-        "the host does not trust the registry's certificate: its CA is not known, it has expired or names another host, or the clock is wrong",
-        "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt",
+        "the host does not trust the registry's certificate: its CA is not known, a proxy of the site opens TLS, it has expired or names another"
+        " host, or the clock is wrong",
+        "the words behind x509 say which; put the registry's CA into /etc/docker/certs.d/REGISTRY/ca.crt, a proxy's into the host's store"
+        " (update-ca-certificates; update-ca-trust), then restart Docker",
         "docs.docker.com, registry certificates",
         'Error response from daemon: Get "https://reg.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
     ),
@@ -91,8 +93,8 @@ HINTS = (
         "registry-plain-http",
         r"server gave HTTP response to HTTPS client",
         "the registry speaks plain HTTP and is asked by HTTPS",
-        "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json; containerd and nerdctl: http:// in"
-        " /etc/containerd/certs.d/NAME/hosts.toml; podman: insecure = true in registries.conf",
+        "give the registry a certificate, or name it in insecure-registries of /etc/docker/daemon.json; containerd: http:// in"
+        " /etc/containerd/certs.d/NAME/hosts.toml (ctr --plain-http); podman: insecure = true in registries.conf",
         "docs.docker.com, insecure registries",
         'Error response from daemon: Get "https://10.0.0.5:5000/v2/": http: server gave HTTP response to HTTPS client',
     ),

@@ -53,7 +53,8 @@ HINTS = (
         r" attribute '?all_special_tokens_extended|\b[A-Z]\w{1,40}Tokenizer(?:Fast)? has no attribute \w|is already used by a Transformers (?:model|config)"
         r"|cannot import name '[^']{1,80}' from 'transformers|defined in the BACKENDS_MAPPING",
         "the environment's transformers is of another version than this vLLM (or the model's own code) needs",
-        "install the transformers of this vLLM's time (pip takes the newest that it allows: for vLLM 0.6 4.47, for 0.8 4.51), or use an image as it"
+        "install the transformers of this vLLM's time (for 0.6 4.47, for 0.8 4.51, before 0.17 transformers<5; pip alone takes the newest),"
+        " or use an image as it"
         " was built; for a model that is newer than the engine a newer engine",
         "vllm-project/vllm, requirements",
         "AttributeError: Qwen2Tokenizer has no attribute all_special_tokens_extended",
@@ -324,5 +325,17 @@ HINTS = (
         "vllm-project/vllm#30346, #47312",
         "RuntimeError: [06:33:23] /srv/acme/cpp/json_schema_converter.cc:2181: items must be a boolean or an object",
         sure=False,
+    ),
+    Hint(
+        "dp-coordinator-slow",
+        r"DP Coordinator process failed to report",
+        "the process that shares requests among data parallel engines did not start in its time: its imports are slow (network file system, cold"
+        " disk), open files are limited, or it failed before",
+        "look for its own error above; raise LimitNOFILE (ulimit -n), keep the environment on a local disk, and use a newer engine, which waits"
+        " longer",
+        "vllm-project/vllm#43611",
+        "RuntimeError: DP Coordinator process failed to report ZMQ addresses during startup.",
+        sure=False,
+        late=True,
     ),
 )

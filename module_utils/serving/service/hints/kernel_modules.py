@@ -143,4 +143,13 @@ HINTS: tuple[Hint, ...] = (
         "ERROR: Unable to open 'kernel/acme.conf' for copying (No such file or directory)",
         sure=False,
     ),
+    Hint(
+        "module-does-not-compile",
+        r"(?:/lib/modules/\S{1,80}/build|/usr/src/(?:linux-headers|kernels)[\w/+.-]{1,120})[^\n]{0,80}: (?:fatal )?error:",
+        "the source of a kernel module does not compile with this kernel: the driver is older than the kernel, or its headers are not whole",
+        "install a newer driver (driver_branch), or boot the kernel before and hold it; linux-headers-$(uname -r) must be installed to its end",
+        "Linux, kbuild; zen-kernel/zen-kernel#305",
+        "/usr/src/linux-headers-6.14.0/include/linux/acme.h:12:10: fatal error: linux/numa.h: No such file or directory",
+        sure=False,
+    ),
 )

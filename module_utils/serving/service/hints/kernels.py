@@ -249,6 +249,17 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "position-out-of-bounds",
+        r"index out of bounds: 0 <= tmp\d{1,4} < \d{3,7}",
+        "a kernel that torch compiled read beyond a table of the model: a position past max_position_embeddings (max_model_len was forced beyond"
+        " it), or a token past the vocabulary (an added token, another tokenizer)",
+        "set max_model_len to what config.json allows (VLLM_ALLOW_LONG_MAX_MODEL_LEN out of env), or give rope_scaling by hf_overrides; tokenizer"
+        " and weights of one revision",
+        "vllm-project/vllm#31709, #17534",
+        "/tmp/acme.py:12: unknown: block: [4,0,0], thread: [32,0,0] Assertion `index out of bounds: 0 <= tmp48 < 40960` failed.",
+        sure=False,
+    ),
+    Hint(
         "kernel-trap",
         r"trapType: |Assertion [`'\"]index out of bounds|Memory Violation\(0x|\bcnrt\w{3,40}[^\n]{0,60}(?:fail|[Ee]rror)|\bMCR\]\[E\]"
         r"|HSA_STATUS_ERROR_(?:EXCEPTION|MEMORY_APERTURE_VIOLATION|MEMORY_FAULT|ILLEGAL_INSTRUCTION)"

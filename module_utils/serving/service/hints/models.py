@@ -200,8 +200,10 @@ HINTS = (
     Hint(
         "weights-missing",
         r"Following weights were not initialized from checkpoint",
-        "the files hold no weights for parts of the model that the engine builds: shards are missing, or this release builds the model in another way",
-        "run deploy.yml --tags fetch, and compare the number of shards with the model's page; if they are whole, try a newer engine",
+        "the files hold no weights for parts of the model that the engine builds: shards are missing, a fine-tuned copy has no MTP head, or this"
+        " release builds the model in another way",
+        "run deploy.yml --tags fetch, and compare the number of shards with the model's page; if they are whole, leave speculative_config (MTP) out,"
+        " or try a newer engine",
         "vllm-project/vllm#12860, #44788",
         "ValueError: Following weights were not initialized from checkpoint: {'model.layers.47.mlp.up_proj.weight'}",
         sure=False,

@@ -180,4 +180,14 @@ HINTS = (
         "NOTE: Skipping kernel installation since no kernel module package kmod-nvidia-550.54-5.14.0-503.el9 could be found",
         passing=True,
     ),
+    Hint(
+        "packages-release-ended",
+        r"No URLs in mirrorlist|Cannot prepare internal mirrorlist|no longer has a Release file",
+        "the package source has nothing for this release of the system: it has reached its end (CentOS 8, an old Ubuntu or Debian), or the"
+        " line names a release that the source never had",
+        "move to a release that is kept; until then vault.centos.org, old-releases.ubuntu.com or archive.debian.org in its place; a"
+        " vendor's source: name a release that it has",
+        "dnf; apt",
+        "Error: Failed to download metadata for repo 'appstream': Cannot prepare internal mirrorlist: No URLs in mirrorlist",
+    ),
 )

@@ -150,7 +150,7 @@ HINTS = (
     Hint(
         "ray-same-address",
         r"Every node should have a unique IP address",
-        "two hosts of this service have the same address for Ray: VLLM_HOST_IP was given one value for all, or they see each other behind one address",
+        "hosts and their addresses for Ray don't match: VLLM_HOST_IP has one value for all, or a host is known by another of its network cards",
         "set VLLM_HOST_IP in each host's own env to its address between the hosts",
         "vllm-project/vllm, ray_distributed_executor.py",
         "RuntimeError: Every node should have a unique IP address. Got 2 nodes with node ids",

@@ -17,16 +17,37 @@ HINTS = (
         "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
     ),
     Hint(
+        "registry-name",
+        r"(?:lookup|resolve) \S{1,100}(?: on \S{1,60})?: (?:Temporary failure in name resolution|no such host|server misbehaving|i/o timeout)",
+        "this host does not find the registry's address: its resolver does not answer or does not know the name, or the network was not up yet, as"
+        " at boot",
+        "resolvectl query NAME (getent hosts NAME) shows it: correct /etc/resolv.conf or the proxy; for a unit at boot After= and"
+        " Wants=network-online.target; else name a mirror, or fetch with image_relay",
+        "moby; containers/podman#21873",
+        "Error: initializing source docker://ghcr.io/acme/x:1: pinging container registry ghcr.io: dial tcp: lookup ghcr.io: Temporary failure in"
+        " name resolution",
+    ),
+    Hint(
+        "registry-handshake",
+        r"TLS handshake timeout",
+        "the connection to the registry begins and stalls at TLS: packets are too large for a link between (MTU of a tunnel or cloud network), a"
+        " proxy or firewall holds it up, or the way is slow",
+        'ping -M do -s 1472 HOST shows the MTU: set "mtu" in /etc/docker/daemon.json (1400, or as ip link says), and the proxy; else a mirror, or'
+        " fetch with image_relay",
+        "moby; hashicorp/setup-packer#49",
+        'docker: Error response from daemon: Get "https://quay.io/v2/": net/http: TLS handshake timeout',
+    ),
+    Hint(
         "registry-unreachable",
-        r"(?:https?://[^\s\"]{1,200}/(?:v2/|token\?)|error pulling image|download failed after|failed to (?:copy|do request): |proxyconnect tcp: ).{0,300}"
-        r"(?:no such host|no route to host|connection timed out|i/o timeout|connection refused|network is unreachable|deadline exceeded|context canceled"
-        r"|request canceled|TLS handshake timeout|handshake failure|tls: internal error|first record does not look like|server misbehaving|connection reset"
-        r"|broken pipe|GOAWAY|INTERNAL_ERROR|name resolution|(?<!unexpected )EOF)"
+        r"(?:https?://[^\s\"]{1,200}/(?:v2/|token\?)|error pulling image|download failed after|failed to (?:copy|do request): "
+        r"|proxyconnect tcp: ).{0,300}(?:no route to host|connection timed out|i/o timeout|connection refused|network is unreachable"
+        r"|deadline exceeded|context canceled|request canceled|handshake failure|tls: internal error|first record does not look like"
+        r"|connection reset|broken pipe|GOAWAY|INTERNAL_ERROR|(?<!unexpected )EOF)"
         r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",
         "the registry can't be reached from this host, or the connection breaks off",
         "set its proxy for Docker, name a mirror, or fetch with image_relay",
         "moby, registry client",
-        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host',
+        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: 10.0.0.9:443: connect: connection refused',
     ),
     Hint(
         "registry-another-answers",

@@ -156,8 +156,10 @@ HINTS = (
         "too-many-threads",
         r"can't start new thread|(?i:fork|thread|clone|spawn)[^\n]{0,60}Resource temporarily unavailable"
         r"|(?:pthread_create failed|fork rejected by pids controller|libgomp: Thread creation failed)(?![^\n]{0,80}Operation not permitted)",
-        "the engine may not start as many threads as it needs",
-        "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower",
+        "the engine may not start a thread: its limit is reached, or a container engine or libseccomp that is older than the image refuses the call"
+        " (clone3)",
+        "raise TasksMax of the unit (or the container's pids limit), or set env OMP_NUM_THREADS lower; if no limit is near, upgrade Docker or podman"
+        " with runc and libseccomp (seccomp=unconfined shows whether that is it)",
         "Linux, EAGAIN; vLLM, troubleshooting",
         "RuntimeError: can't start new thread",
         late=True,
@@ -204,7 +206,8 @@ HINTS = (
         r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
         r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
-        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host",
+        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host; in a virtual machine set its CPU type"
+        " to the host's (host-passthrough)",
         "Linux, SIGILL",
         "./start: line 9:  4242 Illegal instruction     (core dumped) vllm serve",
     ),
@@ -250,7 +253,8 @@ HINTS = (
         "permission",
         r"PermissionError: .{0,40}['\"](/[^'\"]{1,200})|[Pp]ermission denied",
         "a path may not be read, written or run by who tried it",
-        "the message names it, or the line before: look at owner and mode of it and of its parents, at the user of the service, and at SELinux",
+        "the message names it, or the line before: look at owner and mode of it and of its parents, at the user of the service, and at SELinux"
+        " (ausearch -m avc; a container's folder wants :z or :Z at its mount)",
         "Linux, EACCES",
         "PermissionError: [Errno 13] Permission denied: '/models/x/config.json'",
         general=True,
