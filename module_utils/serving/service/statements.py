@@ -88,7 +88,7 @@ TELLING = re.compile(
     r"|refus|tim(?:ed?|es) ?out|\btoo\b|abort|exceed|out of|already|unresolv|lost|mismatch|busy|older|limit|alloc|dcmi"
     r"|\bret is\b|requests?:|requires|\bxid\b|\bE[A-Z]\d{4}"
     r"|\bshm\b|exit ?code|assert|terminate|what\(\)|undefined|uncorrectable|only support|insufficient|required|unrecognized|does|stopped|conflict"
-    r"|invoking|called before|non-zero|exist|full|unmet|dependency problems|nothing provides|filtered out|in use by"
+    r"|invoking|called before|non-zero|exist|full|unmet|dependency problems|reject|nothing provides|filtered out|in use by"
     r"|\bdead\b|\bdied\b|status=\d|no solution|violation|to be installed"
 )
 # How programs of Unix end a line that says what the system refused them: `chmod: changing permissions of 'x': Read-only file system`.
