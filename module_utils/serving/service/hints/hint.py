@@ -8,7 +8,8 @@ kv_transfer, dcgm, amd, intel (and CPUs), cpu_threads, mindie, mindspore, ascend
 npu_kernels.
 Engines: engines, options, combinations (of options, models and accelerators), plugins, vllm_ascend, models, weights, kernels, compilers, caches, sglang,
 processes, python, pip, torch. The host: system, linux_kernel, kernel_modules (DKMS), disks (and hardware), networks, errnos;
-Ansible: ansible_side. Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.
+Ansible: ansible_side; the gateway and monitoring: gateway.
+Asked last: faults (errors by which a program says no more than that it failed). Of a log without an error: unfinished, by its last line.
 An error whose own sentence says what is wrong ("x must be one of (8, 16), got 4") needs no row: own_words.py reads it.
 A cause must hold for each way in which the pattern can match: where it does not, make two rows, or say `sure=False`: the words come of other
 causes too, and this one is told as possible, beside the error. A row for a family of errors is `general`, and never sure.
