@@ -266,4 +266,12 @@ HINTS = (
         "moby, volume/mounts",
         "docker: Error response from daemon: path /srv/acme is mounted on /srv but it is not a shared mount.",
     ),
+    Hint(
+        "sysctl-not-allowed",
+        r"sysctl \S{0,2}[\w.]{3,60}\S{0,2} (?:is )?not allowed in|sysctl[^\n]{0,80}is not in a separate kernel namespace",
+        "a kernel setting (sysctl) is asked for a container that shares the namespace it belongs to with the host, so the container may not set it",
+        "take it out of the container's options and set it on the host (sysctl -w, /etc/sysctl.d), or give the container a network or IPC of its own",
+        "runc; containerd/containerd#5281",
+        'docker: Error response from daemon: OCI runtime create failed: sysctl "net.core.somaxconn" not allowed in host network namespace: unknown.',
+    ),
 )

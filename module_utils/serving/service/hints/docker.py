@@ -8,10 +8,10 @@ HINTS = (
     # Docker, podman, containerd, runc.
     Hint(
         "docker-may-not-signal",
-        r"cannot (?:stop|kill|restart) container: [^\n]{0,120}permission denied",
-        "Docker may not signal the container's processes: AppArmor refuses it where Docker is a snap, or two Dockers are on this host",
-        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles; a"
-        " reboot ends what hangs",
+        r"cannot (?:stop|kill|restart) container: [^\n]{0,120}permission denied|signaling init process caused:? \S{0,2}permission denied",
+        "Docker may not signal the container's processes: AppArmor refuses it, as where Docker is a snap, was one, or two Dockers are on this host",
+        "remove the snap (snap remove docker) where Docker's own packages are meant, or upgrade it; aa-status shows the profiles,"
+        " aa-remove-unknown takes old ones out; a reboot ends what hangs",
         "canonical/docker-snap#272",
         "Error response from daemon: cannot stop container: 5af2: permission denied",
         sure=False,

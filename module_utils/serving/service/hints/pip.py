@@ -200,7 +200,7 @@ HINTS = (
     ),
     Hint(
         "wheel-damaged",
-        r"Wheel '[^'\n]{1,160}' located at \S{1,200} is invalid|has an invalid wheel|[Ff]ailed to extract archive|Failed to read metadata"
+        r"Wheel '[^'\n]{1,160}' located at \S{1,200} is invalid|has an invalid wheel|Failed to read metadata"
         r"|package for \S{1,80} located at \S{1,200} appears to be corrupted",
         "a package's file is damaged or cut, or no wheel at all (a page of a mirror or proxy under its name)",
         "remove it and the cache (pip cache purge, uv cache clean), fetch it again; file NAME.whl must say Zip archive",
@@ -306,9 +306,10 @@ HINTS = (
     ),
     Hint(
         "uv-download-failed",
-        r"Failed to download `[^`\n]{1,100}`|^(?:error: )?Request failed after \d{1,3} retries",
-        "uv could not fetch a package: the index or mirror is slow, far or gone, or a proxy or firewall stands between",
-        "set env UV_HTTP_TIMEOUT: 300 for large wheels (torch), UV_INDEX_URL for the site's mirror, and the proxy; then again: what came is kept",
+        r"Failed to download `[^`\n]{1,100}`|^(?:error: )?Request failed after \d{1,3} retries|[Ff]ailed to extract archive|Try increasing UV_HTTP_TIMEOUT",
+        "uv could not fetch a package whole: the index or mirror is slow, far or gone, a proxy or firewall stands between, or it sent a damaged file",
+        "set env UV_HTTP_TIMEOUT: 300 for large wheels (torch), UV_INDEX_URL for the site's mirror, and the proxy; then again; uv cache"
+        " clean where the file stays damaged",
         "uv",
         "error: Failed to download `acme==2.9.0`: operation timed out",
         late=True,

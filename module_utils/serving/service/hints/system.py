@@ -234,7 +234,8 @@ HINTS = (
         "kernel-oom",
         r"[Oo]ut of memory: Killed process|oom-kill:|earlyoom\[\d{1,8}\]: sending SIG|[Mm]emory cgroup out of memory",
         "the kernel, or earlyoom, killed a process of this host or container for lack of memory: the engine itself, or one that it needs",
-        "raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
+        "raise overhead_bytes of a container, lower kv_cache_memory_bytes, run fewer services, or give the host more memory (global_oom: all of it"
+        " was used)",
         "Linux, out-of-memory killer",
         "kernel: Memory cgroup out of memory: Killed process 4242 (python3)",
     ),

@@ -24,10 +24,10 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "gpu-xid-firmware",
         r"NVRM: Xid [^\n]{0,60}: (?:38|61|62|119|120|122|123|158|168|169)\b|waiting for RPC response from GPU\d{1,3} GSP|_kgspLogXid119|GSP Timeout",
-        "the GPU's firmware (GSP or another controller in it) hangs or failed",
-        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); upgrade the driver"
-        " if it comes back,"
-        " or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
+        "the GPU's firmware (GSP or another controller in it) failed: it hangs, or the kernel modules are of the wrong kind (newest GPUs want the"
+        " open ones)",
+        "end what runs on it, then nvidia-smi --gpu-reset -i N, or reboot (a power cycle where that does not help); if it comes back upgrade the"
+        " driver (its open modules), or switch GSP off (NVreg_EnableGpuFirmware=0) where the driver allows it",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 119, pid=11431, name=x, Timeout after 45s of waiting for RPC response from GPU3 GSP!",
     ),
