@@ -124,14 +124,11 @@ HINTS = (
     Hint(
         "model-file-missing",
         r"Can't load the (?:configuration|model) (?:of|for) |does not appear to have (?:a file|files) named ([^\s]{1,100})"
-        r"|Could not locate the \S{1,80} inside"
-        r"|Cannot find any model"
-        r" weights with"
-        r"|Weight files referenced in index but missing|No such file or directory: '[^'\n]{1,300}\.safetensors'"
-        r"|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found|no"
-        r" file named [\w.]{1,60}",
-        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for"
-        " another kind of file",
+        r"|Could not locate the (?!(?:configuration|modeling|tokenization|processing|image_processing)_)\S{1,80} inside"
+        r"|Cannot find any model weights with|Weight files referenced in index but missing"
+        r"|No such file or directory: '[^'\n]{1,300}\.safetensors'|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found"
+        r"|no file named [\w.]{1,60}",
+        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for another kind of file",
         "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",

@@ -54,7 +54,8 @@ HINTS = (
         of_errno(22, 25, 38, 92, 93, 95),
         "the file system, device or kernel does not know a call, or not with these values: network, FUSE and overlay folders, sandboxes and old"
         " kernels lack some (locks, direct reads), or a cpuset lacks the core",
-        "the traceback's last lines say what was called: put that folder on a local disk (ext4, xfs); in a container try seccomp=unconfined,"
+        "the traceback's last lines say what was called: put that folder on a local disk (ext4, xfs); sched_setaffinity: give it all cores;"
+        " in a container try seccomp=unconfined,"
         " elsewhere a newer kernel",
         LINUX,
         "OSError: [Errno 95] Operation not supported: '/srv/x'",

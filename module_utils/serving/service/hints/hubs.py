@@ -282,12 +282,20 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "hub-offline-mode",
+        r"OfflineModeIsEnabled|offline mode is enabled",
+        "the engine works without the hub (HF_HUB_OFFLINE), and something that it wants by its name there is not on this host: the model is named"
+        " instead of its folder, or a part of it (tokenizer, code, draft model) is not in it",
+        "give the folder of what deploy.yml fetched, for tokenizer and draft model too; the message names what is wanted; run deploy.yml --tags fetch",
+        "huggingface_hub",
+        "huggingface_hub.errors.OfflineModeIsEnabled: Cannot reach files.example",
+    ),
+    Hint(
         "hub-unreachable",
-        r"couldn't connect to 'https?://|outgoing traffic has been disabled|OfflineModeIsEnabled"
-        r"|Connection to (?:[\w.-]{1,60}\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.cn) timed out"
-        r"|host=\\?'(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)"
-        r"(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses|ProxyError|Cannot connect to proxy|Read timed out|SSLError))"
-        r"|Cannot (?:send a request(?!, as the client)|reach https)",
+        r"couldn't connect to 'https?://|outgoing traffic has been disabled|Connection to (?:[\w.-]{1,60}\.)?(?:huggingface\.co|hf\.co"
+        r"|hf-mirror\.com|modelscope\.cn) timed out|host=\\?'(?:[\w.-]{1,40}\.huggingface\.co|[\w.-]{0,40}hf\.co|huggingface\.co"
+        r"|hf-mirror\.com|www\.modelscope\.cn|modelscope\.cn)(?![^\n]{0,300}(?:certificate verify failed|too many \d{3} error responses"
+        r"|ProxyError|Cannot connect to proxy|Read timed out|SSLError))|Cannot (?:send a request(?!, as the client)|reach https)",
         "the engine wants something from the hub, and can't reach it",
         "a release reads its weights from the host: check what the message names, and run deploy.yml --tags fetch",
         "huggingface/transformers, utils/hub.py",

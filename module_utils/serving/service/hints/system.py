@@ -200,14 +200,12 @@ HINTS = (
     ),
     Hint(
         "cpu-too-old",
-        r"Illegal instruction(?!, which is usually caused by unaligned)"
-        r"|signal SIGILL|shutdown with signal 4\b|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)"
-        r"|CPU does not support .{0,20}(?:avx|AVX)"
-        r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: "
-        r"|(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
+        r"illegal hardware instruction|Illegal instruction(?!, which is usually caused by unaligned)|signal SIGILL|shutdown with signal 4\b"
+        r"|died with <Signals\.SIGILL|AVX-?512 .{0,40}(?:required|not supported)|CPU does not support .{0,20}(?:avx|AVX)"
+        r"|trap invalid opcode|compiled with \w{2,12} but CPU does not support|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-4\b",
         "the program met an instruction that the host's CPU does not have: most often the build is for a newer CPU",
-        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host; in a virtual machine set its CPU type"
-        " to the host's (host-passthrough)",
+        "use a build for this CPU (lscpu shows avx2 and avx512f, on Arm atomics and asimdhp), or another host; in a virtual machine set its"
+        " CPU type to the host's (host-passthrough)",
         "Linux, SIGILL",
         "./start: line 9:  4242 Illegal instruction     (core dumped) vllm serve",
     ),

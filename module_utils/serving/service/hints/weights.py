@@ -151,4 +151,14 @@ HINTS = (
         "RuntimeError: Could not send runai_request to libstreamer due to: b'S3 not supported'",
         sure=False,
     ),
+    Hint(
+        "model-code-file-missing",
+        r"Could not locate the (?:configuration|modeling|tokenization|processing|image_processing)_\w{1,60}\.py",
+        "the model's own code (auto_map of config.json) is to be loaded, and that file is not in its folder: a quantised or fine-tuned copy left it"
+        " out, or it was not fetched",
+        "copy it from the original model's repository into the folder (or name that one as source), then run deploy.yml --tags fetch; check"
+        " `include` and `exclude`",
+        "vllm-project/vllm-ascend#619",
+        "OSError: Could not locate the configuration_acme.py inside acme/model.",
+    ),
 )
