@@ -21,7 +21,7 @@ KEYS = {*keys.SHARED, *keys.SERVICE}
 OURS = KEYS | set(re.findall(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+", (ROOT / "docs/variables.md").read_text()))
 # Modules of the kernel, programs, files and settings of other software.
 OTHERS = {
-    "sched_setaffinity", "global_oom",
+    "allow_other", "global_oom", "max_tokens", "nvidia_uvm", "sched_setaffinity",
     "amd_iommu", "bin_t", "intel_iommu", "pcie_aspm", "pcie_port_pm", "disabled_plugins", "longest_edge", "shortest_edge", "torch_extensions",
     "firewall_driver", "ip_range", "ip_tables",
     "all_proxy", "ansible_become_password", "ansible_host", "ansible_port", "ansible_python_interpreter", "ansible_remote_tmp", "ansible_user",

@@ -81,8 +81,8 @@ HINTS = (
     Hint(
         "host-repository",
         r"no valid OpenPGP data found|does not have a Release file|The repository '[^'\n]{1,200}' is not signed|Failed to download metadata for repo",
-        "a repository of the host's packages, or its key, can't be had: its address is wrong for this distribution, it is gone, or a"
-        " proxy gives another page",
+        "a repository of the host's packages, or its key, can't be had: its address is wrong for this distribution, it is gone, or a proxy gives"
+        " another page; or this host does not reach it (DNS, firewall, no proxy set)",
         "open the address with curl -v from this host; correct it below /etc/apt/sources.list.d or /etc/yum.repos.d, or name the site's mirror",
         "apt; dnf; NVIDIA/nvidia-container-toolkit, installation",
         "gpg: no valid OpenPGP data found.",

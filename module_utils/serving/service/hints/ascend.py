@@ -47,8 +47,10 @@ HINTS = (
         "npu-hal-missing",
         r"(lib(?:ascend_hal|drv\w{1,30}|dcmi|devmmap|davinci\w{0,20}|tsdclient)\.so): cannot open shared object"
         r"|DCMIError_LibraryNotFound|npu-smi: error while loading shared libraries: \S{1,60}",
-        "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver",
-        "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed",
+        "the NPU driver's libraries are not visible here: they are not mounted into the container, or the host has no driver, or their folders are"
+        " not on the loader's path",
+        "mount /usr/local/Ascend/driver/lib64 (`mounts` of the hardware), and check that the host's driver is installed; LD_LIBRARY_PATH must have"
+        " driver/lib64/driver and driver/lib64/common",
         "vllm-project/vllm-ascend, installation guide",
         "ImportError: libascend_hal.so: cannot open shared object file: No such file or directory",
     ),
@@ -166,7 +168,8 @@ HINTS = (
         "npu-unsupported-operator",
         r"EZ300[23]|Unsupported_Operator|No supported Ops kernel and engine are found",
         "no kernel of this operator was found for this NPU, type and format: the NPU has none, or CANN's package of operators for it is not installed",
-        "on a 310P set engine_args.dtype: float16 (or convert: float16) and use a release with 310P support",
+        "source CANN's set_env.sh and install its ops (kernels) package for this NPU, of the toolkit's version, or use the image for it; on a 310P"
+        " set engine_args.dtype: float16 (or convert: float16) and use a release with 310P support",
         "vllm-project/vllm-ascend#1383",
         "Unsupported_Operator(EZ3002): Optype [TransData] of Ops kernel [AIcoreEngine] is unsupported.",
     ),

@@ -70,7 +70,7 @@ HINTS = (
     Hint(
         "cdi-stale-library",
         r"error mounting \"([^\"]{0,200}(?:libnvidia|libcuda|libnv)[^\"]{0,200})\" to rootfs[^\n]{0,300}[Nn]o such file"
-        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80})"
+        r"|cannot stat [`'](/[^`']{0,120}(?:nvidia|libcuda|libEGL|libnv)[^`']{0,80}\.so[\w.]{0,20})"
         r"|error stat'ing file [`']?(/[^`'\s]{0,120}(?:nvidia|libcuda|libnv)[^`'\s:]{0,80})",
         "the CDI file names a library of the driver that is not on this host any more: the driver was changed after the file was made, or the file"
         " is of another host",

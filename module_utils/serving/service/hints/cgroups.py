@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "scope-left-over",
+        r"(?:unable to start unit|sd-bus call)[^\n]{0,900}(?:was already loaded or has a fragment file|\.scope already exists)",
+        "systemd still has the scope of this container's earlier run, as after a kill for lack of memory",
+        "systemctl reset-failed (docker-*.scope, libpod-*.scope; rootless: --user), else stop that scope or docker rm -f the container; look for an"
+        " oom-kill in dmesg",
+        "containers/crun#1138; containers/podman#17422",
+        'runc create failed: unable to start unit "docker-ab.scope": Unit docker-ab.scope was already loaded or has a fragment file.',
+    ),
+    Hint(
         "cgroup-no-swap",
         r"memory\.swap\.max[`'\"]?(?: for writing)?: (?:[Pp]ermission denied|[Nn]o such file)"
         r"|memory\.memsw\S{0,40}: (?:[Pp]ermission denied|[Nn]o such file)",

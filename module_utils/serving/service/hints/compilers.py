@@ -7,8 +7,9 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 HINTS: tuple[Hint, ...] = (
     Hint(
         "compiler-missing",
-        r"cannot execute '(?:cc1plus|cc1|as|ld|collect2)'|error: command '[\w./-]{0,80}(?:gcc|g\+\+|clang|cc)(?:-\d{1,2})?' failed: No such file"
-        r"|nvcc fatal\s{1,4}: Cannot find compiler|make(?:\[\d\])?: (?:\S{0,40}-)?(?:gcc|g\+\+|cc|ld)(?:-\d{1,2})?: No such file",
+        r"cannot execute '(?:cc1plus|cc1|as|ld|collect2)'|error: command '(?:[\w./-]{0,80}[/-])?(?:gcc|g\+\+|clang"
+        r"|cc)(?:-\d{1,2})?' failed: No such file|nvcc fatal\s{1,4}: Cannot find compiler|make(?:\[\d\])?: (?:\S{0,40}-)?(?:gcc|g\+\+|cc"
+        r"|ld)(?:-\d{1,2})?: No such file",
         "a compiler, or a part of it, is not installed on this host or in this image, and something is compiled here",
         "apt-get install build-essential (dnf install gcc gcc-c++ make), for a kernel module the gcc of the version that the line names; or use an"
         " image or wheel that needs no compiler",
@@ -17,11 +18,11 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "compiler-headers-missing",
-        r"fatal error: (?:cuda/std|cub|thrust|nv|cuda/atomic|cccl)[\w./-]{0,80}: No such file",
-        "the headers of CUDA's C++ library (CCCL: cub, thrust, cuda/std) are not where nvcc looks: the toolkit is installed in part, or nvcc and"
-        " headers are of two versions",
+        r"fatal error: (?:cuda/std|cub/|thrust/|nv/|cuda/atomic|cccl)[\w./-]{0,80}: No such file",
+        "the headers of CUDA's C++ library (CCCL) are not where the compiler looks: the toolkit is installed in part, nvcc and headers are of two"
+        " versions, or CUDA 13's are in include/cccl",
         "install the whole toolkit of one version (cuda-toolkit-12-9, or the wheels nvidia-cuda-cccl and nvidia-cuda-nvcc alike), set CUDA_HOME to"
-        " it, or use an image as it was built",
+        " it, or use an image as it was built; CUDA 13: env CPLUS_INCLUDE_PATH: /usr/local/cuda/include/cccl",
         "NVIDIA, CCCL",
         "fatal error: cuda/std/utility: No such file or directory",
     ),
@@ -29,8 +30,9 @@ HINTS: tuple[Hint, ...] = (
         "compiler-library-old",
         r"fatal error: (?:filesystem|optional|span|string_view|bit|concepts|charconv|version): No such file"
         r"|error: .std::\w{2,30}. has not been declared|#error C\+\+\d\d or later compatible compiler is required",
-        "the compiler's C++ library is missing or older than the code that is compiled",
-        "install g++ 11 or later (gcc-toolset on Red Hat), or use an image that brings compiled kernels",
+        "the compiler's C++ library is missing or older than the code, or the code is older than the torch or compiler (-std=c++14, no <cstdint>)",
+        "install g++ 11 or later (gcc-toolset on Red Hat), or use an image that brings compiled kernels; with it already: a newer release of the"
+        " package, CXXFLAGS='-std=c++17 -include cstdint'",
         "gcc",
         "fatal error: filesystem: No such file or directory",
     ),
@@ -64,9 +66,9 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "cmake-without-cuda",
         r"CMAKE_CUDA_COMPILER not set|No CMAKE_CUDA_COMPILER could be found|Could NOT find CUDA(?:Toolkit)?\b|Failed to find nvcc",
-        "something is built from source for GPUs, and CUDA's compiler (nvcc) is not found",
+        "something is built from source for GPUs (also on a host without any), and CUDA's compiler (nvcc) is not found",
         "install a wheel instead (a Python and platform that have one), or the CUDA toolkit of torch's version, with CUDA_HOME set and its bin"
-        " folder in PATH; or use an image",
+        " folder in PATH; or use an image; for CPUs or NPUs set VLLM_TARGET_DEVICE: cpu (empty)",
         "CMake",
         "CMake Error: CMAKE_CUDA_COMPILER not set, after EnableLanguage",
     ),
@@ -89,9 +91,9 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "cuda-home-not-set",
         r"(?<!environment variable )CUDA_HOME is not set",
-        "code that is compiled at run time looks for the CUDA toolkit by CUDA_HOME, and that is not set",
-        "set env CUDA_HOME: /usr/local/cuda where the toolkit (nvcc) is installed, or use an image that has it; or leave out what compiles"
-        " (DeepGEMM, FlashInfer JIT)",
+        "code that is compiled, as pip builds it or at run time, looks for the CUDA toolkit by CUDA_HOME, and that is not set",
+        "set env CUDA_HOME: /usr/local/cuda where the toolkit (nvcc) is, or use an image; leave out what compiles (DeepGEMM, FlashInfer JIT); a"
+        " build for CPUs or NPUs wants VLLM_TARGET_DEVICE: cpu (empty for vllm-ascend)",
         "DeepGEMM; tilelang",
         "AssertionError: CUDA_HOME is not set",
     ),

@@ -274,4 +274,22 @@ HINTS = (
         "runc; containerd/containerd#5281",
         'docker: Error response from daemon: OCI runtime create failed: sysctl "net.core.somaxconn" not allowed in host network namespace: unknown.',
     ),
+    Hint(
+        "nvidia-smi-not-in-container",
+        r"exec: \\?\"(?:/usr/bin/)?(?:nvidia-smi|npu-smi)\\?\": (?:executable file not found|stat )",
+        "nvidia-smi (npu-smi) comes from the host, and this container was not given the GPUs (NPUs), or not that part of the driver",
+        "--gpus all (--runtime nvidia, device_access: cdi), NVIDIA_DRIVER_CAPABILITIES with utility, Docker restarted after nvidia-ctk runtime"
+        " configure; nvidia-smi must work on the host; NPUs: mount npu-smi and the driver's folders",
+        "nvidia-docker#1668, #457, #1372",
+        'docker: Error response from daemon: failed to create task: OCI runtime create failed: exec: "nvidia-smi": executable file not found in'
+        " $PATH: unknown.",
+    ),
+    Hint(
+        "compose-plugin-missing",
+        r"unknown shorthand flag: '\w' in -\w",
+        "docker was called as docker compose -f (or -d, -p), and its compose plugin is not installed",
+        "install docker-compose-plugin (docker-compose-v2 of Ubuntu); docker compose version must answer",
+        "docker/for-linux#1330; docker/compose#8986",
+        "unknown shorthand flag: 'f' in -f",
+    ),
 )

@@ -120,7 +120,8 @@ HINTS = (
         r"nvcc[\"']?: (?:command )?not found|Could not find nvcc|nvcc[\"']?: No such file|No such file or directory: '[^']{0,200}nvcc'|CUDA_HOME"
         r" environment variable is not set",
         "FlashInfer or another part compiles kernels at run time, and there is no nvcc where it looks (CUDA_HOME)",
-        "set env VLLM_USE_FLASHINFER_SAMPLER: 0, or use an image with the CUDA compiler",
+        "is nvcc installed, set env CUDA_HOME to its toolkit; else an image with the CUDA compiler; or avoid what compiles:"
+        " VLLM_USE_FLASHINFER_SAMPLER: 0, VLLM_USE_DEEP_GEMM: 0, SGLang attention_backend: triton, sampling_backend: pytorch",
         "vllm-project/vllm#21960",
         "/bin/sh: 1: /usr/local/cuda/bin/nvcc: not found\nninja: build stopped: subcommand failed.",
     ),
@@ -162,9 +163,10 @@ HINTS = (
     Hint(
         "gpu-memory-held",
         r"Free memory on device .{0,80}is less than desired GPU memory utilization",
-        "less of the device's memory is free than gpu_memory_utilization asks for: something else holds it, or the little that the engine's own"
-        " processes take before is too much already",
-        "nvidia-smi or npu-smi info shows what holds it; end that, or lower gpu_memory_utilization",
+        "less of the device's memory is free than gpu_memory_utilization asks for: something else holds it (unified memory: also the page cache), or"
+        " the engine's own processes took too much before",
+        "nvidia-smi or npu-smi info shows what holds it: end that (after a crash also left-over engine processes); unified memory: free -g, echo 3 >"
+        " /proc/sys/vm/drop_caches; or lower gpu_memory_utilization",
         "vLLM, v1/worker/utils.py",
         "ValueError: Free memory on device (10.2/79.19 GiB) on startup is less than desired GPU memory utilization (0.9, 71.27 GiB).",
     ),

@@ -110,10 +110,10 @@ HINTS = (
         "oci-sysctl",
         r"open sysctl \S{1,80}|(?:open|write to) `?/proc/sys/\S{1,80}[` ]?: (?i:permission denied|no such file|read-only|invalid argument)"
         r"|write sysctl key",
-        "a kernel setting (sysctl) of the container can't be written: it is not there, is read-only in a container around it, or its value does"
-        " not fit the ids of this user",
-        "remove it from the row's options, or for podman from default_sysctls in containers.conf; set it on the host; without root look at"
-        " /etc/subuid and /etc/subgid",
+        "a kernel setting (sysctl) of the container can't be written: it is not there, is read-only or refused by AppArmor in a container around it"
+        " (LXC, since runc 1.3.3), or does not fit this user's ids",
+        "remove it from the row's options (podman: default_sysctls in containers.conf) or set it on the host; in an LXC: upgrade LXC/Proxmox, or"
+        " there lxc.apparmor.profile: unconfined; without root look at /etc/subuid and /etc/subgid",
         "runc",
         "runc create failed: error during container init: open sysctl net.ipv4.acme file: no such file or directory",
     ),

@@ -24,6 +24,15 @@ HINTS = (
         "failed to create fsnotify watcher: too many open files",
     ),
     Hint(
+        "journal-damaged",
+        r"(?:[Jj]ournal|\.service|\bUnit\b)[^\n]{0,200}: Bad message",
+        "a file of systemd's journal is damaged, as after a power cut (old entries are lost, services are not hurt), or a unit file can't be read as"
+        " it is written",
+        "journalctl --verify names it; journalctl --rotate, then remove that file; for a unit that fails to load: systemd-analyze verify UNIT",
+        "systemd/systemd#24150",
+        "systemd-journald[400]: Failed to iterate through journal: Bad message",
+    ),
+    Hint(
         "file-system-shut",
         r"(?:EXT4-fs|BTRFS) (?:error|critical)\b|[Rr]emounting filesystem read-only|Aborting journal on device"
         r"|XFS \(\S{1,40}\): (?:Corruption|Metadata (?:corruption|I/O)|[Ff]ile ?system has been shut down|Filesystem has)",
@@ -35,9 +44,18 @@ HINTS = (
         "EXT4-fs (acme9): Remounting filesystem read-only",
     ),
     Hint(
+        "thin-storage-full",
+        r"critical space allocation error, dev",
+        "the storage below this disk is full (a thin pool, a virtual machine's disk file); the disk itself does not fail",
+        "make room in the pool or datastore below (lvs, or the virtual machine's host), then fsck and remount",
+        "Linux, block layer",
+        "kernel: critical space allocation error, dev dm-3, sector 12345",
+    ),
+    Hint(
         "disk-fails",
-        r"(?:I/O|critical (?:medium|target|space allocation)) error, dev \w|Buffer I/O error on (?:dev|device)"
-        r"|nvme\d{1,3}[^\n]{0,20}: (?:I/O [^\n]{0,40}timeout|Device not ready|controller is down|Removing after probe failure)",
+        r"(?:I/O|critical (?:medium|target)) error, dev (?!fd\d|sr\d|loop\d|nbd\d|zram)\w(?![^\n]{0,120}DISCARD)|Buffer I/O error on (?:dev"
+        r"|device) (?!fd\d|sr\d|loop\d|nbd\d|zram)|nvme\d{1,3}[^\n]{0,20}: (?:I/O [^\n]{0,40}timeout|Device not ready|controller is down"
+        r"|Removing after probe failure)",
         "a disk does not answer the kernel, or answers that it can't read or write: it fails, or its cable, slot or controller does",
         "smartctl -a (nvme smart-log) on the device that the line names; move the data away and replace it; check the weights there"
         " (weights_info, full:"
@@ -173,5 +191,16 @@ HINTS = (
         "compare its size and sha256 with the source's, file NAME shows what it is; fetch it again",
         "tar; gzip",
         "tar: Unexpected EOF in archive",
+    ),
+    Hint(
+        "shared-memory-gone",
+        r"unable to open shared memory object [^\n]{0,120}No such file or directory",
+        "a segment in /dev/shm is gone: the process that made it has ended, the containers don't share IPC, or logind removed it at a logout"
+        " (RemoveIPC)",
+        "look for what failed before; ipc: host; RemoveIPC=no in logind.conf, or run as a system user",
+        "torch, file_descriptor sharing",
+        "RuntimeError: unable to open shared memory object </torch_104> in read-write mode: No such file or directory (2)",
+        sure=False,
+        late=True,
     ),
 )

@@ -39,7 +39,8 @@ HINTS = (
         "container-port-taken",
         r"port is already allocated|(?<!shim\.sock: )bind: address already in use|failed to bind host port [^\n]{0,120}address already in use",
         "another container or process has the service's port",
-        "docker ps and ss -ltnp show whose it is; end it or give the service another port",
+        "docker ps and ss -ltnp show whose it is; end it or give the service another port; docker ps -a and ss -tanp too; a docker-proxy without"
+        " container: restart Docker",
         "Docker 26.1.5",
         "docker: Error response from daemon: driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:9010 failed: port is"
         " already allocated.",
@@ -64,7 +65,7 @@ HINTS = (
     ),
     Hint(
         "address-missing",
-        r"bind: cannot assign requested address|(?:attempting to bind on address|Errno 99).{0,80}[Cc]annot assign requested address",
+        r"bind: cannot assign requested address|(?:attempting to bind on address).{0,80}[Cc]annot assign requested address",
         "the host has no such address",
         "set the row's `address` to one that `ip address` shows",
         "Docker 26.1.5; vLLM",
@@ -144,8 +145,9 @@ HINTS = (
         "docker-socket-permission",
         r"permission denied while trying to connect to the [Dd]ocker|dial unix \S{0,60}docker\.sock: connect: permission denied"
         r"|server API version: [^\n]{0,60}(?:PermissionError\(|error\()13",
-        "this user may not use Docker",
-        "run as root (become: true), or add the user to the group docker and log in anew",
+        "this user may not use Docker (or its socket is not of the group docker)",
+        "run as root (become: true), or add the user to the group docker and log in anew; ls -l /run/docker.sock must show the group docker: else"
+        " groupadd docker, restart docker.socket and docker",
         "moby; docs.docker.com, post-installation steps",
         "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
     ),
@@ -172,17 +174,19 @@ HINTS = (
     Hint(
         "docker-mount-source",
         r"error while creating mount source path '([^']{1,200})'",
-        "Docker may not make the folder that is to be mounted: its parent is read-only or closed for root (NFS with root_squash; Docker as a snap sees"
-        " only /home), or is not there",
-        "make the folder before, correct the row's `mounts`, or install Docker from its own packages in place of the snap",
+        "Docker may not make or see the folder to be mounted: its parent is read-only or closed for root (NFS root_squash; a snap sees only /home),"
+        " or (file exists) a network mount or link there is dead",
+        "make the folder before, correct the row's `mounts`, or install Docker from its own packages in place of the snap; for file exists: ls it as"
+        " root, umount -l and mount anew (FUSE: allow_other)",
         "moby; canonical, docker snap",
         "docker: Error response from daemon: error while creating mount source path '/data/x': mkdir /data: read-only file system.",
     ),
     Hint(
         "docker-network-missing",
         r"(?:daemon|Error): network ([\w.-]{1,80}) not found",
-        "the container's network is not there",
-        "docker network ls shows what there is; create it, or correct `--network` of the command (a service here takes the host's or the engine's own)",
+        "the container's network is not there, or an old container names by its id one that was since made anew",
+        "docker network ls shows it; create it, or correct `--network` (a service here takes the host's or the engine's own); a long number as the"
+        " name: docker rm -f the container and start anew (compose: up -d --force-recreate)",
         "moby",
         "docker: Error response from daemon: network acme not found.",
     ),
@@ -262,7 +266,8 @@ HINTS = (
     Hint(
         "command-not-in-image",
         r"(?:OCI runtime(?! create failed: unable to retrieve)|runc (?:create|run) failed|(?:start"
-        r"|starting) container process)[^\n]{0,600}exec: \"((?!-)[^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)"
+        r"|starting) container process)[^\n]{0,600}exec: \"((?!-|(?:/usr/bin/)?nvidia-smi\""
+        r"|(?:\S{0,40}/)?npu-smi\")[^\"]{1,200})\": (?:executable file not found|stat [^\n]{1,200}: no such file)"
         r"|crun: executable file `(?!-)[^`]{1,100}` not found|failed to exec pid1: No such file",
         "the command is not in the container's file system: the image has none, it stands off the image's PATH or where its user may not go (/root),"
         " or the container engine's store lost files of it",
@@ -292,8 +297,8 @@ HINTS = (
         r"exec: \"([^\"]{1,200})\": (?:stat [^\s:]{1,200}: )?permission denied|(?<!fork/)exec [^\s:]{1,200}: permission denied"
         r"|exec user process caused[^\n]{0,10}permission denied",
         "the command in the container may not be executed by its user",
-        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system"
-        " is mounted noexec",
+        "check its mode and those of the folders above it (an image made for root, another user in the row), and whether its file system is mounted"
+        " noexec; where no image starts (Docker's data moved): ausearch -m avc, restorecon -R its folder",
         "runc",
         'unable to start container process: exec: "/config/run": permission denied: unknown.',
     ),
@@ -358,8 +363,8 @@ HINTS = (
     ),
     Hint(
         "docker-unknown-option",
-        r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: |Error: )?unknown (?:shorthand )?flag:"
-        r" ([^\n]{1,60})",
+        r"(?:docker|podman|unknown): ?(?:unknown|unrecognized) (?:flag|option): ([\w-]{1,60})|^(?:docker: "
+        r"|Error: )?unknown (?:shorthand )?flag: (?!'\w' in -)([^\n]{1,60})",
         "this version of the container engine does not know an option of the start script, or the daemon one of its unit",
         "upgrade it (Docker 28.2 or newer for CDI without settings); for the daemon correct its unit (systemctl cat docker)",
         "docker, command line",

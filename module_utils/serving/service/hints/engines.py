@@ -128,8 +128,10 @@ HINTS = (
         r"|Cannot find any model weights with|Weight files referenced in index but missing"
         r"|No such file or directory: '[^'\n]{1,300}\.safetensors'|[Nn]o (?:\.?safetensors(?: files or index)?|weight files?) found"
         r"|no file named [\w.]{1,60}",
-        "a file of the model is missing in its folder (or, for a hub's name, could not be had), or an option (load_format) asks for another kind of file",
-        "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out",
+        "a file of the model is missing in its folder (a link that leads out of the mount, as in a hub's cache, counts), a hub did not give it, or"
+        " an option (load_format) asks for another kind of file",
+        "run deploy.yml --tags fetch; check `include` and `exclude` of the model, and leave load_format out; for a hub's cache mount the whole"
+        " models--... folder, or copy it by cp -aL",
         "huggingface/transformers, utils/hub.py; vLLM, model_loader",
         "OSError: /models/x does not appear to have a file named config.json.",
     ),
@@ -227,8 +229,10 @@ HINTS = (
     Hint(
         "no-chat-template",
         r"default chat template is no longer allowed|[Nn]o (?:default )?chat template|chat_template is not set",
-        "the model has no chat template",
-        "give engine_args.chat_template, or ask it by /v1/completions",
+        "the model has no chat template: it is a base model (not -Instruct, -it), or its chat_template.jinja was not fetched, or is too new for this"
+        " transformers",
+        "look for chat_template.jinja on the model's page and in its folder (`include`; deploy.yml --tags fetch); serve the -Instruct copy; else"
+        " give engine_args.chat_template, or ask it by /v1/completions",
         "huggingface/transformers 4.44",
         "ValueError: As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template.",
     ),

@@ -16,7 +16,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "haproxy-config",
-        r"parsing \[[^\]\n]{1,200}:\d{1,6}\] : (?!'bind)|Fatal errors found in configuration",
+        r"parsing \[[^\]\n]{1,200}:\d{1,6}\] : (?!'bind)(?![^\n]{0,300}could not resolve address)|Fatal errors found in configuration",
         "HAProxy does not take its configuration; the line names the place",
         "deploy.yml and gateway.yml check what they write: run gateway.yml again; an own part: haproxy -c -f FILE tests it, and an older HAProxy may"
         " not know the word",
@@ -47,8 +47,8 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "haproxy-name",
         r"could not resolve address '",
-        "HAProxy does not find a backend's address by its name when it starts",
-        "correct the name in the inventory or in DNS (getent hosts NAME on the gateway), or give the address",
+        "HAProxy does not find a backend's address by its name when it starts, wrong or not known to DNS, or before the network is up",
+        "correct the name in the inventory or in DNS (getent hosts NAME on the gateway), or give the address; at boot After=network-online.target",
         "HAProxy",
         "[ALERT]    (812) : config : [haproxy.cfg:40] : 'server acme/h1' : could not resolve address 'h1.lan'.",
     ),

@@ -63,8 +63,9 @@ HINTS = (
     Hint(
         "hccl-notify-timeout",
         r"EI0002\b|Notify wait.{0,60}time(?:d)? ?out",
-        "a rank waited in vain for another one in an operation: one of them hangs, died or is much slower",
-        "look for what the other ranks said before; set env HCCL_EXEC_TIMEOUT if one is only slow",
+        "a rank waited in vain for another one in an operation: one of them hangs, died or is much slower, or the link between them is down",
+        "look for what the other ranks said before; set env HCCL_EXEC_TIMEOUT if one is only slow; hccn_tool -i N -link -g and -net_health -g show"
+        " links that are down",
         CANN_CODES,
         "EI0002: [PID: 41] The wait execution of the Notify register times out.",
         late=True,
@@ -95,9 +96,10 @@ HINTS = (
         r"|remote does not initiate a connect request|topo exchange agent get socket timeout|connect timeout.{0,60}rank"
         r"|socket establish timeout|Wait links establish"
         r"|topo exchange server (?!.{0,80}(?:[Bb]ind|[Ll]isten)).{0,40}(?:connect|accept).{0,40}fail",
-        "HCCL could not connect to a rank in its time (120 s unless set): that rank hangs, ended or loads longer, or a firewall stands between",
-        "look for what the other ranks said before, then at reachability and firewall between them; for slow loading set env HCCL_CONNECT_TIMEOUT, "
-        "for MindSpore MS_NODE_TIMEOUT",
+        "HCCL could not connect to a rank in its time (120 s unless set): that rank hangs, ended or loads longer; a firewall, a wrong network card,"
+        " an NPU link that is down or TLS that differs stands between, or it is elsewhere",
+        "look at what other ranks said first, at the firewall; set HCCL_SOCKET_IFNAME (HCCL_IF_IP) of each host; hccn_tool -i N -tls -g and -link -g"
+        " must agree on all NPUs; slow loading: env HCCL_CONNECT_TIMEOUT, MindSpore MS_NODE_TIMEOUT",
         "vllm-project/vllm-ascend#486, #1955, #5461",
         "EI0006: [PID: 41] Getting socket times out. Reason: Remote Rank did not send the data in time.",
         late=True,

@@ -6,6 +6,15 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "connect-without-address",
+        r"(?:NewConnectionError|ConnectError|Cannot connect to host)[^\n]{0,200}Cannot assign requested address",
+        "a connection got no address of this host: localhost means ::1 and IPv6 is off here (as in many containers), or all local ports are used up",
+        "name 127.0.0.1 in place of localhost; ss -s shows ports in timewait: keep connections open, widen net.ipv4.ip_local_port_range",
+        "UKGovernmentBEIS/inspect_ai#1799",
+        "httpx.ConnectError: [Errno 99] Cannot assign requested address",
+        sure=False,
+    ),
+    Hint(
         "cache-without-links",
         r"\[Errno (?:1|38|95)\] (?:Operation not \w{1,10}|Function not implemented): '[^'\n]{0,300}blobs/[^\n]{1,400}-> '",
         "the hub's cache lies on a file system without symbolic links (some SMB, FUSE and object storage)",
@@ -24,7 +33,7 @@ HINTS = (
     Hint(
         "hub-token-refused",
         r"the token seems invalid|Invalid user token|Invalid credentials in Authorization header"
-        r"|[Tt]oken (?:\"[^\"\n]{1,60}\" )?(?:is|has) (?:expired|been revoked)",
+        r"|(?<!authorization )(?<!bearer )[Tt]oken (?:\"[^\"\n]{1,60}\" )?(?:is|has) (?:expired|been revoked)",
         "the hub does not take the token: it is mistyped, was deleted or expired, or is of another hub",
         "make a new one on the hub's page of tokens (one that may read gated repositories), and set it where the fetch reads it"
         " (HF_TOKEN or the vault)",
@@ -179,7 +188,7 @@ HINTS = (
     ),
     Hint(
         "hub-limit",
-        r"429 Client Error|Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
+        r"429 Client Error|(?<!\" 429 )Too Many Requests|rate limit(?:ed)?\b[^\n]{0,80}(?:hf|hugging|modelscope|hub)",
         "the hub (or the server that the message names) takes no more requests from this address for now",
         "give a token, fetch once and relay to the other hosts, or use a mirror",
         "huggingface_hub, rate limits",
@@ -255,8 +264,10 @@ HINTS = (
         r"|modelscope)|Access to model \S{1,100} is restricted"
         r"|(?i:status(?: code)?:? ?\(?40[13])[^\n]{0,160}(?:huggingface\.co|(?<!xethub\.)hf\.co|modelscope)"
         r"|RepositoryNotFoundError|token does not exist, failed to access model(?! /)",
-        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it",
-        "accept the licence on the hub's page and set the token; a release reads its weights from the host, so check the row's model too",
+        "the hub does not give this repository: its name is wrong, its licence was not accepted, there is no token, or a mirror has not got it; or"
+        " the token is expired or may not read gated repositories",
+        "accept the licence on the hub's page and set a token that may read it (fine-grained: tick public gated repositories; type Read has it); a"
+        " release reads its weights from the host, so check the row's model too",
         "sgl-project/sglang#14644; huggingface_hub",
         "OSError: You are trying to access a gated repo. Make sure to have access to it at https://huggingface.co/acme/x.",
     ),

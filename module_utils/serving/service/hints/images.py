@@ -33,8 +33,9 @@ HINTS = (
     Hint(
         "image-disk-full",
         r"(?:layer|unpack|pull|copying|storing|writing blob|Untar|overlay2?)[^\n]{0,400}no space left on device",
-        "the disk with the container engine's data has no room left, or no inodes",
-        "docker system df, df -h and df -i of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder",
+        "the disk with the container engine's data has no room left, or no inodes, or podman's /var/tmp, where it unpacks",
+        "docker system df, df -h and df -i of its data folder (/var/lib/docker, /var/lib/containers); remove what is not needed, or move the folder;"
+        " podman: df -h /var/tmp; TMPDIR names another",
         "moby, layer store",
         "failed to register layer: write /usr/lib/x.so: no space left on device",
     ),

@@ -192,8 +192,10 @@ HINTS = (
         "prompt-too-long",
         r"(?:decoder )?prompt \(length \d{1,9}\) is longer than the maximum model length|maximum context length is \d{1,9} tokens"
         r"|multi-?modal[^\n]{0,80}(?:exceeds|more than)[^\n]{0,60}(?:max_model_len|max_num_batched_tokens|max_tokens)",
-        "a request (or the largest picture) is longer than max_model_len",
-        "raise engine_args.max_model_len as memory allows, or lower limit_mm_per_prompt",
+        "a request (or the largest picture) is longer than max_model_len: its prompt, or prompt and max_tokens together; that request alone is"
+        " refused",
+        "lower max_tokens or the prompt in the client (the message tells both numbers); or raise engine_args.max_model_len as the model and memory"
+        " allow, or lower limit_mm_per_prompt",
         "vLLM, v1/engine/processor.py",
         "ValueError: The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
     ),
@@ -211,9 +213,10 @@ HINTS = (
     Hint(
         "model-name-unknown",
         r": (?!/)\S{1,200} is not a local folder and is not a valid model identifier",
-        "neither is there a folder of that name here, nor does the hub show a model of it: the name is wrong, the repository is private, or a folder"
-        " was meant that the engine does not see",
-        "check the row's model; run deploy.yml --tags fetch,serve where a folder was meant, set a token where the repository is private",
+        "neither is there a folder of that name here, nor does the hub show a model of it: the name is wrong or another hub's (ModelScope), the"
+        " repository is private, or a folder was meant that the engine does not see",
+        "check the row's model; run deploy.yml --tags fetch,serve where a folder was meant; set a valid token where the repository is private; for"
+        ' ModelScope\'s names env VLLM_USE_MODELSCOPE: "True" (SGLANG_USE_MODELSCOPE)',
         "huggingface/transformers, utils/hub.py",
         "OSError: acme/no-such-model is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",
     ),
@@ -313,8 +316,10 @@ HINTS = (
         r"requires? the (?:SentencePiece|tiktoken|protobuf|sentencepiece|blobfile|mistral_common|mistral-common)|(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)[^\n]{0,60}(?:not (?:installed|found)|No module|install)|No module named '?(?:sentencepiece"
         r"|tiktoken|blobfile|mistral_common)|Error in loading tiktoken|(?:HarmonyError|openai_harmony|Harmony encoding)[^\n]{0,80}vocab",
-        "the model's tokenizer needs a package or a vocabulary file that is not there",
-        "install the package that the message names; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in the row's env",
+        "the model's tokenizer needs a package or a vocabulary file that is not there; where it says sentencepiece or tiktoken, also: tokenizer.json"
+        " is missing or damaged, or transformers is older than it",
+        "install the package that the message names; is it there, run deploy.yml --tags fetch (tokenizer.json, tokenizer.model), then a newer"
+        " engine; for gpt-oss fetch the vocabulary before and set TIKTOKEN_ENCODINGS_BASE in env",
         "huggingface/transformers; openai/harmony",
         "openai_harmony.HarmonyError: error downloading or loading vocab file: failed to download or load vocab file",
     ),

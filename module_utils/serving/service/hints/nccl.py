@@ -51,8 +51,9 @@ HINTS = (
     Hint(
         "nccl-duplicate-gpu",
         r"Duplicate GPU detected|Multiple Ranks are using the same GPU",
-        "two ranks were given the same GPU",
-        "tensor_parallel_size must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env",
+        "two ranks were given the same GPU, or two MIG parts of one GPU",
+        "tensor_parallel_size must not exceed the number of `devices`; remove CUDA_VISIBLE_DEVICES from the row's env; with MIG one part for a"
+        " service: tensor_parallel_size: 1, or whole GPUs",
         "NVIDIA/nccl, init.cc",
         "node1:71:71 [0] init.cc:943 NCCL WARN Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 65000",
     ),
@@ -60,8 +61,10 @@ HINTS = (
         "nccl-timeout",
         r"dump signal due to a collective timeout"
         r"|Watchdog caught collective operation timeout|Timeout at NCCL work: \d",
-        "one rank waited in vain for the others: one of them hangs, died or is much slower",
-        "look for what the other ranks said before; for one that hangs take py-spy dump of it",
+        "one rank waited in vain for the others: one of them hangs, died or is much slower, or data does not pass between them (PCIe P2P under"
+        " IOMMU/ACS, the network)",
+        "look for what the other ranks said before; if nothing, and at each start: env NCCL_P2P_DISABLE: 1 and disable_custom_all_reduce: true (then"
+        " IOMMU or ACS off); over hosts NCCL_DEBUG: INFO; else py-spy dump of the rank that hangs",
         "pytorch, ProcessGroupNCCL.cpp",
         "[rank0]:[E1121 10:00:00.000 ProcessGroupNCCL.cpp:629] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12,"
         " OpType=ALLREDUCE)",
@@ -153,8 +156,8 @@ HINTS = (
         r" instruction was encountered|unspecified launch"
         r" failure|CUDA error: (?:hardware stack error|invalid program counter|operation not supported on global/shared address space)",
         "a GPU kernel failed; CUDA reports it at a later call, so the traceback may name the wrong place",
-        "try enforce_eager: true, then `flaggems: false` if FlagGems is on; CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; "
-        "see dmesg for Xid lines",
+        "try enforce_eager: true, another attention_backend, no speculative_config, then a newer engine; `flaggems: false` if FlagGems is on;"
+        " CUDA_LAUNCH_BLOCKING=1 in the row's env names the kernel; see dmesg for Xid lines",
         CUDA_ERRORS,
         "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
         late=True,

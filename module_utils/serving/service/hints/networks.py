@@ -94,8 +94,9 @@ HINTS = (
         "certificate",
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|certificate verify failed|certificate has expired|self[- ]signed certificate"
         r"|SSL certificate problem|curl: \((?:51|60|77)\)|InvalidCertificate\(|invalid peer certificate|\bUnknownIssuer\b",
-        "a certificate of another server is not trusted here",
-        "add the site's CA to the system, or set env SSL_CERT_FILE; a proxy that breaks TLS has one; the host's clock must be right",
+        "a certificate of another server is not trusted here: a proxy of the site signs it anew, it has expired, or this environment lacks the CA",
+        "give the site's CA to system and container (ca-certificates), and to Python by env REQUESTS_CA_BUNDLE and SSL_CERT_FILE (a bundle that"
+        " holds the public CAs too), to uv by UV_NATIVE_TLS: 1; the host's clock must be right",
         "Python, ssl",
         "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
     ),

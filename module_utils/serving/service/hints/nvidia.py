@@ -107,9 +107,10 @@ HINTS = (
     Hint(
         "fabric-down",
         r"system not yet initialized|CUDA error 802|cudaErrorSystemNotReady",
-        "CUDA says that this system is not ready yet: the NVSwitch fabric is not up (nvidia-fabricmanager is missing, stopped or of another version"
-        " than the driver), or a GPU in confidential computing was not set ready",
-        "install exactly the driver's version of it and start it (B200 and newer: with nvlsm and the modules mlx5_ib and ib_umad)",
+        "CUDA says that this system is not ready: the NVSwitch fabric is not up (nvidia-fabricmanager missing, stopped, of another version, or a"
+        " link failed), a GPU in confidential computing is not set ready, or HMM failed",
+        "install exactly the driver's version of it and start it (B200: with nvlsm, mlx5_ib, ib_umad); if it runs see its log and nvidia-smi -q"
+        " (Fabric: Completed; in a VM the host's part); cards without NVSwitch: options nvidia_uvm uvm_disable_hmm=1",
         "pytorch/pytorch#35710",
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
     ),
@@ -139,17 +140,18 @@ HINTS = (
         r"forward compatibility was attempted on non supported (?:HW|hw)|cudaErrorCompatNotSupportedOnDevice",
         "an image's compat libcuda is loaded, which serves data centre GPUs only: CUDA in the image is newer than the driver, or the driver waits"
         " for a reboot",
-        "upgrade the driver (driver_branch) or reboot after an upgrade; else an image with an older CUDA",
+        "take compat out of the loader's way (VLLM_ENABLE_CUDA_COMPATIBILITY: 0; no .../compat in LD_LIBRARY_PATH or /etc/ld.so.conf.d of the"
+        " image); else upgrade the driver (driver_branch) or reboot after an upgrade, or an older CUDA",
         CUDA_ERRORS,
         "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility was attempted on non supported HW",
     ),
     Hint(
         "triton-no-driver",
         r"0 active drivers \(\[\]\)",
-        "Triton finds no accelerator that it can drive: none was given to the container, the host has no driver, or this Triton is not made for"
-        " the accelerator",
-        "nvidia-smi (or npu-smi info) must work where the engine runs; check device_access and `devices`; NPUs need triton-ascend or"
-        " FlagTree",
+        "Triton finds no accelerator that it can drive: none was given to the process or container, the driver is missing or too old, torch is a"
+        " build for CPUs, or this Triton is not made for the accelerator",
+        "nvidia-smi (npu-smi info) and python -c 'import torch; print(torch.version.cuda, torch.cuda.is_available())' must work where it runs; check"
+        " device_access and `devices`; NPUs need triton-ascend or FlagTree; CPUs a vLLM for CPUs",
         "FlagTree#773",
         "RuntimeError: 0 active drivers ([]). There should only be one.",
         late=True,
@@ -157,8 +159,10 @@ HINTS = (
     Hint(
         "driver-library-missing",
         r"libcuda\.so(?:\.1)?: cannot open shared object|libcuda\.so cannot found",
-        "the driver's library (libcuda) is not visible: the GPU was not given to the container, the host has no driver, or LD_LIBRARY_PATH leads past it",
-        "check device_access and `devices` of the row; nvidia-smi must work in the container too; leave LD_LIBRARY_PATH out of env",
+        "the driver's library (libcuda) is not found: the GPU was not given to the container, the host has no driver, LD_LIBRARY_PATH leads past it,"
+        " or ldconfig's cache does not know it (Triton lists files then)",
+        "check device_access and `devices`; nvidia-smi must work in the container too; if it does: ldconfig there, or env TRITON_LIBCUDA_PATH: the"
+        " folder of libcuda.so.1; keep LD_LIBRARY_PATH out of env unless it names the driver's folder",
         "vllm-project/vllm#27268, #3808; FlagTree#773",
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
     ),
@@ -220,7 +224,8 @@ HINTS = (
         r"devices? is/are busy or unavailable|CUDA-capable device\(s\) (?:is|are)|all CUDA-capable devices are busy|cudaErrorDevicesUnavailable"
         r"|exclusive-thread device already in use|device is in exclusive process mode",
         "the GPU takes no further process: exclusive compute mode, MIG without instances, a virtual GPU without licence, or a driver that hangs",
-        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode, nvidia-smi -q tells a vGPU's licence",
+        "nvidia-smi shows compute mode, MIG and processes; nvidia-smi -c 0 sets the default mode, nvidia-smi -q tells a vGPU's licence; none of"
+        " these: dmesg (Xid), then reset the GPU (nvidia-smi -r -i N) or reboot",
         CUDA_ERRORS,
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         late=True,

@@ -41,8 +41,8 @@ HINTS = (
         "nvidia-cli-unknown-device",
         CLI
         + r"device error: (?:(?!no-gpu-has|/var/run/nvidia-c)([\w:,./-]{1,80}): (?:unknown|invalid) device|(?:unknown|invalid) device)",
-        "the container asks for a GPU by a name that this host does not have",
-        "nvidia-smi -L shows what there is (a slice of MIG is MIG-UUID with drivers since 470); correct `devices`",
+        "the container asks for a GPU by a name that this host does not have: it is gone (fell off the bus), MIG was made anew, or `devices` is wrong",
+        "where a GPU that was there is missing: lspci and dmesg (NVRM, Xid 79), reboot or replace it; else correct `devices` (nvidia-smi -L)",
         "NVIDIA/libnvidia-container, src/cli/common.c",
         "nvidia-container-cli: device error: 7: unknown device: unknown.",
     ),
@@ -98,7 +98,8 @@ HINTS = (
         "nvidia-cli-permission",
         CLI + r"(?:initialization|detection) error: nvml error: insufficient permissions",
         "the container engine's user may not use the GPU's device nodes",
-        "ls -l /dev/nvidia* must show them readable and writable for it (0666 is usual)",
+        "ls -l /dev/nvidia* must show them readable and writable for it (0666 is usual); else ausearch -m avc: setsebool -P container_use_devices 1;"
+        " in LXC allow the devices",
         "NVIDIA/nvidia-container-toolkit#171",
         "nvidia-container-cli: initialization error: nvml error: insufficient permissions: unknown",
     ),

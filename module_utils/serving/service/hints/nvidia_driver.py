@@ -20,10 +20,10 @@ HINTS = (
         r"NVIDIA-SMI has failed because|couldn't communicate with the NVIDIA driver|modprobe: FATAL: Module nvidia(?:[-_](?:uvm|modeset"
         r"|drm))? not found"
         r"|NVRM: No NVIDIA (?:graphics adapter|devices|GPU) (?:found|probed)|nvidia: module verification failed[^\n]{0,80}not loaded",
-        "NVIDIA's kernel module is not loaded: it was not built for the kernel that runs now (an update of the kernel), Secure Boot takes no module"
-        " that nobody signed, or it does not take this card",
-        "dkms status and dmesg say which; install the running kernel's headers and the driver again (driver_branch), with Secure Boot (mokutil"
-        " --sb-state) sign it or switch that off; then reboot",
+        "NVIDIA's kernel module is not loaded (not built for this kernel, Secure Boot refuses it, it does not take this card), or it finds no card:"
+        " not there (VM without it), or held by nouveau or vfio-pci",
+        "lspci -nnk -d 10de: must show the card, with no other driver; dkms status and dmesg say the rest: install the running kernel's headers and"
+        " the driver again (driver_branch), with Secure Boot (mokutil --sb-state) sign it or switch that off; reboot",
         DRIVER,
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
     ),

@@ -79,7 +79,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "installer-options",
-        r"Invalid commandline, please run|Invalid parameter for '--|option is no longer supported",
+        r"Invalid commandline, please run|nvidia-installer[^\n]{0,200}(?:Invalid parameter for '--|option is no longer supported)",
         "NVIDIA's installer does not know one of its options, or not in this version",
         "sh FILE --advanced-options lists what it takes: correct the option",
         "NVIDIA, nvidia-installer",

@@ -183,8 +183,9 @@ HINTS = (
         r"|number of required [GN]PUs exceeds|[Tt]ensor parallel size.{0,60}(?:exceeds|larger than|greater than).{0,40}(?:GPU|NPU|device|card)"
         r"|No available node types can fulfill[^\n]{0,40}\{(?![^}\n]{0,60}'node:)[^}\n]{0,60}[GN]PU'"
         r"|world_size \(\d{1,5}\) is less than than max local gpu count",
-        "the row asks for more devices than the engine sees",
-        "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices`",
+        "the row asks for more devices than the engine sees; with Ray also: a host has not joined, or its devices are taken by an earlier run",
+        "tensor, pipeline and data parallel sizes multiplied must not exceed the number of `devices` (of all hosts with Ray: compare ray status,"
+        " which must list each host with free GPUs); nvidia-smi -L must show all of them",
         "vLLM, config/parallel.py",
         "ValueError: World size (8) is larger than the number of available GPUs (2) in this node.",
     ),

@@ -43,9 +43,10 @@ HINTS = (
     Hint(
         "address-not-here",
         r"Cannot assign requested address",
-        "an address that the engine is to listen on or call from is not this host's",
-        "correct address, or group_address where several hosts run the service; VLLM_HOST_IP and VLLM_NIXL_SIDE_CHANNEL_HOST are each host's own: ip"
-        " address shows what the host has",
+        "an address that the engine is to listen on or call from is not this host's; on a call out also: no local port is free, or ::1 is meant and"
+        " IPv6 is off",
+        "correct address or group_address; VLLM_HOST_IP, VLLM_NIXL_SIDE_CHANNEL_HOST are each host's own (ip address); for a call: 127.0.0.1 in"
+        " place of localhost; ss -s (many in timewait: widen net.ipv4.ip_local_port_range)",
         "Linux, EADDRNOTAVAIL",
         "zmq.error.ZMQError: Cannot assign requested address (addr='tcp://10.0.0.9:29501')",
     ),

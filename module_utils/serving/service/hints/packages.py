@@ -6,6 +6,16 @@ from ansible.module_utils.serving.service.hints.hint import Hint
 
 HINTS = (
     Hint(
+        "packages-not-reached",
+        r"(?:internal mirrorlist|repomd\.xml): Curl error \((?:5|6|7|28|35|56|60)\)|Failed to fetch https?://\S{1,200}  (?:Could not connect"
+        r"|Cannot initiate|Connection (?:failed|timed))",
+        "this host does not reach the package source: DNS, a route or a firewall stands between, or the site's proxy is not set (or is not trusted)",
+        "curl -v that address on the host; proxy= in dnf.conf or Acquire::http::Proxy for apt; a mirror of the site",
+        "dnf; apt",
+        "Error: Failed to download metadata for repo 'acme': Cannot prepare internal mirrorlist: Curl error (6): Couldn't resolve host name for"
+        " https://acme.example",
+    ),
+    Hint(
         "packages-not-root",
         r"(?:/var/(?:lib|cache)/(?:dpkg|apt)|dpkg frontend lock)[^\n]{0,80}, are you root\?|lock file /var/\S{1,80} - open \(13: Permission denied\)"
         r"|command has to be run with superuser privileges",
@@ -113,8 +123,8 @@ HINTS = (
     ),
     Hint(
         "packages-key-expired",
-        r"EXPKEYSIG|KEYEXPIRED|key expired",
-        "the key that signs a package source has expired: its owner has a newer one, or gave the source up",
+        r"EXPKEYSIG|KEYEXPIRED|(?:signature|GPG|repository|signing)[^\n]{0,120}\bkey\b[^\n]{0,20}expired",
+        "the key that signs a package source has expired: its owner has a newer one or gave the source up, or this host's clock is ahead",
         "install the owner's new key (CUDA: cuda-keyring; container toolkit: nvidia.github.io/libnvidia-container/gpgkey); if it stays so, the"
         " source is abandoned (.../experimental): take its line out",
         "apt; NVIDIA/nvidia-container-runtime#144",
@@ -182,7 +192,7 @@ HINTS = (
     ),
     Hint(
         "packages-release-ended",
-        r"No URLs in mirrorlist|Cannot prepare internal mirrorlist|no longer has a Release file",
+        r"No URLs in mirrorlist|Cannot prepare internal mirrorlist(?!: Curl error)|no longer has a Release file",
         "the package source has nothing for this release of the system: it has reached its end (CentOS 8, an old Ubuntu or Debian), or the"
         " line names a release that the source never had",
         "move to a release that is kept; until then vault.centos.org, old-releases.ubuntu.com or archive.debian.org in its place; a"

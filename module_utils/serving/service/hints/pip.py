@@ -17,8 +17,10 @@ HINTS = (
         "package-not-found",
         r"No matching distribution found for(?! torch==[\w.]{1,20}\+cpu)|Could not find a version that satisfies the requirement"
         r"|was not found in the package registry|no versions? of (?!torch==[\w.]{1,20}\+cpu)[\w\[\].<>=+-]{1,100}(?:,| and| which)",
-        "the package index has no such package or version for this Python and platform",
-        "check the version's name, the Python that it supports and the index (pip index versions X); a mirror may be behind",
+        "the package index has no such package or version for this Python and platform, can't be reached (pip: from versions: none), or (uv) an"
+        " index before it has the name in other versions",
+        "check the version's name, the Python that it supports and the index (pip index versions X); a mirror may be behind; look for failed"
+        " connections above; uv with several indexes: --index-strategy unsafe-best-match",
         "pip; uv",
         "ERROR: No matching distribution found for vllm==99.0.0",
     ),
@@ -64,9 +66,9 @@ HINTS = (
         r"ResolutionImpossible|because these package versions have conflicting dependencies"
         r"|^(?![^\n]{0,900}no versions? of)[^\n]{0,900}we can conclude that|(?:are|is) incompatible\b[^\n]{0,80}requirements are unsatisfiable",
         "the packages that are asked for can't be had together: two ask for different versions of a third, or one that they need is not on the index"
-        " (any more) or not for this Python",
-        "the message names them: where all ask for one package without a version, it is gone from the index (a newer vLLM does without); +cpu, +cu:"
-        " torch's own index; else ask for versions of one release (torch is fixed by vLLM), or one in an environment of its own",
+        " (any more) or not for this Python; uv: the first index hides newer ones",
+        "where all ask for one package without a version it is gone from the index (a newer vLLM does without); +cpu, +cu: torch's own index; uv and"
+        " `only X is available`: --index-strategy unsafe-best-match; else versions of one release, or another environment",
         "pip; uv",
         "Because acme==1 depends on numpy<2 and you require numpy>=2, we can conclude that your requirements are unsatisfiable.",
     ),
@@ -150,8 +152,10 @@ HINTS = (
     Hint(
         "environment-broken",
         r"Failed to inspect Python interpreter from|No virtual environment found",
-        "the environment's Python is gone or does not run: what it was made with was removed or upgraded, or the folder was moved",
-        "remove the environment and run deploy.yml again: it makes it anew (uv venv by hand)",
+        "the environment's Python is gone or does not run (what it was made with was removed or upgraded, or the folder was moved), or uv was called"
+        " with no environment active",
+        "remove a broken environment and run deploy.yml again (uv venv by hand); by hand: activate it, or give uv --python PATH (in an image"
+        " --system or UV_SYSTEM_PYTHON=1)",
         "uv",
         "Error: Failed to inspect Python interpreter from active virtual environment at `.venv/bin/python3`",
     ),

@@ -45,7 +45,8 @@ HINTS = (
         r"|'vllm' is not a package",
         "Python finds a folder called vllm in place of the package (a clone of its sources in the working folder or PYTHONPATH), or the package"
         " is there in part",
-        "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm",
+        "start from another folder (a service does), drop it from PYTHONPATH, and check that vLLM is installed: pip show vllm; rename a script"
+        " called vllm.py",
         "vllm-project/vllm-ascend#527, #5497",
         "ImportError: cannot import name 'LLM' from 'vllm' (unknown location)",
     ),

@@ -104,7 +104,7 @@ HINTS = (
     ),
     Hint(
         "user-namespaces-full",
-        r"(?:fork/exec|unshare|clone)\b[^\n]{0,80}: [Nn]o space left on device",
+        r"(?<!git )(?:fork/exec|unshare|clone)\b(?! repo)[^\n]{0,80}: [Nn]o space left on device",
         "the limit of user namespaces is used up, or is 0; the disk is not full",
         "sysctl user.max_user_namespaces=28633 (and in /etc/sysctl.d, so that it stays)",
         "docker/docs, rootless troubleshooting",

@@ -97,7 +97,7 @@ HINTS = (
     ),
     Hint(
         "worker-start-timeout",
-        r"Timed out waiting for engine (?:core )?processes|VLLM_ENGINE_READY_TIMEOUT|Did not receive response from front-end process",
+        r"Timed out waiting for engine (?:core )?processes|VLLM_ENGINE_READY_TIMEOUT",
         "the engine's processes did not get ready in vLLM's own time",
         "raise env VLLM_ENGINE_READY_TIMEOUT_S; slow storage makes loading long",
         "vLLM, v1/engine/core_client.py",
@@ -369,6 +369,17 @@ HINTS = (
         "vllm-project/vllm#17386",
         "KeyboardInterrupt: terminated",
         sure=False,
+        late=True,
+    ),
+    Hint(
+        "front-end-silent",
+        r"Did not receive response from front-end process",
+        "an engine process waited five minutes (fixed in vLLM) for the front-end: that ended first, or, over hosts, its address or port can't be"
+        " reached",
+        "look for the first error of the front-end and of the other ranks; over hosts check data_parallel_address, data_parallel_rpc_port and the"
+        " firewall; end processes that an earlier start left",
+        "vllm-project/vllm-ascend#9317",
+        "RuntimeError: Did not receive response from front-end process within 5 minutes",
         late=True,
     ),
 )

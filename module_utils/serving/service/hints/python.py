@@ -229,8 +229,10 @@ HINTS = (
         r"|npu|ascend\w{0,10}|torch\w{0,12}|huggingface|modelscope|keras|numba|ray)[^']{0,160}'"
         r"|PermissionError[^\n]{0,40}'(?![^']{0,160}kernel_meta)(?:[^']{0,120}/)?(?:ascend|torchinductor_\w{1,30}|atb_temp"
         r")[^']{0,120}'",
-        "the engine's user may not write into the folder of a cache: its home is another user's, or none was set (/)",
-        "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user",
+        "the engine's user may not write into the folder of a cache: its home is another user's, or none was set (/), it was made by root (an"
+        " earlier run, or Docker for a mount), or SELinux closes the mount",
+        "set HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR and HF_HOME in the row's env to /cache or /tmp, or run as the image's user; chown -R the folder"
+        " on the host to that user, under SELinux mount it with :z",
         "llm-d/llm-d#1430",
         "PermissionError: [Errno 13] Permission denied: '/.triton'",
     ),

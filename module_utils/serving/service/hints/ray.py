@@ -73,8 +73,10 @@ HINTS = (
         "ray-not-there",
         r"Could not find any running Ray instance|Failed to connect to GCS|Ray cluster .{0,40}not"
         r" (?:found|running)",
-        "the engine's Ray cluster is not there",
-        "start Ray on the first host before, with the same version of Ray and Python everywhere",
+        "the engine's Ray cluster is not there, or can't be reached: a wrong address, a firewall, a proxy in the env (gRPC uses http_proxy), or the"
+        " first host's Ray has ended",
+        "ray status on the first host; start Ray there before, with the same Ray and Python everywhere; nc -vz FIRST 6379 from this host; its"
+        " address in no_proxy; on the first host the logs in /tmp/ray say why it ended",
         "ray, troubleshooting",
         "ConnectionError: Could not find any running Ray instance. Please specify the one to connect to.",
     ),

@@ -17,8 +17,29 @@ HINTS = (
         "docker: Error response from daemon: pull access denied for acme/vllm, repository does not exist or may require 'docker login'",
     ),
     Hint(
+        "registry-login-expired",
+        r"authorization token has expired|Reauthenticate and try again",
+        "the login that this host keeps for the registry has expired (Amazon's ECR after 12 hours)",
+        "log in again (aws ecr get-login-password | docker login --username AWS --password-stdin REGISTRY), or use its credential helper, then run"
+        " deploy.yml --tags fetch",
+        "Amazon ECR",
+        "Error response from daemon: denied: Your authorization token has expired. Reauthenticate and try again.",
+    ),
+    Hint(
+        "registry-proxy-dead",
+        r"proxyconnect tcp: ",
+        "the proxy that the container engine is set to use does not answer: it does not run, or its address is wrong here (127.0.0.1 of another"
+        " machine)",
+        "systemctl show docker -p Environment and docker info show it (http-proxy.conf of the unit, proxies in daemon.json): correct or remove it,"
+        " daemon-reload, restart Docker",
+        "docker/for-win#9400, #4607",
+        'docker: Error response from daemon: Get "https://registry-1.docker.io/v2/": proxyconnect tcp: dial tcp 127.0.0.1:7890: connect: connection'
+        " refused",
+    ),
+    Hint(
         "registry-name",
-        r"(?:lookup|resolve) \S{1,100}(?: on \S{1,60})?: (?:Temporary failure in name resolution|no such host|server misbehaving|i/o timeout)",
+        r"(?:/v2/|registry|docker|pull|manifest|quay|ghcr)[^\n]{0,200}(?:lookup"
+        r"|resolve) \S{1,100}(?: on \S{1,60})?: (?:Temporary failure in name resolution|no such host|server misbehaving|i/o timeout)",
         "this host does not find the registry's address: its resolver does not answer or does not know the name, or the network was not up yet, as"
         " at boot",
         "resolvectl query NAME (getent hosts NAME) shows it: correct /etc/resolv.conf or the proxy; for a unit at boot After= and"
@@ -39,8 +60,8 @@ HINTS = (
     ),
     Hint(
         "registry-unreachable",
-        r"(?:https?://[^\s\"]{1,200}/(?:v2/|token\?)|error pulling image|download failed after|failed to (?:copy|do request): "
-        r"|proxyconnect tcp: ).{0,300}(?:no route to host|connection timed out|i/o timeout|connection refused|network is unreachable"
+        r"(?:https?://[^\s\"]{1,200}/(?:v2/|token\?)|error pulling image|download failed after|failed to (?:copy"
+        r"|do request): ).{0,300}(?:no route to host|connection timed out|i/o timeout|connection refused|network is unreachable"
         r"|deadline exceeded|context canceled|request canceled|handshake failure|tls: internal error|first record does not look like"
         r"|connection reset|broken pipe|GOAWAY|INTERNAL_ERROR|(?<!unexpected )EOF)"
         r"|failed to resolve reference[^\n]{0,200}: (?:unexpected EOF|EOF|connection reset)",

@@ -16,8 +16,8 @@ HINTS = (
     ),
     Hint(
         "engine-socket-left-over",
-        r"listen unix \S{1,300}: bind: address already in use|abstract unix socket[^\n]{0,300}address already in use"
-        r"|(?:docker|containerd|podman)\.socket: Failed to [^\n]{0,80}: Address already in use",
+        r"listen unix \S{0,200}(?:docker|containerd|podman|buildkit|shim)\S{0,120}: bind: address already in use"
+        r"|abstract unix socket[^\n]{0,300}address already in use|(?:docker|containerd|podman)\.socket: Failed to [^\n]{0,80}: Address already in use",
         "a socket (no network port) that the container engine makes is there already: its daemon runs, or a process of an earlier one is left over",
         "ps -ef | grep -e dockerd -e containerd shows what is left: end it, remove the socket that the message names, then systemctl"
         " restart containerd docker",

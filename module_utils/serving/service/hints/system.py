@@ -8,9 +8,8 @@ HINTS = (
     Hint(
         "shm-too-small",
         r"Insufficient space in /dev/shm|exceeds memory available in /dev/shm|[Uu]nexpected bus error encountered in worker"
-        r"|insufficient shared memory \(shm\)"
-        r"|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_|torch_shm).{0,80}No space left|unable to (?:resize"
-        r"|allocate) shared memory|unable to open shared memory[^\n]{0,120}No (?:space|such file)",
+        r"|insufficient shared memory \(shm\)|No space left on device.{0,80}(?:/dev/shm|/psm_|/torch_|sem\.)|(?:/dev/shm|psm_"
+        r"|torch_shm).{0,80}No space left|unable to (?:resize|allocate) shared memory|unable to open shared memory[^\n]{0,120}No space",
         "/dev/shm is too small for what the engine's processes exchange (Docker gives 64 MiB)",
         "raise shm_bytes of a container; on a host mount -o remount,size=16g /dev/shm",
         "vLLM 0.32.0 for CPU in a container; pytorch, DataLoader",
@@ -32,8 +31,8 @@ HINTS = (
         r"[Nn]o space left on device(?:[:( ]{1,3}['\"]?(/[^\s'\"]{1,200}))?|Disk quota exceeded"
         r"|Not enough (?:free )?(?:disk )?space(?: available)?(?=[.:] |$)|You don't have enough free space in|needs \d{1,9}[KMGT]?B more space on the ",
         "a disk (or a tmpfs) is full, or a quota is used up",
-        "df -h shows which: the message or the lines around it name the path; make room, or move caches there; in a container without a"
-        " path in sight (SemLock) it is /dev/shm: raise shm_bytes",
+        "df -h (and df -i: inodes) shows which: the message or the lines around it name the path; make room, or move caches there; in a container"
+        " without a path in sight (SemLock) it is /dev/shm: raise shm_bytes",
         "Linux, ENOSPC",
         "OSError: [Errno 28] No space left on device: '/cache/x'",
     ),
@@ -89,7 +88,7 @@ HINTS = (
     ),
     Hint(
         "file-system-damaged",
-        r"\[Errno (?:74|117)\]|: (?:Bad message|Structure needs cleaning)\b",
+        r"\[Errno (?:74|117)\]|Structure needs cleaning|^(?![^\n]{0,200}(?:[Jj]ournal|\bUnit\b|\.service))[^\n]{0,200}: Bad message\b",
         "the file system answers that its own records are damaged (EBADMSG, EUCLEAN)",
         "dmesg names the device: unmount it and let fsck (xfs_repair, btrfs check) repair it; look at the disk with smartctl, and fetch the files"
         " there anew",
@@ -113,6 +112,7 @@ HINTS = (
         "start the engine's own command in place of that script, or run the image as a user that it has",
         "shadow-utils",
         "useradd: cannot lock /etc/passwd; try again later.",
+        sure=False,
     ),
     Hint(
         "systemd-protocol",
@@ -239,9 +239,9 @@ HINTS = (
     ),
     Hint(
         "killed",
-        r"\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b|died \(-9\)|died from signal 9|shutdown with signal 9\b|signal SIGKILL"
-        r"|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code"
-        r"|exitcode)[:= ]{1,3})-9\b",
+        r"\bKilled\s+(?:vllm|python|bash|exec)|[Ee]xit ?code:? ?-9\b|died \(-9\)|died from signal 9|shutdown with signal 9\b"
+        r"|(?<!with )signal SIGKILL|Signal 9 \(SIGKILL\)|^(?:\S{1,80}: line \d{1,5}: +\d{1,8} )?Killed\b"
+        r"|(?:Failed core proc\(s\)[^\n]{0,120}: |(?:exit ?code|exitcode)[:= ]{1,3})-9\b",
         "a process of the engine was killed (SIGKILL): the kernel did so for lack of memory, or what started it ended it after another one had failed",
         "see dmesg; raise overhead_bytes of a container, lower kv_cache_memory_bytes, or run fewer services",
         "Linux, signal 9",

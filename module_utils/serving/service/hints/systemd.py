@@ -26,8 +26,9 @@ HINTS = (
     Hint(
         "systemd-user",
         r"status=21[67]/(?:USER|GROUP)|Failed at step (?:USER|GROUP)|Failed to determine (?:user|group|supplementary) ",
-        "the unit's user or group is not known on this host",
-        "create it (getent passwd shows who there is), or correct User= and Group= of the unit",
+        "the unit's user or group is not known on this host (LDAP's not yet, at boot), or (216, not permitted) a user's own systemd may not change it",
+        "create it (getent passwd shows who there is), or correct User= and Group= of the unit; take User=, Group=, SupplementaryGroups= out of a"
+        " --user unit; LDAP: After=nss-user-lookup.target",
         "systemd.exec, exit codes",
         "host systemd[1]: vllm-x.service: Failed to determine user credentials: No such process",
     ),
@@ -97,8 +98,10 @@ HINTS = (
     Hint(
         "systemd-timeout",
         r"(?:start|stop)(?:-\w{1,10})? operation timed out|Failed with result 'timeout'|Failed with result 'watchdog'|Watchdog timeout \(limit",
-        "the service did not become ready (or end) in the time that systemd gives it",
-        "see how far its log came; for a stop raise drain_timeout of the row, for a start TimeoutStartSec of the unit",
+        "the service did not become ready (or end) in the time that systemd gives it, never tells systemd that it is ready (Type=notify), or is a"
+        " mount whose server is away",
+        "see how far its log came; for a stop raise drain_timeout of the row, for a start TimeoutStartSec of the unit; if it served meanwhile:"
+        " Type=exec (or simple) in place of notify; watchdog: WatchdogSec",
         "systemd.service",
         "host systemd[1]: vllm-x.service: start operation timed out. Terminating.",
         late=True,
@@ -120,7 +123,7 @@ HINTS = (
         r"|(?<!call: )(?<!\.scope\": )(?<!\]\): )Interactive authentication required|^Failed to (?:re)?(?:start|load|stop"
         r"|enable) \S{1,80}: Access denied|\$DBUS_SESSION_BUS_ADDRESS and \$XDG_RUNTIME_DIR not defined",
         "systemctl can't speak to systemd: this host has none running (a container, WSL), or the user has no session or no right",
-        "run as root (become: true); for user units loginctl enable-linger USER",
+        "run as root (become: true); for user units loginctl enable-linger USER, then after su or sudo: export XDG_RUNTIME_DIR=/run/user/$(id -u)",
         "systemctl",
         "Failed to connect to bus: No medium found",
     ),

@@ -9,7 +9,8 @@ HINTS: tuple[Hint, ...] = (
         "gpu-xid-memory",
         r"NVRM: Xid [^\n]{0,60}: (?:48|57|58|63|64|92|94|95|140|156|157|160|161|171|172|173)\b",
         "hardware: the GPU's memory has errors (Xid)",
-        "see nvidia-smi -q -d ECC,ROW_REMAPPER, reset the GPU or reboot; replace it if it comes back",
+        "see nvidia-smi -q -d ECC,ROW_REMAPPER, reset the GPU or reboot; 63 and 94 need no more than that; replace it if remapping failed (64,"
+        " Remapping Failure Occurred: Yes) or 48, 95 come back",
         "docs.nvidia.com, Xid errors",
         "kernel: NVRM: Xid (PCI:0000:0b:00): 94, pid=11431, name=python3, Contained ECC error",
     ),
