@@ -63,7 +63,7 @@ SAYS_MORE = {
     ("version-yanked", "requirements-conflict"), ("systemd-namespaces-full", "systemd-own-folder"), ("systemd-namespaces-full", "systemd-sandbox"),
     ("systemd-namespaces-full", "disk-full"), ("inotify-full", "disk-full"), ("python-without-parts", "index-unreachable"),
     ("index-proxy", "proxy"), ("compiler-out-of-memory", "kernel-oom"), ("pip-no-room", "disk-full"), ("cdi-generate-no-library", "nvidia-cli-no-driver"),
-    ("packages-release-ended", "host-repository"), ("compose-plugin-missing", "docker-unknown-option"),
+    ("packages-release-ended", "host-repository"), ("stack-not-executable", "selinux-storage"),
     ("connect-without-address", "address-not-here"), ("engine-socket-left-over", "container-port-taken"),
     ("nvidia-smi-not-in-container", "host-program-missing"), ("packages-not-reached", "host-repository"),
     ("packages-not-reached", "packages-list-gone"), ("registry-proxy-dead", "registry-unreachable"), ("scope-left-over", "cgroup-systemd"),

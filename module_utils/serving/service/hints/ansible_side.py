@@ -42,10 +42,27 @@ HINTS = (
         sure=False,
     ),
     Hint(
+        "sudo-without-right",
+        r"must be owned by uid 0 and have the setuid bit|sudo: effective uid is not 0",
+        "sudo itself has lost its right on this host: its owner or mode was changed (chown -R, chmod -R), or its mount is nosuid",
+        "as root: chown root:root /usr/bin/sudo; chmod 4755 /usr/bin/sudo; take nosuid out of that mount",
+        "sudo",
+        "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
+    ),
+    Hint(
+        "sudo-slow",
+        r"Timeout \(\d{1,4}s\) waiting for privilege escalation",
+        "sudo did not ask or answer in Ansible's time: it waits for DNS or a directory service, the host is busy, or it asks for a password in other"
+        " words",
+        "time sudo -n true on the host; its own name into /etc/hosts; ANSIBLE_TIMEOUT=60 and fewer forks; else --ask-become-pass",
+        "ansible/ansible#33699, #14426",
+        'fatal: [h]: FAILED! => {"msg": "Timeout (12s) waiting for privilege escalation prompt: "}',
+        sure=False,
+    ),
+    Hint(
         "ansible-sudo",
         r"(?:Missing|Incorrect) (?:sudo|su) password|sudo: a (?:password|terminal) is required|is not in the sudoers file"
-        r"|is not allowed to (?:execute|run sudo)|must be owned by uid 0 and have the setuid bit|effective uid is not 0"
-        r"|Timeout \(\d{1,4}s\) waiting for privilege escalation",
+        r"|is not allowed to (?:execute|run sudo)",
         "Ansible may not become root on the host without a password, or with the one that it has",
         "give it with --ask-become-pass or ansible_become_password (vaulted), or let sudo ask that user for none",
         "ansible, become plugins",

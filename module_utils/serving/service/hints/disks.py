@@ -203,4 +203,12 @@ HINTS = (
         sure=False,
         late=True,
     ),
+    Hint(
+        "stack-not-executable",
+        r"cannot enable executable stack as shared object requires: Invalid argument",
+        "this libc (2.41 and newer; WSL too) no longer loads a library that asks for an executable stack",
+        "a newer release of the package that brings it; patchelf --clear-execstack FILE; or env GLIBC_TUNABLES: glibc.rtld.execstack=2",
+        "glibc 2.41",
+        "ImportError: libacme.so: cannot enable executable stack as shared object requires: Invalid argument",
+    ),
 )

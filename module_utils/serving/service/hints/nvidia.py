@@ -168,10 +168,8 @@ HINTS = (
     ),
     Hint(
         "no-gpu-visible",
-        r"No CUDA GPUs are available|supported with GPUs, no GPUs found|Attempting to deserialize object on a CUDA device but"
-        r"|no CUDA-capable device is detected"
-        r"|cudaErrorNoDevice|Found no NVIDIA driver on your system"
-        r"|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
+        r"No CUDA GPUs are available|supported with GPUs, no GPUs found|no CUDA-capable device is detected|cudaErrorNoDevice"
+        r"|Found no NVIDIA driver on your system|NVML Shared Library Not Found|NVMLError_LibraryNotFound",
         "the engine sees no GPU",
         "check device_access and `devices` of the row, and that CUDA_VISIBLE_DEVICES is not set in its env; nvidia-smi (rocm-smi)"
         " must work there; an engine for CPUs takes no model or option that needs a GPU (FP8, Marlin)",
@@ -181,10 +179,10 @@ HINTS = (
     ),
     Hint(
         "cuda-not-available",
-        r"CUDA is not available",
+        r"CUDA is not available|Attempting to deserialize object on a CUDA device but",
         "the engine sees no GPU, or its torch was built without CUDA",
-        "nvidia-smi must work in there; check device_access and `devices` of the row, and that python -c 'import torch;"
-        " print(torch.version.cuda)' names a CUDA",
+        "nvidia-smi must work in there; check device_access and `devices` of the row, and that python -c 'import torch; print(torch.version.cuda)'"
+        " names a CUDA; on hosts without GPUs take the file in safetensors",
         CUDA_ERRORS,
         "RuntimeError: CUDA is not available",
         sure=False,
