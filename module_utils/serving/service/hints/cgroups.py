@@ -161,4 +161,15 @@ HINTS = (
         "containers/podman#24107",
         "Error: cgroup namespace is not supported with cgroup v1 and systemd mode",
     ),
+    Hint(
+        "userns-apparmor",
+        r"apparmor_restrict_unprivileged_userns is set to 1",
+        "AppArmor on this host (Ubuntu 23.10 and later) lets no program without a profile of its own make a user namespace, which an engine without"
+        " root needs",
+        "install the profile that the message or the engine's page gives (rootlesskit with userns), or sysctl -w"
+        " kernel.apparmor_restrict_unprivileged_userns=0 (and in /etc/sysctl.d)",
+        "containerd/nerdctl#3820",
+        "WARN[0000] [rootlesskit:parent] This error might have happened because /proc/sys/kernel/apparmor_restrict_unprivileged_userns is set to 1",
+        passing=True,
+    ),
 )

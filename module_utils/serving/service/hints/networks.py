@@ -207,4 +207,12 @@ HINTS = (
         "Python, http.client",
         "UnicodeEncodeError: 'latin-1' codec can't encode character '\\u201c' in position 7: ordinal not in range(256)",
     ),
+    Hint(
+        "certificate-not-yet",
+        r"certificate (?:of \S{1,80} )?(?:is not yet (?:activated|valid)|has not yet been activated)",
+        "the certificate begins to be valid later than this host's clock says: the clock is behind, or the certificate was made for a later day",
+        "timedatectl shows the clock and whether a time server sets it (chrony, systemd-timesyncd): set it, then again",
+        "GnuTLS; OpenSSL; MichaIng/DietPi#2652",
+        "ERROR: The certificate of 'acme.example' is not yet activated.",
+    ),
 )

@@ -28,8 +28,8 @@ HINTS = (
     Hint(
         "registry-proxy-dead",
         r"proxyconnect tcp: ",
-        "the proxy that the container engine is set to use does not answer: it does not run, or its address is wrong here (127.0.0.1 of another"
-        " machine)",
+        "the proxy that the container engine is set to use does not answer it: it does not run, its address is wrong here (127.0.0.1 of another"
+        " machine), or it speaks http and is named by https://",
         "systemctl show docker -p Environment and docker info show it (http-proxy.conf of the unit, proxies in daemon.json): correct or remove it,"
         " daemon-reload, restart Docker",
         "docker/for-win#9400, #4607",
