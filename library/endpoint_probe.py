@@ -106,7 +106,7 @@ from ansible.module_utils.serving.processes import age
 from ansible.module_utils.serving.service import members, releases, verdicts
 from ansible.module_utils.serving.service.exchange import NotYet
 from ansible.module_utils.serving.service.exposure import exposure, own_address
-from ansible.module_utils.serving.service.failures import POSSIBLE, explain
+from ansible.module_utils.serving.service.failures import explain, what_that
 from ansible.module_utils.serving.service.flaggems import proof
 from ansible.module_utils.serving.service.probe import TOKENS, probe, stage
 from ansible.module_utils.serving.service.supervisors import Supervisor, supervisor
@@ -296,7 +296,7 @@ def sentence(row: dict[str, Any], waited: float) -> str:
     if row.get("root_cause"):
         text += "\nWhat failed first: %s" % row["root_cause"]
     if row.get("meaning"):
-        text += "\nWhat that %s: %s" % ("may mean" if row["meaning"].startswith(POSSIBLE) else "means", row["meaning"])
+        text += "\nWhat " + what_that(row["meaning"])
     if row.get("between"):
         text += "\nBetween the hosts: %s" % row["between"]
     return text

@@ -144,6 +144,11 @@ class Explanation(NamedTuple):
     sure: bool = False  # the meaning is the cause; else it says itself that it is a possible one
 
 
+def what_that(meaning: str) -> str:
+    """How a meaning is told behind "what": as the cause, or as a possible one."""
+    return "that %s: %s" % ("may mean" if meaning.startswith(POSSIBLE) else "means", meaning)
+
+
 def by_code(code: int | None, signals: bool) -> tuple[str, str, str] | None:
     """(name, cause, remedy) of an exit code: signals (negative, or 128 and more as shells and containers say it), or the others."""
     if code is None:

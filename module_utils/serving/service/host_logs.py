@@ -8,7 +8,8 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.serving.errors import Refusal
-from ansible.module_utils.serving.service.failures import POSSIBLE, explain
+from ansible.module_utils.serving.files import at_once
+from ansible.module_utils.serving.service.failures import explain, what_that
 from ansible.module_utils.serving.service.statements import LINES
 
 BYTES = 4 << 20  # of a file's end
@@ -19,7 +20,7 @@ KERNEL = "kernel"
 def read_file(path: str) -> tuple[list[str], str]:
     """(its last lines, its path). What is no file is refused, also a pipe, which would never end."""
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        number = at_once(path, os.O_RDONLY)
     except OSError as error:
         raise Refusal("log file '%s' can't be read: %s; name one of the host" % (path, error.strerror)) from None
     found = os.fstat(number)
@@ -62,9 +63,7 @@ def explained(lines: list[str], log: str, shown: int) -> dict[str, Any]:
     if found.root:
         text.append("-- what failed first: %s" % found.root)
     if found.meaning:
-        text.append(
-            "-- what that %s: %s" % ("may mean" if found.meaning.startswith(POSSIBLE) else "means", found.meaning)
-        )
+        text.append("-- what " + what_that(found.meaning))
     elif found.root:
         text.append("-- what that means is not known here")
     else:

@@ -54,7 +54,9 @@ SUBJECT = re.compile(
     r"|batch\w{0,3}|images?|videos?|audio|licen[cs]e|platforms?|architectures?|formats?|files?|folders?|director(?:y|ies)|paths?|ports?|address\w{0,2}"
     r"|hosts?|nodes?|keys?|options?|arguments?|flags?|parsers?|executors?|ray|engines?|runners?|tasks?|pooling|prompts?|requests?|draft|speculative"
     r"|experts?|methods?|triton|gpus?|hopper|blackwell|ampere|turing|sm_?\d{2,3}|gfx\w{3,5}|soc|soc_version|capability|graphs?|prefill|pages?|weights?|checkpoints?|shards?|safetensors"
-    r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?|sliding.windows?|clusters?|resources|algorithms?|roles?|middleware|max_\w{1,40}|\w{1,30}_size|\w{1,30}_config)\b|_config\.[a-z]|(?<!\S)--[a-z]|\bLoRAs?\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
+    r"|gguf|repo\w{0,8}|servers?|urls?|networks?|interfaces?|rdma|users?|[gnx]pus?|cpus?|ranks?|world.size|streams?|sliding.windows?|clusters?|resources|algorithms?|roles?|middleware"
+    r"|max_\w{1,40}|\w{1,30}_size|\w{1,30}_config)\b"
+    r"|_config\.[a-z]|(?<!\S)--[a-z]|\bLoRAs?\b|['`\"][\w./:-]{2,80}['`\"]|\s/[\w.-]{2,}",
     re.I,
 )
 # Where a message stops saying what is wrong and says how to look closer, or where to read on.
